@@ -1,0 +1,134 @@
+"""One request under judgement: everything a rule may look at, gathered once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from arbiter.core.match import Subject
+from arbiter.core.model import Contact, Kind, Ledger, Member, Traits
+from arbiter.messages import ContactRequest
+
+Shape = tuple[str | None, ...]
+
+
+def shape_of(what: ContactRequest | Kind) -> Shape:
+    """The fields by which rules are looked up, in the order of ``match.SHAPE_FIELDS``."""
+    return (what.department, what.campaign, what.channel, what.category, what.product, what.partner)
+
+
+class Group:
+    """A party's contacts of one kind that use budgets."""
+
+    __slots__ = ("contacts", "kind", "shape")
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.shape = shape_of(kind)
+        self.contacts: list[Contact] = []
+
+
+class Case:
+    """A request with its party's state and the policy's plain facts about it.
+
+    ``zones`` are all zones in which the customer may be; ``zone`` and ``party_zone`` are those of calendar windows.
+    """
+
+    __slots__ = (
+        "_groups",
+        "_segments_of",
+        "_subjects",
+        "business_zone",
+        "customer",
+        "discloses_campaign",
+        "kind",
+        "ledger",
+        "member",
+        "party_zone",
+        "points",
+        "purpose",
+        "request",
+        "shape",
+        "zone",
+        "zones",
+    )
+
+    def __init__(
+        self,
+        request: ContactRequest,
+        ledger: Ledger,
+        segments_of: Callable[[Traits | None], frozenset[str] | None],
+        *,
+        purpose: str,
+        points: Mapping[str, int],
+        zones: tuple[str, ...],
+        zone: str,
+        party_zone: str,
+        business_zone: str,
+        discloses_campaign: bool,
+    ) -> None:
+        self.request = request
+        self.customer = request.customer_id
+        self.ledger = ledger
+        self.member = ledger.members.get(request.customer_id) or Member()
+        self._segments_of = segments_of
+        self._subjects: dict[str, Subject] = {}
+        self.shape = shape_of(request)
+        self.kind = kind_of(request)
+        self.purpose = purpose
+        self.points = points
+        self.zones = zones
+        self.zone = zone
+        self.party_zone = party_zone
+        self.business_zone = business_zone
+        self.discloses_campaign = discloses_campaign
+        self._groups: list[Group] | None = None
+
+    @property
+    def groups(self) -> list[Group]:
+        """The party's contacts that use budgets, by kind, so that a rule matches a kind once."""
+        if self._groups is None:
+            groups: dict[int, Group] = {}
+            for contact in self.ledger.contacts:
+                if contact.counts:
+                    group = groups.get(id(contact.kind))
+                    if group is None:
+                        group = groups[id(contact.kind)] = Group(contact.kind)
+                    group.contacts.append(contact)
+            self._groups = list(groups.values())
+        return self._groups
+
+    @property
+    def subject(self) -> Subject:
+        """The request as a ``when`` sees it."""
+        return self._subject(self.customer, self.request)
+
+    def contact_subject(self, customer: str) -> Subject:
+        """A past contact of ``customer`` as a ``when`` sees it: with what is known of the customer today."""
+        return self._subject(customer, None)
+
+    def _subject(self, customer: str, request: ContactRequest | None) -> Subject:
+        key = "" if request is not None else customer
+        subject = self._subjects.get(key)
+        if subject is None:
+            member = self.ledger.members.get(customer)
+            traits = member.traits if member else None
+            profile = traits.attributes if traits else None
+            subject = self._subjects[key] = Subject(request, profile, self._segments_of(traits))
+        return subject
+
+    def cost(self, channel: str, unit: str) -> int:
+        """What one contact on ``channel`` uses of a budget in ``unit``, at today's prices."""
+        return self.points.get(channel, 1) if unit == "points" else 1
+
+
+def kind_of(request: ContactRequest) -> Kind:
+    """The kind of contact that approving ``request`` makes."""
+    return Kind(
+        request.customer_id,
+        request.department,
+        request.campaign,
+        request.channel,
+        request.category,
+        request.product,
+        request.partner,
+    )

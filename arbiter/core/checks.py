@@ -1,0 +1,240 @@
+"""What a schema cannot say about a policy: names that must exist, windows that must fit, texts that must parse.
+
+:func:`problems` finds everything at once; each problem has the path to the thing, so that whoever has the YAML
+can point at the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
+from typing import Literal
+
+from msgspec import Struct
+
+from arbiter.core.document import PolicyDocument
+from arbiter.core.hours import parse_closed, parse_dates
+from arbiter.core.match import REQUEST_FIELDS, SHAPE_FIELDS, Test, When
+from arbiter.core.rules import AnyRule, BlackoutRule, CapRule, ConsentRule, QuietHoursRule, SuppressionRule
+from arbiter.core.score import parse_formula
+from arbiter.core.windows import duration_ms, moment, parse_window, zone_of
+
+Path = tuple[str | int, ...]
+Side = Literal["start", "end"]
+
+
+class Problem(Struct, frozen=True):
+    """Something wrong in a policy: where (a path of keys and indexes), a code, what, and how to mend it."""
+
+    path: Path
+    code: str
+    message: str
+    help: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+    @property
+    def where(self) -> str:
+        """The path as text: ``rules[3].window``."""
+        text = ""
+        for part in self.path:
+            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        return text or "policy"
+
+
+def problems(document: PolicyDocument) -> list[Problem]:
+    """Every problem of a policy whose types are right, in file order. Empty means that it can be run."""
+    found: list[Problem] = []
+    for check in (_top, _permits, _departments, _segments, _calendars, _rules):
+        found += check(document)
+    return found
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A help text: the nearest known name, or all of them."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"use one of {', '.join(f'`{n}`' for n in names)}" if names else "define it first"
+
+
+def _parsed(path: Path, code: str, parse: Callable[..., object], *written: object) -> Iterator[Problem]:
+    """The problem of a text that ``parse`` refuses; its error says what is wrong, then `;`, then the fix."""
+    try:
+        parse(*written)
+    except ValueError as error:
+        message, _, fix = str(error).partition("; ")
+        yield Problem(path, code, message, fix)
+
+
+def _known(path: Path, what: str, name: str, known: Iterable[str]) -> Iterator[Problem]:
+    names = set(known)
+    if name not in names:
+        yield Problem(path, f"unknown-{what.replace(' ', '-')}", f"unknown {what} `{name}`", nearest(name, names))
+
+
+def _top(document: PolicyDocument) -> Iterator[Problem]:
+    yield from _parsed(("timezone",), "bad-zone", zone_of, document.timezone)
+    for index, zone in enumerate(document.candidate_zones):
+        yield from _parsed(("candidate_zones", index), "bad-zone", zone_of, zone)
+    yield from _parsed(("score",), "bad-score", parse_formula, document.score)
+
+
+def _permits(document: PolicyDocument) -> Iterator[Problem]:
+    least = duration_ms(document.permit.min)
+    for channel, text in document.permit.max.items():
+        path: Path = ("permit", "max", channel)
+        yield from _known(path, "channel", channel, document.channels)
+        if duration_ms(text) < least:
+            message = f"the longest permit of `{channel}`, {text}, is shorter than `permit.min`, {document.permit.min}"
+            yield Problem(path, "permit-too-short", message, "make it at least as long")
+    for channel in document.channels:
+        if channel not in document.permit.max:
+            message = f"channel `{channel}` has no longest permit"
+            yield Problem(("permit", "max"), "missing-permit", message, f"add `{channel}: 24h` or what suits it")
+
+
+def _departments(document: PolicyDocument) -> Iterator[Problem]:
+    for name, department in document.departments.items():
+        for index, category in enumerate(department.categories):
+            yield from _known(("departments", name, "categories", index), "category", category, document.categories)
+        for index, channel in enumerate(department.channels or ()):
+            yield from _known(("departments", name, "channels", index), "channel", channel, document.channels)
+    marketing = [name for name, category in document.categories.items() if category.purpose == "marketing"]
+    asked = [rule for rule in document.rules if isinstance(rule, ConsentRule) and rule.mode == "enforce"]
+    for name in marketing:
+        if not any(_may_cover(rule.when, "category", name) for rule in asked):
+            message = f"category `{name}` is for marketing but no consent rule speaks about it"
+            fix = f"add a rule with `kind: consent` and `when: {{category: {name}}}`"
+            yield Problem(("categories", name), "marketing-without-consent", message, fix)
+
+
+def _may_cover(when: When, field: str, value: str) -> bool:
+    """Whether a rule's ``when`` speaks about all contacts with this value: nothing else narrows it."""
+    if any(key != field for key in when):
+        return False
+    condition = when.get(field)
+    if condition is None:
+        return True
+    if isinstance(condition, Test):
+        return False
+    return value in condition if isinstance(condition, list) else value == condition
+
+
+def _segments(document: PolicyDocument) -> Iterator[Problem]:
+    for name, segment in document.segments.items():
+        for key in segment.when:
+            if not key.startswith("profile."):
+                message = f"segment `{name}` looks at `{key}`"
+                fix = "a segment is made of profile attributes: write `profile.` and the attribute's name"
+                yield Problem(("segments", name, "when", key), "bad-segment", message, fix)
+
+
+def _calendars(document: PolicyDocument) -> Iterator[Problem]:
+    for name, texts in document.holidays.items():
+        for index, text in enumerate(texts):
+            yield from _parsed(("holidays", name, index), "bad-date", parse_dates, [text])
+
+
+def _rules(document: PolicyDocument) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, rule in enumerate(document.rules):
+        path: Path = ("rules", index)
+        if rule.id in seen:
+            message = f"rule id `{rule.id}` is used twice (first by rule {seen[rule.id] + 1})"
+            yield Problem((*path, "id"), "duplicate-id", message, "give each rule an id of its own")
+        seen.setdefault(rule.id, index)
+        yield from _when((*path, "when"), rule.when, document)
+        yield from _effective(path, rule, document)
+        if isinstance(rule, CapRule):
+            yield from _cap(path, rule, document)
+        elif isinstance(rule, QuietHoursRule):
+            yield from _parsed((*path, "closed"), "bad-hours", parse_closed, rule.closed)
+            yield from _holidays(path, rule.holidays, document)
+            if "holidays" in rule.closed and not rule.holidays:
+                yield Problem(
+                    (*path, "closed", "holidays"),
+                    "no-calendar",
+                    "`holidays` are closed but no calendar is named",
+                    "add `holidays: [NAME]` with a calendar of the policy",
+                )
+        elif isinstance(rule, BlackoutRule):
+            yield from _blackout(path, rule, document)
+        elif isinstance(rule, SuppressionRule) and rule.cool_down:
+            yield from _parsed((*path, "cool_down"), "bad-duration", duration_ms, rule.cool_down)
+
+
+def _when(path: Path, when: When, document: PolicyDocument) -> Iterator[Problem]:
+    names: dict[str, Iterable[str]] = {
+        "department": document.departments, "channel": document.channels,
+        "category": document.categories, "segment": document.segments,
+    }  # fmt: skip
+    for key, condition in when.items():
+        if key.startswith(("attributes.", "profile.")):
+            continue
+        if key != "segment" and key not in REQUEST_FIELDS:
+            fix = nearest(key, (*REQUEST_FIELDS, "segment")) + " (or `attributes.x`, `profile.x`)"
+            yield Problem((*path, key), "unknown-field", f"requests have no field `{key}`", fix)
+        values = condition.not_ if isinstance(condition, Test) else condition
+        for value in values if isinstance(values, list) else [values]:
+            if key in names and value is not None:
+                yield from _known((*path, key), key, str(value), names[key])
+
+
+def _effective(path: Path, rule: AnyRule, document: PolicyDocument) -> Iterator[Problem]:
+    if rule.effective is None:
+        return
+    spans: list[int] = []
+    sides: list[tuple[str, str | None, Side]] = [
+        ("from", rule.effective.from_, "start"),
+        ("until", rule.effective.until, "end"),
+    ]
+    for field, text, side in sides:
+        if text is not None:
+            wrong = list(_parsed((*path, "effective", field), "bad-date", moment, text, document.timezone, side))
+            yield from wrong
+            if not wrong:
+                spans.append(moment(text, document.timezone, side))
+    if len(spans) == len(sides) and spans[0] >= spans[1]:
+        yield Problem((*path, "effective"), "empty-span", "`effective` ends before it begins", "swap the dates")
+
+
+def _cap(path: Path, rule: CapRule, document: PolicyDocument) -> Iterator[Problem]:
+    wrong = list(_parsed((*path, "window"), "bad-window", parse_window, rule.window))
+    yield from wrong
+    if not wrong and parse_window(rule.window).longest_ms > duration_ms(document.history):
+        message = f"the window `{rule.window}` is longer than contacts are remembered, {document.history}"
+        yield Problem((*path, "window"), "window-too-long", message, "shorten it, or raise `history`")
+    if ("party" in rule.per) == ("customer" in rule.per):
+        yield Problem((*path, "per"), "bad-per", "`per` must name either `party` or `customer`", "name one of them")
+    counts, where = (rule.when, "when") if rule.counts is None else (rule.counts, "counts")
+    if rule.counts is not None:
+        yield from _when((*path, "counts"), rule.counts, document)
+    for key in counts:
+        if key not in SHAPE_FIELDS and key != "segment" and not key.startswith("profile."):
+            message = f"`{key}` is not remembered with a contact, so nothing would ever count"
+            fix = f"say with `counts:` which past contacts count, by {', '.join(SHAPE_FIELDS)}, `profile.x` or segment"
+            yield Problem((*path, where, key), "not-remembered", message, fix)
+    for segment in rule.limit_by.get("segment", {}):
+        yield from _known((*path, "limit_by", "segment", segment), "segment", segment, document.segments)
+
+
+def _holidays(path: Path, names: list[str], document: PolicyDocument) -> Iterator[Problem]:
+    for index, name in enumerate(names):
+        yield from _known((*path, "holidays", index), "holiday calendar", name, document.holidays)
+
+
+def _blackout(path: Path, rule: BlackoutRule, document: PolicyDocument) -> Iterator[Problem]:
+    for index, text in enumerate(rule.dates):
+        yield from _parsed((*path, "dates", index), "bad-date", parse_dates, [text])
+    yield from _holidays(path, rule.holidays, document)
+    if bool(rule.from_) != bool(rule.until):
+        yield Problem(path, "half-freeze", "a freeze needs both `from` and `until`", "add the other one")
+    sides: list[tuple[str, str | None, Side]] = [("from", rule.from_, "start"), ("until", rule.until, "end")]
+    for field, value, side in sides:
+        if value:
+            yield from _parsed((*path, field), "bad-date", moment, value, document.timezone, side)
+    if not (rule.dates or rule.holidays or rule.from_):
+        yield Problem(
+            path, "empty-blackout", "the blackout has no days", "add `dates`, `holidays`, or `from` and `until`"
+        )

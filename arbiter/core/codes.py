@@ -1,0 +1,39 @@
+"""The reason codes: a published, stable catalogue. ``docs/reason-codes.md`` is generated from it."""
+
+from __future__ import annotations
+
+CODES: dict[str, str] = {
+    "consent_missing": "the customer has not consented to this purpose, channel, department or partner",
+    "consent_withdrawn": "the customer withdrew consent and no later grant lifts the withdrawal",
+    "consent_expired": "the customer's consent has run out",
+    "suppressed": "the customer, or the party, is on a suppression list or in its cool-down",
+    "quiet_hours": "it is outside the hours at which this customer may be contacted",
+    "blackout": "nobody is contacted on this date",
+    "cap_reached": "the contact budget of the window is used up",
+    "customer_preference": "the customer's own wish stands in the way",
+    "permit_too_short": "an approval now would be good for less than the policy's shortest permit",
+    "too_early": "`send_after` lies further ahead than budgets may be reserved",
+    "would_expire": "the request expires before it could be approved",
+    "expired": "the request is past its `expires_at`, or too old to be told from a repeat",
+    "not_allowed": "the department may not ask for this category or use this channel",
+    "invalid": "the department, channel or category is not known to the policy",
+    "rule_error": "a rule failed while judging; the request is refused to be on the safe side",
+}
+"""What a finding's ``code`` can be."""
+
+REFUSALS: dict[str, str] = {
+    "empty": "the record has no value",
+    "oversized": "the record is larger than the setting allows",
+    "not_utf8": "the value is not UTF-8",
+    "malformed_json": "the value is not one JSON object",
+    "duplicate_key": "a key stands twice in the same JSON object",
+    "wrong_type": "a field has a value of the wrong type or out of range",
+    "missing_field": "a required field is missing",
+    "far_future": "`requested_at` is more than a day ahead",
+    "bad_preference": "a preference's hours or window cannot be understood",
+    "too_many_consents": "the customer has more consent records than are kept",
+    "request_id_reused": "the request id was used before for a request with other content",
+    "misrouted": "the record was sent from partition to partition too often",
+    "undecidable": "deciding this record failed again and again",
+}
+"""What the ``error-code`` of a dead letter can be."""

@@ -1,0 +1,257 @@
+"""The decision: every rule is heard, every "no" is a finding, and the answer follows from the findings alone.
+
+Any reject → rejected. Else any defer → deferred until the settled time. Else approved, as a permit for a span of
+time. All branching on outcomes is in this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from arbiter.core.checks import nearest
+from arbiter.core.instants import DAY_MS, FAR_MS, to_ms
+from arbiter.core.model import Finding, Ledger
+from arbiter.core.policy import Policy
+from arbiter.core.preferences import PreferenceJudge
+from arbiter.core.rules import Judge
+from arbiter.core.windows import spoken
+from arbiter.messages import ContactRequest
+
+REMEMBERED_MS = 30 * DAY_MS
+"""How long a request id is told from a new one; an older request is ``expired``."""
+
+DEFAULT_EXPIRY_MS = 7 * DAY_MS
+ROUNDS_MAX = 32
+
+PREFERENCES = PreferenceJudge()
+
+
+class Verdict(Struct, frozen=True):
+    """What was decided, and why."""
+
+    outcome: str
+    final: bool = True
+    findings: tuple[Finding, ...] = ()
+    shadow: tuple[Finding, ...] = ()
+    retry_at_ms: int | None = None
+    next_eligible_at_ms: int | None = None
+    not_before_ms: int | None = None
+    valid_until_ms: int | None = None
+    notify: str | None = None
+    preferred_channel: str | None = None
+    score: float | None = None
+    score_note: str | None = None
+
+
+class Look(Struct):
+    """How things stand at one instant: the "no"s, and the permit if there are none."""
+
+    at_ms: int
+    findings: list[Finding]
+    shadow: list[Finding]
+    valid_until_ms: int = 0
+
+    @property
+    def until_ms(self) -> int:
+        """When every rule that says "not now" would say yes."""
+        return max(finding.until_ms or 0 for finding in self.findings)
+
+    @property
+    def rejects(self) -> bool:
+        """Whether any "no" is for good."""
+        return any(not finding.defers for finding in self.findings)
+
+
+def expiry_of(request: ContactRequest, received_ms: int) -> int:
+    """When the request expires (ms): its own word, else seven days after it was asked."""
+    if request.expires_at is not None:
+        return to_ms(request.expires_at)
+    return asked_at(request, received_ms) + DEFAULT_EXPIRY_MS
+
+
+def asked_at(request: ContactRequest, received_ms: int) -> int:
+    """When it was asked (ms): ``requested_at``, else the record's time stamp."""
+    return received_ms if request.requested_at is None else to_ms(request.requested_at)
+
+
+def decide(policy: Policy, ledger: Ledger, request: ContactRequest, received_ms: int, now_ms: int) -> Verdict:
+    """Judge one request against a party's state. Pure: nothing is changed, nothing is read but the arguments."""
+    unknown = _unknown_names(policy, request)
+    if unknown:
+        return Verdict("rejected", findings=tuple(unknown))
+    return _Hearing(policy, ledger, request, received_ms, now_ms).verdict()
+
+
+class _Hearing:
+    """One request before the rules, at as many instants as it takes to find out when they all say yes."""
+
+    def __init__(self, policy: Policy, ledger: Ledger, request: ContactRequest, received_ms: int, now_ms: int) -> None:
+        self.policy = policy
+        self.request = request
+        self.now_ms = now_ms
+        self.asked_ms = asked_at(request, received_ms)
+        self.expires_ms = expiry_of(request, received_ms)
+        self.send_after_ms = -FAR_MS if request.send_after is None else to_ms(request.send_after)
+        self.case = policy.case(request, ledger)
+        category = policy.document.categories[request.category]
+        self.judges = policy.judges(self.case, category)
+        self.minds_preferences = "preference" not in category.exempt
+        self.score, self.score_note = policy.score(request)
+
+    def verdict(self) -> Verdict:
+        """The answer at ``now``."""
+        look = self._look(self.now_ms, self._gate())
+        if not look.findings:
+            return self._approved(look)
+        if look.rejects:
+            return self._answer("rejected", look, look.findings)
+        return self._deferred(look)
+
+    def _approved(self, look: Look) -> Verdict:
+        member = self.case.member
+        wishes = member.preferences.preferred_channel if member.preferences else None
+        return self._answer(
+            "approved",
+            look,
+            [],
+            not_before_ms=look.at_ms,
+            valid_until_ms=look.valid_until_ms,
+            notify=member.traits.relationship_owner if member.traits else None,
+            preferred_channel=wishes if wishes != self.request.channel else None,
+        )
+
+    def _deferred(self, look: Look) -> Verdict:
+        """Deferred until the settled time: when every rule says yes at once, found by asking again and again."""
+        first, at_ms = look, look.until_ms
+        for _ in range(ROUNDS_MAX):
+            if at_ms >= self.expires_ms:
+                break
+            look = self._look(at_ms)
+            if look.rejects:
+                return self._answer("rejected", first, first.findings + [f for f in look.findings if not f.defers])
+            if not look.findings:
+                return self._answer("deferred", first, first.findings, final=False, retry_at_ms=at_ms)
+            at_ms = look.until_ms
+        late = self._own(
+            "expires_at", "would_expire",
+            f"it could be approved at {spoken(at_ms, self.policy.zone)} at the earliest, "
+            f"but the request expires at {spoken(self.expires_ms, self.policy.zone)}",
+        )  # fmt: skip
+        return self._answer("rejected", first, [*first.findings, late], next_eligible_at_ms=at_ms)
+
+    def _answer(self, outcome: str, look: Look, findings: list[Finding], **more: object) -> Verdict:
+        return Verdict(
+            outcome,
+            findings=tuple(findings),
+            shadow=tuple(look.shadow),
+            score=self.score,
+            score_note=self.score_note,
+            **more,  # type: ignore[arg-type]
+        )
+
+    def _gate(self) -> list[Finding]:
+        """What is settled by the request alone, for good."""
+        found: list[Finding] = []
+        request, name = self.request, self.request.department
+        department = self.policy.document.departments[name]
+        if request.category not in department.categories:
+            allowed = ", ".join(department.categories)
+            found.append(
+                self._own("departments", "not_allowed", f"{name} may ask for {allowed}, not {request.category}")
+            )
+        if department.channels is not None and request.channel not in department.channels:
+            allowed = ", ".join(department.channels)
+            found.append(self._own("departments", "not_allowed", f"{name} may use {allowed}, not {request.channel}"))
+        if self.now_ms >= self.expires_ms:
+            expired = spoken(self.expires_ms, self.policy.zone)
+            found.append(self._own("expires_at", "expired", f"the request expired at {expired}"))
+        elif self.now_ms - self.asked_ms > REMEMBERED_MS:
+            asked = spoken(self.asked_ms, self.policy.zone)
+            found.append(self._own("requested_at", "expired", f"the request is from {asked}, more than 30 days ago"))
+        return found
+
+    def _look(self, now_ms: int, gate: Sequence[Finding] = ()) -> Look:
+        """Ask every rule about a contact at ``max(now, send_after)``; if none objects, work out the permit."""
+        at_ms = max(now_ms, self.send_after_ms)
+        look = Look(at_ms, list(gate), [])
+        ahead_ms = self.policy.reserve_ahead_ms
+        if self.send_after_ms - now_ms > ahead_ms:
+            when_ms = self.send_after_ms - ahead_ms
+            message = f"budgets may be reserved {self.policy.document.reserve_ahead} ahead, from {self._say(when_ms)}"
+            look.findings.append(self._own("reserve_ahead", "too_early", message, when_ms))
+        for judge in self.judges:
+            if judge.from_ms <= at_ms < judge.until_ms:
+                finding = self._hear(judge, at_ms)
+                if finding is not None:
+                    (look.shadow if judge.shadow else look.findings).append(finding)
+        if self.minds_preferences:
+            look.findings += PREFERENCES.checks(self.case, at_ms)
+        if not look.findings:
+            self._permit(look)
+        return look
+
+    def _hear(self, judge: Judge, at_ms: int) -> Finding | None:
+        """One rule's word. A rule that fails says no: what cannot be judged is not approved."""
+        try:
+            return judge.check(self.case, at_ms)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
+            return judge.no("rule_error", f"the rule failed: {type(error).__name__}")
+
+    def _permit(self, look: Look) -> None:
+        """Set ``valid_until``, or add the finding of whatever leaves less than the shortest permit."""
+        at_ms = look.at_ms
+        end_ms = min(at_ms + self.policy.permit_max_ms[self.request.channel], self.expires_ms)
+        cutter: Judge | None = None
+        judges: list[Judge] = [judge for judge in self.judges if not judge.shadow and at_ms < judge.until_ms]
+        if self.minds_preferences and self.case.member.preferences is not None:
+            judges.append(PREFERENCES)
+        for judge in judges:
+            try:
+                cut_ms = judge.permit_end(self.case, at_ms)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
+                look.findings.append(judge.no("rule_error", f"the rule failed: {type(error).__name__}"))
+                return
+            if cut_ms < end_ms:
+                end_ms, cutter = cut_ms, judge
+        look.valid_until_ms = end_ms
+        if end_ms - at_ms < self.policy.permit_min_ms:
+            look.findings.append(self._too_short(cutter, end_ms))
+
+    def _too_short(self, cutter: Judge | None, end_ms: int) -> Finding:
+        least = self.policy.document.permit.min
+        message = f"an approval would end at {self._say(end_ms)}, in less than {least}"
+        if cutter is None:
+            return self._own("expires_at", "would_expire", message)
+        then = self._hear(cutter, end_ms)
+        if then is not None and not then.defers:
+            return then
+        return cutter.no("permit_too_short", message, end_ms if then is None else then.until_ms)
+
+    def _own(self, rule: str, code: str, message: str, until_ms: int | None = None) -> Finding:
+        return policy_finding(self.policy, rule, code, message, until_ms)
+
+    def _say(self, at_ms: int) -> str:
+        return spoken(at_ms, self.policy.zone)
+
+
+def policy_finding(policy: Policy, rule: str, code: str, message: str, until_ms: int | None = None) -> Finding:
+    """A finding of the policy as a whole rather than of one of its rules; ``rule`` names its setting."""
+    owner, why = policy.document.owner, f"the policy {policy.document.policy} says so"
+    return Finding(rule, "policy", code, until_ms is not None, owner, why, message, until_ms=until_ms)
+
+
+def _unknown_names(policy: Policy, request: ContactRequest) -> list[Finding]:
+    document = policy.document
+    found: list[Finding] = []
+    for what, name, known in (
+        ("department", request.department, document.departments),
+        ("channel", request.channel, document.channels),
+        ("category", request.category, document.categories),
+    ):
+        if name not in known:
+            names = ", ".join(sorted(known)[:20])
+            message = f"unknown {what} `{name}`; {nearest(name, known)} Known: {names}"
+            found.append(policy_finding(policy, f"{what}s" if what != "category" else "categories", "invalid", message))
+    return found

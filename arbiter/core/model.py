@@ -1,0 +1,190 @@
+"""What the core knows of a party: its contacts, its members' facts, what was answered.
+
+A *party* is the unit whose attention is spent. Its state is one :class:`Ledger`. Contacts are kept, not counters
+per rule: a new rule then applies to the past at once, and a finding can name the contacts that used the budget.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from msgspec import Struct
+
+from arbiter.messages import Scalar
+
+
+class ContactState(IntEnum):
+    """Where a contact stands. Approved and sent ones use budgets; released and recalled ones do not."""
+
+    APPROVED = 0
+    SENT = 1
+    RELEASED = 2
+    RECALLED = 3
+
+
+class Kind(Struct, frozen=True, array_like=True):
+    """What kind of contact it was: the fields that rules count by. Shared by all contacts that are alike."""
+
+    customer: str
+    department: str
+    campaign: str
+    channel: str
+    category: str
+    product: str | None = None
+    partner: str | None = None
+
+
+class Contact(Struct, array_like=True):
+    """One approved contact. ``ref`` is the first 8 bytes of the request's identity."""
+
+    kind: Kind
+    ref: bytes
+    not_before_ms: int
+    valid_until_ms: int
+    state: ContactState = ContactState.APPROVED
+    sent_at_ms: int | None = None
+
+    @property
+    def at_ms(self) -> int:
+        """When it counts: the last instant of its permit until it is confirmed, then the time it was sent."""
+        return self.valid_until_ms - 1 if self.sent_at_ms is None else self.sent_at_ms
+
+    @property
+    def counts(self) -> bool:
+        """Whether it uses budgets."""
+        return self.state is ContactState.APPROVED or self.state is ContactState.SENT
+
+
+class Consent(Struct, frozen=True, array_like=True):
+    """A grant or a withdrawal; what it names, it is limited to."""
+
+    granted: bool
+    captured_at_ms: int
+    purpose: str
+    channel: str | None = None
+    department: str | None = None
+    partner: str | None = None
+    expires_at_ms: int | None = None
+
+
+class Suppression(Struct, frozen=True, array_like=True):
+    """A list the customer is on. ``until_ms`` is its known end: announced, or the moment it was lifted."""
+
+    list: str
+    captured_at_ms: int
+    active: bool
+    until_ms: int | None = None
+
+
+class Preferences(Struct, frozen=True, array_like=True):
+    """The customer's own rules."""
+
+    captured_at_ms: int
+    closed: dict[str, str | list[str]] = {}
+    refused_channels: list[str] = []
+    refused_products: list[str] = []
+    preferred_channel: str | None = None
+    snooze_until_ms: int | None = None
+    maximum_limit: int | None = None
+    maximum_window: str | None = None
+
+
+class Traits(Struct, frozen=True, array_like=True):
+    """The profile, as far as rules look at it."""
+
+    household: str | None = None
+    time_zone: str | None = None
+    time_zones: list[str] = []
+    attributes: dict[str, Scalar] = {}
+    relationship_owner: str | None = None
+
+
+class Member(Struct, array_like=True):
+    """What is known of one customer of the party."""
+
+    traits: Traits | None = None
+    consents: list[Consent] = []
+    suppressions: list[Suppression] = []
+    preferences: Preferences | None = None
+
+
+class Waiting(Struct, frozen=True, array_like=True):
+    """A deferred request that the arbiter will come back to. ``request`` is its JSON."""
+
+    ref: bytes
+    request: bytes
+    received_ms: int
+    retry_at_ms: int
+    score: float
+
+
+class Ledger(Struct):
+    """All state of one party.
+
+    ``answered`` is an index of the requests answered in the last 35 days: entries of 8 bytes of identity and
+    4 bytes of unix seconds, oldest first. The answers themselves are kept beside the ledger.
+    """
+
+    members: dict[str, Member] = {}
+    contacts: list[Contact] = []
+    answered: bytes = b""
+    waiting: list[Waiting] = []
+
+
+class Used(Struct, frozen=True, array_like=True):
+    """A contact that used a budget, as a finding tells it."""
+
+    department: str
+    channel: str
+    at_ms: int
+    campaign: str | None = None
+
+
+class Finding(Struct, frozen=True, array_like=True):
+    """One "no". ``until_ms`` is when this rule alone would say yes; ``None`` with ``defers=False`` means never."""
+
+    rule: str
+    kind: str
+    code: str
+    defers: bool
+    owner: str
+    why: str
+    message: str
+    used: int | None = None
+    limit: int | None = None
+    window: str | None = None
+    until_ms: int | None = None
+    contacts: tuple[Used, ...] = ()
+
+
+class Answer(Struct, frozen=True, array_like=True):
+    """A decision without what the request itself says; ``arbiter.core.render`` makes the message of it.
+
+    ``policy`` is (name, version, digest), ``source`` is (topic, partition, offset).
+    """
+
+    n: int
+    outcome: str
+    final: bool
+    policy: tuple[str, int, str]
+    source: tuple[str, int, int]
+    seq: int
+    decided_at_ms: int
+    findings: tuple[Finding, ...] = ()
+    retry_at_ms: int | None = None
+    ahead: int | None = None
+    next_eligible_at_ms: int | None = None
+    not_before_ms: int | None = None
+    valid_until_ms: int | None = None
+    notify: str | None = None
+    preferred_channel: str | None = None
+    score: float | None = None
+    score_note: str | None = None
+    shadow: tuple[Finding, ...] = ()
+
+
+class Answered(Struct, frozen=True, array_like=True):
+    """What is remembered of an answered request: a hash of its content and the latest answer."""
+
+    content: bytes
+    answer: Answer

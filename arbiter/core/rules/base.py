@@ -1,0 +1,91 @@
+"""What all rules share: the written form (:class:`Rule`), the compiled one (:class:`Judge`), making a finding."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from arbiter.core.case import Case
+from arbiter.core.instants import FAR_MS
+from arbiter.core.match import Matcher, When
+from arbiter.core.model import Finding, Used
+
+CONTACTS_MAX = 20
+"""How many contacts a finding names at most: the newest. ``used`` always counts them all."""
+
+RuleId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="Lower case, unique in the policy.")]
+Owner = Annotated[str, Meta(min_length=1, max_length=200, description="Whom a department asks about this.")]
+Why = Annotated[str, Meta(min_length=1, max_length=500, description="The reason, quoted in every decision.")]
+
+
+class Effective(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, rename={"from_": "from"}
+):
+    """When a rule is in force. A bare ``until`` date includes that day."""
+
+    from_: str | None = None
+    until: str | None = None
+
+
+class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="kind"):
+    """The fields that every rule has."""
+
+    id: RuleId
+    owner: Owner
+    why: Why
+    when: Annotated[When, Meta(description="Which requests the rule speaks about; all of them if left out.")] = {}
+    mode: Annotated[Literal["enforce", "shadow", "off"], Meta(description="`shadow` only reports.")] = "enforce"
+    effective: Effective | None = None
+
+
+class Judge:
+    """A compiled rule. Subclasses answer ``check`` and, if their "no" begins by the calendar, ``permit_end``."""
+
+    kind = ""
+
+    def __init__(self, rule: Rule, from_ms: int, until_ms: int) -> None:
+        self.id = rule.id
+        self.owner = rule.owner
+        self.why = rule.why
+        self.shadow = rule.mode == "shadow"
+        self.when = Matcher(rule.when)
+        self.from_ms = from_ms
+        self.until_ms = until_ms
+
+    def check(self, case: Case, at_ms: int) -> Finding | None:
+        """A finding if the rule says no to a contact at ``at_ms``."""
+        raise NotImplementedError  # pragma: no cover
+
+    def permit_end(self, case: Case, at_ms: int) -> int:  # noqa: ARG002 - most rules never end a permit
+        """The first instant (ms) after ``at_ms`` from which a permit given at ``at_ms`` would no longer hold."""
+        return FAR_MS
+
+    def no(
+        self, code: str, message: str, until_ms: int | None = None, *, defers: bool = True, **counters: Any
+    ) -> Finding:
+        """A finding of this rule. A "no" ends with the rule at the latest; one without an end is a reject."""
+        until_ms = None if until_ms is None else min(until_ms, self.until_ms)
+        never = until_ms is None or until_ms >= FAR_MS
+        return Finding(
+            rule=self.id,
+            kind=self.kind,
+            code=code,
+            defers=defers and not never,
+            owner=self.owner,
+            why=self.why,
+            message=message,
+            until_ms=None if never else until_ms,
+            **counters,
+        )
+
+
+def used_contacts(case: Case, counted: list[tuple[int, str, str, str]]) -> dict[str, Any]:
+    """The ``contacts`` counters of a finding from (instant, department, channel, campaign), newest kept."""
+    newest = sorted(counted)[-CONTACTS_MAX:]
+    campaign = case.discloses_campaign
+    return {
+        "contacts": tuple(
+            Used(department, channel, at_ms, name if campaign else None) for at_ms, department, channel, name in newest
+        )
+    }

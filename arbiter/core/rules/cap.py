@@ -1,0 +1,150 @@
+"""``cap``: at most ``limit`` contacts (or points) in a window, per party or customer and any other field.
+
+Yes if used + own ≤ limit. A rolling window ``w`` judged at ``at`` holds the contacts later than ``at − w``, future
+ones included, so that the window stays true whatever the sending times turn out to be; a calendar window holds
+those inside it, and ends the permits that draw on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from arbiter.core.case import Case, Group
+from arbiter.core.instants import FAR_MS
+from arbiter.core.match import Matcher, When
+from arbiter.core.model import Finding
+from arbiter.core.rules.base import Judge, Rule, used_contacts
+from arbiter.core.windows import Window, calendar_window, parse_window, spoken
+
+PerField = Literal["party", "customer", "department", "campaign", "category", "channel", "product"]
+WINDOWS_AHEAD_MAX = 1_000
+
+Counted = tuple[int, int, str, str, str]
+"""(instant, cost, department, channel, campaign) of a contact that counts."""
+
+
+class CapRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="cap"):
+    """A ceiling on contacts in a window."""
+
+    per: Annotated[list[PerField], Meta(min_length=1, description="`party` or `customer`, and any other fields.")]
+    limit: Annotated[int, Meta(ge=0, description="How many contacts, or points, fit in the window.")]
+    window: Annotated[str, Meta(description="`rolling 7d`, or `calendar week` (hour, day, month, quarter, year).")]
+    unit: Annotated[Literal["contacts", "points"], Meta(description="`points` weighs channels.")] = "contacts"
+    counts: Annotated[When, Meta(description="Which past contacts count; as `when` if left out.")] | None = None
+    limit_by: Annotated[
+        dict[Literal["segment"], dict[str, int]], Meta(description="Another limit for customers of a segment.")
+    ] = {}
+
+
+class CapJudge(Judge):
+    """Counts the party's contacts."""
+
+    kind = "cap"
+
+    def __init__(self, rule: CapRule, from_ms: int, until_ms: int) -> None:
+        super().__init__(rule, from_ms, until_ms)
+        self._limit = rule.limit
+        self._by_segment = rule.limit_by.get("segment", {})
+        self._window: Window = parse_window(rule.window)
+        self._unit = rule.unit
+        self._counts = Matcher(rule.when if rule.counts is None else rule.counts)
+        self._same: list[Callable[[Case, Group], bool]] = [_SAME[field] for field in rule.per if field != "party"]
+        self._party_zone = "party" in rule.per
+
+    def check(self, case: Case, at_ms: int) -> Finding | None:
+        """A finding until the budget has room for this contact."""
+        own, limit = self._own(case), self.limit(case)
+        counted = self._counted(case)
+        if not counted and own <= limit:
+            return None
+        low, high = self._bounds(case, at_ms)
+        inside = [entry for entry in counted if low < entry[0] < high]
+        used = sum(entry[1] for entry in inside)
+        if used + own <= limit:
+            return None
+        until = None if own > limit else self._frees(case, counted, at_ms, limit - own)
+        return self.no(
+            "cap_reached",
+            self._sentence(case, used, own, limit, until),
+            until,
+            used=used,
+            limit=limit,
+            window=self._window.text,
+            **used_contacts(case, [(entry[0], *entry[2:]) for entry in inside]),
+        )
+
+    def permit_end(self, case: Case, at_ms: int) -> int:
+        """The end of the calendar window that the contact draws on."""
+        if self._window.unit is None or not self._own(case):
+            return FAR_MS
+        return self._bounds(case, at_ms)[1]
+
+    def limit(self, case: Case) -> int:
+        """The limit for this customer: the strictest one of the customer's segments, if any is named."""
+        if not self._by_segment or not case.subject.segments:
+            return self._limit
+        return min((self._by_segment[s] for s in case.subject.segments if s in self._by_segment), default=self._limit)
+
+    def _own(self, case: Case) -> int:
+        counts = self._counts
+        if counts.shape_matches(case.shape) and (counts.shape_only or counts.rest_matches(case.subject)):
+            return case.cost(case.request.channel, self._unit)
+        return 0
+
+    def _counted(self, case: Case) -> list[Counted]:
+        counted: list[Counted] = []
+        for group in case.groups:
+            if self._group_counts(case, group):
+                kind, cost = group.kind, case.cost(group.kind.channel, self._unit)
+                counted += [(c.at_ms, cost, kind.department, kind.channel, kind.campaign) for c in group.contacts]
+        return counted
+
+    def _group_counts(self, case: Case, group: Group) -> bool:
+        if not self._counts.shape_matches(group.shape) or not all(same(case, group) for same in self._same):
+            return False
+        return self._counts.shape_only or self._counts.rest_matches(case.contact_subject(group.kind.customer))
+
+    def _bounds(self, case: Case, at_ms: int) -> tuple[int, int]:
+        """What lies strictly after the first and before the second is in the window."""
+        if self._window.rolling_ms is not None:
+            return at_ms - self._window.rolling_ms, FAR_MS
+        start, end = calendar_window(self._window.unit or "", self._zone(case), at_ms)
+        return start - 1, end
+
+    def _zone(self, case: Case) -> str:
+        return case.party_zone if self._party_zone else case.zone
+
+    def _frees(self, case: Case, counted: list[Counted], at_ms: int, room: int) -> int:
+        """The first instant from which at most ``room`` is used."""
+        if self._window.rolling_ms is not None:
+            left = 0
+            for when_ms, cost, *_ in sorted(counted, reverse=True):
+                left += cost
+                if left > room:
+                    return when_ms + self._window.rolling_ms
+        for _ in range(WINDOWS_AHEAD_MAX):
+            start, end = self._bounds(case, at_ms)
+            if sum(entry[1] for entry in counted if start < entry[0] < end) <= room:
+                return start + 1
+            at_ms = end
+        return FAR_MS
+
+    def _sentence(self, case: Case, used: int, own: int, limit: int, until_ms: int | None) -> str:
+        unit = self._unit
+        if until_ms is None:
+            return f"this contact costs {own} {unit}, more than the limit of {limit} {unit}"
+        when = f"there is room again at {spoken(until_ms, self._zone(case))}" if until_ms < FAR_MS else "for good"
+        return f"{used} of {limit} {unit} used in {self._window.text}, this one needs {own}; {when}"
+
+
+_SAME: dict[str, Callable[[Case, Group], bool]] = {
+    "customer": lambda case, group: group.kind.customer == case.kind.customer,
+    "department": lambda case, group: group.kind.department == case.kind.department,
+    "campaign": lambda case, group: group.kind.campaign == case.kind.campaign,
+    "category": lambda case, group: group.kind.category == case.kind.category,
+    "channel": lambda case, group: group.kind.channel == case.kind.channel,
+    "product": lambda case, group: group.kind.product == case.kind.product,
+}

@@ -1,0 +1,180 @@
+"""Durations, budget windows and local time.
+
+Every interval is ``[start, end)``. A rolling window of one day is exactly 24 hours. Calendar windows are hours,
+days, ISO weeks (from Monday), months, quarters and years of a zone; a day begins at its first existing instant,
+because some zones skip midnight.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from msgspec import Struct
+
+from arbiter.core.instants import DAY_MS, EPOCH, HOUR_MS, MILLISECOND, MINUTE_MS, SECOND_MS, to_datetime, to_ms
+
+UNITS_MS = {"s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
+CALENDAR_UNITS = ("hour", "day", "week", "month", "quarter", "year")
+
+# Zone offsets are whole quarters of an hour since 1972, so every calendar window begins on a quarter.
+QUARTER_MS = 15 * MINUTE_MS
+
+_DURATION = re.compile(r"([1-9]\d{0,8})([smhdw])")
+
+
+class Window(Struct, frozen=True):
+    """A parsed budget window: ``rolling_ms`` for a rolling one, else ``unit`` names the calendar."""
+
+    text: str
+    rolling_ms: int | None = None
+    unit: str | None = None
+
+    @property
+    def longest_ms(self) -> int:
+        """An upper bound of its length, to compare with how long contacts are remembered."""
+        if self.rolling_ms is not None:
+            return self.rolling_ms
+        days = {"hour": 1, "day": 2, "week": 8, "month": 32, "quarter": 93, "year": 367}
+        return days[self.unit or "year"] * DAY_MS
+
+
+@lru_cache(maxsize=4096)
+def duration_ms(text: str) -> int:
+    """Milliseconds of ``10m``, ``48h``, ``7d`` …; ``ValueError`` says what a duration looks like."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"`{text}` is not a duration; write a number and s, m, h, d or w, for example `48h`")
+    return int(match[1]) * UNITS_MS[match[2]]
+
+
+@lru_cache(maxsize=4096)
+def parse_window(text: str) -> Window:
+    """The window named by ``rolling 7d`` or ``calendar week``; ``ValueError`` says what a window looks like."""
+    how, _, what = text.partition(" ")
+    if how == "rolling":
+        return Window(text, rolling_ms=duration_ms(what))
+    if how == "calendar" and what in CALENDAR_UNITS:
+        return Window(text, unit=what)
+    raise ValueError(
+        f"`{text}` is not a window; write `rolling 7d`, or `calendar` and one of {', '.join(CALENDAR_UNITS)}"
+    )
+
+
+@lru_cache(maxsize=1024)
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of an IANA name; ``ValueError`` for an unknown one."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"`{name}` is not a time zone; use an IANA name, for example `Europe/Lisbon`") from None
+
+
+def known_zone(name: str | None) -> bool:
+    """Whether ``name`` is a zone that can be used."""
+    if name is None:
+        return False
+    try:
+        zone_of(name)
+    except ValueError:
+        return False
+    return True
+
+
+def local_time(at_ms: int, zone: str) -> datetime:
+    """The wall clock of ``zone`` at an instant."""
+    return to_datetime(at_ms).astimezone(zone_of(zone))
+
+
+def instant_of(local: datetime, zone: str, side: Literal["start", "end"]) -> int:
+    """The instant (ms) at which a naive wall-clock time of ``zone`` is reached.
+
+    A repeated time gives the earlier instant for a ``start`` and the later one for an ``end``; a skipped time
+    gives the end of the gap.
+    """
+    tz = zone_of(zone)
+    first = local.replace(tzinfo=tz, fold=0)
+    second = local.replace(tzinfo=tz, fold=1)
+    before, after = first.utcoffset(), second.utcoffset()
+    if before is None or after is None:  # pragma: no cover - ZoneInfo always knows
+        raise ValueError(f"`{zone}` has no offset")
+    naive = local.replace(tzinfo=EPOCH.tzinfo)
+    early, late = (naive - before - EPOCH) // MILLISECOND, (naive - after - EPOCH) // MILLISECOND
+    if before == after:
+        return early
+    if after > before:  # the clock jumps forward over this time
+        return _end_of_gap(late, early, zone)
+    return early if side == "start" else late
+
+
+def _end_of_gap(low_ms: int, high_ms: int, zone: str) -> int:
+    """The transition instant in ``(low, high]``: the first one with the offset that holds at ``high``."""
+    target = local_time(high_ms, zone).utcoffset()
+    while high_ms - low_ms > 1:
+        middle = (low_ms + high_ms) // 2
+        if local_time(middle, zone).utcoffset() == target:
+            high_ms = middle
+        else:
+            low_ms = middle
+    return high_ms
+
+
+def start_of_day(day: date, zone: str) -> int:
+    """The first existing instant (ms) of a local day."""
+    return instant_of(datetime.combine(day, time.min), zone, "start")
+
+
+def calendar_window(unit: str, zone: str, at_ms: int) -> tuple[int, int]:
+    """``(start_ms, end_ms)`` of the calendar window of ``zone`` that holds ``at_ms``."""
+    return _calendar_window(unit, zone, at_ms // QUARTER_MS)
+
+
+@lru_cache(maxsize=65_536)
+def _calendar_window(unit: str, zone: str, quarter: int) -> tuple[int, int]:
+    local = local_time(quarter * QUARTER_MS, zone).replace(tzinfo=None, fold=0)
+    start = _floor(local, unit)
+    return instant_of(start, zone, "start"), instant_of(_next(start, unit), zone, "start")
+
+
+def _floor(local: datetime, unit: str) -> datetime:
+    if unit == "hour":
+        return local.replace(minute=0, second=0, microsecond=0)
+    day = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    if unit == "week":
+        return day - timedelta(days=day.weekday())
+    if unit == "month":
+        return day.replace(day=1)
+    if unit == "quarter":
+        return day.replace(day=1, month=day.month - (day.month - 1) % 3)
+    return day.replace(day=1, month=1) if unit == "year" else day
+
+
+def _next(start: datetime, unit: str) -> datetime:
+    if unit in ("month", "quarter", "year"):
+        months = {"month": 1, "quarter": 3, "year": 12}[unit]
+        years, month = divmod(start.month - 1 + months, 12)
+        return start.replace(year=start.year + years, month=month + 1)
+    return start + {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}[unit]
+
+
+def moment(text: str, zone: str, side: Literal["start", "end"]) -> int:
+    """An instant (ms) from a date, a local time or a time with an offset.
+
+    A bare date is its first instant for a ``start`` and the first instant after it for an ``end``.
+    """
+    try:
+        local = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"`{text}` is not a date or time; write `2026-12-24` or `2026-12-24 18:00`") from None
+    if len(text) <= len("2026-12-24"):
+        return start_of_day(local.date() + timedelta(days=1 if side == "end" else 0), zone)
+    return instant_of(local, zone, side) if local.tzinfo is None else to_ms(local)
+
+
+def spoken(at_ms: int, zone: str) -> str:
+    """An instant as a finding's sentence tells it: ``2026-03-05 09:00 (Europe/Lisbon)``."""
+    local = local_time(at_ms, zone)
+    return f"{local:%Y-%m-%d %H:%M} ({zone})"

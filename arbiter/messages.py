@@ -1,0 +1,219 @@
+"""What travels on the topics: one msgspec Struct per message, and the codecs for them.
+
+The JSON Schemas under ``schemas/`` are generated from these classes (``arbiter schemas``); a test fails when
+they drift apart. Unknown fields are tolerated (and counted by the reader), wrong types are not. A new field
+always has a default, so that an old reader and an old record stay valid; ``omit_defaults`` keeps the bytes of
+an old decision the same when a field is added.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+REQUESTS = "contact.requests.v1"
+DECISIONS = "contact.decisions.v1"
+CONSENTS = "contact.consents.v1"
+PROFILES = "contact.profiles.v1"
+OUTCOMES = "contact.outcomes.v1"
+DLQ_SUFFIX = ".dlq"
+
+Id = Annotated[str, Meta(min_length=1, max_length=128, description="An identifier, 1 to 128 characters.")]
+Name = Annotated[str, Meta(min_length=1, max_length=64, description="A name from the policy, 1 to 64 characters.")]
+Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset; kept to whole milliseconds.")]
+Scalar = str | int | float | bool | None
+Attributes = Annotated[dict[str, Scalar], Meta(max_length=64, description="A flat map that `when` can match.")]
+
+
+class ContactRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A department asks whether it may contact a customer. Topic ``contact.requests.v1``, key ``customer_id``."""
+
+    request_id: Id
+    customer_id: Id
+    department: Name
+    campaign: Name
+    channel: Name
+    category: Name
+    partner: Name | None = None
+    product: Name | None = None
+    priority: Annotated[float, Meta(ge=0, le=100, description="0 to 100.")] = 50.0
+    value: Annotated[float, Meta(description="Money expected if the contact succeeds.")] | None = None
+    propensity: Annotated[float, Meta(ge=0, le=1, description="Chance of success, 0 to 1.")] | None = None
+    requested_at: Instant | None = None
+    send_after: Instant | None = None
+    expires_at: Instant | None = None
+    recallable: bool = True
+    dry_run: bool = False
+    attributes: Attributes = {}
+
+
+class ConsentChange(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="consent"):
+    """A customer grants or withdraws consent for a purpose, optionally narrowed to channel, department, partner."""
+
+    customer_id: Id
+    purpose: Name
+    state: Literal["granted", "withdrawn"]
+    captured_at: Instant
+    channel: Name | None = None
+    department: Name | None = None
+    partner: Name | None = None
+    expires_at: Instant | None = None
+    source: Annotated[str, Meta(max_length=256)] = ""
+    proof: Annotated[str, Meta(max_length=1024)] = ""
+
+
+class OwnMaximum(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A customer's own ceiling: at most ``limit`` contacts in ``window``."""
+
+    limit: Annotated[int, Meta(ge=0)]
+    window: Annotated[str, Meta(description="`rolling 7d` or `calendar week`, as in a policy.", max_length=32)]
+
+
+class PreferenceChange(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="preference"):
+    """A customer's own rules. Each record replaces the one before (newest ``captured_at`` stands)."""
+
+    customer_id: Id
+    captured_at: Instant
+    closed: Annotated[
+        dict[str, str | list[str]],
+        Meta(max_length=16, description="Own quiet hours, written as in a policy: `{every day: 20:00-10:00}`."),
+    ] = {}
+    refused_channels: Annotated[list[Name], Meta(max_length=32)] = []
+    refused_products: Annotated[list[Name], Meta(max_length=128)] = []
+    preferred_channel: Name | None = None
+    snooze_until: Instant | None = None
+    maximum: OwnMaximum | None = None
+    source: Annotated[str, Meta(max_length=256)] = ""
+    proof: Annotated[str, Meta(max_length=1024)] = ""
+
+
+class SuppressionChange(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="suppression"):
+    """A customer enters or leaves a suppression list (do_not_contact, deceased, complaint …)."""
+
+    customer_id: Id
+    list: Name
+    active: bool
+    captured_at: Instant
+    expires_at: Instant | None = None
+    source: Annotated[str, Meta(max_length=256)] = ""
+    proof: Annotated[str, Meta(max_length=1024)] = ""
+
+
+CustomerChange = ConsentChange | PreferenceChange | SuppressionChange
+
+
+class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known of a customer. Topic ``contact.profiles.v1``; each record replaces the one before."""
+
+    customer_id: Id
+    household_id: Id | None = None
+    time_zone: Annotated[str, Meta(max_length=64, description="IANA name, for example Europe/Lisbon.")] | None = None
+    time_zones: Annotated[list[str], Meta(max_length=16, description="Candidates, when the zone is not known.")] = []
+    attributes: Attributes = {}
+    relationship_owner: Annotated[str, Meta(max_length=256)] | None = None
+
+
+OutcomeKind = Literal["sent", "bounced", "not_reached", "cancelled", "responded", "complained", "unsubscribed"]
+
+
+class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of an approved contact. Topic ``contact.outcomes.v1``, key ``customer_id``."""
+
+    department: Name
+    customer_id: Id
+    request_id: Id
+    kind: OutcomeKind
+    at: Instant
+
+
+class UsedContact(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A contact that used a budget, as far as another desk may know of it."""
+
+    department: str
+    channel: str
+    at: datetime
+    campaign: str | None = None
+
+
+class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One rule's "no": which rule, whose, what used the budget and when it ends."""
+
+    rule: str
+    kind: str
+    code: str
+    effect: Literal["reject", "defer"]
+    owner: str
+    why: str
+    message: str
+    used: int | None = None
+    limit: int | None = None
+    window: str | None = None
+    until: datetime | None = None
+    contacts: list[UsedContact] = []
+
+
+class PolicyRef(Struct, frozen=True, kw_only=True):
+    """The policy that made a decision."""
+
+    name: str
+    version: int
+    digest: str
+
+
+class Source(Struct, frozen=True, kw_only=True):
+    """Where the request was read."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Obligations(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an approval asks of the sender."""
+
+    notify: str | None = None
+    preferred_channel: str | None = None
+
+
+OutcomeName = Literal["approved", "deferred", "rejected", "recalled"]
+
+
+class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to a request. Topic ``contact.decisions.v1``, key ``customer_id``.
+
+    ``decision_id`` ends in ``:n``, n counting the decisions on that request; a consumer keeps the highest n
+    and ignores a repeated id. An approval is void from ``valid_until`` on.
+    """
+
+    decision_id: str
+    request_id: str
+    customer_id: str
+    department: str
+    campaign: str
+    channel: str
+    category: str
+    outcome: OutcomeName
+    final: bool
+    policy: PolicyRef
+    source: Source
+    seq: int
+    decided_at: datetime
+    findings: list[Finding] = []
+    retry_at: datetime | None = None
+    ahead: int | None = None
+    next_eligible_at: datetime | None = None
+    not_before: datetime | None = None
+    valid_until: datetime | None = None
+    obligations: Obligations | None = None
+    score: float | None = None
+    score_note: str | None = None
+    shadow: list[Finding] = []
+    dry_run: bool = False
+
+
+def encoder() -> msgspec.json.Encoder:
+    """The one JSON encoder for outgoing messages, so that equal values are equal bytes."""
+    return msgspec.json.Encoder()

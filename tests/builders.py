@@ -1,0 +1,114 @@
+"""Small, readable makers of the things that most tests need."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from arbiter.core.arbitrate import Arrival, Decided, Message, Refused, arbitrate
+from arbiter.core.instants import DAY_MS, to_datetime, to_ms
+from arbiter.core.model import Answered, Ledger
+from arbiter.core.policy import Policy, load
+from arbiter.messages import ConsentChange, ContactRequest
+
+MONDAY = to_ms(datetime(2026, 3, 2, 10, 0, tzinfo=UTC))
+"""A Monday in winter, ten o'clock in Lisbon as in UTC."""
+
+CONSENT: dict[str, Any] = {"id": "opt-in", "kind": "consent", "basis": "opt_in", "when": {"category": "promotional"}}
+"""A policy with a marketing category needs it."""
+
+
+def at(text: str) -> int:
+    """Milliseconds of an ISO time; UTC where it names no offset."""
+    parsed = datetime.fromisoformat(text)
+    return to_ms(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC))
+
+
+def document(*rules: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A small policy: two desks, four channels, a marketing, a service and a legal category, and these rules."""
+    base: dict[str, Any] = {
+        "policy": "test",
+        "owner": "contact-policy",
+        "timezone": "Europe/Lisbon",
+        "permit": {"min": "10m", "max": {"email": "24h", "sms": "12h", "phone": "4h", "mail": "5d"}},
+        "departments": {
+            "cards": {
+                "owner": "cards-desk",
+                "categories": ["promotional", "service", "regulatory"],
+                "max_priority": 70,
+            },
+            "loans": {"owner": "loans-desk", "categories": ["promotional"], "channels": ["email", "phone"]},
+        },
+        "channels": {"email": {"points": 1}, "sms": {"points": 2}, "phone": {"points": 5}, "mail": {"points": 3}},
+        "categories": {
+            "promotional": {"purpose": "marketing"},
+            "service": {"purpose": "service"},
+            "regulatory": {"purpose": "legal", "exempt": ["cap", "quiet_hours", "preference"]},
+        },
+    }
+    filled = [{"owner": f"{rule['id']}-owner", "why": f"because of {rule['id']}", **rule} for rule in (CONSENT, *rules)]
+    return {**base, "rules": filled, **fields}
+
+
+def policy(*rules: dict[str, Any], version: int = 1, **fields: Any) -> Policy:
+    """The compiled :func:`document`."""
+    return load(msgspec.json.encode(document(*rules, **fields)), version, "0" * 64)
+
+
+def request(request_id: str = "r1", **fields: Any) -> ContactRequest:
+    """A promotional e-mail of the cards desk to customer ``c1``, unless said otherwise; times may be ms.
+
+    It expires in 60 days, so that nothing is rejected only for coming too late.
+    """
+    base: dict[str, Any] = {
+        "customer_id": "c1",
+        "department": "cards",
+        "campaign": "gold",
+        "channel": "email",
+        "category": "promotional",
+        "expires_at": MONDAY + 60 * DAY_MS,
+    }
+    merged = {**base, **fields}
+    for name in ("requested_at", "send_after", "expires_at"):
+        if isinstance(merged.get(name), int):
+            merged[name] = to_datetime(merged[name])
+    return ContactRequest(request_id=request_id, **merged)
+
+
+def grant(customer: str = "c1", captured: int = 0, **fields: Any) -> ConsentChange:
+    """A marketing consent, granted long ago."""
+    base: dict[str, Any] = {"purpose": "marketing", "state": "granted", **fields}
+    if isinstance(base.get("expires_at"), int):
+        base["expires_at"] = to_datetime(base["expires_at"])
+    return ConsentChange(customer_id=customer, captured_at=to_datetime(captured), **base)
+
+
+class Desk:
+    """One party, its ledger and the pure core: send it records, look at the answers."""
+
+    def __init__(self, policy: Policy, *facts: Message) -> None:
+        self.policy = policy
+        self.ledger = Ledger()
+        self.answers: dict[bytes, Answered] = {}
+        self._offset = 0
+        for fact in facts:
+            self.send(fact, MONDAY)
+
+    def send(self, message: Message, now_ms: int) -> list[Decided | Refused]:
+        """Apply one record at ``now_ms``, as received then."""
+        self._offset += 1
+        arrival = Arrival(message, ("topic", 0, self._offset), now_ms, msgspec.json.encode(message))
+        return arbitrate(self.policy, self.ledger, self.answers, arrival, now_ms, self._offset)
+
+    def ask(self, message: ContactRequest, now_ms: int = MONDAY) -> Decided:
+        """The decision on a request."""
+        (decided,) = self.send(message, now_ms)
+        assert isinstance(decided, Decided), decided
+        return decided
+
+
+def codes(decided: Decided) -> list[str]:
+    """The codes of a decision's findings, in order."""
+    return [finding.code for finding in decided.answer.findings]

@@ -1,0 +1,421 @@
+"""Each rule kind at its boundaries, through the whole decision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
+from arbiter.messages import PreferenceChange, Profile, SuppressionChange
+from tests.builders import MONDAY, Desk, at, codes, grant, policy, request
+
+PROMO = {"category": "promotional"}
+
+
+def cap(limit: int, window: str, **fields: Any) -> dict[str, Any]:
+    """A cap on promotional contacts per party."""
+    return {"id": "cap", "kind": "cap", "per": ["party"], "limit": limit, "window": window, "when": PROMO, **fields}
+
+
+# consent
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ([], "consent_missing"),
+        ([grant()], None),
+        ([grant(channel="sms")], "consent_missing"),
+        ([grant(channel="email")], None),
+        ([grant(department="loans")], "consent_missing"),
+        ([grant(purpose="service")], "consent_missing"),
+        ([grant(expires_at=MONDAY)], "consent_expired"),
+        ([grant(captured=MONDAY + 1)], "consent_missing"),
+        ([grant(captured=1), grant(captured=2, state="withdrawn")], "consent_withdrawn"),
+        ([grant(captured=2), grant(captured=2, state="withdrawn")], "consent_withdrawn"),
+        ([grant(captured=3), grant(captured=2, state="withdrawn")], None),
+        # "stop all marketing" is not overruled by an older e-mail opt-in, but by a later one, for e-mail
+        ([grant(captured=1, channel="email"), grant(captured=2, state="withdrawn")], "consent_withdrawn"),
+        ([grant(captured=3, channel="email"), grant(captured=2, state="withdrawn")], None),
+        ([grant(captured=3, channel="sms"), grant(captured=2, state="withdrawn")], "consent_withdrawn"),
+        # a general grant does not lift a special withdrawal
+        ([grant(captured=3), grant(captured=2, state="withdrawn", channel="email")], "consent_withdrawn"),
+        # a withdrawal that does not span the request does not matter
+        ([grant(), grant(captured=2, state="withdrawn", channel="sms")], None),
+        # the lifting grant has run out: the withdrawal stands again
+        ([grant(captured=3, expires_at=MONDAY), grant(captured=2, state="withdrawn")], "consent_withdrawn"),
+    ],
+)
+def test_consent_opt_in(records: list[Any], expected: str | None) -> None:
+    """What spans, lifts and expires decides an opt-in."""
+    decided = Desk(policy(), *records).ask(request())
+
+    assert ([expected] if expected else []) == codes(decided)
+    assert ("rejected" if expected else "approved") == decided.answer.outcome
+
+
+def test_consent_opt_out() -> None:
+    """Under opt-out nothing is needed, but a withdrawal stops it."""
+    rule = {"id": "out", "kind": "consent", "basis": "opt_out", "when": {"category": "service"}}
+    desk = Desk(policy(rule))
+
+    assert [] == codes(desk.ask(request("a", category="service")))
+    desk.send(grant(purpose="service", state="withdrawn"), MONDAY)
+    assert ["consent_withdrawn"] == codes(desk.ask(request("b", category="service")))
+
+
+def test_partner_needs_its_own_grant() -> None:
+    """A grant that names no partner does not cover one."""
+    desk = Desk(policy(), grant())
+    assert ["consent_missing"] == codes(desk.ask(request("a", partner="insurer")))
+
+    desk.send(grant(partner="insurer"), MONDAY)
+    assert [] == codes(desk.ask(request("b", partner="insurer")))
+    assert ["consent_missing"] == codes(desk.ask(request("c", partner="telco")))
+
+
+def test_consent_expiry_ends_the_permit() -> None:
+    """An approval is not good for longer than the consent, and none is given for less than the shortest permit."""
+    soon = MONDAY + 3 * HOUR_MS
+    desk = Desk(policy(), grant(expires_at=soon))
+
+    assert soon == desk.ask(request("a")).answer.valid_until_ms
+    assert ["consent_expired"] == codes(desk.ask(request("b"), soon - 10 * MINUTE_MS + 1))
+    assert [] == codes(desk.ask(request("c"), soon - 10 * MINUTE_MS))
+
+
+def test_records_arrive_out_of_order() -> None:
+    """The newest record of each thing stands, in whatever order they were read."""
+    desk = Desk(policy(), grant(captured=5), grant(captured=4, expires_at=6))
+
+    assert [] == codes(desk.ask(request()))
+
+
+# suppression
+
+
+def suppressed(
+    name: str = "deceased", *, active: bool = True, captured: int = MONDAY, expires: int | None = None
+) -> SuppressionChange:
+    """A record of a suppression list."""
+    until = None if expires is None else to_datetime(expires)
+    return SuppressionChange(
+        customer_id="c1", list=name, active=active, captured_at=to_datetime(captured), expires_at=until
+    )
+
+
+LISTS = {"id": "lists", "kind": "suppression", "lists": ["deceased", "complaint"], "cool_down": "30d"}
+
+
+def test_suppression_without_end_rejects() -> None:
+    """A list with no known end is a reject, for exempt categories too."""
+    desk = Desk(policy(LISTS), grant(), suppressed())
+
+    assert "rejected" == desk.ask(request("a")).answer.outcome
+    assert ["suppressed"] == codes(desk.ask(request("b", category="regulatory")))
+
+
+def test_suppression_cool_down() -> None:
+    """After it closed, the cool-down defers to its end."""
+    desk = Desk(
+        policy(LISTS), grant(), suppressed("complaint"), suppressed("complaint", active=False, captured=MONDAY + 1)
+    )
+    decided = desk.ask(request("a", expires_at=MONDAY + 60 * DAY_MS), MONDAY + 2)
+
+    assert ("deferred", MONDAY + 1 + 30 * DAY_MS) == (decided.answer.outcome, decided.answer.retry_at_ms)
+
+
+def test_suppression_newest_stands() -> None:
+    """An older record read later changes nothing; at equal times the one that suppresses stands."""
+    desk = Desk(
+        policy({**LISTS, "cool_down": None}), grant(), suppressed(active=False, captured=5), suppressed(captured=4)
+    )
+    assert [] == codes(desk.ask(request("a")))
+
+    desk.send(suppressed(captured=5), MONDAY)
+    assert ["suppressed"] == codes(desk.ask(request("b")))
+
+
+def test_other_lists_do_not_matter() -> None:
+    """A rule minds the lists it names."""
+    assert [] == codes(Desk(policy(LISTS), grant(), suppressed("newsletter")).ask(request()))
+
+
+# quiet hours and blackout
+
+NIGHT = {"id": "night", "kind": "quiet_hours", "closed": {"every day": "21:00-09:00"}}
+
+
+def test_quiet_hours_in_the_customers_zone() -> None:
+    """Ten in the morning UTC is five in New York."""
+    desk = Desk(policy(NIGHT), grant(), Profile(customer_id="c1", time_zone="America/New_York"))
+    decided = desk.ask(request())
+
+    assert ("deferred", at("2026-03-02T14:00")) == (decided.answer.outcome, decided.answer.retry_at_ms)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "zones", "retry"),
+    [
+        ("every_candidate", [], "2026-03-03T10:00"),
+        ("business", [], "2026-03-03T09:00"),
+        ("every_candidate", ["America/New_York"], None),
+        ("business", ["America/New_York"], "2026-03-03T09:00"),
+    ],
+)
+def test_unknown_zone(unknown: str, zones: list[str], retry: str | None) -> None:
+    """Without a zone it must be open in every candidate zone, or in the business zone, as the policy says."""
+    rules = policy(NIGHT, unknown_customer_zone=unknown, candidate_zones=["Europe/Lisbon", "Atlantic/Azores"])
+    desk = Desk(rules, grant(), Profile(customer_id="c1", time_zones=zones))
+
+    assert (at(retry) if retry else None) == desk.ask(request(), at("2026-03-02T21:30")).answer.retry_at_ms
+
+
+def test_zone_that_does_not_exist_is_unknown() -> None:
+    """A profile with a zone that nobody knows is one without a zone, never one without quiet hours."""
+    desk = Desk(policy(NIGHT), grant(), Profile(customer_id="c1", time_zone="Europe/Atlantis"))
+
+    assert ["quiet_hours"] == codes(desk.ask(request(), at("2026-03-02T21:30")))
+
+
+def test_quiet_hours_end_the_permit() -> None:
+    """A permit ends when quiet hours begin; ten minutes before, it is still given, a millisecond later it waits."""
+    desk = Desk(policy(NIGHT), grant())
+
+    assert at("2026-03-02T21:00") == desk.ask(request("a")).answer.valid_until_ms
+    assert [] == codes(desk.ask(request("b"), at("2026-03-02T20:50")))
+    late = desk.ask(request("c"), at("2026-03-02T20:50") + 1)
+    assert (["permit_too_short"], at("2026-03-03T09:00")) == (codes(late), late.answer.retry_at_ms)
+
+
+def test_exempt_category_passes_at_night_but_counts() -> None:
+    """A legal notice goes out at night, and still counts where a cap counts it."""
+    rules = policy(NIGHT, cap(1, "rolling 1d", when={}))
+    desk = Desk(rules, grant())
+
+    assert "approved" == desk.ask(request("a", category="regulatory"), at("2026-03-02T22:00")).answer.outcome
+    assert "approved" == desk.ask(request("b", category="regulatory"), at("2026-03-02T22:00")).answer.outcome
+    assert "cap_reached" in codes(desk.ask(request("c"), at("2026-03-03T10:00")))
+
+
+def test_blackout_and_freeze() -> None:
+    """Dates and a freeze defer to their end, in the business zone; the freeze's last day is included."""
+    days = {"id": "days", "kind": "blackout", "dates": ["2026-03-02"]}
+    freeze = {"id": "freeze", "kind": "blackout", "from": "2026-03-02 08:00", "until": "2026-03-03"}
+    decided = Desk(policy(days, freeze), grant()).ask(request())
+
+    assert ["blackout", "blackout"] == codes(decided)
+    assert at("2026-03-04") == decided.answer.retry_at_ms
+
+
+def test_blackout_ends_the_permit() -> None:
+    """No permit reaches into a blackout or a freeze."""
+    days = {"id": "days", "kind": "blackout", "dates": ["03-03"]}
+    freeze = {"id": "freeze", "kind": "blackout", "from": "2026-03-02 18:00", "until": "2026-03-02 19:00"}
+
+    assert at("2026-03-03") == Desk(policy(days), grant()).ask(request()).answer.valid_until_ms
+    assert at("2026-03-02T18:00") == Desk(policy(freeze), grant()).ask(request()).answer.valid_until_ms
+
+
+# caps
+
+
+def test_rolling_cap_frees_at_the_exact_moment() -> None:
+    """A contact counts at the last instant of its permit and leaves the window exactly one window later."""
+    desk = Desk(policy(cap(1, "rolling 7d")), grant())
+    first = desk.ask(request("a"))
+    second = desk.ask(request("b", expires_at=MONDAY + 30 * DAY_MS), MONDAY + HOUR_MS)
+    frees = MONDAY + DAY_MS - 1 + 7 * DAY_MS
+
+    assert MONDAY + DAY_MS == first.answer.valid_until_ms
+    assert ("deferred", frees) == (second.answer.outcome, second.answer.retry_at_ms)
+    finding = second.answer.findings[0]
+    assert (1, 1, "rolling 7d", "cap", "cap-owner") == (
+        finding.used,
+        finding.limit,
+        finding.window,
+        finding.rule,
+        finding.owner,
+    )
+    assert [("cards", "email", MONDAY + DAY_MS - 1)] == [(c.department, c.channel, c.at_ms) for c in finding.contacts]
+    assert ["cap_reached"] == codes(desk.ask(request("c"), frees - 1))
+    assert [] == codes(desk.ask(request("d"), frees))
+
+
+def test_calendar_cap() -> None:
+    """A calendar week ends the permit that draws on it, and opens again on Monday in the customer's zone."""
+    rules = policy(cap(1, "calendar week", per=["customer"]))
+    desk = Desk(rules, grant(), Profile(customer_id="c1", time_zone="America/New_York"))
+    sunday = at("2026-03-08T20:00")
+    first, second = desk.ask(request("a"), sunday), desk.ask(request("b"), sunday)
+
+    assert at("2026-03-09T04:00") == first.answer.valid_until_ms
+    assert at("2026-03-09T04:00") == second.answer.retry_at_ms
+
+
+def test_calendar_cap_without_time_left() -> None:
+    """Minutes before the window ends there is no permit long enough: it waits for the next window."""
+    desk = Desk(policy(cap(1, "calendar day", when={}, counts={"category": "promotional"})), grant())
+    decided = desk.ask(request(), at("2026-03-02T23:55"))
+
+    assert (["permit_too_short"], at("2026-03-03")) == (codes(decided), decided.answer.retry_at_ms)
+
+
+def test_points() -> None:
+    """Points weigh channels; a contact that costs more than the limit never fits."""
+    desk = Desk(policy(cap(6, "rolling 7d", unit="points")), grant())
+
+    assert [] == codes(desk.ask(request("a", channel="phone")))
+    assert [] == codes(desk.ask(request("b")))
+    third = desk.ask(request("c"))
+    assert (["cap_reached"], 6) == (codes(third), third.answer.findings[0].used)
+    never = Desk(policy(cap(4, "rolling 7d", unit="points")), grant()).ask(request("d", channel="phone"))
+    assert ("rejected", None) == (never.answer.outcome, never.answer.next_eligible_at_ms)
+
+
+def test_cap_of_zero_never_opens() -> None:
+    """A cap of 0 means never, not unlimited."""
+    assert "rejected" == Desk(policy(cap(0, "rolling 7d")), grant()).ask(request()).answer.outcome
+
+
+@pytest.mark.parametrize(
+    ("per", "other", "expected"),
+    [
+        (["party"], {"department": "loans"}, ["cap_reached"]),
+        (["party", "department"], {"department": "loans"}, []),
+        (["party", "campaign"], {"campaign": "gold"}, ["cap_reached"]),
+        (["party", "campaign"], {"campaign": "silver"}, []),
+        (["party", "channel"], {"channel": "phone"}, []),
+        (["party", "product"], {}, ["cap_reached"]),  # a missing field is a bucket of its own
+        (["party", "product"], {"product": "card"}, []),
+        (["party", "category"], {"campaign": "silver"}, ["cap_reached"]),
+    ],
+)
+def test_scopes(per: list[str], other: dict[str, Any], expected: list[str]) -> None:
+    """Only contacts that are equal on `per` share a budget."""
+    desk = Desk(policy(cap(1, "rolling 7d", per=per)), grant())
+    desk.ask(request("a"))
+
+    assert expected == codes(desk.ask(request("b", **other)))
+
+
+def test_counts_other_than_when() -> None:
+    """A cap may count all contacts but bind only some; what does not count itself needs only room that is left."""
+    rule = cap(1, "rolling 7d", when={"channel": "phone"}, counts={"channel": "email"})
+    desk = Desk(policy(rule), grant())
+
+    assert [] == codes(desk.ask(request("a")))
+    assert [] == codes(desk.ask(request("b")))
+    assert ["cap_reached"] == codes(desk.ask(request("c", channel="phone")))
+
+
+def test_limit_by_segment() -> None:
+    """A segment has its own limit; a customer in several has the strictest."""
+    segments = {
+        "private": {"owner": "o", "when": {"profile.balance": {"at_least": 50_000}}},
+        "young": {"owner": "o", "when": {"profile.age": {"below": 30}}},
+    }
+    rules = policy(cap(5, "rolling 7d", limit_by={"segment": {"private": 2, "young": 1}}), segments=segments)
+    desk = Desk(rules, grant(), Profile(customer_id="c1", attributes={"balance": 60_000, "age": 29}))
+    desk.ask(request("a"))
+    decided = desk.ask(request("b"))
+
+    assert (["cap_reached"], 1) == (codes(decided), decided.answer.findings[0].limit)
+
+
+def test_points_at_todays_prices() -> None:
+    """Past contacts are priced at today's points."""
+    desk = Desk(policy(cap(3, "rolling 7d", unit="points")), grant())
+    desk.ask(request("a"))
+    dearer = {"email": {"points": 3}, "sms": {}, "phone": {}, "mail": {}}
+    desk.policy = policy(cap(3, "rolling 7d", unit="points"), channels=dearer)
+
+    assert 3 == desk.ask(request("b")).answer.findings[0].used
+
+
+def test_disclosure() -> None:
+    """Another desk's campaign is told only where the policy says so."""
+    for disclose, expected in (("department", None), ("campaign", "gold")):
+        desk = Desk(policy(cap(1, "rolling 7d"), disclose=disclose), grant())
+        desk.ask(request("a"))
+
+        assert expected == desk.ask(request("b")).answer.findings[0].contacts[0].campaign
+
+
+# preferences
+
+
+def wish(**fields: Any) -> PreferenceChange:
+    """The customer's own rules, captured long ago."""
+    return PreferenceChange(customer_id="c1", captured_at=to_datetime(1), **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome", "retry"),
+    [
+        ({"refused_channels": ["email"]}, "rejected", None),
+        ({"refused_channels": ["sms"]}, "approved", None),
+        ({"refused_products": ["card"]}, "rejected", None),
+        ({"snooze_until": to_datetime(MONDAY + DAY_MS)}, "deferred", MONDAY + DAY_MS),
+        ({"snooze_until": to_datetime(MONDAY)}, "approved", None),
+        ({"closed": {"every day": "08:00-12:00"}}, "deferred", MONDAY + 2 * HOUR_MS),
+        ({"maximum": {"limit": 0, "window": "rolling 7d"}}, "rejected", None),
+    ],
+)
+def test_preferences(fields: dict[str, Any], outcome: str, retry: int | None) -> None:
+    """The customer's wishes are rules with `owner: customer`, whatever the priority."""
+    import msgspec
+
+    change = msgspec.convert(
+        {"type": "preference", "customer_id": "c1", "captured_at": to_datetime(1), **fields}, PreferenceChange
+    )
+    decided = Desk(policy(), grant(), change).ask(request(product="card", priority=100))
+
+    assert (outcome, retry) == (decided.answer.outcome, decided.answer.retry_at_ms)
+    assert all(f.owner == "customer" and f.code == "customer_preference" for f in decided.answer.findings)
+
+
+def test_legal_notice_passes_preferences() -> None:
+    """Only an exemption that names `preference` passes."""
+    desk = Desk(policy(), grant(), wish(refused_channels=["email"]))
+
+    assert "rejected" == desk.ask(request("a", category="service")).answer.outcome
+    assert "approved" == desk.ask(request("b", category="regulatory")).answer.outcome
+
+
+def test_preferred_channel_is_a_hint() -> None:
+    """An approval by another channel carries the preferred one as an obligation."""
+    decided = Desk(policy(), grant(), wish(preferred_channel="sms")).ask(request())
+
+    assert ("approved", "sms") == (decided.answer.outcome, decided.answer.preferred_channel)
+
+
+def test_own_quiet_hours_end_the_permit() -> None:
+    """A permit ends where the customer's own quiet hours begin."""
+    desk = Desk(policy(), grant(), wish(closed={"every day": "18:00-08:00"}))
+
+    assert at("2026-03-02T18:00") == desk.ask(request()).answer.valid_until_ms
+
+
+# mode and effective
+
+
+def test_shadow_rules_only_report() -> None:
+    """A rule in shadow mode reports what it would have said and cuts no permit."""
+    desk = Desk(policy({**NIGHT, "mode": "shadow"}), grant())
+    decided = desk.ask(request(), at("2026-03-02T22:00"))
+
+    assert ("approved", ["quiet_hours"]) == (decided.answer.outcome, [f.code for f in decided.answer.shadow])
+    assert at("2026-03-03T22:00") == decided.answer.valid_until_ms
+
+
+def test_effective_span() -> None:
+    """A rule holds from its first instant through its last day, and a "no" ends with the rule."""
+    rule = {**NIGHT, "closed": {"every day": "all day"}, "effective": {"from": "2026-03-02", "until": "2026-03-03"}}
+    desk = Desk(policy(rule), grant())
+
+    assert [] == codes(desk.ask(request("a"), at("2026-03-01T12:00")))
+    assert at("2026-03-02") == desk.ask(request("b"), at("2026-03-01T12:00")).answer.valid_until_ms
+    assert at("2026-03-04") == desk.ask(request("c")).answer.retry_at_ms
+    assert [] == codes(desk.ask(request("d"), at("2026-03-04")))
