@@ -166,7 +166,7 @@ def test_a_failing_rule_rejects(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_never_settling_is_a_reject(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the rules never agree, the search ends and nothing is promised."""
 
-    def later(judge: CapJudge, case: Any, at_ms: int) -> Any:
+    def later(judge: CapJudge, _case: Any, at_ms: int) -> Any:
         return judge.no("cap_reached", "not yet", at_ms + 1)
 
     monkeypatch.setattr(CapJudge, "check", later)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS
@@ -85,6 +87,4 @@ def test_moment() -> None:
 
 def test_start_of_day_in_gap() -> None:
     """A skipped midnight gives the end of the gap."""
-    from datetime import date
-
     assert at("2018-11-04T03:00") == start_of_day(date(2018, 11, 4), "America/Sao_Paulo")

