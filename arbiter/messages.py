@@ -120,13 +120,20 @@ OutcomeKind = Literal["sent", "bounced", "not_reached", "cancelled", "responded"
 
 
 class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of an approved contact. Topic ``contact.outcomes.v1``, key ``customer_id``."""
+    """What became of an approved contact. Topic ``contact.outcomes.v1``, key ``customer_id``.
+
+    ``campaign``, ``channel``, ``category`` and ``product`` matter only for a contact that was never approved.
+    """
 
     department: Name
     customer_id: Id
     request_id: Id
     kind: OutcomeKind
     at: Instant
+    campaign: Name | None = None
+    channel: Name | None = None
+    category: Name | None = None
+    product: Name | None = None
 
 
 class UsedContact(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,6 +10,14 @@ CODES: dict[str, str] = {
     "quiet_hours": "it is outside the hours at which this customer may be contacted",
     "blackout": "nobody is contacted on this date",
     "cap_reached": "the contact budget of the window is used up",
+    "reserved": "the room that is left is kept for something else",
+    "conflict": "it may not follow so soon after what went before",
+    "holdout": "the customer is in a control group",
+    "held_for_arbitration": "competing requests are gathered and decided together",
+    "outranked": "a better request of the same arbitration took the budget",
+    "recalled": "an approval was taken back for a much better request",
+    "withdrawn": "the department cancelled the waiting request",
+    "waiting_full": "too many requests wait for this customer",
     "customer_preference": "the customer's own wish stands in the way",
     "permit_too_short": "an approval now would be good for less than the policy's shortest permit",
     "too_early": "`send_after` lies further ahead than budgets may be reserved",
@@ -37,3 +45,16 @@ REFUSALS: dict[str, str] = {
     "undecidable": "deciding this record failed again and again",
 }
 """What the ``error-code`` of a dead letter can be."""
+
+NOTES: dict[str, str] = {
+    "unapproved_unknown": "a contact was sent that nobody had asked for",
+    "unapproved_released": "a contact was sent whose place had been given back",
+    "unapproved_recalled": "a contact was sent although its approval had been recalled",
+    "unapproved_late": "a contact was sent after its permit had run out",
+    "unapproved_early": "a contact was sent before its permit began",
+    "outcome_repeated": "an outcome was told again",
+    "outcome_out_of_order": "a sending was told after the bounce that followed it",
+    "outcome_unknown": "an outcome is about a request that nobody knows",
+    "outcome_illegal": "an outcome does not fit where the contact stands",
+}
+"""What is counted about outcomes."""

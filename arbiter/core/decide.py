@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from arbiter.core.checks import nearest
 from arbiter.core.instants import DAY_MS, FAR_MS, to_ms
 from arbiter.core.model import Finding, Ledger
-from arbiter.core.policy import Policy
+from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import PreferenceJudge
 from arbiter.core.rules import Judge
 from arbiter.core.windows import spoken
@@ -43,6 +44,20 @@ class Verdict(Struct, frozen=True):
     preferred_channel: str | None = None
     score: float | None = None
     score_note: str | None = None
+
+
+def refuse(verdict: Verdict, finding: Finding) -> Verdict:
+    """The verdict turned into a final no, for one more reason; when it would have been heard again is told."""
+    return replace(
+        verdict,
+        outcome="rejected",
+        final=True,
+        findings=(*verdict.findings, finding),
+        not_before_ms=None,
+        valid_until_ms=None,
+        retry_at_ms=None,
+        next_eligible_at_ms=verdict.retry_at_ms,
+    )
 
 
 class Look(Struct):
@@ -81,10 +96,10 @@ def decide(policy: Policy, ledger: Ledger, request: ContactRequest, received_ms:
     unknown = _unknown_names(policy, request)
     if unknown:
         return Verdict("rejected", findings=tuple(unknown))
-    return _Hearing(policy, ledger, request, received_ms, now_ms).verdict()
+    return Hearing(policy, ledger, request, received_ms, now_ms).verdict()
 
 
-class _Hearing:
+class Hearing:
     """One request before the rules, at as many instants as it takes to find out when they all say yes."""
 
     def __init__(self, policy: Policy, ledger: Ledger, request: ContactRequest, received_ms: int, now_ms: int) -> None:
@@ -108,6 +123,12 @@ class _Hearing:
         if look.rejects:
             return self._answer("rejected", look, look.findings)
         return self._deferred(look)
+
+    def objections(self) -> list[Finding]:
+        """What consent and suppression say against sending now; by these an approval is recalled."""
+        judges = [judge for judge in self.judges if judge.kind in NEVER_EXEMPT and not judge.shadow]
+        heard = [self._hear(j, self.now_ms) for j in judges if j.from_ms <= self.now_ms < j.until_ms]
+        return [finding for finding in heard if finding is not None]
 
     def _approved(self, look: Look) -> Verdict:
         member = self.case.member

@@ -38,6 +38,10 @@ class Channel(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
     points: Annotated[
         int, Meta(ge=0, le=10_000, description="What one contact costs in a cap with `unit: points`.")
     ] = 1
+    on_silence: Annotated[
+        Literal["count", "release"],
+        Meta(description="What a permit that ran out without a word means: it was sent, or its place is free again."),
+    ] = "count"
 
 
 class Category(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -61,6 +65,13 @@ class ScoreDefaults(Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
 
     propensity: Annotated[float, Meta(ge=0, le=1)] = 0.05
     value: float = 1.0
+
+
+class Recall(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """When an approval may be taken back for a better request."""
+
+    margin: Annotated[Duration, Meta(description="Not later than this before `not_before`.")] = "1h"
+    factor: Annotated[float, Meta(ge=1, description="The newcomer must score at least this many times as much.")] = 1.5
 
 
 class PolicyDocument(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -95,4 +106,8 @@ class PolicyDocument(Struct, frozen=True, kw_only=True, omit_defaults=True, forb
         "priority * propensity * value"
     )
     score_defaults: ScoreDefaults = ScoreDefaults()
+    recall: Recall = Recall()
+    waiting_max: Annotated[
+        int, Meta(ge=1, le=200, description="How many requests may wait for one party; more are rejected.")
+    ] = 50
     rules: Annotated[list[AnyRule], Meta(max_length=1000)] = []

@@ -14,12 +14,14 @@ from arbiter.messages import Scalar
 
 
 class ContactState(IntEnum):
-    """Where a contact stands. Approved and sent ones use budgets; released and recalled ones do not."""
+    """Where a contact stands. Approved, sent and withdrawn ones use budgets; released and recalled ones do not."""
 
     APPROVED = 0
     SENT = 1
     RELEASED = 2
     RECALLED = 3
+    WITHDRAWN = 4
+    """Recalled by the customer's own word, maybe after the desk could send it: counts until it is cancelled."""
 
 
 class Kind(Struct, frozen=True, array_like=True):
@@ -52,7 +54,10 @@ class Contact(Struct, array_like=True):
     @property
     def counts(self) -> bool:
         """Whether it uses budgets."""
-        return self.state is ContactState.APPROVED or self.state is ContactState.SENT
+        return self.state not in _FREE
+
+
+_FREE = (ContactState.RELEASED, ContactState.RECALLED)
 
 
 class Consent(Struct, frozen=True, array_like=True):
@@ -108,27 +113,50 @@ class Member(Struct, array_like=True):
     preferences: Preferences | None = None
 
 
-class Waiting(Struct, frozen=True, array_like=True):
-    """A deferred request that the arbiter will come back to. ``request`` is its JSON."""
+class Asked(Struct, array_like=True):
+    """A request that the arbiter may have to decide again: one that waits, or an approval not yet confirmed.
 
-    ref: bytes
+    ``request`` is its JSON, ``n`` counts the decisions published on it, ``due_ms`` is when to look at it again (0:
+    never by itself), ``held`` the arbitration it waits for, ``recalled`` that it was recalled once already.
+    """
+
+    identity: bytes
+    content: bytes
     request: bytes
     received_ms: int
-    retry_at_ms: int
+    source: tuple[str, int, int]
+    n: int
     score: float
+    priority: float
+    due_ms: int = 0
+    held: str | None = None
+    recalled: bool = False
+
+
+class Event(Struct, frozen=True, array_like=True):
+    """Something that a customer did or suffered, which rules may look back at: a complaint, a response …"""
+
+    outcome: str
+    at_ms: int
+    kind: Kind
 
 
 class Ledger(Struct):
     """All state of one party.
 
     ``answered`` is an index of the requests answered in the last 35 days: entries of 8 bytes of identity and
-    4 bytes of unix seconds, oldest first. The answers themselves are kept beside the ledger.
+    4 bytes of unix seconds, oldest first. The answers themselves are kept beside the ledger. ``waiting`` are the
+    deferred requests, ``open`` the approvals that were neither confirmed nor ran out, ``holds`` the arbitrations
+    that are open (rule id → when they close).
     """
 
     members: dict[str, Member] = {}
     contacts: list[Contact] = []
     answered: bytes = b""
-    waiting: list[Waiting] = []
+    waiting: list[Asked] = []
+    open: list[Asked] = []
+    events: list[Event] = []
+    holds: dict[str, int] = {}
 
 
 class Used(Struct, frozen=True, array_like=True):

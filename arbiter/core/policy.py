@@ -6,7 +6,7 @@ about, so that a worker never runs a policy that ``arbiter policy check`` would 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -19,16 +19,24 @@ from arbiter.core.match import Matcher, Subject
 from arbiter.core.model import Ledger, Traits
 from arbiter.core.rules import (
     AnyRule,
+    ArbitrationJudge,
+    ArbitrationRule,
     BlackoutJudge,
     BlackoutRule,
     CapJudge,
     CapRule,
+    ConflictJudge,
+    ConflictRule,
     ConsentJudge,
     ConsentRule,
+    HoldoutJudge,
+    HoldoutRule,
     Judge,
     QuietHoursJudge,
     QuietHoursRule,
+    Rule,
     SuppressionJudge,
+    SuppressionRule,
 )
 from arbiter.core.score import parse_formula, safely
 from arbiter.core.windows import duration_ms, known_zone, moment
@@ -55,9 +63,14 @@ class Policy:
         self.history_ms = duration_ms(document.history)
         self.points = {name: channel.points for name, channel in document.channels.items()}
         self._candidates = tuple(document.candidate_zones) or (document.timezone,)
+        self.recall = document.recall
+        self.recall_margin_ms = duration_ms(document.recall.margin)
+        self.waiting_max = document.waiting_max
         self._formula = parse_formula(document.score)
         self._segments = {name: Matcher(segment.when) for name, segment in document.segments.items()}
-        self._judges = [compile_rule(rule, document) for rule in document.rules if rule.mode != "off"]
+        judges = [compile_rule(rule, document) for rule in document.rules if rule.mode != "off"]
+        self._arbitrations = {j.id: j for j in judges if isinstance(j, ArbitrationJudge) and not j.shadow}
+        self._judges = [judge for judge in judges if not isinstance(judge, ArbitrationJudge)]
         self._by_shape: dict[Shape, list[Judge]] = {}
 
     def judges(self, case: Case, category: Category) -> list[Judge]:
@@ -70,6 +83,25 @@ class Policy:
             found = [j for j in self._judges if j.kind not in exempt and j.when.shape_matches(case.shape)]
             self._by_shape[case.shape] = found
         return [judge for judge in found if judge.when.shape_only or judge.when.rest_matches(case.subject)]
+
+    def arbitrations(self, request: ContactRequest, ledger: Ledger, at_ms: int) -> list[ArbitrationJudge]:
+        """The arbitrations in force that speak about this request, unless its category is exempt."""
+        if not self._arbitrations or "arbitration" in self.document.categories[request.category].exempt:
+            return []
+        case = self.case(request, ledger)
+        found = [j for j in self._arbitrations.values() if j.from_ms <= at_ms < j.until_ms]
+        return [j for j in found if j.when.shape_matches(case.shape) and j.when.rest_matches(case.subject)]
+
+    def arbitration(self, rule: str) -> ArbitrationJudge | None:
+        """An arbitration rule by its id; ``None`` if this policy has none of that name."""
+        return self._arbitrations.get(rule)
+
+    def rank(self, request: ContactRequest) -> tuple[float, float]:
+        """(score, priority) by which requests are ordered, lowered to what the department may claim."""
+        department = self.document.departments.get(request.department)
+        if department is None:
+            return 0.0, 0.0
+        return self.score(request)[0], min(request.priority, department.max_priority)
 
     def case(self, request: ContactRequest, ledger: Ledger) -> Case:
         """Everything the rules may look at for this request. Its category must be known."""
@@ -142,10 +174,9 @@ def compile_rule(rule: AnyRule, document: PolicyDocument) -> Judge:
     if rule.effective is not None:
         begin_ms = moment(rule.effective.from_, zone, "start") if rule.effective.from_ else begin_ms
         end_ms = moment(rule.effective.until, zone, "end") if rule.effective.until else end_ms
-    if isinstance(rule, ConsentRule):
-        return ConsentJudge(rule, begin_ms, end_ms)
-    if isinstance(rule, CapRule):
-        return CapJudge(rule, begin_ms, end_ms)
+    simple = _JUDGES.get(type(rule))
+    if simple is not None:
+        return simple(rule, begin_ms, end_ms)
     if isinstance(rule, QuietHoursRule):
         return QuietHoursJudge(rule, begin_ms, end_ms, holidays_of(rule.holidays, document.holidays))
     if isinstance(rule, BlackoutRule):
@@ -153,7 +184,17 @@ def compile_rule(rule: AnyRule, document: PolicyDocument) -> Judge:
         if rule.from_ and rule.until:
             freeze = (moment(rule.from_, zone, "start"), moment(rule.until, zone, "end"))
         return BlackoutJudge(rule, begin_ms, end_ms, holidays_of(rule.holidays, document.holidays), freeze)
-    return SuppressionJudge(rule, begin_ms, end_ms)
+    raise ValueError(f"no judge for {type(rule).__name__}")  # pragma: no cover - the union and this table agree
+
+
+_JUDGES: dict[type[Rule], Callable[..., Judge]] = {
+    ConsentRule: ConsentJudge,
+    SuppressionRule: SuppressionJudge,
+    CapRule: CapJudge,
+    ConflictRule: ConflictJudge,
+    HoldoutRule: HoldoutJudge,
+    ArbitrationRule: ArbitrationJudge,
+}
 
 
 def holidays_of(names: list[str], calendars: Mapping[str, list[str]]) -> Dates:

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+from arbiter.core.rules.arbitration import ArbitrationJudge, ArbitrationRule
 from arbiter.core.rules.base import Judge, Rule
 from arbiter.core.rules.cap import CapJudge, CapRule
 from arbiter.core.rules.closed import BlackoutJudge, BlackoutRule, QuietHoursJudge, QuietHoursRule
+from arbiter.core.rules.conflict import ConflictJudge, ConflictRule
 from arbiter.core.rules.consent import ConsentJudge, ConsentRule
+from arbiter.core.rules.holdout import HoldoutJudge, HoldoutRule
 from arbiter.core.rules.suppression import SuppressionJudge, SuppressionRule
 
-AnyRule = ConsentRule | SuppressionRule | QuietHoursRule | BlackoutRule | CapRule
+AnyRule = (
+    ConsentRule
+    | SuppressionRule
+    | QuietHoursRule
+    | BlackoutRule
+    | CapRule
+    | ConflictRule
+    | ArbitrationRule
+    | HoldoutRule
+)
 
 __all__ = [
     "AnyRule",
+    "ArbitrationJudge",
+    "ArbitrationRule",
     "BlackoutJudge",
     "BlackoutRule",
     "CapJudge",
     "CapRule",
+    "ConflictJudge",
+    "ConflictRule",
     "ConsentJudge",
     "ConsentRule",
+    "HoldoutJudge",
+    "HoldoutRule",
     "Judge",
     "QuietHoursJudge",
     "QuietHoursRule",

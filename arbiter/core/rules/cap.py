@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
-from arbiter.core.case import Case, Group
+from arbiter.core.case import Case, Group, Shape
 from arbiter.core.instants import FAR_MS
-from arbiter.core.match import Matcher, When
+from arbiter.core.match import Matcher, Subject, When
 from arbiter.core.model import Finding
 from arbiter.core.rules.base import Judge, Rule, used_contacts
 from arbiter.core.windows import Window, calendar_window, parse_window, spoken
@@ -24,6 +24,13 @@ WINDOWS_AHEAD_MAX = 1_000
 
 Counted = tuple[int, int, str, str, str]
 """(instant, cost, department, channel, campaign) of a contact that counts."""
+
+
+class Keep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
+    """Headroom: places that only requests matching ``for`` may take."""
+
+    slots: Annotated[int, Meta(ge=1, description="Others fill at most the limit less these.")]
+    for_: Annotated[When, Meta(min_length=1, description="Whom the places are kept for.")]
 
 
 class CapRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="cap"):
@@ -37,6 +44,7 @@ class CapRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     limit_by: Annotated[
         dict[Literal["segment"], dict[str, int]], Meta(description="Another limit for customers of a segment.")
     ] = {}
+    keep: Keep | None = None
 
 
 class CapJudge(Judge):
@@ -53,11 +61,22 @@ class CapJudge(Judge):
         self._counts = Matcher(rule.when if rule.counts is None else rule.counts)
         self._same: list[Callable[[Case, Group], bool]] = [_SAME[field] for field in rule.per if field != "party"]
         self._party_zone = "party" in rule.per
+        self._kept = rule.keep.slots if rule.keep else 0
+        self._for = Matcher(rule.keep.for_) if rule.keep else None
 
     def check(self, case: Case, at_ms: int) -> Finding | None:
         """A finding until the budget has room for this contact."""
         own, limit = self._own(case), self.limit(case)
-        counted = self._counted(case)
+        finding = self._full(case, self._counted(case), at_ms, own, limit)
+        if finding is None and self._for is not None and not _matches(self._for, case.shape, case.subject):
+            left = max(limit - self._kept, 0)
+            finding = self._full(case, self._counted(case, others_only=True), at_ms, own, left, "reserved")
+        return finding
+
+    def _full(
+        self, case: Case, counted: list[Counted], at_ms: int, own: int, limit: int, code: str = "cap_reached"
+    ) -> Finding | None:
+        """A finding if what was counted leaves no room under ``limit``."""
         if not counted and own <= limit:
             return None
         low, high = self._bounds(case, at_ms)
@@ -67,7 +86,7 @@ class CapJudge(Judge):
             return None
         until = None if own > limit else self._frees(case, counted, at_ms, limit - own)
         return self.no(
-            "cap_reached",
+            code,
             self._sentence(case, used, own, limit, until),
             until,
             used=used,
@@ -89,21 +108,26 @@ class CapJudge(Judge):
         return min((self._by_segment[s] for s in case.subject.segments if s in self._by_segment), default=self._limit)
 
     def _own(self, case: Case) -> int:
-        counts = self._counts
-        if counts.shape_matches(case.shape) and (counts.shape_only or counts.rest_matches(case.subject)):
-            return case.cost(case.request.channel, self._unit)
-        return 0
+        return case.cost(case.request.channel, self._unit) if _matches(self._counts, case.shape, case.subject) else 0
 
-    def _counted(self, case: Case) -> list[Counted]:
+    def _counted(self, case: Case, *, others_only: bool = False) -> list[Counted]:
+        """The contacts that count; ``others_only`` leaves out those that headroom is kept for."""
         counted: list[Counted] = []
         for group in case.groups:
+            if others_only and self._for is not None:
+                if _matches(self._for, group.shape, case.contact_subject(group.kind.customer)):
+                    continue
             if self._group_counts(case, group):
                 kind, cost = group.kind, case.cost(group.kind.channel, self._unit)
                 counted += [(c.at_ms, cost, kind.department, kind.channel, kind.campaign) for c in group.contacts]
         return counted
 
     def _group_counts(self, case: Case, group: Group) -> bool:
-        if not self._counts.shape_matches(group.shape) or not all(same(case, group) for same in self._same):
+        if not all(same(case, group) for same in self._same):
+            return False
+        if not group.kind.category:
+            return True  # a contact nobody asked for, of a kind nobody told: it counts everywhere
+        if not self._counts.shape_matches(group.shape):
             return False
         return self._counts.shape_only or self._counts.rest_matches(case.contact_subject(group.kind.customer))
 
@@ -138,6 +162,10 @@ class CapJudge(Judge):
             return f"this contact costs {own} {unit}, more than the limit of {limit} {unit}"
         when = f"there is room again at {spoken(until_ms, self._zone(case))}" if until_ms < FAR_MS else "for good"
         return f"{used} of {limit} {unit} used in {self._window.text}, this one needs {own}; {when}"
+
+
+def _matches(matcher: Matcher, shape: Shape, subject: Subject) -> bool:
+    return matcher.shape_matches(shape) and (matcher.shape_only or matcher.rest_matches(subject))
 
 
 _SAME: dict[str, Callable[[Case, Group], bool]] = {

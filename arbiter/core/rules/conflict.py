@@ -1,0 +1,75 @@
+"""``conflict``: never A within N after B, where B is a kind of contact or an outcome such as a complaint."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from arbiter.core.case import Case, Shape, shape_of
+from arbiter.core.match import Matcher, When
+from arbiter.core.model import Finding
+from arbiter.core.rules.base import Judge, Rule, used_contacts
+from arbiter.core.windows import duration_ms, spoken
+
+
+class ConflictRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="conflict"):
+    """No contact that matches ``when`` within ``within`` after one that matches ``after``."""
+
+    after: Annotated[
+        When, Meta(min_length=1, description="A kind of contact, or `{outcome: complained}` and which contact it was.")
+    ]
+    within: Annotated[str, Meta(description="How long, for example `30d`.")]
+    per: Annotated[Literal["party", "customer"], Meta(description="Whose earlier contacts matter.")] = "party"
+
+
+class ConflictJudge(Judge):
+    """A cap of 0 on what comes after ``after``."""
+
+    kind = "conflict"
+
+    def __init__(self, rule: ConflictRule, from_ms: int, until_ms: int) -> None:
+        super().__init__(rule, from_ms, until_ms)
+        after = dict(rule.after)
+        outcome = after.pop("outcome", None)
+        self._outcomes = None if outcome is None else Matcher({"channel": outcome})  # any field name serves
+        self._after = Matcher(after)
+        self._within_ms = duration_ms(rule.within)
+        self._within = rule.within
+        self._party = rule.per == "party"
+
+    def check(self, case: Case, at_ms: int) -> Finding | None:
+        """A finding until the last of what went before is ``within`` ago."""
+        before = [entry for entry in self._before(case) if entry[0] > at_ms - self._within_ms]
+        if not before:
+            return None
+        until_ms = max(entry[0] for entry in before) + self._within_ms
+        message = f"it may not follow within {self._within}; that ends at {spoken(until_ms, case.business_zone)}"
+        counters = used_contacts(case, before)
+        return self.no(
+            "conflict", message, until_ms, used=len(before), limit=0, window=f"rolling {self._within}", **counters
+        )
+
+    def _before(self, case: Case) -> list[tuple[int, str, str, str]]:
+        found: list[tuple[int, str, str, str]] = []
+        if self._outcomes is not None:
+            for event in case.ledger.events:
+                kind = event.kind
+                if self._matches_outcome(event.outcome) and self._counts(case, kind.customer, shape_of(kind)):
+                    found.append((event.at_ms, kind.department, kind.channel, kind.campaign))
+            return found
+        for group in case.groups:
+            if self._counts(case, group.kind.customer, group.shape):
+                kind = group.kind
+                found += [(contact.at_ms, kind.department, kind.channel, kind.campaign) for contact in group.contacts]
+        return found
+
+    def _matches_outcome(self, outcome: str) -> bool:
+        return self._outcomes is not None and self._outcomes.shape_matches((None, None, outcome, None, None, None))
+
+    def _counts(self, case: Case, customer: str, shape: Shape) -> bool:
+        if not self._party and customer != case.customer:
+            return False
+        if not self._after.shape_matches(shape):
+            return False
+        return self._after.shape_only or self._after.rest_matches(case.contact_subject(customer))

@@ -1,0 +1,312 @@
+"""One party at one instant: what is asked, what waits, what is recalled, what frees.
+
+A session changes a ledger and collects what is to be published. Whenever something frees, or a fact or a timer may
+have changed the answer, everything that waits is heard again, best first.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from arbiter.core.case import kind_of
+from arbiter.core.decide import Hearing, Verdict, decide, expiry_of, policy_finding, refuse
+from arbiter.core.facts import Refused
+from arbiter.core.identity import content_of, identity, remember, was_answered
+from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Ledger
+from arbiter.core.policy import Policy
+from arbiter.core.rules import ArbitrationJudge
+from arbiter.core.windows import spoken
+from arbiter.messages import ContactRequest
+
+BUDGET_CODES = ("cap_reached", "reserved")
+"""What a recall can clear."""
+
+_decode = msgspec.json.Decoder(ContactRequest).decode
+
+
+class Decided(Struct, frozen=True):
+    """An answer to publish. ``repeated`` says that it was given before and is told again, byte for byte."""
+
+    request: ContactRequest
+    identity: bytes
+    answer: Answer
+    repeated: bool
+
+
+class Noted(Struct, frozen=True):
+    """Something to count and report: ``what`` is one of ``codes.NOTES``."""
+
+    what: str
+    department: str
+
+
+class Session:
+    """A party's ledger under a policy at ``now_ms``, in the commit ``seq``. ``out`` is what is to be published."""
+
+    def __init__(self, policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], now_ms: int, seq: int) -> None:
+        self.policy = policy
+        self.ledger = ledger
+        self.answers = answers
+        self.now_ms = now_ms
+        self.seq = seq
+        self.out: list[Decided | Refused | Noted] = []
+
+    def ask(self, request: ContactRequest, raw: bytes, received_ms: int, source: tuple[str, int, int]) -> None:
+        """Answer a request that has just arrived, or tell a repeated one what it was told."""
+        key, content = identity(request), content_of(request)
+        asked = Asked(key, content, raw, received_ms, source, 0, *self.policy.rank(request))
+        if request.dry_run:
+            verdict = decide(self.policy, self.ledger, request, received_ms, self.now_ms)
+            self.out.append(Decided(request, key, self._answer(asked, replace(verdict, final=True), None), False))
+            return
+        known = self.answers.get(key) if was_answered(self.ledger, key) else None
+        if known is None:
+            remember(self.ledger, key, self.now_ms)
+            self._first(asked, request)
+        elif known.content == content:
+            self.out.append(Decided(request, key, known.answer, True))
+        else:
+            text = f"request id `{request.request_id}` of {request.department} was used before with other content"
+            self.out.append(
+                Refused("request_id_reused", f"{text}; the first request stands, send this one under a new id")
+            )
+
+    def come_back(self) -> None:
+        """What a timer does: release what stayed silent where its channel says so, then hear all that waits."""
+        for asked in self.ledger.open:
+            contact = self.contact(asked.identity)
+            if contact is not None and asked.due_ms and asked.due_ms <= self.now_ms:
+                contact.state = ContactState.RELEASED
+        self.reconsider()
+
+    def reconsider(self) -> None:
+        """Decide all that waits, best first; an answer is published only if it is another one."""
+        self._forget()
+        if not self.ledger.waiting:
+            return
+        queue = sorted(self.ledger.waiting, key=_order)
+        self.ledger.waiting = []
+        won: list[tuple[Asked, ContactRequest]] = []
+        for asked in queue:
+            if asked.held is not None and self.ledger.holds.get(asked.held, 0) > self.now_ms:
+                self.ledger.waiting.append(asked)
+                continue
+            request, arbitration, asked.held = _decode(asked.request), asked.held, None
+            verdict, victim = self._decide(asked, request)
+            if arbitration is not None and verdict.outcome == "deferred":
+                verdict = self._outranked(verdict, arbitration, won)
+            if verdict.outcome == "approved":
+                won.append((asked, request))
+            self._settle(asked, request, verdict, asked.due_ms)
+            if victim is not None:
+                self._again(victim)
+        for rule, closes_ms in list(self.ledger.holds.items()):
+            if closes_ms <= self.now_ms:
+                del self.ledger.holds[rule]
+
+    def recall_unsent(self) -> None:
+        """Recall what consent or suppression no longer allows and may still be stopped; its place counts on."""
+        for asked in list(self.ledger.open):
+            contact = self.contact(asked.identity)
+            if contact is None or contact.state is not ContactState.APPROVED or self.now_ms >= contact.valid_until_ms:
+                continue
+            request = _decode(asked.request)
+            objections = Hearing(self.policy, self.ledger, request, asked.received_ms, self.now_ms).objections()
+            if objections:
+                contact.state = ContactState.WITHDRAWN
+                self._recall(asked, request, objections)
+                self._again(asked)
+
+    def withdraw(self, key: bytes, department: str) -> bool:
+        """End a waiting request because its department cancelled it; ``False`` if it does not wait."""
+        for asked in self.ledger.waiting:
+            if asked.identity == key:
+                self.ledger.waiting.remove(asked)
+                finding = policy_finding(self.policy, "cancelled", "withdrawn", f"{department} cancelled the request")
+                self._publish(
+                    asked, _decode(asked.request), Verdict("rejected", findings=(finding,), score=asked.score), None
+                )
+                return True
+        return False
+
+    def contact(self, key: bytes) -> Contact | None:
+        """The contact of a request, the latest if it was approved again after a recall."""
+        return next((contact for contact in reversed(self.ledger.contacts) if contact.ref == key[:8]), None)
+
+    def note(self, what: str, department: str) -> None:
+        """Count something that ops and the department's owner should know of."""
+        self.out.append(Noted(what, department))
+
+    def _first(self, asked: Asked, request: ContactRequest) -> None:
+        self._forget()
+        hold = self._hold(request)
+        if hold is None:
+            verdict, victim = self._decide(asked, request)
+            self._settle(asked, request, verdict, 0)
+            if victim is not None:
+                self._again(victim)
+            return
+        verdict = decide(self.policy, self.ledger, request, asked.received_ms, self.now_ms)
+        if verdict.outcome != "rejected":
+            verdict = self._held(asked, request, hold, verdict)
+        self._settle(asked, request, verdict, 0)
+
+    def _held(self, asked: Asked, request: ContactRequest, hold: ArbitrationJudge, verdict: Verdict) -> Verdict:
+        """Wait for the close of the arbitration, which the party's first matching request opens."""
+        closes_ms = self.ledger.holds.get(hold.id, self.now_ms + hold.hold_ms)
+        message = f"requests are gathered and decided together, best first, at {spoken(closes_ms, self.policy.zone)}"
+        findings = (*verdict.findings, hold.no("held_for_arbitration", message, closes_ms))
+        verdict = replace(verdict, findings=findings, not_before_ms=None, valid_until_ms=None, retry_at_ms=closes_ms)
+        if closes_ms >= expiry_of(request, asked.received_ms):
+            late = policy_finding(
+                self.policy, "expires_at", "would_expire", "it expires before the requests are decided"
+            )
+            return refuse(verdict, late)
+        self.ledger.holds[hold.id] = closes_ms
+        asked.held = hold.id
+        return replace(verdict, outcome="deferred", final=False)
+
+    def _hold(self, request: ContactRequest) -> ArbitrationJudge | None:
+        """The arbitration that this request must wait for: the one that closes last, if several speak about it."""
+        if request.category not in self.policy.document.categories:
+            return None
+        found = self.policy.arbitrations(request, self.ledger, self.now_ms)
+        return max(found, key=lambda judge: self.ledger.holds.get(judge.id, self.now_ms + judge.hold_ms), default=None)
+
+    def _decide(self, asked: Asked, request: ContactRequest) -> tuple[Verdict, Asked | None]:
+        """The verdict now, and the approval that was recalled for it where only budgets were in the way."""
+        verdict = decide(self.policy, self.ledger, request, asked.received_ms, self.now_ms)
+        if verdict.outcome != "deferred" or any(f.code not in BUDGET_CODES for f in verdict.findings):
+            return verdict, None
+        for victim, contact in self._victims(asked):
+            contact.state = ContactState.RECALLED
+            better = decide(self.policy, self.ledger, request, asked.received_ms, self.now_ms)
+            if better.outcome == "approved":
+                self._give_way(victim, asked, request, verdict.findings[0])
+                return better, victim
+            contact.state = ContactState.APPROVED
+        return verdict, None
+
+    def _victims(self, asked: Asked) -> list[tuple[Asked, Contact]]:
+        """The approvals that may be recalled for ``asked``, the lowest score first."""
+        recall = self.policy.recall
+        found = []
+        for candidate in self.ledger.open:
+            contact = self.contact(candidate.identity)
+            if (
+                contact is not None
+                and contact.state is ContactState.APPROVED
+                and not candidate.recalled
+                and self.now_ms < contact.not_before_ms - self.policy.recall_margin_ms
+                and asked.score >= recall.factor * candidate.score
+                and _decode(candidate.request).recallable
+            ):
+                found.append((candidate, contact))
+        return sorted(found, key=lambda pair: _order(pair[0]), reverse=True)
+
+    def _give_way(self, victim: Asked, winner: Asked, request: ContactRequest, blocked: Finding) -> None:
+        owner = self.policy.document.departments[request.department].owner
+        message = (
+            f"recalled for a request of {request.department} ({owner}) that scores {winner.score:g}, "
+            f"this one scores {victim.score:g}"
+        )
+        finding = replace(blocked, code="recalled", message=message, until_ms=None, contacts=())
+        victim.recalled = True
+        self._recall(victim, _decode(victim.request), [finding])
+
+    def _recall(self, asked: Asked, request: ContactRequest, findings: list[Finding]) -> None:
+        self.ledger.open.remove(asked)
+        self._publish(asked, request, Verdict("recalled", False, tuple(findings), score=asked.score), None)
+
+    def _settle(self, asked: Asked, request: ContactRequest, verdict: Verdict, told_ms: int) -> None:
+        """Book a verdict and publish it, unless it only repeats that the answer comes at ``told_ms``."""
+        ledger = self.ledger
+        if verdict.outcome == "deferred" and len(ledger.waiting) >= self.policy.waiting_max:
+            most = self.policy.waiting_max
+            message = f"{most} requests wait for this customer already"
+            verdict = refuse(verdict, policy_finding(self.policy, "waiting_max", "waiting_full", message))
+        ahead = None
+        if verdict.outcome == "deferred":
+            asked.due_ms = verdict.retry_at_ms or 0
+            ahead = sum(_order(other) < _order(asked) for other in ledger.waiting)
+            ledger.waiting.append(asked)
+        elif verdict.not_before_ms is not None and verdict.valid_until_ms is not None:
+            self._approve(asked, request, verdict.not_before_ms, verdict.valid_until_ms)
+        if verdict.outcome != "deferred" or verdict.retry_at_ms != told_ms:
+            self._publish(asked, request, verdict, ahead)
+
+    def _again(self, victim: Asked) -> None:
+        """Decide a recalled request anew, after the one that it gave way to has taken its place."""
+        request = _decode(victim.request)
+        verdict = decide(self.policy, self.ledger, request, victim.received_ms, self.now_ms)
+        self._settle(victim, request, verdict, 0)
+
+    def _approve(self, asked: Asked, request: ContactRequest, not_before_ms: int, valid_until_ms: int) -> None:
+        kind = kind_of(request)
+        kind = next((contact.kind for contact in self.ledger.contacts if contact.kind == kind), kind)
+        self.ledger.contacts.append(Contact(kind, asked.identity[:8], not_before_ms, valid_until_ms))
+        silent = self.policy.document.channels[request.channel].on_silence == "release"
+        asked.due_ms = valid_until_ms if silent else 0
+        self.ledger.open.append(asked)
+
+    def _outranked(self, verdict: Verdict, rule: str, won: list[tuple[Asked, ContactRequest]]) -> Verdict:
+        """Tell a loser of an arbitration who won what it now waits for."""
+        blocked = next((f for f in verdict.findings if f.code in ("cap_reached", "reserved")), None)
+        if blocked is None or not won:
+            return verdict
+        winner, request = won[0]
+        judge = self.policy.arbitration(rule)
+        message = f"{request.department} won with a score of {winner.score:g}; this one waits for the budget"
+        if judge is None:
+            return verdict
+        lost = judge.no("outranked", message, blocked.until_ms)
+        return replace(verdict, findings=(*verdict.findings, lost))
+
+    def _publish(self, asked: Asked, request: ContactRequest, verdict: Verdict, ahead: int | None) -> None:
+        asked.n += 1
+        answer = self._answer(asked, verdict, ahead)
+        self.answers[asked.identity] = Answered(asked.content, answer)
+        self.out.append(Decided(request, asked.identity, answer, False))
+
+    def _answer(self, asked: Asked, verdict: Verdict, ahead: int | None) -> Answer:
+        return Answer(
+            asked.n,
+            verdict.outcome,
+            verdict.final,
+            self.policy.ref,
+            asked.source,
+            self.seq,
+            self.now_ms,
+            verdict.findings,
+            verdict.retry_at_ms,
+            ahead,
+            verdict.next_eligible_at_ms,
+            verdict.not_before_ms,
+            verdict.valid_until_ms,
+            verdict.notify,
+            verdict.preferred_channel,
+            verdict.score,
+            verdict.score_note,
+            verdict.shadow,
+        )
+
+    def _forget(self) -> None:
+        """Drop what is too old to matter: contacts and events past the history, approvals that are settled."""
+        ledger, oldest_ms = self.ledger, self.now_ms - self.policy.history_ms
+        if ledger.contacts and ledger.contacts[0].at_ms < oldest_ms:
+            ledger.contacts = [contact for contact in ledger.contacts if contact.at_ms >= oldest_ms]
+        if ledger.events and ledger.events[0].at_ms < oldest_ms:
+            ledger.events = [event for event in ledger.events if event.at_ms >= oldest_ms]
+        if ledger.open:
+            ledger.open = [asked for asked in ledger.open if self._unsent(asked)]
+
+    def _unsent(self, asked: Asked) -> bool:
+        contact = self.contact(asked.identity)
+        return contact is not None and contact.state is ContactState.APPROVED and self.now_ms < contact.valid_until_ms
+
+
+def _order(asked: Asked) -> tuple[float, float, int, int, bytes]:
+    """Best first: score, priority, first received, then the bytes of the identity, alike on every machine."""
+    return (-asked.score, -asked.priority, asked.received_ms, asked.source[2], asked.identity)
