@@ -24,7 +24,9 @@ DLQ_SUFFIX = ".dlq"
 Id = Annotated[str, Meta(min_length=1, max_length=128, description="An identifier, 1 to 128 characters.")]
 Name = Annotated[str, Meta(min_length=1, max_length=64, description="A name from the policy, 1 to 64 characters.")]
 Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset; kept to whole milliseconds.")]
-Scalar = str | int | float | bool | None
+Whole = Annotated[int, Meta(ge=-(2**53), le=2**53, description="A whole number that every JSON reader keeps exactly.")]
+Text = Annotated[str, Meta(max_length=1024)]
+Scalar = Text | Whole | float | bool | None
 Attributes = Annotated[dict[str, Scalar], Meta(max_length=64, description="A flat map that `when` can match.")]
 
 
@@ -68,7 +70,7 @@ class ConsentChange(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
 class OwnMaximum(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A customer's own ceiling: at most ``limit`` contacts in ``window``."""
 
-    limit: Annotated[int, Meta(ge=0)]
+    limit: Annotated[int, Meta(ge=0, le=1_000_000)]
     window: Annotated[str, Meta(description="`rolling 7d` or `calendar week`, as in a policy.", max_length=32)]
 
 

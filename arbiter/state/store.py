@@ -36,7 +36,8 @@ class Head(Struct, frozen=True):
 class Claim(Struct, frozen=True):
     """The answer to a claim: the head as it now stands, the outbox of the last commit, the store's time.
 
-    ``fresh`` says that there was no head before: this partition was never claimed here, or its state is lost.
+    ``fresh`` says that nothing was ever committed here: this partition is new, or its state is lost. It stays true
+    until the first commit, so that an owner who dies before committing does not hide a loss from the next one.
     """
 
     head: Head

@@ -1,0 +1,62 @@
+"""Every Redis key that is used, built in one place.
+
+A partition's keys share one hash tag, ``{prefix}:{p}:`` with the braces kept, so that one script may touch them all,
+on Redis Cluster too. Parties and identities go in as raw bytes: a key is binary safe.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+DEFAULT_PREFIX: Final = "arb"
+
+
+class PartitionKeys(Struct, frozen=True):
+    """The keys of one partition; ``base`` is all that they begin with."""
+
+    base: bytes
+
+    @property
+    def head(self) -> bytes:
+        """A hash: the fields of ``Head``, and ``p:<topic>`` for each position."""
+        return self.base + b"head"
+
+    @property
+    def outbox(self) -> bytes:
+        """The packed output of the last commit."""
+        return self.base + b"outbox"
+
+    @property
+    def timers(self) -> bytes:
+        """A sorted set: party by its next due instant in milliseconds."""
+        return self.base + b"timers"
+
+    def ledger(self, party: str) -> bytes:
+        """The packed ledger of a party."""
+        return self.base + b"l:" + party.encode()
+
+    def answer(self, identity: bytes) -> bytes:
+        """The packed answer to a request; it expires."""
+        return self.base + b"d:" + identity
+
+
+class Keys(Struct, frozen=True):
+    """All keys under one prefix; several installations may share a server under different ones."""
+
+    prefix: str = DEFAULT_PREFIX
+
+    def __post_init__(self) -> None:
+        """``ValueError`` for a prefix that would break the hash tag."""
+        if not self.prefix or "{" in self.prefix or "}" in self.prefix:
+            raise ValueError(f"Redis key prefix `{self.prefix}`: give at least one character, and no brace.")
+
+    def partition(self, number: int) -> PartitionKeys:
+        """The keys of a partition."""
+        return PartitionKeys(f"{self.prefix}:{{{number}}}:".encode())
+
+    @property
+    def policies(self) -> bytes:
+        """One hash with all policies and what is in force, so that one script sees them together."""
+        return f"{self.prefix}:policy:registry".encode()

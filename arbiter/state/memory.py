@@ -1,0 +1,172 @@
+"""The in-memory stores: the reference that the others are tested against, and the end of a run without a server.
+
+Nothing awaits inside a method, so each is atomic. They share no code with the Redis side on purpose.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from arbiter.state.store import Activation, Claim, Commit, Head, PolicyRecord, Verdict
+
+Clock = Callable[[], int]
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since the epoch, from this machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+class _Partition(Struct):
+    """What is kept of one partition. ``answers`` holds the bytes and when they expire."""
+
+    head: Head | None = None
+    outbox: bytes = b""
+    ledgers: dict[str, bytes] = {}
+    answers: dict[bytes, tuple[bytes, int]] = {}
+    timers: dict[str, int] = {}
+
+
+class MemoryStore:
+    """A ``Store`` in this process; ``clock`` gives the store's time in milliseconds."""
+
+    def __init__(self, clock: Clock = wall_clock_ms) -> None:
+        """An empty store."""
+        self._clock = clock
+        self._partitions: dict[int, _Partition] = {}
+
+    def flush(self) -> None:
+        """Lose everything, as FLUSHALL does."""
+        self._partitions.clear()
+
+    def _of(self, partition: int) -> _Partition:
+        return self._partitions.setdefault(partition, _Partition())
+
+    async def claim(self, partition: int, owner: str, generation: int) -> Claim | None:
+        """See ``Store.claim``."""
+        kept = self._of(partition)
+        head = kept.head or Head(0, "", 0, generation, 0, 0, {}, 0)
+        if head.generation > generation:
+            return None
+        if kept.head is not None and head.owner == owner:
+            kept.head = replace(head, generation=generation)
+        else:
+            epoch, claims = head.epoch + 1, head.claims + 1
+            kept.head = replace(head, epoch=epoch, owner=owner, generation=generation, claims=claims)
+        snapshot = replace(kept.head, positions=dict(head.positions))
+        return Claim(snapshot, kept.outbox, self._clock(), fresh=head.seq == 0)
+
+    async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
+        """See ``Store.load``."""
+        ledgers = self._of(partition).ledgers
+        return [ledgers.get(party) for party in parties]
+
+    async def load_answers(self, partition: int, identities: list[bytes]) -> list[bytes | None]:
+        """See ``Store.load_answers``."""
+        now_ms, answers = self._clock(), self._of(partition).answers
+        for identity in identities:
+            if identity in answers and answers[identity][1] <= now_ms:
+                del answers[identity]
+        return [answers[identity][0] if identity in answers else None for identity in identities]
+
+    async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
+        """See ``Store.commit``; ``ValueError`` for a ``seq`` or a ttl below 1."""
+        if commit.seq < 1 or commit.answers_ttl_ms < 1:
+            seq, ttl = commit.seq, commit.answers_ttl_ms
+            raise ValueError(f"commit of partition {partition}: seq {seq} and answers_ttl_ms {ttl} begin at 1")
+        now_ms, kept = self._clock(), self._of(partition)
+        head = kept.head
+        verdict = _ownership(head, commit.epoch, commit.owner)
+        if head is None or verdict is not Verdict.OK or commit.seq == head.seq:
+            return verdict, now_ms
+        if commit.seq != head.seq + 1:
+            return Verdict.REGRESSED, now_ms
+        if commit.activation < head.activation:
+            return Verdict.STALE_POLICY, now_ms
+        _write(kept, head, commit, now_ms)
+        return Verdict.OK, now_ms
+
+    async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> Verdict:
+        """See ``Store.clear_outbox``."""
+        kept = self._of(partition)
+        verdict = _ownership(kept.head, epoch, owner)
+        if kept.head is None or verdict is not Verdict.OK:
+            return verdict
+        if kept.head.seq < seq:
+            return Verdict.REGRESSED
+        if kept.head.seq == seq:
+            kept.outbox = b""
+        return Verdict.OK
+
+    async def due(self, partition: int, now_ms: int, limit: int) -> list[tuple[str, int]]:
+        """See ``Store.due``; parties due at one instant come in the order of their bytes."""
+        timers = self._of(partition).timers
+        ready = [(party, due_ms) for party, due_ms in timers.items() if due_ms <= now_ms]
+        return sorted(ready, key=lambda timer: (timer[1], timer[0].encode()))[:limit]
+
+    async def time_ms(self) -> int:
+        """See ``Store.time_ms``."""
+        return self._clock()
+
+
+def _ownership(head: Head | None, epoch: int, owner: str) -> Verdict:
+    if head is None or head.epoch < epoch:
+        return Verdict.REGRESSED
+    if head.epoch > epoch or head.owner != owner:
+        return Verdict.FENCED
+    return Verdict.OK
+
+
+def _write(kept: _Partition, head: Head, commit: Commit, now_ms: int) -> None:
+    positions = head.positions | commit.positions
+    activation, seq = commit.activation, commit.seq
+    kept.head = replace(head, seq=seq, activation=activation, now_ms=commit.now_ms, positions=positions, claims=0)
+    kept.outbox = commit.outbox
+    kept.ledgers |= commit.ledgers
+    expires_ms = now_ms + commit.answers_ttl_ms
+    kept.answers |= {identity: (value, expires_ms) for identity, value in commit.answers.items()}
+    for party, due_ms in commit.timers.items():
+        if due_ms is None:
+            kept.timers.pop(party, None)
+        else:
+            kept.timers[party] = due_ms
+
+
+class MemoryPolicyStore:
+    """A ``PolicyStore`` in this process."""
+
+    def __init__(self, clock: Clock = wall_clock_ms) -> None:
+        """An empty store."""
+        self._clock = clock
+        self._records: list[PolicyRecord] = []
+        self._active: Activation | None = None
+
+    async def publish(self, name: str, digest: str, author: str, document: bytes) -> PolicyRecord:
+        """See ``PolicyStore.publish``."""
+        if self._records and self._records[-1].digest == digest:
+            return self._records[-1]
+        record = PolicyRecord(len(self._records) + 1, name, digest, author, self._clock(), document)
+        self._records.append(record)
+        return record
+
+    async def activate(self, version: int) -> Activation:
+        """See ``PolicyStore.activate``; what is already in force keeps its number."""
+        record = await self.fetch(version)
+        if record is None:
+            raise KeyError(version)
+        if self._active is None or self._active.version != version:
+            number = 1 if self._active is None else self._active.number + 1
+            self._active = Activation(number, version, record.digest)
+        return self._active
+
+    async def active(self) -> Activation | None:
+        """See ``PolicyStore.active``."""
+        return self._active
+
+    async def fetch(self, version: int) -> PolicyRecord | None:
+        """See ``PolicyStore.fetch``."""
+        return self._records[version - 1] if 1 <= version <= len(self._records) else None

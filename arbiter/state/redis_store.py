@@ -1,0 +1,175 @@
+"""The stores on Redis or Valkey: one script per claim and per commit, plain reads beside them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from arbiter.state.keys import DEFAULT_PREFIX, Keys, PartitionKeys
+from arbiter.state.redis_client import Argument, RedisClient, Script
+from arbiter.state.store import Activation, Claim, Commit, Head, PolicyRecord, Verdict
+
+_CLAIM: Final = Script.read("claim")
+_COMMIT: Final = Script.read("ownership", "commit")
+_CLEAR_OUTBOX: Final = Script.read("ownership", "clear_outbox")
+_PUBLISH: Final = Script.read("publish")
+_ACTIVATE: Final = Script.read("activate")
+
+_VERDICTS: Final = {verdict.value.encode(): verdict for verdict in Verdict}
+_POSITION: Final = b"p:"
+_RECORD_FIELDS: Final = ("name", "digest", "author", "published_at_ms", "document")
+
+
+def connect(url: str, prefix: str = DEFAULT_PREFIX) -> RedisStore:
+    """A store at ``redis://[user:password@]host:port/db`` (or ``rediss://``, ``unix://``), its keys under ``prefix``.
+
+    Connects on first use. ``ValueError`` for a malformed URL or prefix.
+    """
+    return RedisStore(RedisClient(url), Keys(prefix))
+
+
+class RedisStore:
+    """A ``Store`` on one server. Every method raises ``StoreUnavailable``, or ``StoreRefused`` when waiting is idle."""
+
+    def __init__(self, client: RedisClient, keys: Keys) -> None:
+        """A store that talks through ``client``."""
+        self._client = client
+        self._keys = keys
+
+    @property
+    def policies(self) -> RedisPolicyStore:
+        """The policies on the same server, under the same prefix."""
+        return RedisPolicyStore(self._client, self._keys)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def claim(self, partition: int, owner: str, generation: int) -> Claim | None:
+        """See ``Store.claim``."""
+        keys = self._keys.partition(partition)
+        reply = await self._client.run(_CLAIM, [keys.head, keys.outbox], [owner, generation])
+        if _VERDICTS[reply[0]] is Verdict.FENCED:
+            return None
+        head = _head(reply[3])
+        return Claim(head, reply[4], _ms(reply[1], reply[2]), fresh=head.seq == 0)
+
+    async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
+        """See ``Store.load``."""
+        keys = self._keys.partition(partition)
+        return await self._get([keys.ledger(party) for party in parties])
+
+    async def load_answers(self, partition: int, identities: list[bytes]) -> list[bytes | None]:
+        """See ``Store.load_answers``."""
+        keys = self._keys.partition(partition)
+        return await self._get([keys.answer(identity) for identity in identities])
+
+    async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
+        """See ``Store.commit``; ``ValueError`` for a ``seq`` or a ttl below 1."""
+        if commit.seq < 1 or commit.answers_ttl_ms < 1:
+            seq, ttl = commit.seq, commit.answers_ttl_ms
+            raise ValueError(f"commit of partition {partition}: seq {seq} and answers_ttl_ms {ttl} begin at 1")
+        keys, arguments = _commit_words(self._keys.partition(partition), commit)
+        reply = await self._client.run(_COMMIT, keys, arguments)
+        return _VERDICTS[reply[0]], _ms(reply[1], reply[2])
+
+    async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> Verdict:
+        """See ``Store.clear_outbox``."""
+        keys = self._keys.partition(partition)
+        reply = await self._client.run(_CLEAR_OUTBOX, [keys.head, keys.outbox], [epoch, owner, seq])
+        return _VERDICTS[reply[0]]
+
+    async def due(self, partition: int, now_ms: int, limit: int) -> list[tuple[str, int]]:
+        """See ``Store.due``; parties due at one instant come in the order of their bytes."""
+        timers = self._keys.partition(partition).timers
+        words = (b"-inf", now_ms, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+        reply = await self._client.command("ZRANGE", timers, *words)
+        return [(party.decode(), int(due)) for party, due in zip(reply[::2], reply[1::2], strict=True)]
+
+    async def time_ms(self) -> int:
+        """See ``Store.time_ms``."""
+        return _ms(*await self._client.command("TIME"))
+
+    async def _get(self, keys: list[bytes]) -> list[bytes | None]:
+        if not keys:
+            return []
+        values: list[bytes | None] = await self._client.command("MGET", *keys)
+        return values
+
+
+def _ms(seconds: bytes | int, microseconds: bytes | int) -> int:
+    return int(seconds) * 1_000 + int(microseconds) // 1_000
+
+
+def _head(flat: list[bytes]) -> Head:
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    positions = {
+        name.removeprefix(_POSITION).decode(): int(offset)
+        for name, offset in fields.items()
+        if name.startswith(_POSITION)
+    }
+    return Head(
+        epoch=int(fields[b"epoch"]),
+        owner=fields[b"owner"].decode(),
+        seq=int(fields[b"seq"]),
+        generation=int(fields[b"generation"]),
+        activation=int(fields[b"activation"]),
+        now_ms=int(fields[b"now_ms"]),
+        positions=positions,
+        claims=int(fields[b"claims"]),
+    )
+
+
+def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], list[Argument]]:
+    """The commit script's keys and arguments, in its order."""
+    names = [keys.head, keys.outbox, keys.timers]
+    names += [keys.ledger(party) for party in commit.ledgers]
+    names += [keys.answer(identity) for identity in commit.answers]
+    words: list[Argument] = [commit.epoch, commit.owner, commit.seq, commit.activation, commit.answers_ttl_ms]
+    words += (commit.outbox, 1 + len(commit.positions), len(commit.ledgers), len(commit.answers), len(commit.timers))
+    words += ("now_ms", commit.now_ms)
+    for topic, offset in commit.positions.items():
+        words += (_POSITION + topic.encode(), offset)
+    words += commit.ledgers.values()
+    words += commit.answers.values()
+    for party, due_ms in commit.timers.items():
+        words += (party, "" if due_ms is None else due_ms)
+    return names, words
+
+
+class RedisPolicyStore:
+    """A ``PolicyStore`` in one hash: ``newest``, ``number``, ``active``, and ``<version>:<field>`` per record."""
+
+    def __init__(self, client: RedisClient, keys: Keys) -> None:
+        """A store that talks through ``client``."""
+        self._client = client
+        self._registry = keys.policies
+
+    async def publish(self, name: str, digest: str, author: str, document: bytes) -> PolicyRecord:
+        """See ``PolicyStore.publish``."""
+        reply = await self._client.run(_PUBLISH, [self._registry], [name, digest, author, document])
+        return _record(int(reply[0]), reply[1:])
+
+    async def activate(self, version: int) -> Activation:
+        """See ``PolicyStore.activate``; what is already in force keeps its number."""
+        reply = await self._client.run(_ACTIVATE, [self._registry], [version])
+        if reply[0] == b"unknown":
+            raise KeyError(version)
+        return Activation(int(reply[0]), int(reply[1]), reply[2].decode())
+
+    async def active(self) -> Activation | None:
+        """See ``PolicyStore.active``."""
+        number, version, digest = await self._client.command(
+            "HMGET", self._registry, "number", "active", "active_digest"
+        )
+        return None if number is None else Activation(int(number), int(version), digest.decode())
+
+    async def fetch(self, version: int) -> PolicyRecord | None:
+        """See ``PolicyStore.fetch``."""
+        names = [f"{version}:{field}" for field in _RECORD_FIELDS]
+        values = await self._client.command("HMGET", self._registry, *names)
+        return None if values[0] is None else _record(version, values)
+
+
+def _record(version: int, values: list[Any]) -> PolicyRecord:
+    name, digest, author, published_at_ms, document = values
+    return PolicyRecord(version, name.decode(), digest.decode(), author.decode(), int(published_at_ms), document)

@@ -1,0 +1,64 @@
+-- KEYS head, outbox, timers, one per ledger, one per answer.
+-- ARGV epoch, owner, seq, activation, answers' ttl in ms, outbox, then four counts: of head's fields, ledgers,
+-- answers, timers; then head's fields and values, the ledgers, the answers, and (party, instant or '') per timer.
+local time = redis.call('TIME')
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'owner', 'seq', 'activation')
+local verdict = stands(head, ARGV[1], ARGV[2])
+if verdict == 'ok' and ARGV[3] ~= head[3] then
+  if tonumber(ARGV[3]) ~= tonumber(head[3]) + 1 then
+    verdict = 'regressed'
+  elseif tonumber(ARGV[4]) < tonumber(head[4]) then
+    verdict = 'stale_policy'
+  end
+end
+if verdict ~= 'ok' or ARGV[3] == head[3] then
+  return {verdict, time[1], time[2]}
+end
+
+local fields, ledgers, answers, timers = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local at = 10
+-- `unpack` fails at about 8,000 values (LUAI_MAXCSTACK), so everything goes in chunks of at most 2,000.
+local function chunks(key, command, values)
+  local count = #values
+  for first = 1, count, 2000 do
+    if key then
+      redis.call(command, key, unpack(values, first, math.min(first + 1999, count)))
+    else
+      redis.call(command, unpack(values, first, math.min(first + 1999, count)))
+    end
+  end
+end
+
+local changed = {'seq', ARGV[3], 'activation', ARGV[4], 'claims', '0'}
+for i = 1, 2 * fields do changed[6 + i] = ARGV[at + i] end
+at = at + 2 * fields
+redis.call('HSET', KEYS[1], unpack(changed))
+
+if ARGV[6] == '' then redis.call('DEL', KEYS[2]) else redis.call('SET', KEYS[2], ARGV[6]) end
+
+local keyed = {}
+for i = 1, ledgers do
+  keyed[2 * i - 1] = KEYS[3 + i]
+  keyed[2 * i] = ARGV[at + i]
+end
+chunks(nil, 'MSET', keyed)
+at = at + ledgers
+
+for i = 1, answers do
+  redis.call('SET', KEYS[3 + ledgers + i], ARGV[at + i], 'PX', ARGV[5])
+end
+at = at + answers
+
+local set, unset = {}, {}
+for i = 1, timers do
+  local party, due = ARGV[at + 2 * i - 1], ARGV[at + 2 * i]
+  if due == '' then
+    unset[#unset + 1] = party
+  else
+    set[#set + 1] = due
+    set[#set + 1] = party
+  end
+end
+chunks(KEYS[3], 'ZADD', set)
+chunks(KEYS[3], 'ZREM', unset)
+return {'ok', time[1], time[2]}

@@ -1,0 +1,72 @@
+"""The stores that the contract suite runs on: in memory, on Valkey and on Redis, each test under keys of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from uuid import uuid4
+
+import pytest
+from msgspec import Struct
+from redis.asyncio import Redis
+
+from arbiter.state.memory import MemoryPolicyStore, MemoryStore
+from arbiter.state.redis_store import connect
+from arbiter.state.store import PolicyStore, Store
+
+SERVERS = {"valkey": "valkey_url", "redis": "redis_url"}
+
+
+class Backend(Struct):
+    """One kind of store, and how to make it lose everything (``flush``) or forget its scripts only."""
+
+    store: Store
+    policies: PolicyStore
+    flush: Callable[[], Awaitable[None]]
+    forget_scripts: Callable[[], Awaitable[None]]
+
+
+@pytest.fixture(params=["memory", *SERVERS])
+async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
+    """Each store in turn."""
+    if request.param == "memory":
+        memory = MemoryStore()
+
+        async def flush_memory() -> None:
+            memory.flush()
+
+        async def forget_nothing() -> None:
+            """A store without scripts."""
+
+        yield Backend(memory, MemoryPolicyStore(), flush_memory, forget_nothing)
+        return
+    url: str = request.getfixturevalue(SERVERS[request.param])
+    store = connect(url, f"contract-{uuid4().hex}")
+    async with Redis.from_url(url) as server:
+
+        async def flush() -> None:
+            await server.flushall()
+
+        async def forget_scripts() -> None:
+            await server.script_flush()
+
+        yield Backend(store, store.policies, flush, forget_scripts)
+    await store.close()
+
+
+@pytest.fixture
+def store(backend: Backend) -> Store:
+    """The store under test."""
+    return backend.store
+
+
+@pytest.fixture
+def policies(backend: Backend) -> PolicyStore:
+    """The policy store under test."""
+    return backend.policies
+
+
+@pytest.fixture(params=list(SERVERS))
+def server_url(request: pytest.FixtureRequest) -> str:
+    """The URL of each shared server in turn."""
+    url: str = request.getfixturevalue(SERVERS[request.param])
+    return url
