@@ -17,16 +17,17 @@ from msgspec import Struct
 from arbiter.core.instants import MINUTE_MS, SECOND_MS
 from arbiter.core.model import (
     Answered,
+    Asked,
     Consent,
     Contact,
     ContactState,
+    Event,
     Kind,
     Ledger,
     Member,
     Preferences,
     Suppression,
     Traits,
-    Waiting,
 )
 from arbiter.messages import Scalar
 
@@ -93,7 +94,10 @@ class _LedgerWire(Struct, array_like=True):
     contacts: list[int | None] = []
     answered: bytes = b""
     refs: bytes = b""
-    waiting: list[Waiting] = []
+    waiting: list[Asked] = []
+    open: list[Asked] = []
+    events: list[Event] = []
+    holds: dict[str, int] = {}
 
 
 class _Names(dict[str | None, int]):
@@ -116,7 +120,8 @@ def pack_ledger(ledger: Ledger) -> bytes:
     members = [_pack_member(name, member, names) for name, member in ledger.members.items()]
     kinds, contacts, refs = _pack_contacts(ledger, names)
     own = list(names)[len(_COMMON) :]
-    row = [own, members, kinds, contacts, ledger.answered, refs, ledger.waiting]
+    row = [own, members, kinds, contacts, ledger.answered, refs, ledger.waiting, ledger.open, ledger.events]
+    row.append(ledger.holds)
     while row and not row[-1]:
         row.pop()
     try:
@@ -134,7 +139,7 @@ def unpack_ledger(data: bytes) -> Ledger:
         contacts = _unpack_contacts(wire, names)
     except (IndexError, ValueError) as error:
         raise CodecError(f"ledger: damaged, {error}") from error
-    return Ledger(members, contacts, wire.answered, wire.waiting)
+    return Ledger(members, contacts, wire.answered, wire.waiting, wire.open, wire.events, wire.holds)
 
 
 def pack_answered(answered: Answered) -> bytes:

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from arbiter.core.model import (
     Answer,
     Answered,
+    Asked,
     Consent,
     Contact,
     ContactState,
+    Event,
     Finding,
     Kind,
     Ledger,
@@ -22,7 +24,6 @@ from arbiter.core.model import (
     Suppression,
     Traits,
     Used,
-    Waiting,
 )
 from arbiter.state.codec import (
     COMMON_NAMES,
@@ -72,7 +73,20 @@ MEMBER = st.builds(
     st.none() | PREFERENCES,
 )
 KIND = st.builds(Kind, NAME, NAME, NAME, NAME, NAME, MAYBE_NAME, MAYBE_NAME)
-WAITING = st.builds(Waiting, REF, st.binary(max_size=40), INSTANT, INSTANT, st.floats(allow_nan=False))
+ASKED = st.builds(
+    Asked,
+    REF,
+    REF,
+    st.binary(max_size=40),
+    INSTANT,
+    st.tuples(NAME, st.integers(0, 99), INSTANT),
+    st.integers(1, 99),
+    st.floats(allow_nan=False),
+    st.floats(0, 100),
+    INSTANT,
+    st.none() | NAME,
+    st.booleans(),
+)
 
 
 @st.composite
@@ -85,7 +99,15 @@ def ledgers(draw: st.DrawFn) -> Ledger:
     state = st.sampled_from(ContactState)
     contact = st.builds(Contact, st.sampled_from(kinds), refs, INSTANT, INSTANT, state, st.none() | INSTANT)
     members = draw(st.dictionaries(NAME, MEMBER, max_size=3))
-    return Ledger(members, draw(st.lists(contact, max_size=8)), answered, draw(st.lists(WAITING, max_size=2)))
+    return Ledger(
+        members,
+        draw(st.lists(contact, max_size=8)),
+        answered,
+        draw(st.lists(ASKED, max_size=2)),
+        draw(st.lists(ASKED, max_size=2)),
+        draw(st.lists(st.builds(Event, NAME, INSTANT, KIND), max_size=2)),
+        draw(st.dictionaries(NAME, INSTANT, max_size=2)),
+    )
 
 
 def typical(*, hot: bool) -> Ledger:
