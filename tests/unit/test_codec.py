@@ -48,7 +48,7 @@ INSTANT = st.one_of(
 NAME = st.one_of(st.sampled_from(["email", "marketing", "Europe/Lisbon"]), st.text(max_size=12))
 MAYBE_NAME = st.none() | NAME
 REF = st.binary(min_size=8, max_size=8)
-SCALAR = st.none() | st.booleans() | INT64 | st.floats(allow_nan=False) | st.text(max_size=8)
+SCALAR = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=8)
 CONSENT = st.builds(Consent, st.booleans(), INSTANT, NAME, MAYBE_NAME, MAYBE_NAME, MAYBE_NAME, st.none() | INSTANT)
 TRAITS = st.builds(
     Traits, MAYBE_NAME, MAYBE_NAME, st.lists(NAME, max_size=3), st.dictionaries(NAME, SCALAR, max_size=4), MAYBE_NAME
