@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from arbiter.core.arbitrate import Arrival, Decided, Message, Refused, arbitrate
+from arbiter.core.arbitrate import Arrival, Decided, Message, Noted, Refused, arbitrate, come_back, next_due_ms
 from arbiter.core.instants import DAY_MS, to_datetime, to_ms
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.policy import Policy, load
-from arbiter.messages import ConsentChange, ContactRequest
+from arbiter.messages import ConsentChange, ContactRequest, Outcome
 
 MONDAY = to_ms(datetime(2026, 3, 2, 10, 0, tzinfo=UTC))
 """A Monday in winter, ten o'clock in Lisbon as in UTC."""
@@ -92,11 +92,28 @@ class Desk:
         self.policy = policy
         self.ledger = Ledger()
         self.answers: dict[bytes, Answered] = {}
+        self.notes: list[str] = []
         self._offset = 0
         for fact in facts:
             self.send(fact, MONDAY)
 
-    def send(self, message: Message, now_ms: int) -> list[Decided | Refused]:
+    def tick(self, now_ms: int) -> list[Decided]:
+        """Let the timers that are due by ``now_ms`` come back, each at its instant."""
+        back: list[Decided] = []
+        while (due := next_due_ms(self.ledger)) is not None and due <= now_ms:
+            self._offset += 1
+            out = come_back(self.policy, self.ledger, self.answers, due, self._offset)
+            back += [one for one in out if isinstance(one, Decided)]
+        return back
+
+    def tell(self, request_id: str, kind: str, now_ms: int, **fields: Any) -> list[Decided]:
+        """An outcome of a request of the cards desk; gives what was decided because of it."""
+        base: dict[str, Any] = {"department": "cards", "customer_id": "c1", "at": to_datetime(now_ms), **fields}
+        out = self.send(Outcome(request_id=request_id, kind=kind, **base), now_ms)  # type: ignore[arg-type]
+        self.notes = [one.what for one in out if isinstance(one, Noted)]
+        return [one for one in out if isinstance(one, Decided)]
+
+    def send(self, message: Message, now_ms: int) -> list[Decided | Refused | Noted]:
         """Apply one record at ``now_ms``, as received then."""
         self._offset += 1
         arrival = Arrival(message, ("topic", 0, self._offset), now_ms, msgspec.json.encode(message))
@@ -104,7 +121,7 @@ class Desk:
 
     def ask(self, message: ContactRequest, now_ms: int = MONDAY) -> Decided:
         """The decision on a request."""
-        (decided,) = self.send(message, now_ms)
+        decided, *_ = self.send(message, now_ms)
         assert isinstance(decided, Decided), decided
         return decided
 

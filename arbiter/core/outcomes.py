@@ -108,7 +108,8 @@ def _event(session: Session, outcome: Outcome, contact: Contact, at_ms: int) -> 
     ledger, kind = session.ledger, contact.kind
     event = Event(outcome.kind, at_ms, kind)
     if event in ledger.events:
-        session.note("outcome_repeated", outcome.department)
+        if not any(isinstance(one, Noted) for one in session.out):
+            session.note("outcome_repeated", outcome.department)
         return
     ledger.events.append(event)
     member = ledger.members.setdefault(outcome.customer_id, Member())

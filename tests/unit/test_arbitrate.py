@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from arbiter.core.arbitrate import ANSWERS_KEPT_MS, CONSENTS_MAX, Refused, identity, was_answered
+from arbiter.core.arbitrate import ANSWERS_KEPT_MS, Refused, identity, was_answered
+from arbiter.core.facts import CONSENTS_MAX
 from arbiter.core.instants import DAY_MS, to_datetime
 from arbiter.core.render import decision_of
 from arbiter.messages import PreferenceChange, Profile

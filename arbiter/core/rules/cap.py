@@ -114,9 +114,9 @@ class CapJudge(Judge):
         """The contacts that count; ``others_only`` leaves out those that headroom is kept for."""
         counted: list[Counted] = []
         for group in case.groups:
-            if others_only and self._for is not None:
-                if _matches(self._for, group.shape, case.contact_subject(group.kind.customer)):
-                    continue
+            kept = self._for if others_only else None
+            if kept is not None and _matches(kept, group.shape, case.contact_subject(group.kind.customer)):
+                continue
             if self._group_counts(case, group):
                 kind, cost = group.kind, case.cost(group.kind.channel, self._unit)
                 counted += [(c.at_ms, cost, kind.department, kind.channel, kind.campaign) for c in group.contacts]
