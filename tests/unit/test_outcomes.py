@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS
@@ -18,7 +20,7 @@ ONE = {
 LATER = MONDAY + 2 * HOUR_MS
 
 
-def desk_with_one(**fields: object) -> Desk:
+def desk_with_one(**fields: Any) -> Desk:
     """A party whose only place is taken by request ``a``."""
     desk = Desk(policy(ONE, **fields), grant())
     desk.ask(request("a"))
