@@ -13,8 +13,8 @@ from typing import Literal
 from msgspec import Struct
 
 from arbiter.core.document import PolicyDocument
-from arbiter.core.hours import parse_closed, parse_dates
-from arbiter.core.match import REQUEST_FIELDS, SHAPE_FIELDS, Test, When
+from arbiter.core.hours import parse_dates, parse_days, parse_span
+from arbiter.core.match import NUMBER_FIELDS, REQUEST_FIELDS, SHAPE_FIELDS, Test, When
 from arbiter.core.rules import AnyRule, BlackoutRule, CapRule, ConsentRule, QuietHoursRule, SuppressionRule
 from arbiter.core.score import parse_formula
 from arbiter.core.windows import duration_ms, moment, parse_window, zone_of
@@ -24,13 +24,17 @@ Side = Literal["start", "end"]
 
 
 class Problem(Struct, frozen=True):
-    """Something wrong in a policy: where (a path of keys and indexes), a code, what, and how to mend it."""
+    """Something wrong in a policy: where (a path of keys and indexes), a code, what, and how to mend it.
+
+    ``first`` is the path of the other thing that this one collides with.
+    """
 
     path: Path
     code: str
     message: str
     help: str = ""
     severity: Literal["error", "warning"] = "error"
+    first: Path | None = None
 
     @property
     def where(self) -> str:
@@ -141,15 +145,16 @@ def _rules(document: PolicyDocument) -> Iterator[Problem]:
     for index, rule in enumerate(document.rules):
         path: Path = ("rules", index)
         if rule.id in seen:
-            message = f"rule id `{rule.id}` is used twice (first by rule {seen[rule.id] + 1})"
-            yield Problem((*path, "id"), "duplicate-id", message, "give each rule an id of its own")
+            first = ("rules", seen[rule.id], "id")
+            message, fix = f"rule id `{rule.id}` is used twice", "give each rule an id of its own"
+            yield Problem((*path, "id"), "duplicate-id", message, fix, first=first)
         seen.setdefault(rule.id, index)
         yield from _when((*path, "when"), rule.when, document)
         yield from _effective(path, rule, document)
         if isinstance(rule, CapRule):
             yield from _cap(path, rule, document)
         elif isinstance(rule, QuietHoursRule):
-            yield from _parsed((*path, "closed"), "bad-hours", parse_closed, rule.closed)
+            yield from _closed((*path, "closed"), rule)
             yield from _holidays(path, rule.holidays, document)
             if "holidays" in rule.closed and not rule.holidays:
                 yield Problem(
@@ -164,6 +169,14 @@ def _rules(document: PolicyDocument) -> Iterator[Problem]:
             yield from _parsed((*path, "cool_down"), "bad-duration", duration_ms, rule.cool_down)
 
 
+def _closed(path: Path, rule: QuietHoursRule) -> Iterator[Problem]:
+    for days, hours in rule.closed.items():
+        yield from _parsed((*path, days), "bad-day", parse_days, days)
+        for index, text in enumerate([hours] if isinstance(hours, str) else hours):
+            place = (*path, days) if isinstance(hours, str) else (*path, days, index)
+            yield from _parsed(place, "bad-hours", parse_span, text)
+
+
 def _when(path: Path, when: When, document: PolicyDocument) -> Iterator[Problem]:
     names: dict[str, Iterable[str]] = {
         "department": document.departments, "channel": document.channels,
@@ -175,10 +188,24 @@ def _when(path: Path, when: When, document: PolicyDocument) -> Iterator[Problem]
         if key != "segment" and key not in REQUEST_FIELDS:
             fix = nearest(key, (*REQUEST_FIELDS, "segment")) + " (or `attributes.x`, `profile.x`)"
             yield Problem((*path, key), "unknown-field", f"requests have no field `{key}`", fix)
-        values = condition.not_ if isinstance(condition, Test) else condition
-        for value in values if isinstance(values, list) else [values]:
+        values: object = condition
+        place: Path = (*path, key)
+        if isinstance(condition, Test):
+            yield from _test(place, key, condition)
+            values, place = condition.not_, (*place, "not")
+        for index, value in enumerate(values if isinstance(values, list) else [values]):
             if key in names and value is not None:
-                yield from _known((*path, key), key, str(value), names[key])
+                at = (*place, index) if isinstance(values, list) else place
+                yield from _known(at, key, str(value), names[key])
+
+
+def _test(path: Path, key: str, test: Test) -> Iterator[Problem]:
+    is_number = test.at_least is not None or test.below is not None
+    if not is_number and test.not_ is None:
+        yield Problem(path, "empty-test", f"the test of `{key}` is empty", "write `not`, `at_least` or `below`")
+    if is_number and (key == "segment" or key in REQUEST_FIELDS) and key not in NUMBER_FIELDS:
+        message, fix = f"`{key}` is not a number", "`at_least` and `below` are for numbers; name what is meant"
+        yield Problem(path, "not-a-number", message, fix)
 
 
 def _effective(path: Path, rule: AnyRule, document: PolicyDocument) -> Iterator[Problem]:
@@ -211,11 +238,11 @@ def _cap(path: Path, rule: CapRule, document: PolicyDocument) -> Iterator[Proble
     if rule.counts is not None:
         yield from _when((*path, "counts"), rule.counts, document)
     for key in counts:
-        if key not in SHAPE_FIELDS and key != "segment" and not key.startswith("profile."):
+        if key.startswith("attributes.") or (key in REQUEST_FIELDS and key not in SHAPE_FIELDS):
             message = f"`{key}` is not remembered with a contact, so nothing would ever count"
             fix = f"say with `counts:` which past contacts count, by {', '.join(SHAPE_FIELDS)}, `profile.x` or segment"
             yield Problem((*path, where, key), "not-remembered", message, fix)
-    for segment in rule.limit_by.get("segment", {}):
+    for segment in rule.limit_by.segment:
         yield from _known((*path, "limit_by", "segment", segment), "segment", segment, document.segments)
 
 

@@ -56,15 +56,15 @@ class Category(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
 class Segment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Customers that are alike in value or behaviour, from their profile attributes."""
 
-    owner: Text
-    when: When
+    owner: Annotated[Text, Meta(description="Who answers for who is in it.")]
+    when: Annotated[When, Meta(description="Profile attributes: `profile.balance: {at_least: 50000}`.")]
 
 
 class ScoreDefaults(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What stands for a term that a request leaves out."""
 
-    propensity: Annotated[float, Meta(ge=0, le=1)] = 0.05
-    value: float = 1.0
+    propensity: Annotated[float, Meta(ge=0, le=1, description="Chance of success, 0 to 1.")] = 0.05
+    value: Annotated[float, Meta(description="Money expected if the contact succeeds.")] = 1.0
 
 
 class Recall(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -90,24 +90,26 @@ class PolicyDocument(Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     history: Annotated[Duration, Meta(description="How long contacts are remembered; no window may be longer.")] = (
         "400d"
     )
-    permit: Permit
+    permit: Annotated[Permit, Meta(description="How long an approval is good for.")]
     reserve_ahead: Annotated[Duration, Meta(description="How far ahead `send_after` may lie.")] = "48h"
     disclose: Annotated[
         Literal["department", "campaign"], Meta(description="What one desk may learn of another's contacts.")
     ] = "department"
-    departments: Annotated[dict[Name, Department], Meta(min_length=1)]
-    channels: Annotated[dict[Name, Channel], Meta(min_length=1)]
-    categories: Annotated[dict[Name, Category], Meta(min_length=1)]
-    segments: dict[Name, Segment] = {}
+    departments: Annotated[dict[Name, Department], Meta(min_length=1, description="Who may ask, and for what.")]
+    channels: Annotated[dict[Name, Channel], Meta(min_length=1, description="Ways to reach a customer.")]
+    categories: Annotated[dict[Name, Category], Meta(min_length=1, description="What a contact can be for.")]
+    segments: Annotated[dict[Name, Segment], Meta(description="Customers alike in value or behaviour.")] = {}
     holidays: Annotated[
         dict[Name, list[str]], Meta(description="Holiday calendars: dates, or `12-25` for every year.")
     ] = {}
     score: Annotated[str, Meta(description="A formula of priority, propensity and value.")] = (
         "priority * propensity * value"
     )
-    score_defaults: ScoreDefaults = ScoreDefaults()
-    recall: Recall = Recall()
+    score_defaults: Annotated[ScoreDefaults, Meta(description="What stands for a term that a request leaves out.")] = (
+        ScoreDefaults()
+    )
+    recall: Annotated[Recall, Meta(description="When an approval gives way to a better request.")] = Recall()
     waiting_max: Annotated[
         int, Meta(ge=1, le=200, description="How many requests may wait for one party; more are rejected.")
     ] = 50
-    rules: Annotated[list[AnyRule], Meta(max_length=1000)] = []
+    rules: Annotated[list[AnyRule], Meta(max_length=1000, description="What every request must pass.")] = []

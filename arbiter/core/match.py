@@ -8,14 +8,15 @@ partner) is answered once per shape and remembered; only the rest is evaluated f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from arbiter.messages import ContactRequest, Scalar
 
 SHAPE_FIELDS = ("department", "campaign", "channel", "category", "product", "partner")
-REQUEST_FIELDS = (*SHAPE_FIELDS, "customer_id", "priority", "value", "propensity", "recallable")
+NUMBER_FIELDS = ("priority", "value", "propensity")
+REQUEST_FIELDS = (*SHAPE_FIELDS, "customer_id", *NUMBER_FIELDS, "recallable")
 
 Listed = str | int | float | bool | list[str | int | float | bool]
 
@@ -25,9 +26,9 @@ class Test(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 
     __test__ = False  # not a test case, whatever a test runner thinks of the name
 
-    not_: Listed | None = None
-    at_least: int | float | None = None
-    below: int | float | None = None
+    not_: Annotated[Listed, Meta(description="None of these.")] | None = None
+    at_least: Annotated[float, Meta(description="This number or more.")] | None = None
+    below: Annotated[float, Meta(description="Less than this number.")] | None = None
 
 
 Condition = Listed | Test

@@ -22,10 +22,10 @@ Why = Annotated[str, Meta(min_length=1, max_length=500, description="The reason,
 class Effective(
     Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, rename={"from_": "from"}
 ):
-    """When a rule is in force. A bare ``until`` date includes that day."""
+    """When a rule is in force; always, if left out. A bare ``until`` date includes that day."""
 
-    from_: str | None = None
-    until: str | None = None
+    from_: Annotated[str, Meta(description="The first day, or a local time, `2026-03-01 08:00`.")] | None = None
+    until: Annotated[str, Meta(description="The end; a bare date includes that day.")] | None = None
 
 
 class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -35,7 +35,9 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     owner: Owner
     why: Why
     when: Annotated[When, Meta(description="Which requests the rule speaks about; all of them if left out.")] = {}
-    mode: Annotated[Literal["enforce", "shadow", "off"], Meta(description="`shadow` only reports.")] = "enforce"
+    mode: Annotated[
+        Literal["enforce", "shadow", "off"], Meta(description="`shadow` only reports, `off` does nothing.")
+    ] = "enforce"
     effective: Effective | None = None
 
 

@@ -20,6 +20,7 @@ from arbiter.core.rules.base import Judge, Rule, used_contacts
 from arbiter.core.windows import Window, calendar_window, parse_window, spoken
 
 PerField = Literal["party", "customer", "department", "campaign", "category", "channel", "product"]
+Limit = Annotated[int, Meta(ge=0, description="How many contacts, or points, fit in the window.")]
 WINDOWS_AHEAD_MAX = 1_000
 
 Counted = tuple[int, int, str, str, str]
@@ -33,18 +34,24 @@ class Keep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename
     for_: Annotated[When, Meta(min_length=1, description="Whom the places are kept for.")]
 
 
+class LimitBy(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Limits that stand in for ``limit``."""
+
+    segment: Annotated[
+        dict[str, Limit], Meta(description="Segment → limit; the strictest counts for a customer of several.")
+    ] = {}
+
+
 class CapRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="cap"):
     """A ceiling on contacts in a window."""
 
     per: Annotated[list[PerField], Meta(min_length=1, description="`party` or `customer`, and any other fields.")]
-    limit: Annotated[int, Meta(ge=0, description="How many contacts, or points, fit in the window.")]
+    limit: Limit
     window: Annotated[str, Meta(description="`rolling 7d`, or `calendar week` (hour, day, month, quarter, year).")]
     unit: Annotated[Literal["contacts", "points"], Meta(description="`points` weighs channels.")] = "contacts"
     counts: Annotated[When, Meta(description="Which past contacts count; as `when` if left out.")] | None = None
-    limit_by: Annotated[
-        dict[Literal["segment"], dict[str, int]], Meta(description="Another limit for customers of a segment.")
-    ] = {}
-    keep: Keep | None = None
+    limit_by: Annotated[LimitBy, Meta(description="Other limits for some customers.")] = LimitBy()
+    keep: Annotated[Keep | None, Meta(description="Headroom for what matters more.")] = None
 
 
 class CapJudge(Judge):
@@ -55,7 +62,7 @@ class CapJudge(Judge):
     def __init__(self, rule: CapRule, from_ms: int, until_ms: int) -> None:
         super().__init__(rule, from_ms, until_ms)
         self._limit = rule.limit
-        self._by_segment = rule.limit_by.get("segment", {})
+        self._by_segment = rule.limit_by.segment
         self._window: Window = parse_window(rule.window)
         self._unit = rule.unit
         self._counts = Matcher(rule.when if rule.counts is None else rule.counts)

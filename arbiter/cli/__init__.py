@@ -1,0 +1,37 @@
+"""The command ``arbiter``: the only place that wires the rooms together."""
+
+from __future__ import annotations
+
+import importlib
+
+import rich_click as click
+
+from arbiter import __version__
+from arbiter.cli.generated import schemas
+from arbiter.cli.policy import policy
+from arbiter.cli.running import settings, topics, worker
+
+__all__ = ["main"]
+
+
+class _Commands(click.RichGroup):
+    """The commands; the demonstration, with all that it brings, is imported only when asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return ["demo", *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "demo":
+            command: click.Command = importlib.import_module("arbiter.demo").command
+            return command
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="arbiter")
+def main() -> None:
+    """Who may contact a customer, when, and how often: contact requests in, decisions with reasons out."""
+
+
+for _command in (worker, policy, topics, settings, schemas):
+    main.add_command(_command)

@@ -1,0 +1,71 @@
+"""What the commands share: settings, and errors of Redis and Kafka as one line with an exit code of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import rich_click as click
+
+from arbiter.settings import Settings, SettingsError, load
+from arbiter.state.redis_client import StoreRefused
+from arbiter.state.redis_store import RedisPolicyStore, connect
+from arbiter.state.store import StoreUnavailable
+from arbiter.stream.topics import KafkaAway, TopicsError
+
+EXIT_USAGE = 2
+EXIT_AWAY = 3
+
+# A command that talks to one server only needs no address of the other.
+_UNUSED = {"kafka": "unused:9092", "redis": "redis://unused"}
+
+Result = TypeVar("Result")
+
+
+class Failure(SystemExit):
+    """Ends the command: the message to standard error, plain, so that one line stays one line; and an exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(exit_code)
+        click.echo(f"arbiter: {message}", err=True)
+
+
+def settings_for(*needed: str) -> Settings:
+    """The settings from the environment, of which the servers ``needed`` (kafka, redis) must be named."""
+    spare = {f"ARBITER_{name.upper()}": text for name, text in _UNUSED.items() if name not in needed}
+    try:
+        return load({**os.environ, **spare})
+    except SettingsError as error:
+        raise Failure(f"{error}\n(`arbiter settings` lists them all)", EXIT_USAGE) from None
+
+
+@contextmanager
+def servers_may_be_away(settings: Settings) -> Iterator[None]:
+    """Turn what Redis and Kafka raise into one line that names the address and the fix."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise Failure(f"{str(error).rstrip('.')}; start it, or correct ARBITER_REDIS", EXIT_AWAY) from None
+    except KafkaAway as error:
+        text = f"Kafka does not answer at {settings.kafka}: {error}; start it, or correct ARBITER_KAFKA"
+        raise Failure(text, EXIT_AWAY) from None
+    except (StoreRefused, TopicsError) as error:
+        raise Failure(str(error), EXIT_AWAY) from None
+
+
+def with_policies(work: Callable[[RedisPolicyStore], Awaitable[Result]]) -> Result:
+    """Do something with the policies in Redis and give its result; see :func:`servers_may_be_away`."""
+    settings = settings_for("redis")
+
+    async def connected() -> Result:
+        store = connect(settings.redis, settings.redis_prefix)
+        try:
+            return await work(store.policies)
+        finally:
+            await store.close()
+
+    with servers_may_be_away(settings):
+        return asyncio.run(connected())

@@ -1,0 +1,69 @@
+"""``arbiter worker``, ``arbiter topics`` and ``arbiter settings``: what operators run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+import rich_click as click
+from rich.console import Console
+from rich.markdown import Markdown
+
+from arbiter.cli.common import servers_may_be_away, settings_for
+from arbiter.settings import markdown
+from arbiter.stream import topics as kafka_topics
+
+VISIBLE_SECONDS_MAX = 10.0
+
+
+@click.command(short_help="Decide contact requests until SIGTERM.")
+def worker() -> None:
+    """Decide contact requests until SIGTERM; its settings are in the environment (see `arbiter settings`)."""
+    from arbiter.worker import log_to_stderr, run  # noqa: PLC0415 - brings Faust, which other commands need not wait for
+
+    settings = settings_for("kafka", "redis")
+    log_to_stderr(settings)
+    raise SystemExit(asyncio.run(run(settings)))
+
+
+@click.group(short_help="Make the Kafka topics.")
+def topics() -> None:
+    """The Kafka topics."""
+
+
+@topics.command()
+@click.option("--partitions", type=click.IntRange(1, 1024), metavar="N", help="Instead of ARBITER_PARTITIONS.")
+def create(partitions: int | None) -> None:
+    """Make the topics that are missing. The number of partitions is fixed from then on."""
+    settings = settings_for("kafka")
+    if partitions is not None:
+        settings = msgspec.structs.replace(settings, partitions=partitions)
+    with servers_may_be_away(settings):
+        for name in kafka_topics.create(settings):
+            click.echo(f"made {name}")
+        count = _visible(lambda: kafka_topics.verify(settings))
+    click.echo(f"all {len(kafka_topics.all_topics(settings))} topics are there, each with {count} partitions")
+
+
+def _visible(verify: Callable[[], int]) -> int:
+    """The number of partitions; a topic that was just made is not known to every broker at once."""
+    deadline = time.monotonic() + VISIBLE_SECONDS_MAX
+    while True:
+        try:
+            return verify()
+        except kafka_topics.TopicsError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
+
+
+@click.command(short_help="List what the environment can say.")
+def settings() -> None:
+    """What the environment can say: every variable, its form, default and meaning."""
+    console = Console()
+    if console.is_terminal:
+        console.print(Markdown(markdown()))
+    else:
+        click.echo(markdown(), nl=False)

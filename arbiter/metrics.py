@@ -1,0 +1,94 @@
+"""Every metric, named and described once, on a registry of our own.
+
+Labels are bounded: names that a policy or this source lists, never a customer, a request or what a record claims.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+OTHER = "other"
+"""The label of a department or channel that the policy does not know."""
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+RECORDS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_000, 5_000)
+
+
+class Metrics:
+    """The metrics of one process."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.decisions = Counter(
+            "arbiter_decisions",
+            "Decisions made, repeats not counted.",
+            ("outcome", "department", "channel"),
+            registry=registry,
+        )
+        self.repeats = Counter(
+            "arbiter_repeated_decisions", "Decisions told again because the request came again.", registry=registry
+        )
+        self.findings = Counter(
+            "arbiter_findings",
+            "Findings (rules that said no) of decisions made, by rule.",
+            ("rule",),
+            registry=registry,
+        )
+        self.facts = Counter(
+            "arbiter_facts", "Consents, preferences, suppressions and profiles read.", registry=registry
+        )
+        self.dead_letters = Counter(
+            "arbiter_dead_letters", "Records that could not be taken, by code.", ("code",), registry=registry
+        )
+        self.unknown_fields = Counter(
+            "arbiter_unknown_fields", "Fields in messages that this build does not know.", registry=registry
+        )
+        self.replays = Counter(
+            "arbiter_replayed_records", "Records skipped because they were decided before.", registry=registry
+        )
+        self.misrouted = Counter(
+            "arbiter_misrouted_records", "Records sent on to their customer's home partition.", registry=registry
+        )
+        self.batch_records = Histogram(
+            "arbiter_batch_records", "Records per commit.", buckets=RECORDS, registry=registry
+        )
+        self.decide_seconds = Histogram(
+            "arbiter_decide_seconds", "Time to read and decide a batch.", buckets=SECONDS, registry=registry
+        )
+        self.commit_seconds = Histogram(
+            "arbiter_commit_seconds", "Time of a commit in the store.", buckets=SECONDS, registry=registry
+        )
+        self.publish_seconds = Histogram(
+            "arbiter_publish_seconds",
+            "Time from handing a commit's records to Kafka to the last confirmation.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.latency_seconds = Histogram(
+            "arbiter_latency_seconds",
+            "Time from a request's record timestamp to its confirmed decision (wall clock only).",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.cache_hits = Counter(
+            "arbiter_ledger_cache_hits", "Ledgers that need not be read from the store.", registry=registry
+        )
+        self.cache_misses = Counter(
+            "arbiter_ledger_cache_misses", "Ledgers that were read from the store.", registry=registry
+        )
+        self.partitions_assigned = Gauge(
+            "arbiter_partitions_assigned", "Partitions that the group gave to this worker.", registry=registry
+        )
+        self.partitions_claimed = Gauge(
+            "arbiter_partitions_claimed", "Partitions that this worker decides for.", registry=registry
+        )
+        self.store_up = Gauge("arbiter_store_up", "1 if the store answered last time, else 0.", registry=registry)
+        self.policy_version = Gauge("arbiter_policy_version", "Version of the policy in force here.", registry=registry)
+        self.policy_failures = Counter(
+            "arbiter_policy_load_failures",
+            "Active policies that this worker could not take; the last good one stays.",
+            registry=registry,
+        )
+        self.alarms = Counter(
+            "arbiter_alarms", "Things that a person must look at, by kind.", ("kind",), registry=registry
+        )

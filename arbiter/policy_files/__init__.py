@@ -1,0 +1,157 @@
+"""Policy files: a folder of YAML → a checked document, or every mistake with its file, line and column.
+
+``read_policy`` does it all; ``document_bytes`` and ``digest_of`` make what is published and its fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+from typing import Any
+
+import msgspec
+
+from arbiter.core.checks import Problem, problems
+from arbiter.core.document import PolicyDocument
+from arbiter.policy_files.merge import Merged, merge
+from arbiter.policy_files.problem import FileProblem
+from arbiter.policy_files.source import Source, list_files, read_source
+from arbiter.policy_files.words import Shape, wrong_shapes
+from arbiter.policy_files.yaml_tree import OLD_BOOLEANS, Node, Path, Refused, read_tree
+
+__all__ = ["FileProblem", "digest_of", "document_bytes", "read_policy"]
+
+PROBLEMS_MAX = 200
+"""More than this many are not told; the last one says how many there are."""
+
+_RULE_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_MSGSPEC_PATH = re.compile(r" - at `\$\S*`$")
+
+
+def read_policy(directory: FilePath) -> tuple[PolicyDocument | None, list[FileProblem]]:
+    """The policy in a folder, and everything wrong with it in the order of files and lines.
+
+    The document is ``None`` if any problem is an error. Never raises for what is in the folder, or for its absence.
+    """
+    found: list[FileProblem] = []
+    documents: list[tuple[Source, Node]] = []
+    files = list_files(directory)
+    for file in files:
+        source = file if isinstance(file, FileProblem) else read_source(file)
+        if isinstance(source, FileProblem):
+            found.append(source)
+            continue
+        node, wrong = read_tree(source)
+        found += wrong
+        if node is not None:
+            documents.append((source, node))
+    document = None
+    if documents:
+        try:
+            merged = merge(documents)
+        except Refused as refused:
+            return None, [refused.problem]
+        document, wrong = _judge(merged, is_whole=len(documents) == len(files))
+        found += [*merged.problems, *_ambiguous_words(merged), *wrong]
+    found = _bounded(sorted(set(found), key=lambda problem: problem.order))
+    return (None if any(problem.severity == "error" for problem in found) else document), found
+
+
+def document_bytes(document: PolicyDocument) -> bytes:
+    """The document as published: JSON in which equal policies are equal bytes, whatever order their files had."""
+    return msgspec.json.encode(document, order="sorted")
+
+
+def digest_of(document: bytes) -> str:
+    """The fingerprint of a published document: its SHA-256 in hexadecimal."""
+    return hashlib.sha256(document).hexdigest()
+
+
+def _judge(merged: Merged, *, is_whole: bool) -> tuple[PolicyDocument | None, list[FileProblem]]:
+    """What the values of the files say. Unless they are the whole policy, nothing can be called missing."""
+    shapes = [shape for shape in wrong_shapes(merged.value) if is_whole or shape.path or shape.code != "missing-field"]
+    found = [
+        _placed(merged, shape.path, shape.code, shape.message, shape.help, at_key=shape.at_key) for shape in shapes
+    ]
+    usable = _usable(merged.value, shapes) if is_whole else None
+    if usable is None:
+        return None, found
+    try:
+        document = msgspec.convert(usable, PolicyDocument)
+    except msgspec.ValidationError as error:
+        text = _MSGSPEC_PATH.sub("", str(error))
+        return None, [*found, _placed(merged, (), "wrong-type", f"the policy cannot be read: {text}", "")]
+    for problem in problems(document):
+        if not shapes or problem.code != "marketing-without-consent":
+            found += _told(merged, problem)
+    return (None if shapes else document), found
+
+
+def _ambiguous_words(merged: Merged) -> Iterator[FileProblem]:
+    """``yes`` and the like where both a word and true or false could be meant: in conditions."""
+    for path, place in merged.places.items():
+        if not place.is_quoted and {"when", "counts"} & set(path):
+            text = _at(merged.value, path)
+            if isinstance(text, str) and text.lower() in OLD_BOOLEANS:
+                word = OLD_BOOLEANS[text.lower()]
+                message = f"`{text}` means `{word}` to some readers of YAML and the word to others"
+                fix = f'write `{word}`, or `"{text}"` if the word is meant'
+                yield _placed(merged, path, "ambiguous-word", message, fix)
+
+
+def _at(value: Any, path: Path) -> Any:
+    for part in path:
+        value = value[part]
+    return value
+
+
+def _usable(policy: dict[str, Any], shapes: list[Shape]) -> dict[str, Any] | None:
+    """The policy without its malformed parts, so that the rest can be checked too; ``None`` if too little is left.
+
+    A malformed rule becomes one that does nothing: the others keep their numbers, and its id stays taken.
+    """
+    if any(shape.path[:1] != ("rules",) or len(shape.path) == 1 for shape in shapes):
+        return None
+    rules = list(policy.get("rules", ()))
+    for index in {shape.path[1] for shape in shapes if isinstance(shape.path[1], int)}:
+        name = rules[index].get("id") if isinstance(rules[index], dict) else None
+        is_id = isinstance(name, str) and _RULE_ID.fullmatch(name)
+        nothing = {"kind": "suppression", "owner": "-", "why": "-", "lists": ["-"], "mode": "off"}
+        rules[index] = {"id": name if is_id else f"malformed.{index}", **nothing}
+    return {**policy, "rules": rules}
+
+
+def _told(merged: Merged, problem: Problem) -> Iterator[FileProblem]:
+    """A problem of the core, with its place in the files."""
+    message = problem.message
+    if problem.first is not None:
+        first = merged.places[problem.first]
+        message += f", first in {first.source.name}:{first.value[0]}:{first.value[1]}"
+    at_key = f"`{problem.path[-1]}`" in problem.message if problem.path else False
+    yield _placed(merged, problem.path, problem.code, message, problem.help, at_key=at_key, problem=problem)
+
+
+def _placed(
+    merged: Merged, path: Path, code: str, message: str, fix: str, *, at_key: bool = False,
+    problem: Problem | None = None,
+) -> FileProblem:  # fmt: skip
+    """A problem at the place of a path, or of the nearest thing around it that the files have."""
+    places = merged.places
+    while path and path not in places:
+        path, at_key = path[:-1], True
+    place = places.get(path) or places.get(("policy",)) or next(iter(places.values()))
+    line, column = place.key if place.key and (at_key or not path) else place.value
+    severity = problem.severity if problem else "error"
+    return place.source.problem(line, column, code, message, fix, severity)
+
+
+def _bounded(found: list[FileProblem]) -> list[FileProblem]:
+    if len(found) <= PROBLEMS_MAX:
+        return found
+    rest = FileProblem(
+        file=found[0].file, line=0, column=0, code="too-many-problems",
+        message=f"there are {len(found) - PROBLEMS_MAX} more problems", help="mend these first",
+    )  # fmt: skip
+    return [*found[:PROBLEMS_MAX], rest]

@@ -1,0 +1,207 @@
+"""Settings from the environment: one frozen Struct, whose fields are the one table of what can be set.
+
+``ARBITER_`` and the field's name in capitals is the variable. ``docs/settings.md`` is :func:`markdown`; a test fails
+when they drift apart.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import msgspec
+from msgspec import Meta, Struct
+
+PREFIX = "ARBITER_"
+
+# Kubernetes sets these for a service that is called `arbiter`; they are not ours.
+_FOREIGN = re.compile(r"ARBITER(_\w+)?_(SERVICE_\w+|PORT(_\d+\w*)?)|ARBITER_PORT(_\w+)?")
+
+
+class SettingsError(Exception):
+    """Settings that are missing or malformed, one line each: the variable, the expected form, what was found."""
+
+
+def _setting(description: str, form: str = "", **limits: Any) -> Meta:
+    return Meta(description=description, examples=[form] if form else None, **limits)
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything that a process can be told. Names end in their unit."""
+
+    kafka: Annotated[
+        str,
+        _setting("Kafka brokers to begin with.", "host:port[,host:port…]", pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$"),
+    ]
+    redis: Annotated[
+        str,
+        _setting(
+            "Where state and policies are kept (Redis 7 or Valkey).",
+            "redis://[user:password@]host:port[/db], rediss://… for TLS",
+            pattern=r"^(redis|rediss|unix)://\S+$",
+        ),
+    ]
+    redis_prefix: Annotated[
+        str, _setting("What every key in Redis begins with.", "letters, digits, `-`, `_`", pattern=r"^[\w-]{1,64}$")
+    ] = "arb"
+    group: Annotated[
+        str,
+        _setting("Kafka consumer group that the workers share.", "a name without spaces", pattern=r"^[\w.-]{1,128}$"),
+    ] = "arbiter"
+    topic_prefix: Annotated[
+        str,
+        _setting("Put before every topic's name, so that two installations can share a Kafka.", pattern=r"^[\w.-]*$"),
+    ] = ""
+    partitions: Annotated[
+        int, _setting("Partitions of every topic, when topics are made. Fixed from then on.", ge=1, le=1024)
+    ] = 32
+    replication: Annotated[
+        int, _setting("Replicas of every topic, when topics are made; -1 takes the brokers' default.", ge=-1, le=9)
+    ] = -1
+    clock: Annotated[
+        Literal["wall", "event"],
+        _setting("`wall`: the store's clock. `event`: the newest `requested_at` of the partition, for replays."),
+    ] = "wall"
+    http: Annotated[
+        str,
+        _setting(
+            "Where `/metrics`, `/healthz` and `/readyz` are served, without authentication; port 0 takes a free one.",
+            "host:port",
+            pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:]+):\d{1,5}$",
+        ),
+    ] = "127.0.0.1:8080"
+    session_timeout_ms: Annotated[
+        int,
+        _setting("A worker silent for this long loses its partitions to the others.", ge=6_000, le=120_000),
+    ] = 15_000
+    heartbeat_interval_ms: Annotated[
+        int, _setting("How often a worker tells the group that it lives; a third of the timeout or less.", ge=100)
+    ] = 3_000
+    max_poll_records: Annotated[int, _setting("Records taken from the consumer at a time.", ge=1, le=100_000)] = 5_000
+    cache_bytes: Annotated[
+        int, _setting("Memory for ledgers kept in the process, so that they need not be read again.", ge=0)
+    ] = 268_435_456
+    record_bytes: Annotated[
+        int, _setting("A record with a longer value is a dead letter.", ge=1_024, le=16_777_216)
+    ] = 262_144
+    accept_lost_state: Annotated[
+        bool,
+        _setting("Begin with empty state although decisions were published before, or the log of a topic was lost."),
+    ] = False
+    kafka_security_protocol: Annotated[
+        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], _setting("How to talk to Kafka.")
+    ] = "PLAINTEXT"
+    kafka_sasl_mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], _setting("How to log in to Kafka, with SASL.")
+    ] = "SCRAM-SHA-512"
+    kafka_username: Annotated[str, _setting("The user at Kafka, with SASL.")] = ""
+    kafka_password: Annotated[str, _setting("The user's password at Kafka, with SASL.")] = ""
+    kafka_ca_file: Annotated[str, _setting("Certificates to trust for TLS to Kafka (PEM); empty: the system's.")] = ""
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _setting("What is logged.")] = "info"
+    log_format: Annotated[Literal["text", "json"], _setting("How it is logged, to standard error.")] = "text"
+
+    def topic(self, name: str) -> str:
+        """The name that a topic has in this installation."""
+        return f"{self.topic_prefix}{name}"
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings in ``environment`` (default: the process's); :class:`SettingsError` names all that are wrong."""
+    given = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    errors: list[str] = []
+    for field in msgspec.structs.fields(Settings):
+        text = given.get(variable(field.name), "").strip()
+        if text:
+            try:
+                values[field.name] = msgspec.convert(text, field.type, strict=False)
+            except msgspec.ValidationError:
+                shown = "what was given" if "password" in field.name else f"`{_without_password(text)}`"
+                errors.append(f"{variable(field.name)}: expected {form_of(field)}, found {shown}")
+        elif field.required:
+            errors.append(f"{variable(field.name)}: missing; expected {form_of(field)}")
+    errors = errors or _contradictions(Settings(**values))
+    if errors:
+        raise SettingsError("\n".join(errors))
+    return Settings(**values)
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    """What is well-formed by itself, but does not go together."""
+    errors = []
+    if settings.heartbeat_interval_ms * 3 > settings.session_timeout_ms:
+        errors.append("ARBITER_HEARTBEAT_INTERVAL_MS: expected at most a third of ARBITER_SESSION_TIMEOUT_MS")
+    if settings.kafka_security_protocol.startswith("SASL"):
+        errors += [
+            f"{variable(name)}: missing; needed with ARBITER_KAFKA_SECURITY_PROTOCOL={settings.kafka_security_protocol}"
+            for name in ("kafka_username", "kafka_password")
+            if not getattr(settings, name)
+        ]
+    if settings.kafka_ca_file and not Path(settings.kafka_ca_file).is_file():
+        errors.append(f"ARBITER_KAFKA_CA_FILE: expected a readable file, found none at `{settings.kafka_ca_file}`")
+    return errors
+
+
+def unknown(environment: Mapping[str, str] | None = None) -> list[str]:
+    """A sentence for every ``ARBITER_`` variable that is no setting: most often a slip of the pen."""
+    given = os.environ if environment is None else environment
+    known = [variable(field.name) for field in msgspec.structs.fields(Settings)]
+    sentences = []
+    for name in sorted(given):
+        if name.startswith(PREFIX) and name not in known and not _FOREIGN.fullmatch(name):
+            near = difflib.get_close_matches(name, known, 1)
+            sentences.append(f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else ""))
+    return sentences
+
+
+def variable(field: str) -> str:
+    """``redis_prefix`` → ``ARBITER_REDIS_PREFIX``."""
+    return PREFIX + field.upper()
+
+
+def form_of(field: msgspec.structs.FieldInfo) -> str:
+    """What a value must look like, for people: ``a whole number, 1 to 1024``."""
+    kind, meta = get_args(field.type)[:2]
+    if get_origin(kind) is Literal:
+        return " | ".join(get_args(kind))
+    if meta.examples:
+        return str(meta.examples[0])
+    if kind is bool:
+        return "true | false"
+    if kind is int:
+        bounds = (f"{meta.ge}" if meta.ge is not None else "", f"{meta.le}" if meta.le is not None else "")
+        if all(bounds):
+            return f"a whole number, {bounds[0]} to {bounds[1]}"
+        return f"a whole number, {bounds[0]} or more"
+    return "text"
+
+
+def markdown() -> str:
+    """The page of all settings, ``docs/settings.md``."""
+    lines = [
+        "# Settings",
+        "",
+        "Every process reads its settings from the environment. All that are missing or malformed are reported at",
+        "once, each with its name and the form that was expected. This page is generated from `arbiter/settings.py`.",
+        "",
+        "| Variable | Form | Default | Meaning |",
+        "|---|---|---|---|",
+    ]
+    for field in msgspec.structs.fields(Settings):
+        meta = get_args(field.type)[1]
+        default = "required" if field.required else f"`{_plain(field.default)}`" if field.default != "" else "empty"
+        form = form_of(field).replace("|", "\\|")
+        lines.append(f"| `{variable(field.name)}` | {form} | {default} | {meta.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"(://[^:@/]*:)[^@]*@", r"\1…@", text)

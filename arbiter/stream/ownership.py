@@ -1,0 +1,306 @@
+"""Who owns what: after every rebalance each assigned partition is claimed, its outbox told again, its topics placed.
+
+A partition number is owned as a whole, over all input topics, or not at all. Nothing of it is read before its claim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import count
+from time import monotonic
+from typing import Protocol
+
+from aiokafka.errors import KafkaError
+from faust.types import TP, Message
+from msgspec import Struct
+
+from arbiter.messages import DECISIONS
+from arbiter.state.codec import unpack_outbox
+from arbiter.state.store import Claim
+from arbiter.stream.patience import Patience, Shared, Stopped
+from arbiter.stream.records import FACTS, INPUTS
+from arbiter.stream.runner import Placed, Runner
+from arbiter.stream.transport import Batch
+
+DRAIN_SECONDS_MAX = 10.0
+WATCH_SECONDS = 1.0
+GENERATION_STEP = 1 << 20
+
+log = logging.getLogger("arbiter")
+
+Ranges = dict[TP, tuple[int, int]]
+
+
+class Consumer(Protocol):
+    """What ownership needs of the batch transport's consumer."""
+
+    @property
+    def heartbeat_at(self) -> float:
+        """When the group last heard from us (``time.monotonic()``)."""
+
+    async def place(self, lease: int, positions: dict[TP, int]) -> None:
+        """Seek, under a lease."""
+
+    def open(self, lease: int, tps: Iterable[TP]) -> None:
+        """Read."""
+
+    def shut(self, lease: int, tps: Iterable[TP]) -> None:
+        """Do not read."""
+
+    async def offset_ranges(self, tps: Iterable[TP]) -> Ranges:
+        """First and end offset."""
+
+    def ack(self, message: Message) -> bool:
+        """Done with."""
+
+
+class Unfit(Exception):
+    """A partition that must not be decided for as things are; the text says why and what to do."""
+
+
+class _Hand(Struct, frozen=True):
+    """A runner's gate: its partition of the consumer, under its lease."""
+
+    consumer: Consumer
+    partition: int
+    lease: int
+    silence_seconds_max: float
+
+    def is_member(self) -> bool:
+        return monotonic() - self.consumer.heartbeat_at < self.silence_seconds_max
+
+    def open(self, topics: Iterable[str]) -> None:
+        self.consumer.open(self.lease, self._tps(topics))
+
+    def shut(self, topics: Iterable[str]) -> None:
+        self.consumer.shut(self.lease, self._tps(topics))
+
+    def ack(self, message: Message) -> None:
+        self.consumer.ack(message)
+
+    def _tps(self, topics: Iterable[str]) -> list[TP]:
+        return [TP(topic, self.partition) for topic in topics]
+
+
+class _Owned:
+    """One assigned partition: the task that claims it and then runs it, and the runner once there is one."""
+
+    def __init__(self, lease: int, patience: Patience) -> None:
+        self.lease = lease
+        self.patience = patience
+        self.runner: Runner | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class Ownership:
+    """Claims what the group assigns, and lets go of it in time."""
+
+    def __init__(self, shared: Shared, consumer: Consumer, worker: str) -> None:
+        """``worker`` names this process, unlike any other."""
+        self._shared = shared
+        self._consumer = consumer
+        self._worker = worker
+        self._leases = count(1)
+        self._owned: dict[int, _Owned] = {}
+        self._is_draining = False
+        settings = shared.settings
+        self._silence_seconds_max = settings.session_timeout_ms / 1_000
+        self._inputs = [settings.topic(name) for name in INPUTS]
+        self._facts = [settings.topic(name) for name in FACTS]
+        self.has_joined = False
+
+    @property
+    def assigned(self) -> int:
+        """How many partitions the group gave us."""
+        return len(self._owned)
+
+    @property
+    def claimed(self) -> int:
+        """How many of them are decided for."""
+        return sum(owned.runner is not None for owned in self._owned.values())
+
+    def assign(self, generation: int, assignment: set[TP]) -> None:
+        """Claim everything in ``assignment``; what was held before was let go by :meth:`release`."""
+        health = self._shared.health
+        self.has_joined = True
+        if self._is_draining:
+            return
+        numbers = defaultdict(set)
+        for tp in assignment:
+            numbers[tp.partition].add(tp.topic)
+        apart = sorted(p for p, topics in numbers.items() if topics != set(self._inputs))
+        if apart:
+            listed = ", ".join(f"{p} ({', '.join(sorted(numbers[p]))})" for p in apart[:3])
+            health.trouble(
+                "assignment",
+                f"nothing is claimed: the group gave us some topics of a partition without the others: {listed}; "
+                "do all workers of the group run the same build, and have all topics equally many partitions?",
+                alarm=True,
+            )
+            return
+        health.over("assignment")
+        log.info("assigned %d partitions in generation %d", len(numbers), generation)
+        for partition in sorted(numbers):
+            owned = self._owned[partition] = _Owned(next(self._leases), Patience(self._shared))
+            owned.task = asyncio.create_task(self._own(partition, generation, owned, len(numbers)))
+
+    async def release(self) -> None:
+        """Let runners finish what they began, at most 10 s, and stop them all. None is cancelled."""
+        if not self._owned:
+            return
+        going, self._owned = self._owned, {}
+        for owned in going.values():
+            owned.patience.stop()
+            if owned.runner:
+                owned.runner.wake()
+        tasks = [owned.task for owned in going.values() if owned.task]
+        _, late = await asyncio.wait(tasks, timeout=DRAIN_SECONDS_MAX)
+        if late:
+            log.error("%d partitions did not finish within %g s; the next claim will", len(late), DRAIN_SECONDS_MAX)
+        for owned in going.values():
+            owned.patience.abandon()
+        for partition in going:
+            self._shared.health.over(f"partition {partition}")
+
+    async def drain(self) -> None:
+        """:meth:`release`, and claim nothing any more."""
+        self._is_draining = True
+        await self.release()
+
+    def deliver(self, message: Message) -> None:
+        """Hand a batch to its runner; one that was read under another lease is nobody's."""
+        batch: Batch = message.value  # type: ignore[assignment]
+        owned = self._owned.get(message.partition)
+        if owned is not None and owned.runner is not None and owned.lease == batch.lease:
+            owned.runner.offer(message)
+
+    async def keep_watching(self) -> None:
+        """Tell when the group has not heard from us for too long: nothing is committed or published then."""
+        limit = self._silence_seconds_max
+        while True:
+            silence = monotonic() - self._consumer.heartbeat_at
+            if self._owned and silence >= limit:
+                self._shared.health.trouble(
+                    "group",
+                    f"Kafka has not answered a heartbeat for {silence:.0f} s; nothing is committed or published",
+                )
+            elif self._owned:
+                self._shared.health.over("group")
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _own(self, partition: int, generation: int, owned: _Owned, of: int) -> None:
+        shared, key = self._shared, f"partition {partition}"
+        try:
+            placed = await self._claim(partition, generation, owned, of)
+            hand = _Hand(self._consumer, partition, owned.lease, self._silence_seconds_max)
+            owned.patience.check()
+            owned.runner = Runner(shared, partition, placed, hand, owned.patience)
+            shared.health.over(key)
+            await owned.runner.run()
+        except Stopped:
+            log.debug("%s: dropped before it was claimed", key)
+        except Unfit as unfit:
+            shared.health.trouble(key, f"{key} is not decided for: {unfit}", alarm=True)
+        except Exception as error:
+            log.exception("%s failed", key)
+            shared.fatal(f"{key} failed: {error!r}")
+        finally:
+            owned.runner = None
+
+    async def _claim(self, partition: int, generation: int, owned: _Owned, of: int) -> Placed:
+        """Claim, tell the outbox again, place the topics; waits for whatever is away."""
+        # Unlike for every claim: the store takes a repeated commit for done by owner and number.
+        owner = f"{self._worker}-{owned.lease}"
+        claim = await self._claimed(partition, owner, generation, owned)
+        tps = {topic: TP(topic, partition) for topic in self._inputs}
+        decisions = TP(self._shared.settings.topic(DECISIONS), partition)
+        ranges = await self._ranges([*tps.values(), decisions], owned)
+        self._check_fit(claim, ranges, decisions)
+        await self._tell_again(claim, owned)
+        positions = {topic: self._begin(claim, ranges, tp) for topic, tp in tps.items()}
+        await self._place(owned, {tps[topic]: position for topic, position in positions.items()})
+        facts_end = {topic: ranges[tps[topic]][1] for topic in self._facts}
+        return Placed(claim.head, positions, facts_end, self._shared.settings.cache_bytes // of)
+
+    async def _claimed(self, partition: int, owner: str, generation: int, owned: _Owned) -> Claim:
+        shared = self._shared
+        while True:
+            asked_at = monotonic()
+            claim = await owned.patience.ask(lambda: shared.store.claim(partition, owner, generation))  # noqa: B023
+            if claim is not None:
+                shared.clock.observe(claim.time_ms, asked_at, monotonic())
+                return claim
+            await self._still_member(partition, owned)
+            generation += GENERATION_STEP
+
+    async def _still_member(self, partition: int, owned: _Owned) -> None:
+        """A later generation has claimed the partition: wait for the group to say that ours is the current one.
+
+        Then the group has begun to count anew (Kafka forgets one that was empty for a week), and there is no later
+        one. Otherwise the revocation is on its way here, and ends this.
+        """
+        log.warning("partition %d was claimed by a later generation of the group; asking the group", partition)
+        refused_at = monotonic()
+        await owned.patience.until(lambda: self._consumer.heartbeat_at > refused_at)
+
+    async def _ranges(self, tps: Sequence[TP], owned: _Owned) -> Ranges:
+        health = self._shared.health
+        for attempt in count():
+            try:
+                ranges = await self._consumer.offset_ranges(tps)
+            except KafkaError as error:
+                health.trouble("kafka", f"Kafka does not say where topics begin and end: {error!r}")
+                await owned.patience.pause(attempt)
+                continue
+            health.over("kafka")
+            return ranges
+        raise AssertionError
+
+    def _check_fit(self, claim: Claim, ranges: Ranges, decisions: TP) -> None:
+        """State and logs must be of one story, else caps would be broken or records skipped in silence."""
+        settings = self._shared.settings
+        if settings.accept_lost_state:
+            return
+        published = ranges[decisions][1]
+        if claim.fresh and published:
+            raise Unfit(
+                f"the store has no state, but {decisions.topic} holds decisions up to offset {published}: Redis has "
+                "lost its data, or ARBITER_REDIS, ARBITER_REDIS_PREFIX or ARBITER_TOPIC_PREFIX is wrong. Restore the "
+                "data; or set ARBITER_ACCEPT_LOST_STATE=true to begin anew, with all budgets unspent"
+            )
+        for tp, (_, end) in ranges.items():
+            position = claim.head.positions.get(tp.topic, 0)
+            if position > end:
+                raise Unfit(
+                    f"{tp.topic} ends at offset {end}, but was read up to {position}: the topic was made anew, or "
+                    "Kafka has lost records. Restore it; or set ARBITER_ACCEPT_LOST_STATE=true to read on from there"
+                )
+
+    def _begin(self, claim: Claim, ranges: Ranges, tp: TP) -> int:
+        first, end = ranges[tp]
+        position = claim.head.positions.get(tp.topic)
+        if position is not None and position < first:
+            self._shared.metrics.alarms.labels("unread").inc()
+            log.error(
+                "%s, partition %d: offsets %d to %d were deleted (retention) before they were read; check the topic's "
+                "retention and what kept the workers from reading", tp.topic, tp.partition, position, first - 1
+            )  # fmt: skip
+        return min(max(first, position or 0), end)
+
+    async def _tell_again(self, claim: Claim, owned: _Owned) -> None:
+        records = unpack_outbox(claim.outbox)
+        if records:
+            limit = self._silence_seconds_max
+            await owned.patience.until(lambda: monotonic() - self._consumer.heartbeat_at < limit)
+            await owned.patience.deliver(records)
+
+    async def _place(self, owned: _Owned, positions: dict[TP, int]) -> None:
+        try:
+            await self._consumer.place(owned.lease, positions)
+        except KafkaError as error:
+            # Not ours any more: the revocation is on its way to us.
+            log.debug("cannot seek: %r", error)
+            raise Stopped from error

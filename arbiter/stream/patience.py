@@ -1,0 +1,116 @@
+"""What the runners of a process share, and how they wait for the store and for Kafka: as long as they may."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
+from typing import TypeVar
+
+from confluent_kafka import KafkaError
+from msgspec import Struct
+
+from arbiter.messages import DLQ_SUFFIX
+from arbiter.metrics import Metrics
+from arbiter.settings import Settings
+from arbiter.state.codec import OutRecord
+from arbiter.state.store import Store, StoreUnavailable
+from arbiter.stream.clock import StoreClock
+from arbiter.stream.health import Health
+from arbiter.stream.policies import Policies
+from arbiter.stream.publisher import Publisher, PublishFailed
+from arbiter.stream.records import shortened
+
+Result = TypeVar("Result")
+
+LOOK_SECONDS = 0.05
+BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+class Stopped(Exception):
+    """The work ends here: nothing that it began is half done, or whoever claims next will finish it."""
+
+
+class Shared(Struct, frozen=True):
+    """What all runners of a process share. ``fatal`` ends the process, for the reason given."""
+
+    settings: Settings
+    partitions: int
+    store: Store
+    publisher: Publisher
+    policies: Policies
+    clock: StoreClock
+    health: Health
+    metrics: Metrics
+    fatal: Callable[[str], None]
+
+
+class Patience:
+    """How long one partition's work may wait. What is begun (a commit that may have happened) is waited for longer."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self.is_stopping = False
+        self.is_abandoned = False
+
+    def stop(self) -> None:
+        """Begin nothing any more."""
+        self.is_stopping = True
+
+    def abandon(self) -> None:
+        """Wait for nothing any more: time is up, and the next claim finishes what was committed."""
+        self.is_stopping = self.is_abandoned = True
+
+    def check(self, *, is_begun: bool = False) -> None:
+        """Raise :class:`Stopped` if this is the end."""
+        if self.is_abandoned or (self.is_stopping and not is_begun):
+            raise Stopped
+
+    async def pause(self, attempt: int, *, is_begun: bool = False) -> None:
+        """Wait before another attempt, longer each time; :class:`Stopped`."""
+        self.check(is_begun=is_begun)
+        await asyncio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
+        self.check(is_begun=is_begun)
+
+    async def until(self, condition: Callable[[], bool], *, is_begun: bool = False) -> None:
+        """Wait for something to become true; :class:`Stopped`."""
+        while not condition():
+            self.check(is_begun=is_begun)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def ask(self, call: Callable[[], Awaitable[Result]], *, is_begun: bool = False) -> Result:
+        """Ask the store until it answers, and tell when it does not; :class:`Stopped`."""
+        health = self._shared.health
+        for attempt in count():
+            try:
+                result = await call()
+            except StoreUnavailable as error:
+                health.trouble("store", f"the store does not answer, nothing is decided: {error}")
+            else:
+                health.over("store")
+                # The answer of a commit that was begun is wanted to the end.
+                self.check(is_begun=is_begun)
+                return result
+            await self.pause(attempt, is_begun=is_begun)
+        raise AssertionError("counting ended")
+
+    async def deliver(self, records: Sequence[OutRecord], *, is_begun: bool = False) -> None:
+        """Publish until every record is delivered; while Kafka is away, the publisher waits. :class:`Stopped`."""
+        health, left = self._shared.health, list(records)
+        for attempt in count():
+            try:
+                await self._shared.publisher.publish(left)
+            except PublishFailed as error:
+                health.trouble("publish", f"Kafka refuses records, so their partition waits: {error}", alarm=True)
+                left = [_acceptable(record, why) for record, why in error.failed]
+            else:
+                health.over("publish")
+                self.check(is_begun=is_begun)
+                return
+            await self.pause(attempt, is_begun=is_begun)
+
+
+def _acceptable(record: OutRecord, why: KafkaError) -> OutRecord:
+    """The record to try next: a dead letter that is too long goes without its value."""
+    is_dead_letter = record.topic.endswith(DLQ_SUFFIX)
+    return shortened(record) if why.code() == KafkaError.MSG_SIZE_TOO_LARGE and is_dead_letter else record

@@ -1,0 +1,299 @@
+"""Records in: from bytes on a topic to an arrival, or to the dead letter that says why not.
+
+Accepted are CloudEvents 1.0 in Kafka's binary mode (``ce_*`` headers, the value is the data) and structured mode
+(content type ``application/cloudevents+json``, the value is an envelope), and plain JSON without headers.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from arbiter.core.arbitrate import Arrival, Message
+from arbiter.core.instants import DAY_MS, to_datetime, to_ms
+from arbiter.messages import (
+    CONSENTS,
+    DLQ_SUFFIX,
+    PROFILES,
+    REQUESTS,
+    ConsentChange,
+    ContactRequest,
+    CustomerChange,
+    PreferenceChange,
+    Profile,
+    SuppressionChange,
+)
+from arbiter.state.codec import OutRecord
+
+INPUTS: Final = (CONSENTS, PROFILES, REQUESTS)
+"""The input topics, in the order in which they are read after a claim: facts before requests."""
+
+FACTS: Final = (CONSENTS, PROFILES)
+
+HOPS_MAX: Final = 3
+HOPS: Final = "arbiter-hops"
+RECEIVED: Final = "arbiter-received-ms"
+OWN_HEADERS: Final = "arbiter-"
+CUT: Final = "arbiter-cut-bytes"
+STRUCTURED: Final = b"application/cloudevents+json"
+
+
+class Record(Protocol):
+    """A record as aiokafka gives it; the time stamp is in ms, -1 if the producer set none."""
+
+    @property
+    def topic(self) -> str: ...  # noqa: D102
+    @property
+    def partition(self) -> int: ...  # noqa: D102
+    @property
+    def offset(self) -> int: ...  # noqa: D102
+    @property
+    def timestamp(self) -> int | None: ...  # noqa: D102
+    @property
+    def key(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def value(self) -> bytes | None: ...  # noqa: D102
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...  # noqa: D102
+
+
+class DeadLetter(Struct, frozen=True):
+    """Why a record cannot be taken: a code, and a sentence for who sent it."""
+
+    code: str
+    message: str
+
+
+class Rejected(Exception):
+    """Raised inside the reader with the dead letter to be."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.letter = DeadLetter(code, message)
+
+
+class _Envelope(Struct):
+    data: Raw | UnsetType = UNSET
+    data_base64: str | UnsetType = UNSET
+
+
+# A field that is not known fails in these; then the tolerant decoder reads the record and the fields are counted.
+class _Request(ContactRequest, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    pass
+
+
+class _Consent(
+    ConsentChange, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="type",
+    tag="consent",
+):  # fmt: skip
+    pass
+
+
+class _Preference(
+    PreferenceChange, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="type",
+    tag="preference",
+):  # fmt: skip
+    pass
+
+
+class _Suppression(
+    SuppressionChange, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="type",
+    tag="suppression",
+):  # fmt: skip
+    pass
+
+
+class _Profile(Profile, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    pass
+
+
+class _Kind(Struct, frozen=True):
+    """How one topic's messages are read."""
+
+    strict: Callable[[bytes], Any]
+    tolerant: Callable[[bytes], Any]
+    fields: frozenset[str]
+
+
+def _kind(strict: Any, tolerant: Any, *structs: type[Struct]) -> _Kind:
+    names = {field.encode_name for struct in structs for field in msgspec.structs.fields(struct)}
+    decoders = (msgspec.json.Decoder(strict).decode, msgspec.json.Decoder(tolerant).decode)
+    return _Kind(*decoders, frozenset(names | {"type"} if len(structs) > 1 else names))
+
+
+_KINDS: Final[dict[str, _Kind]] = {
+    REQUESTS: _kind(_Request, ContactRequest, ContactRequest),
+    PROFILES: _kind(_Profile, Profile, Profile),
+    CONSENTS: _kind(
+        _Consent | _Preference | _Suppression, CustomerChange, ConsentChange, PreferenceChange, SuppressionChange
+    ),
+}
+
+_envelope = msgspec.json.Decoder(_Envelope).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Reader:
+    """Reads the records of one topic. ``unknown_fields`` counts the fields seen that this build does not know."""
+
+    def __init__(self, topic: str, bytes_max: int, *, is_wall_clock: bool) -> None:
+        """``topic`` is the name in ``arbiter.messages``; without a wall clock "now" is the record's time stamp."""
+        self._kind = _KINDS[topic]
+        self._bytes_max = bytes_max
+        self._is_wall_clock = is_wall_clock
+        self.unknown_fields = 0
+
+    def read(self, record: Record, now_ms: int) -> Arrival | DeadLetter:
+        """The arrival that a record is, or the dead letter that it becomes. Never raises for what a record holds."""
+        try:
+            data = self._data(record)
+            message = self._message(data)
+            received_ms = _received_ms(record, now_ms)
+            self._check_times(message, received_ms, now_ms if self._is_wall_clock else received_ms)
+        except Rejected as rejected:
+            return rejected.letter
+        return Arrival(message, (record.topic, record.partition, record.offset), received_ms, data)
+
+    def _data(self, record: Record) -> bytes:
+        value = record.value
+        if not value:
+            raise Rejected("empty", "the record has no value (a tombstone or an empty message)")
+        if len(value) > self._bytes_max:
+            raise Rejected("oversized", f"the value has {len(value):,} bytes, at most {self._bytes_max:,} are read")
+        if record.headers and _header(record, "content-type").lower().startswith(STRUCTURED):
+            return _structured(value)
+        return value
+
+    def _message(self, data: bytes) -> Message:
+        # The decoder reads strings only as far as it needs them; this reads all, at memory speed.
+        if not data.isascii():
+            _check_utf8(data)
+        try:
+            try:
+                message: Message = self._kind.strict(data)
+            except msgspec.ValidationError:
+                message = self._kind.tolerant(data)
+                self.unknown_fields += len(_names(data) - self._kind.fields)
+                return message
+        except msgspec.ValidationError as error:
+            code = "missing_field" if "missing required field" in str(error) else "wrong_type"
+            raise Rejected(code, str(error)) from error
+        except msgspec.DecodeError as error:
+            raise Rejected("malformed_json", str(error)) from error
+        except RecursionError as error:
+            raise Rejected("malformed_json", "the JSON is nested too deeply") from error
+        # Encoded again, a message has as many quotes as it came with, unless a name stood there twice (or a default
+        # was spelled out, or quotes were escaped): then look closer.
+        if b"\\" in data or data.count(b'"') != _encode(message).count(b'"'):
+            _names(data)
+        return message
+
+    def _check_times(self, message: Message, received_ms: int, now_ms: int) -> None:
+        if isinstance(message, ContactRequest):
+            name, at = "requested_at", message.requested_at
+            at_ms = received_ms if at is None else to_ms(at)
+        elif isinstance(message, Profile):
+            return
+        else:
+            name, at_ms = "captured_at", to_ms(message.captured_at)
+        if at_ms > now_ms + DAY_MS:
+            now = to_datetime(now_ms).isoformat(timespec="seconds")
+            raise Rejected("far_future", f"`{name}` is more than a day after {now}")
+
+
+def _structured(value: bytes) -> bytes:
+    try:
+        envelope = _envelope(value)
+        if envelope.data is not UNSET:
+            _names(value)
+            return bytes(envelope.data)
+        if envelope.data_base64 is not UNSET:
+            return b64decode(envelope.data_base64, validate=True)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, binascii.Error) as error:
+        raise Rejected("malformed_json", f"the CloudEvents envelope cannot be read: {error}") from error
+    raise Rejected("missing_field", "the CloudEvents envelope has neither `data` nor `data_base64`")
+
+
+def _check_utf8(data: bytes) -> None:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        raise Rejected("not_utf8", f"byte {error.start} is not UTF-8") from error
+
+
+def _names(data: bytes) -> set[str]:
+    """The names at the top of a JSON object; refuses one that stands twice in any object of it."""
+    top: set[str] = set()
+
+    def once(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal top
+        top = {name for name, _ in pairs}
+        if len(top) < len(pairs):
+            seen: set[str] = set()
+            twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            raise Rejected("duplicate_key", f"`{twice[:64]}` stands more than once")
+
+    try:
+        json.loads(data, object_pairs_hook=once, parse_int=_unread, parse_float=_unread)
+    except (ValueError, RecursionError) as error:
+        raise Rejected("malformed_json", str(error)) from error
+    return top
+
+
+def _unread(_: str) -> None:
+    """Numbers do not matter here, and a very long one is refused by ``int``."""
+
+
+def _received_ms(record: Record, now_ms: int) -> int:
+    if record.headers and _header(record, HOPS) and (stamp := _header(record, RECEIVED)).isdigit():
+        return int(stamp)
+    return now_ms if record.timestamp is None or record.timestamp < 0 else record.timestamp
+
+
+def _header(record: Record, name: str) -> bytes:
+    return next((value for key, value in record.headers if key.lower() == name and value), b"")
+
+
+def sent_home(record: Record, topic: str, home: int, received_ms: int) -> OutRecord | DeadLetter:
+    """The same record for partition ``home`` of its topic, one hop on; a dead letter when it went round too often."""
+    count = _header(record, HOPS)
+    hops = int(count) + 1 if count.isdigit() and len(count) < HOPS_MAX else 1
+    if hops > HOPS_MAX:
+        return DeadLetter(
+            "misrouted",
+            f"sent on {HOPS_MAX} times and still not at home (partition {home}); "
+            "do all topics and workers agree on the number of partitions?",
+        )
+    headers = [(key, value or b"") for key, value in record.headers if key not in {HOPS, RECEIVED}]
+    headers += [(HOPS, b"%d" % hops), (RECEIVED, b"%d" % received_ms)]
+    return OutRecord(topic, home, record.key, record.value, headers)
+
+
+def dead_letter(record: Record, letter: DeadLetter, group: str, build: str, now_ms: int, attempts: int) -> OutRecord:
+    """The record for ``<topic>.dlq``: key and value byte for byte, on the same partition, the reason in headers."""
+    reason: dict[str, str | int] = {
+        "error-code": letter.code,
+        "error-message": letter.message,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "group": group,
+        "build": build,
+        "time": to_datetime(now_ms).isoformat(timespec="milliseconds"),
+        "attempts": attempts,
+    }
+    headers = [(key, value or b"") for key, value in record.headers if not key.startswith(OWN_HEADERS)]
+    headers += [(OWN_HEADERS + name, str(text).encode("utf-8", "replace")) for name, text in reason.items()]
+    return OutRecord(record.topic + DLQ_SUFFIX, record.partition, record.key, record.value, headers)
+
+
+def shortened(letter: OutRecord) -> OutRecord:
+    """A dead letter that Kafka finds too long: without its value, but with the value's size."""
+    size = len(letter.value or b"")
+    return OutRecord(letter.topic, letter.partition, letter.key, b"", [*letter.headers, (CUT, b"%d" % size)])

@@ -1,0 +1,388 @@
+"""The runner: the one writer of a partition's state. Load → decide → commit → publish → every delivery → ack → next.
+
+Commit n + 1 never begins before publish n is confirmed, and a commit that was not answered is repeated, the same, until
+it is. So a crash at any point repeats identical records at worst; see ``docs/architecture.md``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from time import monotonic
+from typing import Protocol, cast
+
+from faust.types import Message
+from msgspec import Struct
+from msgspec.structs import replace
+
+from arbiter import __version__
+from arbiter.core.arbitrate import ANSWERS_KEPT_MS
+from arbiter.messages import DECISIONS
+from arbiter.state.codec import OutRecord, pack_outbox
+from arbiter.state.store import Commit, Head, Verdict
+from arbiter.stream import transport
+from arbiter.stream.cache import LedgerCache
+from arbiter.stream.deciding import Batch, Item
+from arbiter.stream.intake import LogWentBack, Queue
+from arbiter.stream.partitioner import partition_of
+from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
+from arbiter.stream.policies import Active
+from arbiter.stream.records import DeadLetter, Reader, Record, dead_letter, sent_home
+from arbiter.stream.tally import count_batch, count_dead
+
+OUTBOX_BYTES_MAX = 4 * 1024 * 1024
+IDLE_SECONDS = 1.0
+YIELD_EVERY = 200
+"""How many decisions may keep the other partitions and the health checks waiting."""
+
+log = logging.getLogger("arbiter")
+
+
+class Gate(Protocol):
+    """A runner's hand on its own part of the consumer, bound to its partition and lease."""
+
+    def is_member(self) -> bool:
+        """Whether the group counts on this worker: a heartbeat succeeded within the session time-out."""
+
+    def open(self, topics: Iterable[str]) -> None:
+        """Let these topics' records come."""
+
+    def shut(self, topics: Iterable[str]) -> None:
+        """Let no more come for now."""
+
+    def ack(self, message: Message) -> None:
+        """Everything in this message was decided, and its decisions are in Kafka."""
+
+
+class Placed(Struct, frozen=True):
+    """Where a claimed partition begins: its head, the next offset by topic (facts first), and how far facts reach."""
+
+    head: Head
+    positions: dict[str, int]
+    facts_end: dict[str, int]
+    cache_bytes: int
+
+
+class _Work(Struct):
+    """One batch on its way, and what it became so far."""
+
+    records: list[Record]
+    now_ms: int
+    items: list[Item] = []
+    dead: list[tuple[Record, DeadLetter, int]] = []
+    home: list[tuple[Record, OutRecord]] = []
+
+    def sent_home(self) -> list[OutRecord]:
+        """What goes to other partitions."""
+        return [out for _, out in self.home]
+
+
+class Runner:
+    """Decides for one partition, under one claim."""
+
+    def __init__(self, shared: Shared, partition: int, placed: Placed, gate: Gate, patience: Patience) -> None:
+        """``patience`` is what ends it: :meth:`Patience.stop`, then :meth:`wake`."""
+        self.partition = partition
+        self._shared = shared
+        self._gate = gate
+        self._head = placed.head
+        self._facts_end = placed.facts_end
+        self._is_reading_facts = True
+        self._queue: Queue[Message] = Queue(placed.positions)
+        self._cache = LedgerCache(placed.cache_bytes)
+        settings = shared.settings
+        self._is_wall_clock = settings.clock == "wall"
+        self._readers = {
+            topic: Reader(
+                topic.removeprefix(settings.topic_prefix), settings.record_bytes, is_wall_clock=self._is_wall_clock
+            )
+            for topic in placed.positions
+        }
+        self._news = asyncio.Event()
+        self._is_shut = False
+        self._has_outbox = False
+        self._patience = patience
+
+    def offer(self, message: Message) -> None:
+        """Take a message that the consumer read under this runner's lease. Never blocks."""
+        batch: transport.Batch = message.value  # type: ignore[assignment]
+        try:
+            self._queue.put(message.topic, batch, message)
+        except LogWentBack as error:
+            self._halt(
+                f"{error}: the topic was made anew or lost records. Restore it, or set ARBITER_ACCEPT_LOST_STATE"
+            )
+            return
+        self._news.set()
+        if self._queue.is_full and not self._is_shut:
+            self._is_shut = True
+            self._gate.shut(self._readers)
+
+    def wake(self) -> None:
+        """Look up: there is news, or it is time to end."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Work until stopped."""
+        self._open()
+        try:
+            while not self._patience.is_stopping:
+                if self._queue.has_news:
+                    await self._work()
+                else:
+                    await self._idle()
+            await self._clear_outbox()
+        except Stopped:
+            log.debug("partition %d: stopped", self.partition)
+
+    async def _idle(self) -> None:
+        self._news.clear()
+        try:
+            await asyncio.wait_for(self._news.wait(), IDLE_SECONDS if self._has_outbox else None)
+        except TimeoutError:
+            await self._clear_outbox()
+
+    async def _clear_outbox(self) -> None:
+        """Everything was delivered: the next claim need not tell it again."""
+        head = self._head
+        if self._has_outbox:
+            clear = self._shared.store.clear_outbox
+            await self._patience.ask(lambda: clear(self.partition, head.epoch, head.owner, head.seq), is_begun=True)
+            self._has_outbox = False
+
+    def _halt(self, reason: str) -> None:
+        """Decide no more for this partition, but keep it: nobody else could do better before a person helped."""
+        self._shared.health.trouble(f"partition {self.partition}", f"partition {self.partition}: {reason}", alarm=True)
+        self._patience.abandon()
+        self.wake()
+
+    # One batch
+
+    async def _work(self) -> None:
+        records = self._without_replays(self._queue.take())
+        while records:
+            active = await self._ready()
+            if await self._attempt(active, records):
+                break
+            await self._new_policy()
+        for message in self._queue.finish():
+            self._gate.ack(message)
+        self._open()
+
+    def _open(self) -> None:
+        """Open what may be read now: facts at once, requests after the facts that were there at the claim."""
+        if self._is_reading_facts:
+            positions = self._queue.positions()
+            self._is_reading_facts = any(positions[topic] < end for topic, end in self._facts_end.items())
+            if self._is_shut and not self._queue.has_room:
+                return
+            self._is_shut = False
+            self._gate.open(self._facts_end if self._is_reading_facts else self._readers)
+        elif self._is_shut and self._queue.has_room:
+            self._is_shut = False
+            self._gate.open(self._readers)
+
+    def _without_replays(self, records: list[Record]) -> list[Record]:
+        positions = self._head.positions
+        fresh = [record for record in records if record.offset >= positions.get(record.topic, 0)]
+        if len(fresh) < len(records):
+            self._shared.metrics.replays.inc(len(records) - len(fresh))
+        return fresh
+
+    async def _ready(self) -> Active:
+        """Wait until there is a policy and a time to decide by."""
+        policies, clock = self._shared.policies, self._shared.clock
+        await self._patience.until(lambda: policies.current is not None and clock.is_settled)
+        return cast("Active", policies.current)
+
+    async def _new_policy(self) -> None:
+        """A commit was refused because the partition has met a newer policy: take that one over."""
+        shared = self._shared
+        before = shared.policies.current
+        await self._patience.ask(shared.policies.refresh)
+        if shared.policies.current is before:
+            await self._patience.pause(len(BACKOFF_SECONDS))
+
+    async def _attempt(self, active: Active, records: list[Record]) -> bool:
+        """Decide, commit and publish; ``False`` if the policy was out of date, and nothing happened."""
+        metrics = self._shared.metrics
+        started = monotonic()
+        work = self._read(records)
+        batch = await self._decide(active, work)
+        metrics.decide_seconds.observe(monotonic() - started)
+        # From here on it is finished, if there is time: what follows may be seen by others.
+        await self._patience.until(self._gate.is_member)
+        await self._publish_dead(work)
+        commit = self._commit_of(active, work, batch)
+        if not await self._commit(commit):
+            return False
+        await self._publish([*batch.outbox, *work.sent_home()])
+        self._adopt(commit)
+        metrics.batch_records.observe(len(work.records))
+        metrics.misrouted.inc(len(work.home))
+        count_batch(metrics, batch, active.policy, is_wall_clock=self._is_wall_clock)
+        return True
+
+    def _read(self, records: list[Record]) -> _Work:
+        now_ms = max(self._head.now_ms, self._shared.clock.now_ms())
+        work = _Work(records, now_ms if self._is_wall_clock else self._head.now_ms)
+        for record in records:
+            read = self._readers[record.topic].read(record, now_ms)
+            if isinstance(read, DeadLetter):
+                work.dead.append((record, read, 1))
+            else:
+                work.items.append(Item(record, read))
+        # Stable: of one rank and topic they stay in offset order.
+        work.items.sort(key=lambda item: item.rank)
+        return work
+
+    async def _decide(self, active: Active, work: _Work) -> Batch:
+        shared = self._shared
+        ledgers = await self._ledgers(work)
+        batch = Batch(
+            active.policy,
+            self._head.seq + 1,
+            work.now_ms,
+            shared.settings.topic(DECISIONS),
+            ledgers,
+            is_event_clock=not self._is_wall_clock,
+        )
+        known = batch.answered_before(work.items)
+        if known:
+            load = shared.store.load_answers
+            batch.give_answers(known, await self._patience.ask(lambda: load(self.partition, known)))
+        for index, item in enumerate(work.items):
+            if batch.outbox_bytes > OUTBOX_BYTES_MAX:
+                self._leave_for_later(work, index)
+                break
+            batch.decide(item)
+            if index % YIELD_EVERY == YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+        work.dead += [(item.record, letter, attempts) for item, letter, attempts in batch.dead]
+        return batch
+
+    def _leave_for_later(self, work: _Work, index: int) -> None:
+        """What does not fit into this commit: requests only (facts have no output, and come first), the newest."""
+        first = work.items[index].record
+
+        def is_late(record: Record) -> bool:
+            return record.topic == first.topic and record.offset >= first.offset
+
+        late = [record for record in work.records if is_late(record)]
+        work.items = work.items[:index]
+        work.records = [record for record in work.records if not is_late(record)]
+        work.dead = [dead for dead in work.dead if not is_late(dead[0])]
+        work.home = [sent for sent in work.home if not is_late(sent[0])]
+        self._queue.give_back(late)
+
+    async def _ledgers(self, work: _Work) -> dict[str, bytes | None]:
+        """The ledgers of all parties; and records whose customer lives elsewhere leave the batch."""
+        metrics, store = self._shared.metrics, self._shared.store
+        parties = dict.fromkeys(item.party for item in work.items)
+        ledgers = {party: self._cache.get(party) for party in parties}
+        missing = [party for party, packed in ledgers.items() if packed is None]
+        metrics.cache_hits.inc(len(parties) - len(missing))
+        if missing:
+            metrics.cache_misses.inc(len(missing))
+            loaded = await self._patience.ask(lambda: store.load(self.partition, missing))
+            ledgers.update(zip(missing, loaded, strict=True))
+            self._send_home(work, {party for party, packed in ledgers.items() if packed is None})
+        return ledgers
+
+    def _send_home(self, work: _Work, strangers: set[str]) -> None:
+        """A party without a ledger may live elsewhere (who has one here lives here): then its records go there."""
+        homes = {party: partition_of(party, self._shared.partitions) for party in strangers}
+        away = {party: home for party, home in homes.items() if home != self.partition}
+        if not away:
+            return
+        staying = []
+        for item in work.items:
+            home = away.get(item.party)
+            if home is None:
+                staying.append(item)
+                continue
+            record = item.record
+            sent = sent_home(record, record.topic, home, item.arrival.received_ms)
+            if isinstance(sent, DeadLetter):
+                work.dead.append((record, sent, 1))
+            else:
+                work.home.append((record, sent))
+        work.items = staying
+
+    # Commit and publish
+
+    def _commit_of(self, active: Active, work: _Work, batch: Batch) -> Commit:
+        head = self._head
+        positions = {
+            topic: position
+            for topic, position in self._queue.positions().items()
+            if position > head.positions.get(topic, -1)
+        }
+        return Commit(
+            head.epoch,
+            head.owner,
+            head.seq + 1,
+            active.number,
+            batch.now_ms,
+            positions,
+            batch.changed_ledgers(),
+            batch.changed_answers(),
+            ANSWERS_KEPT_MS,
+            batch.changed_timers(),
+            pack_outbox([*batch.outbox, *work.sent_home()]),
+        )
+
+    async def _commit(self, commit: Commit) -> bool:
+        shared = self._shared
+        started = monotonic()
+        verdict = await self._patience.ask(lambda: self._send(commit), is_begun=True)
+        shared.metrics.commit_seconds.observe(monotonic() - started)
+        if verdict is Verdict.OK:
+            return True
+        if verdict is Verdict.STALE_POLICY:
+            return False
+        if verdict is Verdict.FENCED:
+            shared.fatal(f"partition {self.partition} was claimed by another worker while this one held it")
+            raise Stopped
+        self._halt(
+            f"the store has lost commits (it does not know commit {commit.seq - 1} of this claim). Restore its data, "
+            "then restart the worker"
+        )
+        raise Stopped
+
+    async def _send(self, commit: Commit) -> Verdict:
+        asked_at = monotonic()
+        verdict, time_ms = await self._shared.store.commit(self.partition, commit)
+        self._shared.clock.observe(time_ms, asked_at, monotonic())
+        return verdict
+
+    def _adopt(self, commit: Commit) -> None:
+        head = self._head
+        self._head = replace(
+            head,
+            seq=commit.seq,
+            activation=commit.activation,
+            now_ms=commit.now_ms,
+            positions=head.positions | commit.positions,
+            claims=0,
+        )
+        self._has_outbox = bool(commit.outbox)
+        for party, packed in commit.ledgers.items():
+            self._cache.put(party, packed)
+
+    async def _publish_dead(self, work: _Work) -> None:
+        if not work.dead:
+            return
+        group, now_ms = self._shared.settings.group, self._shared.clock.now_ms()
+        letters = [
+            dead_letter(record, letter, group, __version__, now_ms, attempts) for record, letter, attempts in work.dead
+        ]
+        await self._patience.deliver(letters, is_begun=True)
+        count_dead(self._shared.metrics, [letter.code for _, letter, _ in work.dead])
+
+    async def _publish(self, records: Sequence[OutRecord]) -> None:
+        started = monotonic()
+        await self._patience.until(self._gate.is_member, is_begun=True)
+        await self._patience.deliver(records, is_begun=True)
+        self._shared.metrics.publish_seconds.observe(monotonic() - started)

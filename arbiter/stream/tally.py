@@ -1,0 +1,47 @@
+"""What a batch adds to the metrics, counted once per batch instead of once per record."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+
+from arbiter.core.policy import Policy
+from arbiter.metrics import OTHER, Metrics
+from arbiter.stream.deciding import Batch
+
+
+def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock: bool) -> None:
+    """Count what was decided and confirmed; latency only where record time stamps and the clock are of one time."""
+    departments, channels = policy.document.departments, policy.document.channels
+    decisions: Counter[tuple[str, str, str]] = Counter()
+    rules: Counter[str] = Counter()
+    repeats = 0
+    for outcome in batch.outcomes:
+        if outcome.decided.repeated:
+            repeats += 1
+            continue
+        request, answer = outcome.decided.request, outcome.decided.answer
+        department = request.department if request.department in departments else OTHER
+        channel = request.channel if request.channel in channels else OTHER
+        decisions[answer.outcome, department, channel] += 1
+        rules.update(finding.rule for finding in answer.findings)
+    for labels, count in decisions.items():
+        metrics.decisions.labels(*labels).inc(count)
+    for rule, count in rules.items():
+        metrics.findings.labels(rule).inc(count)
+    metrics.repeats.inc(repeats)
+    metrics.facts.inc(batch.facts)
+    if is_wall_clock:
+        now_ms = time.time() * 1_000
+        observe = metrics.latency_seconds.observe
+        for outcome in batch.outcomes:
+            observe(max(0.0, now_ms - outcome.item.arrival.received_ms) / 1_000)
+
+
+def count_dead(metrics: Metrics, codes: Iterable[str]) -> None:
+    """Count dead letters by code."""
+    for code, count in Counter(codes).items():
+        metrics.dead_letters.labels(code).inc(count)
+        if code == "undecidable":
+            metrics.alarms.labels(code).inc(count)

@@ -1,0 +1,229 @@
+"""A worker process: what ``arbiter worker`` runs. Starts, claims, decides, drains, stops."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import faust
+
+from arbiter import __version__
+from arbiter.metrics import Metrics
+from arbiter.settings import Settings, unknown
+from arbiter.state.redis_store import RedisStore, connect
+from arbiter.stream import topics
+from arbiter.stream.app import add_agent, consumer_of, make_app
+from arbiter.stream.clock import StoreClock, keep_reading
+from arbiter.stream.health import Health
+from arbiter.stream.ownership import Ownership
+from arbiter.stream.patience import Shared
+from arbiter.stream.policies import Policies, keep_watching
+from arbiter.stream.publisher import KafkaPublisher
+from arbiter.web.server import Server
+
+APP_STOP_SECONDS_MAX = 8.0
+
+# A batch is tens of thousands of objects that live for a moment and have no cycles. With Python's thresholds the
+# collector runs through all of them again and again: measured, it took half of the time.
+GC_THRESHOLDS = (50_000, 20, 50)
+RETRY_SECONDS = 1.0
+
+log = logging.getLogger("arbiter")
+
+
+async def run(settings: Settings) -> int:
+    """Run a worker until SIGTERM or SIGINT (gives 0), or until it cannot go on (1, and the log says why)."""
+    gc.set_threshold(*GC_THRESHOLDS)
+    worker = Worker(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop, f"{number.name} received")
+    for sentence in unknown():
+        log.warning("%s", sentence)
+    return await worker.run()
+
+
+class Worker:
+    """One worker process's parts, and the order in which they start and stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._ending = asyncio.Event()
+        self._failure: str | None = None
+        self._metrics = Metrics()
+        self._health = Health(self._metrics)
+        self._clock = StoreClock(self._health)
+        self._store: RedisStore = connect(settings.redis, settings.redis_prefix)
+        self._policies = Policies(self._store.policies, self._health, self._metrics)
+        self._server = Server(self._metrics.registry, self.readiness)
+        self._ownership: Ownership | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._metrics.store_up.set_function(lambda: not self._health.has("store"))
+        self._metrics.partitions_assigned.set_function(lambda: self._ownership.assigned if self._ownership else 0)
+        self._metrics.partitions_claimed.set_function(lambda: self._ownership.claimed if self._ownership else 0)
+
+    def stop(self, reason: str) -> None:
+        """Begin to end, in an orderly way."""
+        log.info("stopping: %s", reason)
+        self._ending.set()
+
+    def fail(self, reason: str) -> None:
+        """End, since only a new process can go on. May be called in any thread, and more than once."""
+        if self._failure is None:
+            self._failure = reason
+            log.error("cannot go on: %s", reason)
+        self._loop.call_soon_threadsafe(self._ending.set)
+
+    def readiness(self) -> dict[str, Any]:
+        """What ``/readyz`` shows."""
+        owner, current = self._ownership, self._policies.current
+        reasons = list(self._health.reasons)
+        if owner is None or not owner.has_joined:
+            reasons.append("no partitions were assigned yet")
+        elif owner.claimed < owner.assigned:
+            reasons.append(f"{owner.assigned - owner.claimed} of {owner.assigned} partitions are not claimed yet")
+        if current is None and not self._health.has("policy"):
+            reasons.append("no policy was read yet")
+        if self._ending.is_set():
+            reasons.append("the worker is stopping")
+        name, version, digest = current.policy.ref if current else ("", 0, "")
+        return {
+            "ready": not reasons,
+            "partitions": {"assigned": owner.assigned if owner else 0, "claimed": owner.claimed if owner else 0},
+            "policy": {"name": name, "version": version, "digest": digest} if current else None,
+            "store": not self._health.has("store"),
+            "reasons": reasons,
+        }
+
+    async def run(self) -> int:
+        """Run from start to end; see :func:`run`."""
+        log.info("arbiter worker %s starts", __version__)
+        try:
+            address = await self._server.start(self._settings.http)
+            log.info("serving health and metrics on http://%s", address)
+            partitions = await self._topics_ready()
+            if partitions is not None:
+                await self._decide(partitions)
+        except (topics.TopicsError, OSError) as error:
+            self.fail(str(error))
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await self._server.stop()
+            with suppress(Exception):
+                await self._store.close()
+        log.info("stopped")
+        return 1 if self._failure else 0
+
+    async def _topics_ready(self) -> int | None:
+        """The number of partitions, once Kafka says so; ``None`` if the worker is to end before."""
+        while not self._ending.is_set():
+            try:
+                partitions = await asyncio.to_thread(topics.verify, self._settings)
+            except topics.KafkaAway as error:
+                self._health.trouble("kafka", f"Kafka does not answer at {self._settings.kafka}: {error}")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._ending.wait(), RETRY_SECONDS)
+            else:
+                self._health.over("kafka")
+                return partitions
+        return None
+
+    async def _decide(self, partitions: int) -> None:
+        publisher = KafkaPublisher(topics.client_config(self._settings), self.fail)
+        shared = Shared(
+            self._settings,
+            partitions,
+            self._store,
+            publisher,
+            self._policies,
+            self._clock,
+            self._health,
+            self._metrics,
+            self.fail,
+        )
+        app = make_app(self._settings)
+        app.finalize()
+        ownership = self._ownership = Ownership(shared, consumer_of(app), _worker_name())
+        add_agent(app, self._settings, ownership)
+        self._watch("reading the store's clock", keep_reading(self._clock, self._store, self._health))
+        self._watch("watching the policy", keep_watching(self._policies))
+        self._watch("watching the group", ownership.keep_watching())
+        try:
+            await self._until_the_end(app)
+        finally:
+            await ownership.drain()
+            await _stopped_within(APP_STOP_SECONDS_MAX, app)
+            await asyncio.to_thread(publisher.stop)
+
+    async def _until_the_end(self, app: faust.App) -> None:
+        starting = asyncio.create_task(app.start())
+        starting.add_done_callback(self._check("starting the consumer"))
+        self._watch("the consumer", _crashed(app))
+        await self._ending.wait()
+        if not starting.done():
+            starting.cancel()
+
+    def _watch(self, what: str, forever: Any) -> None:
+        task = asyncio.create_task(forever)
+        task.add_done_callback(self._check(what))
+        self._tasks.append(task)
+
+    def _check(self, what: str) -> Callable[[asyncio.Task[Any]], None]:
+        def ended(task: asyncio.Task[Any]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self.fail(f"{what} failed: {error!r}")
+
+        return ended
+
+
+async def _crashed(app: faust.App) -> None:
+    """Return never; raise what crashed the app."""
+    await app._crashed.wait()  # noqa: SLF001 - mode has no other way to wait for it
+    raise app.crash_reason or RuntimeError("unknown")
+
+
+async def _stopped_within(seconds: float, app: faust.App) -> None:
+    stopping = asyncio.create_task(app.stop())
+    done, _ = await asyncio.wait([stopping], timeout=seconds)
+    if not done:
+        log.warning("the consumer did not stop within %g s (is Kafka away?)", seconds)
+
+
+def _worker_name() -> str:
+    """A name that no other process ever had."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def log_to_stderr(settings: Settings) -> None:
+    """Log to standard error, as the settings say; of the libraries only what is wrong."""
+    handler = logging.StreamHandler(sys.stderr)
+    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    handler.setFormatter(_JsonFormatter() if settings.log_format == "json" else text)
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+    log.setLevel(level)
