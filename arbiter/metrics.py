@@ -35,7 +35,7 @@ class Metrics:
             registry=registry,
         )
         self.facts = Counter(
-            "arbiter_facts", "Consents, preferences, suppressions and profiles read.", registry=registry
+            "arbiter_facts", "Consents, preferences, suppressions, profiles and outcomes read.", registry=registry
         )
         self.dead_letters = Counter(
             "arbiter_dead_letters", "Records that could not be taken, by code.", ("code",), registry=registry
@@ -57,6 +57,12 @@ class Metrics:
         )
         self.commit_seconds = Histogram(
             "arbiter_commit_seconds", "Time of a commit in the store.", buckets=SECONDS, registry=registry
+        )
+        self.notes = Counter(
+            "arbiter_outcome_notes",
+            "What outcomes told that was not as approved, by what it was and whose it was.",
+            ("what", "department"),
+            registry=registry,
         )
         self.publish_seconds = Histogram(
             "arbiter_publish_seconds",

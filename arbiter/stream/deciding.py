@@ -16,8 +16,10 @@ from msgspec import Struct
 from arbiter.core.arbitrate import (
     Arrival,
     Decided,
+    Noted,
     Refused,
     arbitrate,
+    come_back,
     identity,
     next_due_ms,
     party_of,
@@ -27,13 +29,27 @@ from arbiter.core.instants import to_ms
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.render import decision_of
-from arbiter.messages import ContactRequest, Decision, Profile, SuppressionChange, encoder
+from arbiter.messages import (
+    ConsentChange,
+    ContactRequest,
+    Decision,
+    Outcome,
+    PreferenceChange,
+    Profile,
+    SuppressionChange,
+    encoder,
+)
 from arbiter.state.codec import OutRecord, pack_answered, pack_ledger, unpack_answered, unpack_ledger
 from arbiter.stream.records import DeadLetter, Record
 
 EVENT_TYPE = b"contact.decision.v1"
 EVENT_SOURCE = b"arbiter"
 UNDECIDABLE = "undecidable"
+
+RANKS = {SuppressionChange: 0, ConsentChange: 1, PreferenceChange: 1, Profile: 2, Outcome: 3, ContactRequest: 4}
+"""In what order things are taken that came together. Up to ``FACT_RANK_MAX`` they always fit into one commit."""
+
+FACT_RANK_MAX = 2
 
 log = logging.getLogger("arbiter")
 _encode = encoder().encode
@@ -52,30 +68,30 @@ class Item(Struct, frozen=True):
 
     @property
     def rank(self) -> int:
-        """Its place among what came together: suppressions, consents and preferences, profiles, requests."""
-        message = self.arrival.message
-        if isinstance(message, ContactRequest):
-            return 3
-        if isinstance(message, Profile):
-            return 2
-        return 0 if isinstance(message, SuppressionChange) else 1
+        """Its place among what came together; see ``RANKS``."""
+        return RANKS[type(self.arrival.message)]
 
 
-class Outcome(Struct):
-    """What came of one decided record."""
+class Told(Struct):
+    """An answer to be published. ``item`` is the record that it answers; ``None`` if the arbiter came back to it."""
 
-    item: Item
+    item: Item | None
     decided: Decided
     decision: Decision
 
 
 class _Party(Struct):
-    """A party in this batch: its ledger as loaded (bytes) and as it is now, and what it went through so far."""
+    """A party in this batch: as loaded (bytes), as it is now, and what it went through so far.
+
+    A step is a record, or ``None`` for a look at what waits, and the instant at which it was taken.
+    """
 
     packed: bytes | None
     ledger: Ledger
     due_ms: int | None
-    done: list[tuple[Item, int]] = []
+    loaded: dict[bytes, Answered] = {}
+    answers: dict[bytes, Answered] = {}
+    steps: list[tuple[Item | None, int]] = []
 
     @classmethod
     def of(cls, packed: bytes | None) -> _Party:
@@ -90,6 +106,7 @@ class Batch:
     def __init__(
         self,
         policy: Policy,
+        partition: int,
         seq: int,
         now_ms: int,
         decisions_topic: str,
@@ -99,86 +116,118 @@ class Batch:
     ) -> None:
         """``seq`` is the number of the commit to be; ``ledgers`` has every party that will come, packed."""
         self._policy = policy
+        self._partition = partition
         self._seq = seq
         self._topic = decisions_topic
         self._is_event_clock = is_event_clock
         self._parties = {name: _Party.of(packed) for name, packed in ledgers.items()}
-        self._loaded: dict[bytes, Answered] = {}
-        self._answers: dict[bytes, Answered] = {}
         self.now_ms = now_ms
-        self.outcomes: list[Outcome] = []
+        self.told: list[Told] = []
+        self.notes: list[Noted] = []
         self.outbox: list[OutRecord] = []
         self.outbox_bytes = 0
-        self.facts = 0
         self.dead: list[tuple[Item, DeadLetter, int]] = []
+        self.facts = 0
 
-    def answered_before(self, items: Iterable[Item]) -> list[bytes]:
-        """The identities among these requests that were answered: their answers must be loaded, and given here."""
-        known: dict[bytes, None] = {}
+    def answered_before(self, items: Iterable[Item]) -> list[tuple[str, bytes]]:
+        """(party, identity) of these requests that were answered: their answers must be loaded, and given here."""
+        known: dict[tuple[str, bytes], None] = {}
         for item in items:
             message = item.arrival.message
             ledger = self._parties[item.party].ledger
             if ledger.answered and isinstance(message, ContactRequest):
                 key = identity(message)
                 if was_answered(ledger, key):
-                    known[key] = None
+                    known[item.party, key] = None
         return list(known)
 
-    def give_answers(self, identities: Iterable[bytes], packed: Iterable[bytes | None]) -> None:
+    def give_answers(self, known: Iterable[tuple[str, bytes]], packed: Iterable[bytes | None]) -> None:
         """What was answered to these requests; ``None`` for one that the store no longer has."""
-        for key, data in zip(identities, packed, strict=True):
+        for (name, key), data in zip(known, packed, strict=True):
             if data is not None:
-                self._loaded[key] = self._answers[key] = unpack_answered(data)
+                party = self._parties[name]
+                party.loaded[key] = party.answers[key] = unpack_answered(data)
 
     def decide(self, item: Item) -> None:
-        """Apply one record; never raises for what the core does with it."""
+        """Apply one record, after what was due before it; never raises for what the core does with it."""
         message = item.arrival.message
         if self._is_event_clock and isinstance(message, ContactRequest):
             asked = message.requested_at
             self.now_ms = max(self.now_ms, item.arrival.received_ms if asked is None else to_ms(asked))
         party = self._parties[item.party]
-        results: list[Decided | Refused] | None
+        self._catch_up(party)
+        self._take(party, item, self.now_ms)
+
+    def come_back(self, name: str, *, at_any_rate: bool = False) -> None:
+        """Look at a party again if its timer is due, or ``at_any_rate`` because the policy is another one."""
+        party = self._parties[name]
+        self._catch_up(party)
+        if at_any_rate:
+            self._take(party, None, self.now_ms)
+
+    def finish(self, outbox_bytes_max: int) -> None:
+        """Let come back what became due while the batch was decided; what no longer fits stays due."""
+        for party in self._parties.values():
+            if self.outbox_bytes > outbox_bytes_max:
+                return
+            self._catch_up(party)
+
+    def advance(self, now_ms: int) -> None:
+        """Move the event clock on, without a record."""
+        self.now_ms = max(self.now_ms, now_ms)
+
+    def _catch_up(self, party: _Party) -> None:
+        """Timers, each at its own instant in event time, and at now in wall time: a permit begins no earlier."""
+        while (due_ms := next_due_ms(party.ledger)) is not None and due_ms <= self.now_ms:
+            if not self._take(party, None, due_ms if self._is_event_clock else self.now_ms):
+                return
+
+    def _take(self, party: _Party, item: Item | None, now_ms: int) -> bool:
+        """One step of a party; ``False`` if it failed twice, and the party is as if it had not been."""
         try:
-            results = self._apply(party, item, self.now_ms)
+            results = self._apply(party, item, now_ms)
         except Exception:  # noqa: BLE001 - whatever fails on a record must not take its neighbours along
-            results = self._again(party, item)
-        if results is None:
-            return
-        party.done.append((item, self.now_ms))
-        self.facts += not isinstance(message, ContactRequest)
+            again = self._again(party, item, now_ms)
+            if again is None:
+                return False
+            results = again
+        party.steps.append((item, now_ms))
+        self.facts += item is not None and item.rank < RANKS[ContactRequest]
         for result in results:
-            if isinstance(result, Refused):
-                self.dead.append((item, DeadLetter(result.code, result.message), 1))
-            else:
+            if isinstance(result, Decided):
                 self._tell(item, result)
+            elif isinstance(result, Noted):
+                self.notes.append(result)
+            elif item is not None:
+                self.dead.append((item, DeadLetter(result.code, result.message), 1))
+        return True
 
-    def _apply(self, party: _Party, item: Item, now_ms: int) -> list[Decided | Refused]:
-        return arbitrate(self._policy, party.ledger, self._answers, item.arrival, now_ms, self._seq)
+    def _apply(self, party: _Party, item: Item | None, now_ms: int) -> list[Decided | Refused | Noted]:
+        if item is None:
+            return come_back(self._policy, party.ledger, party.answers, now_ms, self._seq)
+        return arbitrate(self._policy, party.ledger, party.answers, item.arrival, now_ms, self._seq)
 
-    def _again(self, party: _Party, item: Item) -> list[Decided | Refused] | None:
-        self._rewind(party, item)
+    def _again(self, party: _Party, item: Item | None, now_ms: int) -> list[Decided | Refused | Noted] | None:
+        self._rewind(party)
         try:
-            return self._apply(party, item, self.now_ms)
+            return self._apply(party, item, now_ms)
         except Exception as error:
-            place = "/".join(map(str, item.arrival.source))
-            log.exception("record %s cannot be decided; it becomes a dead letter", place)
-            self._rewind(party, item)
+            place = "what waits" if item is None else "/".join(map(str, item.arrival.source))
+            log.exception("%s cannot be decided", place)
+            self._rewind(party)
+            if item is None:
+                raise
             self.dead.append((item, DeadLetter(UNDECIDABLE, f"deciding failed twice: {type(error).__name__}"), 2))
             return None
 
-    def _rewind(self, party: _Party, failing: Item) -> None:
-        """The party as it was before the failing record: loaded anew, and led through what it had gone through."""
+    def _rewind(self, party: _Party) -> None:
+        """The party as it was before the failing step: loaded anew, and led through what it had gone through."""
         party.ledger = _fresh(party.packed)
-        for item in [failing, *(item for item, _ in party.done)]:
-            if isinstance(item.arrival.message, ContactRequest):
-                key = identity(item.arrival.message)
-                self._answers.pop(key, None)
-                if key in self._loaded:
-                    self._answers[key] = self._loaded[key]
-        for item, now_ms in party.done:
+        party.answers = dict(party.loaded)
+        for item, now_ms in party.steps:
             self._apply(party, item, now_ms)
 
-    def _tell(self, item: Item, decided: Decided) -> None:
+    def _tell(self, item: Item | None, decided: Decided) -> None:
         decision = decision_of(decided)
         value = _encode(decision)
         headers = [
@@ -189,16 +238,15 @@ class Batch:
             ("ce_time", msgspec.to_builtins(decision.decided_at).encode()),
             ("content-type", b"application/json"),
         ]
-        _, partition, _ = item.arrival.source
-        self.outbox.append(OutRecord(self._topic, partition, decision.customer_id.encode(), value, headers))
+        self.outbox.append(OutRecord(self._topic, self._partition, decision.customer_id.encode(), value, headers))
         self.outbox_bytes += len(value)
-        self.outcomes.append(Outcome(item, decided, decision))
+        self.told.append(Told(item, decided, decision))
 
     def changed_ledgers(self) -> dict[str, bytes]:
         """The ledgers that are not as they were loaded, packed."""
         changed = {}
         for name, party in self._parties.items():
-            if party.done:
+            if party.steps:
                 packed = pack_ledger(party.ledger)
                 if packed != party.packed:
                     changed[name] = packed
@@ -206,12 +254,16 @@ class Batch:
 
     def changed_answers(self) -> dict[bytes, bytes]:
         """The answers that are new or not as they were loaded, packed."""
-        loaded = self._loaded
-        return {key: pack_answered(new) for key, new in self._answers.items() if loaded.get(key) is not new}
+        return {
+            key: pack_answered(new)
+            for party in self._parties.values()
+            for key, new in party.answers.items()
+            if party.loaded.get(key) is not new
+        }
 
     def changed_timers(self) -> dict[str, int | None]:
         """When the arbiter must come back to a party, for those where that moved."""
-        due = {name: (party.due_ms, next_due_ms(party.ledger)) for name, party in self._parties.items() if party.done}
+        due = {name: (party.due_ms, next_due_ms(party.ledger)) for name, party in self._parties.items() if party.steps}
         return {name: new for name, (old, new) in due.items() if old != new}
 
 

@@ -20,21 +20,24 @@ from arbiter.core.instants import DAY_MS, to_datetime, to_ms
 from arbiter.messages import (
     CONSENTS,
     DLQ_SUFFIX,
+    OUTCOMES,
     PROFILES,
     REQUESTS,
     ConsentChange,
     ContactRequest,
     CustomerChange,
+    Outcome,
     PreferenceChange,
     Profile,
     SuppressionChange,
 )
 from arbiter.state.codec import OutRecord
 
-INPUTS: Final = (CONSENTS, PROFILES, REQUESTS)
+INPUTS: Final = (CONSENTS, PROFILES, OUTCOMES, REQUESTS)
 """The input topics, in the order in which they are read after a claim: facts before requests."""
 
-FACTS: Final = (CONSENTS, PROFILES)
+FACTS: Final = (CONSENTS, PROFILES, OUTCOMES)
+"""What is read to its end after a claim, before a request is decided or a timer fires."""
 
 HOPS_MAX: Final = 3
 HOPS: Final = "arbiter-hops"
@@ -113,6 +116,10 @@ class _Profile(Profile, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     pass
 
 
+class _Outcome(Outcome, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    pass
+
+
 class _Kind(Struct, frozen=True):
     """How one topic's messages are read."""
 
@@ -130,6 +137,7 @@ def _kind(strict: Any, tolerant: Any, *structs: type[Struct]) -> _Kind:
 _KINDS: Final[dict[str, _Kind]] = {
     REQUESTS: _kind(_Request, ContactRequest, ContactRequest),
     PROFILES: _kind(_Profile, Profile, Profile),
+    OUTCOMES: _kind(_Outcome, Outcome, Outcome),
     CONSENTS: _kind(
         _Consent | _Preference | _Suppression, CustomerChange, ConsentChange, PreferenceChange, SuppressionChange
     ),
@@ -200,6 +208,8 @@ class Reader:
             at_ms = received_ms if at is None else to_ms(at)
         elif isinstance(message, Profile):
             return
+        elif isinstance(message, Outcome):
+            name, at_ms = "at", to_ms(message.at)
         else:
             name, at_ms = "captured_at", to_ms(message.captured_at)
         if at_ms > now_ms + DAY_MS:

@@ -18,21 +18,27 @@ from msgspec.structs import replace
 
 from arbiter import __version__
 from arbiter.core.arbitrate import ANSWERS_KEPT_MS
-from arbiter.messages import DECISIONS
+from arbiter.core.decide import asked_at
+from arbiter.core.instants import FAR_MS
+from arbiter.messages import DECISIONS, ContactRequest
 from arbiter.state.codec import OutRecord, pack_outbox
 from arbiter.state.store import Commit, Head, Verdict
 from arbiter.stream import transport
 from arbiter.stream.cache import LedgerCache
-from arbiter.stream.deciding import Batch, Item
+from arbiter.stream.deciding import FACT_RANK_MAX, Batch, Item
 from arbiter.stream.intake import LogWentBack, Queue
 from arbiter.stream.partitioner import partition_of
 from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
 from arbiter.stream.policies import Active
 from arbiter.stream.records import DeadLetter, Reader, Record, dead_letter, sent_home
 from arbiter.stream.tally import count_batch, count_dead
+from arbiter.stream.timers import Timers
 
 OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 IDLE_SECONDS = 1.0
+EVENT_IDLE_SECONDS = 3.0
+"""How long a partition must have been without records before its event clock moves on to what waits."""
+
 YIELD_EVERY = 200
 """How many decisions may keep the other partitions and the health checks waiting."""
 
@@ -70,6 +76,8 @@ class _Work(Struct):
     records: list[Record]
     now_ms: int
     items: list[Item] = []
+    due: list[str] = []
+    swept: list[str] = []
     dead: list[tuple[Record, DeadLetter, int]] = []
     home: list[tuple[Record, OutRecord]] = []
 
@@ -103,6 +111,8 @@ class Runner:
         self._is_shut = False
         self._has_outbox = False
         self._patience = patience
+        self._idle_since = monotonic()
+        self._timers = Timers(shared.store, partition, patience, placed.head.activation)
 
     def offer(self, message: Message) -> None:
         """Take a message that the consumer read under this runner's lease. Never blocks."""
@@ -130,6 +140,8 @@ class Runner:
             while not self._patience.is_stopping:
                 if self._queue.has_news:
                     await self._work()
+                elif await self._is_time():
+                    await self._work(is_time=True)
                 else:
                     await self._idle()
             await self._clear_outbox()
@@ -139,9 +151,21 @@ class Runner:
     async def _idle(self) -> None:
         self._news.clear()
         try:
-            await asyncio.wait_for(self._news.wait(), IDLE_SECONDS if self._has_outbox else None)
+            await asyncio.wait_for(self._news.wait(), IDLE_SECONDS)
+            self._idle_since = monotonic()
         except TimeoutError:
             await self._clear_outbox()
+
+    async def _is_time(self) -> bool:
+        """Whether something must come back by itself: a timer is due, or the policy is another one."""
+        policies, clock = self._shared.policies, self._shared.clock
+        if self._is_reading_facts or policies.current is None or not clock.is_settled:
+            return False
+        if self._timers.must_sweep(policies.current.number):
+            return True
+        if self._is_wall_clock:
+            return bool(await self._timers.due(max(self._head.now_ms, clock.now_ms())))
+        return monotonic() - self._idle_since > EVENT_IDLE_SECONDS and bool(await self._timers.due(FAR_MS))
 
     async def _clear_outbox(self) -> None:
         """Everything was delivered: the next claim need not tell it again."""
@@ -159,9 +183,9 @@ class Runner:
 
     # One batch
 
-    async def _work(self) -> None:
+    async def _work(self, *, is_time: bool = False) -> None:
         records = self._without_replays(self._queue.take())
-        while records:
+        while records or is_time:
             active = await self._ready()
             if await self._attempt(active, records):
                 break
@@ -209,6 +233,7 @@ class Runner:
         metrics = self._shared.metrics
         started = monotonic()
         work = self._read(records)
+        await self._add_timers(active, work)
         batch = await self._decide(active, work)
         metrics.decide_seconds.observe(monotonic() - started)
         # From here on it is finished, if there is time: what follows may be seen by others.
@@ -237,11 +262,28 @@ class Runner:
         work.items.sort(key=lambda item: item.rank)
         return work
 
+    async def _add_timers(self, active: Active, work: _Work) -> None:
+        """What comes back together with these records: due by then, or waiting under an older policy."""
+        if self._is_reading_facts:
+            return
+        horizon_ms = work.now_ms
+        if not self._is_wall_clock:
+            asked = [asked_at(m, item.arrival.received_ms) for item in work.items
+                     if isinstance(m := item.arrival.message, ContactRequest)]  # fmt: skip
+            # Without records it was idle for long: the event clock moves on to the next timers.
+            horizon_ms = max([horizon_ms, *asked]) if work.records else FAR_MS
+        due = await self._timers.due(horizon_ms)
+        work.due = [party for party, _ in due]
+        if due and not work.records:
+            work.now_ms = work.now_ms if self._is_wall_clock else max(work.now_ms, due[-1][1])
+        work.swept = await self._timers.sweep(active.number)
+
     async def _decide(self, active: Active, work: _Work) -> Batch:
         shared = self._shared
         ledgers = await self._ledgers(work)
         batch = Batch(
             active.policy,
+            self.partition,
             self._head.seq + 1,
             work.now_ms,
             shared.settings.topic(DECISIONS),
@@ -251,23 +293,32 @@ class Runner:
         known = batch.answered_before(work.items)
         if known:
             load = shared.store.load_answers
-            batch.give_answers(known, await self._patience.ask(lambda: load(self.partition, known)))
+            keys = [key for _, key in known]
+            batch.give_answers(known, await self._patience.ask(lambda: load(self.partition, keys)))
+        for names, at_any_rate in ((work.due, False), (work.swept, True)):
+            for name in names:
+                batch.come_back(name, at_any_rate=at_any_rate)
+                await asyncio.sleep(0)
         for index, item in enumerate(work.items):
-            if batch.outbox_bytes > OUTBOX_BYTES_MAX:
+            if batch.outbox_bytes > OUTBOX_BYTES_MAX and item.rank > FACT_RANK_MAX:
                 self._leave_for_later(work, index)
                 break
             batch.decide(item)
             if index % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
+        batch.finish(OUTBOX_BYTES_MAX)
         work.dead += [(item.record, letter, attempts) for item, letter, attempts in batch.dead]
         return batch
 
     def _leave_for_later(self, work: _Work, index: int) -> None:
-        """What does not fit into this commit: requests only (facts have no output, and come first), the newest."""
-        first = work.items[index].record
+        """What does not fit into this commit: outcomes and requests only, from the first that was not decided on."""
+        late_from: dict[str, int] = {}
+        for item in work.items[index:]:
+            record = item.record
+            late_from[record.topic] = min(record.offset, late_from.get(record.topic, record.offset))
 
         def is_late(record: Record) -> bool:
-            return record.topic == first.topic and record.offset >= first.offset
+            return record.offset >= late_from.get(record.topic, record.offset + 1)
 
         late = [record for record in work.records if is_late(record)]
         work.items = work.items[:index]
@@ -279,7 +330,7 @@ class Runner:
     async def _ledgers(self, work: _Work) -> dict[str, bytes | None]:
         """The ledgers of all parties; and records whose customer lives elsewhere leave the batch."""
         metrics, store = self._shared.metrics, self._shared.store
-        parties = dict.fromkeys(item.party for item in work.items)
+        parties = dict.fromkeys([*(item.party for item in work.items), *work.due, *work.swept])
         ledgers = {party: self._cache.get(party) for party in parties}
         missing = [party for party, packed in ledgers.items() if packed is None]
         metrics.cache_hits.inc(len(parties) - len(missing))
@@ -370,6 +421,7 @@ class Runner:
         self._has_outbox = bool(commit.outbox)
         for party, packed in commit.ledgers.items():
             self._cache.put(party, packed)
+        self._timers.moved(commit.timers)
 
     async def _publish_dead(self, work: _Work) -> None:
         if not work.dead:

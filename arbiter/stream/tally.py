@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from arbiter.core.policy import Policy
+from arbiter.messages import ContactRequest
 from arbiter.metrics import OTHER, Metrics
 from arbiter.stream.deciding import Batch
 
@@ -17,11 +18,11 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
     decisions: Counter[tuple[str, str, str]] = Counter()
     rules: Counter[str] = Counter()
     repeats = 0
-    for outcome in batch.outcomes:
-        if outcome.decided.repeated:
+    for told in batch.told:
+        if told.decided.repeated:
             repeats += 1
             continue
-        request, answer = outcome.decided.request, outcome.decided.answer
+        request, answer = told.decided.request, told.decided.answer
         department = request.department if request.department in departments else OTHER
         channel = request.channel if request.channel in channels else OTHER
         decisions[answer.outcome, department, channel] += 1
@@ -32,11 +33,14 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
         metrics.findings.labels(rule).inc(count)
     metrics.repeats.inc(repeats)
     metrics.facts.inc(batch.facts)
+    for note in batch.notes:
+        metrics.notes.labels(note.what, note.department if note.department in departments else OTHER).inc()
     if is_wall_clock:
         now_ms = time.time() * 1_000
         observe = metrics.latency_seconds.observe
-        for outcome in batch.outcomes:
-            observe(max(0.0, now_ms - outcome.item.arrival.received_ms) / 1_000)
+        for told in batch.told:
+            if told.item is not None and isinstance(told.item.arrival.message, ContactRequest):
+                observe(max(0.0, now_ms - told.item.arrival.received_ms) / 1_000)
 
 
 def count_dead(metrics: Metrics, codes: Iterable[str]) -> None:

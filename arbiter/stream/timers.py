@@ -1,0 +1,54 @@
+"""What comes back by itself: due timers, and everything that waits when the policy is another one."""
+
+from __future__ import annotations
+
+from arbiter.core.instants import FAR_MS
+from arbiter.state.store import Store
+from arbiter.stream.patience import Patience
+
+DUE_MAX = 200
+"""Parties that come back in one commit."""
+
+SWEEP_MAX = 1_000_000
+
+
+class Timers:
+    """One partition's timers, as far as a runner needs to know them: a bound on when the next one is due."""
+
+    def __init__(self, store: Store, partition: int, patience: Patience, activation: int) -> None:
+        """``activation`` is the policy activation under which all that waits was last looked at."""
+        self._store = store
+        self._partition = partition
+        self._patience = patience
+        self._next_ms = 0  # no timer is due before; 0 until the store was asked
+        self._activation = activation
+        self._to_sweep: list[str] = []
+
+    async def due(self, now_ms: int) -> list[tuple[str, int]]:
+        """The parties to come back by ``now_ms`` with their instants, the earliest first, at most ``DUE_MAX``."""
+        if self._next_ms > now_ms:
+            return []
+        found = await self._ask(now_ms, DUE_MAX)
+        if not found:
+            first = await self._ask(FAR_MS, 1)
+            self._next_ms = first[0][1] if first else FAR_MS + 1
+        return found
+
+    def moved(self, timers: dict[str, int | None]) -> None:
+        """Take note of what a commit set."""
+        self._next_ms = min([self._next_ms, *(due_ms for due_ms in timers.values() if due_ms is not None)])
+
+    def must_sweep(self, activation: int) -> bool:
+        """Whether there are parties that wait under an older policy than this one."""
+        return bool(self._to_sweep) or activation != self._activation
+
+    async def sweep(self, activation: int) -> list[str]:
+        """The next parties to look at because the policy is another one; none if that is done."""
+        if activation != self._activation:
+            self._to_sweep = [party for party, _ in await self._ask(FAR_MS, SWEEP_MAX)]
+            self._activation = activation
+        now, self._to_sweep = self._to_sweep[:DUE_MAX], self._to_sweep[DUE_MAX:]
+        return now
+
+    async def _ask(self, now_ms: int, limit: int) -> list[tuple[str, int]]:
+        return await self._patience.ask(lambda: self._store.due(self._partition, now_ms, limit))
