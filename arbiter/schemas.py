@@ -47,6 +47,7 @@ def generated() -> dict[str, str]:
     files["schemas/policy-part.schema.json"] = _json(part_schema())
     files["schemas/asyncapi.yaml"] = _yaml(document())
     files["docs/reason-codes.md"] = reason_codes()
+    files["docs/lifecycle.md"] = lifecycle()
     files["docs/settings.md"] = markdown()
     return files
 
@@ -91,6 +92,27 @@ def reason_codes() -> str:
             "## In a dead letter: the header `arbiter-error-code`",
             "",
             *_table(REFUSALS),
+            "",
+            "## Of outcomes: the label `what` of `arbiter_outcome_notes`",
+            "",
+            *_table(NOTES),
+            "",
+        ]
+    )
+
+
+def lifecycle() -> str:
+    """The page ``docs/lifecycle.md``."""
+    return "\n".join(
+        [
+            "# The life of a contact request",
+            "",
+            "Drawn from the table in `arbiter/core/lifecycle.py` by `arbiter schemas`. A move that is not in the picture",
+            "does not happen; an outcome that asks for one is counted in `arbiter_outcome_notes`.",
+            "",
+            "```mermaid",
+            diagram(),
+            "```",
             "",
         ]
     )
