@@ -15,7 +15,8 @@ from msgspec import Struct
 from ruamel.yaml import YAML
 
 from arbiter.asyncapi import document
-from arbiter.core.codes import CODES, REFUSALS
+from arbiter.core.codes import CODES, NOTES, REFUSALS
+from arbiter.core.lifecycle import diagram
 from arbiter.messages import (
     ConsentChange,
     ContactRequest,
@@ -103,19 +104,15 @@ def reason_codes() -> str:
 
 def lifecycle() -> str:
     """The page ``docs/lifecycle.md``."""
-    return "\n".join(
-        [
-            "# The life of a contact request",
-            "",
-            "Drawn from the table in `arbiter/core/lifecycle.py` by `arbiter schemas`. A move that is not in the picture",
-            "does not happen; an outcome that asks for one is counted in `arbiter_outcome_notes`.",
-            "",
-            "```mermaid",
-            diagram(),
-            "```",
-            "",
-        ]
-    )
+    return f"""# The life of a contact request
+
+Drawn from the table in `arbiter/core/lifecycle.py` by `arbiter schemas`. A move that is not in the picture does not
+happen; an outcome that asks for one is counted in `arbiter_outcome_notes`.
+
+```mermaid
+{diagram()}
+```
+"""
 
 
 def _table(codes: dict[str, str]) -> list[str]:
