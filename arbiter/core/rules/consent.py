@@ -31,6 +31,7 @@ class ConsentJudge(Judge):
     """Looks at the customer's consents; never at those of the rest of the party."""
 
     kind = "consent"
+    cuts = True
 
     def __init__(self, rule: ConsentRule, from_ms: int, until_ms: int) -> None:
         super().__init__(rule, from_ms, until_ms)
