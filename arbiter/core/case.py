@@ -44,6 +44,7 @@ class Case:
         "_segments_of",
         "_subjects",
         "business_zone",
+        "consent_ends",
         "customer",
         "discloses_campaign",
         "kind",
@@ -81,6 +82,7 @@ class Case:
         self._segments_of = segments_of
         self._subjects: dict[str, Subject] = {}
         self.plan = plan
+        self.consent_ends: dict[Judge, tuple[int, int]] = {}  # (judged at, good until): the permit asks right after
         self.shape = plan.shape
         self._counted: dict[Judge, list[Group]] | None = None
         self.kind = kind_of(request)

@@ -24,7 +24,7 @@ class Plan:
         self.shape = shape
         speaking = [judge for judge in judges if judge.when.shape_matches(shape)]
         self._caps = [judge for judge in speaking if isinstance(judge, CapJudge)]
-        self._pairs: dict[Shape, list[CapJudge]] = {}
+        self._pairs: dict[Shape, list[tuple[CapJudge, bool]]] = {}
         self.own = {cap: cap.cost_of_shape(shape, points) for cap in self._caps}
         self._rules = [(judge, judge.when.shape_only, self._needs_contacts(judge)) for judge in speaking]
 
@@ -57,10 +57,13 @@ class Plan:
             if caps is None:
                 if len(self._pairs) > PAIRS_MAX:
                     self._pairs.clear()
-                caps = self._pairs[group.shape] = [
-                    cap for cap in self._caps if cap.counts_shape(self.shape, group.shape)
-                ]
-            for cap in caps:
-                if cap.counts_group(case, group):
-                    found.setdefault(cap, []).append(group)
+                counting = [cap for cap in self._caps if cap.counts_shape(self.shape, group.shape)]
+                caps = self._pairs[group.shape] = [(cap, cap.asks_who) for cap in counting]
+            for cap, asks_who in caps:
+                if not asks_who or cap.counts_group(case, group):
+                    groups = found.get(cap)
+                    if groups is None:
+                        found[cap] = [group]
+                    else:
+                        groups.append(group)
         return found

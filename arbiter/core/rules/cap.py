@@ -74,6 +74,7 @@ class CapJudge(Judge):
         self._for = Matcher(rule.keep.for_) if rule.keep else None
         # Whatever segment or headroom may say, up to here there is always room.
         self.least = min(self._limit - self._kept, *self._by_segment.values(), self._limit)
+        self._windows: dict[str, tuple[int, int]] = {}  # the last one of each zone: most questions are about today
         self.cuts = self._window.unit is not None
 
     def check(self, case: Case, at_ms: int) -> Finding | None:
@@ -108,6 +109,11 @@ class CapJudge(Judge):
             return False
         # A contact nobody asked for, of a kind nobody told, counts everywhere.
         return not other[CATEGORY] or self._counts.shape_matches(other)
+
+    @property
+    def asks_who(self) -> bool:
+        """Whether it depends on more than shapes what it counts."""
+        return self._same_customer or not self._counts.shape_only
 
     def counts_group(self, case: Case, group: Group) -> bool:
         """Whether contacts whose shape counts do count for this customer."""
@@ -181,8 +187,12 @@ class CapJudge(Judge):
         """What lies strictly after the first and before the second is in the window."""
         if self._window.rolling_ms is not None:
             return at_ms - self._window.rolling_ms, FAR_MS
-        start, end = calendar_window(self._window.unit or "", self._zone(case), at_ms)
-        return start - 1, end
+        zone = case.party_zone if self._party_zone else case.zone
+        known = self._windows.get(zone)
+        if known is None or not known[0] < at_ms < known[1]:
+            start, end = calendar_window(self._window.unit or "", zone, at_ms)
+            known = self._windows[zone] = (start - 1, end)
+        return known
 
     def _zone(self, case: Case) -> str:
         return case.party_zone if self._party_zone else case.zone
