@@ -46,10 +46,11 @@ EVENT_TYPE = b"contact.decision.v1"
 EVENT_SOURCE = b"arbiter"
 UNDECIDABLE = "undecidable"
 
-RANKS = {SuppressionChange: 0, ConsentChange: 1, PreferenceChange: 1, Profile: 2, Outcome: 3, ContactRequest: 4}
-"""In what order things are taken that came together. Up to ``FACT_RANK_MAX`` they always fit into one commit."""
+RANKS = ((SuppressionChange,), (ConsentChange, PreferenceChange), (Profile,), (Outcome,), (ContactRequest,))
+"""In what order things are taken that came together."""
 
 FACT_RANK_MAX = 2
+"""What is up to here has little output, so that all of it fits into one commit."""
 
 log = logging.getLogger("arbiter")
 _encode = encoder().encode
@@ -69,7 +70,7 @@ class Item(Struct, frozen=True):
     @property
     def rank(self) -> int:
         """Its place among what came together; see ``RANKS``."""
-        return RANKS[type(self.arrival.message)]
+        return next(rank for rank, kinds in enumerate(RANKS) if isinstance(self.arrival.message, kinds))
 
 
 class Told(Struct):
@@ -192,7 +193,7 @@ class Batch:
                 return False
             results = again
         party.steps.append((item, now_ms))
-        self.facts += item is not None and item.rank < RANKS[ContactRequest]
+        self.facts += item is not None and not isinstance(item.arrival.message, ContactRequest)
         for result in results:
             if isinstance(result, Decided):
                 self._tell(item, result)
