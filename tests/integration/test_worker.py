@@ -67,8 +67,9 @@ def test_the_same_records_again_spend_nothing(site: Site) -> None:
     before = site.audit()
     ledgers = site.ledgers()
 
+    # Facts are left out: an old profile read again is a new profile, and may move what waits.
     for entry in before:
-        if entry.topic in INPUTS:
+        if entry.topic == REQUESTS:
             site.put(entry.topic, entry.value, entry.key)
     after = site.audit()
 
