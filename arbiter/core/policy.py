@@ -92,9 +92,11 @@ class Policy:
         """The arbitrations in force that speak about this request, unless its category is exempt."""
         if not self._arbitrations or "arbitration" in self.document.categories[request.category].exempt:
             return []
-        case = self.case(request, ledger)
-        found = [j for j in self._arbitrations.values() if j.from_ms <= at_ms < j.until_ms]
-        return [j for j in found if j.when.shape_matches(case.shape) and j.when.rest_matches(case.subject)]
+        shape = shape_of(request)
+        found = [
+            j for j in self._arbitrations.values() if j.from_ms <= at_ms < j.until_ms and j.when.shape_matches(shape)
+        ]
+        return [judge for judge in found if judge.when.rest_matches(self.case(request, ledger).subject)]
 
     def arbitration(self, rule: str) -> ArbitrationJudge | None:
         """An arbitration rule by its id; ``None`` if this policy has none of that name."""
