@@ -1,0 +1,68 @@
+"""A record that was read, and the form in which it can be kept or sent on to another partition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from arbiter.core.facts import Fact
+from arbiter.core.model import Posted
+from arbiter.messages import (
+    ConsentChange,
+    ContactRequest,
+    CustomerChange,
+    Outcome,
+    PreferenceChange,
+    Profile,
+    SuppressionChange,
+)
+
+Message = ContactRequest | Fact | Outcome
+
+# What a message is called in `Posted.what`: stored, so a name is never given another meaning.
+_WHAT: Final[dict[type[Struct], str]] = {
+    ContactRequest: "request",
+    ConsentChange: "change",
+    PreferenceChange: "change",
+    SuppressionChange: "change",
+    Profile: "profile",
+    Outcome: "outcome",
+}
+_READ: Final[dict[str, Callable[[bytes], Any]]] = {
+    "request": msgspec.json.Decoder(ContactRequest).decode,
+    "change": msgspec.json.Decoder(CustomerChange).decode,
+    "profile": msgspec.json.Decoder(Profile).decode,
+    "outcome": msgspec.json.Decoder(Outcome).decode,
+}
+
+
+class Arrival(Struct, frozen=True):
+    """A record that was read: the message, where it stood, when it was received (ms), and its JSON.
+
+    ``key``, ``value`` and ``headers`` are the record's own (``value`` only where it is not the JSON alone), so that
+    it can still become a dead letter elsewhere; ``hops`` says how often it was sent on.
+    """
+
+    message: Message
+    source: tuple[str, int, int]
+    received_ms: int
+    raw: bytes
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    hops: int = 0
+
+
+def posted(arrival: Arrival) -> Posted:
+    """The arrival as it is kept or sent on."""
+    a = arrival
+    return Posted(_WHAT[type(a.message)], a.source, a.received_ms, a.raw, a.key, a.value, a.headers, a.hops)
+
+
+def arrived(post: Posted) -> Arrival:
+    """What was kept or sent on, as it arrived; ``msgspec.DecodeError`` for what no reader had let through."""
+    message = _READ[post.what](post.raw)
+    return Arrival(message, post.source, post.received_ms, post.raw, post.key, post.value, post.headers, post.hops)
