@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -52,14 +52,15 @@ class Arrival(Struct, frozen=True):
     raw: bytes
     key: bytes | None = None
     value: bytes | None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: Sequence[tuple[str, bytes | None]] = ()
     hops: int = 0
 
 
 def posted(arrival: Arrival) -> Posted:
     """The arrival as it is kept or sent on."""
     a = arrival
-    return Posted(_WHAT[type(a.message)], a.source, a.received_ms, a.raw, a.key, a.value, a.headers, a.hops)
+    headers = tuple((name, value or b"") for name, value in a.headers)
+    return Posted(_WHAT[type(a.message)], a.source, a.received_ms, a.raw, a.key, a.value, headers, a.hops)
 
 
 def arrived(post: Posted) -> Arrival:

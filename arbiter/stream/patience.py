@@ -10,7 +10,7 @@ from typing import TypeVar
 from confluent_kafka import KafkaError
 from msgspec import Struct
 
-from arbiter.messages import DLQ_SUFFIX
+from arbiter.messages import DLQ_SUFFIX, ROUTED
 from arbiter.metrics import Metrics
 from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord
@@ -102,12 +102,27 @@ class Patience:
                 await self._shared.publisher.publish(left)
             except PublishFailed as error:
                 health.trouble("publish", f"Kafka refuses records, so their partition waits: {error}", alarm=True)
-                left = [_acceptable(record, why) for record, why in error.failed]
+                left = _still_to_send(left, error)
             else:
                 health.over("publish")
                 self.check(is_begun=is_begun)
                 return
             await self.pause(attempt, is_begun=is_begun)
+
+
+def _still_to_send(records: Sequence[OutRecord], error: PublishFailed) -> list[OutRecord]:
+    """What was refused, and what was routed behind it: the receiver takes those only in their order."""
+    why = {id(record): reason for record, reason in error.failed}
+    left: list[OutRecord] = []
+    broken: set[int] = set()
+    for record in records:
+        if id(record) in why:
+            left.append(_acceptable(record, why[id(record)]))
+            if record.topic.endswith(ROUTED):
+                broken.add(record.partition)
+        elif record.topic.endswith(ROUTED) and record.partition in broken:
+            left.append(record)
+    return left
 
 
 def _acceptable(record: OutRecord, why: KafkaError) -> OutRecord:

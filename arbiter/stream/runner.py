@@ -18,19 +18,23 @@ from msgspec.structs import replace
 
 from arbiter import __version__
 from arbiter.core.arbitrate import ANSWERS_KEPT_MS
+from arbiter.core.arrival import Arrival
 from arbiter.core.decide import asked_at
 from arbiter.core.instants import FAR_MS
-from arbiter.messages import DECISIONS, ContactRequest
-from arbiter.state.codec import OutRecord, pack_outbox
+from arbiter.core.party import id_of
+from arbiter.messages import DECISIONS, ROUTED, ContactRequest
+from arbiter.state.codec import CodecError, OutRecord, pack_outbox
+from arbiter.state.parcels import unpack_parcel
 from arbiter.state.store import Commit, Head, Verdict
 from arbiter.stream import transport
 from arbiter.stream.cache import LedgerCache
-from arbiter.stream.deciding import FACT_RANK_MAX, Batch, Item
+from arbiter.stream.deciding import CONSENT_RANK_MAX, UNDECIDABLE, Batch, Item
 from arbiter.stream.intake import LogWentBack, Queue
 from arbiter.stream.partitioner import partition_of
 from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
 from arbiter.stream.policies import Active
 from arbiter.stream.records import DeadLetter, Reader, Record, dead_letter, sent_home
+from arbiter.stream.routing import Routing
 from arbiter.stream.tally import count_batch, count_dead
 from arbiter.stream.timers import Timers
 
@@ -106,7 +110,9 @@ class Runner:
                 topic.removeprefix(settings.topic_prefix), settings.record_bytes, is_wall_clock=self._is_wall_clock
             )
             for topic in placed.positions
+            if topic != settings.topic(ROUTED)
         }
+        self._topics = tuple(placed.positions)
         self._news = asyncio.Event()
         self._is_shut = False
         self._has_outbox = False
@@ -127,7 +133,7 @@ class Runner:
         self._news.set()
         if self._queue.is_full and not self._is_shut:
             self._is_shut = True
-            self._gate.shut(self._readers)
+            self._gate.shut(self._topics)
 
     def wake(self) -> None:
         """Look up: there is news, or it is time to end."""
@@ -202,10 +208,10 @@ class Runner:
             if self._is_shut and not self._queue.has_room:
                 return
             self._is_shut = False
-            self._gate.open(self._facts_end if self._is_reading_facts else self._readers)
+            self._gate.open(self._facts_end if self._is_reading_facts else self._topics)
         elif self._is_shut and self._queue.has_room:
             self._is_shut = False
-            self._gate.open(self._readers)
+            self._gate.open(self._topics)
 
     def _without_replays(self, records: list[Record]) -> list[Record]:
         positions = self._head.positions
@@ -232,9 +238,10 @@ class Runner:
         """Decide, commit and publish; ``False`` if the policy was out of date, and nothing happened."""
         metrics = self._shared.metrics
         started = monotonic()
-        work = self._read(records)
+        routing = self._routing()
+        work = self._read(records, routing)
         await self._add_timers(active, work)
-        batch = await self._decide(active, work)
+        batch = await self._decide(active, work, routing)
         metrics.decide_seconds.observe(monotonic() - started)
         # From here on it is finished, if there is time: what follows may be seen by others.
         await self._patience.until(self._gate.is_member)
@@ -249,18 +256,38 @@ class Runner:
         count_batch(metrics, batch, active.policy, is_wall_clock=self._is_wall_clock)
         return True
 
-    def _read(self, records: list[Record]) -> _Work:
+    def _routing(self) -> Routing:
+        shared, head = self._shared, self._head
+        topic, now_ms = shared.settings.topic(ROUTED), max(head.now_ms, shared.clock.now_ms())
+        return Routing(topic, self.partition, shared.partitions, head.positions, now_ms)
+
+    def _read(self, records: list[Record], routing: Routing) -> _Work:
         now_ms = max(self._head.now_ms, self._shared.clock.now_ms())
         work = _Work(records, now_ms if self._is_wall_clock else self._head.now_ms)
         for record in records:
-            read = self._readers[record.topic].read(record, now_ms)
+            reader = self._readers.get(record.topic)
+            read = self._parcel(record, routing) if reader is None else reader.read(record, now_ms)
             if isinstance(read, DeadLetter):
                 work.dead.append((record, read, 1))
-            else:
-                work.items.append(Item(record, read))
+            elif isinstance(read, Arrival):
+                work.items.append(Item.of_record(record, read))
+            elif read is not None:
+                work.items.append(read)
         # Stable: of one rank and topic they stay in offset order.
         work.items.sort(key=lambda item: item.rank)
         return work
+
+    def _parcel(self, record: Record, routing: Routing) -> Item | DeadLetter | None:
+        """What another partition sent; ``None`` if it was taken before."""
+        try:
+            parcel = unpack_parcel(record.value or b"")
+            item = Item.of_parcel(record, parcel)
+        except (CodecError, ValueError) as error:
+            return DeadLetter(UNDECIDABLE, str(error))
+        checked = routing.check(parcel)
+        if checked is False:
+            self._shared.metrics.replays.inc()
+        return checked if isinstance(checked, DeadLetter) else item if checked else None
 
     async def _add_timers(self, active: Active, work: _Work) -> None:
         """What comes back together with these records: due by then, or waiting under an older policy."""
@@ -269,7 +296,7 @@ class Runner:
         horizon_ms = work.now_ms
         if not self._is_wall_clock:
             asked = [asked_at(m, item.arrival.received_ms) for item in work.items
-                     if isinstance(m := item.arrival.message, ContactRequest)]  # fmt: skip
+                     if item.arrival is not None and isinstance(m := item.message, ContactRequest)]  # fmt: skip
             # Without records it was idle for long: the event clock moves on to the next timers.
             horizon_ms = max([horizon_ms, *asked]) if work.records else FAR_MS
         due = await self._timers.due(horizon_ms)
@@ -278,7 +305,7 @@ class Runner:
             work.now_ms = work.now_ms if self._is_wall_clock else max(work.now_ms, due[-1][1])
         work.swept = await self._timers.sweep(active.number)
 
-    async def _decide(self, active: Active, work: _Work) -> Batch:
+    async def _decide(self, active: Active, work: _Work, routing: Routing) -> Batch:
         shared = self._shared
         ledgers = await self._ledgers(work)
         batch = Batch(
@@ -288,6 +315,7 @@ class Runner:
             work.now_ms,
             shared.settings.topic(DECISIONS),
             ledgers,
+            routing,
             is_event_clock=not self._is_wall_clock,
         )
         known = batch.answered_before(work.items)
@@ -300,18 +328,18 @@ class Runner:
                 batch.come_back(name, at_any_rate=at_any_rate)
                 await asyncio.sleep(0)
         for index, item in enumerate(work.items):
-            if batch.outbox_bytes > OUTBOX_BYTES_MAX and item.rank > FACT_RANK_MAX:
+            if batch.outbox_bytes > OUTBOX_BYTES_MAX and item.rank > CONSENT_RANK_MAX:
                 self._leave_for_later(work, index)
                 break
             batch.decide(item)
             if index % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
         batch.finish(OUTBOX_BYTES_MAX)
-        work.dead += [(item.record, letter, attempts) for item, letter, attempts in batch.dead]
+        work.dead += batch.dead
         return batch
 
     def _leave_for_later(self, work: _Work, index: int) -> None:
-        """What does not fit into this commit: outcomes and requests only, from the first that was not decided on."""
+        """What does not fit into this commit, from the first on that was not decided."""
         late_from: dict[str, int] = {}
         for item in work.items[index:]:
             record = item.record
@@ -338,19 +366,20 @@ class Runner:
             metrics.cache_misses.inc(len(missing))
             loaded = await self._patience.ask(lambda: store.load(self.partition, missing))
             ledgers.update(zip(missing, loaded, strict=True))
-            self._send_home(work, {party for party, packed in ledgers.items() if packed is None})
+            arriving = {item.party for item in work.items if item.parcel is None}
+            self._send_home(work, {party for party in arriving if ledgers[party] is None})
         return ledgers
 
     def _send_home(self, work: _Work, strangers: set[str]) -> None:
         """A party without a ledger may live elsewhere (who has one here lives here): then its records go there."""
-        homes = {party: partition_of(party, self._shared.partitions) for party in strangers}
+        homes = {party: partition_of(id_of(party), self._shared.partitions) for party in strangers}
         away = {party: home for party, home in homes.items() if home != self.partition}
         if not away:
             return
         staying = []
         for item in work.items:
             home = away.get(item.party)
-            if home is None:
+            if home is None or item.arrival is None:
                 staying.append(item)
                 continue
             record = item.record
@@ -369,7 +398,7 @@ class Runner:
             topic: position
             for topic, position in self._queue.positions().items()
             if position > head.positions.get(topic, -1)
-        }
+        } | batch.routed
         return Commit(
             head.epoch,
             head.owner,
