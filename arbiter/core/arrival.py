@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -22,8 +22,8 @@ from arbiter.messages import (
 
 Message = ContactRequest | Fact | Outcome
 
-# What a message is called in `Posted.what`: stored, so a name is never given another meaning.
-_WHAT: Final[dict[type[Struct], str]] = {
+_What = Literal["request", "change", "profile", "outcome"]
+_WHAT: Final[dict[type[Struct], _What]] = {
     ContactRequest: "request",
     ConsentChange: "change",
     PreferenceChange: "change",
@@ -31,7 +31,7 @@ _WHAT: Final[dict[type[Struct], str]] = {
     Profile: "profile",
     Outcome: "outcome",
 }
-_READ: Final[dict[str, Callable[[bytes], Any]]] = {
+_READ: Final[dict[_What, Callable[[bytes], Any]]] = {
     "request": msgspec.json.Decoder(ContactRequest).decode,
     "change": msgspec.json.Decoder(CustomerChange).decode,
     "profile": msgspec.json.Decoder(Profile).decode,

@@ -7,6 +7,7 @@ per rule: a new rule then applies to the past at once, and a finding can name th
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Literal
 
 from msgspec import Struct
 
@@ -149,11 +150,11 @@ class Event(Struct, frozen=True, array_like=True):
 class Posted(Struct, frozen=True, array_like=True):
     """A record as it was read, to be sent on, kept, or made a dead letter of, byte for byte.
 
-    ``what`` names the kind of message (see ``core.arrival``), ``raw`` is its JSON; ``value`` is the record's value
+    ``what`` is the kind of message, ``raw`` is its JSON; ``value`` is the record's value
     where that is not ``raw`` (a CloudEvents envelope), ``hops`` how often it was sent on.
     """
 
-    what: str
+    what: Literal["request", "change", "profile", "outcome"]
     source: tuple[str, int, int]
     received_ms: int
     raw: bytes

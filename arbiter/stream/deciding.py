@@ -26,7 +26,6 @@ from arbiter.core.arbitrate import (
     party_of,
     was_answered,
 )
-from arbiter.core.arrival import arrived
 from arbiter.core.decide import asked_at
 from arbiter.core.household import Forward, Join, Leave, Return, Routed, Taker
 from arbiter.core.identity import answer_key, answer_keys
@@ -84,10 +83,8 @@ class Item(Struct, frozen=True):
         return cls(record, party_of(arrival.message), RANKS[type(arrival.message)], arrival)
 
     @classmethod
-    def of_parcel(cls, record: Record, parcel: Parcel) -> Item:
-        """What another partition sent; ``ValueError`` if it cannot be read."""
-        routed = parcel.open()
-        arrival = arrived(routed.post) if isinstance(routed, Forward) else None
+    def of_parcel(cls, record: Record, parcel: Parcel, arrival: Arrival | None) -> Item:
+        """What another partition sent, and the arrival that is in it."""
         return cls(record, parcel.party, ROUTED_RANK, arrival, parcel)
 
     @property

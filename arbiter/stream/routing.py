@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from arbiter.core.household import Routed
+import msgspec
+
+from arbiter.core.arrival import Arrival, arrived
+from arbiter.core.household import Forward, Routed
 from arbiter.core.party import id_of, is_household
-from arbiter.state.codec import OutRecord
-from arbiter.state.parcels import Parcel, pack_parcel
+from arbiter.state.codec import CodecError, OutRecord
+from arbiter.state.parcels import Parcel, pack_parcel, unpack_parcel
 from arbiter.stream.partitioner import partition_of
-from arbiter.stream.records import DeadLetter
+from arbiter.stream.records import DeadLetter, Record
 
 SENT: Final = "sent:"
 TAKEN: Final = "taken:"
@@ -35,11 +38,20 @@ class Routing:
         self._read: dict[int, int] = {}
         self.positions: dict[str, int] = {}
 
-    def check(self, parcel: Parcel) -> DeadLetter | bool:
-        """Whether it is new; call it in the order in which parcels were read. A dead letter if others are missing."""
+    def read(self, record: Record) -> tuple[Parcel, Arrival | None] | DeadLetter | None:
+        """The parcel and the record in it (if that is what it holds); ``None`` if it was taken before.
+
+        A dead letter if it cannot be read, or came before another. Records must come in the order in which they stand.
+        """
+        try:
+            parcel = unpack_parcel(record.value or b"")
+            routed = parcel.open()
+            arrival = arrived(routed.post) if isinstance(routed, Forward) else None
+        except (CodecError, msgspec.DecodeError) as error:
+            return DeadLetter("undecidable", str(error))
         last = self._read.get(parcel.home, self._before.get(f"{TAKEN}{parcel.home}"))
         if last is not None and parcel.seq <= last:
-            return False
+            return None
         # Without a last one this partition is new, or began anew after a loss: then it begins with what comes.
         if last is not None and parcel.after > last:
             return DeadLetter(
@@ -48,7 +60,7 @@ class Routing:
                 f"(the last one was {last}); it comes again if that one was only late",
             )
         self._read[parcel.home] = parcel.seq
-        return True
+        return parcel, arrival
 
     def take(self, parcel: Parcel) -> None:
         """Remember that it was taken."""

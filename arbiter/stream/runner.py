@@ -23,12 +23,11 @@ from arbiter.core.decide import asked_at
 from arbiter.core.instants import FAR_MS
 from arbiter.core.party import id_of
 from arbiter.messages import DECISIONS, ROUTED, ContactRequest
-from arbiter.state.codec import CodecError, OutRecord, pack_outbox
-from arbiter.state.parcels import unpack_parcel
+from arbiter.state.codec import OutRecord, pack_outbox
 from arbiter.state.store import Commit, Head, Verdict
 from arbiter.stream import transport
 from arbiter.stream.cache import LedgerCache
-from arbiter.stream.deciding import CONSENT_RANK_MAX, UNDECIDABLE, Batch, Item
+from arbiter.stream.deciding import CONSENT_RANK_MAX, Batch, Item
 from arbiter.stream.intake import LogWentBack, Queue
 from arbiter.stream.partitioner import partition_of
 from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
@@ -266,28 +265,18 @@ class Runner:
         work = _Work(records, now_ms if self._is_wall_clock else self._head.now_ms)
         for record in records:
             reader = self._readers.get(record.topic)
-            read = self._parcel(record, routing) if reader is None else reader.read(record, now_ms)
+            read = routing.read(record) if reader is None else reader.read(record, now_ms)
             if isinstance(read, DeadLetter):
                 work.dead.append((record, read, 1))
             elif isinstance(read, Arrival):
                 work.items.append(Item.of_record(record, read))
             elif read is not None:
-                work.items.append(read)
+                work.items.append(Item.of_parcel(record, *read))
+            else:
+                self._shared.metrics.replays.inc()
         # Stable: of one rank and topic they stay in offset order.
         work.items.sort(key=lambda item: item.rank)
         return work
-
-    def _parcel(self, record: Record, routing: Routing) -> Item | DeadLetter | None:
-        """What another partition sent; ``None`` if it was taken before."""
-        try:
-            parcel = unpack_parcel(record.value or b"")
-            item = Item.of_parcel(record, parcel)
-        except (CodecError, ValueError) as error:
-            return DeadLetter(UNDECIDABLE, str(error))
-        checked = routing.check(parcel)
-        if checked is False:
-            self._shared.metrics.replays.inc()
-        return checked if isinstance(checked, DeadLetter) else item if checked else None
 
     async def _add_timers(self, active: Active, work: _Work) -> None:
         """What comes back together with these records: due by then, or waiting under an older policy."""
