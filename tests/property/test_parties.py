@@ -24,11 +24,12 @@ HOLD = {"id": "best", "kind": "arbitration", "hold": "2h", "when": {"channel": "
 
 customers = st.sampled_from(CUSTOMERS)
 steps = st.one_of(
-    st.tuples(st.just("profile"), customers, st.none() | st.sampled_from(HOUSEHOLDS)),
+    st.tuples(st.just("profile"), customers, st.sampled_from([*HOUSEHOLDS, *HOUSEHOLDS, None])),
     st.tuples(st.just("ask"), customers, st.sampled_from(["email", "sms"])),
     st.tuples(st.just("again"), customers, st.integers(0, 30)),
     st.tuples(st.just("outcome"), customers, st.sampled_from(["sent", "cancelled", "bounced", "unsubscribed"])),
-    st.tuples(st.just("carry"), st.integers(0, COUNT - 1), st.integers(0, COUNT - 1)),
+    st.tuples(st.just("carry"), st.just(0), st.integers(0, 8)),
+    st.tuples(st.just("carry"), st.just(0), st.integers(0, 8)),
     st.tuples(st.just("wait"), st.just(0), st.integers(1, 20 * 60)),
 )
 
@@ -54,8 +55,8 @@ class History:
             asked = request(f"r{len(self.asked[first])}", customer_id=first, channel=second)
             self.asked[first].append(asked)
             partitions.send(asked, now_ms)
-        elif what == "again" and second < len(self.asked[first]):
-            partitions.send(self.asked[first][second], now_ms)
+        elif what == "again" and self.asked[first]:
+            partitions.send(self.asked[first][second % len(self.asked[first])], now_ms)
         elif what == "outcome" and self.asked[first]:
             name = self.asked[first][-1].request_id
             told = Outcome(
@@ -63,8 +64,9 @@ class History:
                 channel="email", category="promotional", campaign="gold",
             )  # fmt: skip
             partitions.send(told, now_ms)
-        elif what == "carry" and (first, second) in partitions.on_the_way:
-            partitions.carry(first, second, now_ms)
+        elif what == "carry" and partitions.on_the_way:
+            ways = sorted(partitions.on_the_way)
+            partitions.carry(*ways[second % len(ways)], now_ms)
         elif what == "wait":
             self.now_ms += second * MINUTE_MS
 
@@ -86,7 +88,7 @@ class History:
     def check_caps(self, ledger: Ledger) -> None:
         """Right after an approval its party is within every cap, counting all members together."""
         if ledger.away and ledger.away.household:
-            return  # it left in the same step
+            assert not ledger.contacts, "a stub decides nothing"
         used = [one.kind.customer for one in ledger.contacts if one.counts and one.at_ms > self.now_ms - 2 * DAY_MS]
         assert len(used) <= 3
         assert all(count <= 2 for count in Counter(used).values())
@@ -107,7 +109,7 @@ class History:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(steps, max_size=60))
+@given(st.lists(steps, min_size=5, max_size=80))
 def test_no_budget_is_lost_or_doubled(history: list[tuple[str, Any, Any]]) -> None:
     """Whatever joins, leaves and asks, in whatever order records travel between partitions."""
     world = History()
@@ -122,5 +124,6 @@ def test_no_budget_is_lost_or_doubled(history: list[tuple[str, Any, Any]]) -> No
         world.now_ms += 2 * DAY_MS + HOUR_MS
         world.partitions.tick(world.now_ms)
     world.check()
-    for kept in world.partitions.parties.values():
-        assert kept.ledger.waiting == []
+    for name, decisions in world.partitions.told.items():
+        latest = max(decisions, key=lambda decided: decided.answer.n).answer
+        assert latest.outcome != "deferred", f"{name} waits for ever"
