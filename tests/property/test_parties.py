@@ -66,7 +66,8 @@ class History:
             partitions.send(told, now_ms)
         elif what == "carry" and partitions.on_the_way:
             ways = sorted(partitions.on_the_way)
-            partitions.carry(*ways[second % len(ways)], now_ms)
+            sender, receiver = ways[second % len(ways)]
+            partitions.carry(sender, receiver, now_ms)
         elif what == "wait":
             self.now_ms += second * MINUTE_MS
 
