@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,7 +30,7 @@ from arbiter.stream.records import INPUTS
 from arbiter.stream.runner import Placed, Runner
 from arbiter.stream.transport import Batch
 
-TOPICS = {ContactRequest: REQUESTS, ProfileMessage: PROFILES, OutcomeMessage: OUTCOMES}
+TOPICS: dict[type, str] = {ContactRequest: REQUESTS, ProfileMessage: PROFILES, OutcomeMessage: OUTCOMES}
 
 
 class Crash(Exception):
@@ -61,7 +62,7 @@ class Installation:
     """``crashes`` are taken one per publishing: how many of the records get through before the process ends."""
 
     def __init__(self, policy: Policy, partitions: int, now_ms: int) -> None:
-        """Empty topics and an empty store, whose clock stands at ``now_ms``."""
+        """Empty topics and an empty store, whose clock begins at ``now_ms``."""
         self.partitions = partitions
         self.now_ms = now_ms
         self.log: dict[tuple[str, int], list[Any]] = defaultdict(list)
@@ -70,7 +71,8 @@ class Installation:
         self.crashes: list[int | None] = []
         self.metrics = Metrics()
         self._told: dict[str, bytes] = {}
-        self._store = MemoryStore(lambda: self.now_ms)
+        started = monotonic()
+        self._store = MemoryStore(lambda: now_ms + int((monotonic() - started) * 1_000))
         self._policies = SimpleNamespace(current=Active(1, policy), refresh=None)
         self._owners = 0
 
@@ -80,9 +82,9 @@ class Installation:
 
     def send(self, message: Any) -> None:
         """Put a record on its topic, at its customer's home."""
-        topic = TOPICS.get(type(message), CONSENTS)
+        topic = next((topic for kind, topic in TOPICS.items() if isinstance(message, kind)), CONSENTS)
         key = message.customer_id.encode()
-        self._append(topic, self.home(message.customer_id), key, msgspec.json.encode(message))
+        self.append(topic, self.home(message.customer_id), key, msgspec.json.encode(message))
 
     async def publish(self, records: Sequence[OutRecord]) -> None:
         """See ``Publisher.publish``; every decision that is told again must be the same."""
@@ -96,7 +98,7 @@ class Installation:
             elif record.topic.endswith(DLQ_SUFFIX):
                 self.dead.append(record)
             else:
-                self._append(record.topic, record.partition, record.key, record.value)
+                self.append(record.topic, record.partition, record.key, record.value)
         if through is not None:
             raise Crash
 
@@ -106,21 +108,29 @@ class Installation:
         while not is_quiet:
             is_quiet = True
             for partition in range(self.partitions):
-                while not await self._turn(partition):
+                while not await self.turn(partition):
                     is_quiet = False
 
-    async def _turn(self, partition: int) -> bool:
+    async def turn(self, partition: int) -> bool:
         """One process: claim, decide what is there, stop (or crash). Gives whether there was nothing to do."""
         self._owners += 1
         claim = await self._store.claim(partition, f"worker-{self._owners}", 1)
         assert claim is not None
         health = Health(self.metrics)
         clock = StoreClock(health)
-        clock.observe(claim.time_ms, 0.0, 0.0)
+        now = monotonic()
+        clock.observe(claim.time_ms, now, now)
         shared = Shared(
-            Settings(kafka="k:1", redis="redis://r"), self.partitions, self._store, self, self._policies, clock, health,
-            self.metrics, _fail,
-        )  # type: ignore[arg-type]  # fmt: skip
+            Settings(kafka="k:1", redis="redis://r"),
+            self.partitions,
+            self._store,
+            self,
+            self._policies,  # type: ignore[arg-type]
+            clock,
+            health,
+            self.metrics,
+            _fail,
+        )
         positions = {topic: claim.head.positions.get(topic, 0) for topic in INPUTS}
         ends = {topic: len(self.log[topic, partition]) for topic in INPUTS}
         patience, hand = Patience(shared), Hand()
@@ -131,14 +141,14 @@ class Installation:
             for topic, position in positions.items():
                 self._offer(runner, partition, topic, position, ends[topic])
             task = asyncio.create_task(runner.run())
-            while not task.done() and any(hand.acked.get(t, positions[t]) < end for t, end in ends.items()):
+            while not task.done() and any(hand.acked.get(t, positions[t]) < end for t, end in ends.items()):  # noqa: ASYNC110
                 await asyncio.sleep(0)
             patience.stop()
             runner.wake()
             await task
         except Crash:
             return False
-        return positions == ends
+        return positions == ends and not claim.outbox
 
     def _offer(self, runner: Runner, partition: int, topic: str, position: int, end: int) -> None:
         records = self.log[topic, partition][position:end]
@@ -146,7 +156,8 @@ class Installation:
             message = SimpleNamespace(topic=topic, partition=partition, value=Batch(records, end, 1))
             runner.offer(message)  # type: ignore[arg-type]
 
-    def _append(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
+    def append(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
+        """Put a record on a topic, as it is."""
         log = self.log[topic, partition]
         log.append(ConsumerRecord(topic, partition, len(log), self.now_ms, 0, key, value, None, 1, 1, ()))
 

@@ -10,27 +10,11 @@ from msgspec import Struct
 
 from arbiter.core.facts import Fact
 from arbiter.core.model import Posted
-from arbiter.messages import (
-    ConsentChange,
-    ContactRequest,
-    CustomerChange,
-    Outcome,
-    PreferenceChange,
-    Profile,
-    SuppressionChange,
-)
+from arbiter.messages import ContactRequest, CustomerChange, Outcome, Profile
 
 Message = ContactRequest | Fact | Outcome
 
 _What = Literal["request", "change", "profile", "outcome"]
-_WHAT: Final[dict[type[Struct], _What]] = {
-    ContactRequest: "request",
-    ConsentChange: "change",
-    PreferenceChange: "change",
-    SuppressionChange: "change",
-    Profile: "profile",
-    Outcome: "outcome",
-}
 _READ: Final[dict[_What, Callable[[bytes], Any]]] = {
     "request": msgspec.json.Decoder(ContactRequest).decode,
     "change": msgspec.json.Decoder(CustomerChange).decode,
@@ -60,7 +44,15 @@ def posted(arrival: Arrival) -> Posted:
     """The arrival as it is kept or sent on."""
     a = arrival
     headers = tuple((name, value or b"") for name, value in a.headers)
-    return Posted(_WHAT[type(a.message)], a.source, a.received_ms, a.raw, a.key, a.value, headers, a.hops)
+    return Posted(_what(a.message), a.source, a.received_ms, a.raw, a.key, a.value, headers, a.hops)
+
+
+def _what(message: Message) -> _What:
+    if isinstance(message, ContactRequest):
+        return "request"
+    if isinstance(message, Profile):
+        return "profile"
+    return "outcome" if isinstance(message, Outcome) else "change"
 
 
 def arrived(post: Posted) -> Arrival:

@@ -111,7 +111,7 @@ class Hearing:
         self.send_after_ms = -FAR_MS if request.send_after is None else to_ms(request.send_after)
         self.case = policy.case(request, ledger)
         category = policy.document.categories[request.category]
-        self.judges = policy.judges(self.case, category)
+        self.judges = self.case.plan.judges(self.case)
         self.minds_preferences = "preference" not in category.exempt
         self.score, self.score_note = policy.score(request)
 
@@ -211,9 +211,13 @@ class Hearing:
             when_ms = self.send_after_ms - ahead_ms
             message = f"budgets may be reserved {self.policy.document.reserve_ahead} ahead, from {self._say(when_ms)}"
             look.findings.append(self._own("reserve_ahead", "too_early", message, when_ms))
+        case = self.case
         for judge in self.judges:
             if judge.from_ms <= at_ms < judge.until_ms:
-                finding = self._hear(judge, at_ms)
+                try:
+                    finding = judge.check(case, at_ms)
+                except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
+                    finding = _failed(judge, error)
                 if finding is not None:
                     (look.shadow if judge.shadow else look.findings).append(finding)
         if self.minds_preferences:
@@ -227,21 +231,21 @@ class Hearing:
         try:
             return judge.check(self.case, at_ms)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
-            return judge.no("rule_error", f"the rule failed: {type(error).__name__}")
+            return _failed(judge, error)
 
     def _permit(self, look: Look) -> None:
         """Set ``valid_until``, or add the finding of whatever leaves less than the shortest permit."""
         at_ms = look.at_ms
         end_ms = min(at_ms + self.policy.permit_max_ms[self.request.channel], self.expires_ms)
         cutter: Judge | None = None
-        judges: list[Judge] = [judge for judge in self.judges if not judge.shadow and at_ms < judge.until_ms]
+        judges = [judge for judge in self.case.plan.cutters(self.case) if at_ms < judge.until_ms]
         if self.minds_preferences and self.case.member.preferences is not None:
             judges.append(PREFERENCES)
         for judge in judges:
             try:
                 cut_ms = judge.permit_end(self.case, at_ms)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
-                look.findings.append(judge.no("rule_error", f"the rule failed: {type(error).__name__}"))
+                look.findings.append(_failed(judge, error))
                 return
             if cut_ms < end_ms:
                 end_ms, cutter = cut_ms, judge
@@ -264,6 +268,10 @@ class Hearing:
 
     def _say(self, at_ms: int) -> str:
         return spoken(at_ms, self.policy.zone)
+
+
+def _failed(judge: Judge, error: Exception) -> Finding:
+    return judge.no("rule_error", f"the rule failed: {type(error).__name__}")
 
 
 def policy_finding(policy: Policy, rule: str, code: str, message: str, until_ms: int | None = None) -> Finding:

@@ -52,11 +52,8 @@ EVENT_TYPE = b"contact.decision.v1"
 EVENT_SOURCE = b"arbiter"
 UNDECIDABLE = "undecidable"
 
-RANKS = {SuppressionChange: 0, ConsentChange: 1, PreferenceChange: 1, Profile: 2, Outcome: 4, ContactRequest: 5}
-"""In what order things are taken that came together."""
-
-ROUTED_RANK = 3
-"""What other partitions sent is taken in the order in which they sent it, whatever it is."""
+RANKS = ((SuppressionChange,), (ConsentChange, PreferenceChange), (Profile,), (Parcel,), (Outcome,), (ContactRequest,))
+"""In what order things are taken that came together. What other partitions sent stays in the order of its topic."""
 
 CONSENT_RANK_MAX = 1
 """Up to this rank a commit takes all that came; those ranks come from one topic, and a cut would part its offsets."""
@@ -80,12 +77,12 @@ class Item(Struct, frozen=True):
     @classmethod
     def of_record(cls, record: Record, arrival: Arrival) -> Item:
         """A record of an input topic."""
-        return cls(record, party_of(arrival.message), RANKS[type(arrival.message)], arrival)
+        return cls(record, party_of(arrival.message), _rank(arrival.message), arrival)
 
     @classmethod
     def of_parcel(cls, record: Record, parcel: Parcel, arrival: Arrival | None) -> Item:
         """What another partition sent, and the arrival that is in it."""
-        return cls(record, parcel.party, ROUTED_RANK, arrival, parcel)
+        return cls(record, parcel.party, _rank(parcel), arrival, parcel)
 
     @property
     def message(self) -> Message | None:
@@ -325,6 +322,10 @@ class Batch:
 
 def _place(record: Record) -> str:
     return f"{record.topic}/{record.partition}/{record.offset}"
+
+
+def _rank(what: Message | Parcel) -> int:
+    return next(rank for rank, kinds in enumerate(RANKS) if isinstance(what, kinds))
 
 
 _WHAT = {Forward: "forward", Join: "join", Leave: "leave", Return: "return"}

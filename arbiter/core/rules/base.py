@@ -45,6 +45,8 @@ class Judge:
     """A compiled rule. Subclasses answer ``check`` and, if their "no" begins by the calendar, ``permit_end``."""
 
     kind = ""
+    cuts = False
+    """Whether ``permit_end`` can ever answer anything but "never"."""
 
     def __init__(self, rule: Rule, from_ms: int, until_ms: int) -> None:
         self.id = rule.id
