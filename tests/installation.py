@@ -27,8 +27,9 @@ from arbiter.stream.partitioner import partition_of
 from arbiter.stream.patience import Patience, Shared
 from arbiter.stream.policies import Active
 from arbiter.stream.records import INPUTS
-from arbiter.stream.runner import Placed, Runner
+from arbiter.stream.runner import Runner
 from arbiter.stream.transport import Batch
+from arbiter.stream.work import Placed
 
 TOPICS: dict[type, str] = {ContactRequest: REQUESTS, ProfileMessage: PROFILES, OutcomeMessage: OUTCOMES}
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Protocol, cast
+from typing import cast
 
 from faust.types import Message
-from msgspec import Struct
 from msgspec.structs import replace
 
 from arbiter import __version__
@@ -25,7 +24,7 @@ from arbiter.core.instants import FAR_MS
 from arbiter.core.party import id_of
 from arbiter.messages import DECISIONS, ROUTED, ContactRequest
 from arbiter.state.codec import OutRecord, pack_outbox
-from arbiter.state.store import Commit, Head, Verdict
+from arbiter.state.store import Commit, Verdict
 from arbiter.stream import transport
 from arbiter.stream.cache import LedgerCache
 from arbiter.stream.deciding import CONSENT_RANK_MAX, Batch, Item
@@ -33,61 +32,18 @@ from arbiter.stream.intake import LogWentBack, Queue
 from arbiter.stream.partitioner import partition_of
 from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
 from arbiter.stream.policies import Active
-from arbiter.stream.records import DeadLetter, Reader, Record, dead_letter, sent_home
+from arbiter.stream.records import DeadLetter, Reader, Record, dead_letter
 from arbiter.stream.routing import Routing
 from arbiter.stream.tally import count_batch, count_dead
 from arbiter.stream.timers import Timers
+from arbiter.stream.work import Gate, Placed, Work
 
 OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 IDLE_SECONDS = 1.0
-EVENT_IDLE_SECONDS = 3.0
-"""How long a partition must have been without records before its event clock moves on to what waits."""
-
 YIELD_EVERY = 200
 """How many decisions may keep the other partitions and the health checks waiting."""
 
 log = logging.getLogger("arbiter")
-
-
-class Gate(Protocol):
-    """A runner's hand on its own part of the consumer, bound to its partition and lease."""
-
-    def is_member(self) -> bool:
-        """Whether the group counts on this worker: a heartbeat succeeded within the session time-out."""
-
-    def open(self, topics: Iterable[str]) -> None:
-        """Let these topics' records come."""
-
-    def shut(self, topics: Iterable[str]) -> None:
-        """Let no more come for now."""
-
-    def ack(self, message: Message) -> None:
-        """Everything in this message was decided, and its decisions are in Kafka."""
-
-
-class Placed(Struct, frozen=True):
-    """Where a claimed partition begins: its head, the next offset by topic (facts first), and how far facts reach."""
-
-    head: Head
-    positions: dict[str, int]
-    facts_end: dict[str, int]
-    cache_bytes: int
-
-
-class _Work(Struct):
-    """One batch on its way, and what it became so far."""
-
-    records: list[Record]
-    now_ms: int
-    items: list[Item] = []
-    due: list[str] = []
-    swept: list[str] = []
-    dead: list[tuple[Record, DeadLetter, int]] = []
-    home: list[tuple[Record, OutRecord]] = []
-
-    def sent_home(self) -> list[OutRecord]:
-        """What goes to other partitions."""
-        return [out for _, out in self.home]
 
 
 class Runner:
@@ -171,11 +127,14 @@ class Runner:
         policies, clock = self._shared.policies, self._shared.clock
         if self._is_reading_facts or policies.current is None or not clock.is_settled:
             return False
-        if self._timers.must_sweep(policies.current.number):
+        if await self._timers.must_sweep(policies.current.number):
             return True
         if self._is_wall_clock:
             return bool(await self._timers.due(max(self._head.now_ms, clock.now_ms())))
-        return monotonic() - self._idle_since > EVENT_IDLE_SECONDS and bool(await self._timers.due(FAR_MS))
+        idle_ms = self._shared.settings.event_idle_ms
+        if not idle_ms or (monotonic() - self._idle_since) * 1_000 < idle_ms:
+            return False
+        return bool(await self._timers.due(FAR_MS))
 
     async def _clear_outbox(self) -> None:
         """Everything was delivered: the next claim need not tell it again."""
@@ -253,7 +212,7 @@ class Runner:
         commit = self._commit_of(active, work, batch)
         if not await self._commit(commit):
             return False
-        await self._publish([*batch.outbox, *work.sent_home()])
+        await self._publish([*batch.outbox, *work.sent_on()])
         self._adopt(commit)
         metrics.batch_records.observe(len(work.records))
         metrics.misrouted.inc(len(work.home))
@@ -265,9 +224,9 @@ class Runner:
         topic, now_ms = shared.settings.topic(ROUTED), max(head.now_ms, shared.clock.now_ms())
         return Routing(topic, self.partition, shared.partitions, head.positions, now_ms)
 
-    def _read(self, records: list[Record], routing: Routing) -> _Work:
+    def _read(self, records: list[Record], routing: Routing) -> Work:
         now_ms = max(self._head.now_ms, self._shared.clock.now_ms())
-        work = _Work(records, now_ms if self._is_wall_clock else self._head.now_ms)
+        work = Work(records, now_ms if self._is_wall_clock else self._head.now_ms)
         for record in records:
             reader = self._readers.get(record.topic)
             read = routing.read(record) if reader is None else reader.read(record, now_ms)
@@ -286,7 +245,7 @@ class Runner:
         work.items.sort(key=lambda item: item.rank)
         return work
 
-    async def _add_timers(self, active: Active, work: _Work) -> None:
+    async def _add_timers(self, active: Active, work: Work) -> None:
         """What comes back together with these records: due by then, or waiting under an older policy."""
         if self._is_reading_facts:
             return
@@ -300,9 +259,10 @@ class Runner:
         work.due = [party for party, _ in due]
         if due and not work.records:
             work.now_ms = work.now_ms if self._is_wall_clock else max(work.now_ms, due[-1][1])
-        work.swept = await self._timers.sweep(active.number)
+        if await self._timers.must_sweep(active.number):
+            work.swept = self._timers.swept()
 
-    async def _decide(self, active: Active, work: _Work, routing: Routing) -> Batch:
+    async def _decide(self, active: Active, work: Work, routing: Routing) -> Batch:
         shared = self._shared
         ledgers = await self._ledgers(work)
         batch = Batch(
@@ -326,7 +286,7 @@ class Runner:
                 await asyncio.sleep(0)
         for index, item in enumerate(work.items):
             if batch.outbox_bytes > OUTBOX_BYTES_MAX and item.rank > CONSENT_RANK_MAX:
-                self._leave_for_later(work, index)
+                self._queue.give_back(work.leave(index))
                 break
             batch.decide(item)
             if index % YIELD_EVERY == YIELD_EVERY - 1:
@@ -335,24 +295,7 @@ class Runner:
         work.dead += batch.dead
         return batch
 
-    def _leave_for_later(self, work: _Work, index: int) -> None:
-        """What does not fit into this commit, from the first on that was not decided."""
-        late_from: dict[str, int] = {}
-        for item in work.items[index:]:
-            record = item.record
-            late_from[record.topic] = min(record.offset, late_from.get(record.topic, record.offset))
-
-        def is_late(record: Record) -> bool:
-            return record.offset >= late_from.get(record.topic, record.offset + 1)
-
-        late = [record for record in work.records if is_late(record)]
-        work.items = work.items[:index]
-        work.records = [record for record in work.records if not is_late(record)]
-        work.dead = [dead for dead in work.dead if not is_late(dead[0])]
-        work.home = [sent for sent in work.home if not is_late(sent[0])]
-        self._queue.give_back(late)
-
-    async def _ledgers(self, work: _Work) -> dict[str, bytes | None]:
+    async def _ledgers(self, work: Work) -> dict[str, bytes | None]:
         """The ledgers of all parties; and records whose customer lives elsewhere leave the batch."""
         metrics, store = self._shared.metrics, self._shared.store
         parties = dict.fromkeys([*(item.party for item in work.items), *work.due, *work.swept])
@@ -367,29 +310,16 @@ class Runner:
             self._send_home(work, {party for party in arriving if ledgers[party] is None})
         return ledgers
 
-    def _send_home(self, work: _Work, strangers: set[str]) -> None:
+    def _send_home(self, work: Work, strangers: set[str]) -> None:
         """A party without a ledger may live elsewhere (who has one here lives here): then its records go there."""
         homes = {party: partition_of(id_of(party), self._shared.partitions) for party in strangers}
         away = {party: home for party, home in homes.items() if home != self.partition}
-        if not away:
-            return
-        staying = []
-        for item in work.items:
-            home = away.get(item.party)
-            if home is None or item.arrival is None:
-                staying.append(item)
-                continue
-            record = item.record
-            sent = sent_home(record, record.topic, home, item.arrival.received_ms)
-            if isinstance(sent, DeadLetter):
-                work.dead.append((record, sent, 1))
-            else:
-                work.home.append((record, sent))
-        work.items = staying
+        if away:
+            work.send_home(away)
 
     # Commit and publish
 
-    def _commit_of(self, active: Active, work: _Work, batch: Batch) -> Commit:
+    def _commit_of(self, active: Active, work: Work, batch: Batch) -> Commit:
         head = self._head
         positions = {
             topic: position
@@ -407,7 +337,7 @@ class Runner:
             batch.changed_answers(),
             ANSWERS_KEPT_MS,
             batch.changed_timers(),
-            pack_outbox([*batch.outbox, *work.sent_home()]),
+            pack_outbox([*batch.outbox, *work.sent_on()]),
         )
 
     async def _commit(self, commit: Commit) -> bool:
@@ -449,7 +379,7 @@ class Runner:
             self._cache.put(party, packed)
         self._timers.moved(commit.timers)
 
-    async def _publish_dead(self, work: _Work) -> None:
+    async def _publish_dead(self, work: Work) -> None:
         if not work.dead:
             return
         group, now_ms = self._shared.settings.group, self._shared.clock.now_ms()
