@@ -19,6 +19,9 @@ DECISIONS = "contact.decisions.v1"
 CONSENTS = "contact.consents.v1"
 PROFILES = "contact.profiles.v1"
 OUTCOMES = "contact.outcomes.v1"
+ROUTED = "arbiter.routed.v1"
+"""Internal: what partitions send each other about households."""
+
 DLQ_SUFFIX = ".dlq"
 
 Id = Annotated[str, Meta(min_length=1, max_length=128, description="An identifier, 1 to 128 characters.")]

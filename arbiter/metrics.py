@@ -49,6 +49,8 @@ class Metrics:
         self.misrouted = Counter(
             "arbiter_misrouted_records", "Records sent on to their customer's home partition.", registry=registry
         )
+        text = "Records sent to a household's partition or back to a customer's home."
+        self.routed = Counter("arbiter_routed_records", text, ("what",), registry=registry)
         self.batch_records = Histogram(
             "arbiter_batch_records", "Records per commit.", buckets=RECORDS, registry=registry
         )

@@ -27,6 +27,7 @@ from arbiter.core.arbitrate import (
     party_of,
     was_answered,
 )
+from arbiter.core.identity import answer_key
 from arbiter.core.instants import to_ms
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.policy import Policy
@@ -79,16 +80,17 @@ class Reference:
             return
         party = party_of(message)
         (packed,) = await self._store.load(entry.partition, [party])
-        if packed is None and home_of(party, self._partitions) != entry.partition:
+        if packed is None and home_of(message.customer_id, self._partitions) != entry.partition:
             return  # it goes home, and comes again there
         ledger = Ledger() if packed is None else unpack_ledger(packed)
         await self._decide(entry, message, ledger, await self._answers(entry.partition, message, ledger))
 
     async def _answers(self, partition: int, message: Message, ledger: Ledger) -> dict[bytes, Answered]:
-        if not isinstance(message, ContactRequest) or not was_answered(ledger, identity(message)):
+        if not isinstance(message, ContactRequest) or not was_answered(ledger, message.customer_id, identity(message)):
             return {}
-        (packed,) = await self._store.load_answers(partition, [identity(message)])
-        return {} if packed is None else {identity(message): unpack_answered(packed)}
+        key = answer_key(message.customer_id, identity(message))
+        (packed,) = await self._store.load_answers(partition, [key])
+        return {} if packed is None else {key: unpack_answered(packed)}
 
     async def _decide(self, entry: Entry, message: Message, ledger: Ledger, answers: dict[bytes, Answered]) -> None:
         head = await self._head(entry.partition)

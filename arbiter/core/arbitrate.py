@@ -6,12 +6,12 @@ what changed; the reference model of the tests feeds it the same, one at a time.
 
 from __future__ import annotations
 
-from msgspec import Struct
-
-from arbiter.core.facts import Fact, Refused, apply_fact
+from arbiter.core.arrival import Arrival, Message
+from arbiter.core.facts import Refused, apply_fact
 from arbiter.core.identity import ANSWERS_KEPT_MS, content_of, identity, was_answered
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.outcomes import take_outcome
+from arbiter.core.party import customer_party
 from arbiter.core.policy import Policy
 from arbiter.core.session import Decided, Noted, Session
 from arbiter.messages import ConsentChange, ContactRequest, Outcome, SuppressionChange
@@ -23,6 +23,7 @@ __all__ = [
     "Message",
     "Noted",
     "Refused",
+    "Result",
     "arbitrate",
     "come_back",
     "content_of",
@@ -32,27 +33,18 @@ __all__ = [
     "was_answered",
 ]
 
-Message = ContactRequest | Fact | Outcome
-
-
-class Arrival(Struct, frozen=True):
-    """A record that was read: the message, where it stood, when it was received (ms), and its JSON."""
-
-    message: Message
-    source: tuple[str, int, int]
-    received_ms: int
-    raw: bytes
+Result = Decided | Refused | Noted
 
 
 def party_of(message: Message) -> str:
-    """The party whose ledger the message belongs to."""
-    return message.customer_id
+    """The party at which a message arrives: its customer, at home. See ``core.household`` for what follows."""
+    return customer_party(message.customer_id)
 
 
 def arbitrate(
     policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], arrival: Arrival, now_ms: int, seq: int
-) -> list[Decided | Refused | Noted]:
-    """Apply one record at ``now_ms``. Changes ``ledger`` and ``answers``; gives what is to be published and counted.
+) -> list[Result]:
+    """Apply one record where its customer's budget is. Changes ``ledger`` and ``answers``; gives what is to be told.
 
     ``answers`` must hold the answer of every request that :func:`was_answered`; ``seq`` is the number of the
     commit that the record will be part of. What was due before ``now_ms`` must have come back already.
@@ -73,9 +65,7 @@ def arbitrate(
     return session.out
 
 
-def come_back(
-    policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], now_ms: int, seq: int
-) -> list[Decided | Refused | Noted]:
+def come_back(policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], now_ms: int, seq: int) -> list[Result]:
     """Look at a party again: because a timer is due, or because the policy changed. Changes ``ledger``, ``answers``."""
     session = Session(policy, ledger, answers, now_ms, seq)
     session.come_back()

@@ -139,9 +139,18 @@ class Hearing:
             [],
             not_before_ms=look.at_ms,
             valid_until_ms=look.valid_until_ms,
-            notify=member.traits.relationship_owner if member.traits else None,
+            notify=self._relationship_owner(),
             preferred_channel=wishes if wishes != self.request.channel else None,
         )
+
+    def _relationship_owner(self) -> str | None:
+        """Who is to be copied in: as the customer's own profile says, else as the party's other profiles agree."""
+        own = self.case.member.traits
+        if own is not None and own.relationship_owner is not None:
+            return own.relationship_owner
+        members = self.case.ledger.members.values()
+        named = {member.traits.relationship_owner for member in members if member.traits} - {None}
+        return named.pop() if len(named) == 1 else None
 
     def _deferred(self, look: Look) -> Verdict:
         """Deferred until the settled time: when every rule says yes at once, found by asking again and again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from arbiter.core.instants import to_ms
-from arbiter.core.model import Consent, Ledger, Member, Suppression, Traits
+from arbiter.core.model import Consent, Ledger, Member, Posted, Suppression, Traits
 from arbiter.core.preferences import read_preferences
 from arbiter.messages import ConsentChange, PreferenceChange, Profile, SuppressionChange
 
@@ -15,10 +15,11 @@ Fact = ConsentChange | PreferenceChange | SuppressionChange | Profile
 
 
 class Refused(Struct, frozen=True):
-    """A record that cannot be taken; it becomes a dead letter."""
+    """A record that cannot be taken; it becomes a dead letter. ``post`` is the record, if not the one just read."""
 
     code: str
     message: str
+    post: Posted | None = None
 
 
 def apply_fact(ledger: Ledger, message: Fact, history_ms: int) -> Refused | None:

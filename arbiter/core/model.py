@@ -7,6 +7,7 @@ per rule: a new rule then applies to the past at once, and a finding can name th
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Literal
 
 from msgspec import Struct
 
@@ -105,12 +106,17 @@ class Traits(Struct, frozen=True, array_like=True):
 
 
 class Member(Struct, array_like=True):
-    """What is known of one customer of the party."""
+    """What is known of one customer of the party.
+
+    ``answered`` is an index of the customer's requests answered in the last 35 days: entries of 8 bytes of identity
+    and 4 bytes of unix seconds, oldest first. The answers themselves are kept beside the ledger.
+    """
 
     traits: Traits | None = None
     consents: list[Consent] = []
     suppressions: list[Suppression] = []
     preferences: Preferences | None = None
+    answered: bytes = b""
 
 
 class Asked(Struct, array_like=True):
@@ -141,22 +147,51 @@ class Event(Struct, frozen=True, array_like=True):
     kind: Kind
 
 
+class Posted(Struct, frozen=True, array_like=True):
+    """A record as it was read, to be sent on, kept, or made a dead letter of, byte for byte.
+
+    ``what`` is the kind of message, ``raw`` is its JSON; ``value`` is the record's value
+    where that is not ``raw`` (a CloudEvents envelope), ``hops`` how often it was sent on.
+    """
+
+    what: Literal["request", "change", "profile", "outcome"]
+    source: tuple[str, int, int]
+    received_ms: int
+    raw: bytes
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    hops: int = 0
+
+
+class Away(Struct, array_like=True):
+    """The directory's entry of one customer, in the ledger that the customer's home keeps.
+
+    ``household`` has the customer's budget; ``None``: it is here, in this ledger. ``version`` counts the changes.
+    While ``is_leaving`` the household was asked for the customer's part, and ``held`` has what came meanwhile.
+    """
+
+    household: str | None
+    version: int
+    is_leaving: bool = False
+    held: list[Posted] = []
+
+
 class Ledger(Struct):
     """All state of one party.
 
-    ``answered`` is an index of the requests answered in the last 35 days: entries of 8 bytes of identity and
-    4 bytes of unix seconds, oldest first. The answers themselves are kept beside the ledger. ``waiting`` are the
-    deferred requests, ``open`` the approvals that were neither confirmed nor ran out, ``holds`` the arbitrations
-    that are open (rule id → when they close).
+    ``waiting`` are the deferred requests, ``open`` the approvals that were neither confirmed nor ran out, ``holds``
+    the arbitrations that are open (rule id → when they close). ``away`` stands in the ledger of a customer who is,
+    or was, a member of a household.
     """
 
     members: dict[str, Member] = {}
     contacts: list[Contact] = []
-    answered: bytes = b""
     waiting: list[Asked] = []
     open: list[Asked] = []
     events: list[Event] = []
     holds: dict[str, int] = {}
+    away: Away | None = None
 
 
 class Used(Struct, frozen=True, array_like=True):

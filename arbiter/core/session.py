@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from arbiter.core.case import kind_of
 from arbiter.core.decide import Hearing, Verdict, decide, expiry_of, policy_finding, refuse
 from arbiter.core.facts import Refused
-from arbiter.core.identity import content_of, identity, remember, was_answered
+from arbiter.core.identity import answer_key, content_of, identity, remember, was_answered
 from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.rules import ArbitrationJudge
@@ -61,9 +61,10 @@ class Session:
             verdict = decide(self.policy, self.ledger, request, received_ms, self.now_ms)
             self.out.append(Decided(request, key, self._answer(asked, replace(verdict, final=True), None), False))
             return
-        known = self.answers.get(key) if was_answered(self.ledger, key) else None
+        customer = request.customer_id
+        known = self.answers.get(answer_key(customer, key)) if was_answered(self.ledger, customer, key) else None
         if known is None:
-            remember(self.ledger, key, self.now_ms)
+            remember(self.ledger, customer, key, self.now_ms)
             self._first(asked, request)
         elif known.content == content:
             self.out.append(Decided(request, key, known.answer, True))
@@ -267,7 +268,7 @@ class Session:
     def _publish(self, asked: Asked, request: ContactRequest, verdict: Verdict, ahead: int | None) -> None:
         asked.n += 1
         answer = self._answer(asked, verdict, ahead)
-        self.answers[asked.identity] = Answered(asked.content, answer)
+        self.answers[answer_key(request.customer_id, asked.identity)] = Answered(asked.content, answer)
         self.out.append(Decided(request, asked.identity, answer, False))
 
     def _answer(self, asked: Asked, verdict: Verdict, ahead: int | None) -> Answer:

@@ -18,6 +18,7 @@ from arbiter.core.instants import MINUTE_MS, SECOND_MS
 from arbiter.core.model import (
     Answered,
     Asked,
+    Away,
     Consent,
     Contact,
     ContactState,
@@ -34,7 +35,7 @@ from arbiter.messages import Scalar
 FORMAT: Final = 1
 REF_BYTES: Final = 8
 ANSWERED_BYTES: Final = 12
-"""One entry of ``Ledger.answered``: 8 bytes of identity, 4 bytes of unix seconds."""
+"""One entry of ``Member.answered``: 8 bytes of identity, 4 bytes of unix seconds."""
 
 # The position in this table is what is stored: append only, and a removal or a move needs a new FORMAT.
 # "No name" is the first entry, so that optional fields need no case of their own.
@@ -86,7 +87,11 @@ class _MemberWire(Struct, array_like=True):
 
 
 class _LedgerWire(Struct, array_like=True):
-    """A ledger as stored: columns of small numbers. What is empty at the end is left out."""
+    """A ledger as stored: columns of small numbers. What is empty at the end is left out.
+
+    ``answered`` are the members' indices one after another; ``shares`` is how many entries are whose, for all members
+    but the last, so that it takes no room for the many ledgers of one customer.
+    """
 
     names: list[str]
     members: list[_MemberWire] = []
@@ -98,6 +103,8 @@ class _LedgerWire(Struct, array_like=True):
     open: list[Asked] = []
     events: list[Event] = []
     holds: dict[str, int] = {}
+    shares: list[int] = []
+    away: Away | None = None
 
 
 class _Names(dict[str | None, int]):
@@ -118,10 +125,12 @@ def pack_ledger(ledger: Ledger) -> bytes:
     """The bytes of a ledger; :class:`CodecError` for a number beyond 64 bits or a reference of a wrong length."""
     names = _Names(_INDEX)
     members = [_pack_member(name, member, names) for name, member in ledger.members.items()]
-    kinds, contacts, refs = _pack_contacts(ledger, names)
+    answered = b"".join(member.answered for member in ledger.members.values())
+    shares = [len(member.answered) // ANSWERED_BYTES for member in ledger.members.values()][:-1]
+    kinds, contacts, refs = _pack_contacts(ledger, answered, names)
     own = list(names)[len(_COMMON) :]
-    row = [own, members, kinds, contacts, ledger.answered, refs, ledger.waiting, ledger.open, ledger.events]
-    row.append(ledger.holds)
+    row = [own, members, kinds, contacts, answered, refs, ledger.waiting, ledger.open, ledger.events, ledger.holds]
+    row += (shares, ledger.away)
     while row and not row[-1]:
         row.pop()
     try:
@@ -135,11 +144,15 @@ def unpack_ledger(data: bytes) -> Ledger:
     wire: _LedgerWire = _body("ledger", data, _decode_ledger)
     names = _COMMON + wire.names
     try:
-        members = {names[member.name]: _unpack_member(member, names) for member in wire.members}
+        indices = _unpack_answered(wire)
+        members = {
+            names[member.name]: _unpack_member(member, names, index)
+            for member, index in zip(wire.members, indices, strict=True)
+        }
         contacts = _unpack_contacts(wire, names)
     except (IndexError, ValueError) as error:
         raise CodecError(f"ledger: damaged, {error}") from error
-    return Ledger(members, contacts, wire.answered, wire.waiting, wire.open, wire.events, wire.holds)
+    return Ledger(members, contacts, wire.waiting, wire.open, wire.events, wire.holds, wire.away)
 
 
 def pack_answered(answered: Answered) -> bytes:
@@ -205,7 +218,18 @@ def _pack_member(name: str, member: Member, names: _Names) -> list[Any]:
     return row
 
 
-def _unpack_member(wire: _MemberWire, names: list[Any]) -> Member:
+def _unpack_answered(wire: _LedgerWire) -> list[bytes]:
+    """Each member's index."""
+    if not wire.members:
+        return []
+    indices, start = [], 0
+    for count in wire.shares or [0] * (len(wire.members) - 1):
+        indices.append(wire.answered[start : start + count * ANSWERED_BYTES])
+        start += count * ANSWERED_BYTES
+    return [*indices, wire.answered[start:]]
+
+
+def _unpack_member(wire: _MemberWire, names: list[Any], answered: bytes) -> Member:
     column = iter(wire.consents)
     consents = [
         Consent(
@@ -223,7 +247,7 @@ def _unpack_member(wire: _MemberWire, names: list[Any]) -> Member:
     if wire.zone:
         zone, household, owner = names[wire.zone - 1], names[wire.household], names[wire.owner]
         traits = Traits(household, zone, wire.zones, wire.attributes, owner)
-    return Member(traits, consents, wire.suppressions, wire.preferences)
+    return Member(traits, consents, wire.suppressions, wire.preferences, answered)
 
 
 def _rows(column: Any, width: int) -> Any:
@@ -231,12 +255,11 @@ def _rows(column: Any, width: int) -> Any:
     return zip(*(column,) * width, strict=True)
 
 
-def _pack_contacts(ledger: Ledger, names: _Names) -> tuple[list[int], list[int | None], bytes]:
+def _pack_contacts(ledger: Ledger, answered: bytes, names: _Names) -> tuple[list[int], list[int | None], bytes]:
     """Kinds (7 names each); contacts (kind and state, reference, time since the last one, span, sent after)."""
     kinds: dict[Kind, int] = {}
     contacts: list[int | None] = []
     refs: list[bytes] = []
-    answered = ledger.answered
     known = len(answered) // ANSWERED_BYTES
     before_ms = 0
     for c in ledger.contacts:

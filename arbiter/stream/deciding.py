@@ -16,17 +16,21 @@ from msgspec import Struct
 from arbiter.core.arbitrate import (
     Arrival,
     Decided,
+    Message,
     Noted,
     Refused,
-    arbitrate,
+    Result,
     come_back,
     identity,
     next_due_ms,
     party_of,
     was_answered,
 )
-from arbiter.core.instants import to_ms
+from arbiter.core.decide import asked_at
+from arbiter.core.household import Forward, Join, Leave, Return, Routed, Taker
+from arbiter.core.identity import answer_key, answer_keys
 from arbiter.core.model import Answered, Ledger
+from arbiter.core.party import is_household
 from arbiter.core.policy import Policy
 from arbiter.core.render import decision_of
 from arbiter.messages import (
@@ -40,37 +44,55 @@ from arbiter.messages import (
     encoder,
 )
 from arbiter.state.codec import OutRecord, pack_answered, pack_ledger, unpack_answered, unpack_ledger
-from arbiter.stream.records import DeadLetter, Record
+from arbiter.state.parcels import Parcel
+from arbiter.stream.records import DeadLetter, Record, original
+from arbiter.stream.routing import Routing
 
 EVENT_TYPE = b"contact.decision.v1"
 EVENT_SOURCE = b"arbiter"
 UNDECIDABLE = "undecidable"
 
-RANKS = ((SuppressionChange,), (ConsentChange, PreferenceChange), (Profile,), (Outcome,), (ContactRequest,))
-"""In what order things are taken that came together."""
+RANKS = ((SuppressionChange,), (ConsentChange, PreferenceChange), (Profile,), (Parcel,), (Outcome,), (ContactRequest,))
+"""In what order things are taken that came together. What other partitions sent stays in the order of its topic."""
 
-FACT_RANK_MAX = 2
-"""What is up to here has little output, so that all of it fits into one commit."""
+CONSENT_RANK_MAX = 1
+"""Up to this rank a commit takes all that came; those ranks come from one topic, and a cut would part its offsets."""
 
 log = logging.getLogger("arbiter")
 _encode = encoder().encode
 
 
 class Item(Struct, frozen=True):
-    """A record that was read, with its arrival."""
+    """A record that was read: an arrival, or what another partition sent (an arrival may be in that, too).
+
+    ``party`` is whose ledger it belongs to, ``rank`` its place among what came together.
+    """
 
     record: Record
-    arrival: Arrival
+    party: str
+    rank: int
+    arrival: Arrival | None
+    parcel: Parcel | None = None
+
+    @classmethod
+    def of_record(cls, record: Record, arrival: Arrival) -> Item:
+        """A record of an input topic."""
+        return cls(record, party_of(arrival.message), _rank(arrival.message), arrival)
+
+    @classmethod
+    def of_parcel(cls, record: Record, parcel: Parcel, arrival: Arrival | None) -> Item:
+        """What another partition sent, and the arrival that is in it."""
+        return cls(record, parcel.party, _rank(parcel), arrival, parcel)
 
     @property
-    def party(self) -> str:
-        """Whose ledger it belongs to."""
-        return party_of(self.arrival.message)
+    def message(self) -> Message | None:
+        """The message that it brings, if it does."""
+        return self.arrival.message if self.arrival is not None else None
 
     @property
-    def rank(self) -> int:
-        """Its place among what came together; see ``RANKS``."""
-        return next(rank for rank, kinds in enumerate(RANKS) if isinstance(self.arrival.message, kinds))
+    def is_fact(self) -> bool:
+        """Whether it is something to know, read here first: not a request, and not sent by another partition."""
+        return self.parcel is None and not isinstance(self.message, ContactRequest)
 
 
 class Told(Struct):
@@ -112,38 +134,43 @@ class Batch:
         now_ms: int,
         decisions_topic: str,
         ledgers: Mapping[str, bytes | None],
+        routing: Routing,
         *,
         is_event_clock: bool = False,
     ) -> None:
-        """``seq`` is the number of the commit to be; ``ledgers`` has every party that will come, packed."""
+        """``seq`` is the number of the commit to be; ``ledgers`` has every party that will come, packed; ``routing``
+        numbers what goes to other partitions.
+        """
         self._policy = policy
         self._partition = partition
         self._seq = seq
         self._topic = decisions_topic
         self._is_event_clock = is_event_clock
         self._parties = {name: _Party.of(packed) for name, packed in ledgers.items()}
+        self._routing = routing
         self.now_ms = now_ms
         self.told: list[Told] = []
         self.notes: list[Noted] = []
         self.outbox: list[OutRecord] = []
         self.outbox_bytes = 0
-        self.dead: list[tuple[Item, DeadLetter, int]] = []
+        self.dead: list[tuple[Record, DeadLetter, int]] = []
         self.facts = 0
+        self.sent_on: list[str] = []
 
     def answered_before(self, items: Iterable[Item]) -> list[tuple[str, bytes]]:
-        """(party, identity) of these requests that were answered: their answers must be loaded, and given here."""
+        """(party, key) of the answers that must be loaded, and given here.
+
+        These are the answers to requests that come again, and all of a customer whose ledger will move.
+        """
         known: dict[tuple[str, bytes], None] = {}
         for item in items:
-            message = item.arrival.message
             ledger = self._parties[item.party].ledger
-            if ledger.answered and isinstance(message, ContactRequest):
-                key = identity(message)
-                if was_answered(ledger, key):
-                    known[item.party, key] = None
+            if ledger.members:
+                known.update(((item.party, key), None) for key in _needed_answers(item, ledger))
         return list(known)
 
     def give_answers(self, known: Iterable[tuple[str, bytes]], packed: Iterable[bytes | None]) -> None:
-        """What was answered to these requests; ``None`` for one that the store no longer has."""
+        """What is kept under these keys; ``None`` for what the store no longer has."""
         for (name, key), data in zip(known, packed, strict=True):
             if data is not None:
                 party = self._parties[name]
@@ -151,13 +178,14 @@ class Batch:
 
     def decide(self, item: Item) -> None:
         """Apply one record, after what was due before it; never raises for what the core does with it."""
-        message = item.arrival.message
-        if self._is_event_clock and isinstance(message, ContactRequest):
-            asked = message.requested_at
-            self.now_ms = max(self.now_ms, item.arrival.received_ms if asked is None else to_ms(asked))
+        message = item.message
+        if self._is_event_clock and item.arrival is not None and isinstance(message, ContactRequest):
+            self.now_ms = max(self.now_ms, asked_at(message, item.arrival.received_ms))
         party = self._parties[item.party]
         self._catch_up(party)
         self._take(party, item, self.now_ms)
+        if item.parcel is not None:
+            self._routing.take(item.parcel)
 
     def come_back(self, name: str, *, at_any_rate: bool = False) -> None:
         """Look at a party again if its timer is due, or ``at_any_rate`` because the policy is another one."""
@@ -193,32 +221,51 @@ class Batch:
                 return False
             results = again
         party.steps.append((item, now_ms))
-        self.facts += item is not None and not isinstance(item.arrival.message, ContactRequest)
+        self.facts += item is not None and item.is_fact
         for result in results:
             if isinstance(result, Decided):
                 self._tell(item, result)
             elif isinstance(result, Noted):
                 self.notes.append(result)
-            elif item is not None:
-                self.dead.append((item, DeadLetter(result.code, result.message), 1))
+            elif item is not None and isinstance(result, Refused):
+                record = item.record if result.post is None else original(result.post)
+                self.dead.append((record, DeadLetter(result.code, result.message), 1))
+            elif item is not None and isinstance(result, Routed):
+                self._send_on(item, result)
         return True
 
-    def _apply(self, party: _Party, item: Item | None, now_ms: int) -> list[Decided | Refused | Noted]:
-        if item is None:
-            return come_back(self._policy, party.ledger, party.answers, now_ms, self._seq)
-        return arbitrate(self._policy, party.ledger, party.answers, item.arrival, now_ms, self._seq)
+    def _send_on(self, item: Item, routed: Routed) -> None:
+        """Packed at once: what the party goes through from here on does not change it any more."""
+        record = self._routing.send(routed, item.parcel.home if item.parcel is not None else self._partition)
+        self.outbox.append(record)
+        self.outbox_bytes += len(record.value or b"")
+        self.sent_on.append(_WHAT[type(routed)])
 
-    def _again(self, party: _Party, item: Item | None, now_ms: int) -> list[Decided | Refused | Noted] | None:
+    def _apply(self, party: _Party, item: Item | None, now_ms: int) -> list[Result | Routed]:
+        if item is None:
+            return [*come_back(self._policy, party.ledger, party.answers, now_ms, self._seq)]
+        taker = Taker(self._policy, party.ledger, party.answers, now_ms, self._seq)
+        if item.parcel is not None:
+            taker.receive(item.parcel.open())
+        elif item.arrival is not None:
+            taker.arrive(item.arrival)
+        return taker.out
+
+    def _again(self, party: _Party, item: Item | None, now_ms: int) -> list[Result | Routed] | None:
         self._rewind(party)
         try:
             return self._apply(party, item, now_ms)
         except Exception as error:
-            place = "what waits" if item is None else "/".join(map(str, item.arrival.source))
+            place = (
+                "what waits" if item is None else f"{item.record.topic}/{item.record.partition}/{item.record.offset}"
+            )
             log.exception("%s cannot be decided", place)
             self._rewind(party)
             if item is None:
                 raise
-            self.dead.append((item, DeadLetter(UNDECIDABLE, f"deciding failed twice: {type(error).__name__}"), 2))
+            routed = item.parcel.open() if item.parcel is not None else None
+            record = original(routed.post) if isinstance(routed, Forward) else item.record
+            self.dead.append((record, DeadLetter(UNDECIDABLE, f"deciding failed twice: {type(error).__name__}"), 2))
             return None
 
     def _rewind(self, party: _Party) -> None:
@@ -243,6 +290,11 @@ class Batch:
         self.outbox_bytes += len(value)
         self.told.append(Told(item, decided, decision))
 
+    @property
+    def routed(self) -> dict[str, int]:
+        """The numbers of what went to and came from other partitions, for the head."""
+        return self._routing.positions
+
     def changed_ledgers(self) -> dict[str, bytes]:
         """The ledgers that are not as they were loaded, packed."""
         changed = {}
@@ -266,6 +318,32 @@ class Batch:
         """When the arbiter must come back to a party, for those where that moved."""
         due = {name: (party.due_ms, next_due_ms(party.ledger)) for name, party in self._parties.items() if party.steps}
         return {name: new for name, (old, new) in due.items() if old != new}
+
+
+def _place(record: Record) -> str:
+    return f"{record.topic}/{record.partition}/{record.offset}"
+
+
+def _rank(what: Message | Parcel) -> int:
+    return next(rank for rank, kinds in enumerate(RANKS) if isinstance(what, kinds))
+
+
+_WHAT = {Forward: "forward", Join: "join", Leave: "leave", Return: "return"}
+
+
+def _needed_answers(item: Item, ledger: Ledger) -> list[bytes]:
+    """The keys of the answers without which a party with this ledger cannot take the item."""
+    message = item.message
+    if isinstance(message, ContactRequest):
+        customer = message.customer_id
+        member = ledger.members.get(customer)
+        # Most customers have no answers at all, and an identity is a hash.
+        key = identity(message) if member is not None and member.answered else b""
+        return [answer_key(customer, key)] if key and was_answered(ledger, customer, key) else []
+    if isinstance(message, Profile) and message.household_id is not None and not is_household(item.party):
+        return answer_keys(ledger, message.customer_id)
+    routed = item.parcel.open() if item.parcel is not None and item.arrival is None else None
+    return answer_keys(ledger, routed.customer) if isinstance(routed, Leave) else []
 
 
 def _fresh(packed: bytes | None) -> Ledger:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from confluent_kafka import KafkaError
 from msgspec import Struct
 
-from arbiter.messages import DLQ_SUFFIX
+from arbiter.messages import DLQ_SUFFIX, ROUTED
 from arbiter.metrics import Metrics
 from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord
@@ -105,13 +105,28 @@ class Patience:
                     # A trouble of this place alone: that Kafka takes other records meanwhile does not end it.
                     key = key or f"publish {left[0].topic}/{left[0].partition}"
                     health.trouble(key, f"Kafka refuses records, so their partition waits: {error}", alarm=True)
-                    left = [_acceptable(record, why) for record, why in error.failed]
+                    left = _still_to_send(left, error)
                 else:
                     break
                 await self.pause(attempt, is_begun=is_begun)
         finally:
             health.over(key)
         self.check(is_begun=is_begun)
+
+
+def _still_to_send(records: Sequence[OutRecord], error: PublishFailed) -> list[OutRecord]:
+    """What was refused, and what was routed behind it: the receiver takes those only in their order."""
+    why = {id(record): reason for record, reason in error.failed}
+    left: list[OutRecord] = []
+    broken: set[int] = set()
+    for record in records:
+        if id(record) in why:
+            left.append(_acceptable(record, why[id(record)]))
+            if record.topic.endswith(ROUTED):
+                broken.add(record.partition)
+        elif record.topic.endswith(ROUTED) and record.partition in broken:
+            left.append(record)
+    return left
 
 
 def _acceptable(record: OutRecord, why: KafkaError) -> OutRecord:

@@ -15,14 +15,17 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from arbiter.core.arbitrate import Arrival, Message
+from arbiter.core.arrival import Arrival, Message
+from arbiter.core.household import HOPS_MAX
 from arbiter.core.instants import DAY_MS, to_datetime, to_ms
+from arbiter.core.model import Posted
 from arbiter.messages import (
     CONSENTS,
     DLQ_SUFFIX,
     OUTCOMES,
     PROFILES,
     REQUESTS,
+    ROUTED,
     ConsentChange,
     ContactRequest,
     CustomerChange,
@@ -33,13 +36,12 @@ from arbiter.messages import (
 )
 from arbiter.state.codec import OutRecord
 
-INPUTS: Final = (CONSENTS, PROFILES, OUTCOMES, REQUESTS)
+INPUTS: Final = (CONSENTS, PROFILES, OUTCOMES, ROUTED, REQUESTS)
 """The input topics, in the order in which they are read after a claim: facts before requests."""
 
-FACTS: Final = (CONSENTS, PROFILES, OUTCOMES)
+FACTS: Final = (CONSENTS, PROFILES, OUTCOMES, ROUTED)
 """What is read to its end after a claim, before a request is decided or a timer fires."""
 
-HOPS_MAX: Final = 3
 HOPS: Final = "arbiter-hops"
 RECEIVED: Final = "arbiter-received-ms"
 OWN_HEADERS: Final = "arbiter-"
@@ -166,7 +168,9 @@ class Reader:
             self._check_times(message, received_ms, now_ms if self._is_wall_clock else received_ms)
         except Rejected as rejected:
             return rejected.letter
-        return Arrival(message, (record.topic, record.partition, record.offset), received_ms, data)
+        value, hops = (None if data is record.value else record.value), _hops(record) if record.headers else 0
+        source = (record.topic, record.partition, record.offset)
+        return Arrival(message, source, received_ms, data, record.key, value, record.headers, hops)
 
     def _data(self, record: Record) -> bytes:
         value = record.value
@@ -270,10 +274,30 @@ def _header(record: Record, name: str) -> bytes:
     return next((value for key, value in record.headers if key.lower() == name and value), b"")
 
 
+def _hops(record: Record) -> int:
+    count = _header(record, HOPS)
+    return int(count) if count.isdigit() and len(count) < HOPS_MAX else 0
+
+
+def original(post: Posted) -> Record:
+    """The record as it was first read, for its dead letter."""
+    value = post.raw if post.value is None else post.value
+    return _Original(*post.source, post.received_ms, post.key, value, post.headers)
+
+
+class _Original(Struct, frozen=True):
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes
+    headers: Sequence[tuple[str, bytes | None]]
+
+
 def sent_home(record: Record, topic: str, home: int, received_ms: int) -> OutRecord | DeadLetter:
     """The same record for partition ``home`` of its topic, one hop on; a dead letter when it went round too often."""
-    count = _header(record, HOPS)
-    hops = int(count) + 1 if count.isdigit() and len(count) < HOPS_MAX else 1
+    hops = _hops(record) + 1
     if hops > HOPS_MAX:
         return DeadLetter(
             "misrouted",

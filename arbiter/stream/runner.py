@@ -18,19 +18,22 @@ from msgspec.structs import replace
 
 from arbiter import __version__
 from arbiter.core.arbitrate import ANSWERS_KEPT_MS
+from arbiter.core.arrival import Arrival
 from arbiter.core.decide import asked_at
 from arbiter.core.instants import FAR_MS
-from arbiter.messages import DECISIONS, ContactRequest
+from arbiter.core.party import id_of
+from arbiter.messages import DECISIONS, ROUTED, ContactRequest
 from arbiter.state.codec import OutRecord, pack_outbox
 from arbiter.state.store import Commit, Verdict
 from arbiter.stream import transport
 from arbiter.stream.cache import LedgerCache
-from arbiter.stream.deciding import FACT_RANK_MAX, Batch, Item
+from arbiter.stream.deciding import CONSENT_RANK_MAX, Batch, Item
 from arbiter.stream.intake import LogWentBack, Queue
 from arbiter.stream.partitioner import partition_of
 from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
 from arbiter.stream.policies import Active
-from arbiter.stream.records import DeadLetter, Reader, Record, dead_letter, sent_home
+from arbiter.stream.records import DeadLetter, Reader, Record, dead_letter
+from arbiter.stream.routing import Routing
 from arbiter.stream.tally import count_batch, count_dead
 from arbiter.stream.timers import Timers
 from arbiter.stream.work import Gate, Placed, Work
@@ -63,7 +66,9 @@ class Runner:
                 topic.removeprefix(settings.topic_prefix), settings.record_bytes, is_wall_clock=self._is_wall_clock
             )
             for topic in placed.positions
+            if topic != settings.topic(ROUTED)
         }
+        self._topics = tuple(placed.positions)
         self._news = asyncio.Event()
         self._is_shut = False
         # The claim's outbox was told again: forgotten when idle, lest the next claim tells old decisions once more.
@@ -85,7 +90,7 @@ class Runner:
         self._news.set()
         if self._queue.is_full and not self._is_shut:
             self._is_shut = True
-            self._gate.shut(self._readers)
+            self._gate.shut(self._topics)
 
     def wake(self) -> None:
         """Look up: there is news, or it is time to end."""
@@ -166,10 +171,10 @@ class Runner:
             if self._is_shut and not self._queue.has_room:
                 return
             self._is_shut = False
-            self._gate.open(self._facts_end if self._is_reading_facts else self._readers)
+            self._gate.open(self._facts_end if self._is_reading_facts else self._topics)
         elif self._is_shut and self._queue.has_room:
             self._is_shut = False
-            self._gate.open(self._readers)
+            self._gate.open(self._topics)
 
     def _without_replays(self, records: list[Record]) -> list[Record]:
         positions = self._head.positions
@@ -196,9 +201,10 @@ class Runner:
         """Decide, commit and publish; ``False`` if the policy was out of date, and nothing happened."""
         metrics = self._shared.metrics
         started = monotonic()
-        work = self._read(records)
+        routing = self._routing()
+        work = self._read(records, routing)
         await self._add_timers(active, work)
-        batch = await self._decide(active, work)
+        batch = await self._decide(active, work, routing)
         metrics.decide_seconds.observe(monotonic() - started)
         # From here on it is finished, if there is time: what follows may be seen by others.
         await self._patience.until(self._gate.is_member)
@@ -206,22 +212,32 @@ class Runner:
         commit = self._commit_of(active, work, batch)
         if not await self._commit(commit):
             return False
-        await self._publish([*batch.outbox, *work.sent_home()])
+        await self._publish([*batch.outbox, *work.sent_on()])
         self._adopt(commit)
         metrics.batch_records.observe(len(work.records))
         metrics.misrouted.inc(len(work.home))
         count_batch(metrics, batch, active.policy, is_wall_clock=self._is_wall_clock)
         return True
 
-    def _read(self, records: list[Record]) -> Work:
+    def _routing(self) -> Routing:
+        shared, head = self._shared, self._head
+        topic, now_ms = shared.settings.topic(ROUTED), max(head.now_ms, shared.clock.now_ms())
+        return Routing(topic, self.partition, shared.partitions, head.positions, now_ms)
+
+    def _read(self, records: list[Record], routing: Routing) -> Work:
         now_ms = max(self._head.now_ms, self._shared.clock.now_ms())
         work = Work(records, now_ms if self._is_wall_clock else self._head.now_ms)
         for record in records:
-            read = self._readers[record.topic].read(record, now_ms)
+            reader = self._readers.get(record.topic)
+            read = routing.read(record) if reader is None else reader.read(record, now_ms)
             if isinstance(read, DeadLetter):
                 work.dead.append((record, read, 1))
+            elif isinstance(read, Arrival):
+                work.items.append(Item.of_record(record, read))
+            elif read is not None:
+                work.items.append(Item.of_parcel(record, *read))
             else:
-                work.items.append(Item(record, read))
+                self._shared.metrics.replays.inc()
         for reader in self._readers.values():
             self._shared.metrics.unknown_fields.inc(reader.unknown_fields)
             reader.unknown_fields = 0
@@ -236,7 +252,7 @@ class Runner:
         horizon_ms = work.now_ms
         if not self._is_wall_clock:
             asked = [asked_at(m, item.arrival.received_ms) for item in work.items
-                     if isinstance(m := item.arrival.message, ContactRequest)]  # fmt: skip
+                     if item.arrival is not None and isinstance(m := item.message, ContactRequest)]  # fmt: skip
             # Without records it was idle for long: the event clock moves on to the next timers.
             horizon_ms = max([horizon_ms, *asked]) if work.records else FAR_MS
         due = await self._timers.due(horizon_ms)
@@ -246,7 +262,7 @@ class Runner:
         if await self._timers.must_sweep(active.number):
             work.swept = self._timers.swept()
 
-    async def _decide(self, active: Active, work: Work) -> Batch:
+    async def _decide(self, active: Active, work: Work, routing: Routing) -> Batch:
         shared = self._shared
         ledgers = await self._ledgers(work)
         batch = Batch(
@@ -256,6 +272,7 @@ class Runner:
             work.now_ms,
             shared.settings.topic(DECISIONS),
             ledgers,
+            routing,
             is_event_clock=not self._is_wall_clock,
         )
         known = batch.answered_before(work.items)
@@ -268,14 +285,14 @@ class Runner:
                 batch.come_back(name, at_any_rate=at_any_rate)
                 await asyncio.sleep(0)
         for index, item in enumerate(work.items):
-            if batch.outbox_bytes > OUTBOX_BYTES_MAX and item.rank > FACT_RANK_MAX:
+            if batch.outbox_bytes > OUTBOX_BYTES_MAX and item.rank > CONSENT_RANK_MAX:
                 self._queue.give_back(work.leave(index))
                 break
             batch.decide(item)
             if index % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
         batch.finish(OUTBOX_BYTES_MAX)
-        work.dead += [(item.record, letter, attempts) for item, letter, attempts in batch.dead]
+        work.dead += batch.dead
         return batch
 
     async def _ledgers(self, work: Work) -> dict[str, bytes | None]:
@@ -289,28 +306,16 @@ class Runner:
             metrics.cache_misses.inc(len(missing))
             loaded = await self._patience.ask(lambda: store.load(self.partition, missing))
             ledgers.update(zip(missing, loaded, strict=True))
-            self._send_home(work, {party for party, packed in ledgers.items() if packed is None})
+            arriving = {item.party for item in work.items if item.parcel is None}
+            self._send_home(work, {party for party in arriving if ledgers[party] is None})
         return ledgers
 
     def _send_home(self, work: Work, strangers: set[str]) -> None:
         """A party without a ledger may live elsewhere (who has one here lives here): then its records go there."""
-        homes = {party: partition_of(party, self._shared.partitions) for party in strangers}
+        homes = {party: partition_of(id_of(party), self._shared.partitions) for party in strangers}
         away = {party: home for party, home in homes.items() if home != self.partition}
-        if not away:
-            return
-        staying = []
-        for item in work.items:
-            home = away.get(item.party)
-            if home is None:
-                staying.append(item)
-                continue
-            record = item.record
-            sent = sent_home(record, record.topic, home, item.arrival.received_ms)
-            if isinstance(sent, DeadLetter):
-                work.dead.append((record, sent, 1))
-            else:
-                work.home.append((record, sent))
-        work.items = staying
+        if away:
+            work.send_home(away)
 
     # Commit and publish
 
@@ -320,7 +325,7 @@ class Runner:
             topic: position
             for topic, position in self._queue.positions().items()
             if position > head.positions.get(topic, 0)
-        }
+        } | batch.routed
         return Commit(
             head.epoch,
             head.owner,
@@ -332,7 +337,7 @@ class Runner:
             batch.changed_answers(),
             ANSWERS_KEPT_MS,
             batch.changed_timers(),
-            pack_outbox([*batch.outbox, *work.sent_home()]),
+            pack_outbox([*batch.outbox, *work.sent_on()]),
         )
 
     async def _commit(self, commit: Commit) -> bool:

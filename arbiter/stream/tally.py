@@ -32,6 +32,8 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
     for rule, count in rules.items():
         metrics.findings.labels(rule).inc(count)
     metrics.repeats.inc(repeats)
+    for what, count in Counter(batch.sent_on).items():
+        metrics.routed.labels(what).inc(count)
     metrics.facts.inc(batch.facts)
     for note in batch.notes:
         metrics.notes.labels(note.what, note.department if note.department in departments else OTHER).inc()
@@ -39,8 +41,9 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
         now_ms = time.time() * 1_000
         observe = metrics.latency_seconds.observe
         for told in batch.told:
-            if told.item is not None and isinstance(told.item.arrival.message, ContactRequest):
-                observe(max(0.0, now_ms - told.item.arrival.received_ms) / 1_000)
+            arrival = told.item.arrival if told.item is not None else None
+            if arrival is not None and isinstance(arrival.message, ContactRequest):
+                observe(max(0.0, now_ms - arrival.received_ms) / 1_000)
 
 
 def count_dead(metrics: Metrics, codes: Iterable[str]) -> None:

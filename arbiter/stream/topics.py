@@ -8,12 +8,12 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from arbiter.messages import DECISIONS, DLQ_SUFFIX
+from arbiter.messages import DECISIONS, DLQ_SUFFIX, ROUTED
 from arbiter.settings import Settings
 from arbiter.stream.records import INPUTS
 
 TIMEOUT_SECONDS = 10.0
-DLQ_BYTES_MAX = 64 * 1024 * 1024
+LONG_BYTES_MAX = 64 * 1024 * 1024
 
 
 class TopicsError(Exception):
@@ -64,9 +64,9 @@ def create(settings: Settings) -> list[str]:
 
 def _new_topic(name: str, settings: Settings) -> NewTopic:
     config: dict[str, str] = {}
-    if name.endswith(DLQ_SUFFIX):
-        # What was too long for us must still fit.
-        config["max.message.bytes"] = str(DLQ_BYTES_MAX)
+    if name.endswith((DLQ_SUFFIX, ROUTED)):
+        # What was too long for us must still fit, and so must a ledger that moves, with all its answers.
+        config["max.message.bytes"] = str(LONG_BYTES_MAX)
     return NewTopic(name, settings.partitions, settings.replication, config=config)
 
 

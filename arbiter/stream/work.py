@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from faust.types import Message
@@ -11,7 +11,7 @@ from msgspec import Struct
 from arbiter.state.codec import OutRecord
 from arbiter.state.store import Head
 from arbiter.stream.deciding import Item
-from arbiter.stream.records import DeadLetter, Record
+from arbiter.stream.records import DeadLetter, Record, sent_home
 
 
 class Gate(Protocol):
@@ -50,12 +50,27 @@ class Work(Struct):
     dead: list[tuple[Record, DeadLetter, int]] = []
     home: list[tuple[Record, OutRecord]] = []
 
-    def sent_home(self) -> list[OutRecord]:
+    def send_home(self, homes: Mapping[str, int]) -> None:
+        """Send the records of these parties, which just arrived, to their partitions instead of deciding them."""
+        staying = []
+        for item in self.items:
+            home, record = homes.get(item.party), item.record
+            if home is None or item.arrival is None or item.parcel is not None:
+                staying.append(item)
+                continue
+            sent = sent_home(record, record.topic, home, item.arrival.received_ms)
+            if isinstance(sent, DeadLetter):
+                self.dead.append((record, sent, 1))
+            else:
+                self.home.append((record, sent))
+        self.items = staying
+
+    def sent_on(self) -> list[OutRecord]:
         """What goes to other partitions."""
         return [out for _, out in self.home]
 
     def leave(self, index: int) -> list[Record]:
-        """Leave for the next commit the items from ``index`` on, outcomes and requests, with all behind them."""
+        """Leave for the next commit the items from ``index`` on, with all that stands behind them."""
         late_from: dict[str, int] = {}
         for item in self.items[index:]:
             record = item.record

@@ -71,7 +71,7 @@ def test_dry_run_uses_nothing() -> None:
     message = decision_of(dry)
     assert (True, True) == (message.dry_run, message.final)
     assert ":dry-0-" in message.decision_id
-    assert not was_answered(desk.ledger, identity(request("a")))
+    assert not was_answered(desk.ledger, "c1", identity(request("a")))
     assert not desk.ledger.contacts
     real = desk.ask(request("a"))
     assert ("approved", False) == (real.answer.outcome, real.repeated)
@@ -83,10 +83,10 @@ def test_old_answers_and_contacts_are_forgotten() -> None:
     """The index forgets after 35 days, contacts after the policy's history."""
     desk = Desk(policy({**ONE, "window": "rolling 7d"}, history="60d"), grant())
     desk.ask(request("a"))
-    assert was_answered(desk.ledger, identity(request("a")))
+    assert was_answered(desk.ledger, "c1", identity(request("a")))
 
     desk.ask(request("b", expires_at=None), MONDAY + ANSWERS_KEPT_MS + 2000)
-    assert not was_answered(desk.ledger, identity(request("a")))
+    assert not was_answered(desk.ledger, "c1", identity(request("a")))
     assert 2 == len(desk.ledger.contacts)
     desk.ask(request("c", expires_at=None), MONDAY + 62 * DAY_MS)
     assert 2 == len(desk.ledger.contacts)
@@ -97,10 +97,10 @@ def test_index_finds_only_whole_entries() -> None:
     desk = Desk(policy(), grant())
     for number in range(50):
         desk.ask(request(f"r{number}"))
-    straddling = desk.ledger.answered[4:12] + b"12345678"
+    straddling = desk.ledger.members["c1"].answered[4:12] + b"12345678"
 
-    assert not was_answered(desk.ledger, straddling)
-    assert all(was_answered(desk.ledger, identity(request(f"r{number}"))) for number in range(50))
+    assert not was_answered(desk.ledger, "c1", straddling)
+    assert all(was_answered(desk.ledger, "c1", identity(request(f"r{number}"))) for number in range(50))
 
 
 def test_bad_preference_is_refused_and_the_old_one_stands() -> None:

@@ -7,6 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
+from arbiter.core.party import customer_party
 from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS
 from arbiter.state.codec import unpack_outbox
 from arbiter.state.store import StoreUnavailable
@@ -48,7 +49,7 @@ async def test_everything_that_waits_is_one_commit(world: World) -> None:
     (commit,) = world.store.commits
 
     assert commit.positions == {PROFILES: 1, REQUESTS: 2}
-    assert set(commit.ledgers) == set(CUSTOMERS[:2])
+    assert set(commit.ledgers) == {customer_party(customer) for customer in CUSTOMERS[:2]}
     assert len(commit.answers) == len(unpack_outbox(commit.outbox)) == 2
 
 

@@ -10,12 +10,12 @@ import pytest
 from confluent_kafka import KafkaError
 
 from arbiter.core import arbitrate as core
+from arbiter.core import household
 from arbiter.core.arbitrate import Arrival
 from arbiter.messages import DECISIONS, REQUESTS
 from arbiter.state.codec import OutRecord
 from arbiter.state.memory import MemoryStore
 from arbiter.state.store import StoreUnavailable
-from arbiter.stream import deciding
 from arbiter.stream.publisher import PublishFailed
 from tests.partition import CUSTOMERS, Crash, P, World
 
@@ -135,7 +135,7 @@ def fail_on(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
             raise ZeroDivisionError
         return results
 
-    monkeypatch.setattr(deciding, "arbitrate", failing)
+    monkeypatch.setattr(household, "arbitrate", failing)
 
 
 async def test_a_fenced_worker_ends(world: World) -> None:

@@ -1,0 +1,107 @@
+"""What one partition sends another about a party, as bytes: ``arbiter.routed.v1``.
+
+The first byte names the format, the rest is MessagePack: who sent it and where it stands among what was sent, then one
+of a tagged union. Ledgers and answers in it are packed as the store has them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from arbiter.core.household import Forward, Join, Leave, Return, Routed
+from arbiter.core.model import Posted
+from arbiter.core.party import Part
+from arbiter.state.codec import CodecError, pack_answered, pack_ledger, unpack_answered, unpack_ledger
+
+FORMAT: Final = 1
+_FORMAT: Final = bytes([FORMAT])
+
+
+class _Forward(Struct, frozen=True, array_like=True, tag="forward"):
+    party: str
+    post: Posted
+
+
+class _Leave(Struct, frozen=True, array_like=True, tag="leave"):
+    party: str
+    customer: str
+    version: int
+
+
+class _Join(Struct, frozen=True, array_like=True, tag="join"):
+    party: str
+    customer: str
+    version: int
+    ledger: bytes
+    answers: list[tuple[bytes, bytes]]
+
+
+class _Return(Struct, frozen=True, array_like=True, tag="return"):
+    party: str
+    customer: str
+    version: int
+    ledger: bytes
+    answers: list[tuple[bytes, bytes]]
+
+
+class Parcel(Struct, frozen=True, array_like=True):
+    """What partition ``home`` sent: its number ``seq`` among what goes from there to here, and that of the one before.
+
+    ``after`` is 0 for the first.
+    """
+
+    home: int
+    after: int
+    seq: int
+    body: _Forward | _Leave | _Join | _Return
+
+    @property
+    def party(self) -> str:
+        """Whose ledger it is for."""
+        return self.body.party
+
+    def open(self) -> Routed:
+        """What is in it, new each time, since a party's ledger takes over what it is given; :class:`CodecError`."""
+        body = self.body
+        if isinstance(body, _Forward):
+            return Forward(body.party, body.post)
+        if isinstance(body, _Leave):
+            return Leave(body.party, body.customer, body.version)
+        answers = {key: unpack_answered(packed) for key, packed in body.answers}
+        make = Join if isinstance(body, _Join) else Return
+        return make(body.party, body.customer, body.version, Part(unpack_ledger(body.ledger), answers))
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Parcel).decode
+
+
+def pack_parcel(home: int, after: int, seq: int, routed: Routed) -> bytes:
+    """The bytes of a parcel."""
+    return _FORMAT + _encode(Parcel(home, after, seq, _wire(routed)))
+
+
+def unpack_parcel(data: bytes) -> Parcel:
+    """The parcel; :class:`CodecError` when the bytes cannot be read."""
+    if data[:1] != _FORMAT:
+        raise CodecError(
+            f"routed record: found format {data[:1].hex() or 'nothing'}, this build reads format {FORMAT} only. "
+            "Was it written by a newer build? Then upgrade this worker."
+        )
+    try:
+        return _decode(data[1:])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CodecError(f"routed record: damaged, {error}") from error
+
+
+def _wire(routed: Routed) -> _Forward | _Leave | _Join | _Return:
+    if isinstance(routed, Forward):
+        return _Forward(routed.party, routed.post)
+    if isinstance(routed, Leave):
+        return _Leave(routed.party, routed.customer, routed.version)
+    answers = [(key, pack_answered(answer)) for key, answer in routed.part.answers.items()]
+    make = _Join if isinstance(routed, Join) else _Return
+    return make(routed.party, routed.customer, routed.version, pack_ledger(routed.part.ledger), answers)
