@@ -113,6 +113,13 @@ class Desk:
         self.notes = [one.what for one in out if isinstance(one, Noted)]
         return [one for one in out if isinstance(one, Decided)]
 
+    def read(self, message: Message, now_ms: int) -> list[Decided]:
+        """Apply a fact that is read after a claim, while there may be more."""
+        self._offset += 1
+        arrival = Arrival(message, ("topic", 0, self._offset), now_ms, msgspec.json.encode(message))
+        out = arbitrate(self.policy, self.ledger, self.answers, arrival, now_ms, self._offset, hears=False)
+        return [one for one in out if isinstance(one, Decided)]
+
     def send(self, message: Message, now_ms: int) -> list[Decided | Refused | Noted]:
         """Apply one record at ``now_ms``, as received then."""
         self._offset += 1

@@ -42,14 +42,22 @@ def party_of(message: Message) -> str:
 
 
 def arbitrate(
-    policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], arrival: Arrival, now_ms: int, seq: int
+    policy: Policy,
+    ledger: Ledger,
+    answers: dict[bytes, Answered],
+    arrival: Arrival,
+    now_ms: int,
+    seq: int,
+    *,
+    hears: bool = True,
 ) -> list[Result]:
     """Apply one record where its customer's budget is. Changes ``ledger`` and ``answers``; gives what is to be told.
 
     ``answers`` must hold the answer of every request that :func:`was_answered`; ``seq`` is the number of the
-    commit that the record will be part of. What was due before ``now_ms`` must have come back already.
+    commit that the record will be part of. What was due before ``now_ms`` must have come back already. While facts
+    are still being read (``hears`` is false) nothing that waits is decided: a withdrawal may be among them.
     """
-    session = Session(policy, ledger, answers, now_ms, seq)
+    session = Session(policy, ledger, answers, now_ms, seq, hears=hears)
     message = arrival.message
     if isinstance(message, ContactRequest):
         session.ask(message, arrival.raw, arrival.received_ms, arrival.source)

@@ -73,13 +73,19 @@ Routed = Forward | Join | Leave | Return
 class Taker:
     """One party at one instant: takes records and what other partitions sent, changes its ledger and its answers."""
 
-    def __init__(self, policy: Policy, ledger: Ledger, answers: Answers, now_ms: int, seq: int) -> None:
-        """``seq`` is the number of the commit to be. What was due before ``now_ms`` must have come back already."""
+    def __init__(
+        self, policy: Policy, ledger: Ledger, answers: Answers, now_ms: int, seq: int, *, hears: bool = True
+    ) -> None:
+        """``seq`` is the number of the commit to be. What was due before ``now_ms`` must have come back already.
+
+        ``hears`` is false while facts are still being read; see :func:`arbiter.core.arbitrate.arbitrate`.
+        """
         self._policy = policy
         self._ledger = ledger
         self._answers = answers
         self._now_ms = now_ms
         self._seq = seq
+        self._hears = hears
         self.out: list[Result | Routed] = []
 
     def arrive(self, arrival: Arrival) -> None:
@@ -188,7 +194,8 @@ class Taker:
         ledger.holds = {rule: closes_ms for rule, closes_ms in ledger.holds.items() if closes_ms > self._now_ms}
 
     def _decide(self, arrival: Arrival) -> None:
-        self.out += arbitrate(self._policy, self._ledger, self._answers, arrival, self._now_ms, self._seq)
+        ledger, answers = self._ledger, self._answers
+        self.out += arbitrate(self._policy, ledger, answers, arrival, self._now_ms, self._seq, hears=self._hears)
 
     def _send_on(self, party: str, arrival: Arrival) -> None:
         if arrival.hops >= HOPS_MAX:
@@ -203,7 +210,7 @@ class Taker:
         self.out += session.out
 
     def _session(self) -> Session:
-        return Session(self._policy, self._ledger, self._answers, self._now_ms, self._seq)
+        return Session(self._policy, self._ledger, self._answers, self._now_ms, self._seq, hears=self._hears)
 
 
 def _size(post: Posted) -> int:

@@ -45,12 +45,23 @@ class Noted(Struct, frozen=True):
 class Session:
     """A party's ledger under a policy at ``now_ms``, in the commit ``seq``. ``out`` is what is to be published."""
 
-    def __init__(self, policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], now_ms: int, seq: int) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        ledger: Ledger,
+        answers: dict[bytes, Answered],
+        now_ms: int,
+        seq: int,
+        *,
+        hears: bool = True,
+    ) -> None:
+        """``hears`` is false while facts are still being read: what waits is then heard once they are."""
         self.policy = policy
         self.ledger = ledger
         self.answers = answers
         self.now_ms = now_ms
         self.seq = seq
+        self.hears = hears
         self.out: list[Decided | Refused | Noted] = []
 
     def ask(self, request: ContactRequest, raw: bytes, received_ms: int, source: tuple[str, int, int]) -> None:
@@ -85,6 +96,9 @@ class Session:
     def reconsider(self) -> None:
         """Decide all that waits, best first; an answer is published only if it is another one."""
         self._forget()
+        if not self.hears:
+            self._hear_later()
+            return
         if not self.ledger.waiting:
             return
         queue = sorted(self.ledger.waiting, key=_order)
@@ -107,6 +121,12 @@ class Session:
             if closes_ms <= self.now_ms:
                 del self.ledger.holds[rule]
 
+    def _hear_later(self) -> None:
+        """Let all that waits come back at once, when it may; what is held waits for its close."""
+        for asked in self.ledger.waiting:
+            if asked.held is None:
+                asked.due_ms = min(asked.due_ms, self.now_ms)
+
     def recall_unsent(self) -> None:
         """Recall what consent or suppression no longer allows and may still be stopped; its place counts on."""
         for asked in list(self.ledger.open):
@@ -125,6 +145,8 @@ class Session:
         for asked in self.ledger.waiting:
             if asked.identity == key:
                 self.ledger.waiting.remove(asked)
+                if asked.held is not None and all(other.held != asked.held for other in self.ledger.waiting):
+                    self.ledger.holds.pop(asked.held, None)
                 finding = policy_finding(self.policy, "cancelled", "withdrawn", f"{department} cancelled the request")
                 self._publish(
                     asked, _decode(asked.request), Verdict("rejected", findings=(finding,), score=asked.score), None

@@ -137,15 +137,17 @@ class Batch:
         routing: Routing,
         *,
         is_event_clock: bool = False,
+        is_reading_facts: bool = False,
     ) -> None:
         """``seq`` is the number of the commit to be; ``ledgers`` has every party that will come, packed; ``routing``
-        numbers what goes to other partitions.
+        numbers what goes to other partitions. While facts are being read nothing that waits is heard.
         """
         self._policy = policy
         self._partition = partition
         self._seq = seq
         self._topic = decisions_topic
         self._is_event_clock = is_event_clock
+        self._is_reading_facts = is_reading_facts
         self._parties = {name: _Party.of(packed) for name, packed in ledgers.items()}
         self._routing = routing
         self.now_ms = now_ms
@@ -207,6 +209,8 @@ class Batch:
 
     def _catch_up(self, party: _Party) -> None:
         """Timers, each at its own instant in event time, and at now in wall time: a permit begins no earlier."""
+        if self._is_reading_facts:
+            return
         while (due_ms := next_due_ms(party.ledger)) is not None and due_ms <= self.now_ms:
             if not self._take(party, None, due_ms if self._is_event_clock else self.now_ms):
                 return
@@ -244,7 +248,8 @@ class Batch:
     def _apply(self, party: _Party, item: Item | None, now_ms: int) -> list[Result | Routed]:
         if item is None:
             return [*come_back(self._policy, party.ledger, party.answers, now_ms, self._seq)]
-        taker = Taker(self._policy, party.ledger, party.answers, now_ms, self._seq)
+        hears = not self._is_reading_facts
+        taker = Taker(self._policy, party.ledger, party.answers, now_ms, self._seq, hears=hears)
         if item.parcel is not None:
             taker.receive(item.parcel.open())
         elif item.arrival is not None:

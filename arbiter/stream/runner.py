@@ -274,6 +274,7 @@ class Runner:
             ledgers,
             routing,
             is_event_clock=not self._is_wall_clock,
+            is_reading_facts=self._is_reading_facts,
         )
         known = batch.answered_before(work.items)
         if known:

@@ -9,7 +9,7 @@ import pytest
 from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
 from arbiter.core.lifecycle import MOVES, diagram, may
 from arbiter.core.session import Decided
-from arbiter.messages import PreferenceChange, SuppressionChange
+from arbiter.messages import PreferenceChange, Profile, SuppressionChange
 from tests.builders import MONDAY, Desk, at, codes, grant, policy, request
 
 ONE_A_WEEK = {"id": "week", "kind": "cap", "per": ["party"], "limit": 1, "window": "rolling 7d"}
@@ -144,6 +144,25 @@ def test_a_changed_fact_is_answered_at_once() -> None:
     out = desk.send(PreferenceChange(customer_id="c1", captured_at=to_datetime(2)), MONDAY + 1)
 
     assert [("a", "approved")] == told([one for one in out if isinstance(one, Decided)])
+
+
+def test_what_waits_is_not_heard_while_facts_are_read() -> None:
+    """A profile must not let go what a withdrawal, not yet read, would stop; afterwards it is heard at once."""
+    desk = Desk(policy(NIGHT), grant(captured=1), Profile(customer_id="c1", time_zone="Asia/Tokyo"))
+    desk.ask(request("a"), at("2026-03-02T14:00"))  # it is night in Tokyo
+
+    assert [] == desk.read(Profile(customer_id="c1", time_zone="Europe/Lisbon"), at("2026-03-02T15:00"))
+    assert [] == desk.read(grant(captured=2, state="withdrawn"), at("2026-03-02T15:00"))
+    assert [("a", "rejected")] == told(desk.tick(at("2026-03-02T15:00")))
+
+
+def test_cancelling_what_is_held_closes_the_hold() -> None:
+    """When nobody is left in an arbitration, the next request opens another one."""
+    desk = Desk(policy(AUCTION), grant())
+    desk.ask(request("a"))
+    desk.tell("a", "cancelled", MONDAY + 1)
+
+    assert {} == desk.ledger.holds
 
 
 # arbitration
