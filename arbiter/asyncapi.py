@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS
+from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, OUTCOMES, PROFILES, REQUESTS
 
 VERSION = "1.0.0"
 """Of the messages, not of the program: the last part grows with a new optional field, the first with a new topic."""
@@ -23,6 +23,7 @@ _INPUTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "What customers allow, wish and forbid: consents, preferences, suppressions, told apart by `type`.",
         ("consent-change", "preference-change", "suppression-change"),
     ),
+    "outcomes": (OUTCOMES, "What became of approved contacts.", ("outcome",)),
     "profiles": (PROFILES, "What is known of a customer; each record replaces the one before.", ("profile",)),
 }
 _DEAD_LETTER_HEADERS = {

@@ -58,12 +58,8 @@ class Metrics:
         self.commit_seconds = Histogram(
             "arbiter_commit_seconds", "Time of a commit in the store.", buckets=SECONDS, registry=registry
         )
-        self.notes = Counter(
-            "arbiter_outcome_notes",
-            "What outcomes told that was not as approved, by what it was and whose it was.",
-            ("what", "department"),
-            registry=registry,
-        )
+        notes = "What outcomes told that was not as approved, by what and whose."
+        self.notes = Counter("arbiter_outcome_notes", notes, ("what", "department"), registry=registry)
         self.publish_seconds = Histogram(
             "arbiter_publish_seconds",
             "Time from handing a commit's records to Kafka to the last confirmation.",

@@ -15,7 +15,8 @@ from msgspec import Struct
 from ruamel.yaml import YAML
 
 from arbiter.asyncapi import document
-from arbiter.core.codes import CODES, REFUSALS
+from arbiter.core.codes import CODES, NOTES, REFUSALS
+from arbiter.core.lifecycle import diagram
 from arbiter.messages import (
     ConsentChange,
     ContactRequest,
@@ -47,6 +48,7 @@ def generated() -> dict[str, str]:
     files["schemas/policy-part.schema.json"] = _json(part_schema())
     files["schemas/asyncapi.yaml"] = _yaml(document())
     files["docs/reason-codes.md"] = reason_codes()
+    files["docs/lifecycle.md"] = lifecycle()
     files["docs/settings.md"] = markdown()
     return files
 
@@ -92,8 +94,25 @@ def reason_codes() -> str:
             "",
             *_table(REFUSALS),
             "",
+            "## Of outcomes: the label `what` of `arbiter_outcome_notes`",
+            "",
+            *_table(NOTES),
+            "",
         ]
     )
+
+
+def lifecycle() -> str:
+    """The page ``docs/lifecycle.md``."""
+    return f"""# The life of a contact request
+
+Drawn from the table in `arbiter/core/lifecycle.py` by `arbiter schemas`. A move that is not in the picture does not
+happen; an outcome that asks for one is counted in `arbiter_outcome_notes`.
+
+```mermaid
+{diagram()}
+```
+"""
 
 
 def _table(codes: dict[str, str]) -> list[str]:

@@ -15,7 +15,16 @@ from msgspec import Struct
 from arbiter.core.document import PolicyDocument
 from arbiter.core.hours import parse_dates, parse_days, parse_span
 from arbiter.core.match import NUMBER_FIELDS, REQUEST_FIELDS, SHAPE_FIELDS, Test, When
-from arbiter.core.rules import AnyRule, BlackoutRule, CapRule, ConsentRule, QuietHoursRule, SuppressionRule
+from arbiter.core.rules import (
+    AnyRule,
+    ArbitrationRule,
+    BlackoutRule,
+    CapRule,
+    ConflictRule,
+    ConsentRule,
+    QuietHoursRule,
+    SuppressionRule,
+)
 from arbiter.core.score import parse_formula
 from arbiter.core.windows import duration_ms, moment, parse_window, zone_of
 
@@ -165,6 +174,12 @@ def _rules(document: PolicyDocument) -> Iterator[Problem]:
                 )
         elif isinstance(rule, BlackoutRule):
             yield from _blackout(path, rule, document)
+        elif isinstance(rule, ConflictRule):
+            yield from _parsed((*path, "within"), "bad-duration", duration_ms, rule.within)
+            after = {key: condition for key, condition in rule.after.items() if key != "outcome"}
+            yield from _when((*path, "after"), after, document)
+        elif isinstance(rule, ArbitrationRule):
+            yield from _parsed((*path, "hold"), "bad-duration", duration_ms, rule.hold)
         elif isinstance(rule, SuppressionRule) and rule.cool_down:
             yield from _parsed((*path, "cool_down"), "bad-duration", duration_ms, rule.cool_down)
 
@@ -242,6 +257,11 @@ def _cap(path: Path, rule: CapRule, document: PolicyDocument) -> Iterator[Proble
             message = f"`{key}` is not remembered with a contact, so nothing would ever count"
             fix = f"say with `counts:` which past contacts count, by {', '.join(SHAPE_FIELDS)}, `profile.x` or segment"
             yield Problem((*path, where, key), "not-remembered", message, fix)
+    if rule.keep is not None:
+        yield from _when((*path, "keep", "for"), rule.keep.for_, document)
+        if rule.keep.slots > rule.limit:
+            message = f"{rule.keep.slots} places are kept of a limit of {rule.limit}"
+            yield Problem((*path, "keep", "slots"), "keep-over-limit", message, "keep fewer, or raise `limit`")
     for segment in rule.limit_by.segment:
         yield from _known((*path, "limit_by", "segment", segment), "segment", segment, document.segments)
 

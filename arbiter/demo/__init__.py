@@ -1,0 +1,11 @@
+"""``arbiter demo``: a real bank's phone campaigns, and what happens when one policy arbitrates them.
+
+Real calls and competing offers generated from the same clients go through a real worker, on a broker and a Redis
+that come as Python packages; then everything is counted again from the topics by code of its own.
+"""
+
+from __future__ import annotations
+
+from arbiter.demo.cli import demo as command
+
+__all__ = ["command"]

@@ -1,0 +1,162 @@
+"""Runs the demonstration: servers, policy, facts, a worker, requests, and the account of it all."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import monotonic
+
+from msgspec import Struct
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from arbiter.demo import bank, customers, generate
+from arbiter.demo.account import Account, Totals
+from arbiter.demo.caps import Breach
+from arbiter.demo.feed import POISON, POISON_FROM_REQUESTS, Feed
+from arbiter.demo.watch import Watch
+from arbiter.demo.worker import DemoError, Worker, activate_policy, running_worker
+from arbiter.embedded import embedded_broker, embedded_redis
+from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS
+
+PARTITIONS = 16
+TOPICS = (REQUESTS, DECISIONS, CONSENTS, PROFILES, *(topic + DLQ_SUFFIX for topic in (REQUESTS, CONSENTS, PROFILES)))
+WATCHED = (PROFILES, REQUESTS, DECISIONS, REQUESTS + DLQ_SUFFIX)
+POLICY = "retail-bank"
+
+CHUNK = 2_000
+UNDECIDED_MAX = 60_000
+WAIT_SECONDS = 0.1
+STALL_SECONDS = 60.0
+
+
+class Result(Struct, frozen=True):
+    """What came of it. ``seconds`` went by from the first request to the last decision."""
+
+    account: Account
+    totals: Totals
+    over: list[Breach]
+    seconds: float
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing was lost, no cap exceeded, and nothing contradicts itself."""
+        return not (self.totals.lost or self.totals.over_cap or self.account.contradictions)
+
+
+def policy_folder() -> Path:
+    """The sample policy: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package.parent / "deploy" / "policies" / POLICY, package / "demo" / "policies" / POLICY):
+        if folder.is_dir():
+            return folder
+    raise DemoError(f"the sample policy {POLICY} is not here; run the demonstration in a checkout, or reinstall")
+
+
+def run(console: Console, limit: int | None, seed: int) -> Result:
+    """The whole demonstration, with its progress on ``console``. Raises :class:`DemoError` and the servers' errors."""
+    policy = policy_folder()
+    with ExitStack() as stack:
+        # Servers first: what is missing is told before anybody waits.
+        redis = stack.enter_context(embedded_redis())
+        broker = stack.enter_context(embedded_broker(dict.fromkeys(TOPICS, PARTITIONS)))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="arbiter-demo-")))
+        settings = {
+            "ARBITER_KAFKA": broker,
+            "ARBITER_REDIS": redis,
+            "ARBITER_CLOCK": "event",
+            "ARBITER_PARTITIONS": str(PARTITIONS),
+            "ARBITER_HTTP": "127.0.0.1:0",
+        }
+        activate_policy(policy, settings)
+        progress = stack.enter_context(_progress(console))
+        clients, requests = _material(limit, seed)
+        account = Account()
+        feed = stack.enter_context(Feed(broker))
+        # All facts are there before the worker is: it reads them to their end before it decides the first request.
+        feed.facts(customers.facts(clients, seed))
+        watch = stack.enter_context(Watch(broker, WATCHED, PARTITIONS, account))
+        worker = stack.enter_context(running_worker(settings, folder / "worker.log"))
+        return _Flow(feed, watch, worker, account, progress).run(requests, policy)
+
+
+def _material(limit: int | None, seed: int) -> tuple[list[bank.Client], list[generate.Dated]]:
+    """The requests, the first ``limit`` by time, and the clients whom they are about."""
+    clients = bank.clients()
+    requests = generate.requests(clients, seed)
+    if limit is not None:
+        requests = requests[:limit]
+        wanted = {request.customer_id for request in requests}
+        clients = [client for client in clients if client.customer_id in wanted]
+    return clients, requests
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
+    columns = (TextColumn("{task.description:<9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        yield progress
+
+
+class _Flow:
+    """Requests in, decisions read as they come, and never more under way than the broker can keep."""
+
+    def __init__(self, feed: Feed, watch: Watch, worker: Worker, account: Account, progress: Progress) -> None:
+        self._feed = feed
+        self._watch = watch
+        self._worker = worker
+        self._account = account
+        self._progress = progress
+        self._published = progress.add_task("published", total=None)
+        self._decided = progress.add_task("decided", total=None)
+        self._moved_at = monotonic()
+
+    def run(self, requests: list[generate.Dated], policy: Path) -> Result:
+        """Send all, wait for all, count."""
+        poison = len(POISON) if len(requests) >= POISON_FROM_REQUESTS else 0
+        for task in (self._published, self._decided):
+            self._progress.update(task, total=len(requests) + poison)
+        began_at = self._moved_at = monotonic()
+        for start in range(0, len(requests), CHUNK):
+            self._feed.requests(requests[start : start + CHUNK])
+            for number in range(poison):
+                if start <= (number + 1) * len(requests) // (poison + 1) < start + CHUNK:
+                    self._feed.poison(number)
+            self._read_until(self._feed.sent - UNDECIDED_MAX)
+        self._feed.flush()
+        self._read_until(self._feed.sent)
+        seconds = monotonic() - began_at
+        self._read_back()
+        totals, over = self._account.check(policy)
+        return Result(self._account, totals, over, seconds)
+
+    def _read_until(self, count: int) -> None:
+        """Read until so many requests have an answer; give up when none comes any more."""
+        self._read(0)
+        while self._account.settled < count and monotonic() - self._moved_at < STALL_SECONDS:
+            self._worker.check()
+            self._read(WAIT_SECONDS)
+
+    def _read_back(self) -> None:
+        """Read what else is there: requests that were overtaken by their decisions, and repeats."""
+        end_at = monotonic() + STALL_SECONDS
+        while self._read(4 * WAIT_SECONDS) or (self._unread and monotonic() < end_at):
+            pass
+        if self._unread:
+            sentence = f"{self._unread} of the {self._feed.sent} requests sent are not on the topic (any more)"
+            self._account.contradictions.append(sentence)
+
+    @property
+    def _unread(self) -> int:
+        return self._feed.sent - len(self._account.requests_read)
+
+    def _read(self, seconds: float) -> int:
+        before = self._account.settled
+        count = self._watch.read(seconds)
+        if self._account.settled != before:
+            self._moved_at = monotonic()
+        self._progress.update(self._published, completed=self._feed.sent)
+        self._progress.update(self._decided, completed=self._account.settled)
+        return count
