@@ -146,6 +146,7 @@ class Worker:
             self._settings,
             partitions,
             self._store,
+            self._store.stocks,
             publisher,
             self._policies,
             self._clock,

@@ -12,8 +12,9 @@ from arbiter.core.facts import Fact, Refused, apply_fact
 from arbiter.core.identity import ANSWERS_KEPT_MS, content_of, identity, was_answered
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.outcomes import take_outcome
-from arbiter.core.policy import Policy
+from arbiter.core.policy import NO_STOCK, Policy
 from arbiter.core.session import Decided, Noted, Session
+from arbiter.core.stock import Stock
 from arbiter.messages import ConsentChange, ContactRequest, Outcome, SuppressionChange
 
 __all__ = [
@@ -50,14 +51,21 @@ def party_of(message: Message) -> str:
 
 
 def arbitrate(
-    policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], arrival: Arrival, now_ms: int, seq: int
+    policy: Policy,
+    ledger: Ledger,
+    answers: dict[bytes, Answered],
+    arrival: Arrival,
+    now_ms: int,
+    seq: int,
+    stock: Stock = NO_STOCK,
 ) -> list[Decided | Refused | Noted]:
     """Apply one record at ``now_ms``. Changes ``ledger`` and ``answers``; gives what is to be published and counted.
 
     ``answers`` must hold the answer of every request that :func:`was_answered`; ``seq`` is the number of the
-    commit that the record will be part of. What was due before ``now_ms`` must have come back already.
+    commit that the record will be part of. What was due before ``now_ms`` must have come back already. ``stock`` is
+    the capacity that may be drawn on; without one, what needs capacity is deferred.
     """
-    session = Session(policy, ledger, answers, now_ms, seq)
+    session = Session(policy, ledger, answers, now_ms, seq, stock)
     message = arrival.message
     if isinstance(message, ContactRequest):
         session.ask(message, arrival.raw, arrival.received_ms, arrival.source)
@@ -74,10 +82,15 @@ def arbitrate(
 
 
 def come_back(
-    policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], now_ms: int, seq: int
+    policy: Policy,
+    ledger: Ledger,
+    answers: dict[bytes, Answered],
+    now_ms: int,
+    seq: int,
+    stock: Stock = NO_STOCK,
 ) -> list[Decided | Refused | Noted]:
     """Look at a party again: because a timer is due, or because the policy changed. Changes ``ledger``, ``answers``."""
-    session = Session(policy, ledger, answers, now_ms, seq)
+    session = Session(policy, ledger, answers, now_ms, seq, stock)
     session.come_back()
     return session.out
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from arbiter.core.match import Subject
 from arbiter.core.model import Contact, Kind, Ledger, Member, Traits
+from arbiter.core.stock import Stock
 from arbiter.messages import ContactRequest
 
 Shape = tuple[str | None, ...]
@@ -31,6 +32,7 @@ class Case:
     """A request with its party's state and the policy's plain facts about it.
 
     ``zones`` are all zones in which the customer may be; ``zone`` and ``party_zone`` are those of calendar windows.
+    ``now_ms`` is when it is judged; ``is_ahead`` says that this is a look at a later time, not a decision for now.
     """
 
     __slots__ = (
@@ -40,14 +42,17 @@ class Case:
         "business_zone",
         "customer",
         "discloses_campaign",
+        "is_ahead",
         "kind",
         "ledger",
         "member",
+        "now_ms",
         "party_zone",
         "points",
         "purpose",
         "request",
         "shape",
+        "stock",
         "zone",
         "zones",
     )
@@ -57,6 +62,7 @@ class Case:
         request: ContactRequest,
         ledger: Ledger,
         segments_of: Callable[[Traits | None], frozenset[str] | None],
+        stock: Stock,
         *,
         purpose: str,
         points: Mapping[str, int],
@@ -71,6 +77,9 @@ class Case:
         self.ledger = ledger
         self.member = ledger.members.get(request.customer_id) or Member()
         self._segments_of = segments_of
+        self.stock = stock
+        self.now_ms = 0
+        self.is_ahead = False
         self._subjects: dict[str, Subject] = {}
         self.shape = shape_of(request)
         self.kind = kind_of(request)

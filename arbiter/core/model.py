@@ -10,6 +10,7 @@ from enum import IntEnum
 
 from msgspec import Struct
 
+from arbiter.core.stock import Draw
 from arbiter.messages import Scalar
 
 
@@ -147,7 +148,8 @@ class Ledger(Struct):
     ``answered`` is an index of the requests answered in the last 35 days: entries of 8 bytes of identity and
     4 bytes of unix seconds, oldest first. The answers themselves are kept beside the ledger. ``waiting`` are the
     deferred requests, ``open`` the approvals that were neither confirmed nor ran out, ``holds`` the arbitrations
-    that are open (rule id → when they close).
+    that are open (rule id → when they close), ``draws`` what contacts took of the capacity that all customers share,
+    by the contact's ``ref``, as long as its window lasts: it may have to be given back.
     """
 
     members: dict[str, Member] = {}
@@ -157,6 +159,7 @@ class Ledger(Struct):
     open: list[Asked] = []
     events: list[Event] = []
     holds: dict[str, int] = {}
+    draws: dict[bytes, list[Draw]] = {}
 
 
 class Used(Struct, frozen=True, array_like=True):

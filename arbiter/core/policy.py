@@ -23,6 +23,8 @@ from arbiter.core.rules import (
     ArbitrationRule,
     BlackoutJudge,
     BlackoutRule,
+    CapacityJudge,
+    CapacityRule,
     CapJudge,
     CapRule,
     ConflictJudge,
@@ -39,11 +41,13 @@ from arbiter.core.rules import (
     SuppressionRule,
 )
 from arbiter.core.score import parse_formula, safely
+from arbiter.core.stock import Draw, EmptyStock, Stock, Want
 from arbiter.core.windows import duration_ms, known_zone, moment
 from arbiter.messages import ContactRequest
 
 SHAPES_MAX = 10_000
 NEVER_EXEMPT = ("consent", "suppression")
+NO_STOCK = EmptyStock()
 
 
 class PolicyError(ValueError):
@@ -71,6 +75,7 @@ class Policy:
         judges = [compile_rule(rule, document) for rule in document.rules if rule.mode != "off"]
         self._arbitrations = {j.id: j for j in judges if isinstance(j, ArbitrationJudge) and not j.shadow}
         self._judges = [judge for judge in judges if not isinstance(judge, ArbitrationJudge)]
+        self._capacities = [judge for judge in judges if isinstance(judge, CapacityJudge)]
         self._by_shape: dict[Shape, list[Judge]] = {}
 
     def judges(self, case: Case, category: Category) -> list[Judge]:
@@ -88,7 +93,7 @@ class Policy:
         """The arbitrations in force that speak about this request, unless its category is exempt."""
         if not self._arbitrations or "arbitration" in self.document.categories[request.category].exempt:
             return []
-        case = self.case(request, ledger)
+        case = self.case(request, ledger, NO_STOCK)
         found = [j for j in self._arbitrations.values() if j.from_ms <= at_ms < j.until_ms]
         return [j for j in found if j.when.shape_matches(case.shape) and j.when.rest_matches(case.subject)]
 
@@ -103,7 +108,31 @@ class Policy:
             return 0.0, 0.0
         return self.score(request)[0], min(request.priority, department.max_priority)
 
-    def case(self, request: ContactRequest, ledger: Ledger) -> Case:
+    @property
+    def has_capacities(self) -> bool:
+        """Whether there is anything that customers have in common."""
+        return bool(self._capacities)
+
+    def wants(self, request: ContactRequest, ledger: Ledger, at_ms: int) -> list[Want]:
+        """What an approval at ``at_ms`` would take of the capacity that all customers share."""
+        category = self.document.categories.get(request.category)
+        if not self._capacities or category is None or "capacity" in category.exempt:
+            return []
+        case = self.case(request, ledger, NO_STOCK)
+        return [
+            want
+            for judge in self._capacities
+            if judge.from_ms <= at_ms < judge.until_ms and judge.when.shape_matches(case.shape)
+            if judge.when.shape_only or judge.when.rest_matches(case.subject)
+            for want in judge.wants(self.zone, at_ms)
+        ]
+
+    def limit_of(self, draw: Draw) -> int | None:
+        """How many places a window of capacity has; ``None`` if its rule only watches."""
+        wants = (want for judge in self._capacities for want in judge.wants(self.zone, draw.start_ms))
+        return next((want.limit for want in wants if want.draw.name == draw.name), 0)
+
+    def case(self, request: ContactRequest, ledger: Ledger, stock: Stock) -> Case:
         """Everything the rules may look at for this request. Its category must be known."""
         member = ledger.members.get(request.customer_id)
         traits = member.traits if member else None
@@ -111,6 +140,7 @@ class Policy:
             request,
             ledger,
             self._segments_of,
+            stock,
             purpose=self.document.categories[request.category].purpose,
             points=self.points,
             zones=self.zones_of(traits),
@@ -191,6 +221,7 @@ _JUDGES: dict[type[Rule], Callable[..., Judge]] = {
     ConsentRule: ConsentJudge,
     SuppressionRule: SuppressionJudge,
     CapRule: CapJudge,
+    CapacityRule: CapacityJudge,
     ConflictRule: ConflictJudge,
     HoldoutRule: HoldoutJudge,
     ArbitrationRule: ArbitrationJudge,

@@ -1,28 +1,48 @@
 """What all customers together draw on: capacity, as the core sees it.
 
-A partition decides with tokens that were granted to it beforehand (see the store); the reference model draws on the
-whole limit. Either way the core asks the same two things: how much is left, and take it.
+A partition decides with tokens that were granted to it beforehand (see ``arbiter.state.stock``); the reference model
+draws on the whole limit. Either way the core asks how much is left, and takes it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Protocol
 
 from msgspec import Struct
 
 
 class Draw(Struct, frozen=True, array_like=True):
-    """A place of a capacity: the rule, and the instant (ms) at which its window began."""
+    """A place in one window of a capacity: ``<rule>/<unit>``, and when the window begins and ends (ms)."""
 
-    rule: str
+    name: str
     start_ms: int
+    end_ms: int
+
+
+class Want(Struct, frozen=True):
+    """A place that a request may take, and how many there are; ``None`` where the rule only watches (shadow)."""
+
+    draw: Draw
+    limit: int | None
+
+
+class Level(Struct, frozen=True):
+    """How a window stands: places that may be taken here and now, and how many are used by everybody together.
+
+    ``used`` below the limit with nothing ``here`` means that the rest is set aside elsewhere and soon comes back or
+    is used up.
+    """
+
+    here: int
+    used: int
 
 
 class Stock(Protocol):
     """The capacity that a decision may draw on."""
 
-    def left(self, draw: Draw, limit: int) -> int:
-        """How many places of this window may still be taken here."""
+    def level(self, draw: Draw, limit: int) -> Level | None:
+        """How the window stands; ``None`` if that was not looked up. Then an approval is tried, and ``take`` tells."""
 
     def take(self, draw: Draw) -> None:
         """Use one place."""
@@ -35,16 +55,83 @@ class WholeStock:
     """A stock that nobody shares: the limit less what was taken. For the reference model and simulations."""
 
     def __init__(self) -> None:
-        self.taken: dict[Draw, int] = {}
+        self.taken: Counter[Draw] = Counter()
 
-    def left(self, draw: Draw, limit: int) -> int:
+    def level(self, draw: Draw, limit: int) -> Level:
         """The limit less what was taken."""
-        return limit - self.taken.get(draw, 0)
+        used = self.taken[draw]
+        return Level(limit - used, used)
 
     def take(self, draw: Draw) -> None:
         """Use one place."""
-        self.taken[draw] = self.taken.get(draw, 0) + 1
+        self.taken[draw] += 1
 
     def give(self, draw: Draw) -> None:
         """Give one place back."""
-        self.taken[draw] = max(self.taken.get(draw, 0) - 1, 0)
+        self.taken[draw] -= 1
+
+
+class EmptyStock:
+    """No capacity at all: where none was provided for, what needs it is deferred."""
+
+    def level(self, draw: Draw, limit: int) -> Level:  # noqa: ARG002 - alike for all
+        """Nothing here, all of it used."""
+        return Level(0, limit)
+
+    def take(self, draw: Draw) -> None:
+        """Cannot be: nothing was left."""
+        raise ValueError(f"no capacity was provided for {draw.name}")
+
+    def give(self, draw: Draw) -> None:
+        """Nobody to give it to."""
+
+
+class Purse:
+    """One party's hand in a stock. It can undo what a failed step took, and see again what it saw.
+
+    A step that fails is undone by leading the party through all its former steps once more. They must then end as
+    they did, although other parties have drawn on the stock since: so they are shown the same levels, and what they
+    take was taken already.
+    """
+
+    def __init__(self, stock: Stock) -> None:
+        self._stock = stock
+        self._seen: list[Level | None] = []
+        self._moves: list[tuple[Draw, int]] = []
+        self._mark = (0, 0)
+        self._shown: int | None = None
+
+    def begin(self) -> None:
+        """A step begins."""
+        self._mark = (len(self._seen), len(self._moves))
+        self._shown = None
+
+    def rewind(self) -> None:
+        """Undo the step that was begun last; then show again what the steps before it saw, until the next begins."""
+        seen, moved = self._mark
+        for draw, sign in reversed(self._moves[moved:]):
+            (self._stock.give if sign > 0 else self._stock.take)(draw)
+        del self._seen[seen:], self._moves[moved:]
+        self._shown = 0
+
+    def level(self, draw: Draw, limit: int) -> Level | None:
+        """See ``Stock.level``."""
+        if self._shown is not None:
+            self._shown += 1
+            return self._seen[self._shown - 1]
+        level = self._stock.level(draw, limit)
+        self._seen.append(level)
+        return level
+
+    def take(self, draw: Draw) -> None:
+        """See ``Stock.take``."""
+        self._move(draw, 1)
+
+    def give(self, draw: Draw) -> None:
+        """See ``Stock.give``."""
+        self._move(draw, -1)
+
+    def _move(self, draw: Draw, sign: int) -> None:
+        if self._shown is None:
+            (self._stock.take if sign > 0 else self._stock.give)(draw)
+            self._moves.append((draw, sign))

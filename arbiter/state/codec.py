@@ -29,6 +29,7 @@ from arbiter.core.model import (
     Suppression,
     Traits,
 )
+from arbiter.core.stock import Draw
 from arbiter.messages import Scalar
 
 FORMAT: Final = 1
@@ -98,6 +99,7 @@ class _LedgerWire(Struct, array_like=True):
     open: list[Asked] = []
     events: list[Event] = []
     holds: dict[str, int] = {}
+    draws: dict[bytes, list[Draw]] = {}
 
 
 class _Names(dict[str | None, int]):
@@ -121,7 +123,7 @@ def pack_ledger(ledger: Ledger) -> bytes:
     kinds, contacts, refs = _pack_contacts(ledger, names)
     own = list(names)[len(_COMMON) :]
     row = [own, members, kinds, contacts, ledger.answered, refs, ledger.waiting, ledger.open, ledger.events]
-    row.append(ledger.holds)
+    row += [ledger.holds, ledger.draws]
     while row and not row[-1]:
         row.pop()
     try:
@@ -139,7 +141,7 @@ def unpack_ledger(data: bytes) -> Ledger:
         contacts = _unpack_contacts(wire, names)
     except (IndexError, ValueError) as error:
         raise CodecError(f"ledger: damaged, {error}") from error
-    return Ledger(members, contacts, wire.answered, wire.waiting, wire.open, wire.events, wire.holds)
+    return Ledger(members, contacts, wire.answered, wire.waiting, wire.open, wire.events, wire.holds, wire.draws)
 
 
 def pack_answered(answered: Answered) -> bytes:

@@ -41,6 +41,10 @@ class PartitionKeys(Struct, frozen=True):
         """The packed answer to a request; it expires."""
         return self.base + b"d:" + identity
 
+    def spent(self, stock: str) -> bytes:
+        """A hash: what the partition uses of a window of capacity, and since which central entry; it expires."""
+        return self.base + b"s:" + stock.encode()
+
 
 class Keys(Struct, frozen=True):
     """All keys under one prefix; several installations may share a server under different ones."""
@@ -55,6 +59,19 @@ class Keys(Struct, frozen=True):
     def partition(self, number: int) -> PartitionKeys:
         """The keys of a partition."""
         return PartitionKeys(f"{self.prefix}:{{{number}}}:".encode())
+
+    def stock(self, key: str) -> bytes:
+        """A hash: the central entry of a window of capacity; it expires."""
+        return f"{self.prefix}:stock:{{{key}}}".encode()
+
+    def stock_lock(self, key: str) -> bytes:
+        """Who is making the central entry anew; it expires within seconds."""
+        return self.stock(key) + b":lock"
+
+    @property
+    def stocks(self) -> bytes:
+        """A sorted set: the windows that have a central entry, by when they expire."""
+        return f"{self.prefix}:stocks".encode()
 
     @property
     def policies(self) -> bytes:

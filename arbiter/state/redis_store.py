@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from arbiter.state.keys import DEFAULT_PREFIX, Keys, PartitionKeys
 from arbiter.state.redis_client import Argument, RedisClient, Script
+from arbiter.state.redis_stock import RedisStocks
+from arbiter.state.stock import Kept
 from arbiter.state.store import Activation, Claim, Commit, Head, PolicyRecord, Verdict
 
 _CLAIM: Final = Script.read("claim")
@@ -40,6 +43,11 @@ class RedisStore:
         """The policies on the same server, under the same prefix."""
         return RedisPolicyStore(self._client, self._keys)
 
+    @property
+    def stocks(self) -> RedisStocks:
+        """The central entries of capacity on the same server, under the same prefix."""
+        return RedisStocks(self._client, self._keys)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
@@ -62,6 +70,14 @@ class RedisStore:
         """See ``Store.load_answers``."""
         keys = self._keys.partition(partition)
         return await self._get([keys.answer(identity) for identity in identities])
+
+    async def load_spent(self, partition: int, keys: list[str]) -> list[Kept]:
+        """See ``Store.load_spent``."""
+        names = self._keys.partition(partition)
+        replies = await asyncio.gather(
+            *(self._client.command("HMGET", names.spent(key), "used", "sealed") for key in keys)
+        )
+        return [Kept(int(used or 0), int(sealed or 0)) for used, sealed in replies]
 
     async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
         """See ``Store.commit``; ``ValueError`` for a ``seq`` or a ttl below 1."""
@@ -124,8 +140,10 @@ def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], lis
     names = [keys.head, keys.outbox, keys.timers]
     names += [keys.ledger(party) for party in commit.ledgers]
     names += [keys.answer(identity) for identity in commit.answers]
+    names += [keys.spent(stock) for stock in commit.spent]
     words: list[Argument] = [commit.epoch, commit.owner, commit.seq, commit.activation, commit.answers_ttl_ms]
     words += (commit.outbox, 1 + len(commit.positions), len(commit.ledgers), len(commit.answers), len(commit.timers))
+    words.append(len(commit.spent))
     words += ("now_ms", commit.now_ms)
     for topic, offset in commit.positions.items():
         words += (_POSITION + topic.encode(), offset)
@@ -133,6 +151,8 @@ def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], lis
     words += commit.answers.values()
     for party, due_ms in commit.timers.items():
         words += (party, "" if due_ms is None else due_ms)
+    for spent in commit.spent.values():
+        words += (spent.used, spent.granted, spent.made, spent.ttl_ms)
     return names, words
 
 

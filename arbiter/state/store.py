@@ -11,6 +11,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from arbiter.state.stock import Kept, Spent
+
 
 class StoreUnavailable(Exception):
     """The store cannot answer now (away, loading, out of memory …). Wait and repeat the same call."""
@@ -50,7 +52,8 @@ class Commit(Struct, frozen=True):
     """Everything that one batch changes, written at once or not at all.
 
     ``ledgers`` maps party to bytes; ``answers`` maps identity to bytes and lives ``answers_ttl_ms``; ``timers``
-    maps party to its next due instant, or ``None`` to clear it; ``positions`` has the input topics that moved.
+    maps party to its next due instant, or ``None`` to clear it; ``positions`` has the input topics that moved;
+    ``spent`` says what the partition now uses of the windows of capacity where that changed.
     """
 
     epoch: int
@@ -64,6 +67,7 @@ class Commit(Struct, frozen=True):
     answers_ttl_ms: int
     timers: dict[str, int | None]
     outbox: bytes
+    spent: dict[str, Spent] = {}
 
 
 class Verdict(Enum):
@@ -73,6 +77,8 @@ class Verdict(Enum):
     FENCED = "fenced"
     REGRESSED = "regressed"
     STALE_POLICY = "stale_policy"
+    STALE_STOCK = "stale_stock"
+    """A grant of capacity is void: the central entry was lost and made anew since. Ask again, then decide again."""
 
 
 class Store(Protocol):
@@ -86,6 +92,9 @@ class Store(Protocol):
 
     async def load_answers(self, partition: int, identities: list[bytes]) -> list[bytes | None]:
         """What was answered to these requests, in order."""
+
+    async def load_spent(self, partition: int, keys: list[str]) -> list[Kept]:
+        """What the partition uses of these windows of capacity, in order."""
 
     async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
         """Write it all if ``epoch``, ``owner`` and ``seq`` fit; also says the store's time."""

@@ -25,10 +25,12 @@ from arbiter.core.arbitrate import (
     party_of,
     was_answered,
 )
+from arbiter.core.decide import asked_at
 from arbiter.core.instants import to_ms
 from arbiter.core.model import Answered, Ledger
-from arbiter.core.policy import Policy
+from arbiter.core.policy import NO_STOCK, Policy
 from arbiter.core.render import decision_of
+from arbiter.core.stock import Draw, Purse, Stock
 from arbiter.messages import (
     ConsentChange,
     ContactRequest,
@@ -53,6 +55,7 @@ FACT_RANK_MAX = 2
 
 log = logging.getLogger("arbiter")
 _encode = encoder().encode
+_decode = msgspec.json.Decoder(ContactRequest).decode
 
 
 class Item(Struct, frozen=True):
@@ -91,6 +94,7 @@ class _Party(Struct):
     due_ms: int | None
     loaded: dict[bytes, Answered] = {}
     answers: dict[bytes, Answered] = {}
+    purse: Purse = Purse(NO_STOCK)
     steps: list[tuple[Item | None, int]] = []
 
     @classmethod
@@ -129,6 +133,33 @@ class Batch:
         self.dead: list[tuple[Item, DeadLetter, int]] = []
         self.facts = 0
 
+    def wants(self, items: Iterable[Item]) -> dict[Draw, tuple[int | None, int]]:
+        """What these requests, and those that wait in their parties, may take of each window of capacity."""
+        wanted: dict[Draw, tuple[int | None, int]] = {}
+        if not self._policy.has_capacities:
+            return wanted
+
+        def add(party: _Party, request: ContactRequest, now_ms: int) -> None:
+            at_ms = now_ms if request.send_after is None else max(now_ms, to_ms(request.send_after))
+            for want in self._policy.wants(request, party.ledger, at_ms):
+                wanted[want.draw] = (want.limit, wanted.get(want.draw, (None, 0))[1] + 1)
+
+        now_ms = self.now_ms
+        for item in items:
+            message = item.arrival.message
+            if isinstance(message, ContactRequest):
+                now_ms = self._time_of(message, item.arrival.received_ms, now_ms)
+                add(self._parties[item.party], message, now_ms)
+        for party in self._parties.values():
+            for asked in party.ledger.waiting:
+                add(party, _decode(asked.request), now_ms)
+        return wanted
+
+    def draw_on(self, stock: Stock) -> None:
+        """The capacity that this batch may use; without one, what needs it is deferred."""
+        for party in self._parties.values():
+            party.purse = Purse(stock)
+
     def answered_before(self, items: Iterable[Item]) -> list[tuple[str, bytes]]:
         """(party, identity) of these requests that were answered: their answers must be loaded, and given here."""
         known: dict[tuple[str, bytes], None] = {}
@@ -151,9 +182,8 @@ class Batch:
     def decide(self, item: Item) -> None:
         """Apply one record, after what was due before it; never raises for what the core does with it."""
         message = item.arrival.message
-        if self._is_event_clock and isinstance(message, ContactRequest):
-            asked = message.requested_at
-            self.now_ms = max(self.now_ms, item.arrival.received_ms if asked is None else to_ms(asked))
+        if isinstance(message, ContactRequest):
+            self.now_ms = self._time_of(message, item.arrival.received_ms, self.now_ms)
         party = self._parties[item.party]
         self._catch_up(party)
         self._take(party, item, self.now_ms)
@@ -176,6 +206,10 @@ class Batch:
         """Move the event clock on, without a record."""
         self.now_ms = max(self.now_ms, now_ms)
 
+    def _time_of(self, request: ContactRequest, received_ms: int, now_ms: int) -> int:
+        """The time at which a request is decided: in event time no earlier than it was asked."""
+        return max(now_ms, asked_at(request, received_ms)) if self._is_event_clock else now_ms
+
     def _catch_up(self, party: _Party) -> None:
         """Timers, each at its own instant in event time, and at now in wall time: a permit begins no earlier."""
         while (due_ms := next_due_ms(party.ledger)) is not None and due_ms <= self.now_ms:
@@ -184,6 +218,7 @@ class Batch:
 
     def _take(self, party: _Party, item: Item | None, now_ms: int) -> bool:
         """One step of a party; ``False`` if it failed twice, and the party is as if it had not been."""
+        party.purse.begin()
         try:
             results = self._apply(party, item, now_ms)
         except Exception:  # noqa: BLE001 - whatever fails on a record must not take its neighbours along
@@ -204,11 +239,12 @@ class Batch:
 
     def _apply(self, party: _Party, item: Item | None, now_ms: int) -> list[Decided | Refused | Noted]:
         if item is None:
-            return come_back(self._policy, party.ledger, party.answers, now_ms, self._seq)
-        return arbitrate(self._policy, party.ledger, party.answers, item.arrival, now_ms, self._seq)
+            return come_back(self._policy, party.ledger, party.answers, now_ms, self._seq, party.purse)
+        return arbitrate(self._policy, party.ledger, party.answers, item.arrival, now_ms, self._seq, party.purse)
 
     def _again(self, party: _Party, item: Item | None, now_ms: int) -> list[Decided | Refused | Noted] | None:
         self._rewind(party)
+        party.purse.begin()
         try:
             return self._apply(party, item, now_ms)
         except Exception as error:
@@ -222,6 +258,7 @@ class Batch:
 
     def _rewind(self, party: _Party) -> None:
         """The party as it was before the failing step: loaded anew, and led through what it had gone through."""
+        party.purse.rewind()
         party.ledger = _fresh(party.packed)
         party.answers = dict(party.loaded)
         for item, now_ms in party.steps:

@@ -22,6 +22,7 @@ from arbiter.core.decide import asked_at
 from arbiter.core.instants import FAR_MS
 from arbiter.messages import DECISIONS, ContactRequest
 from arbiter.state.codec import OutRecord, pack_outbox
+from arbiter.state.stock import Spent
 from arbiter.state.store import Commit, Head, Verdict
 from arbiter.stream import transport
 from arbiter.stream.cache import LedgerCache
@@ -33,6 +34,7 @@ from arbiter.stream.policies import Active
 from arbiter.stream.records import DeadLetter, Reader, Record, dead_letter, sent_home
 from arbiter.stream.tally import count_batch, count_dead
 from arbiter.stream.timers import Timers
+from arbiter.stream.tokens import Tokens, TokenStock, Wanted
 
 OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 IDLE_SECONDS = 1.0
@@ -41,6 +43,9 @@ EVENT_IDLE_SECONDS = 3.0
 
 YIELD_EVERY = 200
 """How many decisions may keep the other partitions and the health checks waiting."""
+
+DECIDED_MAX = 5
+"""How often a batch is decided when it turns out to need capacity that it had not asked for."""
 
 log = logging.getLogger("arbiter")
 
@@ -112,6 +117,7 @@ class Runner:
         self._has_outbox = False
         self._patience = patience
         self._idle_since = monotonic()
+        self._tokens = Tokens(shared, partition, placed.head.epoch, patience)
         self._timers = Timers(shared.store, partition, patience, placed.head.activation)
 
     def offer(self, message: Message) -> None:
@@ -137,6 +143,7 @@ class Runner:
         """Work until stopped."""
         self._open()
         try:
+            await self._tokens.take_back(self._head.now_ms)
             while not self._patience.is_stopping:
                 if self._queue.has_news:
                     await self._work()
@@ -144,6 +151,7 @@ class Runner:
                     await self._work(is_time=True)
                 else:
                     await self._idle()
+            await self._tokens.give_back(self._head.now_ms, is_begun=True)
             await self._clear_outbox()
         except Stopped:
             log.debug("partition %d: stopped", self.partition)
@@ -154,6 +162,7 @@ class Runner:
             await asyncio.wait_for(self._news.wait(), IDLE_SECONDS)
             self._idle_since = monotonic()
         except TimeoutError:
+            await self._tokens.give_back(self._head.now_ms)
             await self._clear_outbox()
 
     async def _is_time(self) -> bool:
@@ -187,9 +196,12 @@ class Runner:
         records = self._without_replays(self._queue.take())
         while records or is_time:
             active = await self._ready()
-            if await self._attempt(active, records):
+            verdict = await self._attempt(active, records)
+            if verdict is Verdict.OK:
                 break
-            await self._new_policy()
+            if verdict is Verdict.STALE_POLICY:
+                await self._new_policy()
+            self._tokens.forget()
         for message in self._queue.finish():
             self._gate.ack(message)
         self._open()
@@ -228,26 +240,28 @@ class Runner:
         if shared.policies.current is before:
             await self._patience.pause(len(BACKOFF_SECONDS))
 
-    async def _attempt(self, active: Active, records: list[Record]) -> bool:
-        """Decide, commit and publish; ``False`` if the policy was out of date, and nothing happened."""
+    async def _attempt(self, active: Active, records: list[Record]) -> Verdict:
+        """Decide, commit and publish. If policy or capacity were out of date, nothing happened."""
         metrics = self._shared.metrics
         started = monotonic()
         work = self._read(records)
         await self._add_timers(active, work)
-        batch = await self._decide(active, work)
+        batch, stock = await self._decide(active, work)
+        spent = await self._tokens.spent(stock, work.now_ms)
         metrics.decide_seconds.observe(monotonic() - started)
         # From here on it is finished, if there is time: what follows may be seen by others.
         await self._patience.until(self._gate.is_member)
         await self._publish_dead(work)
-        commit = self._commit_of(active, work, batch)
-        if not await self._commit(commit):
-            return False
+        commit = self._commit_of(active, work, batch, spent)
+        verdict = await self._commit(commit)
+        if verdict is not Verdict.OK:
+            return verdict
         await self._publish([*batch.outbox, *work.sent_home()])
         self._adopt(commit)
         metrics.batch_records.observe(len(work.records))
         metrics.misrouted.inc(len(work.home))
         count_batch(metrics, batch, active.policy, is_wall_clock=self._is_wall_clock)
-        return True
+        return verdict
 
     def _read(self, records: list[Record]) -> _Work:
         now_ms = max(self._head.now_ms, self._shared.clock.now_ms())
@@ -278,9 +292,26 @@ class Runner:
             work.now_ms = work.now_ms if self._is_wall_clock else max(work.now_ms, due[-1][1])
         work.swept = await self._timers.sweep(active.number)
 
-    async def _decide(self, active: Active, work: _Work) -> Batch:
-        shared = self._shared
+    async def _decide(self, active: Active, work: _Work) -> tuple[Batch, TokenStock]:
+        """Decide on the capacity that was granted; again, if that turns out to be of other windows than needed."""
         ledgers = await self._ledgers(work)
+        missed: Wanted = {}
+        for number in range(1, DECIDED_MAX + 1):
+            batch = await self._batch(active, work, ledgers)
+            wanted = missed | batch.wants(work.items)
+            stock = await self._tokens.prepare(wanted, work.now_ms, is_last_try=number == DECIDED_MAX)
+            batch.draw_on(stock)
+            late_from = await self._decide_all(batch, work)
+            if not stock.missed:
+                break
+            missed |= {draw: (active.policy.limit_of(draw), stock.changes[draw]) for draw in stock.missed}
+        if late_from is not None:
+            self._leave_for_later(work, late_from)
+        work.dead += [(item.record, letter, attempts) for item, letter, attempts in batch.dead]
+        return batch, stock
+
+    async def _batch(self, active: Active, work: _Work, ledgers: dict[str, bytes | None]) -> Batch:
+        shared = self._shared
         batch = Batch(
             active.policy,
             self.partition,
@@ -295,20 +326,24 @@ class Runner:
             load = shared.store.load_answers
             keys = [key for _, key in known]
             batch.give_answers(known, await self._patience.ask(lambda: load(self.partition, keys)))
+        return batch
+
+    async def _decide_all(self, batch: Batch, work: _Work) -> int | None:
+        """Decide on everything that fits into the commit; gives the index of the first item that does not."""
+        late_from = None
         for names, at_any_rate in ((work.due, False), (work.swept, True)):
             for name in names:
                 batch.come_back(name, at_any_rate=at_any_rate)
                 await asyncio.sleep(0)
         for index, item in enumerate(work.items):
             if batch.outbox_bytes > OUTBOX_BYTES_MAX and item.rank > FACT_RANK_MAX:
-                self._leave_for_later(work, index)
+                late_from = index
                 break
             batch.decide(item)
             if index % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
         batch.finish(OUTBOX_BYTES_MAX)
-        work.dead += [(item.record, letter, attempts) for item, letter, attempts in batch.dead]
-        return batch
+        return late_from
 
     def _leave_for_later(self, work: _Work, index: int) -> None:
         """What does not fit into this commit: outcomes and requests only, from the first that was not decided on."""
@@ -322,7 +357,7 @@ class Runner:
 
         late = [record for record in work.records if is_late(record)]
         work.items = work.items[:index]
-        work.records = [record for record in work.records if not is_late(record)]
+        work.records[:] = [record for record in work.records if not is_late(record)]  # a retry takes these, too
         work.dead = [dead for dead in work.dead if not is_late(dead[0])]
         work.home = [sent for sent in work.home if not is_late(sent[0])]
         self._queue.give_back(late)
@@ -363,7 +398,7 @@ class Runner:
 
     # Commit and publish
 
-    def _commit_of(self, active: Active, work: _Work, batch: Batch) -> Commit:
+    def _commit_of(self, active: Active, work: _Work, batch: Batch, spent: dict[str, Spent]) -> Commit:
         head = self._head
         positions = {
             topic: position
@@ -382,17 +417,16 @@ class Runner:
             ANSWERS_KEPT_MS,
             batch.changed_timers(),
             pack_outbox([*batch.outbox, *work.sent_home()]),
+            spent,
         )
 
-    async def _commit(self, commit: Commit) -> bool:
+    async def _commit(self, commit: Commit) -> Verdict:
         shared = self._shared
         started = monotonic()
         verdict = await self._patience.ask(lambda: self._send(commit), is_begun=True)
         shared.metrics.commit_seconds.observe(monotonic() - started)
-        if verdict is Verdict.OK:
-            return True
-        if verdict is Verdict.STALE_POLICY:
-            return False
+        if verdict in (Verdict.OK, Verdict.STALE_POLICY, Verdict.STALE_STOCK):
+            return verdict
         if verdict is Verdict.FENCED:
             shared.fatal(f"partition {self.partition} was claimed by another worker while this one held it")
             raise Stopped
@@ -422,6 +456,7 @@ class Runner:
         for party, packed in commit.ledgers.items():
             self._cache.put(party, packed)
         self._timers.moved(commit.timers)
+        self._tokens.adopt(commit.spent)
 
     async def _publish_dead(self, work: _Work) -> None:
         if not work.dead:

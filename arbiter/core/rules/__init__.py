@@ -5,6 +5,7 @@ from __future__ import annotations
 from arbiter.core.rules.arbitration import ArbitrationJudge, ArbitrationRule
 from arbiter.core.rules.base import Judge, Rule
 from arbiter.core.rules.cap import CapJudge, CapRule
+from arbiter.core.rules.capacity import CapacityJudge, CapacityRule
 from arbiter.core.rules.closed import BlackoutJudge, BlackoutRule, QuietHoursJudge, QuietHoursRule
 from arbiter.core.rules.conflict import ConflictJudge, ConflictRule
 from arbiter.core.rules.consent import ConsentJudge, ConsentRule
@@ -17,6 +18,7 @@ AnyRule = (
     | QuietHoursRule
     | BlackoutRule
     | CapRule
+    | CapacityRule
     | ConflictRule
     | ArbitrationRule
     | HoldoutRule
@@ -30,6 +32,8 @@ __all__ = [
     "BlackoutRule",
     "CapJudge",
     "CapRule",
+    "CapacityJudge",
+    "CapacityRule",
     "ConflictJudge",
     "ConflictRule",
     "ConsentJudge",

@@ -1,6 +1,7 @@
--- KEYS head, outbox, timers, one per ledger, one per answer.
--- ARGV epoch, owner, seq, activation, answers' ttl in ms, outbox, then four counts: of head's fields, ledgers,
--- answers, timers; then head's fields and values, the ledgers, the answers, and (party, instant or '') per timer.
+-- KEYS head, outbox, timers, one per ledger, one per answer, one per window of capacity.
+-- ARGV epoch, owner, seq, activation, answers' ttl in ms, outbox, then five counts: of head's fields, ledgers,
+-- answers, timers, windows; then head's fields and values, the ledgers, the answers, (party, instant or '') per timer,
+-- and (used, granted, made, ttl) per window.
 local time = redis.call('TIME')
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'owner', 'seq', 'activation')
 local verdict = stands(head, ARGV[1], ARGV[2])
@@ -11,12 +12,25 @@ if verdict == 'ok' and ARGV[3] ~= head[3] then
     verdict = 'stale_policy'
   end
 end
+local fields, ledgers, answers, timers = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local windows, windows_at = tonumber(ARGV[11]), 11 + 2 * fields + ledgers + answers + 2 * timers
+local function window(i)
+  local at = windows_at + 4 * i - 3
+  return KEYS[3 + ledgers + answers + i], tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+end
+if verdict == 'ok' and ARGV[3] ~= head[3] then
+  for i = 1, windows do
+    local key, used, granted, made = window(i)
+    local there = redis.call('HMGET', key, 'used', 'sealed')
+    local is_void = tonumber(made) < tonumber(there[2] or 0) and used > tonumber(there[1] or 0)
+    if is_void or used > tonumber(granted) then verdict = 'stale_stock' end
+  end
+end
 if verdict ~= 'ok' or ARGV[3] == head[3] then
   return {verdict, time[1], time[2]}
 end
 
-local fields, ledgers, answers, timers = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local at = 10
+local at = 11
 -- `unpack` fails at about 8,000 values (LUAI_MAXCSTACK), so everything goes in chunks of at most 2,000.
 local function chunks(key, command, values)
   local count = #values
@@ -61,4 +75,10 @@ for i = 1, timers do
 end
 chunks(KEYS[3], 'ZADD', set)
 chunks(KEYS[3], 'ZREM', unset)
+
+for i = 1, windows do
+  local key, used, _, _, ttl = window(i)
+  redis.call('HSET', key, 'used', string.format('%.0f', used))
+  redis.call('PEXPIRE', key, ttl)
+end
 return {'ok', time[1], time[2]}

@@ -1,0 +1,184 @@
+"""The capacity that one partition may draw on: asked for before a batch is decided, given back when it was not used.
+
+A batch is decided on what was granted and nothing else. Where it turns out to need a window that nobody looked up (a
+timer that fires in an earlier one, a request that was not foreseen), it is decided again after asking for that too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from arbiter.core.instants import DAY_MS
+from arbiter.core.stock import Draw, Level
+from arbiter.state.stock import Ask, Grant, Kept, Spent, draw_of, key_of, ttl_ms
+from arbiter.stream.patience import Patience, Shared
+
+RESTOCK_TRIES = 5
+RESTOCK_SECONDS = 0.1
+SETTLE_TRIES = 20
+SETTLE_SECONDS = 0.25
+"""In event time nobody waits a second for what others have set aside: it is waited for in real time, up to 5 s."""
+
+Wanted = dict[Draw, tuple[int | None, int]]
+"""By window its limit (``None``: it is only watched) and how many requests may take a place of it."""
+
+
+class _Held(Struct):
+    """One window as this partition knows it: what it uses (committed), and the last grant."""
+
+    kept: Kept
+    version: int = 0
+    grant: Grant = Grant(0, 0, 0, 0)
+
+    @property
+    def spare(self) -> int:
+        """What was granted and is not used."""
+        return self.grant.granted - self.kept.used
+
+
+class TokenStock:
+    """A ``core.stock.Stock`` for one batch: the grants, less what the batch took. ``missed`` are windows to ask for."""
+
+    def __init__(self, held: Mapping[Draw, _Held], *, is_last_try: bool) -> None:
+        self._held = held
+        self._is_last_try = is_last_try
+        self.changes: Counter[Draw] = Counter()
+        self.missed: set[Draw] = set()
+
+    def level(self, draw: Draw, limit: int) -> Level | None:  # noqa: ARG002 - the grant was made with it in mind
+        """See ``Stock.level``."""
+        held = self._held.get(draw)
+        if held is None:
+            return Level(-self.changes[draw], 0) if self._is_last_try else None
+        taken = self.changes[draw]
+        return Level(held.spare - taken, held.grant.all_used + taken)
+
+    def take(self, draw: Draw) -> None:
+        """See ``Stock.take``."""
+        self.changes[draw] += 1
+        if self.changes[draw] > 0 and draw not in self._held:
+            self.missed.add(draw)
+
+    def give(self, draw: Draw) -> None:
+        """See ``Stock.give``."""
+        self.changes[draw] -= 1
+
+
+class Tokens:
+    """What a runner holds of the windows of capacity, under one claim."""
+
+    def __init__(self, shared: Shared, partition: int, epoch: int, patience: Patience) -> None:
+        self._shared = shared
+        self._partition = partition
+        self._epoch = epoch
+        self._patience = patience
+        self._version = 0
+        self._held: dict[Draw, _Held] = {}
+        self._is_event_clock = shared.settings.clock == "event"
+
+    async def take_back(self, now_ms: int) -> None:
+        """After a claim: what the last owner had set aside and did not use goes back to all."""
+        keys = await self._patience.ask(self._shared.stocks.keys)
+        draws = [draw for draw in map(draw_of, keys) if draw.end_ms > now_ms - DAY_MS]
+        await self._look_up(draws)
+        await asyncio.gather(*(self._ask(draw, None, 0, now_ms) for draw in draws))
+        self._held.clear()
+
+    async def give_back(self, now_ms: int, *, is_begun: bool = False) -> None:
+        """Set nothing aside any more."""
+        spare = [draw for draw, held in self._held.items() if held.spare]
+        await asyncio.gather(*(self._ask(draw, None, 0, now_ms, is_begun=is_begun) for draw in spare))
+        self._held.clear()
+
+    async def prepare(self, wanted: Wanted, now_ms: int, *, is_last_try: bool = False) -> TokenStock:
+        """A stock with the tokens for these requests, as far as there are any; all others go back."""
+        await self._look_up(wanted)
+        asked = {draw: (None, 0) for draw, held in self._held.items() if held.spare} | wanted
+        await asyncio.gather(*(self._fetch(draw, limit, count, now_ms) for draw, (limit, count) in asked.items()))
+        for draw in asked.keys() - wanted.keys():
+            del self._held[draw]
+        if self._is_event_clock:
+            await self._settle(wanted, now_ms)
+        return TokenStock(self._held, is_last_try=is_last_try)
+
+    async def spent(self, stock: TokenStock, now_ms: int) -> dict[str, Spent]:
+        """What a commit books of the capacity that a batch took and gave."""
+        changes = {draw: change for draw, change in stock.changes.items() if change}
+        await self._look_up(changes)
+        spent = {}
+        for draw, change in changes.items():
+            held = self._held[draw]
+            used = max(held.kept.used + change, 0)
+            granted = max(held.grant.granted, held.kept.used)
+            spent[key_of(draw)] = Spent(used, granted, held.grant.made, ttl_ms(draw, now_ms))
+        return spent
+
+    def adopt(self, spent: Mapping[str, Spent]) -> None:
+        """Take note of what a commit booked."""
+        for key, booked in spent.items():
+            held = self._held[draw_of(key)]
+            held.kept = Kept(booked.used, held.kept.sealed)
+
+    def forget(self) -> None:
+        """Grants were void: look everything up anew."""
+        self._held.clear()
+
+    async def _look_up(self, draws: Iterable[Draw]) -> None:
+        """Read what this partition uses of the windows that it does not know."""
+        unknown = [draw for draw in draws if draw not in self._held]
+        if unknown:
+            keys, load = [key_of(draw) for draw in unknown], self._shared.store.load_spent
+            for draw, kept in zip(unknown, await self._patience.ask(lambda: load(self._partition, keys)), strict=True):
+                self._held[draw] = _Held(kept)
+
+    async def _fetch(self, draw: Draw, limit: int | None, count: int, now_ms: int) -> None:
+        """Ask; where there is no central entry, have it made from what all partitions use, and ask again."""
+        for _ in range(RESTOCK_TRIES):
+            if await self._ask(draw, limit, count, now_ms) or not count:
+                return
+            restock, shared = self._shared.stocks.restock, self._shared
+            sealed, ttl = self._held[draw].kept.sealed, ttl_ms(draw, now_ms)
+            made = await self._patience.ask(lambda: restock(key_of(draw), shared.partitions, sealed, ttl))  # noqa: B023
+            if not made:
+                await asyncio.sleep(RESTOCK_SECONDS)
+
+    async def _ask(self, draw: Draw, limit: int | None, want: int, now_ms: int, *, is_begun: bool = False) -> bool:
+        """Ask for tokens; ``False`` if there is no central entry, and so no token."""
+        held = self._held[draw]
+        self._version += 1
+        ask = Ask(
+            self._partition,
+            self._epoch,
+            self._version,
+            held.version,
+            held.grant.made,
+            held.kept.sealed,
+            limit,
+            held.kept.used,
+            want,
+            ttl_ms(draw, now_ms),
+        )
+        grant = await self._patience.ask(lambda: self._shared.stocks.ask(key_of(draw), ask), is_begun=is_begun)
+        if grant is None:
+            held.version, held.grant = 0, Grant(0, 0, 0, 0)
+            return False
+        held.version, held.grant = ask.version, grant
+        return True
+
+    async def _settle(self, wanted: Wanted, now_ms: int) -> None:
+        """Event time stands still while others decide what they do with what they hold."""
+        for _ in range(SETTLE_TRIES):
+            waiting = {draw: want for draw, want in wanted.items() if self._is_set_aside(draw, *want)}
+            if not waiting:
+                return
+            await asyncio.sleep(SETTLE_SECONDS)
+            await asyncio.gather(*(self._fetch(draw, limit, count, now_ms) for draw, (limit, count) in waiting.items()))
+
+    def _is_set_aside(self, draw: Draw, limit: int | None, count: int) -> bool:
+        """Whether this partition lacks tokens that others hold and do not use."""
+        held = self._held[draw]
+        return limit is not None and held.spare < count and held.spare < limit - held.grant.all_used
