@@ -72,11 +72,11 @@ class WholeStock:
 
 
 class EmptyStock:
-    """No capacity at all: where none was provided for, what needs it is deferred."""
+    """No capacity at all: where none was provided for, what needs it has to ask again."""
 
     def level(self, draw: Draw, limit: int) -> Level:  # noqa: ARG002 - alike for all
-        """Nothing here, all of it used."""
-        return Level(0, limit)
+        """Nothing here, and nothing known to be used."""
+        return Level(0, 0)
 
     def take(self, draw: Draw) -> None:
         """Cannot be: nothing was left."""
