@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from arbiter.core.match import Subject
-from arbiter.core.model import Contact, Kind, Ledger, Member, Traits
+from arbiter.core.model import Kind, Ledger, Member
 from arbiter.core.stock import Stock
-from arbiter.messages import ContactRequest
+from arbiter.messages import ContactRequest, Scalar
+
+if TYPE_CHECKING:  # a case is what rules look at, and what a plan is used on
+    from arbiter.core.plan import Plan
+    from arbiter.core.rules import Judge
 
 Shape = tuple[str | None, ...]
 
@@ -18,14 +23,14 @@ def shape_of(what: ContactRequest | Kind) -> Shape:
 
 
 class Group:
-    """A party's contacts of one kind that use budgets."""
+    """A party's contacts of one kind that use budgets: when they count (ms)."""
 
-    __slots__ = ("contacts", "kind", "shape")
+    __slots__ = ("kind", "shape", "times")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.shape = shape_of(kind)
-        self.contacts: list[Contact] = []
+        self.times: list[int] = []
 
 
 class Case:
@@ -36,10 +41,12 @@ class Case:
     """
 
     __slots__ = (
+        "_counted",
         "_groups",
         "_segments_of",
         "_subjects",
         "business_zone",
+        "consent_ends",
         "customer",
         "discloses_campaign",
         "is_ahead",
@@ -48,6 +55,7 @@ class Case:
         "member",
         "now_ms",
         "party_zone",
+        "plan",
         "points",
         "purpose",
         "request",
@@ -61,7 +69,8 @@ class Case:
         self,
         request: ContactRequest,
         ledger: Ledger,
-        segments_of: Callable[[Traits | None], frozenset[str] | None],
+        segments_of: Callable[[Mapping[str, Scalar]], frozenset[str]],
+        plan: Plan,
         stock: Stock,
         *,
         purpose: str,
@@ -81,7 +90,10 @@ class Case:
         self.now_ms = 0
         self.is_ahead = False
         self._subjects: dict[str, Subject] = {}
-        self.shape = shape_of(request)
+        self.plan = plan
+        self.consent_ends: dict[Judge, tuple[int, int]] = {}  # (judged at, good until): the permit asks right after
+        self.shape = plan.shape
+        self._counted: dict[Judge, list[Group]] | None = None
         self.kind = kind_of(request)
         self.purpose = purpose
         self.points = points
@@ -102,9 +114,25 @@ class Case:
                     group = groups.get(id(contact.kind))
                     if group is None:
                         group = groups[id(contact.kind)] = Group(contact.kind)
-                    group.contacts.append(contact)
+                    group.times.append(contact.at_ms)
             self._groups = list(groups.values())
         return self._groups
+
+    @property
+    def counted(self) -> dict[Judge, list[Group]]:
+        """For each cap of the policy the party's contacts that it counts."""
+        if self._counted is None:
+            self._counted = self.plan.counted(self)
+        return self._counted
+
+    def counted_by(self, judge: Judge) -> Sequence[Group]:
+        """The party's contacts that a cap counts; a customer's own cap, which is no rule of the policy, counts all."""
+        groups = self.counted.get(judge)
+        if groups is not None:
+            return groups
+        if judge in self.plan.own:
+            return ()
+        return [group for group in self.groups if group.kind.customer == self.customer]
 
     @property
     def subject(self) -> Subject:
@@ -122,7 +150,7 @@ class Case:
             member = self.ledger.members.get(customer)
             traits = member.traits if member else None
             profile = traits.attributes if traits else None
-            subject = self._subjects[key] = Subject(request, profile, self._segments_of(traits))
+            subject = self._subjects[key] = Subject(request, profile, self._segments_of)
         return subject
 
     def cost(self, channel: str, unit: str) -> int:

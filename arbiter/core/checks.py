@@ -170,7 +170,10 @@ def _quiet_hours(path: Path, rule: QuietHoursRule, document: PolicyDocument) -> 
     yield from _closed((*path, "closed"), rule)
     yield from _holidays(path, rule.holidays, document)
     if "holidays" in rule.closed and not rule.holidays:
-        message, fix = "`holidays` are closed but no calendar is named", "add `holidays: [NAME]` with one of the policy"
+        message, fix = (
+            "`holidays` are closed but no calendar is named",
+            "add `holidays: [NAME]` with a calendar of the policy",
+        )
         yield Problem((*path, "closed", "holidays"), "no-calendar", message, fix)
 
 

@@ -119,7 +119,7 @@ class Hearing:
         self.case = policy.case(request, ledger, stock)
         self.case.now_ms = now_ms
         category = policy.document.categories[request.category]
-        self.judges = policy.judges(self.case, category)
+        self.judges = self.case.plan.judges(self.case)
         self.minds_preferences = "preference" not in category.exempt
         self.score, self.score_note = policy.score(request)
 
@@ -135,11 +135,11 @@ class Hearing:
     def objections(self) -> list[Finding]:
         """What consent and suppression say against sending now; by these an approval is recalled."""
         judges = [judge for judge in self.judges if judge.kind in NEVER_EXEMPT and not judge.shadow]
-        heard = [self._hear(judge, self.now_ms) for judge in judges if _holds(judge, self.now_ms)]
+        heard = [self._hear(judge, self.now_ms) for judge in judges if judge.from_ms <= self.now_ms < judge.until_ms]
         return [finding for finding in heard if finding is not None]
 
     def _approved(self, look: Look) -> Verdict:
-        member = self.case.member
+        case, member = self.case, self.case.member
         wishes = member.preferences.preferred_channel if member.preferences else None
         return self._answer(
             "approved",
@@ -147,12 +147,7 @@ class Hearing:
             [],
             not_before_ms=look.at_ms,
             valid_until_ms=look.valid_until_ms,
-            draws=tuple(
-                draw
-                for judge in self.judges
-                if _holds(judge, look.at_ms)
-                for draw in judge.draws(self.case, look.at_ms)
-            ),
+            draws=tuple(d for judge in case.plan.capacities(case, look.at_ms) for d in judge.draws(case, look.at_ms)),
             notify=member.traits.relationship_owner if member.traits else None,
             preferred_channel=wishes if wishes != self.request.channel else None,
         )
@@ -217,9 +212,13 @@ class Hearing:
             when_ms = self.send_after_ms - ahead_ms
             message = f"budgets may be reserved {self.policy.document.reserve_ahead} ahead, from {self._say(when_ms)}"
             look.findings.append(self._own("reserve_ahead", "too_early", message, when_ms))
+        case = self.case
         for judge in self.judges:
-            if _holds(judge, at_ms):
-                finding = self._hear(judge, at_ms)
+            if judge.from_ms <= at_ms < judge.until_ms:
+                try:
+                    finding = judge.check(case, at_ms)
+                except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
+                    finding = _failed(judge, error)
                 if finding is not None:
                     (look.shadow if judge.shadow else look.findings).append(finding)
         if self.minds_preferences:
@@ -233,21 +232,21 @@ class Hearing:
         try:
             return judge.check(self.case, at_ms)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
-            return judge.no("rule_error", f"the rule failed: {type(error).__name__}")
+            return _failed(judge, error)
 
     def _permit(self, look: Look) -> None:
         """Set ``valid_until``, or add the finding of whatever leaves less than the shortest permit."""
         at_ms = look.at_ms
         end_ms = min(at_ms + self.policy.permit_max_ms[self.request.channel], self.expires_ms)
         cutter: Judge | None = None
-        judges: list[Judge] = [judge for judge in self.judges if not judge.shadow and at_ms < judge.until_ms]
+        judges = [judge for judge in self.case.plan.cutters(self.case) if at_ms < judge.until_ms]
         if self.minds_preferences and self.case.member.preferences is not None:
             judges.append(PREFERENCES)
         for judge in judges:
             try:
                 cut_ms = judge.permit_end(self.case, at_ms)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
-                look.findings.append(judge.no("rule_error", f"the rule failed: {type(error).__name__}"))
+                look.findings.append(_failed(judge, error))
                 return
             if cut_ms < end_ms:
                 end_ms, cutter = cut_ms, judge
@@ -272,9 +271,8 @@ class Hearing:
         return spoken(at_ms, self.policy.zone)
 
 
-def _holds(judge: Judge, at_ms: int) -> bool:
-    """Whether the rule is in force at that time."""
-    return judge.from_ms <= at_ms < judge.until_ms
+def _failed(judge: Judge, error: Exception) -> Finding:
+    return judge.no("rule_error", f"the rule failed: {type(error).__name__}")
 
 
 def policy_finding(policy: Policy, rule: str, code: str, message: str, until_ms: int | None = None) -> Finding:

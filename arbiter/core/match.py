@@ -41,15 +41,32 @@ Predicate = Callable[[Any], bool]
 """Takes the value of one field (never ``None``), says whether it matches."""
 
 
-class Subject(Struct, frozen=True):
+class Subject:
     """What a ``when`` is held against: a request or a past contact, with the customer's attributes and segments.
 
-    ``request`` is ``None`` for a past contact, of which only the shape is remembered.
+    ``request`` is ``None`` for a past contact, of which only the shape is remembered; ``profile`` is ``None`` for a
+    customer without a profile, who is in no segment and not outside of one either.
     """
 
-    request: ContactRequest | None
-    profile: Mapping[str, Scalar] | None
-    segments: frozenset[str] | None
+    __slots__ = ("_segments", "_segments_of", "profile", "request")
+
+    def __init__(
+        self,
+        request: ContactRequest | None,
+        profile: Mapping[str, Scalar] | None,
+        segments_of: Callable[[Mapping[str, Scalar]], frozenset[str]],
+    ) -> None:
+        self.request = request
+        self.profile = profile
+        self._segments_of = segments_of
+        self._segments: frozenset[str] | None = None
+
+    @property
+    def segments(self) -> frozenset[str] | None:
+        """The customer's segments, worked out when first asked for."""
+        if self._segments is None and self.profile is not None:
+            self._segments = self._segments_of(self.profile)
+        return self._segments
 
 
 class Matcher:
@@ -59,11 +76,8 @@ class Matcher:
         self._shape = [(SHAPE_FIELDS.index(key), _predicate(cond)) for key, cond in when.items() if key in SHAPE_FIELDS]
         self._rest = [(key, _predicate(cond), cond) for key, cond in when.items() if key not in SHAPE_FIELDS]
         self._memo: dict[tuple[str | None, ...], bool] = {}
-
-    @property
-    def shape_only(self) -> bool:
+        self.shape_only = not self._rest
         """Whether the shape alone decides."""
-        return not self._rest
 
     def shape_matches(self, shape: tuple[str | None, ...]) -> bool:
         """Whether the shape part holds, for ``shape`` in the order of ``SHAPE_FIELDS``."""
@@ -77,7 +91,11 @@ class Matcher:
 
     def rest_matches(self, subject: Subject) -> bool:
         """Whether all that is not shape holds."""
-        return all(_matches(key, test, condition, subject) for key, test, condition in self._rest)
+        # A loop, since this runs for each request and a generator costs twice as much.
+        for key, test, condition in self._rest:  # noqa: SIM110
+            if not _matches(key, test, condition, subject):
+                return False
+        return True
 
 
 def _matches(key: str, test: Predicate, condition: Condition, subject: Subject) -> bool:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from arbiter.core.case import Case, Shape
+from arbiter.core.case import Case, Shape, shape_of
 from arbiter.core.checks import problems
-from arbiter.core.document import Category, PolicyDocument
+from arbiter.core.document import PolicyDocument
 from arbiter.core.hours import Dates, parse_dates
 from arbiter.core.instants import FAR_MS
-from arbiter.core.match import Matcher, Subject
+from arbiter.core.match import SHAPE_FIELDS, Matcher, Subject
 from arbiter.core.model import Ledger, Traits
+from arbiter.core.plan import Plan
 from arbiter.core.rules import (
     AnyRule,
     ArbitrationJudge,
@@ -43,11 +44,12 @@ from arbiter.core.rules import (
 from arbiter.core.score import parse_formula, safely
 from arbiter.core.stock import Draw, EmptyStock, Stock, Want
 from arbiter.core.windows import duration_ms, known_zone, moment
-from arbiter.messages import ContactRequest
+from arbiter.messages import ContactRequest, Scalar
 
 SHAPES_MAX = 10_000
 NEVER_EXEMPT = ("consent", "suppression")
 NO_STOCK = EmptyStock()
+CATEGORY = SHAPE_FIELDS.index("category")
 
 
 class PolicyError(ValueError):
@@ -66,7 +68,9 @@ class Policy:
         self.reserve_ahead_ms = duration_ms(document.reserve_ahead)
         self.history_ms = duration_ms(document.history)
         self.points = {name: channel.points for name, channel in document.channels.items()}
-        self._candidates = tuple(document.candidate_zones) or (document.timezone,)
+        every = document.unknown_customer_zone == "every_candidate"
+        self._unknown_zones = tuple(document.candidate_zones if every else ()) or (document.timezone,)
+        self._zones: dict[tuple[str | None, ...], tuple[tuple[str, ...], str]] = {}
         self.recall = document.recall
         self.recall_margin_ms = duration_ms(document.recall.margin)
         self.waiting_max = document.waiting_max
@@ -75,19 +79,19 @@ class Policy:
         judges = [compile_rule(rule, document) for rule in document.rules if rule.mode != "off"]
         self._arbitrations = {j.id: j for j in judges if isinstance(j, ArbitrationJudge) and not j.shadow}
         self._judges = [judge for judge in judges if not isinstance(judge, ArbitrationJudge)]
-        self._capacities = [judge for judge in judges if isinstance(judge, CapacityJudge)]
-        self._by_shape: dict[Shape, list[Judge]] = {}
+        self.has_capacities = any(isinstance(judge, CapacityJudge) for judge in judges)
+        self._plans: dict[Shape, Plan] = {}
 
-    def judges(self, case: Case, category: Category) -> list[Judge]:
-        """The rules that speak about this request and from which its category is not exempt, in file order."""
-        found = self._by_shape.get(case.shape)
-        if found is None:
-            if len(self._by_shape) > SHAPES_MAX:
-                self._by_shape.clear()
-            exempt = [kind for kind in category.exempt if kind not in NEVER_EXEMPT]
-            found = [j for j in self._judges if j.kind not in exempt and j.when.shape_matches(case.shape)]
-            self._by_shape[case.shape] = found
-        return [judge for judge in found if judge.when.shape_only or judge.when.rest_matches(case.subject)]
+    def plan(self, shape: Shape) -> Plan:
+        """The rules that speak about requests of this shape and from which its category is not exempt."""
+        plan = self._plans.get(shape)
+        if plan is None:
+            if len(self._plans) > SHAPES_MAX:
+                self._plans.clear()
+            exempt = self.document.categories[shape[CATEGORY] or ""].exempt
+            judges = [j for j in self._judges if j.kind in NEVER_EXEMPT or j.kind not in exempt]
+            plan = self._plans[shape] = Plan(shape, judges, self.points)
+        return plan
 
     def arbitrations(self, request: ContactRequest, ledger: Ledger, at_ms: int) -> list[ArbitrationJudge]:
         """The arbitrations in force that speak about this request, unless its category is exempt."""
@@ -108,63 +112,56 @@ class Policy:
             return 0.0, 0.0
         return self.score(request)[0], min(request.priority, department.max_priority)
 
-    @property
-    def has_capacities(self) -> bool:
-        """Whether there is anything that customers have in common."""
-        return bool(self._capacities)
-
     def wants(self, request: ContactRequest, ledger: Ledger, at_ms: int) -> list[Want]:
         """What an approval at ``at_ms`` would take of the capacity that all customers share."""
-        category = self.document.categories.get(request.category)
-        if not self._capacities or category is None or "capacity" in category.exempt:
+        if request.category not in self.document.categories or not self.plan(shape_of(request)).may_draw:
             return []
         case = self.case(request, ledger, NO_STOCK)
-        return [
-            want
-            for judge in self._capacities
-            if judge.from_ms <= at_ms < judge.until_ms and judge.when.shape_matches(case.shape)
-            if judge.when.shape_only or judge.when.rest_matches(case.subject)
-            for want in judge.wants(self.zone, at_ms)
-        ]
+        return [want for judge in case.plan.capacities(case, at_ms) for want in judge.wants(self.zone, at_ms)]
 
     def limit_of(self, draw: Draw) -> int | None:
         """How many places a window of capacity has; ``None`` if its rule only watches."""
-        wants = (want for judge in self._capacities for want in judge.wants(self.zone, draw.start_ms))
+        judges = (judge for judge in self._judges if isinstance(judge, CapacityJudge))
+        wants = (want for judge in judges for want in judge.wants(self.zone, draw.start_ms))
         return next((want.limit for want in wants if want.draw.name == draw.name), 0)
 
     def case(self, request: ContactRequest, ledger: Ledger, stock: Stock) -> Case:
         """Everything the rules may look at for this request. Its category must be known."""
         member = ledger.members.get(request.customer_id)
-        traits = member.traits if member else None
+        zones, zone = self.zones_of(member.traits if member else None)
         return Case(
             request,
             ledger,
             self._segments_of,
+            self.plan(shape_of(request)),
             stock,
             purpose=self.document.categories[request.category].purpose,
             points=self.points,
-            zones=self.zones_of(traits),
-            zone=self.window_zone(traits),
-            party_zone=self._party_zone(ledger),
+            zones=zones,
+            zone=zone,
+            party_zone=self._party_zone(ledger, zone),
             business_zone=self.zone,
             discloses_campaign=self.document.disclose == "campaign",
         )
 
-    def zones_of(self, traits: Traits | None) -> tuple[str, ...]:
-        """All zones in which quiet hours must be open for this customer."""
-        if traits is not None:
-            if traits.time_zone is not None and known_zone(traits.time_zone):
-                return (traits.time_zone,)
-            named = tuple(zone for zone in traits.time_zones if known_zone(zone))
-            if named and self.document.unknown_customer_zone == "every_candidate":
-                return named
-        return self._candidates if self.document.unknown_customer_zone == "every_candidate" else (self.zone,)
+    def zones_of(self, traits: Traits | None) -> tuple[tuple[str, ...], str]:
+        """Of a customer: all zones in which quiet hours must be open, and the zone of calendar windows."""
+        if traits is None:
+            return self._unknown_zones, self.zone
+        key = (traits.time_zone, *traits.time_zones)
+        zones = self._zones.get(key)
+        if zones is None:
+            if len(self._zones) > SHAPES_MAX:
+                self._zones.clear()
+            zones = self._zones[key] = self._work_out_zones(traits)
+        return zones
 
-    def window_zone(self, traits: Traits | None) -> str:
-        """The zone of a customer's calendar windows: the customer's own if known, else the business zone."""
-        if traits is not None and traits.time_zone is not None and known_zone(traits.time_zone):
-            return traits.time_zone
-        return self.zone
+    def _work_out_zones(self, traits: Traits) -> tuple[tuple[str, ...], str]:
+        if traits.time_zone is not None and known_zone(traits.time_zone):
+            return (traits.time_zone,), traits.time_zone
+        named = tuple(zone for zone in traits.time_zones if known_zone(zone))
+        every = self.document.unknown_customer_zone == "every_candidate"
+        return (named if named and every else self._unknown_zones), self.zone
 
     def score(self, request: ContactRequest) -> tuple[float, str | None]:
         """The score and, if anything was lowered or could not be computed, a note that says so."""
@@ -186,15 +183,21 @@ class Policy:
         text = f"{'; '.join(notes)} (department {request.department})" if notes else None
         return (0.0 if score is None else score), text
 
-    def _segments_of(self, traits: Traits | None) -> frozenset[str] | None:
-        if traits is None:
-            return None
-        profile = Subject(None, traits.attributes, None)
-        return frozenset(name for name, when in self._segments.items() if when.rest_matches(profile))
+    def _segments_of(self, profile: Mapping[str, Scalar]) -> frozenset[str]:
+        subject = Subject(None, profile, _no_segments)
+        return frozenset([name for name, when in self._segments.items() if when.rest_matches(subject)])
 
-    def _party_zone(self, ledger: Ledger) -> str:
-        zones = {self.window_zone(member.traits) for member in ledger.members.values()}
+    def _party_zone(self, ledger: Ledger, zone: str) -> str:
+        """The zone that all members share, the business zone if they do not; ``zone`` is that of one of them."""
+        if len(ledger.members) <= 1:
+            return zone
+        zones = {self.zones_of(member.traits)[1] for member in ledger.members.values()}
         return zones.pop() if len(zones) == 1 else self.zone
+
+
+def _no_segments(_: Mapping[str, Scalar]) -> frozenset[str]:
+    """A segment is made of attributes, never of segments."""
+    return frozenset()
 
 
 def compile_rule(rule: AnyRule, document: PolicyDocument) -> Judge:

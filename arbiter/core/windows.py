@@ -176,5 +176,4 @@ def moment(text: str, zone: str, side: Literal["start", "end"]) -> int:
 
 def spoken(at_ms: int, zone: str) -> str:
     """An instant as a finding's sentence tells it: ``2026-03-05 09:00 (Europe/Lisbon)``."""
-    local = local_time(at_ms, zone)
-    return f"{local:%Y-%m-%d %H:%M} ({zone})"
+    return f"{local_time(at_ms, zone).replace(tzinfo=None).isoformat(' ', 'minutes')} ({zone})"

@@ -25,6 +25,7 @@ from arbiter.core.model import (
     Traits,
     Used,
 )
+from arbiter.core.stock import Draw
 from arbiter.state.codec import (
     COMMON_NAMES,
     CodecError,
@@ -72,6 +73,7 @@ MEMBER = st.builds(
     st.lists(SUPPRESSION, max_size=2),
     st.none() | PREFERENCES,
 )
+DRAW = st.builds(Draw, NAME, INSTANT, INSTANT)
 KIND = st.builds(Kind, NAME, NAME, NAME, NAME, NAME, MAYBE_NAME, MAYBE_NAME)
 ASKED = st.builds(
     Asked,

@@ -154,7 +154,8 @@ def test_a_failing_rule_rejects(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> Any:
         raise ZeroDivisionError
 
-    desk = Desk(policy(ONE_A_DAY), grant())
+    desk = Desk(policy({**ONE_A_DAY, "limit": 2, "window": "calendar day"}), grant())
+    desk.ask(request("first"))
     with monkeypatch.context() as patch:
         patch.setattr(CapJudge, "permit_end", fail)
         assert ["rule_error"] == codes(desk.ask(request("a")))
@@ -169,9 +170,11 @@ def test_never_settling_is_a_reject(monkeypatch: pytest.MonkeyPatch) -> None:
     def later(judge: CapJudge, _case: Any, at_ms: int) -> Any:
         return judge.no("cap_reached", "not yet", at_ms + 1)
 
+    desk = Desk(policy(ONE_A_DAY), grant())
+    desk.ask(request("first"))
     monkeypatch.setattr(CapJudge, "check", later)
 
-    assert ["cap_reached", "would_expire"] == codes(Desk(policy(ONE_A_DAY), grant()).ask(request()))
+    assert ["cap_reached", "would_expire"] == codes(desk.ask(request()))
     assert decide_module.ROUNDS_MAX == 32
 
 

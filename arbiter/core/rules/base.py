@@ -10,7 +10,6 @@ from arbiter.core.case import Case
 from arbiter.core.instants import FAR_MS
 from arbiter.core.match import Matcher, When
 from arbiter.core.model import Finding, Used
-from arbiter.core.stock import Draw
 
 CONTACTS_MAX = 20
 """How many contacts a finding names at most: the newest. ``used`` always counts them all."""
@@ -46,6 +45,8 @@ class Judge:
     """A compiled rule. Subclasses answer ``check`` and, if their "no" begins by the calendar, ``permit_end``."""
 
     kind = ""
+    cuts = False
+    """Whether ``permit_end`` can ever answer anything but "never"."""
 
     def __init__(self, rule: Rule, from_ms: int, until_ms: int) -> None:
         self.id = rule.id
@@ -63,10 +64,6 @@ class Judge:
     def permit_end(self, case: Case, at_ms: int) -> int:  # noqa: ARG002 - most rules never end a permit
         """The first instant (ms) after ``at_ms`` from which a permit given at ``at_ms`` would no longer hold."""
         return FAR_MS
-
-    def draws(self, case: Case, at_ms: int) -> list[Draw]:  # noqa: ARG002 - most rules know one party only
-        """What a contact at ``at_ms`` takes of what all customers share."""
-        return []
 
     def no(
         self, code: str, message: str, until_ms: int | None = None, *, defers: bool = True, **counters: Any

@@ -7,14 +7,14 @@ those inside it, and ends the permits that draw on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from arbiter.core.case import Case, Group, Shape
 from arbiter.core.instants import FAR_MS
-from arbiter.core.match import Matcher, Subject, When
+from arbiter.core.match import SHAPE_FIELDS, Matcher, Subject, When
 from arbiter.core.model import Finding
 from arbiter.core.rules.base import Judge, Rule, used_contacts
 from arbiter.core.windows import Window, calendar_window, parse_window, spoken
@@ -22,6 +22,7 @@ from arbiter.core.windows import Window, calendar_window, parse_window, spoken
 PerField = Literal["party", "customer", "department", "campaign", "category", "channel", "product"]
 Limit = Annotated[int, Meta(ge=0, description="How many contacts, or points, fit in the window.")]
 WINDOWS_AHEAD_MAX = 1_000
+CATEGORY, CHANNEL = SHAPE_FIELDS.index("category"), SHAPE_FIELDS.index("channel")
 
 Counted = tuple[int, int, str, str, str]
 """(instant, cost, department, channel, campaign) of a contact that counts."""
@@ -66,26 +67,79 @@ class CapJudge(Judge):
         self._window: Window = parse_window(rule.window)
         self._unit = rule.unit
         self._counts = Matcher(rule.when if rule.counts is None else rule.counts)
-        self._same: list[Callable[[Case, Group], bool]] = [_SAME[field] for field in rule.per if field != "party"]
+        self._same = [SHAPE_FIELDS.index(field) for field in rule.per if field in SHAPE_FIELDS]
+        self._same_customer = "customer" in rule.per
         self._party_zone = "party" in rule.per
         self._kept = rule.keep.slots if rule.keep else 0
         self._for = Matcher(rule.keep.for_) if rule.keep else None
+        # Whatever segment or headroom may say, up to here there is always room.
+        self.least = min(self._limit - self._kept, *self._by_segment.values(), self._limit)
+        self._windows: dict[str, tuple[int, int]] = {}  # the last one of each zone: most questions are about today
+        self.cuts = self._window.unit is not None
 
     def check(self, case: Case, at_ms: int) -> Finding | None:
         """A finding until the budget has room for this contact."""
-        own, limit = self._own(case), self.limit(case)
-        finding = self._full(case, self._counted(case), at_ms, own, limit)
+        own, groups = self._own(case), case.counted_by(self)
+        if own + self._most(case, groups) <= self.least or own + self._used(case, groups, at_ms) <= self.least:
+            return None
+        limit = self._limit_for(case)
+        finding = self._full(case, groups, at_ms, own, limit)
         if finding is None and self._for is not None and not _matches(self._for, case.shape, case.subject):
             left = max(limit - self._kept, 0)
-            finding = self._full(case, self._counted(case, others_only=True), at_ms, own, left, "reserved")
+            finding = self._full(case, self._others(case, groups), at_ms, own, left, "reserved")
         return finding
 
-    def _full(
-        self, case: Case, counted: list[Counted], at_ms: int, own: int, limit: int, code: str = "cap_reached"
-    ) -> Finding | None:
-        """A finding if what was counted leaves no room under ``limit``."""
-        if not counted and own <= limit:
+    def permit_end(self, case: Case, at_ms: int) -> int:
+        """The end of the calendar window that the contact draws on."""
+        if self._window.unit is None or not self._own(case):
+            return FAR_MS
+        return self._bounds(case, at_ms)[1]
+
+    def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:
+        """What a request of this shape costs; ``None`` if more than the shape decides."""
+        if not self._counts.shape_matches(shape):
+            return 0
+        if not self._counts.shape_only:
             return None
+        return points.get(shape[CHANNEL] or "", 1) if self._unit == "points" else 1
+
+    def counts_shape(self, shape: Shape, other: Shape) -> bool:
+        """Whether contacts of shape ``other`` may share a budget with requests of ``shape``."""
+        if any(shape[index] != other[index] for index in self._same):
+            return False
+        # A contact nobody asked for, of a kind nobody told, counts everywhere.
+        return not other[CATEGORY] or self._counts.shape_matches(other)
+
+    @property
+    def asks_who(self) -> bool:
+        """Whether it depends on more than shapes what it counts."""
+        return self._same_customer or not self._counts.shape_only
+
+    def counts_group(self, case: Case, group: Group) -> bool:
+        """Whether contacts whose shape counts do count for this customer."""
+        if self._same_customer and group.kind.customer != case.customer:
+            return False
+        return self._counts.shape_only or self._counts.rest_matches(case.contact_subject(group.kind.customer))
+
+    def _most(self, case: Case, groups: Sequence[Group]) -> int:
+        """What counts if all of it were in the window: often that is little enough, and nobody need look closer."""
+        if self._unit == "contacts":
+            return sum([len(group.times) for group in groups])
+        return sum([len(group.times) * case.cost(group.kind.channel, self._unit) for group in groups])
+
+    def _used(self, case: Case, groups: Sequence[Group], at_ms: int) -> int:
+        low, high = self._bounds(case, at_ms)
+        used = 0
+        for group in groups:
+            inside = len([at_ms for at_ms in group.times if low < at_ms < high])
+            used += inside if self._unit == "contacts" else inside * case.cost(group.kind.channel, self._unit)
+        return used
+
+    def _full(
+        self, case: Case, groups: Sequence[Group], at_ms: int, own: int, limit: int, code: str = "cap_reached"
+    ) -> Finding | None:
+        """A finding if what counts leaves no room under ``limit``."""
+        counted = self._counted(case, groups)
         low, high = self._bounds(case, at_ms)
         inside = [entry for entry in counted if low < entry[0] < high]
         used = sum(entry[1] for entry in inside)
@@ -102,48 +156,43 @@ class CapJudge(Judge):
             **used_contacts(case, [(entry[0], *entry[2:]) for entry in inside]),
         )
 
-    def permit_end(self, case: Case, at_ms: int) -> int:
-        """The end of the calendar window that the contact draws on."""
-        if self._window.unit is None or not self._own(case):
-            return FAR_MS
-        return self._bounds(case, at_ms)[1]
-
-    def limit(self, case: Case) -> int:
+    def _limit_for(self, case: Case) -> int:
         """The limit for this customer: the strictest one of the customer's segments, if any is named."""
         if not self._by_segment or not case.subject.segments:
             return self._limit
         return min((self._by_segment[s] for s in case.subject.segments if s in self._by_segment), default=self._limit)
 
     def _own(self, case: Case) -> int:
-        return case.cost(case.request.channel, self._unit) if _matches(self._counts, case.shape, case.subject) else 0
+        cost = case.plan.own.get(self)
+        if cost is None:
+            matches = _matches(self._counts, case.shape, case.subject)
+            cost = case.cost(case.request.channel, self._unit) if matches else 0
+        return cost
 
-    def _counted(self, case: Case, *, others_only: bool = False) -> list[Counted]:
-        """The contacts that count; ``others_only`` leaves out those that headroom is kept for."""
+    def _others(self, case: Case, groups: Sequence[Group]) -> Sequence[Group]:
+        """Without the contacts that headroom is kept for."""
+        kept = self._for
+        if kept is None:
+            return groups
+        return [g for g in groups if not _matches(kept, g.shape, case.contact_subject(g.kind.customer))]
+
+    def _counted(self, case: Case, groups: Sequence[Group]) -> list[Counted]:
         counted: list[Counted] = []
-        for group in case.groups:
-            kept = self._for if others_only else None
-            if kept is not None and _matches(kept, group.shape, case.contact_subject(group.kind.customer)):
-                continue
-            if self._group_counts(case, group):
-                kind, cost = group.kind, case.cost(group.kind.channel, self._unit)
-                counted += [(c.at_ms, cost, kind.department, kind.channel, kind.campaign) for c in group.contacts]
+        for group in groups:
+            kind, cost = group.kind, case.cost(group.kind.channel, self._unit)
+            counted += [(at_ms, cost, kind.department, kind.channel, kind.campaign) for at_ms in group.times]
         return counted
-
-    def _group_counts(self, case: Case, group: Group) -> bool:
-        if not all(same(case, group) for same in self._same):
-            return False
-        if not group.kind.category:
-            return True  # a contact nobody asked for, of a kind nobody told: it counts everywhere
-        if not self._counts.shape_matches(group.shape):
-            return False
-        return self._counts.shape_only or self._counts.rest_matches(case.contact_subject(group.kind.customer))
 
     def _bounds(self, case: Case, at_ms: int) -> tuple[int, int]:
         """What lies strictly after the first and before the second is in the window."""
         if self._window.rolling_ms is not None:
             return at_ms - self._window.rolling_ms, FAR_MS
-        start, end = calendar_window(self._window.unit or "", self._zone(case), at_ms)
-        return start - 1, end
+        zone = case.party_zone if self._party_zone else case.zone
+        known = self._windows.get(zone)
+        if known is None or not known[0] < at_ms < known[1]:
+            start, end = calendar_window(self._window.unit or "", zone, at_ms)
+            known = self._windows[zone] = (start - 1, end)
+        return known
 
     def _zone(self, case: Case) -> str:
         return case.party_zone if self._party_zone else case.zone
@@ -173,13 +222,3 @@ class CapJudge(Judge):
 
 def _matches(matcher: Matcher, shape: Shape, subject: Subject) -> bool:
     return matcher.shape_matches(shape) and (matcher.shape_only or matcher.rest_matches(subject))
-
-
-_SAME: dict[str, Callable[[Case, Group], bool]] = {
-    "customer": lambda case, group: group.kind.customer == case.kind.customer,
-    "department": lambda case, group: group.kind.department == case.kind.department,
-    "campaign": lambda case, group: group.kind.campaign == case.kind.campaign,
-    "category": lambda case, group: group.kind.category == case.kind.category,
-    "channel": lambda case, group: group.kind.channel == case.kind.channel,
-    "product": lambda case, group: group.kind.product == case.kind.product,
-}

@@ -45,6 +45,7 @@ class CapacityJudge(Judge):
     """Asks the stock."""
 
     kind = "capacity"
+    cuts = True
 
     def __init__(self, rule: CapacityRule, from_ms: int, until_ms: int) -> None:
         super().__init__(rule, from_ms, until_ms)

@@ -57,6 +57,8 @@ class BlackoutRule(
 class ClosedJudge(Judge):
     """Closed times in a set of zones."""
 
+    cuts = True
+
     def __init__(self, rule: Rule, from_ms: int, until_ms: int, closed: Closed) -> None:
         super().__init__(rule, from_ms, until_ms)
         self._closed = closed

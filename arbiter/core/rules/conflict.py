@@ -61,7 +61,7 @@ class ConflictJudge(Judge):
         for group in case.groups:
             if self._counts(case, group.kind.customer, group.shape):
                 kind = group.kind
-                found += [(contact.at_ms, kind.department, kind.channel, kind.campaign) for contact in group.contacts]
+                found += [(at_ms, kind.department, kind.channel, kind.campaign) for at_ms in group.times]
         return found
 
     def _matches_outcome(self, outcome: str) -> bool:

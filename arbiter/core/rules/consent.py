@@ -31,6 +31,7 @@ class ConsentJudge(Judge):
     """Looks at the customer's consents; never at those of the rest of the party."""
 
     kind = "consent"
+    cuts = True
 
     def __init__(self, rule: ConsentRule, from_ms: int, until_ms: int) -> None:
         super().__init__(rule, from_ms, until_ms)
@@ -38,12 +39,16 @@ class ConsentJudge(Judge):
 
     def check(self, case: Case, at_ms: int) -> Finding | None:
         """A reject when consent is missing, withdrawn or expired at ``at_ms``."""
-        code, message, _ = self._judge(case, at_ms)
-        return self.no(code, message) if code else None
+        code, message, end_ms = self._judge(case, at_ms)
+        if code:
+            return self.no(code, message)
+        case.consent_ends[self] = (at_ms, end_ms)
+        return None
 
     def permit_end(self, case: Case, at_ms: int) -> int:
         """When the grants that carry the request run out."""
-        return self._judge(case, at_ms)[2]
+        known = case.consent_ends.get(self)
+        return known[1] if known is not None and known[0] == at_ms else self._judge(case, at_ms)[2]
 
     def _judge(self, case: Case, at_ms: int) -> tuple[str, str, int]:
         """(code, message, end): an empty code means yes until ``end``."""
