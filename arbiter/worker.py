@@ -146,7 +146,6 @@ class Worker:
             self._settings,
             partitions,
             self._store,
-            self._store.stocks,
             publisher,
             self._policies,
             self._clock,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from arbiter.state.memory_stock import MemoryStocks
 from arbiter.state.stock import Kept, Spent
 from arbiter.state.store import Activation, Claim, Commit, Head, PolicyRecord, Verdict
 
@@ -22,7 +23,7 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Partition(Struct):
+class _Partition(Struct):
     """What is kept of one partition. ``answers`` holds the bytes and when they expire."""
 
     head: Head | None = None
@@ -39,15 +40,17 @@ class MemoryStore:
     def __init__(self, clock: Clock = wall_clock_ms) -> None:
         """An empty store."""
         self._clock = clock
-        self._partitions: dict[int, Partition] = {}
+        self._partitions: dict[int, _Partition] = {}
+        self.stocks = MemoryStocks(self.kept)
 
     def flush(self) -> None:
         """Lose everything, as FLUSHALL does."""
         self._partitions.clear()
+        self.stocks.flush()
 
-    def kept(self, partition: int) -> Partition:
+    def kept(self, partition: int) -> _Partition:
         """What is kept of a partition; nothing yet, if it was never touched."""
-        return self._partitions.setdefault(partition, Partition())
+        return self._partitions.setdefault(partition, _Partition())
 
     async def claim(self, partition: int, owner: str, generation: int) -> Claim | None:
         """See ``Store.claim``."""
@@ -135,7 +138,7 @@ def _is_void(there: Kept, spent: Spent) -> bool:
     return spent.used > spent.granted or (spent.used > there.used and spent.made < there.sealed)
 
 
-def _write(kept: Partition, head: Head, commit: Commit, now_ms: int) -> None:
+def _write(kept: _Partition, head: Head, commit: Commit, now_ms: int) -> None:
     positions = head.positions | commit.positions
     activation, seq = commit.activation, commit.seq
     kept.head = replace(head, seq=seq, activation=activation, now_ms=commit.now_ms, positions=positions, claims=0)

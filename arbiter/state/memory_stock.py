@@ -1,12 +1,13 @@
-"""The central entries of capacity in this process, beside a :class:`~arbiter.state.memory.MemoryStore`."""
+"""The central entries of capacity in this process; a :class:`~arbiter.state.memory.MemoryStore` has them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
+from typing import Any
 
 from msgspec import Struct
 
-from arbiter.state.memory import MemoryStore
 from arbiter.state.stock import Ask, Grant, Kept
 
 
@@ -31,9 +32,9 @@ class _Central(Struct):
 class MemoryStocks:
     """``Stocks`` in this process. Windows are kept for as long as it runs."""
 
-    def __init__(self, store: MemoryStore) -> None:
-        """No central entry yet; what partitions use is in ``store``."""
-        self._store = store
+    def __init__(self, kept: Callable[[int], Any]) -> None:
+        """No central entry yet; ``kept`` gives what is kept of a partition, with its ``head`` and what it ``spent``."""
+        self._kept = kept
         self._made = count(1)
         self._central: dict[str, _Central] = {}
 
@@ -65,7 +66,7 @@ class MemoryStocks:
         there = self._central.get(key)
         if there is not None and there.made >= sealed:
             return True
-        kept = [self._store.kept(partition) for partition in range(partitions)]
+        kept = [self._kept(partition) for partition in range(partitions)]
         if any(part.head is None for part in kept):
             return False
         made = next(number for number in self._made if number > sealed)
@@ -73,7 +74,7 @@ class MemoryStocks:
         for partition, part in enumerate(kept):
             used = part.spent.get(key, Kept()).used
             part.spent[key] = Kept(used, made)
-            entries[partition] = _Entry(part.head.epoch if part.head else 0, 0, used, used)
+            entries[partition] = _Entry(part.head.epoch, 0, used, used)
         self._central[key] = _Central(made, entries)
         return True
 

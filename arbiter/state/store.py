@@ -11,7 +11,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from arbiter.state.stock import Kept, Spent
+from arbiter.state.stock import Kept, Spent, Stocks
 
 
 class StoreUnavailable(Exception):
@@ -83,6 +83,10 @@ class Verdict(Enum):
 
 class Store(Protocol):
     """One store for all partitions. Every method raises :class:`StoreUnavailable` and may be repeated."""
+
+    @property
+    def stocks(self) -> Stocks:
+        """What all partitions draw on together."""
 
     async def claim(self, partition: int, owner: str, generation: int) -> Claim | None:
         """Become the owner: epoch + 1. ``None`` if a later group generation has claimed already (fenced)."""

@@ -14,7 +14,6 @@ from arbiter.messages import DLQ_SUFFIX
 from arbiter.metrics import Metrics
 from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord
-from arbiter.state.stock import Stocks
 from arbiter.state.store import Store, StoreUnavailable
 from arbiter.stream.clock import StoreClock
 from arbiter.stream.health import Health
@@ -38,7 +37,6 @@ class Shared(Struct, frozen=True):
     settings: Settings
     partitions: int
     store: Store
-    stocks: Stocks
     publisher: Publisher
     policies: Policies
     clock: StoreClock

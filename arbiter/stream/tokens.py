@@ -82,7 +82,7 @@ class Tokens:
 
     async def take_back(self, now_ms: int) -> None:
         """After a claim: what the last owner had set aside and did not use goes back to all."""
-        keys = await self._patience.ask(self._shared.stocks.keys)
+        keys = await self._patience.ask(self._shared.store.stocks.keys)
         draws = [draw for draw in map(draw_of, keys) if draw.end_ms > now_ms - DAY_MS]
         await self._look_up(draws)
         await asyncio.gather(*(self._ask(draw, None, 0, now_ms) for draw in draws))
@@ -140,7 +140,7 @@ class Tokens:
         for _ in range(RESTOCK_TRIES):
             if await self._ask(draw, limit, count, now_ms) or not count:
                 return
-            restock, shared = self._shared.stocks.restock, self._shared
+            restock, shared = self._shared.store.stocks.restock, self._shared
             sealed, ttl = self._held[draw].kept.sealed, ttl_ms(draw, now_ms)
             made = await self._patience.ask(lambda: restock(key_of(draw), shared.partitions, sealed, ttl))  # noqa: B023
             if not made:
@@ -162,7 +162,7 @@ class Tokens:
             want,
             ttl_ms(draw, now_ms),
         )
-        grant = await self._patience.ask(lambda: self._shared.stocks.ask(key_of(draw), ask), is_begun=is_begun)
+        grant = await self._patience.ask(lambda: self._shared.store.stocks.ask(key_of(draw), ask), is_begun=is_begun)
         if grant is None:
             held.version, held.grant = 0, Grant(0, 0, 0, 0)
             return False
