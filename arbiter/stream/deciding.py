@@ -72,7 +72,8 @@ class Item(Struct, frozen=True):
     @property
     def rank(self) -> int:
         """Its place among what came together; see ``RANKS``."""
-        return RANKS[type(self.arrival.message)]
+        message = self.arrival.message  # a reader gives a subclass
+        return next(rank for kind, rank in RANKS.items() if isinstance(message, kind))
 
 
 class Told(Struct):

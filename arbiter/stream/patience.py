@@ -96,18 +96,22 @@ class Patience:
 
     async def deliver(self, records: Sequence[OutRecord], *, is_begun: bool = False) -> None:
         """Publish until every record is delivered; while Kafka is away, the publisher waits. :class:`Stopped`."""
-        health, left = self._shared.health, list(records)
-        for attempt in count():
-            try:
-                await self._shared.publisher.publish(left)
-            except PublishFailed as error:
-                health.trouble("publish", f"Kafka refuses records, so their partition waits: {error}", alarm=True)
-                left = [_acceptable(record, why) for record, why in error.failed]
-            else:
-                health.over("publish")
-                self.check(is_begun=is_begun)
-                return
-            await self.pause(attempt, is_begun=is_begun)
+        health, left, key = self._shared.health, list(records), ""
+        try:
+            for attempt in count():
+                try:
+                    await self._shared.publisher.publish(left)
+                except PublishFailed as error:
+                    # A trouble of this place alone: that Kafka takes other records meanwhile does not end it.
+                    key = key or f"publish {left[0].topic}/{left[0].partition}"
+                    health.trouble(key, f"Kafka refuses records, so their partition waits: {error}", alarm=True)
+                    left = [_acceptable(record, why) for record, why in error.failed]
+                else:
+                    break
+                await self.pause(attempt, is_begun=is_begun)
+        finally:
+            health.over(key)
+        self.check(is_begun=is_begun)
 
 
 def _acceptable(record: OutRecord, why: KafkaError) -> OutRecord:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -88,6 +89,7 @@ class KafkaPublisher:
                 "queue.buffering.max.messages": 200_000,
                 "queue.buffering.max.kbytes": 262_144,
                 "error_cb": self._on_error,
+                "logger": logging.getLogger("librdkafka"),
             }
         )
         self._thread = threading.Thread(target=self._poll, name="publisher", daemon=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Protocol, cast
 
@@ -114,7 +115,8 @@ class Runner:
         }
         self._news = asyncio.Event()
         self._is_shut = False
-        self._has_outbox = False
+        # The claim's outbox was told again: forgotten when idle, lest the next claim tells old decisions once more.
+        self._has_outbox = True
         self._patience = patience
         self._idle_since = monotonic()
         self._tokens = Tokens(shared, partition, placed.head.epoch, patience)
@@ -151,10 +153,13 @@ class Runner:
                     await self._work(is_time=True)
                 else:
                     await self._idle()
-            await self._tokens.give_back(self._head.now_ms, is_begun=True)
-            await self._clear_outbox()
         except Stopped:
-            log.debug("partition %d: stopped", self.partition)
+            log.debug("partition %d: stopped before a commit", self.partition)
+        # Also when the next batch was begun already: what was delivered must not be told again.
+        with suppress(Stopped):
+            self._patience.check(is_begun=True)
+            await self._clear_outbox()
+            await self._tokens.give_back(self._head.now_ms, is_begun=True)
 
     async def _idle(self) -> None:
         self._news.clear()
@@ -272,6 +277,9 @@ class Runner:
                 work.dead.append((record, read, 1))
             else:
                 work.items.append(Item(record, read))
+        for reader in self._readers.values():
+            self._shared.metrics.unknown_fields.inc(reader.unknown_fields)
+            reader.unknown_fields = 0
         # Stable: of one rank and topic they stay in offset order.
         work.items.sort(key=lambda item: item.rank)
         return work
@@ -403,7 +411,7 @@ class Runner:
         positions = {
             topic: position
             for topic, position in self._queue.positions().items()
-            if position > head.positions.get(topic, -1)
+            if position > head.positions.get(topic, 0)
         }
         return Commit(
             head.epoch,

@@ -85,9 +85,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._leases: dict[TP, int] = {}
-        self._seen: dict[TP, int] = {}
-        self._open = _Open()
+        self._no_leases()
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -112,18 +110,24 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """End every lease, then tell the application."""
-        self._forget()
+        self._end_leases()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """End every lease, then tell the application. To be given partitions is a sign of life too."""
-        self._forget()
+        self._end_leases()
         self.heartbeat_at = monotonic()
         await super().on_partitions_assigned(assigned, generation_id)
 
-    def _forget(self) -> None:
+    def _no_leases(self) -> None:
+        self._leases: dict[TP, int] = {}
+        self._seen: dict[TP, int] = {}
+        self._open = _Open()
+
+    def _end_leases(self) -> None:
         self._leases.clear()
         self._seen.clear()
+        # The very set that a waiting poll looks at: it must not drain what is placed next.
         self._open.clear()
 
     async def place(self, lease: int, positions: Mapping[TP, int]) -> None:

@@ -14,7 +14,7 @@ from arbiter.state.keys import Keys
 from arbiter.state.redis_client import RedisClient
 from arbiter.state.redis_store import RedisStore
 from arbiter.state.store import StoreUnavailable, Verdict
-from tests.contract.test_store import FIRST, P, after, claimed, verdict
+from tests.contract.commits import FIRST, P, after, claimed, verdict
 
 TIMEOUT_S = 0.3
 HANGS_S = 4.0

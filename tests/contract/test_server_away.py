@@ -16,8 +16,8 @@ from arbiter.state.keys import Keys
 from arbiter.state.redis_client import RedisClient, StoreRefused
 from arbiter.state.redis_store import RedisStore, connect
 from arbiter.state.store import StoreUnavailable, Verdict
+from tests.contract.commits import FIRST, P, after, claimed, verdict
 from tests.contract.conftest import SERVERS
-from tests.contract.test_store import FIRST, P, after, claimed, verdict
 from tests.servers import RedisServer, ValkeyServer, free_port
 
 KINDS = {"valkey": ValkeyServer, "redis": RedisServer}

@@ -1,0 +1,48 @@
+"""The arbiter: a real worker process with the sample policy, told profiles and consents through its topics."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from msgspec import Struct
+
+from arbiter.messages import CONSENTS, PROFILES
+from arbiter.policy_files import digest_of, document_bytes
+from arbiter.state.redis_store import connect
+from loadtests.contenders.base import Site
+from loadtests.kafka import publish
+from loadtests.traffic import Traffic
+
+PROGRAM = [sys.executable, "-m", "arbiter"]
+
+
+class ArbiterWorker(Struct, frozen=True):
+    """See :class:`loadtests.contenders.base.Contender`."""
+
+    name: str = "arbiter"
+    about: str = "`arbiter worker`: every rule of the sample policy, reasons, exactly one decision history per request"
+    share: float = 1.0
+    rate: float = 1_000.0
+
+    def prepare(self, site: Site, traffic: Traffic) -> None:
+        """Publish facts and policy."""
+        settings = site.settings()
+        publish(site.kafka, settings.topic(PROFILES), traffic.profiles())
+        publish(site.kafka, settings.topic(CONSENTS), traffic.consents())
+        asyncio.run(activate(site))
+
+    def command(self) -> list[str]:
+        """The worker as in production."""
+        return [*PROGRAM, "worker"]
+
+
+async def activate(site: Site) -> None:
+    """Put the policy in force, as ``arbiter policy activate`` would."""
+    store = connect(site.redis, site.settings().redis_prefix)
+    try:
+        document = document_bytes(site.policy)
+        record = await store.policies.publish(site.policy.policy, digest_of(document), "loadtests", document)
+        await store.policies.activate(record.version)
+    finally:
+        await store.close()

@@ -1,0 +1,142 @@
+"""Null: the arbiter's transport and producer with nothing between them. What no decision-maker on them can exceed.
+
+Every record is answered with as many bytes as the arbiter's decisions have, under the same headers, and acked after
+delivery; nothing is decoded, decided or kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import faust
+from faust.types import TP, Message
+from msgspec import Struct
+
+from arbiter import settings
+from arbiter.messages import DECISIONS, REQUESTS
+from arbiter.settings import Settings
+from arbiter.state.codec import OutRecord
+from arbiter.stream.app import consumer_of, make_app
+from arbiter.stream.publisher import KafkaPublisher
+from arbiter.stream.topics import client_config
+from arbiter.stream.transport import Batch
+from loadtests.contenders.base import DECISION_BYTES, Site
+from loadtests.traffic import Traffic
+
+HEADERS = [
+    ("ce_specversion", b"1.0"),
+    ("ce_type", b"contact.decision.v1"),
+    ("ce_source", b"arbiter"),
+    ("ce_id", b"0123456789abcdef0123456789abcdef:1"),
+    ("ce_time", b"2026-03-02T09:00:00.000Z"),
+    ("content-type", b"application/json"),
+]
+LEASE = 1
+
+
+class NullTransport(Struct, frozen=True):
+    """See :class:`loadtests.contenders.base.Contender`."""
+
+    name: str = "null"
+    about: str = "the same transport and producer, decoding and deciding nothing, the same number of bytes out"
+    share: float = 2.0
+    rate: float = 1_000.0
+
+    def prepare(self, site: Site, traffic: Traffic) -> None:
+        """Nothing: it knows nobody."""
+
+    def command(self) -> list[str]:
+        """This module as a program."""
+        return [sys.executable, "-m", "loadtests.contenders.null_transport"]
+
+
+class Echo:
+    """One task per partition, as the arbiter has runners: takes a batch, publishes as many records, acks."""
+
+    def __init__(self, config: Settings, app: faust.App, publisher: KafkaPublisher, decision_bytes: int) -> None:
+        self._topic = config.topic(DECISIONS)
+        self._consumer = consumer_of(app)
+        self._publisher = publisher
+        self._bytes = decision_bytes
+        self._padding = b" " * decision_bytes
+        self._queues: dict[int, asyncio.Queue[Message]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def assign(self, _: int, assignment: set[TP]) -> None:
+        """Read every partition from its beginning; a test has one worker, so there is one assignment."""
+        if self._queues or not assignment:
+            return
+        self._queues = {tp.partition: asyncio.Queue() for tp in assignment}
+        self._start(self._read(assignment))
+        for partition, queue in self._queues.items():
+            self._start(self._answer(partition, queue))
+
+    def deliver(self, message: Message) -> None:
+        """Hand a batch to its partition's task."""
+        self._queues[message.partition].put_nowait(message)
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(_fail_loudly)
+
+    async def _read(self, assignment: set[TP]) -> None:
+        ranges = await self._consumer.offset_ranges(assignment)
+        await self._consumer.place(LEASE, {tp: first for tp, (first, _) in ranges.items()})
+        self._consumer.open(LEASE, assignment)
+
+    async def _answer(self, partition: int, queue: asyncio.Queue[Message]) -> None:
+        while True:
+            # All that came during the last round trip, as a runner takes it: one publish, not one after the other.
+            messages = [await queue.get()]
+            while not queue.empty():
+                messages.append(queue.get_nowait())
+            await self._publisher.publish([record for message in messages for record in self._echo(partition, message)])
+            for message in messages:
+                self._consumer.ack(message)
+
+    def _echo(self, partition: int, message: Message) -> Iterator[OutRecord]:
+        batch: Batch = message.value  # type: ignore[assignment]
+        for record in batch.records:
+            # Begins with the request, by which the harness knows what is answered.
+            value = ((record.value or b"") + self._padding)[: self._bytes]
+            yield OutRecord(self._topic, partition, record.key, value, HEADERS)
+
+
+def _fail_loudly(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        print(f"null failed: {error!r}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+
+async def run(config: Settings, decision_bytes: int) -> None:
+    """Echo until SIGTERM."""
+    ending = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
+    app = make_app(config)
+    app.finalize()
+    echo = Echo(config, app, KafkaPublisher(client_config(config), sys.exit), decision_bytes)
+
+    async def hand_on(stream: Any) -> None:
+        async for event in stream.noack().events():
+            echo.deliver(event.message)
+
+    app.agent(app.topic(config.topic(REQUESTS), key_type=bytes, value_type=bytes), name="null")(hand_on)
+    consumer_of(app).on_flow_resumed = echo.assign
+    await app.start()
+    await ending.wait()
+    await app.stop()
+
+
+def main() -> None:
+    """This module as a program."""
+    asyncio.run(run(settings.load(), int(os.environ[DECISION_BYTES])))
+
+
+if __name__ == "__main__":
+    main()

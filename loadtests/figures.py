@@ -1,0 +1,94 @@
+"""The arithmetic of a load test: schedules of arrivals, percentiles, medians over rounds, ratios. Pure."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from statistics import median
+
+from msgspec import Struct
+
+NS_PER_SECOND = 1_000_000_000
+
+
+class Spread(Struct, frozen=True):
+    """What several rounds gave: the median, the lowest and the highest."""
+
+    median: float
+    low: float
+    high: float
+
+
+class Latency(Struct, frozen=True):
+    """Milliseconds from the scheduled arrival to the decision."""
+
+    count: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Median and extremes of at least one value; ``ValueError`` for none."""
+    if not values:
+        raise ValueError("no rounds to take a median of")
+    return Spread(median(values), min(values), max(values))
+
+
+def percentile(ascending: Sequence[float], share: float) -> float:
+    """The nearest-rank percentile: the smallest value that at least ``share`` (0 to 1) of all values do not exceed.
+
+    A value that occurred, never one in between; ``ValueError`` without values or for a share out of range.
+    """
+    if not ascending or not 0 <= share <= 1:
+        raise ValueError(f"no percentile {share} of {len(ascending)} values")
+    # Rounded first: 0.07 * 100 is 7.000000000000001 in doubles, and would take the eighth value.
+    rank = math.ceil(round(share * len(ascending), 9))
+    return ascending[max(rank, 1) - 1]
+
+
+def latency(scheduled_ns: Sequence[int], arrived_ns: Sequence[int]) -> Latency:
+    """The distribution of ``arrived − scheduled``, pair by pair, both on the same clock."""
+    ascending = sorted((b - a) / 1e6 for a, b in zip(scheduled_ns, arrived_ns, strict=True))
+    p50, p90, p99 = (percentile(ascending, share) for share in (0.5, 0.9, 0.99))
+    return Latency(len(ascending), p50, p90, p99, ascending[-1])
+
+
+def schedule(rate: float, seconds: float, seed: int) -> list[int]:
+    """When requests arrive, in nanoseconds from the start: independent of each other, ``rate`` a second on average.
+
+    A Poisson process, as of many senders who do not know of one another: it has bursts, an even beat would hide
+    what they do. Ends before ``seconds``; the same arguments give the same schedule.
+    """
+    if rate <= 0:
+        raise ValueError(f"arrivals need a rate above 0, not {rate}")
+    chance = random.Random(seed)
+    arrivals, at = [], chance.expovariate(rate)
+    while at < seconds:
+        arrivals.append(int(at * NS_PER_SECOND))
+        at += chance.expovariate(rate)
+    return arrivals
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+    """Ours by theirs, round by round.
+
+    The rounds of one number ran one after the other, so what the machine did meanwhile touched both alike.
+    """
+    return spread([a / b for a, b in zip(ours, theirs, strict=True)])
+
+
+def rate_between(progress: Sequence[tuple[int, int]], warm_up: float) -> tuple[int, int, float]:
+    """Throughput after the warm-up: (index in ``progress`` where it begins, decisions since, decisions per second).
+
+    ``progress`` has (nanoseconds, decisions seen so far), ascending. What came before ``warm_up`` (a share of the
+    last count) is left out: start-up, first connections, empty caches. ``ValueError`` if nothing is left to measure.
+    """
+    total = progress[-1][1] if progress else 0
+    begin = next((i for i, (_, count) in enumerate(progress) if count >= total * warm_up), 0)
+    if not progress or progress[begin][0] >= progress[-1][0]:
+        raise ValueError("too few decisions to measure a rate; take more --records")
+    decided = total - progress[begin][1]
+    return begin, decided, decided * NS_PER_SECOND / (progress[-1][0] - progress[begin][0])

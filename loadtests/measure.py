@@ -1,0 +1,172 @@
+"""The measurements: a backlog drained, and arrivals on a schedule. Both are told by decisions that were published."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from confluent_kafka import Consumer, Message
+from msgspec import Struct
+
+from loadtests.figures import Latency, latency, percentile, rate_between
+from loadtests.generator import generate
+from loadtests.process import Worker, cpu_seconds, waiting_seconds
+from loadtests.traffic import Entry, number_in
+
+START_SECONDS_MAX = 120.0
+SILENCE_SECONDS_MAX = 30.0
+DRAIN_BATCH = 2_000
+DRAIN_POLL_SECONDS = 0.05
+WARM_UP_SHARE = 0.1
+
+
+class Throughput(Struct, frozen=True):
+    """A backlog drained, its first tenth not counted. Processor time is per decision, in microseconds.
+
+    ``starved`` is for how many seconds of each second the worker's threads, together, were ready but had no core.
+    """
+
+    decisions: int
+    per_second: float
+    worker_cpu_us: float
+    redis_cpu_us: float
+    decision_bytes: float
+    starved: float
+
+
+class Paced(Struct, frozen=True):
+    """Latency at a rate. ``late_p99_ms`` is how late the generator itself was; it is part of the latency."""
+
+    rate: float
+    latency: Latency
+    late_p99_ms: float
+    worker_cpu_us: float
+    starved: float
+
+
+class NotDecided(Exception):
+    """Requests that got no decision: a contender that loses some has no figures."""
+
+
+class Answers:
+    """Reads decisions and knows which requests are still to be answered."""
+
+    def __init__(self, consumer: Consumer, worker: Worker) -> None:
+        self._consumer = consumer
+        self._worker = worker
+        self._begun_at = self._heard_at = time.monotonic()
+        self._has_begun = False
+        self._seen = bytearray()
+        self.bytes = 0
+        self.count = 0
+
+    def expect(self, count: int) -> None:
+        """Requests with numbers below ``count`` are or will be published."""
+        self._seen.extend(bytes(count - len(self._seen)))
+        self._heard_at = time.monotonic()
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether every expected request was answered."""
+        return self.count == len(self._seen)
+
+    def read(self, most: int, seconds: float) -> list[int]:
+        """The numbers of requests that are answered for the first time, after at most ``seconds``.
+
+        :class:`NotDecided` when nothing came for too long.
+        """
+        first = [number for message in self._consumer.consume(most, seconds) for number in self._note(message)]
+        if first:
+            self._has_begun, self._heard_at = True, time.monotonic()
+        elif time.monotonic() - self._heard_at > (SILENCE_SECONDS_MAX if self._has_begun else START_SECONDS_MAX):
+            left = f"{len(self._seen) - self.count} of {len(self._seen)}"
+            raise NotDecided(f"{left} requests have no decision. {self._worker.failure('is silent')}")
+        else:
+            self._worker.check()
+        return first
+
+    def _note(self, message: Message) -> list[int]:
+        value = message.value() or b""
+        number = number_in(value)
+        if message.error() is not None or number is None or number >= len(self._seen) or self._seen[number]:
+            return []
+        self._seen[number] = 1
+        self.count += 1
+        self.bytes += len(value)
+        return [number]
+
+
+def drain(answers: Answers, worker: Worker, redis_pid: int) -> Throughput:
+    """How fast a published backlog is decided, from a tenth of it on."""
+    progress: list[tuple[int, int]] = []
+    used: list[tuple[float, float, float]] = []
+    while not answers.are_complete:
+        if answers.read(DRAIN_BATCH, DRAIN_POLL_SECONDS):
+            progress.append((time.monotonic_ns(), answers.count))
+            used.append((cpu_seconds(worker.pid), cpu_seconds(redis_pid), waiting_seconds(worker.pid)))
+    begin, decided, per_second = rate_between(progress, WARM_UP_SHARE)
+    ours, redis, waiting = (after - before for before, after in zip(used[begin], used[-1], strict=True))
+    return Throughput(
+        decided,
+        per_second,
+        1e6 * ours / decided,
+        1e6 * redis / decided,
+        answers.bytes / answers.count,
+        waiting * per_second / decided,
+    )
+
+
+def pace(
+    answers: Answers,
+    worker: Worker,
+    bootstrap: str,
+    topic: str,
+    entries: Sequence[Entry],
+    first: int,
+    arrivals_ns: Sequence[int],
+    warm_up_ns: int,
+    rate: float,
+) -> Paced:
+    """Latency of requests that arrive on a schedule; ``entries`` have the numbers from ``first`` on.
+
+    Open loop: a generator in a process of its own follows the schedule whatever the contender does, and a request's
+    latency counts from when it was due. So a stall is seen by everyone whom it made wait.
+    """
+    pipe, remote = multiprocessing.Pipe()
+    arguments = (bootstrap, topic, entries, arrivals_ns, remote)
+    generator = multiprocessing.get_context("spawn").Process(target=generate, args=arguments, daemon=True)
+    begun_at, cpu_before, waiting_before = time.monotonic(), cpu_seconds(worker.pid), waiting_seconds(worker.pid)
+    generator.start()
+    try:
+        start_ns: int = _receive(pipe, generator)
+        arrived_ns = _arrivals(answers, first, len(arrivals_ns))
+        late_ns, lost = _receive(pipe, generator)
+    finally:
+        generator.join(SILENCE_SECONDS_MAX)
+    if lost:
+        raise NotDecided(f"the generator could not publish {lost} requests")
+    cpu_us = 1e6 * (cpu_seconds(worker.pid) - cpu_before) / len(arrivals_ns)
+    starved = (waiting_seconds(worker.pid) - waiting_before) / (time.monotonic() - begun_at)
+    measured = [i for i, due_ns in enumerate(arrivals_ns) if due_ns >= warm_up_ns]
+    found = latency([start_ns + arrivals_ns[i] for i in measured], [arrived_ns[i] for i in measured])
+    late_ms = percentile(sorted(late_ns[i] / 1e6 for i in measured), 0.99)
+    return Paced(rate, found, late_ms, cpu_us, starved)
+
+
+def _arrivals(answers: Answers, first: int, count: int) -> list[int]:
+    arrived_ns = [0] * count
+    while not answers.are_complete:
+        # One at a time: a call for more would wait for them.
+        for number in answers.read(1, DRAIN_POLL_SECONDS):
+            arrived_ns[number - first] = time.monotonic_ns()
+    return arrived_ns
+
+
+def _receive(pipe: Connection, generator: multiprocessing.process.BaseProcess) -> Any:
+    while not pipe.poll(1):
+        if not generator.is_alive():
+            raise NotDecided(f"the generator ended with code {generator.exitcode}")
+    return pipe.recv()

@@ -1,0 +1,94 @@
+"""Every command in the documents is run, or is a make target whose recipe other tests run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from tests.servers import ROOT, KafkaServer, ValkeyServer, free_port
+from tests.workers import wait_until
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "loadtests" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+RECIPES = {
+    # `arbiter demo` runs in test_demo.py; this very run is pytest; the load test's parts run in test_loadtests.py.
+    "make demo": "arbiter demo",
+    "make test": "python -m pytest",
+    "make loadtest": "python -m loadtests",
+}
+
+
+def commands(document: Path) -> list[str]:
+    """The lines of a document's shell blocks."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def test_make_targets_do_what_the_documents_say() -> None:
+    """A target in a document exists and runs the program that its own test runs."""
+    named = {line for document in DOCUMENTS for line in commands(document) if line.startswith("make ")}
+
+    assert {"make demo", "make test"} <= named <= set(RECIPES)
+    for target in named:
+        recipe = subprocess.run([*target.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert RECIPES[target] in recipe.stdout
+
+
+def test_only_the_readme_has_a_session() -> None:
+    """A document with shell commands of its own must be run here too."""
+    strays = {
+        f"{document.name}: {line}"
+        for document in DOCUMENTS[1:]
+        for line in commands(document)
+        if not line.startswith(("make ", "python -m loadtests"))
+    }
+
+    assert set() == strays
+
+
+def test_the_readme_leads_to_a_running_worker(
+    fresh_kafka: Callable[..., KafkaServer], fresh_valkey: Callable[..., ValkeyServer]
+) -> None:
+    """The session for one's own servers, line by line; its last command is a worker that becomes ready."""
+    kafka, valkey = fresh_kafka(), fresh_valkey()
+    http = f"127.0.0.1:{free_port()}"
+    environment = {**os.environ, "ARBITER_HTTP": http}
+    lines = [line for line in commands(ROOT / "README.md") if not line.startswith("make ")]
+    assert "arbiter worker" == lines[-1]
+    for line in lines[:-1]:
+        words = shlex.split(line)
+        if words[0] == "export":
+            names = [word.partition("=")[0] for word in words[1:]]
+            assert ["ARBITER_KAFKA", "ARBITER_REDIS"] == names
+            environment |= {"ARBITER_KAFKA": kafka.bootstrap, "ARBITER_REDIS": valkey.url}
+            continue
+        assert "arbiter" == words[0]
+        done = subprocess.run(
+            [sys.executable, "-m", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        assert 0 == done.returncode, f"{line}\n{done.stdout}{done.stderr}"
+    worker = subprocess.Popen([sys.executable, "-m", "arbiter", "worker"], cwd=ROOT, env=environment)
+    try:
+        wait_until(lambda: is_ready(http), "the worker of the README is ready", 60)
+        worker.send_signal(signal.SIGTERM)
+        assert 0 == worker.wait(30)
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def is_ready(http: str) -> bool:
+    """Whether /readyz answers 200."""
+    try:
+        with urlopen(f"http://{http}/readyz") as answer:
+            return bool(answer.status == 200)
+    except (URLError, ConnectionError):
+        return False

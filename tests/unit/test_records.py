@@ -1,0 +1,229 @@
+"""Records in: each way to be unreadable is a dead letter with a code; what is readable is read in any envelope."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import msgspec
+import pytest
+from aiokafka import ConsumerRecord
+
+from arbiter.core.arbitrate import Arrival
+from arbiter.core.instants import DAY_MS, to_datetime
+from arbiter.messages import CONSENTS, PROFILES, REQUESTS, ConsentChange, ContactRequest, Profile, SuppressionChange
+from arbiter.state.codec import OutRecord
+from arbiter.stream.records import DeadLetter, Reader, dead_letter, sent_home
+
+NOW = 1_770_000_000_000
+REQUEST = {
+    "request_id": "r1",
+    "customer_id": "c1",
+    "department": "cards",
+    "campaign": "spring",
+    "channel": "email",
+    "category": "promotional",
+}
+
+
+def record(value: bytes | None, *headers: tuple[str, bytes], topic: str = REQUESTS, at_ms: int = NOW) -> Any:
+    """A record at offset 7 of partition 3."""
+    return ConsumerRecord(topic, 3, 7, at_ms, 0, b"c1", value, None, 1, 1, headers)
+
+
+def body(**fields: Any) -> bytes:
+    """A request's JSON."""
+    return msgspec.json.encode(REQUEST | fields)
+
+
+def read(value: bytes | None, *headers: tuple[str, bytes], topic: str = REQUESTS, at_ms: int = NOW) -> Any:
+    """What the reader makes of it, on the wall clock."""
+    return Reader(topic, 262_144, is_wall_clock=True).read(record(value, *headers, topic=topic, at_ms=at_ms), NOW)
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("empty", None),
+        ("empty", b""),
+        ("oversized", body(campaign="x" * 262_144)),
+        ("not_utf8", body()[:-1] + b',"x":"\xff"}'),
+        ("not_utf8", b'{"request_id":"\xc3\x28"}'),
+        ("malformed_json", body()[:-1]),
+        ("malformed_json", b"\xef\xbb\xbf" + body()),
+        ("malformed_json", body()[:-1] + b',"priority":NaN}'),
+        ("malformed_json", body()[:-1] + b',"value":Infinity}'),
+        ("malformed_json", body()[:-1] + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+        ("malformed_json", body()[:-1] + b',"product":"\\ud800"}'),
+        ("malformed_json", body() + body()),
+        ("wrong_type", b"null"),
+        ("wrong_type", b"[" * 100_000),
+        ("wrong_type", body(request_id=1)),
+        ("wrong_type", body(priority=101)),
+        ("wrong_type", body(customer_id="")),
+        ("wrong_type", body(requested_at="2026-01-01T00:00:00")),
+        ("wrong_type", body()[:-1] + b',"value":1e999}'),
+        ("wrong_type", body()[:-1] + b',"value":' + b"9" * 400 + b"}"),
+        ("wrong_type", body(attributes={"deep": {"er": 1}})),
+        ("missing_field", b"{}"),
+        ("missing_field", body()[: body().index(b',"category"')] + b"}"),
+        ("duplicate_key", body()[:-1] + b',"customer_id":"c2"}'),
+        ("duplicate_key", body()[:-1] + b',"unknown":1,"unknown":1}'),
+        ("duplicate_key", body()[:-1] + b',"attributes":{"a":1,"a":2}}'),
+        ("duplicate_key", body()[:-1] + b',"customer\\u005fid":"c2"}'),
+        ("far_future", body(requested_at="2099-01-01T00:00:00Z")),
+    ],
+)
+def test_what_cannot_be_read_becomes_a_dead_letter(code: str, value: bytes | None) -> None:
+    """One code each, with a sentence; the reader never raises."""
+    letter = read(value)
+
+    assert isinstance(letter, DeadLetter)
+    assert letter.code == code
+    assert letter.message
+
+
+def test_a_wrong_type_is_told_with_its_path() -> None:
+    """So that the sender finds the field."""
+    assert read(body(priority="high")) == DeadLetter("wrong_type", "Expected `float`, got `str` - at `$.priority`")
+
+
+def test_a_long_number_that_nobody_reads_is_harmless() -> None:
+    """An unknown field may hold what it likes, as long as it is JSON."""
+    assert isinstance(read(body()[:-1] + b',"unknown":' + b"9" * 5_000 + b"}"), Arrival)
+
+
+def test_a_plain_request_is_read() -> None:
+    """With its place, its time stamp and its bytes."""
+    arrival = read(body())
+
+    assert arrival.message == msgspec.json.decode(body(), type=type(arrival.message))
+    assert isinstance(arrival.message, ContactRequest)
+    assert (arrival.source, arrival.received_ms, arrival.raw) == ((REQUESTS, 3, 7), NOW, body())
+
+
+@pytest.mark.parametrize(
+    ("topic", "kind", "value"),
+    [
+        (PROFILES, Profile, {"customer_id": "c1"}),
+        (
+            CONSENTS,
+            ConsentChange,
+            {
+                "type": "consent",
+                "customer_id": "c1",
+                "purpose": "m",
+                "state": "granted",
+                "captured_at": to_datetime(NOW),
+            },
+        ),
+        (
+            CONSENTS,
+            SuppressionChange,
+            {"type": "suppression", "customer_id": "c1", "list": "l", "active": True, "captured_at": to_datetime(NOW)},
+        ),
+    ],
+)
+def test_facts_are_read(topic: str, kind: type, value: dict[str, Any]) -> None:
+    """Each topic has its own messages."""
+    assert isinstance(read(msgspec.json.encode(value), topic=topic).message, kind)
+
+
+@pytest.mark.parametrize(
+    ("value", "headers"),
+    [
+        (body(), [("ce_id", b"1"), ("ce_specversion", b"1.0"), ("content-type", b"application/json")]),
+        (
+            b'{"specversion":"1.0","id":"1","data":' + body() + b"}",
+            [("content-type", b"application/cloudevents+json; charset=UTF-8")],
+        ),
+        (
+            b'{"specversion":"1.0","data_base64":"' + base64.b64encode(body()) + b'"}',
+            [("Content-Type", b"application/cloudevents+json")],
+        ),
+    ],
+)
+def test_cloudevents_are_read_in_both_modes(value: bytes, headers: list[tuple[str, bytes]]) -> None:
+    """The data is the same as without an envelope."""
+    assert read(value, *headers).raw == body()
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("malformed_json", b"{"),
+        ("malformed_json", b'{"data_base64":"%%"}'),
+        ("missing_field", b'{"specversion":"1.0"}'),
+        ("duplicate_key", b'{"data":{},"data":{}}'),
+        ("wrong_type", b'{"data":1}'),
+    ],
+)
+def test_a_broken_envelope_is_a_dead_letter(code: str, value: bytes) -> None:
+    """As is a whole one around something else."""
+    assert read(value, ("content-type", b"application/cloudevents+json")).code == code
+
+
+def test_unknown_fields_are_counted_and_passed_over() -> None:
+    """A newer sender is not turned away."""
+    reader = Reader(REQUESTS, 262_144, is_wall_clock=True)
+    arrival = reader.read(record(body(colour="blue", size=3)), NOW)
+
+    assert isinstance(arrival, Arrival)
+    assert type(arrival.message) is ContactRequest
+    assert reader.unknown_fields == 2
+
+
+def test_a_time_within_a_day_ahead_is_taken() -> None:
+    """Clocks differ, and requests may be dated a little ahead."""
+    assert isinstance(read(body(requested_at=to_datetime(NOW + DAY_MS))), Arrival)
+
+
+def test_on_the_event_clock_the_record_says_what_now_is() -> None:
+    """A replay of next year's data is judged by its own time stamps."""
+    later = NOW + 400 * DAY_MS
+    reader = Reader(REQUESTS, 262_144, is_wall_clock=False)
+
+    assert isinstance(reader.read(record(body(requested_at=to_datetime(later)), at_ms=later), NOW), Arrival)
+
+
+def test_a_record_without_a_time_stamp_was_received_now() -> None:
+    """Old producers set none."""
+    assert read(body(), at_ms=-1).received_ms == NOW
+
+
+def test_a_record_sent_home_keeps_what_it_was() -> None:
+    """Key, value and headers as they came, one hop more, and the time at which it was first received."""
+    sent = sent_home(record(body(), ("ce_id", b"1")), REQUESTS, 5, NOW)
+
+    assert sent == OutRecord(
+        REQUESTS, 5, b"c1", body(), [("ce_id", b"1"), ("arbiter-hops", b"1"), ("arbiter-received-ms", b"%d" % NOW)]
+    )
+    assert isinstance(sent, OutRecord)
+    assert read(body(), *sent.headers, at_ms=NOW + 99).received_ms == NOW
+
+
+def test_a_record_that_finds_no_home_is_a_dead_letter() -> None:
+    """After three hops somebody must look at it."""
+    letter = sent_home(record(body(), ("arbiter-hops", b"3")), REQUESTS, 5, NOW)
+
+    assert isinstance(letter, DeadLetter)
+    assert letter.code == "misrouted"
+
+
+def test_a_dead_letter_is_the_record_and_the_reason() -> None:
+    """Byte for byte, on the same partition, with where it came from in its headers."""
+    out = dead_letter(record(b"\xff", ("k", b"v")), DeadLetter("not_utf8", "byte 0"), "arbiter", "1.0", NOW, 1)
+
+    assert (out.topic, out.partition, out.key, out.value) == (f"{REQUESTS}.dlq", 3, b"c1", b"\xff")
+    assert dict(out.headers) == {
+        "k": b"v",
+        "arbiter-error-code": b"not_utf8",
+        "arbiter-error-message": b"byte 0",
+        "arbiter-topic": REQUESTS.encode(),
+        "arbiter-partition": b"3",
+        "arbiter-offset": b"7",
+        "arbiter-group": b"arbiter",
+        "arbiter-build": b"1.0",
+        "arbiter-time": b"2026-02-02T02:40:00.000+00:00",
+        "arbiter-attempts": b"1",
+    }

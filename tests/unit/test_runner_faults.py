@@ -1,0 +1,251 @@
+"""The runner with a fault at every step, and what must never follow from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from arbiter.core import arbitrate as core
+from arbiter.core.arbitrate import Arrival
+from arbiter.messages import DECISIONS, REQUESTS
+from arbiter.state.codec import OutRecord
+from arbiter.state.memory import MemoryStore
+from arbiter.state.store import StoreUnavailable
+from arbiter.stream import deciding
+from arbiter.stream.publisher import PublishFailed
+from tests.partition import CUSTOMERS, Crash, P, World
+
+
+@pytest.fixture
+def world() -> World:
+    """A partition on which nothing has happened."""
+    return World()
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arbiter.stream.patience.BACKOFF_SECONDS", (0.0,))
+
+
+@pytest.mark.parametrize("step", ["load", "commit"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_store_that_does_not_answer_is_asked_again(world: World, step: str, when: str) -> None:
+    """Whether it ran the call or not: each request is decided once, in one commit that is repeated unchanged."""
+    getattr(world.store, when)[step] = [StoreUnavailable("away")] * 3
+    for name in ("a", "b", "c"):
+        world.request(name)
+    await world.run()
+    head = (await MemoryStore.claim(world.store, P, "probe", 9)).head  # type: ignore[union-attr]
+
+    assert sorted(world.topics.outcomes) == ["a", "b", "c"]
+    assert len(world.topics.of(DECISIONS)) == 3
+    assert head.seq == 1
+    assert all(commit == world.store.commits[0] for commit in world.store.commits)
+    assert world.health.reasons == []
+
+
+@pytest.mark.parametrize(
+    ("what", "step"),
+    [("before", "load"), ("after", "load"), ("before", "commit"), ("after", "commit")],
+)
+async def test_a_process_that_ends_at_the_store_is_carried_on(world: World, what: str, step: str) -> None:
+    """The next claim decides what was not committed and publishes what was; no decision changes."""
+    getattr(world.store, what)[step] = [Crash()]
+    for name in ("a", "b", "c"):
+        world.request(name)
+    with pytest.raises(Crash):
+        await world.run()
+    await world.run()
+
+    assert list(world.topics.outcomes) == ["a", "b", "c"]
+    assert [*world.topics.outcomes.values()].count("approved") == 2
+
+
+@pytest.mark.parametrize("what", ["faults", "lost"])
+async def test_a_process_that_ends_at_the_publishing_is_carried_on(world: World, what: str) -> None:
+    """Before or after Kafka had the records: they come again byte for byte."""
+    getattr(world.topics, what).append(Crash())
+    for name in ("a", "b", "c"):
+        world.request(name)
+    with pytest.raises(Crash):
+        await world.run()
+    await world.run()
+
+    assert [*world.topics.outcomes.values()].count("approved") == 2
+    assert len(world.topics.of(DECISIONS)) == (3 if what == "faults" else 6)
+
+
+async def test_records_below_the_head_are_skipped(world: World) -> None:
+    """A replay is neither decided nor published nor committed again."""
+    world.request("a")
+    await world.run()
+    runner, task = await world.start()
+    # As if the topic had been placed too low.
+    runner._queue._topics[REQUESTS].fetched = 0  # noqa: SLF001 - no public way leads there
+    world.offer(runner, REQUESTS, 0)
+    world.request("b")
+    world.offer(runner, REQUESTS, 1)
+    await world.settled(lambda: len(world.hand.acked) == 3)
+    await world.stopped(runner, task)
+
+    assert list(world.topics.outcomes) == ["a", "b"]
+    assert len(world.topics.of(DECISIONS)) == 2
+    assert world.metrics.registry.get_sample_value("arbiter_replayed_records_total") == 1
+
+
+async def test_a_record_that_the_core_fails_on_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, on a fresh copy: what the first try left behind does not count."""
+    fail_on(monkeypatch, "b", times=1)
+    for name in ("a", "b", "c"):
+        world.request(name)
+    await world.run()
+
+    assert [*world.topics.outcomes] == ["a", "b", "c"]
+    assert [*world.topics.outcomes.values()].count("approved") == 2
+    assert world.topics.dead == []
+
+
+async def test_a_record_that_always_fails_is_undecidable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It becomes a dead letter with an alarm; its party goes on as if it had never come."""
+    fail_on(monkeypatch, "b", times=99)
+    for name in ("a", "b", "c"):
+        world.request(name)
+    world.request("d", CUSTOMERS[1])
+    await world.run()
+    (commit,) = world.store.commits
+
+    assert world.topics.outcomes == {"a": "approved", "c": "approved", "d": "approved"}
+    assert world.topics.dead == [("undecidable", 1)]
+    assert len(commit.answers) == 3
+    assert world.metrics.registry.get_sample_value("arbiter_alarms_total", {"kind": "undecidable"}) == 1
+
+
+def fail_on(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
+    """Let the core raise in the middle of this request, after it has changed ledger and answers."""
+    left = [times]
+
+    def failing(policy: Any, ledger: Any, answers: Any, arrival: Arrival, now_ms: int, seq: int) -> Any:
+        results = core.arbitrate(policy, ledger, answers, arrival, now_ms, seq)
+        if getattr(arrival.message, "request_id", "") == name and left[0]:
+            left[0] -= 1
+            raise ZeroDivisionError
+        return results
+
+    monkeypatch.setattr(deciding, "arbitrate", failing)
+
+
+async def test_a_fenced_worker_ends(world: World) -> None:
+    """Another one has claimed the partition: nothing is published, and the process is told to end."""
+    world.request("a")
+    await world.start()
+    await MemoryStore.claim(world.store, P, "thief", 99)
+    await world.settled(lambda: world.fatal)
+
+    assert "claimed by another worker" in world.fatal[0]
+    assert world.topics.records == []
+
+
+async def test_a_store_that_lost_commits_stops_the_partition(world: World) -> None:
+    """No decision on forgotten budgets; the worker stays and says so, and the other partitions go on."""
+    world.request("a")
+    runner, task = await world.start()
+    await world.settled(world.is_done)
+    world.store.flush()
+    world.request("b")
+    world.offer(runner, REQUESTS, 1)
+    await task
+
+    assert list(world.topics.outcomes) == ["a"]
+    assert "lost commits" in world.health.reasons[0]
+    assert world.fatal == []
+
+
+async def test_a_topic_that_goes_back_stops_the_partition(world: World) -> None:
+    """Offsets that were read before, with other records: taken for replays they would be lost in silence."""
+    world.request("a")
+    runner, task = await world.start()
+    await world.settled(world.is_done)
+    world.offer(runner, REQUESTS, 0)
+    await task
+
+    assert "gave offset 0 after 1" in world.health.reasons[0]
+
+
+async def test_a_worker_that_the_group_forgot_waits(world: World) -> None:
+    """Without a heartbeat nothing is committed; with one it goes on."""
+    world.hand.member = False
+    world.request("a")
+    runner, task = await world.start()
+    await asyncio.sleep(0.01)
+    assert world.store.commits == []
+    world.hand.member = True
+    await world.settled(world.is_done)
+    await world.stopped(runner, task)
+
+    assert world.topics.outcomes == {"a": "approved"}
+
+
+async def test_a_stopped_runner_finishes_what_it_committed(world: World) -> None:
+    """Told to stop while the reply of a commit is awaited, it still publishes and acks."""
+    world.request("a")
+    world.store.after["commit"] = [StoreUnavailable("away")]
+    runner, task = await world.start()
+    await world.settled(lambda: world.store.commits)
+    await world.stopped(runner, task)
+
+    assert world.topics.outcomes == {"a": "approved"}
+    assert world.is_done()
+
+
+async def test_a_runner_stopped_while_it_loads_the_next_batch_leaves_nothing_to_repeat(world: World) -> None:
+    """What was delivered before is not told again by the next claim, although that batch was dropped."""
+    world.request("a")
+    runner, task = await world.start()
+    await world.settled(world.is_done)
+    world.store.before["load"] = [StoreUnavailable("away")] * 1_000
+    world.request("b", CUSTOMERS[1])
+    world.offer(runner, REQUESTS, 1)
+    await world.settled(lambda: len(world.store.before["load"]) < 1_000)
+    await world.stopped(runner, task)
+    world.store.before.clear()
+    await world.run()
+
+    assert list(world.topics.outcomes) == ["a", "b"]
+    assert len(world.topics.of(DECISIONS)) == 2
+
+
+async def test_an_abandoned_runner_leaves_the_rest_to_the_next_claim(world: World) -> None:
+    """Time is up while the store is away: it ends, and the next process does the work."""
+    world.request("a")
+    world.store.before["commit"] = [StoreUnavailable("away")] * 1_000
+    _, task = await world.start()
+    await world.settled(lambda: world.store.commits)
+    world.patience.abandon()
+    await task
+    assert world.topics.records == []
+    world.store.before.clear()
+    await world.run()
+
+    assert world.topics.outcomes == {"a": "approved"}
+
+
+async def test_a_dead_letter_that_kafka_finds_too_long_goes_without_its_value(world: World) -> None:
+    """Better the reason and the place alone than a partition that stands still."""
+    world.put(b"\xff" * 100)
+    too_long = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+    original = world.topics.publish
+
+    async def refuse(records: Sequence[OutRecord]) -> None:
+        if any(record.value for record in records):
+            raise PublishFailed([(record, too_long) for record in records])
+        await original(records)
+
+    world.topics.publish = refuse  # type: ignore[method-assign]
+    await world.run()
+    (letter,) = world.topics.records
+
+    assert (letter.value, dict(letter.headers)["arbiter-cut-bytes"]) == (b"", b"100")

@@ -1,0 +1,186 @@
+"""The batch transport: what the group is told, what a lease gets, and where Faust's own consumer goes wrong."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import ConsumerRecord
+from aiokafka.partitioner import murmur2 as kafka_murmur2
+from faust.transport.drivers.aiokafka import Consumer as StockConsumer
+from faust.types import TP
+from hypothesis import given
+from hypothesis import strategies as st
+from intervaltree import IntervalTree  # type: ignore[import-untyped]
+
+from arbiter.stream.partitioner import murmur2, partition_of
+from arbiter.stream.transport import Batch, Consumer, ConsumerThread
+
+P = TP("contact.requests.v1", 3)
+
+
+def record(offset: int) -> Any:
+    """A record of partition 3."""
+    return ConsumerRecord(P.topic, P.partition, offset, 1_000, 0, b"k", b"v", None, 1, 1, ())
+
+
+def bare(kind: type[Any], **attributes: Any) -> Any:
+    """An instance without what its constructor would start."""
+    made: Any = object.__new__(kind)
+    made.__dict__.update(attributes)
+    return made
+
+
+def new_offset(kind: type[Any], acked: list[int], committed: int | None, gaps: tuple[tuple[int, int], ...] = ()) -> Any:
+    """What a consumer of this kind would commit."""
+    consumer = bare(
+        kind,
+        _acked=defaultdict(list, {P: list(acked)}),
+        _acked_index=defaultdict(set, {P: set(acked)}),
+        _committed_offset=defaultdict(lambda: None, {P: committed}),
+        _gap=defaultdict(IntervalTree, {P: IntervalTree.from_tuples(gaps)}),
+    )
+    return kind._new_offset(consumer, P)  # noqa: SLF001 - the method in question
+
+
+@pytest.mark.parametrize(
+    ("acked", "committed", "gaps", "unread", "stock"),
+    [
+        ([36], 35, (), 35, 37),
+        ([5, 6], None, (), 4, 7),
+        ([5, 12], 4, ((6, 10),), 9, 10),
+    ],
+)
+def test_fausts_consumer_guesses_what_was_done(
+    acked: list[int], committed: int | None, gaps: tuple[tuple[int, int], ...], unread: int, stock: int
+) -> None:
+    """It commits past records that were never acked: it takes offsets, and its own idea of gaps, for what was done."""
+    offered = new_offset(StockConsumer, acked, committed, gaps)
+
+    assert offered == stock
+    assert unread not in acked
+    assert unread < offered
+
+
+@pytest.mark.parametrize(("acked", "expected"), [([36], 37), ([5, 6], 7), ([12, 40, 99], 100), ([], None)])
+def test_ours_commits_one_past_the_last_ack(acked: list[int], expected: int | None) -> None:
+    """Acks stand for whole batches in order, so whatever lies between two of them was done or never was."""
+    assert new_offset(Consumer, acked, None) == expected
+
+
+def test_an_ack_is_reported_once() -> None:
+    """What was committed is forgotten, so that the next commit has something new to say."""
+    consumer = bare(Consumer, _acked=defaultdict(list, {P: [4, 9]}), _acked_index=defaultdict(set, {P: {4, 9}}))
+
+    assert consumer._new_offset(P) == 10  # noqa: SLF001 - the method in question
+    assert consumer._new_offset(P) is None  # noqa: SLF001 - as above
+
+
+class FakeKafka:
+    """aiokafka's consumer, as far as the thread looks at it."""
+
+    def __init__(self) -> None:
+        self.positions: dict[TP, int] = {}
+        self._fetcher = SimpleNamespace(_fetch_waiters=set())
+
+    def seek(self, tp: TP, offset: int) -> None:
+        """Take note."""
+        self.positions[tp] = offset
+
+    def state_value(self, tp: TP) -> Any:
+        """The state of an assigned partition."""
+        return SimpleNamespace(has_valid_position=True, position=self.positions[tp])
+
+
+@pytest.fixture
+def kafka() -> FakeKafka:
+    """A consumer with nothing assigned."""
+    return FakeKafka()
+
+
+@pytest.fixture
+def thread(kafka: FakeKafka) -> ConsumerThread:
+    """The consumer's thread, without a thread."""
+    made: ConsumerThread = bare(ConsumerThread, _consumer=kafka)
+    made._no_leases()  # noqa: SLF001 - stands for the constructor
+    return made
+
+
+def polled(thread: ConsumerThread, kafka: FakeKafka, *records: Any, position: int) -> dict[TP, Batch]:
+    """What a poll gives when aiokafka drained these records and then stands at ``position``."""
+    kafka.positions[P] = position
+    drained = {P: list(records)} if records else {}
+    return thread._batches(kafka, drained)  # noqa: SLF001 - what the poll calls
+
+
+async def test_a_batch_has_its_records_the_position_and_the_lease(thread: ConsumerThread, kafka: FakeKafka) -> None:
+    """The position is aiokafka's: past what has no records."""
+    await thread.place(7, {P: 10})
+    thread.open(7, [P])
+    records = [record(10), record(12)]
+
+    assert polled(thread, kafka, *records, position=15) == {P: Batch(records, 15, 7)}
+    assert kafka.positions == {P: 15}
+
+
+async def test_a_position_that_moves_without_records_is_told(thread: ConsumerThread, kafka: FakeKafka) -> None:
+    """Transaction markers and aborted records are an empty batch, once."""
+    await thread.place(7, {P: 10})
+    thread.open(7, [P])
+
+    assert polled(thread, kafka, position=13) == {P: Batch([], 13, 7)}
+    assert polled(thread, kafka, position=13) == {}
+
+
+async def test_nothing_is_read_before_it_was_placed_and_opened(thread: ConsumerThread, kafka: FakeKafka) -> None:
+    """Neither without a lease, nor under another one, nor while shut."""
+    thread.open(7, [P])
+    assert polled(thread, kafka, record(10), position=11) == {}
+    await thread.place(7, {P: 10})
+    assert polled(thread, kafka, record(10), position=11) == {}
+    thread.open(6, [P])
+    assert polled(thread, kafka, record(10), position=11) == {}
+    thread.open(7, [P])
+    thread.shut(7, [P])
+
+    assert polled(thread, kafka, record(10), position=11) == {}
+
+
+async def test_a_rebalance_ends_every_lease(thread: ConsumerThread, kafka: FakeKafka) -> None:
+    """What was fetched before is nobody's, and an old owner can open nothing."""
+    await thread.place(7, {P: 10})
+    thread.open(7, [P])
+    thread._end_leases()  # noqa: SLF001 - what both halves of a rebalance begin with
+    thread.open(7, [P])
+
+    assert polled(thread, kafka, record(10), position=11) == {}
+
+
+async def test_a_waiting_poll_sees_what_is_shut(thread: ConsumerThread) -> None:
+    """The choice that aiokafka was given follows every change, else it would drain what nobody takes."""
+    given = thread._open  # noqa: SLF001 - what aiokafka is given
+    await thread.place(7, {P: 10})
+    thread.open(7, [P])
+    assert P in given
+    thread._end_leases()  # noqa: SLF001 - what both halves of a rebalance begin with
+
+    assert P not in given
+
+
+def test_an_empty_choice_of_partitions_is_still_a_choice(thread: ConsumerThread) -> None:
+    """Else aiokafka would hand out every partition while none is claimed."""
+    assert thread._open  # noqa: SLF001 - what aiokafka is given
+    assert P not in thread._open  # noqa: SLF001 - as above
+
+
+@given(st.binary(max_size=64))
+def test_murmur2_is_kafkas(data: bytes) -> None:
+    """The same hash as that of Kafka's own producers, whatever the key."""
+    assert murmur2(data) == kafka_murmur2(data) & 0xFFFFFFFF
+
+
+def test_homes_are_spread_over_all_partitions() -> None:
+    """A thousand customers reach each of 32 partitions."""
+    assert {partition_of(f"customer-{number}", 32) for number in range(1_000)} == set(range(32))
