@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 
 from msgspec import Struct
@@ -35,7 +34,7 @@ class MemoryStocks:
     def __init__(self, kept: Callable[[int], Any]) -> None:
         """No central entry yet; ``kept`` gives what is kept of a partition, with its ``head`` and what it ``spent``."""
         self._kept = kept
-        self._made = count(1)
+        self._made = 0
         self._central: dict[str, _Central] = {}
 
     def flush(self) -> None:
@@ -69,7 +68,7 @@ class MemoryStocks:
         kept = [self._kept(partition) for partition in range(partitions)]
         if any(part.head is None for part in kept):
             return False
-        made = next(number for number in self._made if number > sealed)
+        self._made = made = max(self._made, sealed) + 1
         entries = {}
         for partition, part in enumerate(kept):
             used = part.spent.get(key, Kept()).used

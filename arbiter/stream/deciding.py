@@ -72,8 +72,8 @@ class Item(Struct, frozen=True):
     @property
     def rank(self) -> int:
         """Its place among what came together; see ``RANKS``."""
-        message = self.arrival.message  # a reader gives a subclass
-        return next(rank for kind, rank in RANKS.items() if isinstance(message, kind))
+        kinds = type(self.arrival.message).__mro__  # a reader gives a subclass of its own
+        return next(RANKS[kind] for kind in kinds if kind in RANKS)
 
 
 class Told(Struct):

@@ -28,9 +28,10 @@ Wanted = dict[Draw, tuple[int | None, int]]
 
 
 class _Held(Struct):
-    """One window as this partition knows it: what it uses (committed), and the last grant."""
+    """One window as this partition knows it: what it uses (committed), the last grant, and the use told by then."""
 
     kept: Kept
+    told: int = 0
     version: int = 0
     grant: Grant = Grant(0, 0, 0, 0)
 
@@ -38,6 +39,11 @@ class _Held(Struct):
     def spare(self) -> int:
         """What was granted and is not used."""
         return self.grant.granted - self.kept.used
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the others should hear: of what is not used, so that they may, or of what is, so that they stop."""
+        return bool(self.spare) or self.told != self.kept.used
 
 
 class TokenStock:
@@ -89,15 +95,15 @@ class Tokens:
         self._held.clear()
 
     async def give_back(self, now_ms: int, *, is_begun: bool = False) -> None:
-        """Set nothing aside any more."""
-        spare = [draw for draw, held in self._held.items() if held.spare]
-        await asyncio.gather(*(self._ask(draw, None, 0, now_ms, is_begun=is_begun) for draw in spare))
+        """Set nothing aside any more, and tell what is used."""
+        news = [draw for draw, held in self._held.items() if held.is_news]
+        await asyncio.gather(*(self._ask(draw, None, 0, now_ms, is_begun=is_begun) for draw in news))
         self._held.clear()
 
     async def prepare(self, wanted: Wanted, now_ms: int, *, is_last_try: bool = False) -> TokenStock:
         """A stock with the tokens for these requests, as far as there are any; all others go back."""
         await self._look_up(wanted)
-        asked = {draw: (None, 0) for draw, held in self._held.items() if held.spare} | wanted
+        asked = {draw: (None, 0) for draw, held in self._held.items() if held.is_news} | wanted
         await asyncio.gather(*(self._fetch(draw, limit, count, now_ms) for draw, (limit, count) in asked.items()))
         for draw in asked.keys() - wanted.keys():
             del self._held[draw]
@@ -133,7 +139,7 @@ class Tokens:
         if unknown:
             keys, load = [key_of(draw) for draw in unknown], self._shared.store.load_spent
             for draw, kept in zip(unknown, await self._patience.ask(lambda: load(self._partition, keys)), strict=True):
-                self._held[draw] = _Held(kept)
+                self._held[draw] = _Held(kept, told=kept.used)
 
     async def _fetch(self, draw: Draw, limit: int | None, count: int, now_ms: int) -> None:
         """Ask; where there is no central entry, have it made from what all partitions use, and ask again."""
@@ -166,7 +172,7 @@ class Tokens:
         if grant is None:
             held.version, held.grant = 0, Grant(0, 0, 0, 0)
             return False
-        held.version, held.grant = ask.version, grant
+        held.version, held.grant, held.told = ask.version, grant, ask.used
         return True
 
     async def _settle(self, wanted: Wanted, now_ms: int) -> None:

@@ -12,8 +12,8 @@ from arbiter.core.stock import Draw
 from arbiter.state.memory import MemoryStore
 from arbiter.state.stock import KEPT_MS, Ask, Grant, Kept, Spent, draw_of, key_of, ttl_ms
 from arbiter.state.store import Store, Verdict
+from tests.contract.commits import FIRST
 from tests.contract.conftest import Backend
-from tests.contract.test_store import FIRST
 
 DRAW = Draw("call-centre/week", 1_795_000_000_000, 1_795_600_000_000)
 KEY = key_of(DRAW)

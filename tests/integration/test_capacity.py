@@ -12,7 +12,7 @@ import pytest
 from msgspec import Struct
 from redis.asyncio import Redis
 
-from arbiter.core.instants import to_datetime
+from arbiter.core.instants import DAY_MS, to_datetime
 from arbiter.core.policy import Policy
 from arbiter.messages import OUTCOMES, REQUESTS
 from arbiter.state.memory import MemoryStore, wall_clock_ms
@@ -77,6 +77,7 @@ def call(number: int, **fields: Any) -> dict[str, Any]:
         "campaign": "spring",
         "channel": "phone",
         "category": "service",
+        "expires_at": to_datetime(wall_clock_ms() + 400 * DAY_MS).isoformat(),
         **fields,
     }
 
