@@ -66,6 +66,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         Literal["wall", "event"],
         _setting("`wall`: the store's clock. `event`: the newest `requested_at` of the partition, for replays."),
     ] = "wall"
+    event_idle_ms: Annotated[
+        int,
+        _setting(
+            "With the event clock, a partition without records for this long moves on to what waits next; 0: never.",
+            ge=0,
+        ),
+    ] = 10_000
     http: Annotated[
         str,
         _setting(

@@ -29,8 +29,9 @@ from arbiter.stream.health import Health
 from arbiter.stream.partitioner import partition_of
 from arbiter.stream.patience import Patience, Shared
 from arbiter.stream.policies import Active
-from arbiter.stream.runner import Placed, Runner
+from arbiter.stream.runner import Runner
 from arbiter.stream.transport import Batch
+from arbiter.stream.work import Placed
 
 TOPICS = (CONSENTS, PROFILES, OUTCOMES, REQUESTS)
 PARTITIONS = 8

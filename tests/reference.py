@@ -18,8 +18,12 @@ from arbiter.core.arbitrate import (
     Arrival,
     Decided,
     Message,
+    Noted,
+    Refused,
     arbitrate,
+    come_back,
     identity,
+    next_due_ms,
     party_of,
     was_answered,
 )
@@ -27,6 +31,7 @@ from arbiter.core.instants import to_ms
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.render import decision_of
+from arbiter.core.stock import WholeStock
 from arbiter.messages import ContactRequest, CustomerChange, Profile, encoder
 from arbiter.state.codec import pack_answered, pack_ledger, unpack_answered, unpack_ledger
 from arbiter.state.memory import MemoryStore
@@ -54,6 +59,7 @@ class Reference:
         self._policy_for = policy_for
         self._partitions = partitions
         self._store = MemoryStore()
+        self._stock = WholeStock()
         self._heads: dict[int, Head] = {}
 
     def feed(self, entries: Iterable[Entry], barriers: Sequence[Barrier] = ()) -> None:
@@ -93,14 +99,46 @@ class Reference:
             now_ms = max(now_ms, to_ms(message.requested_at))
         known = dict(answers)
         arrival = Arrival(message, entry.place, entry.timestamp_ms, entry.value or b"")
-        for result in arbitrate(self._policy_for(entry.place), ledger, answers, arrival, now_ms, head.seq + 1):
+        policy, seq = self._policy_for(entry.place), head.seq + 1
+        results = self._catch_up(policy, ledger, answers, now_ms, seq)
+        results += arbitrate(policy, ledger, answers, arrival, now_ms, seq, self._stock)
+        results += self._catch_up(policy, ledger, answers, now_ms, seq)
+        for result in results:
             if isinstance(result, Decided):
-                decision = decision_of(result)
-                self.decisions[decision.decision_id] = _encode(decision)
-            else:
+                self._tell(result)
+            elif isinstance(result, Refused):
                 self.refused.add(entry.place)
         changed = {key: pack_answered(new) for key, new in answers.items() if known.get(key) is not new}
-        await self._commit(entry.partition, head, now_ms, {party_of(message): pack_ledger(ledger)}, changed)
+        await self._commit(entry.partition, head, now_ms, {party_of(message): ledger}, changed)
+        await self._others(entry)
+
+    def _catch_up(
+        self, policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], now_ms: int, seq: int
+    ) -> list[Decided | Refused | Noted]:
+        """What was due by ``now_ms``, each at its own instant."""
+        results: list[Decided | Refused | Noted] = []
+        while (due_ms := next_due_ms(ledger)) is not None and due_ms <= now_ms:
+            results += come_back(policy, ledger, answers, due_ms, seq, self._stock)
+        return results
+
+    def _tell(self, decided: Decided) -> None:
+        decision = decision_of(decided)
+        self.decisions[decision.decision_id] = _encode(decision)
+
+    async def _others(self, entry: Entry) -> None:
+        """The parties of the partition whose timers its clock has passed."""
+        while due := await self._store.due(entry.partition, self._heads[entry.partition].now_ms, 1):
+            party = due[0][0]
+            head = await self._head(entry.partition)
+            (packed,) = await self._store.load(entry.partition, [party])
+            assert packed is not None
+            ledger, answers = unpack_ledger(packed), dict[bytes, Answered]()
+            policy = self._policy_for(entry.place)
+            for result in self._catch_up(policy, ledger, answers, head.now_ms, head.seq + 1):
+                assert isinstance(result, Decided)
+                self._tell(result)
+            changed = {key: pack_answered(new) for key, new in answers.items()}
+            await self._commit(entry.partition, head, head.now_ms, {party: ledger}, changed)
 
     async def _head(self, partition: int) -> Head:
         if partition not in self._heads:
@@ -110,10 +148,12 @@ class Reference:
         return self._heads[partition]
 
     async def _commit(
-        self, partition: int, head: Head, now_ms: int, ledgers: dict[str, bytes], answers: dict[bytes, bytes]
+        self, partition: int, head: Head, now_ms: int, ledgers: dict[str, Ledger], answers: dict[bytes, bytes]
     ) -> None:
         seq = head.seq + 1
-        commit = Commit(head.epoch, OWNER, seq, 0, now_ms, {}, ledgers, answers, ANSWERS_KEPT_MS, timers={}, outbox=b"")
+        packed = {party: pack_ledger(ledger) for party, ledger in ledgers.items()}
+        timers = {party: next_due_ms(ledger) for party, ledger in ledgers.items()}
+        commit = Commit(head.epoch, OWNER, seq, 0, now_ms, {}, packed, answers, ANSWERS_KEPT_MS, timers, outbox=b"")
         verdict, _ = await self._store.commit(partition, commit)
         assert verdict is Verdict.OK
         self._heads[partition] = msgspec.structs.replace(head, seq=seq, now_ms=now_ms)

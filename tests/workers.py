@@ -157,7 +157,13 @@ class Site:
         """``settings`` are named as in ``arbiter.settings``. Topics are made here; decisions go by the event clock."""
         self.name = f"t{uuid4().hex[:8]}"
         self._directory = directory
-        given = {"clock": "event", "partitions": 8, "session_timeout_ms": 6_000, "heartbeat_interval_ms": 500}
+        given = {
+            "clock": "event",
+            "event_idle_ms": 0,
+            "partitions": 8,
+            "session_timeout_ms": 6_000,
+            "heartbeat_interval_ms": 500,
+        }
         given |= {"redis_prefix": self.name, "group": self.name, "topic_prefix": f"{self.name}.", **settings}
         given |= {"kafka": bootstrap, "redis": redis_url, "replication": 1}
         self.environment = {f"ARBITER_{name.upper()}": str(value) for name, value in given.items()}

@@ -25,6 +25,7 @@ __all__ = [
     "Noted",
     "Refused",
     "arbitrate",
+    "awaits",
     "come_back",
     "content_of",
     "identity",
@@ -93,6 +94,15 @@ def come_back(
     session = Session(policy, ledger, answers, now_ms, seq, stock)
     session.come_back()
     return session.out
+
+
+def awaits(ledger: Ledger) -> dict[str, int]:
+    """The capacities that this party waits for, each with when it first asked (ms)."""
+    found: dict[str, int] = {}
+    for asked in ledger.waiting:
+        for name in asked.awaits:
+            found[name] = min(asked.received_ms, found.get(name, asked.received_ms))
+    return found
 
 
 def next_due_ms(ledger: Ledger) -> int | None:

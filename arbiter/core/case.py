@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Protocol
 
 from arbiter.core.match import Subject
 from arbiter.core.model import Kind, Ledger, Member
 from arbiter.core.stock import Stock
 from arbiter.messages import ContactRequest, Scalar
-
-if TYPE_CHECKING:  # a case is what rules look at, and what a plan is used on
-    from arbiter.core.plan import Plan
-    from arbiter.core.rules import Judge
 
 Shape = tuple[str | None, ...]
 
@@ -31,6 +27,25 @@ class Group:
         self.kind = kind
         self.shape = shape_of(kind)
         self.times: list[int] = []
+
+
+class Counting(Protocol):
+    """What a case needs of the plan for its shape; caps are named by themselves."""
+
+    shape: Shape
+
+    @property
+    def own(self) -> Mapping[Any, int | None]:
+        """What the request costs in each cap, where its shape says so."""
+
+    def counted(self, case: Any) -> dict[Any, list[Group]]:
+        """For each cap the contacts that it counts."""
+
+    def judges(self, case: Any) -> list[Any]:
+        """The rules to ask."""
+
+    def cutters(self, case: Any) -> list[Any]:
+        """The rules that may end a permit."""
 
 
 class Case:
@@ -70,7 +85,7 @@ class Case:
         request: ContactRequest,
         ledger: Ledger,
         segments_of: Callable[[Mapping[str, Scalar]], frozenset[str]],
-        plan: Plan,
+        plan: Counting,
         stock: Stock,
         *,
         purpose: str,
@@ -91,9 +106,9 @@ class Case:
         self.is_ahead = False
         self._subjects: dict[str, Subject] = {}
         self.plan = plan
-        self.consent_ends: dict[Judge, tuple[int, int]] = {}  # (judged at, good until): the permit asks right after
+        self.consent_ends: dict[Hashable, tuple[int, int]] = {}  # (judged at, good until): the permit asks right after
         self.shape = plan.shape
-        self._counted: dict[Judge, list[Group]] | None = None
+        self._counted: dict[Hashable, list[Group]] | None = None
         self.kind = kind_of(request)
         self.purpose = purpose
         self.points = points
@@ -119,13 +134,13 @@ class Case:
         return self._groups
 
     @property
-    def counted(self) -> dict[Judge, list[Group]]:
+    def counted(self) -> dict[Hashable, list[Group]]:
         """For each cap of the policy the party's contacts that it counts."""
         if self._counted is None:
             self._counted = self.plan.counted(self)
         return self._counted
 
-    def counted_by(self, judge: Judge) -> Sequence[Group]:
+    def counted_by(self, judge: Hashable) -> Sequence[Group]:
         """The party's contacts that a cap counts; a customer's own cap, which is no rule of the policy, counts all."""
         groups = self.counted.get(judge)
         if groups is not None:

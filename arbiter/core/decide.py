@@ -140,6 +140,7 @@ class Hearing:
 
     def _approved(self, look: Look) -> Verdict:
         case, member = self.case, self.case.member
+        shared = self.policy.plan(case.shape).capacities(case, look.at_ms)
         wishes = member.preferences.preferred_channel if member.preferences else None
         return self._answer(
             "approved",
@@ -147,7 +148,7 @@ class Hearing:
             [],
             not_before_ms=look.at_ms,
             valid_until_ms=look.valid_until_ms,
-            draws=tuple(d for judge in case.plan.capacities(case, look.at_ms) for d in judge.draws(case, look.at_ms)),
+            draws=tuple(draw for judge in shared for draw in judge.draws(case, look.at_ms)),
             notify=member.traits.relationship_owner if member.traits else None,
             preferred_channel=wishes if wishes != self.request.channel else None,
         )

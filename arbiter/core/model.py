@@ -118,7 +118,8 @@ class Asked(Struct, array_like=True):
     """A request that the arbiter may have to decide again: one that waits, or an approval not yet confirmed.
 
     ``request`` is its JSON, ``n`` counts the decisions published on it, ``due_ms`` is when to look at it again (0:
-    never by itself), ``held`` the arbitration it waits for, ``recalled`` that it was recalled once already.
+    never by itself), ``held`` the arbitration it waits for, ``recalled`` that it was recalled once already,
+    ``awaits`` the capacities it waits for.
     """
 
     identity: bytes
@@ -132,6 +133,7 @@ class Asked(Struct, array_like=True):
     due_ms: int = 0
     held: str | None = None
     recalled: bool = False
+    awaits: list[str] = []
 
 
 class Event(Struct, frozen=True, array_like=True):

@@ -114,16 +114,24 @@ class Policy:
 
     def wants(self, request: ContactRequest, ledger: Ledger, at_ms: int) -> list[Want]:
         """What an approval at ``at_ms`` would take of the capacity that all customers share."""
-        if request.category not in self.document.categories or not self.plan(shape_of(request)).may_draw:
+        if request.category not in self.document.categories:
+            return []
+        plan = self.plan(shape_of(request))
+        if not plan.may_draw:
             return []
         case = self.case(request, ledger, NO_STOCK)
-        return [want for judge in case.plan.capacities(case, at_ms) for want in judge.wants(self.zone, at_ms)]
+        return [want for judge in plan.capacities(case, at_ms) for want in judge.wants(self.zone, at_ms)]
+
+    def window(self, name: str, at_ms: int) -> Want | None:
+        """The window of a capacity, as its draws name it, that holds ``at_ms``; ``None`` if there is no such rule."""
+        judges = (judge for judge in self._judges if isinstance(judge, CapacityJudge))
+        wants = (want for judge in judges for want in judge.wants(self.zone, at_ms))
+        return next((want for want in wants if want.draw.name == name), None)
 
     def limit_of(self, draw: Draw) -> int | None:
-        """How many places a window of capacity has; ``None`` if its rule only watches."""
-        judges = (judge for judge in self._judges if isinstance(judge, CapacityJudge))
-        wants = (want for judge in judges for want in judge.wants(self.zone, draw.start_ms))
-        return next((want.limit for want in wants if want.draw.name == draw.name), 0)
+        """How many places a window has; ``None`` if its rule only watches, 0 if there is no such rule (any more)."""
+        want = self.window(draw.name, draw.start_ms)
+        return 0 if want is None else want.limit
 
     def case(self, request: ContactRequest, ledger: Ledger, stock: Stock) -> Case:
         """Everything the rules may look at for this request. Its category must be known."""

@@ -16,6 +16,7 @@ from arbiter.core.case import kind_of
 from arbiter.core.decide import Hearing, Verdict, decide, expiry_of, policy_finding, refuse
 from arbiter.core.facts import Refused
 from arbiter.core.identity import content_of, identity, remember, was_answered
+from arbiter.core.instants import to_ms
 from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.rules import ArbitrationJudge
@@ -257,6 +258,7 @@ class Session:
         ahead = None
         if verdict.outcome == "deferred":
             asked.due_ms = verdict.retry_at_ms or 0
+            asked.awaits = self._awaited(request, verdict)
             ahead = sum(_order(other) < _order(asked) for other in ledger.waiting)
             ledger.waiting.append(asked)
         elif verdict.not_before_ms is not None and verdict.valid_until_ms is not None:
@@ -318,6 +320,14 @@ class Session:
             verdict.score_note,
             verdict.shadow,
         )
+
+    def _awaited(self, request: ContactRequest, verdict: Verdict) -> list[str]:
+        """The windows of capacity that a deferred request waits for."""
+        rules = {finding.rule for finding in verdict.findings if finding.code == "capacity_exhausted"}
+        if not rules:
+            return []
+        at_ms = self.now_ms if request.send_after is None else max(self.now_ms, to_ms(request.send_after))
+        return [want.draw.key for want in self.policy.wants(request, self.ledger, at_ms) if want.rule in rules]
 
     def _take(self, ref: bytes, draws: Sequence[Draw]) -> None:
         """Use capacity for a contact."""

@@ -19,10 +19,22 @@ class Draw(Struct, frozen=True, array_like=True):
     start_ms: int
     end_ms: int
 
+    @property
+    def key(self) -> str:
+        """The window as one word: ``call-centre/week:1772409600000:1773014400000``."""
+        return f"{self.name}:{self.start_ms}:{self.end_ms}"
+
+    @classmethod
+    def of(cls, key: str) -> Draw:
+        """The window of a ``key``."""
+        name, start_ms, end_ms = key.rsplit(":", 2)
+        return cls(name, int(start_ms), int(end_ms))
+
 
 class Want(Struct, frozen=True):
     """A place that a request may take, and how many there are; ``None`` where the rule only watches (shadow)."""
 
+    rule: str
     draw: Draw
     limit: int | None
 

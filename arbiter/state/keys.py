@@ -33,6 +33,11 @@ class PartitionKeys(Struct, frozen=True):
         """A sorted set: party by its next due instant in milliseconds."""
         return self.base + b"timers"
 
+    @property
+    def waits(self) -> bytes:
+        """A sorted set, all of one score and so in the order of their bytes: who waits for what all share."""
+        return self.base + b"waits"
+
     def ledger(self, party: str) -> bytes:
         """The packed ledger of a party."""
         return self.base + b"l:" + party.encode()

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from arbiter.state.memory_stock import MemoryStocks
 from arbiter.state.stock import Kept, Spent
-from arbiter.state.store import Activation, Claim, Commit, Head, PolicyRecord, Verdict
+from arbiter.state.store import Activation, Claim, Commit, Head, PolicyRecord, Verdict, Wait
 
 Clock = Callable[[], int]
 
@@ -32,6 +32,7 @@ class _Partition(Struct):
     answers: dict[bytes, tuple[bytes, int]] = {}
     timers: dict[str, int] = {}
     spent: dict[str, Kept] = {}
+    waits: set[Wait] = set()
 
 
 class MemoryStore:
@@ -121,6 +122,15 @@ class MemoryStore:
         ready = [(party, due_ms) for party, due_ms in timers.items() if due_ms <= now_ms]
         return sorted(ready, key=lambda timer: (timer[1], timer[0].encode()))[:limit]
 
+    async def awaited(self, partition: int) -> list[str]:
+        """See ``Store.awaited``."""
+        return sorted({wait.name for wait in self.kept(partition).waits})
+
+    async def waiting(self, partition: int, name: str, limit: int) -> list[str]:
+        """See ``Store.waiting``."""
+        found = [(wait.since_ms, wait.party) for wait in self.kept(partition).waits if wait.name == name]
+        return [party for _, party in sorted(found)[:limit]]
+
     async def time_ms(self) -> int:
         """See ``Store.time_ms``."""
         return self._clock()
@@ -151,6 +161,8 @@ def _write(kept: _Partition, head: Head, commit: Commit, now_ms: int) -> None:
             kept.timers.pop(party, None)
         else:
             kept.timers[party] = due_ms
+    kept.waits |= {wait for wait, is_waiting in commit.waits.items() if is_waiting}
+    kept.waits -= {wait for wait, is_waiting in commit.waits.items() if not is_waiting}
     for key, spent in commit.spent.items():
         kept.spent[key] = Kept(spent.used, kept.spent.get(key, Kept()).sealed)
 

@@ -101,6 +101,23 @@ class RedisStore:
         reply = await self._client.command("ZRANGE", timers, *words)
         return [(party.decode(), int(due)) for party, due in zip(reply[::2], reply[1::2], strict=True)]
 
+    async def awaited(self, partition: int) -> list[str]:
+        """See ``Store.awaited``: from each name on to the first member after it."""
+        waits, names = self._keys.partition(partition).waits, list[str]()
+        after = b"-"
+        while found := await self._client.command("ZRANGE", waits, after, b"+", "BYLEX", "LIMIT", 0, 1):
+            name = found[0].partition(b"\0")[0]
+            names.append(name.decode())
+            after = b"[" + name + b"\1"
+        return names
+
+    async def waiting(self, partition: int, name: str, limit: int) -> list[str]:
+        """See ``Store.waiting``."""
+        waits, prefix = self._keys.partition(partition).waits, name.encode()
+        words = (b"[" + prefix + b"\0", b"(" + prefix + b"\1", "BYLEX", "LIMIT", 0, limit)
+        found = await self._client.command("ZRANGE", waits, *words)
+        return [member.split(b"\0", 2)[2].decode() for member in found]
+
     async def time_ms(self) -> int:
         """See ``Store.time_ms``."""
         return _ms(*await self._client.command("TIME"))
@@ -137,13 +154,13 @@ def _head(flat: list[bytes]) -> Head:
 
 def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], list[Argument]]:
     """The commit script's keys and arguments, in its order."""
-    names = [keys.head, keys.outbox, keys.timers]
+    names = [keys.head, keys.outbox, keys.timers, keys.waits]
     names += [keys.ledger(party) for party in commit.ledgers]
     names += [keys.answer(identity) for identity in commit.answers]
     names += [keys.spent(stock) for stock in commit.spent]
     words: list[Argument] = [commit.epoch, commit.owner, commit.seq, commit.activation, commit.answers_ttl_ms]
     words += (commit.outbox, 1 + len(commit.positions), len(commit.ledgers), len(commit.answers), len(commit.timers))
-    words.append(len(commit.spent))
+    words += (len(commit.spent), len(commit.waits))
     words += ("now_ms", commit.now_ms)
     for topic, offset in commit.positions.items():
         words += (_POSITION + topic.encode(), offset)
@@ -153,6 +170,8 @@ def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], lis
         words += (party, "" if due_ms is None else due_ms)
     for spent in commit.spent.values():
         words += (spent.used, spent.granted, spent.made, spent.ttl_ms)
+    for wait, is_waiting in commit.waits.items():
+        words += (f"{wait.name}\0{wait.since_ms:015d}\0{wait.party}", "0" if is_waiting else "")
     return names, words
 
 

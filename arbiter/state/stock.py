@@ -23,17 +23,6 @@ KEPT_MS = 35 * DAY_MS
 """How long a window is remembered after its end, so that a replay which stands still for a while can go on."""
 
 
-def key_of(draw: Draw) -> str:
-    """The name under which a window is kept: ``call-centre/week:1772409600000:1773014400000``."""
-    return f"{draw.name}:{draw.start_ms}:{draw.end_ms}"
-
-
-def draw_of(key: str) -> Draw:
-    """The window of a :func:`key_of`."""
-    name, start_ms, end_ms = key.rsplit(":", 2)
-    return Draw(name, int(start_ms), int(end_ms))
-
-
 def ttl_ms(draw: Draw, now_ms: int) -> int:
     """How long to keep what is written about a window at ``now_ms``."""
     return max(draw.end_ms - now_ms, 0) + KEPT_MS

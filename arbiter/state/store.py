@@ -48,12 +48,21 @@ class Claim(Struct, frozen=True):
     fresh: bool
 
 
+class Wait(Struct, frozen=True):
+    """A party that waits for something all customers share, and since when it does (ms)."""
+
+    name: str
+    since_ms: int
+    party: str
+
+
 class Commit(Struct, frozen=True):
     """Everything that one batch changes, written at once or not at all.
 
     ``ledgers`` maps party to bytes; ``answers`` maps identity to bytes and lives ``answers_ttl_ms``; ``timers``
     maps party to its next due instant, or ``None`` to clear it; ``positions`` has the input topics that moved;
-    ``spent`` says what the partition now uses of the windows of capacity where that changed.
+    ``spent`` says what the partition now uses of the windows of capacity where that changed; ``waits`` who begins
+    (true) or ceases to wait for it.
     """
 
     epoch: int
@@ -68,6 +77,7 @@ class Commit(Struct, frozen=True):
     timers: dict[str, int | None]
     outbox: bytes
     spent: dict[str, Spent] = {}
+    waits: dict[Wait, bool] = {}
 
 
 class Verdict(Enum):
@@ -108,6 +118,12 @@ class Store(Protocol):
 
     async def due(self, partition: int, now_ms: int, limit: int) -> list[tuple[str, int]]:
         """Up to ``limit`` parties whose timer is due at ``now_ms``, with their instants, earliest first."""
+
+    async def awaited(self, partition: int) -> list[str]:
+        """What parties of the partition wait for."""
+
+    async def waiting(self, partition: int, name: str, limit: int) -> list[str]:
+        """Up to ``limit`` parties that wait for this, those that asked first before others."""
 
     async def time_ms(self) -> int:
         """The store's clock."""

@@ -8,7 +8,9 @@ left out as a dead letter, and its party goes on as if it had never come.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -19,6 +21,7 @@ from arbiter.core.arbitrate import (
     Noted,
     Refused,
     arbitrate,
+    awaits,
     come_back,
     identity,
     next_due_ms,
@@ -42,20 +45,21 @@ from arbiter.messages import (
     encoder,
 )
 from arbiter.state.codec import OutRecord, pack_answered, pack_ledger, unpack_answered, unpack_ledger
+from arbiter.state.store import Wait
 from arbiter.stream.records import DeadLetter, Record
 
 EVENT_TYPE = b"contact.decision.v1"
 EVENT_SOURCE = b"arbiter"
 UNDECIDABLE = "undecidable"
 
-RANKS = {SuppressionChange: 0, ConsentChange: 1, PreferenceChange: 1, Profile: 2, Outcome: 3, ContactRequest: 4}
-"""In what order things are taken that came together. Up to ``FACT_RANK_MAX`` they always fit into one commit."""
+RANKS = ((SuppressionChange,), (ConsentChange, PreferenceChange), (Profile,), (Outcome,), (ContactRequest,))
+"""In what order things are taken that came together."""
 
 FACT_RANK_MAX = 2
+"""What is up to here has little output, so that all of it fits into one commit."""
 
 log = logging.getLogger("arbiter")
 _encode = encoder().encode
-_decode = msgspec.json.Decoder(ContactRequest).decode
 
 
 class Item(Struct, frozen=True):
@@ -72,8 +76,13 @@ class Item(Struct, frozen=True):
     @property
     def rank(self) -> int:
         """Its place among what came together; see ``RANKS``."""
-        kinds = type(self.arrival.message).__mro__  # a reader gives a subclass of its own
-        return next(RANKS[kind] for kind in kinds if kind in RANKS)
+        return next(rank for rank, kinds in enumerate(RANKS) if isinstance(self.arrival.message, kinds))
+
+
+class BatchStock(Stock, Protocol):
+    """A stock that counts what is taken: by window, how many more (or less, if given back)."""
+
+    changes: Counter[Draw]
 
 
 class Told(Struct):
@@ -93,6 +102,7 @@ class _Party(Struct):
     packed: bytes | None
     ledger: Ledger
     due_ms: int | None
+    waits: frozenset[tuple[str, int]]
     loaded: dict[bytes, Answered] = {}
     answers: dict[bytes, Answered] = {}
     purse: Purse = Purse(NO_STOCK)
@@ -102,7 +112,7 @@ class _Party(Struct):
     def of(cls, packed: bytes | None) -> _Party:
         """The party as it was loaded."""
         ledger = _fresh(packed)
-        return cls(packed, ledger, next_due_ms(ledger))
+        return cls(packed, ledger, next_due_ms(ledger), frozenset(awaits(ledger).items()))
 
 
 class Batch:
@@ -133,31 +143,32 @@ class Batch:
         self.outbox_bytes = 0
         self.dead: list[tuple[Item, DeadLetter, int]] = []
         self.facts = 0
+        self.changes: Mapping[Draw, int] = {}
 
     def wants(self, items: Iterable[Item]) -> dict[Draw, tuple[int | None, int]]:
-        """What these requests, and those that wait in their parties, may take of each window of capacity."""
-        wanted: dict[Draw, tuple[int | None, int]] = {}
-        if not self._policy.has_capacities:
-            return wanted
-
-        def add(party: _Party, request: ContactRequest, now_ms: int) -> None:
-            at_ms = now_ms if request.send_after is None else max(now_ms, to_ms(request.send_after))
-            for want in self._policy.wants(request, party.ledger, at_ms):
-                wanted[want.draw] = (want.limit, wanted.get(want.draw, (None, 0))[1] + 1)
-
+        """What these requests, and those of their parties that wait for it, may take of each window of capacity."""
+        counts: Counter[Draw] = Counter()
+        limits: dict[Draw, int | None] = {}
         now_ms = self.now_ms
-        for item in items:
+        for item in items if self._policy.has_capacities else ():
             message = item.arrival.message
             if isinstance(message, ContactRequest):
                 now_ms = self._time_of(message, item.arrival.received_ms, now_ms)
-                add(self._parties[item.party], message, now_ms)
-        for party in self._parties.values():
-            for asked in party.ledger.waiting:
-                add(party, _decode(asked.request), now_ms)
-        return wanted
+                at_ms = now_ms if message.send_after is None else max(now_ms, to_ms(message.send_after))
+                for want in self._policy.wants(message, self._parties[item.party].ledger, at_ms):
+                    limits[want.draw] = want.limit
+                    counts[want.draw] += 1
+        awaited = Counter(key for p in self._parties.values() for asked in p.ledger.waiting for key in asked.awaits)
+        for key, count in awaited.items():
+            now_wanted = self._policy.window(Draw.of(key).name, now_ms)
+            if now_wanted is not None:
+                limits[now_wanted.draw] = now_wanted.limit
+                counts[now_wanted.draw] += count
+        return {draw: (limit, counts[draw]) for draw, limit in limits.items()}
 
-    def draw_on(self, stock: Stock) -> None:
+    def draw_on(self, stock: BatchStock) -> None:
         """The capacity that this batch may use; without one, what needs it is deferred."""
+        self.changes = stock.changes
         for party in self._parties.values():
             party.purse = Purse(stock)
 
@@ -228,7 +239,7 @@ class Batch:
                 return False
             results = again
         party.steps.append((item, now_ms))
-        self.facts += item is not None and item.rank < RANKS[ContactRequest]
+        self.facts += item is not None and not isinstance(item.arrival.message, ContactRequest)
         for result in results:
             if isinstance(result, Decided):
                 self._tell(item, result)
@@ -303,6 +314,16 @@ class Batch:
         """When the arbiter must come back to a party, for those where that moved."""
         due = {name: (party.due_ms, next_due_ms(party.ledger)) for name, party in self._parties.items() if party.steps}
         return {name: new for name, (old, new) in due.items() if old != new}
+
+    def changed_waits(self) -> dict[Wait, bool]:
+        """Who waits for which capacity now and did not before (true), or does no longer (false)."""
+        changed: dict[Wait, bool] = {}
+        for name, party in self._parties.items():
+            if party.steps:
+                now = frozenset(awaits(party.ledger).items())
+                changed |= {Wait(what, since_ms, name): False for what, since_ms in party.waits - now}
+                changed |= {Wait(what, since_ms, name): True for what, since_ms in now - party.waits}
+        return changed
 
 
 def _fresh(packed: bytes | None) -> Ledger:

@@ -22,8 +22,9 @@ from arbiter.state.codec import unpack_outbox
 from arbiter.state.store import Claim
 from arbiter.stream.patience import Patience, Shared, Stopped
 from arbiter.stream.records import FACTS, INPUTS
-from arbiter.stream.runner import Placed, Runner
+from arbiter.stream.runner import Runner
 from arbiter.stream.transport import Batch
+from arbiter.stream.work import Placed
 
 DRAIN_SECONDS_MAX = 10.0
 WATCH_SECONDS = 1.0

@@ -8,88 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Protocol, cast
+from typing import cast
 
 from faust.types import Message
-from msgspec import Struct
 from msgspec.structs import replace
 
 from arbiter import __version__
 from arbiter.core.arbitrate import ANSWERS_KEPT_MS
 from arbiter.core.decide import asked_at
 from arbiter.core.instants import FAR_MS
-from arbiter.messages import DECISIONS, ContactRequest
+from arbiter.messages import ContactRequest
 from arbiter.state.codec import OutRecord, pack_outbox
 from arbiter.state.stock import Spent
-from arbiter.state.store import Commit, Head, Verdict
+from arbiter.state.store import Commit, Verdict
 from arbiter.stream import transport
 from arbiter.stream.cache import LedgerCache
-from arbiter.stream.deciding import FACT_RANK_MAX, Batch, Item
+from arbiter.stream.deciding import Batch, Item
 from arbiter.stream.intake import LogWentBack, Queue
+from arbiter.stream.judging import Judging
 from arbiter.stream.partitioner import partition_of
 from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
 from arbiter.stream.policies import Active
 from arbiter.stream.records import DeadLetter, Reader, Record, dead_letter, sent_home
 from arbiter.stream.tally import count_batch, count_dead
 from arbiter.stream.timers import Timers
-from arbiter.stream.tokens import Tokens, TokenStock, Wanted
+from arbiter.stream.tokens import Tokens
+from arbiter.stream.work import Gate, Placed, Work
 
-OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 IDLE_SECONDS = 1.0
-EVENT_IDLE_SECONDS = 3.0
-"""How long a partition must have been without records before its event clock moves on to what waits."""
-
-YIELD_EVERY = 200
-"""How many decisions may keep the other partitions and the health checks waiting."""
-
-DECIDED_MAX = 5
-"""How often a batch is decided when it turns out to need capacity that it had not asked for."""
-
 log = logging.getLogger("arbiter")
-
-
-class Gate(Protocol):
-    """A runner's hand on its own part of the consumer, bound to its partition and lease."""
-
-    def is_member(self) -> bool:
-        """Whether the group counts on this worker: a heartbeat succeeded within the session time-out."""
-
-    def open(self, topics: Iterable[str]) -> None:
-        """Let these topics' records come."""
-
-    def shut(self, topics: Iterable[str]) -> None:
-        """Let no more come for now."""
-
-    def ack(self, message: Message) -> None:
-        """Everything in this message was decided, and its decisions are in Kafka."""
-
-
-class Placed(Struct, frozen=True):
-    """Where a claimed partition begins: its head, the next offset by topic (facts first), and how far facts reach."""
-
-    head: Head
-    positions: dict[str, int]
-    facts_end: dict[str, int]
-    cache_bytes: int
-
-
-class _Work(Struct):
-    """One batch on its way, and what it became so far."""
-
-    records: list[Record]
-    now_ms: int
-    items: list[Item] = []
-    due: list[str] = []
-    swept: list[str] = []
-    dead: list[tuple[Record, DeadLetter, int]] = []
-    home: list[tuple[Record, OutRecord]] = []
-
-    def sent_home(self) -> list[OutRecord]:
-        """What goes to other partitions."""
-        return [out for _, out in self.home]
 
 
 class Runner:
@@ -120,6 +70,7 @@ class Runner:
         self._patience = patience
         self._idle_since = monotonic()
         self._tokens = Tokens(shared, partition, placed.head.epoch, patience)
+        self._judging = Judging(shared, partition, patience, self._tokens)
         self._timers = Timers(shared.store, partition, patience, placed.head.activation)
 
     def offer(self, message: Message) -> None:
@@ -175,11 +126,17 @@ class Runner:
         policies, clock = self._shared.policies, self._shared.clock
         if self._is_reading_facts or policies.current is None or not clock.is_settled:
             return False
-        if self._timers.must_sweep(policies.current.number):
+        if await self._timers.must_sweep(policies.current.number):
+            return True
+        now_ms = max(self._head.now_ms, clock.now_ms()) if self._is_wall_clock else self._head.now_ms
+        if await self._tokens.can_wake(policies.current.policy, now_ms):
             return True
         if self._is_wall_clock:
-            return bool(await self._timers.due(max(self._head.now_ms, clock.now_ms())))
-        return monotonic() - self._idle_since > EVENT_IDLE_SECONDS and bool(await self._timers.due(FAR_MS))
+            return bool(await self._timers.due(now_ms))
+        idle_ms = self._shared.settings.event_idle_ms
+        if not idle_ms or (monotonic() - self._idle_since) * 1_000 < idle_ms:
+            return False
+        return bool(await self._timers.due(FAR_MS))
 
     async def _clear_outbox(self) -> None:
         """Everything was delivered: the next claim need not tell it again."""
@@ -251,8 +208,13 @@ class Runner:
         started = monotonic()
         work = self._read(records)
         await self._add_timers(active, work)
-        batch, stock = await self._decide(active, work)
-        spent = await self._tokens.spent(stock, work.now_ms)
+        batch, late_from = await self._judging.decide(
+            active.policy, work, self._head.seq + 1, await self._ledgers(work)
+        )
+        if late_from is not None:
+            self._queue.give_back(work.leave(late_from))
+        work.dead += [(item.record, letter, attempts) for item, letter, attempts in batch.dead]
+        spent = await self._tokens.spent(batch.changes, work.now_ms)
         metrics.decide_seconds.observe(monotonic() - started)
         # From here on it is finished, if there is time: what follows may be seen by others.
         await self._patience.until(self._gate.is_member)
@@ -260,6 +222,7 @@ class Runner:
         commit = self._commit_of(active, work, batch, spent)
         verdict = await self._commit(commit)
         if verdict is not Verdict.OK:
+            self._timers.unswept(work.swept)
             return verdict
         await self._publish([*batch.outbox, *work.sent_home()])
         self._adopt(commit)
@@ -268,9 +231,9 @@ class Runner:
         count_batch(metrics, batch, active.policy, is_wall_clock=self._is_wall_clock)
         return verdict
 
-    def _read(self, records: list[Record]) -> _Work:
+    def _read(self, records: list[Record]) -> Work:
         now_ms = max(self._head.now_ms, self._shared.clock.now_ms())
-        work = _Work(records, now_ms if self._is_wall_clock else self._head.now_ms)
+        work = Work(records, now_ms if self._is_wall_clock else self._head.now_ms)
         for record in records:
             read = self._readers[record.topic].read(record, now_ms)
             if isinstance(read, DeadLetter):
@@ -284,7 +247,7 @@ class Runner:
         work.items.sort(key=lambda item: item.rank)
         return work
 
-    async def _add_timers(self, active: Active, work: _Work) -> None:
+    async def _add_timers(self, active: Active, work: Work) -> None:
         """What comes back together with these records: due by then, or waiting under an older policy."""
         if self._is_reading_facts:
             return
@@ -298,79 +261,11 @@ class Runner:
         work.due = [party for party, _ in due]
         if due and not work.records:
             work.now_ms = work.now_ms if self._is_wall_clock else max(work.now_ms, due[-1][1])
-        work.swept = await self._timers.sweep(active.number)
+        if await self._timers.must_sweep(active.number):
+            work.swept = self._timers.swept()
+        work.swept += await self._tokens.woken(active.policy, work.now_ms)
 
-    async def _decide(self, active: Active, work: _Work) -> tuple[Batch, TokenStock]:
-        """Decide on the capacity that was granted; again, if that turns out to be of other windows than needed."""
-        ledgers = await self._ledgers(work)
-        missed: Wanted = {}
-        for number in range(1, DECIDED_MAX + 1):
-            batch = await self._batch(active, work, ledgers)
-            wanted = missed | batch.wants(work.items)
-            stock = await self._tokens.prepare(wanted, work.now_ms, is_last_try=number == DECIDED_MAX)
-            batch.draw_on(stock)
-            late_from = await self._decide_all(batch, work)
-            if not stock.missed:
-                break
-            missed |= {draw: (active.policy.limit_of(draw), stock.changes[draw]) for draw in stock.missed}
-        if late_from is not None:
-            self._leave_for_later(work, late_from)
-        work.dead += [(item.record, letter, attempts) for item, letter, attempts in batch.dead]
-        return batch, stock
-
-    async def _batch(self, active: Active, work: _Work, ledgers: dict[str, bytes | None]) -> Batch:
-        shared = self._shared
-        batch = Batch(
-            active.policy,
-            self.partition,
-            self._head.seq + 1,
-            work.now_ms,
-            shared.settings.topic(DECISIONS),
-            ledgers,
-            is_event_clock=not self._is_wall_clock,
-        )
-        known = batch.answered_before(work.items)
-        if known:
-            load = shared.store.load_answers
-            keys = [key for _, key in known]
-            batch.give_answers(known, await self._patience.ask(lambda: load(self.partition, keys)))
-        return batch
-
-    async def _decide_all(self, batch: Batch, work: _Work) -> int | None:
-        """Decide on everything that fits into the commit; gives the index of the first item that does not."""
-        late_from = None
-        for names, at_any_rate in ((work.due, False), (work.swept, True)):
-            for name in names:
-                batch.come_back(name, at_any_rate=at_any_rate)
-                await asyncio.sleep(0)
-        for index, item in enumerate(work.items):
-            if batch.outbox_bytes > OUTBOX_BYTES_MAX and item.rank > FACT_RANK_MAX:
-                late_from = index
-                break
-            batch.decide(item)
-            if index % YIELD_EVERY == YIELD_EVERY - 1:
-                await asyncio.sleep(0)
-        batch.finish(OUTBOX_BYTES_MAX)
-        return late_from
-
-    def _leave_for_later(self, work: _Work, index: int) -> None:
-        """What does not fit into this commit: outcomes and requests only, from the first that was not decided on."""
-        late_from: dict[str, int] = {}
-        for item in work.items[index:]:
-            record = item.record
-            late_from[record.topic] = min(record.offset, late_from.get(record.topic, record.offset))
-
-        def is_late(record: Record) -> bool:
-            return record.offset >= late_from.get(record.topic, record.offset + 1)
-
-        late = [record for record in work.records if is_late(record)]
-        work.items = work.items[:index]
-        work.records[:] = [record for record in work.records if not is_late(record)]  # a retry takes these, too
-        work.dead = [dead for dead in work.dead if not is_late(dead[0])]
-        work.home = [sent for sent in work.home if not is_late(sent[0])]
-        self._queue.give_back(late)
-
-    async def _ledgers(self, work: _Work) -> dict[str, bytes | None]:
+    async def _ledgers(self, work: Work) -> dict[str, bytes | None]:
         """The ledgers of all parties; and records whose customer lives elsewhere leave the batch."""
         metrics, store = self._shared.metrics, self._shared.store
         parties = dict.fromkeys([*(item.party for item in work.items), *work.due, *work.swept])
@@ -384,7 +279,7 @@ class Runner:
             self._send_home(work, {party for party, packed in ledgers.items() if packed is None})
         return ledgers
 
-    def _send_home(self, work: _Work, strangers: set[str]) -> None:
+    def _send_home(self, work: Work, strangers: set[str]) -> None:
         """A party without a ledger may live elsewhere (who has one here lives here): then its records go there."""
         homes = {party: partition_of(party, self._shared.partitions) for party in strangers}
         away = {party: home for party, home in homes.items() if home != self.partition}
@@ -406,7 +301,7 @@ class Runner:
 
     # Commit and publish
 
-    def _commit_of(self, active: Active, work: _Work, batch: Batch, spent: dict[str, Spent]) -> Commit:
+    def _commit_of(self, active: Active, work: Work, batch: Batch, spent: dict[str, Spent]) -> Commit:
         head = self._head
         positions = {
             topic: position
@@ -426,6 +321,7 @@ class Runner:
             batch.changed_timers(),
             pack_outbox([*batch.outbox, *work.sent_home()]),
             spent,
+            batch.changed_waits(),
         )
 
     async def _commit(self, commit: Commit) -> Verdict:
@@ -464,9 +360,9 @@ class Runner:
         for party, packed in commit.ledgers.items():
             self._cache.put(party, packed)
         self._timers.moved(commit.timers)
-        self._tokens.adopt(commit.spent)
+        self._tokens.adopt(commit)
 
-    async def _publish_dead(self, work: _Work) -> None:
+    async def _publish_dead(self, work: Work) -> None:
         if not work.dead:
             return
         group, now_ms = self._shared.settings.group, self._shared.clock.now_ms()

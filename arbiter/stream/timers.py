@@ -38,17 +38,21 @@ class Timers:
         """Take note of what a commit set."""
         self._next_ms = min([self._next_ms, *(due_ms for due_ms in timers.values() if due_ms is not None)])
 
-    def must_sweep(self, activation: int) -> bool:
+    async def must_sweep(self, activation: int) -> bool:
         """Whether there are parties that wait under an older policy than this one."""
-        return bool(self._to_sweep) or activation != self._activation
-
-    async def sweep(self, activation: int) -> list[str]:
-        """The next parties to look at because the policy is another one; none if that is done."""
         if activation != self._activation:
             self._to_sweep = [party for party, _ in await self._ask(FAR_MS, SWEEP_MAX)]
             self._activation = activation
+        return bool(self._to_sweep)
+
+    def swept(self) -> list[str]:
+        """The next parties to look at because the policy is another one; none if that is done."""
         now, self._to_sweep = self._to_sweep[:DUE_MAX], self._to_sweep[DUE_MAX:]
         return now
+
+    def unswept(self, parties: list[str]) -> None:
+        """These were not looked at after all."""
+        self._to_sweep = parties + self._to_sweep
 
     async def _ask(self, now_ms: int, limit: int) -> list[tuple[str, int]]:
         return await self._patience.ask(lambda: self._store.due(self._partition, now_ms, limit))

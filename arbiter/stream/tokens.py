@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from time import monotonic
 
 from msgspec import Struct
 
 from arbiter.core.instants import DAY_MS
+from arbiter.core.policy import Policy
 from arbiter.core.stock import Draw, Level
-from arbiter.state.stock import Ask, Grant, Kept, Spent, draw_of, key_of, ttl_ms
+from arbiter.state.stock import Ask, Grant, Kept, Spent, ttl_ms
+from arbiter.state.store import Commit
 from arbiter.stream.patience import Patience, Shared
 
 RESTOCK_TRIES = 5
@@ -22,6 +25,10 @@ RESTOCK_SECONDS = 0.1
 SETTLE_TRIES = 20
 SETTLE_SECONDS = 0.25
 """In event time nobody waits a second for what others have set aside: it is waited for in real time, up to 5 s."""
+
+WAKE_SECONDS = 1.0
+WAKE_MAX = 200
+"""Parties that are looked at again at a time because capacity was given back."""
 
 Wanted = dict[Draw, tuple[int | None, int]]
 """By window its limit (``None``: it is only watched) and how many requests may take a place of it."""
@@ -84,12 +91,17 @@ class Tokens:
         self._patience = patience
         self._version = 0
         self._held: dict[Draw, _Held] = {}
+        self._awaited: set[str] = set()
+        self._to_wake: list[str] = []
+        self._wake_at = 0.0
         self._is_event_clock = shared.settings.clock == "event"
 
     async def take_back(self, now_ms: int) -> None:
-        """After a claim: what the last owner had set aside and did not use goes back to all."""
+        """After a claim: what the last owner had set aside and did not use goes back to all; see who waits."""
+        store = self._shared.store
+        self._awaited = set(await self._patience.ask(lambda: store.awaited(self._partition)))
         keys = await self._patience.ask(self._shared.store.stocks.keys)
-        draws = [draw for draw in map(draw_of, keys) if draw.end_ms > now_ms - DAY_MS]
+        draws = [draw for draw in map(Draw.of, keys) if draw.end_ms > now_ms - DAY_MS]
         await self._look_up(draws)
         await asyncio.gather(*(self._ask(draw, None, 0, now_ms) for draw in draws))
         self._held.clear()
@@ -111,33 +123,59 @@ class Tokens:
             await self._settle(wanted, now_ms)
         return TokenStock(self._held, is_last_try=is_last_try)
 
-    async def spent(self, stock: TokenStock, now_ms: int) -> dict[str, Spent]:
-        """What a commit books of the capacity that a batch took and gave."""
-        changes = {draw: change for draw, change in stock.changes.items() if change}
+    async def spent(self, changes: Mapping[Draw, int], now_ms: int) -> dict[str, Spent]:
+        """What a commit books of the capacity that a batch took (more than 0) and gave back (less)."""
+        changes = {draw: change for draw, change in changes.items() if change}
         await self._look_up(changes)
         spent = {}
         for draw, change in changes.items():
             held = self._held[draw]
             used = max(held.kept.used + change, 0)
             granted = max(held.grant.granted, held.kept.used)
-            spent[key_of(draw)] = Spent(used, granted, held.grant.made, ttl_ms(draw, now_ms))
+            spent[draw.key] = Spent(used, granted, held.grant.made, ttl_ms(draw, now_ms))
         return spent
 
-    def adopt(self, spent: Mapping[str, Spent]) -> None:
-        """Take note of what a commit booked."""
-        for key, booked in spent.items():
-            held = self._held[draw_of(key)]
+    def adopt(self, commit: Commit) -> None:
+        """Take note of what a commit booked, and of who waits now."""
+        for key, booked in commit.spent.items():
+            held = self._held[Draw.of(key)]
             held.kept = Kept(booked.used, held.kept.sealed)
+        self._awaited |= {wait.name for wait, is_waiting in commit.waits.items() if is_waiting}
 
     def forget(self) -> None:
         """Grants were void: look everything up anew."""
         self._held.clear()
 
+    async def can_wake(self, policy: Policy, now_ms: int) -> bool:
+        """Whether there is a place for somebody who waits for one, because one was given back. Asks once a second."""
+        if not self._to_wake and monotonic() >= self._wake_at:
+            self._wake_at = monotonic() + WAKE_SECONDS
+            for key in sorted(self._awaited):
+                self._to_wake += await self._wakeable(policy, key, now_ms)
+        return bool(self._to_wake)
+
+    async def woken(self, policy: Policy, now_ms: int) -> list[str]:
+        """The parties to look at again now, as many as there are places."""
+        await self.can_wake(policy, now_ms)
+        woken, self._to_wake = self._to_wake, []
+        return woken
+
+    async def _wakeable(self, policy: Policy, key: str, now_ms: int) -> list[str]:
+        draw, store = Draw.of(key), self._shared.store
+        limit = policy.limit_of(draw)
+        waiting = await self._patience.ask(lambda: store.waiting(self._partition, key, WAKE_MAX))
+        if not waiting or draw.end_ms <= now_ms:
+            self._awaited.discard(key)  # when the window is over they come back by their timers
+            return []
+        await self._look_up([draw])
+        await self._fetch(draw, limit, len(waiting), now_ms)
+        return waiting[: max(self._held[draw].spare, 0)]
+
     async def _look_up(self, draws: Iterable[Draw]) -> None:
         """Read what this partition uses of the windows that it does not know."""
         unknown = [draw for draw in draws if draw not in self._held]
         if unknown:
-            keys, load = [key_of(draw) for draw in unknown], self._shared.store.load_spent
+            keys, load = [draw.key for draw in unknown], self._shared.store.load_spent
             for draw, kept in zip(unknown, await self._patience.ask(lambda: load(self._partition, keys)), strict=True):
                 self._held[draw] = _Held(kept, told=kept.used)
 
@@ -148,7 +186,7 @@ class Tokens:
                 return
             restock, shared = self._shared.store.stocks.restock, self._shared
             sealed, ttl = self._held[draw].kept.sealed, ttl_ms(draw, now_ms)
-            made = await self._patience.ask(lambda: restock(key_of(draw), shared.partitions, sealed, ttl))  # noqa: B023
+            made = await self._patience.ask(lambda: restock(draw.key, shared.partitions, sealed, ttl))  # noqa: B023
             if not made:
                 await asyncio.sleep(RESTOCK_SECONDS)
 
@@ -168,7 +206,7 @@ class Tokens:
             want,
             ttl_ms(draw, now_ms),
         )
-        grant = await self._patience.ask(lambda: self._shared.store.stocks.ask(key_of(draw), ask), is_begun=is_begun)
+        grant = await self._patience.ask(lambda: self._shared.store.stocks.ask(draw.key, ask), is_begun=is_begun)
         if grant is None:
             held.version, held.grant = 0, Grant(0, 0, 0, 0)
             return False

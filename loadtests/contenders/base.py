@@ -35,6 +35,7 @@ class Site(Struct, frozen=True):
             "ARBITER_PARTITIONS": str(self.partitions),
             "ARBITER_REPLICATION": "1",
             "ARBITER_CLOCK": "event",
+            "ARBITER_EVENT_IDLE_MS": "0",
             "ARBITER_HTTP": f"127.0.0.1:{self.http_port}",
             "ARBITER_LOG_LEVEL": "warning",
             DECISION_BYTES: str(self.decision_bytes),

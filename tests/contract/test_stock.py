@@ -10,13 +10,13 @@ from redis.asyncio import Redis
 
 from arbiter.core.stock import Draw
 from arbiter.state.memory import MemoryStore
-from arbiter.state.stock import KEPT_MS, Ask, Grant, Kept, Spent, draw_of, key_of, ttl_ms
+from arbiter.state.stock import KEPT_MS, Ask, Grant, Kept, Spent, ttl_ms
 from arbiter.state.store import Store, Verdict
 from tests.contract.commits import FIRST
 from tests.contract.conftest import Backend
 
 DRAW = Draw("call-centre/week", 1_795_000_000_000, 1_795_600_000_000)
-KEY = key_of(DRAW)
+KEY = DRAW.key
 PARTITIONS = 3
 TTL_MS = 60_000
 
@@ -54,7 +54,7 @@ def test_a_window_has_one_name() -> None:
     """The name of a window tells it, also with colons before, and what is kept of it outlives it."""
     odd = Draw("a:b/hour", 0, 3_600_000)
 
-    assert [DRAW, odd] == [draw_of(key_of(DRAW)), draw_of(key_of(odd))]
+    assert [DRAW, odd] == [Draw.of(DRAW.key), Draw.of(odd.key)]
     assert (KEPT_MS + 5, KEPT_MS) == (ttl_ms(DRAW, DRAW.end_ms - 5), ttl_ms(DRAW, DRAW.end_ms + 5))
 
 

@@ -110,7 +110,7 @@ async def test_exactly_n(ground: Ground) -> None:
     assert (N, N) == (crowd.most, await ground.in_use())
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(1, 4))
 async def test_exactly_n_after_kills(ground: Ground, seed: int) -> None:
     """Workers die at any step, with places set aside, and others take over: every place is accounted for."""
     crowd = crowd_of(ground, policy(CALLS), seed)
@@ -180,4 +180,23 @@ async def test_counted_anew_under_load(ground: Ground) -> None:
     await crowd.stop()
 
     assert {"approved": N, "deferred": 9 * N} == crowd.outcomes()
+    assert (N, N) == (crowd.most, await ground.in_use())
+
+
+async def test_what_waits_is_woken_when_a_place_is_free(ground: Ground) -> None:
+    """Requests that wait for the next window are decided again when a call elsewhere is cancelled; first come first."""
+    crowd = crowd_of(ground, policy(CALLS), seed=7)
+    for number in range(3 * N):
+        crowd.put(REQUESTS, call(number))
+    await gather(crowd)
+    await crowd.until(lambda: is_quiet(crowd, 3 * N))
+    taken = [name for name, decision in crowd.latest.items() if decision["outcome"] == "approved"]
+    orphans = await crowd.kill(0)
+    for name in taken[:3]:
+        at = to_datetime(wall_clock_ms()).isoformat()
+        crowd.put(OUTCOMES, {**call(int(name[1:])), "kind": "cancelled", "at": at})
+    await crowd.start(1, orphans)
+    await crowd.until(lambda: crowd.outcomes()["approved"] == N + 3 and is_quiet(crowd, 3 * N))
+    await crowd.stop()
+
     assert (N, N) == (crowd.most, await ground.in_use())

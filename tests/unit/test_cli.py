@@ -66,7 +66,7 @@ def test_a_good_policy_passes() -> None:
     result = arbiter("policy", "check", BANK)
 
     assert result.exit_code == 0
-    assert result.output.startswith("retail-bank: 4")
+    assert result.output.startswith("retail-bank: ")
     assert "no errors, digest " in result.output
 
 

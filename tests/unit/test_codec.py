@@ -88,6 +88,7 @@ ASKED = st.builds(
     INSTANT,
     st.none() | NAME,
     st.booleans(),
+    st.lists(NAME, max_size=2),
 )
 
 

@@ -108,7 +108,7 @@ def approved_instead(entries: list[Entry], field: str, value: str) -> list[Entry
     """With an approval in the place of the first "no" whose only finding has this ``field``."""
     for i, entry in enumerate(entries):
         said = entry.fields()
-        if [finding[field] for finding in said.get("findings", [])] == [value]:
+        if [finding[field] for finding in said.get("findings", [])] == [value] and said["decision_id"].endswith(":1"):
             end = datetime.fromisoformat(said["decided_at"]) + timedelta(minutes=20)
             span = {"not_before": said["decided_at"], "valid_until": end}
             told = altered(entry, outcome="approved", final=True, **span)
@@ -129,7 +129,7 @@ def test_true_topics_break_no_promise(true: World) -> None:
     def repeated(entries: list[Entry]) -> list[Entry]:
         return appended(entries, entries[first_approval(entries)])
 
-    assert outcomes == {"approved", "deferred", "rejected"}
+    assert outcomes == {"approved", "deferred", "rejected", "recalled"}
     assert true.violations() == []
     assert true.violations(repeated) == []
 

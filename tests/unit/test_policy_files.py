@@ -76,7 +76,9 @@ def test_the_bank_uses_all_that_rules_can_do() -> None:
     caps = [msgspec.to_builtins(rule) for rule in document.rules if rule.__struct_config__.tag == "cap"]
     assert {field for cap in caps for field in cap["per"]} >= {"party", "customer", "department", "campaign", "product"}
     assert {cap["window"].split()[0] for cap in caps} == {"rolling", "calendar"}
-    assert all(any(option in cap for cap in caps) for option in ("limit_by", "counts", "effective", "mode", "unit"))
+    assert all(
+        any(option in cap for cap in caps) for option in ("limit_by", "counts", "effective", "mode", "unit", "keep")
+    )
 
 
 def test_the_small_firm_needs_a_dozen_lines() -> None:

@@ -71,7 +71,7 @@ class CapacityJudge(Judge):
     def wants(self, zone: str, at_ms: int) -> Iterator[Want]:
         """The places that a request judged at ``at_ms`` may take."""
         for ceiling in self._ceilings:
-            yield Want(ceiling.draw(zone, at_ms), None if self.shadow else ceiling.limit)
+            yield Want(self.id, ceiling.draw(zone, at_ms), None if self.shadow else ceiling.limit)
 
     def _full(self, ceiling: _Ceiling, case: Case, at_ms: int) -> Finding | None:
         draw, unit, limit = ceiling.draw(case.business_zone, at_ms), ceiling.unit, ceiling.limit

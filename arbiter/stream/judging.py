@@ -1,0 +1,76 @@
+"""A batch, decided on the capacity that was granted for it; again, if that turns out to be of the wrong windows."""
+
+from __future__ import annotations
+
+import asyncio
+
+from arbiter.core.policy import Policy
+from arbiter.messages import DECISIONS
+from arbiter.stream.deciding import FACT_RANK_MAX, Batch
+from arbiter.stream.patience import Patience, Shared
+from arbiter.stream.tokens import Tokens, Wanted
+from arbiter.stream.work import Work
+
+DECIDED_MAX = 5
+"""How often a batch is decided when it turns out to need capacity that it had not asked for."""
+
+OUTBOX_BYTES_MAX = 4 * 1024 * 1024
+YIELD_EVERY = 200
+"""How many decisions may keep the other partitions and the health checks waiting."""
+
+
+class Judging:
+    """Decides the batches of one partition."""
+
+    def __init__(self, shared: Shared, partition: int, patience: Patience, tokens: Tokens) -> None:
+        self._shared = shared
+        self._partition = partition
+        self._patience = patience
+        self._tokens = tokens
+
+    async def decide(
+        self, policy: Policy, work: Work, seq: int, ledgers: dict[str, bytes | None]
+    ) -> tuple[Batch, int | None]:
+        """The batch, decided, to be commit ``seq``; and the index of the first item that does not fit into it.
+
+        ``ledgers`` has every party of the work, packed.
+        """
+        missed: Wanted = {}
+        for number in range(1, DECIDED_MAX + 1):
+            batch = await self._batch(policy, work, seq, ledgers)
+            stock = await self._tokens.prepare(
+                missed | batch.wants(work.items), work.now_ms, is_last_try=number == DECIDED_MAX
+            )
+            batch.draw_on(stock)
+            late_from = await self._decide_all(batch, work)
+            if not stock.missed:
+                break
+            missed |= {draw: (policy.limit_of(draw), stock.changes[draw]) for draw in stock.missed}
+        return batch, late_from
+
+    async def _batch(self, policy: Policy, work: Work, seq: int, ledgers: dict[str, bytes | None]) -> Batch:
+        """The batch before its decisions, with the answers that repeated requests were given."""
+        settings, store = self._shared.settings, self._shared.store
+        topic, is_event_clock = settings.topic(DECISIONS), settings.clock == "event"
+        batch = Batch(policy, self._partition, seq, work.now_ms, topic, ledgers, is_event_clock=is_event_clock)
+        known = batch.answered_before(work.items)
+        if known:
+            keys = [key for _, key in known]
+            batch.give_answers(known, await self._patience.ask(lambda: store.load_answers(self._partition, keys)))
+        return batch
+
+    async def _decide_all(self, batch: Batch, work: Work) -> int | None:
+        for names, at_any_rate in ((work.due, False), (work.swept, True)):
+            for name in names:
+                batch.come_back(name, at_any_rate=at_any_rate)
+                await asyncio.sleep(0)
+        late_from = None
+        for index, item in enumerate(work.items):
+            if batch.outbox_bytes > OUTBOX_BYTES_MAX and item.rank > FACT_RANK_MAX:
+                late_from = index
+                break
+            batch.decide(item)
+            if index % YIELD_EVERY == YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+        batch.finish(OUTBOX_BYTES_MAX)
+        return late_from
