@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import uuid4
@@ -12,13 +13,14 @@ import pytest
 from msgspec import Struct
 from redis.asyncio import Redis
 
-from arbiter.core.instants import DAY_MS, to_datetime
+from arbiter.core.instants import DAY_MS, MINUTE_MS, to_datetime
 from arbiter.core.policy import Policy
+from arbiter.core.windows import calendar_window
 from arbiter.messages import OUTCOMES, REQUESTS
 from arbiter.state.memory import MemoryStore, wall_clock_ms
 from arbiter.state.redis_store import connect
 from arbiter.state.store import Store
-from tests.builders import policy
+from tests.builders import MONDAY, at, policy
 from tests.crowd import PARTITIONS, Crowd
 
 N = 12
@@ -200,3 +202,23 @@ async def test_what_waits_is_woken_when_a_place_is_free(ground: Ground) -> None:
     await crowd.stop()
 
     assert (N, N) == (crowd.most, await ground.in_use())
+
+
+async def test_event_time(ground: Ground) -> None:
+    """In a replay each week of the past has its own N, whatever the partitions' clocks, and all come in time."""
+    crowd = crowd_of(ground, policy({**CALLS, "window": "calendar week"}), seed=8)
+    for number in range(4 * N):
+        asked = to_datetime(MONDAY + number * MINUTE_MS).isoformat()
+        crowd.put(REQUESTS, call(number, requested_at=asked))
+    for worker in range(WORKERS):
+        await crowd.start(worker, range(worker, PARTITIONS, WORKERS), clock="event", event_idle_ms=200)
+    await crowd.until(lambda: crowd.outcomes()["approved"] == 4 * N)
+    await crowd.stop()
+    weeks = Counter(
+        calendar_window("week", "Europe/Lisbon", at(decision["not_before"]))[0]
+        for decision in crowd.latest.values()
+        if decision["outcome"] == "approved"
+    )
+
+    assert max(weeks.values()) <= N
+    assert 4 * N == sum(weeks.values())
