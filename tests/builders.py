@@ -108,6 +108,12 @@ class Desk:
             back += [one for one in out if isinstance(one, Decided)]
         return back
 
+    def wake(self, now_ms: int) -> list[Decided]:
+        """Look at the party again, as when the policy is another one or something that all share is free."""
+        self._offset += 1
+        out = come_back(self.policy, self.ledger, self.answers, now_ms, self._offset, self.stock)
+        return [one for one in out if isinstance(one, Decided)]
+
     def tell(self, request_id: str, kind: str, now_ms: int, **fields: Any) -> list[Decided]:
         """An outcome of a request of the cards desk; gives what was decided because of it."""
         base: dict[str, Any] = {"department": "cards", "customer_id": "c1", "at": to_datetime(now_ms), **fields}

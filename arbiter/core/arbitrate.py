@@ -79,6 +79,7 @@ def arbitrate(
         if isinstance(message, ConsentChange | SuppressionChange):
             session.recall_unsent()
         session.reconsider()
+    session.count_cells()
     return session.out
 
 
@@ -93,6 +94,7 @@ def come_back(
     """Look at a party again: because a timer is due, or because the policy changed. Changes ``ledger``, ``answers``."""
     session = Session(policy, ledger, answers, now_ms, seq, stock)
     session.come_back()
+    session.count_cells()
     return session.out
 
 

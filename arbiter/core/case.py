@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
+from arbiter.core.instants import FAR_MS
 from arbiter.core.match import Subject
 from arbiter.core.model import Kind, Ledger, Member
 from arbiter.core.stock import Stock
@@ -52,7 +53,8 @@ class Case:
     """A request with its party's state and the policy's plain facts about it.
 
     ``zones`` are all zones in which the customer may be; ``zone`` and ``party_zone`` are those of calendar windows.
-    ``now_ms`` is when it is judged; ``is_ahead`` says that this is a look at a later time, not a decision for now.
+    ``now_ms`` is when it is judged, ``last_ms`` the last instant at which it could be approved; ``is_ahead`` says that
+    this is a look at a later time, not a decision for now.
     """
 
     __slots__ = (
@@ -66,6 +68,7 @@ class Case:
         "discloses_campaign",
         "is_ahead",
         "kind",
+        "last_ms",
         "ledger",
         "member",
         "now_ms",
@@ -103,6 +106,7 @@ class Case:
         self._segments_of = segments_of
         self.stock = stock
         self.now_ms = 0
+        self.last_ms = FAR_MS
         self.is_ahead = False
         self._subjects: dict[str, Subject] = {}
         self.plan = plan

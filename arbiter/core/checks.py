@@ -21,8 +21,10 @@ from arbiter.core.rules import (
     BlackoutRule,
     CapacityRule,
     CapRule,
+    CellRule,
     ConflictRule,
     ConsentRule,
+    FloorRule,
     QuietHoursRule,
     SuppressionRule,
 )
@@ -286,6 +288,19 @@ def _capacity(path: Path, rule: CapacityRule, _: PolicyDocument) -> Iterator[Pro
         yield Problem((*path, "hourly"), "idle-hourly", message, "lower it, or leave it out")
 
 
+def _floor(path: Path, rule: FloorRule, document: PolicyDocument) -> Iterator[Problem]:
+    sides: list[tuple[str, str, Side]] = [("from", rule.from_, "start"), ("until", rule.until, "end")]
+    wrong = [p for field, text, side in sides
+             for p in _parsed((*path, field), "bad-date", moment, text, document.timezone, side)]  # fmt: skip
+    yield from wrong
+    if not wrong and moment(rule.from_, document.timezone, "start") >= moment(rule.until, document.timezone, "end"):
+        yield Problem((*path, "until"), "empty-span", "the floor ends before it begins", "swap the dates")
+
+
+def _cell(path: Path, rule: CellRule, document: PolicyDocument) -> Iterator[Problem]:
+    yield from _parsed((*path, "deadline"), "bad-date", moment, rule.deadline, document.timezone, "end")
+
+
 def _holidays(path: Path, names: list[str], document: PolicyDocument) -> Iterator[Problem]:
     for index, name in enumerate(names):
         yield from _known((*path, "holidays", index), "holiday calendar", name, document.holidays)
@@ -312,7 +327,9 @@ _CHECKS: dict[type, Callable[..., Iterator[Problem]]] = {
     BlackoutRule: _blackout,
     CapacityRule: _capacity,
     CapRule: _cap,
+    CellRule: _cell,
     ConflictRule: _conflict,
+    FloorRule: _floor,
     QuietHoursRule: _quiet_hours,
     SuppressionRule: _suppression,
 }

@@ -118,10 +118,11 @@ class Hearing:
         self.send_after_ms = -FAR_MS if request.send_after is None else to_ms(request.send_after)
         self.case = policy.case(request, ledger, stock)
         self.case.now_ms = now_ms
+        self.case.last_ms = self.expires_ms - policy.permit_min_ms
         category = policy.document.categories[request.category]
         self.judges = self.case.plan.judges(self.case)
         self.minds_preferences = "preference" not in category.exempt
-        self.score, self.score_note = policy.score(request)
+        self.score, self.score_note = policy.score(request, ledger, stock, now_ms)
 
     def verdict(self) -> Verdict:
         """The answer at ``now``."""
@@ -140,7 +141,7 @@ class Hearing:
 
     def _approved(self, look: Look) -> Verdict:
         case, member = self.case, self.case.member
-        shared = self.policy.plan(case.shape).capacities(case, look.at_ms)
+        shared = self.policy.plan(case.shape).shared(case, look.at_ms)
         wishes = member.preferences.preferred_channel if member.preferences else None
         return self._answer(
             "approved",

@@ -151,7 +151,8 @@ class Ledger(Struct):
     4 bytes of unix seconds, oldest first. The answers themselves are kept beside the ledger. ``waiting`` are the
     deferred requests, ``open`` the approvals that were neither confirmed nor ran out, ``holds`` the arbitrations
     that are open (rule id → when they close), ``draws`` what contacts took of the capacity that all customers share,
-    by the contact's ``ref``, as long as its window lasts: it may have to be given back.
+    by the contact's ``ref``, as long as its window lasts: it may have to be given back. ``cells`` has the customers
+    that are counted as waiting for a cell, by its key.
     """
 
     members: dict[str, Member] = {}
@@ -162,6 +163,7 @@ class Ledger(Struct):
     events: list[Event] = []
     holds: dict[str, int] = {}
     draws: dict[bytes, list[Draw]] = {}
+    cells: dict[str, list[str]] = {}
 
 
 class Used(Struct, frozen=True, array_like=True):

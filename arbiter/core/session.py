@@ -69,7 +69,7 @@ class Session:
     def ask(self, request: ContactRequest, raw: bytes, received_ms: int, source: tuple[str, int, int]) -> None:
         """Answer a request that has just arrived, or tell a repeated one what it was told."""
         key, content = identity(request), content_of(request)
-        asked = Asked(key, content, raw, received_ms, source, 0, *self.policy.rank(request))
+        asked = Asked(key, content, raw, received_ms, source, 0, *self._rank(request))
         if request.dry_run:
             verdict = decide(self.policy, self.ledger, request, received_ms, self.now_ms, self.stock)
             self.out.append(Decided(request, key, self._answer(asked, replace(verdict, final=True), None), False))
@@ -100,6 +100,9 @@ class Session:
         self._forget()
         if not self.ledger.waiting:
             return
+        requests = {asked.identity: _decode(asked.request) for asked in self.ledger.waiting}
+        for asked in self.ledger.waiting:
+            asked.score, asked.priority = self._rank(requests[asked.identity])
         queue = sorted(self.ledger.waiting, key=_order)
         self.ledger.waiting = []
         won: list[tuple[Asked, ContactRequest]] = []
@@ -107,7 +110,7 @@ class Session:
             if asked.held is not None and self.ledger.holds.get(asked.held, 0) > self.now_ms:
                 self.ledger.waiting.append(asked)
                 continue
-            request, arbitration, asked.held = _decode(asked.request), asked.held, None
+            request, arbitration, asked.held = requests[asked.identity], asked.held, None
             verdict, victim = self._decide(asked, request)
             if arbitration is not None and verdict.outcome == "deferred":
                 verdict = self._outranked(verdict, arbitration, won)
@@ -213,6 +216,9 @@ class Session:
             contact.state = ContactState.APPROVED
             self._take(contact.ref, freed)
         return verdict, None
+
+    def _rank(self, request: ContactRequest) -> tuple[float, float]:
+        return self.policy.rank(request, self.ledger, self.stock, self.now_ms)
 
     def _judge(self, asked: Asked, request: ContactRequest) -> Verdict:
         return decide(self.policy, self.ledger, request, asked.received_ms, self.now_ms, self.stock)
@@ -322,12 +328,39 @@ class Session:
         )
 
     def _awaited(self, request: ContactRequest, verdict: Verdict) -> list[str]:
-        """The windows of capacity that a deferred request waits for."""
-        rules = {finding.rule for finding in verdict.findings if finding.code == "capacity_exhausted"}
+        """The windows of capacity that a deferred request waits for, or the cell if it is all it waits for."""
+        rules = {finding.rule for finding in verdict.findings if finding.kind == "capacity"}
+        if all(finding.kind == "cell" for finding in verdict.findings):
+            rules = {finding.rule for finding in verdict.findings}
         if not rules:
             return []
         at_ms = self.now_ms if request.send_after is None else max(self.now_ms, to_ms(request.send_after))
         return [want.draw.key for want in self.policy.wants(request, self.ledger, at_ms) if want.rule in rules]
+
+    def count_cells(self) -> None:
+        """Count each customer who waits for nothing but a cell once; who does so no more is not, until it is open."""
+        counted = {(key, customer) for key, customers in self.ledger.cells.items() for customer in customers}
+        waiting = {
+            (key, _decode(asked.request).customer_id)
+            for asked in self.ledger.waiting
+            for key in asked.awaits
+            if Draw.of(key).is_cell
+        }
+        if counted == waiting:
+            return
+        for key, _ in sorted(waiting - counted):
+            self.stock.take(Draw.of(key))
+        for key, _ in sorted(counted - waiting):
+            if not self._is_open(Draw.of(key)):
+                self.stock.give(Draw.of(key))
+        self.ledger.cells = {}
+        for key, customer in sorted(waiting):
+            self.ledger.cells.setdefault(key, []).append(customer)
+
+    def _is_open(self, cell: Draw) -> bool:
+        want = self.policy.window(cell.name, self.now_ms)
+        level = self.stock.level(cell, want.opens_at) if want and want.opens_at else None
+        return level is not None and level.is_open
 
     def _take(self, ref: bytes, draws: Sequence[Draw]) -> None:
         """Use capacity for a contact."""

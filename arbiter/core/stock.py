@@ -11,6 +11,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+CELL = "/cell"
+
 
 class Draw(Struct, frozen=True, array_like=True):
     """A place in one window of a capacity: ``<rule>/<unit>``, and when the window begins and ends (ms)."""
@@ -18,6 +20,11 @@ class Draw(Struct, frozen=True, array_like=True):
     name: str
     start_ms: int
     end_ms: int
+
+    @property
+    def is_cell(self) -> bool:
+        """Whether it counts who waits for a cell: it is one for all time, and nobody's approval takes of it."""
+        return self.name.endswith(CELL)
 
     @property
     def key(self) -> str:
@@ -32,22 +39,27 @@ class Draw(Struct, frozen=True, array_like=True):
 
 
 class Want(Struct, frozen=True):
-    """A place that a request may take, and how many there are; ``None`` where the rule only watches (shadow)."""
+    """A place that a request may take, and how many there are; ``None`` where the rule only counts.
+
+    ``opens_at`` is set for a cell: once so many places were in use at one time, it is open for good.
+    """
 
     rule: str
     draw: Draw
     limit: int | None
+    opens_at: int | None = None
 
 
 class Level(Struct, frozen=True):
     """How a window stands: places that may be taken here and now, and how many are used by everybody together.
 
     ``used`` below the limit with nothing ``here`` means that the rest is set aside elsewhere and soon comes back or
-    is used up.
+    is used up. ``is_open`` says that there once were as many in use as a cell needs.
     """
 
     here: int
     used: int
+    is_open: bool = False
 
 
 class Stock(Protocol):
@@ -55,6 +67,9 @@ class Stock(Protocol):
 
     def level(self, draw: Draw, limit: int) -> Level | None:
         """How the window stands; ``None`` if that was not looked up. Then an approval is tried, and ``take`` tells."""
+
+    def need(self, draw: Draw) -> None:
+        """It must be looked up, or the answer cannot stand."""
 
     def take(self, draw: Draw) -> None:
         """Use one place."""
@@ -68,15 +83,20 @@ class WholeStock:
 
     def __init__(self) -> None:
         self.taken: Counter[Draw] = Counter()
+        self._most: Counter[Draw] = Counter()
 
     def level(self, draw: Draw, limit: int) -> Level:
         """The limit less what was taken."""
         used = self.taken[draw]
-        return Level(limit - used, used)
+        return Level(limit - used, used, self._most[draw] >= limit)
+
+    def need(self, draw: Draw) -> None:
+        """Everything is known."""
 
     def take(self, draw: Draw) -> None:
         """Use one place."""
         self.taken[draw] += 1
+        self._most[draw] = max(self._most[draw], self.taken[draw])
 
     def give(self, draw: Draw) -> None:
         """Give one place back."""
@@ -90,9 +110,11 @@ class EmptyStock:
         """Nothing here, and nothing known to be used."""
         return Level(0, 0)
 
+    def need(self, draw: Draw) -> None:
+        """There is nothing to be looked up."""
+
     def take(self, draw: Draw) -> None:
-        """Cannot be: nothing was left."""
-        raise ValueError(f"no capacity was provided for {draw.name}")
+        """Nobody counts."""
 
     def give(self, draw: Draw) -> None:
         """Nobody to give it to."""
@@ -134,6 +156,10 @@ class Purse:
         level = self._stock.level(draw, limit)
         self._seen.append(level)
         return level
+
+    def need(self, draw: Draw) -> None:
+        """See ``Stock.need``."""
+        self._stock.need(draw)
 
     def take(self, draw: Draw) -> None:
         """See ``Stock.take``."""

@@ -100,6 +100,7 @@ class _LedgerWire(Struct, array_like=True):
     events: list[Event] = []
     holds: dict[str, int] = {}
     draws: dict[bytes, list[Draw]] = {}
+    cells: dict[str, list[str]] = {}
 
 
 class _Names(dict[str | None, int]):
@@ -123,7 +124,7 @@ def pack_ledger(ledger: Ledger) -> bytes:
     kinds, contacts, refs = _pack_contacts(ledger, names)
     own = list(names)[len(_COMMON) :]
     row = [own, members, kinds, contacts, ledger.answered, refs, ledger.waiting, ledger.open, ledger.events]
-    row += [ledger.holds, ledger.draws]
+    row += [ledger.holds, ledger.draws, ledger.cells]
     while row and not row[-1]:
         row.pop()
     try:
@@ -141,7 +142,9 @@ def unpack_ledger(data: bytes) -> Ledger:
         contacts = _unpack_contacts(wire, names)
     except (IndexError, ValueError) as error:
         raise CodecError(f"ledger: damaged, {error}") from error
-    return Ledger(members, contacts, wire.answered, wire.waiting, wire.open, wire.events, wire.holds, wire.draws)
+    return Ledger(
+        members, contacts, wire.answered, wire.waiting, wire.open, wire.events, wire.holds, wire.draws, wire.cells
+    )
 
 
 def pack_answered(answered: Answered) -> bytes:

@@ -22,10 +22,11 @@ class _Entry(Struct):
 class _Central(Struct):
     made: int
     entries: dict[int, _Entry]
+    is_open: bool = False
 
     def grant(self, granted: int) -> Grant:
         entries = self.entries.values()
-        return Grant(self.made, granted, sum(e.granted for e in entries), sum(e.used for e in entries))
+        return Grant(self.made, granted, sum(e.granted for e in entries), sum(e.used for e in entries), self.is_open)
 
 
 class MemoryStocks:
@@ -58,6 +59,8 @@ class MemoryStocks:
             others = sum(e.granted for p, e in central.entries.items() if p != ask.partition)
             granted = max(ask.used, min(granted, ask.limit - others))
         central.entries[ask.partition] = _Entry(ask.epoch, ask.version, granted, ask.used)
+        used = sum(entry.used for entry in central.entries.values())
+        central.is_open = central.is_open or (ask.opens_at is not None and used >= ask.opens_at)
         return central.grant(granted)
 
     async def restock(self, key: str, partitions: int, sealed: int, ttl_ms: int) -> bool:  # noqa: ARG002 - see class
@@ -74,7 +77,7 @@ class MemoryStocks:
             used = part.spent.get(key, Kept()).used
             part.spent[key] = Kept(used, made)
             entries[partition] = _Entry(part.head.epoch, 0, used, used)
-        self._central[key] = _Central(made, entries)
+        self._central[key] = _Central(made, entries, there is not None and there.is_open)
         return True
 
     async def keys(self) -> list[str]:

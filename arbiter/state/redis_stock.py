@@ -1,7 +1,7 @@
 """The central entries of capacity on Redis or Valkey: one hash each, in a slot of its own.
 
-A hash has ``made``, ``granted`` and ``used`` (of all partitions), and per partition "epoch version granted used". An
-index names the windows, so that whoever claims a partition can take back what its last owner had set aside.
+A hash has ``made``, ``granted`` and ``used`` (of all partitions), ``open``, and per partition "epoch version granted
+used". An index names the windows, so that whoever claims a partition can take back what its last owner had set aside.
 """
 
 from __future__ import annotations
@@ -35,8 +35,12 @@ class RedisStocks:
         """See ``Stocks.ask``."""
         words: list[Argument] = [ask.partition, ask.epoch, ask.version, ask.previous, ask.made, ask.sealed]
         words += ["" if ask.limit is None else ask.limit, ask.used, ask.want, ask.ttl_ms]
+        words.append("" if ask.opens_at is None else ask.opens_at)
         reply = await self._client.run(_ASK, [self._keys.stock(key)], words)
-        return None if reply[0] == b"missing" else Grant(*map(int, reply[1:]))
+        if reply[0] == b"missing":
+            return None
+        made, granted, all_granted, all_used, is_open = map(int, reply[1:])
+        return Grant(made, granted, all_granted, all_used, is_open == 1)
 
     async def restock(self, key: str, partitions: int, sealed: int, ttl_ms: int) -> bool:
         """See ``Stocks.restock``. The lock only spares work: two at once do no harm, the newer entry stands."""

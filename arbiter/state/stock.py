@@ -23,9 +23,13 @@ KEPT_MS = 35 * DAY_MS
 """How long a window is remembered after its end, so that a replay which stands still for a while can go on."""
 
 
+LASTING_MS = 400 * DAY_MS
+"""How long what has no end is remembered after it was last asked for."""
+
+
 def ttl_ms(draw: Draw, now_ms: int) -> int:
     """How long to keep what is written about a window at ``now_ms``."""
-    return max(draw.end_ms - now_ms, 0) + KEPT_MS
+    return min(max(draw.end_ms - now_ms, 0), LASTING_MS) + KEPT_MS
 
 
 class Spent(Struct, frozen=True):
@@ -52,7 +56,8 @@ class Ask(Struct, frozen=True):
 
     ``limit`` ``None`` means that there are enough. ``version`` grows with every ask of an epoch; the same one again
     is answered as before. ``previous`` is the version answered last (0: none) under the central entry ``made``, by
-    which an entry is noticed that has lost writes. ``sealed`` is the partition's own :class:`Kept`.
+    which an entry is noticed that has lost writes. ``sealed`` is the partition's own :class:`Kept`. ``opens_at`` is
+    how many must be in use at one time for the window to be open from then on.
     """
 
     partition: int
@@ -65,6 +70,7 @@ class Ask(Struct, frozen=True):
     used: int
     want: int
     ttl_ms: int
+    opens_at: int | None = None
 
 
 class Grant(Struct, frozen=True):
@@ -74,6 +80,7 @@ class Grant(Struct, frozen=True):
     granted: int
     all_granted: int
     all_used: int
+    is_open: bool = False
 
 
 class Stocks(Protocol):

@@ -38,14 +38,15 @@ class Judging:
         missed: Wanted = {}
         for number in range(1, DECIDED_MAX + 1):
             batch = await self._batch(policy, work, seq, ledgers)
-            stock = await self._tokens.prepare(
-                missed | batch.wants(work.items), work.now_ms, is_last_try=number == DECIDED_MAX
-            )
+            wanted = batch.wants(work.items)
+            wanted |= {draw: more for draw, more in missed.items() if more[1] >= wanted.get(draw, more)[1]}
+            stock = await self._tokens.prepare(wanted, work.now_ms, is_last_try=number == DECIDED_MAX)
             batch.draw_on(stock)
             late_from = await self._decide_all(batch, work)
             if not stock.missed:
                 break
-            missed |= {draw: (policy.limit_of(draw), stock.changes[draw]) for draw in stock.missed}
+            wants = [(policy.window(draw.name, draw.start_ms), max(stock.changes[draw], 0)) for draw in stock.missed]
+            missed |= {want.draw: (want, count) for want, count in wants if want is not None}
         return batch, late_from
 
     async def _batch(self, policy: Policy, work: Work, seq: int, ledgers: dict[str, bytes | None]) -> Batch:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from arbiter.core.instants import DAY_MS
 from arbiter.core.policy import Policy
-from arbiter.core.stock import Draw, Level
+from arbiter.core.stock import Draw, Level, Want
 from arbiter.state.stock import Ask, Grant, Kept, Spent, ttl_ms
 from arbiter.state.store import Commit
 from arbiter.stream.patience import Patience, Shared
@@ -30,15 +30,20 @@ WAKE_SECONDS = 1.0
 WAKE_MAX = 200
 """Parties that are looked at again at a time because capacity was given back."""
 
-Wanted = dict[Draw, tuple[int | None, int]]
-"""By window its limit (``None``: it is only watched) and how many requests may take a place of it."""
+WATCH_SECONDS = 1.0
+"""How old a total may be by which scores are raised."""
+
+Wanted = dict[Draw, tuple[Want, int]]
+"""By window what it is, and how many requests may take a place of it."""
 
 
 class _Held(Struct):
-    """One window as this partition knows it: what it uses (committed), the last grant, and the use told by then."""
+    """One window as this partition knows it: what it uses (committed), the last grant, and what was told by then."""
 
     kept: Kept
     told: int = 0
+    want: Want | None = None
+    asked_at: float = 0.0
     version: int = 0
     grant: Grant = Grant(0, 0, 0, 0)
 
@@ -68,12 +73,18 @@ class TokenStock:
         if held is None:
             return Level(-self.changes[draw], 0) if self._is_last_try else None
         taken = self.changes[draw]
-        return Level(held.spare - taken, held.grant.all_used + taken)
+        return Level(held.spare - taken, held.grant.all_used + taken, held.grant.is_open)
+
+    def need(self, draw: Draw) -> None:
+        """See ``Stock.need``."""
+        if draw not in self._held:
+            self.missed.add(draw)
 
     def take(self, draw: Draw) -> None:
         """See ``Stock.take``."""
         self.changes[draw] += 1
-        if self.changes[draw] > 0 and draw not in self._held:
+        held = self._held.get(draw)
+        if self.changes[draw] > (held.spare if held else 0):
             self.missed.add(draw)
 
     def give(self, draw: Draw) -> None:
@@ -103,21 +114,25 @@ class Tokens:
         keys = await self._patience.ask(self._shared.store.stocks.keys)
         draws = [draw for draw in map(Draw.of, keys) if draw.end_ms > now_ms - DAY_MS]
         await self._look_up(draws)
-        await asyncio.gather(*(self._ask(draw, None, 0, now_ms) for draw in draws))
+        await asyncio.gather(*(self._ask(draw, 0, now_ms) for draw in draws))
         self._held.clear()
 
     async def give_back(self, now_ms: int, *, is_begun: bool = False) -> None:
         """Set nothing aside any more, and tell what is used."""
         news = [draw for draw, held in self._held.items() if held.is_news]
-        await asyncio.gather(*(self._ask(draw, None, 0, now_ms, is_begun=is_begun) for draw in news))
+        await asyncio.gather(*(self._ask(draw, 0, now_ms, is_begun=is_begun) for draw in news))
         self._held.clear()
 
     async def prepare(self, wanted: Wanted, now_ms: int, *, is_last_try: bool = False) -> TokenStock:
         """A stock with the tokens for these requests, as far as there are any; all others go back."""
         await self._look_up(wanted)
-        asked = {draw: (None, 0) for draw, held in self._held.items() if held.is_news} | wanted
-        await asyncio.gather(*(self._fetch(draw, limit, count, now_ms) for draw, (limit, count) in asked.items()))
-        for draw in asked.keys() - wanted.keys():
+        for draw, (want, _) in wanted.items():
+            self._held[draw].want = want
+        others = [draw for draw in self._held if draw not in wanted]
+        asked = {draw: 0 for draw in others if self._held[draw].is_news}
+        asked |= {draw: count for draw, (_, count) in wanted.items() if count or self._is_old(draw)}
+        await asyncio.gather(*(self._fetch(draw, count, now_ms) for draw, count in asked.items()))
+        for draw in others:
             del self._held[draw]
         if self._is_event_clock:
             await self._settle(wanted, now_ms)
@@ -162,14 +177,21 @@ class Tokens:
 
     async def _wakeable(self, policy: Policy, key: str, now_ms: int) -> list[str]:
         draw, store = Draw.of(key), self._shared.store
-        limit = policy.limit_of(draw)
+        want = policy.window(draw.name, draw.start_ms)
         waiting = await self._patience.ask(lambda: store.waiting(self._partition, key, WAKE_MAX))
-        if not waiting or draw.end_ms <= now_ms:
-            self._awaited.discard(key)  # when the window is over they come back by their timers
+        if not waiting or want is None or draw.end_ms <= now_ms:
+            self._awaited.discard(key)  # who still waits comes back by a timer, or is swept under the new policy
             return []
         await self._look_up([draw])
-        await self._fetch(draw, limit, len(waiting), now_ms)
-        return waiting[: max(self._held[draw].spare, 0)]
+        self._held[draw].want = want
+        await self._fetch(draw, len(waiting), now_ms)
+        held = self._held[draw]
+        if draw.is_cell:
+            return waiting if held.grant.is_open else []
+        return waiting[: max(held.spare, 0)]
+
+    def _is_old(self, draw: Draw) -> bool:
+        return monotonic() >= self._held[draw].asked_at + WATCH_SECONDS
 
     async def _look_up(self, draws: Iterable[Draw]) -> None:
         """Read what this partition uses of the windows that it does not know."""
@@ -179,10 +201,10 @@ class Tokens:
             for draw, kept in zip(unknown, await self._patience.ask(lambda: load(self._partition, keys)), strict=True):
                 self._held[draw] = _Held(kept, told=kept.used)
 
-    async def _fetch(self, draw: Draw, limit: int | None, count: int, now_ms: int) -> None:
+    async def _fetch(self, draw: Draw, count: int, now_ms: int) -> None:
         """Ask; where there is no central entry, have it made from what all partitions use, and ask again."""
         for _ in range(RESTOCK_TRIES):
-            if await self._ask(draw, limit, count, now_ms) or not count:
+            if await self._ask(draw, count, now_ms) or not count:
                 return
             restock, shared = self._shared.store.stocks.restock, self._shared
             sealed, ttl = self._held[draw].kept.sealed, ttl_ms(draw, now_ms)
@@ -190,9 +212,10 @@ class Tokens:
             if not made:
                 await asyncio.sleep(RESTOCK_SECONDS)
 
-    async def _ask(self, draw: Draw, limit: int | None, want: int, now_ms: int, *, is_begun: bool = False) -> bool:
+    async def _ask(self, draw: Draw, count: int, now_ms: int, *, is_begun: bool = False) -> bool:
         """Ask for tokens; ``False`` if there is no central entry, and so no token."""
         held = self._held[draw]
+        want = held.want
         self._version += 1
         ask = Ask(
             self._partition,
@@ -201,28 +224,29 @@ class Tokens:
             held.version,
             held.grant.made,
             held.kept.sealed,
-            limit,
+            want.limit if want else None,
             held.kept.used,
-            want,
+            count,
             ttl_ms(draw, now_ms),
+            want.opens_at if want else None,
         )
         grant = await self._patience.ask(lambda: self._shared.store.stocks.ask(draw.key, ask), is_begun=is_begun)
         if grant is None:
             held.version, held.grant = 0, Grant(0, 0, 0, 0)
             return False
-        held.version, held.grant, held.told = ask.version, grant, ask.used
+        held.version, held.grant, held.told, held.asked_at = ask.version, grant, ask.used, monotonic()
         return True
 
     async def _settle(self, wanted: Wanted, now_ms: int) -> None:
         """Event time stands still while others decide what they do with what they hold."""
         for _ in range(SETTLE_TRIES):
-            waiting = {draw: want for draw, want in wanted.items() if self._is_set_aside(draw, *want)}
+            waiting = {draw: count for draw, (want, count) in wanted.items() if self._is_set_aside(draw, want, count)}
             if not waiting:
                 return
             await asyncio.sleep(SETTLE_SECONDS)
-            await asyncio.gather(*(self._fetch(draw, limit, count, now_ms) for draw, (limit, count) in waiting.items()))
+            await asyncio.gather(*(self._fetch(draw, count, now_ms) for draw, count in waiting.items()))
 
-    def _is_set_aside(self, draw: Draw, limit: int | None, count: int) -> bool:
+    def _is_set_aside(self, draw: Draw, want: Want, count: int) -> bool:
         """Whether this partition lacks tokens that others hold and do not use."""
         held = self._held[draw]
-        return limit is not None and held.spare < count and held.spare < limit - held.grant.all_used
+        return want.limit is not None and held.spare < count and held.spare < want.limit - held.grant.all_used

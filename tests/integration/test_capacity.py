@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -222,3 +223,47 @@ async def test_event_time(ground: Ground) -> None:
 
     assert max(weeks.values()) <= N
     assert 4 * N == sum(weeks.values())
+
+
+async def test_a_cell_opens_for_all(ground: Ground) -> None:
+    """Spread over partitions, too few customers wait; with one more, and workers that die, all of them are approved."""
+    cell = {"id": "trial", "kind": "cell", "size": N, "deadline": "2100-01-01"}
+    crowd = crowd_of(ground, policy(cell), seed=9)
+    for number in range(N - 1):
+        crowd.put(REQUESTS, call(number))
+    await gather(crowd)
+    await crowd.until(lambda: crowd.outcomes()["deferred"] == N - 1)
+    for orphan in await crowd.kill(1):
+        await crowd.start(2, [orphan])
+    await asyncio.sleep(1.5)
+    assert {"deferred": N - 1} == crowd.outcomes()
+    crowd.put(REQUESTS, call(N))
+    await crowd.until(lambda: crowd.outcomes()["approved"] == N)
+    for orphan in await crowd.kill(0):
+        await crowd.start(1, [orphan])
+    crowd.put(REQUESTS, call(N + 1))
+    await crowd.until(lambda: crowd.outcomes()["approved"] == N + 1)
+    await crowd.stop()
+
+
+async def test_a_floor_counts_everywhere(ground: Ground) -> None:
+    """What other partitions approved raises scores no more; with nothing done, a request counts three times."""
+    today = datetime.now(UTC).date()
+    dates = {"from": str(today - timedelta(days=5)), "until": str(today + timedelta(days=5))}
+    floor = {"id": "spring", "kind": "floor", "reach": 4, "ceiling": 3, **dates}
+    crowd = crowd_of(ground, policy(floor), seed=10)
+    await gather(crowd)
+    crowd.put(REQUESTS, call(0))
+    await crowd.until(lambda: "r0" in crowd.latest)
+    for number in range(1, 8):
+        crowd.put(REQUESTS, call(number))
+    await crowd.until(lambda: crowd.outcomes()["approved"] == 8)
+    await asyncio.sleep(1.5)
+    crowd.put(REQUESTS, call(8))
+    await crowd.until(lambda: "r8" in crowd.latest)
+    await crowd.stop()
+    first, last = crowd.latest["r0"], crowd.latest["r8"]
+
+    assert "raised 3 times by `spring`" in first["score_note"]
+    assert "score_note" not in last
+    assert 8 + 1 == await ground.in_use()

@@ -279,4 +279,4 @@ def test_a_purse_shows_again_what_it_showed() -> None:
     purse.take(WEEK)
     assert 2 == stock.taken[WEEK]
     purse.begin()
-    assert Level(0, 2) == purse.level(WEEK, 2)
+    assert stock.level(WEEK, 2) == purse.level(WEEK, 2)

@@ -113,6 +113,7 @@ def ledgers(draw: st.DrawFn) -> Ledger:
         draw(
             st.dictionaries(REF, st.lists(st.builds(Draw, NAME, INSTANT, INSTANT), min_size=1, max_size=2), max_size=2)
         ),
+        draw(st.dictionaries(NAME, st.lists(NAME, min_size=1, max_size=2), max_size=2)),
     )
 
 
@@ -198,7 +199,7 @@ def test_common_names_are_distinct() -> None:
 
 def test_every_field_is_stored() -> None:
     """A field added to the model must be added to the codec too, or it would be lost silently."""
-    known = {Ledger: 8, Member: 4, Traits: 5, Consent: 7, Kind: 7, Contact: 6}
+    known = {Ledger: 9, Member: 4, Traits: 5, Consent: 7, Kind: 7, Contact: 6}
 
     assert known == {kind: len(kind.__struct_fields__) for kind in known}
 

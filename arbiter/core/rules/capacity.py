@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from arbiter.core.case import Case
 from arbiter.core.instants import FAR_MS, SECOND_MS
 from arbiter.core.model import Finding
-from arbiter.core.rules.base import Judge, Rule
+from arbiter.core.rules.base import Rule, SharedJudge
 from arbiter.core.stock import Draw, Want
 from arbiter.core.windows import calendar_window, parse_window, spoken
 
@@ -41,7 +41,7 @@ class _Ceiling(Struct, frozen=True):
         return Draw(self.name, *calendar_window(self.unit, zone, at_ms))
 
 
-class CapacityJudge(Judge):
+class CapacityJudge(SharedJudge):
     """Asks the stock."""
 
     kind = "capacity"

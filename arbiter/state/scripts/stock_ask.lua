@@ -1,7 +1,8 @@
--- KEYS central entry; ARGV partition, epoch, version, previous, made, sealed, limit ('' for none), used, want, ttl.
--- Gives 'missing', or 'ok', made, granted to the partition, granted to all, used by all.
+-- KEYS central entry; ARGV partition, epoch, version, previous, made, sealed, limit ('' for none), used, want, ttl,
+-- how many in use open it ('' for never). Gives 'missing', or 'ok', made, granted to the partition, granted to all,
+-- used by all, '1' if it is open.
 local function whole(number) return string.format('%.0f', number) end
-local there = redis.call('HMGET', KEYS[1], 'made', 'granted', 'used', ARGV[1])
+local there = redis.call('HMGET', KEYS[1], 'made', 'granted', 'used', ARGV[1], 'open')
 local made, all_granted, all_used = tonumber(there[1]), tonumber(there[2]), tonumber(there[3])
 if not made or made < tonumber(ARGV[6]) then return {'missing'} end
 
@@ -13,7 +14,7 @@ end
 local my_epoch, my_version, previous = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local is_same = epoch == my_epoch and version == my_version
 if is_same or epoch > my_epoch or (epoch == my_epoch and version > my_version) then
-  return {'ok', there[1], is_same and whole(granted) or '0', there[2], there[3]}
+  return {'ok', there[1], is_same and whole(granted) or '0', there[2], there[3], there[5] or '0'}
 end
 -- What was answered before is not here, or more is used than is granted here: this entry has lost writes.
 if previous > 0 and ARGV[5] == there[1] and (epoch ~= my_epoch or version ~= previous) then return {'missing'} end
@@ -29,5 +30,8 @@ all_granted = whole(all_granted - granted + now_granted)
 all_used = whole(all_used - used + now_used)
 redis.call('HSET', KEYS[1], 'granted', all_granted, 'used', all_used,
   ARGV[1], table.concat({ARGV[2], ARGV[3], whole(now_granted), ARGV[8]}, ' '))
+local open = there[5] or '0'
+if ARGV[11] ~= '' and tonumber(all_used) >= tonumber(ARGV[11]) then open = '1' end
+redis.call('HSET', KEYS[1], 'open', open)
 redis.call('PEXPIRE', KEYS[1], ARGV[10])
-return {'ok', there[1], whole(now_granted), all_granted, all_used}
+return {'ok', there[1], whole(now_granted), all_granted, all_used, open}
