@@ -68,6 +68,9 @@ class Account:
         self.customers: dict[str, Customer] = {}
         self.rejecting: Counter[Rule] = Counter()
         self.deferring: Counter[Rule] = Counter()
+        self.waiting = 0
+        self.came_back: Counter[str] = Counter()
+        self.told: Counter[str] = Counter()
         self.example: dict[str, Any] | None = None
         self.contradictions: list[str] = []
         self._contents: dict[str, int] = {}
@@ -123,7 +126,11 @@ class Account:
         self.latest[key] = Answer(
             n, decision["outcome"], len(self._contents), decision.get("not_before"), decision.get("valid_until")
         )
+        self.waiting += (decision["outcome"] == "deferred") - (known is not None and known.outcome == "deferred")
+        if n > 1 and decision.get("final"):
+            self.came_back[decision["outcome"]] += 1
         findings = decision.get("findings", ())
+        self.told.update({finding["code"] for finding in findings})
         for finding in findings:
             rule = Rule(finding["rule"], finding["kind"], finding["owner"])
             (self.rejecting if finding["effect"] == "reject" else self.deferring)[rule] += 1

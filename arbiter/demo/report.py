@@ -142,6 +142,9 @@ def _account(account: Account, totals: Totals, over: list[Breach], seconds: floa
         "\n",
         (f"caps exceeded {totals.over_cap:,}", bad if totals.over_cap else good),
         f"\napproved {totals.approved:,}, deferred {totals.deferred:,}, rejected {totals.rejected:,}",
+        f"\ndeferred and then decided: approved {account.came_back['approved']:,}, "
+        f"rejected {account.came_back['rejected']:,}; "
+        f"held for arbitration {account.told['held_for_arbitration']:,}, outranked {account.told['outranked']:,}",
         f"\n{totals.decided / seconds:,.0f} decisions a second over {seconds:.0f} s" if seconds else "",
     )
     if codes:

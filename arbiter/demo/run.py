@@ -19,10 +19,11 @@ from arbiter.demo.feed import POISON, POISON_FROM_REQUESTS, Feed
 from arbiter.demo.watch import Watch
 from arbiter.demo.worker import DemoError, Worker, activate_policy, running_worker
 from arbiter.embedded import embedded_broker, embedded_redis
-from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS
+from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, OUTCOMES, PROFILES, REQUESTS
 
 PARTITIONS = 16
-TOPICS = (REQUESTS, DECISIONS, CONSENTS, PROFILES, *(topic + DLQ_SUFFIX for topic in (REQUESTS, CONSENTS, PROFILES)))
+INPUTS = (REQUESTS, CONSENTS, PROFILES, OUTCOMES)
+TOPICS = (*INPUTS, DECISIONS, *(topic + DLQ_SUFFIX for topic in INPUTS))
 WATCHED = (PROFILES, REQUESTS, DECISIONS, REQUESTS + DLQ_SUFFIX)
 POLICY = "retail-bank"
 
@@ -30,6 +31,9 @@ CHUNK = 2_000
 UNDECIDED_MAX = 60_000
 WAIT_SECONDS = 0.1
 STALL_SECONDS = 60.0
+
+IDLE_MS = 4_000
+"""How long a partition is without requests before its clock moves on to what waits: well over any pause of the feed."""
 
 
 class Result(Struct, frozen=True):
@@ -67,6 +71,7 @@ def run(console: Console, limit: int | None, seed: int) -> Result:
             "ARBITER_KAFKA": broker,
             "ARBITER_REDIS": redis,
             "ARBITER_CLOCK": "event",
+            "ARBITER_EVENT_IDLE_MS": str(IDLE_MS),
             "ARBITER_PARTITIONS": str(PARTITIONS),
             "ARBITER_HTTP": "127.0.0.1:0",
         }
@@ -111,6 +116,7 @@ class _Flow:
         self._progress = progress
         self._published = progress.add_task("published", total=None)
         self._decided = progress.add_task("decided", total=None)
+        self._came_back = progress.add_task("came back", total=None)
         self._moved_at = monotonic()
 
     def run(self, requests: list[generate.Dated], policy: Path) -> Result:
@@ -129,6 +135,7 @@ class _Flow:
         self._read_until(self._feed.sent)
         seconds = monotonic() - began_at
         self._read_back()
+        self._let_come_back()
         totals, over = self._account.check(policy)
         return Result(self._account, totals, over, seconds)
 
@@ -147,6 +154,16 @@ class _Flow:
         if self._unread:
             sentence = f"{self._unread} of the {self._feed.sent} requests sent are not on the topic (any more)"
             self._account.contradictions.append(sentence)
+
+    def _let_come_back(self) -> None:
+        """Wait for the last of those that were deferred: the event clock moves on when no more requests come."""
+        self._moved_at = monotonic()
+        while self._account.waiting and monotonic() - self._moved_at < STALL_SECONDS:
+            self._worker.check()
+            if self._watch.read(WAIT_SECONDS):
+                self._moved_at = monotonic()
+            came_back = self._account.came_back.total()
+            self._progress.update(self._came_back, total=came_back + self._account.waiting, completed=came_back)
 
     @property
     def _unread(self) -> int:

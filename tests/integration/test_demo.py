@@ -15,8 +15,8 @@ from time import monotonic, sleep
 import msgspec
 import pytest
 
-from arbiter.core.arbitrate import Arrival, Decided, Message, arbitrate
-from arbiter.core.instants import to_ms
+from arbiter.core.arbitrate import Arrival, Message, arbitrate, come_back, next_due_ms
+from arbiter.core.instants import FAR_MS, to_ms
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.policy import Policy, load
 from arbiter.demo import bank, customers, generate, run
@@ -62,18 +62,27 @@ def alone(count: int) -> dict[str, int]:
         kind = Profile if fact.topic == PROFILES else CustomerChange
         message = msgspec.json.decode(fact.value, type=kind)
         take(policy, ledgers[fact.customer_id], answers, message, 0)
-    outcomes: Counter[str] = Counter(approved=0, deferred=0, rejected=0)
     for request in requests:
         asked = msgspec.json.decode(request.value, type=ContactRequest)
         at_ms = to_ms(asked.requested_at) if asked.requested_at else 0
-        outcomes[take(policy, ledgers[request.customer_id], answers, asked, at_ms)] += 1
-    return dict(outcomes)
+        wait(policy, ledgers[request.customer_id], answers, at_ms)
+        take(policy, ledgers[request.customer_id], answers, asked, at_ms)
+    for ledger in ledgers.values():
+        wait(policy, ledger, answers, FAR_MS)
+    outcomes = Counter(answered.answer.outcome for answered in answers.values())
+    return {"approved": 0, "deferred": 0, "rejected": 0, **outcomes}
 
 
-def take(policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], message: Message, now_ms: int) -> str:
-    """Apply one record; the outcome, if it was a request."""
-    results = arbitrate(policy, ledger, answers, Arrival(message, (REQUESTS, 0, 0), now_ms, b""), now_ms, 1)
-    return next((result.answer.outcome for result in results if isinstance(result, Decided)), "")
+def take(policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], message: Message, now_ms: int) -> None:
+    """Apply one record."""
+    arrival = Arrival(message, (REQUESTS, 0, 0), now_ms, msgspec.json.encode(message))
+    arbitrate(policy, ledger, answers, arrival, now_ms, 1)
+
+
+def wait(policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], until_ms: int) -> None:
+    """Let come back what is due by then, each at its instant."""
+    while (due_ms := next_due_ms(ledger)) is not None and due_ms <= until_ms:
+        come_back(policy, ledger, answers, due_ms, 1)
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc to see which processes are left")

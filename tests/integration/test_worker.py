@@ -7,6 +7,7 @@ comparison with the sequential reference model.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -51,12 +52,12 @@ def test_a_worker_killed_in_the_middle_of_the_stream_is_not_missed(site: Site) -
 
     entries = site.audit()
     site.compare(entries)
-    assert set(outcomes(entries)) == {"approved", "deferred", "rejected"}
+    assert set(outcomes(entries)) == {"approved", "deferred", "rejected", "recalled"}
     assert survivor.metric("arbiter_partitions_claimed") == site.partitions
 
 
 def test_the_same_records_again_spend_nothing(site: Site) -> None:
-    """A whole batch produced a second time gets the same bytes again, and no ledger changes."""
+    """A whole batch produced a second time is told the latest decisions again, byte for byte; no ledger changes."""
     traffic = Traffic(seed=2, customers=100)
     site.publish(bank())
     site.start()
@@ -66,16 +67,28 @@ def test_the_same_records_again_spend_nothing(site: Site) -> None:
     before = site.audit()
     ledgers = site.ledgers()
 
+    # Facts are left out: an old profile read again is a new profile, and may move what waits.
     for entry in before:
-        if entry.topic in INPUTS:
+        if entry.topic == REQUESTS:
             site.put(entry.topic, entry.value, entry.key)
     after = site.audit()
 
     told_before, told_after = (
         Counter((entry.key, entry.value) for entry in entries_of(DECISIONS, entries)) for entries in (before, after)
     )
-    assert told_after == Counter({told: 2 * count for told, count in told_before.items()})
+    assert set(told_after - told_before) == set(latest_of(before))
+    assert set(told_after) == set(told_before)
     assert site.ledgers() == ledgers
+
+
+def latest_of(entries: Iterable[Entry]) -> list[tuple[bytes | None, bytes | None]]:
+    """(key, value) of each request's latest decision."""
+    latest: dict[str, tuple[int, Entry]] = {}
+    for entry in entries_of(DECISIONS, entries):
+        name, _, n = entry.fields()["decision_id"].partition(":")
+        if int(n) > latest.get(name, (0, entry))[0]:
+            latest[name] = int(n), entry
+    return [(entry.key, entry.value) for _, entry in latest.values()]
 
 
 GOOD = msgspec.json.encode(ask("r1", "c"))
