@@ -7,6 +7,7 @@ what changed; the reference model of the tests feeds it the same, one at a time.
 from __future__ import annotations
 
 from arbiter.core.arrival import Arrival, Message
+from arbiter.core.cells import count_cells
 from arbiter.core.facts import Refused, apply_fact
 from arbiter.core.identity import ANSWERS_KEPT_MS, content_of, identity, was_answered
 from arbiter.core.model import Answered, Ledger
@@ -74,7 +75,7 @@ def arbitrate(
         if isinstance(message, ConsentChange | SuppressionChange):
             session.recall_unsent()
         session.reconsider()
-    session.count_cells()
+    count_cells(policy, ledger, stock, now_ms)
     return session.out
 
 
@@ -89,7 +90,7 @@ def come_back(
     """Look at a party again: because a timer is due, or because the policy changed. Changes ``ledger``, ``answers``."""
     session = Session(policy, ledger, answers, now_ms, seq, stock)
     session.come_back()
-    session.count_cells()
+    count_cells(policy, ledger, stock, now_ms)
     return session.out
 
 

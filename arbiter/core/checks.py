@@ -29,7 +29,7 @@ from arbiter.core.rules import (
     SuppressionRule,
 )
 from arbiter.core.score import parse_formula
-from arbiter.core.windows import duration_ms, moment, parse_window, zone_of
+from arbiter.core.windows import CALENDAR_UNITS, duration_ms, moment, parse_window, zone_of
 
 Path = tuple[str | int, ...]
 Side = Literal["start", "end"]
@@ -277,12 +277,12 @@ def _cap(path: Path, rule: CapRule, document: PolicyDocument) -> Iterator[Proble
 
 
 def _capacity(path: Path, rule: CapacityRule, _: PolicyDocument) -> Iterator[Problem]:
-    wrong = list(_parsed((*path, "window"), "bad-window", parse_window, rule.window))
-    yield from wrong
-    unit = None if wrong else parse_window(rule.window).unit
-    if not wrong and unit is None:
+    unit = rule.window.removeprefix("calendar ") if rule.window.startswith("calendar ") else ""
+    if unit not in CALENDAR_UNITS:
         message = f"`{rule.window}` is not a calendar window, and only those can be shared by all customers"
-        yield Problem((*path, "window"), "not-calendar", message, "write for example `calendar week`")
+        yield Problem(
+            (*path, "window"), "not-calendar", message, f"write `calendar` and one of {', '.join(CALENDAR_UNITS)}"
+        )
     if rule.hourly is not None and (unit == "hour" or rule.hourly > rule.limit):
         message = f"`hourly: {rule.hourly}` says no more than `limit: {rule.limit}` in a `{rule.window}`"
         yield Problem((*path, "hourly"), "idle-hourly", message, "lower it, or leave it out")

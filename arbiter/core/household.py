@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from arbiter.core.arbitrate import Result, arbitrate
 from arbiter.core.arrival import Arrival, arrived, posted
+from arbiter.core.cells import count_cells
 from arbiter.core.facts import Refused
 from arbiter.core.model import Away, Ledger, Member, Posted
 from arbiter.core.party import Answers, Part, customer_party, household_party, is_household, merge, split
@@ -140,7 +141,7 @@ class Taker:
         part = split(ledger, self._answers, customer)
         # A customer's own ledger has nobody else in it; what is left of it is the stub.
         ledger.away = Away(household, version)
-        self._session().count_cells()
+        self._count_cells()
         self.out.append(Join(household_party(household), customer, version, part))
 
     def _hold(self, away: Away, arrival: Arrival) -> None:
@@ -219,8 +220,11 @@ class Taker:
     def _look_again(self) -> None:
         session = self._session()
         session.come_back()
-        session.count_cells()
         self.out += session.out
+        self._count_cells()
+
+    def _count_cells(self) -> None:
+        count_cells(self._policy, self._ledger, self._stock, self._now_ms)
 
     def _session(self) -> Session:
         when = self._now_ms, self._seq

@@ -355,31 +355,6 @@ class Session:
         at_ms = self.now_ms if request.send_after is None else max(self.now_ms, to_ms(request.send_after))
         return [want.draw.key for want in self.policy.wants(request, self.ledger, at_ms) if want.rule in rules]
 
-    def count_cells(self) -> None:
-        """Count each customer who waits for nothing but a cell once; who does so no more is not, until it is open."""
-        counted = {(key, customer) for key, customers in self.ledger.cells.items() for customer in customers}
-        waiting = {
-            (key, _decode(asked.request).customer_id)
-            for asked in self.ledger.waiting
-            for key in asked.awaits
-            if Draw.of(key).is_cell
-        }
-        if counted == waiting:
-            return
-        for key, _ in sorted(waiting - counted):
-            self.stock.take(Draw.of(key))
-        for key, _ in sorted(counted - waiting):
-            if not self._is_open(Draw.of(key)):
-                self.stock.give(Draw.of(key))
-        self.ledger.cells = {}
-        for key, customer in sorted(waiting):
-            self.ledger.cells.setdefault(key, []).append(customer)
-
-    def _is_open(self, cell: Draw) -> bool:
-        want = self.policy.window(cell.name, self.now_ms)
-        level = self.stock.level(cell, want.opens_at) if want and want.opens_at else None
-        return level is not None and level.is_open
-
     def _take(self, ref: bytes, draws: Sequence[Draw]) -> None:
         """Use capacity for a contact."""
         for draw in draws:

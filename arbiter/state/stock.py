@@ -7,7 +7,7 @@ the central entry can be lost: it grants nothing until it was counted anew from 
 The order of steps keeps ``used ≤ granted`` in every partition and ``Σ granted ≤ limit`` at every instant: a grant is
 raised centrally before it is used, and lowered centrally after the commit that used less. A grant is good for one
 owner (epoch) under one central entry (``made``, a number that only grows); see
-``docs/decisions/004-capacity-is-granted-before-it-is-used.md``.
+``docs/decisions/005-capacity-is-granted-before-it-is-used.md``.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ import asyncio
 from arbiter.core.policy import Policy
 from arbiter.messages import DECISIONS, ROUTED
 from arbiter.state.store import Head
-from arbiter.stream.deciding import CONSENT_RANK_MAX, Batch
+from arbiter.stream.deciding import Batch
+from arbiter.stream.items import CONSENT_RANK_MAX
 from arbiter.stream.patience import Patience, Shared
 from arbiter.stream.routing import Routing
 from arbiter.stream.tokens import Tokens, Wanted

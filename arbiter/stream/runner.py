@@ -28,8 +28,9 @@ from arbiter.state.stock import Spent
 from arbiter.state.store import Commit, Verdict
 from arbiter.stream import transport
 from arbiter.stream.cache import LedgerCache
-from arbiter.stream.deciding import Batch, Item
+from arbiter.stream.deciding import Batch
 from arbiter.stream.intake import LogWentBack, Queue
+from arbiter.stream.items import Item
 from arbiter.stream.judging import Judging
 from arbiter.stream.partitioner import partition_of
 from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped

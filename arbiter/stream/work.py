@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from arbiter.state.codec import OutRecord
 from arbiter.state.store import Head
-from arbiter.stream.deciding import Item
+from arbiter.stream.items import Item
 from arbiter.stream.records import DeadLetter, Record, sent_home
 
 

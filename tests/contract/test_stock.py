@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -11,8 +12,8 @@ from redis.asyncio import Redis
 from arbiter.core.stock import Draw
 from arbiter.state.memory import MemoryStore
 from arbiter.state.stock import KEPT_MS, Ask, Grant, Kept, Spent, ttl_ms
-from arbiter.state.store import Store, Verdict
-from tests.contract.commits import FIRST
+from arbiter.state.store import Store, Verdict, Wait
+from tests.contract.commits import FIRST, P, after, claimed, verdict
 from tests.contract.conftest import Backend
 
 DRAW = Draw("call-centre/week", 1_795_000_000_000, 1_795_600_000_000)
@@ -211,3 +212,38 @@ async def test_everything_expires(backend: Backend, request: pytest.FixtureReque
 
     assert 1 + PARTITIONS <= len(names)
     assert all(0 < life <= TTL_MS for life in lives)
+
+
+async def test_open_is_for_good(backend: Backend) -> None:
+    """Once enough are in use it is open, though they become fewer, and though the entry is made anew."""
+    store = backend.store
+    await opened(store)
+    cell: dict[str, Any] = {"limit": None, "opens_at": 3}
+    closed = await store.stocks.ask(KEY, ask(0, want=2, **cell))
+    assert Verdict.OK is await spend(store, 2, closed)
+    one = await store.stocks.ask(KEY, ask(1, want=1, **cell))
+    assert Verdict.OK is await spend(store, 1, one, partition=1)
+    two = await store.stocks.ask(KEY, ask(0, version=2, used=2, want=0, **cell))
+    three = await store.stocks.ask(KEY, ask(1, version=2, used=1, want=0, **cell))
+    fewer = await store.stocks.ask(KEY, ask(0, version=3, used=1, want=0))
+    assert three is not None
+    await store.stocks.restock(KEY, PARTITIONS, three.made + 1, TTL_MS)
+    anew = await store.stocks.ask(KEY, ask(2, want=0))
+
+    assert [False, False, False, True, True, True] == [
+        grant is not None and grant.is_open for grant in (closed, one, two, three, fewer, anew)
+    ]
+
+
+async def test_who_waits_for_what(store: Store) -> None:
+    """Those who wait are told apart by what they wait for, and come in the order in which they asked."""
+    other = Wait("call-centre/hour:0:1", 1, "C1")
+    waits = {Wait(KEY, 2_000_000_000_000, "late"): True, Wait(KEY, 5, "Ünïcode"): True, other: True}
+    await claimed(store, replace(FIRST, waits=waits))
+    assert [other.name, KEY] == await store.awaited(P)
+    assert ["Ünïcode", "late"] == await store.waiting(P, KEY, 9)
+    assert ["Ünïcode"] == await store.waiting(P, KEY, 1)
+    assert Verdict.OK is await verdict(store, after(FIRST, waits={Wait(KEY, 5, "Ünïcode"): False, other: False}))
+
+    assert [KEY] == await store.awaited(P)
+    assert (["late"], []) == (await store.waiting(P, KEY, 9), await store.waiting(P, other.name, 9))

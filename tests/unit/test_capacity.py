@@ -252,7 +252,7 @@ def test_places_are_forgotten_when_the_window_is_over() -> None:
     ("rule", "expected"),
     [
         ({"window": "rolling 7d"}, "rules[1].window: `rolling 7d` is not a calendar window"),
-        ({"window": "calendar fortnight"}, "rules[1].window: `calendar fortnight` is not a window"),
+        ({"window": "calendar fortnight"}, "rules[1].window: `calendar fortnight` is not a calendar window"),
         ({"window": "calendar hour", "hourly": 1}, "rules[1].hourly"),
     ],
 )
