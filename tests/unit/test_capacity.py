@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from arbiter.core.identity import answer_key
 from arbiter.core.instants import DAY_MS, HOUR_MS, to_datetime
 from arbiter.core.policy import NO_STOCK, PolicyError
 from arbiter.core.rules.capacity import ASK_AGAIN_MS
@@ -164,7 +165,9 @@ def test_a_recall_that_helps_nobody_takes_nothing() -> None:
     desk.ask(call("best", "c1", priority=60))
 
     assert 2 == stock.taken[WEEK]
-    assert ["approved", "approved"] == [desk.answers[asked.identity].answer.outcome for asked in desk.ledger.open]
+    assert ["approved", "approved"] == [
+        desk.answers[answer_key("c1", asked.identity)].answer.outcome for asked in desk.ledger.open
+    ]
 
 
 def test_withdrawn_consent_counts_until_it_is_cancelled() -> None:
