@@ -191,8 +191,8 @@ def test_topics_are_made_once(kafka_bootstrap: str, monkeypatch: pytest.MonkeyPa
     first, second = arbiter("topics", "create", "--partitions", "3"), arbiter("topics", "create")
 
     assert (first.exit_code, second.exit_code) == (0, 0)
-    assert first.output.count("made ") == 9
-    assert first.output.splitlines()[-1] == second.output.rstrip() == "all 9 topics are there, each with 3 partitions"
+    assert first.output.count("made ") == 11
+    assert first.output.splitlines()[-1] == second.output.rstrip() == "all 11 topics are there, each with 3 partitions"
 
 
 def test_settings_are_listed() -> None:
