@@ -11,6 +11,7 @@ from arbiter.core.arbitrate import Arrival, Decided, Message, Noted, Refused, ar
 from arbiter.core.instants import DAY_MS, to_datetime, to_ms
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.policy import Policy, load
+from arbiter.core.stock import Stock, WholeStock
 from arbiter.messages import ConsentChange, ContactRequest, Outcome
 
 MONDAY = to_ms(datetime(2026, 3, 2, 10, 0, tzinfo=UTC))
@@ -88,8 +89,9 @@ def grant(customer: str = "c1", captured: int = 0, **fields: Any) -> ConsentChan
 class Desk:
     """One party, its ledger and the pure core: send it records, look at the answers."""
 
-    def __init__(self, policy: Policy, *facts: Message) -> None:
+    def __init__(self, policy: Policy, *facts: Message, stock: Stock | None = None) -> None:
         self.policy = policy
+        self.stock = WholeStock() if stock is None else stock
         self.ledger = Ledger()
         self.answers: dict[bytes, Answered] = {}
         self.notes: list[str] = []
@@ -102,9 +104,15 @@ class Desk:
         back: list[Decided] = []
         while (due := next_due_ms(self.ledger)) is not None and due <= now_ms:
             self._offset += 1
-            out = come_back(self.policy, self.ledger, self.answers, due, self._offset)
+            out = come_back(self.policy, self.ledger, self.answers, due, self._offset, self.stock)
             back += [one for one in out if isinstance(one, Decided)]
         return back
+
+    def wake(self, now_ms: int) -> list[Decided]:
+        """Look at the party again, as when the policy is another one or something that all share is free."""
+        self._offset += 1
+        out = come_back(self.policy, self.ledger, self.answers, now_ms, self._offset, self.stock)
+        return [one for one in out if isinstance(one, Decided)]
 
     def tell(self, request_id: str, kind: str, now_ms: int, **fields: Any) -> list[Decided]:
         """An outcome of a request of the cards desk; gives what was decided because of it."""
@@ -124,7 +132,7 @@ class Desk:
         """Apply one record at ``now_ms``, as received then."""
         self._offset += 1
         arrival = Arrival(message, ("topic", 0, self._offset), now_ms, msgspec.json.encode(message))
-        return arbitrate(self.policy, self.ledger, self.answers, arrival, now_ms, self._offset)
+        return arbitrate(self.policy, self.ledger, self.answers, arrival, now_ms, self._offset, self.stock)
 
     def ask(self, message: ContactRequest, now_ms: int = MONDAY) -> Decided:
         """The decision on a request."""

@@ -32,6 +32,7 @@ from arbiter.core.instants import to_ms
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.render import decision_of
+from arbiter.core.stock import WholeStock
 from arbiter.messages import ContactRequest, CustomerChange, Profile, encoder
 from arbiter.state.codec import pack_answered, pack_ledger, unpack_answered, unpack_ledger
 from arbiter.state.memory import MemoryStore
@@ -59,6 +60,7 @@ class Reference:
         self._policy_for = policy_for
         self._partitions = partitions
         self._store = MemoryStore()
+        self._stock = WholeStock()
         self._heads: dict[int, Head] = {}
 
     def feed(self, entries: Iterable[Entry], barriers: Sequence[Barrier] = ()) -> None:
@@ -101,7 +103,7 @@ class Reference:
         arrival = Arrival(message, entry.place, entry.timestamp_ms, entry.value or b"")
         policy, seq = self._policy_for(entry.place), head.seq + 1
         results = self._catch_up(policy, ledger, answers, now_ms, seq)
-        results += arbitrate(policy, ledger, answers, arrival, now_ms, seq)
+        results += arbitrate(policy, ledger, answers, arrival, now_ms, seq, self._stock)
         results += self._catch_up(policy, ledger, answers, now_ms, seq)
         for result in results:
             if isinstance(result, Decided):
@@ -118,7 +120,7 @@ class Reference:
         """What was due by ``now_ms``, each at its own instant."""
         results: list[Decided | Refused | Noted] = []
         while (due_ms := next_due_ms(ledger)) is not None and due_ms <= now_ms:
-            results += come_back(policy, ledger, answers, due_ms, seq)
+            results += come_back(policy, ledger, answers, due_ms, seq, self._stock)
         return results
 
     def _tell(self, decided: Decided) -> None:

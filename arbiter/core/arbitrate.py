@@ -7,13 +7,15 @@ what changed; the reference model of the tests feeds it the same, one at a time.
 from __future__ import annotations
 
 from arbiter.core.arrival import Arrival, Message
+from arbiter.core.cells import count_cells
 from arbiter.core.facts import Refused, apply_fact
 from arbiter.core.identity import ANSWERS_KEPT_MS, content_of, identity, was_answered
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.outcomes import take_outcome
 from arbiter.core.party import customer_party
-from arbiter.core.policy import Policy
+from arbiter.core.policy import NO_STOCK, Policy
 from arbiter.core.session import Decided, Noted, Session
+from arbiter.core.stock import Stock
 from arbiter.messages import ConsentChange, ContactRequest, Outcome, SuppressionChange
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Refused",
     "Result",
     "arbitrate",
+    "awaits",
     "come_back",
     "content_of",
     "identity",
@@ -48,16 +51,18 @@ def arbitrate(
     arrival: Arrival,
     now_ms: int,
     seq: int,
+    stock: Stock = NO_STOCK,
     *,
     hears: bool = True,
 ) -> list[Result]:
     """Apply one record where its customer's budget is. Changes ``ledger`` and ``answers``; gives what is to be told.
 
     ``answers`` must hold the answer of every request that :func:`was_answered`; ``seq`` is the number of the
-    commit that the record will be part of. What was due before ``now_ms`` must have come back already. While facts
-    are still being read (``hears`` is false) nothing that waits is decided: a withdrawal may be among them.
+    commit that the record will be part of. What was due before ``now_ms`` must have come back already. ``stock`` is
+    the capacity that may be drawn on; without one, what needs capacity is deferred. While facts are still being read
+    (``hears`` is false) nothing that waits is decided: a withdrawal may be among them.
     """
-    session = Session(policy, ledger, answers, now_ms, seq, hears=hears)
+    session = Session(policy, ledger, answers, now_ms, seq, stock, hears=hears)
     message = arrival.message
     if isinstance(message, ContactRequest):
         session.ask(message, arrival.raw, arrival.received_ms, arrival.source)
@@ -70,14 +75,32 @@ def arbitrate(
         if isinstance(message, ConsentChange | SuppressionChange):
             session.recall_unsent()
         session.reconsider()
+    count_cells(policy, ledger, stock, now_ms)
     return session.out
 
 
-def come_back(policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], now_ms: int, seq: int) -> list[Result]:
+def come_back(
+    policy: Policy,
+    ledger: Ledger,
+    answers: dict[bytes, Answered],
+    now_ms: int,
+    seq: int,
+    stock: Stock = NO_STOCK,
+) -> list[Result]:
     """Look at a party again: because a timer is due, or because the policy changed. Changes ``ledger``, ``answers``."""
-    session = Session(policy, ledger, answers, now_ms, seq)
+    session = Session(policy, ledger, answers, now_ms, seq, stock)
     session.come_back()
+    count_cells(policy, ledger, stock, now_ms)
     return session.out
+
+
+def awaits(ledger: Ledger) -> dict[str, int]:
+    """The capacities that this party waits for, each with when it first asked (ms)."""
+    found: dict[str, int] = {}
+    for asked in ledger.waiting:
+        for name in asked.awaits:
+            found[name] = min(asked.received_ms, found.get(name, asked.received_ms))
+    return found
 
 
 def next_due_ms(ledger: Ledger) -> int | None:

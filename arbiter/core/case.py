@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
+from arbiter.core.instants import FAR_MS
 from arbiter.core.match import Subject
 from arbiter.core.model import Kind, Ledger, Member
+from arbiter.core.stock import Stock
 from arbiter.messages import ContactRequest, Scalar
 
 Shape = tuple[str | None, ...]
@@ -51,6 +53,8 @@ class Case:
     """A request with its party's state and the policy's plain facts about it.
 
     ``zones`` are all zones in which the customer may be; ``zone`` and ``party_zone`` are those of calendar windows.
+    ``now_ms`` is when it is judged, ``last_ms`` the last instant at which it could be approved; ``is_ahead`` says that
+    this is a look at a later time, not a decision for now.
     """
 
     __slots__ = (
@@ -62,15 +66,19 @@ class Case:
         "consent_ends",
         "customer",
         "discloses_campaign",
+        "is_ahead",
         "kind",
+        "last_ms",
         "ledger",
         "member",
+        "now_ms",
         "party_zone",
         "plan",
         "points",
         "purpose",
         "request",
         "shape",
+        "stock",
         "zone",
         "zones",
     )
@@ -81,6 +89,7 @@ class Case:
         ledger: Ledger,
         segments_of: Callable[[Mapping[str, Scalar]], frozenset[str]],
         plan: Counting,
+        stock: Stock,
         *,
         purpose: str,
         points: Mapping[str, int],
@@ -95,6 +104,10 @@ class Case:
         self.ledger = ledger
         self.member = ledger.members.get(request.customer_id) or Member()
         self._segments_of = segments_of
+        self.stock = stock
+        self.now_ms = 0
+        self.last_ms = FAR_MS
+        self.is_ahead = False
         self._subjects: dict[str, Subject] = {}
         self.plan = plan
         self.consent_ends: dict[Hashable, tuple[int, int]] = {}  # (judged at, good until): the permit asks right after

@@ -19,14 +19,17 @@ from arbiter.core.rules import (
     AnyRule,
     ArbitrationRule,
     BlackoutRule,
+    CapacityRule,
     CapRule,
+    CellRule,
     ConflictRule,
     ConsentRule,
+    FloorRule,
     QuietHoursRule,
     SuppressionRule,
 )
 from arbiter.core.score import parse_formula
-from arbiter.core.windows import duration_ms, moment, parse_window, zone_of
+from arbiter.core.windows import CALENDAR_UNITS, duration_ms, moment, parse_window, zone_of
 
 Path = tuple[str | int, ...]
 Side = Literal["start", "end"]
@@ -160,28 +163,35 @@ def _rules(document: PolicyDocument) -> Iterator[Problem]:
         seen.setdefault(rule.id, index)
         yield from _when((*path, "when"), rule.when, document)
         yield from _effective(path, rule, document)
-        if isinstance(rule, CapRule):
-            yield from _cap(path, rule, document)
-        elif isinstance(rule, QuietHoursRule):
-            yield from _closed((*path, "closed"), rule)
-            yield from _holidays(path, rule.holidays, document)
-            if "holidays" in rule.closed and not rule.holidays:
-                yield Problem(
-                    (*path, "closed", "holidays"),
-                    "no-calendar",
-                    "`holidays` are closed but no calendar is named",
-                    "add `holidays: [NAME]` with a calendar of the policy",
-                )
-        elif isinstance(rule, BlackoutRule):
-            yield from _blackout(path, rule, document)
-        elif isinstance(rule, ConflictRule):
-            yield from _parsed((*path, "within"), "bad-duration", duration_ms, rule.within)
-            after = {key: condition for key, condition in rule.after.items() if key != "outcome"}
-            yield from _when((*path, "after"), after, document)
-        elif isinstance(rule, ArbitrationRule):
-            yield from _parsed((*path, "hold"), "bad-duration", duration_ms, rule.hold)
-        elif isinstance(rule, SuppressionRule) and rule.cool_down:
-            yield from _parsed((*path, "cool_down"), "bad-duration", duration_ms, rule.cool_down)
+        check = _CHECKS.get(type(rule))
+        if check is not None:
+            yield from check(path, rule, document)
+
+
+def _quiet_hours(path: Path, rule: QuietHoursRule, document: PolicyDocument) -> Iterator[Problem]:
+    yield from _closed((*path, "closed"), rule)
+    yield from _holidays(path, rule.holidays, document)
+    if "holidays" in rule.closed and not rule.holidays:
+        message, fix = (
+            "`holidays` are closed but no calendar is named",
+            "add `holidays: [NAME]` with a calendar of the policy",
+        )
+        yield Problem((*path, "closed", "holidays"), "no-calendar", message, fix)
+
+
+def _conflict(path: Path, rule: ConflictRule, document: PolicyDocument) -> Iterator[Problem]:
+    yield from _parsed((*path, "within"), "bad-duration", duration_ms, rule.within)
+    after = {key: condition for key, condition in rule.after.items() if key != "outcome"}
+    yield from _when((*path, "after"), after, document)
+
+
+def _arbitration(path: Path, rule: ArbitrationRule, _: PolicyDocument) -> Iterator[Problem]:
+    yield from _parsed((*path, "hold"), "bad-duration", duration_ms, rule.hold)
+
+
+def _suppression(path: Path, rule: SuppressionRule, _: PolicyDocument) -> Iterator[Problem]:
+    if rule.cool_down:
+        yield from _parsed((*path, "cool_down"), "bad-duration", duration_ms, rule.cool_down)
 
 
 def _closed(path: Path, rule: QuietHoursRule) -> Iterator[Problem]:
@@ -266,6 +276,31 @@ def _cap(path: Path, rule: CapRule, document: PolicyDocument) -> Iterator[Proble
         yield from _known((*path, "limit_by", "segment", segment), "segment", segment, document.segments)
 
 
+def _capacity(path: Path, rule: CapacityRule, _: PolicyDocument) -> Iterator[Problem]:
+    unit = rule.window.removeprefix("calendar ") if rule.window.startswith("calendar ") else ""
+    if unit not in CALENDAR_UNITS:
+        message = f"`{rule.window}` is not a calendar window, and only those can be shared by all customers"
+        yield Problem(
+            (*path, "window"), "not-calendar", message, f"write `calendar` and one of {', '.join(CALENDAR_UNITS)}"
+        )
+    if rule.hourly is not None and (unit == "hour" or rule.hourly > rule.limit):
+        message = f"`hourly: {rule.hourly}` says no more than `limit: {rule.limit}` in a `{rule.window}`"
+        yield Problem((*path, "hourly"), "idle-hourly", message, "lower it, or leave it out")
+
+
+def _floor(path: Path, rule: FloorRule, document: PolicyDocument) -> Iterator[Problem]:
+    sides: list[tuple[str, str, Side]] = [("from", rule.from_, "start"), ("until", rule.until, "end")]
+    wrong = [p for field, text, side in sides
+             for p in _parsed((*path, field), "bad-date", moment, text, document.timezone, side)]  # fmt: skip
+    yield from wrong
+    if not wrong and moment(rule.from_, document.timezone, "start") >= moment(rule.until, document.timezone, "end"):
+        yield Problem((*path, "until"), "empty-span", "the floor ends before it begins", "swap the dates")
+
+
+def _cell(path: Path, rule: CellRule, document: PolicyDocument) -> Iterator[Problem]:
+    yield from _parsed((*path, "deadline"), "bad-date", moment, rule.deadline, document.timezone, "end")
+
+
 def _holidays(path: Path, names: list[str], document: PolicyDocument) -> Iterator[Problem]:
     for index, name in enumerate(names):
         yield from _known((*path, "holidays", index), "holiday calendar", name, document.holidays)
@@ -285,3 +320,16 @@ def _blackout(path: Path, rule: BlackoutRule, document: PolicyDocument) -> Itera
         yield Problem(
             path, "empty-blackout", "the blackout has no days", "add `dates`, `holidays`, or `from` and `until`"
         )
+
+
+_CHECKS: dict[type, Callable[..., Iterator[Problem]]] = {
+    ArbitrationRule: _arbitration,
+    BlackoutRule: _blackout,
+    CapacityRule: _capacity,
+    CapRule: _cap,
+    CellRule: _cell,
+    ConflictRule: _conflict,
+    FloorRule: _floor,
+    QuietHoursRule: _quiet_hours,
+    SuppressionRule: _suppression,
+}

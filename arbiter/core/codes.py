@@ -12,6 +12,8 @@ CODES: dict[str, str] = {
     "cap_reached": "the contact budget of the window is used up",
     "reserved": "the room that is left is kept for something else",
     "conflict": "it may not follow so soon after what went before",
+    "capacity_exhausted": "what all customers share of this window is given out",
+    "cell_too_small": "too few customers wait for the campaign to start",
     "holdout": "the customer is in a control group",
     "held_for_arbitration": "competing requests are gathered and decided together",
     "outranked": "a better request of the same arbitration took the budget",

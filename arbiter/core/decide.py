@@ -17,6 +17,7 @@ from arbiter.core.model import Finding, Ledger
 from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import PreferenceJudge
 from arbiter.core.rules import Judge
+from arbiter.core.stock import Draw, Stock
 from arbiter.core.windows import spoken
 from arbiter.messages import ContactRequest
 
@@ -44,6 +45,7 @@ class Verdict(Struct, frozen=True):
     preferred_channel: str | None = None
     score: float | None = None
     score_note: str | None = None
+    draws: tuple[Draw, ...] = ()
 
 
 def refuse(verdict: Verdict, finding: Finding) -> Verdict:
@@ -56,6 +58,7 @@ def refuse(verdict: Verdict, finding: Finding) -> Verdict:
         not_before_ms=None,
         valid_until_ms=None,
         retry_at_ms=None,
+        draws=(),
         next_eligible_at_ms=verdict.retry_at_ms,
     )
 
@@ -91,29 +94,35 @@ def asked_at(request: ContactRequest, received_ms: int) -> int:
     return received_ms if request.requested_at is None else to_ms(request.requested_at)
 
 
-def decide(policy: Policy, ledger: Ledger, request: ContactRequest, received_ms: int, now_ms: int) -> Verdict:
+def decide(
+    policy: Policy, ledger: Ledger, request: ContactRequest, received_ms: int, now_ms: int, stock: Stock
+) -> Verdict:
     """Judge one request against a party's state. Pure: nothing is changed, nothing is read but the arguments."""
     unknown = _unknown_names(policy, request)
     if unknown:
         return Verdict("rejected", findings=tuple(unknown))
-    return Hearing(policy, ledger, request, received_ms, now_ms).verdict()
+    return Hearing(policy, ledger, request, received_ms, now_ms, stock).verdict()
 
 
 class Hearing:
     """One request before the rules, at as many instants as it takes to find out when they all say yes."""
 
-    def __init__(self, policy: Policy, ledger: Ledger, request: ContactRequest, received_ms: int, now_ms: int) -> None:
+    def __init__(
+        self, policy: Policy, ledger: Ledger, request: ContactRequest, received_ms: int, now_ms: int, stock: Stock
+    ) -> None:
         self.policy = policy
         self.request = request
         self.now_ms = now_ms
         self.asked_ms = asked_at(request, received_ms)
         self.expires_ms = expiry_of(request, received_ms)
         self.send_after_ms = -FAR_MS if request.send_after is None else to_ms(request.send_after)
-        self.case = policy.case(request, ledger)
+        self.case = policy.case(request, ledger, stock)
+        self.case.now_ms = now_ms
+        self.case.last_ms = self.expires_ms - policy.permit_min_ms
         category = policy.document.categories[request.category]
         self.judges = self.case.plan.judges(self.case)
         self.minds_preferences = "preference" not in category.exempt
-        self.score, self.score_note = policy.score(request)
+        self.score, self.score_note = policy.score(request, ledger, stock, now_ms)
 
     def verdict(self) -> Verdict:
         """The answer at ``now``."""
@@ -127,11 +136,12 @@ class Hearing:
     def objections(self) -> list[Finding]:
         """What consent and suppression say against sending now; by these an approval is recalled."""
         judges = [judge for judge in self.judges if judge.kind in NEVER_EXEMPT and not judge.shadow]
-        heard = [self._hear(j, self.now_ms) for j in judges if j.from_ms <= self.now_ms < j.until_ms]
+        heard = [self._hear(judge, self.now_ms) for judge in judges if judge.from_ms <= self.now_ms < judge.until_ms]
         return [finding for finding in heard if finding is not None]
 
     def _approved(self, look: Look) -> Verdict:
-        member = self.case.member
+        case, member = self.case, self.case.member
+        shared = self.policy.plan(case.shape).shared(case, look.at_ms)
         wishes = member.preferences.preferred_channel if member.preferences else None
         return self._answer(
             "approved",
@@ -139,6 +149,7 @@ class Hearing:
             [],
             not_before_ms=look.at_ms,
             valid_until_ms=look.valid_until_ms,
+            draws=tuple(draw for judge in shared for draw in judge.draws(case, look.at_ms)),
             notify=self._relationship_owner(),
             preferred_channel=wishes if wishes != self.request.channel else None,
         )
@@ -155,6 +166,7 @@ class Hearing:
     def _deferred(self, look: Look) -> Verdict:
         """Deferred until the settled time: when every rule says yes at once, found by asking again and again."""
         first, at_ms = look, look.until_ms
+        self.case.is_ahead = True
         for _ in range(ROUNDS_MAX):
             if at_ms >= self.expires_ms:
                 break

@@ -19,11 +19,13 @@ from msgspec.structs import replace
 
 from arbiter.core.arbitrate import Result, arbitrate
 from arbiter.core.arrival import Arrival, arrived, posted
+from arbiter.core.cells import count_cells
 from arbiter.core.facts import Refused
 from arbiter.core.model import Away, Ledger, Member, Posted
 from arbiter.core.party import Answers, Part, customer_party, household_party, is_household, merge, split
-from arbiter.core.policy import Policy
+from arbiter.core.policy import NO_STOCK, Policy
 from arbiter.core.session import Session
+from arbiter.core.stock import Stock
 from arbiter.messages import Profile
 
 HOPS_MAX = 3
@@ -74,7 +76,15 @@ class Taker:
     """One party at one instant: takes records and what other partitions sent, changes its ledger and its answers."""
 
     def __init__(
-        self, policy: Policy, ledger: Ledger, answers: Answers, now_ms: int, seq: int, *, hears: bool = True
+        self,
+        policy: Policy,
+        ledger: Ledger,
+        answers: Answers,
+        now_ms: int,
+        seq: int,
+        stock: Stock = NO_STOCK,
+        *,
+        hears: bool = True,
     ) -> None:
         """``seq`` is the number of the commit to be. What was due before ``now_ms`` must have come back already.
 
@@ -85,6 +95,7 @@ class Taker:
         self._answers = answers
         self._now_ms = now_ms
         self._seq = seq
+        self._stock = stock
         self._hears = hears
         self.out: list[Result | Routed] = []
 
@@ -130,6 +141,7 @@ class Taker:
         part = split(ledger, self._answers, customer)
         # A customer's own ledger has nobody else in it; what is left of it is the stub.
         ledger.away = Away(household, version)
+        self._count_cells()
         self.out.append(Join(household_party(household), customer, version, part))
 
     def _hold(self, away: Away, arrival: Arrival) -> None:
@@ -195,7 +207,8 @@ class Taker:
 
     def _decide(self, arrival: Arrival) -> None:
         ledger, answers = self._ledger, self._answers
-        self.out += arbitrate(self._policy, ledger, answers, arrival, self._now_ms, self._seq, hears=self._hears)
+        when = self._now_ms, self._seq
+        self.out += arbitrate(self._policy, ledger, answers, arrival, *when, self._stock, hears=self._hears)
 
     def _send_on(self, party: str, arrival: Arrival) -> None:
         if arrival.hops >= HOPS_MAX:
@@ -208,9 +221,14 @@ class Taker:
         session = self._session()
         session.come_back()
         self.out += session.out
+        self._count_cells()
+
+    def _count_cells(self) -> None:
+        count_cells(self._policy, self._ledger, self._stock, self._now_ms)
 
     def _session(self) -> Session:
-        return Session(self._policy, self._ledger, self._answers, self._now_ms, self._seq, hears=self._hears)
+        when = self._now_ms, self._seq
+        return Session(self._policy, self._ledger, self._answers, *when, self._stock, hears=self._hears)
 
 
 def _size(post: Posted) -> int:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from arbiter.core.stock import Draw
 from arbiter.messages import Scalar
 
 
@@ -123,7 +124,8 @@ class Asked(Struct, array_like=True):
     """A request that the arbiter may have to decide again: one that waits, or an approval not yet confirmed.
 
     ``request`` is its JSON, ``n`` counts the decisions published on it, ``due_ms`` is when to look at it again (0:
-    never by itself), ``held`` the arbitration it waits for, ``recalled`` that it was recalled once already.
+    never by itself), ``held`` the arbitration it waits for, ``recalled`` that it was recalled once already,
+    ``awaits`` the capacities it waits for.
     """
 
     identity: bytes
@@ -137,6 +139,7 @@ class Asked(Struct, array_like=True):
     due_ms: int = 0
     held: str | None = None
     recalled: bool = False
+    awaits: list[str] = []
 
 
 class Event(Struct, frozen=True, array_like=True):
@@ -182,7 +185,9 @@ class Ledger(Struct):
 
     ``waiting`` are the deferred requests, ``open`` the approvals that were neither confirmed nor ran out, ``holds``
     the arbitrations that are open (rule id → when they close). ``away`` stands in the ledger of a customer who is,
-    or was, a member of a household.
+    or was, a member of a household. ``draws`` is what contacts took of the capacity that all customers share, by the
+    contact's ``ref``, as long as its window lasts: it may have to be given back. ``cells`` has the customers that are
+    counted as waiting for a cell, by its key.
     """
 
     members: dict[str, Member] = {}
@@ -192,6 +197,8 @@ class Ledger(Struct):
     events: list[Event] = []
     holds: dict[str, int] = {}
     away: Away | None = None
+    draws: dict[bytes, list[Draw]] = {}
+    cells: dict[str, list[str]] = {}
 
 
 class Used(Struct, frozen=True, array_like=True):

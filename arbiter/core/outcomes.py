@@ -74,6 +74,7 @@ def _cancel(session: Session, outcome: Outcome, contact: Contact | None, key: by
         session.note("outcome_unknown", outcome.department)
     elif contact.state in (ContactState.APPROVED, ContactState.WITHDRAWN):
         contact.state = ContactState.RELEASED
+        session.give_back(contact)
     else:
         _illegal(session, outcome, contact)
 

@@ -53,7 +53,8 @@ def split(ledger: Ledger, answers: Answers, customer: str) -> Part:
     """Take one customer's part out of a ledger: contacts made to that customer, what waits, facts, answers.
 
     Changes ``ledger`` and ``answers``. All answers in the customer's index that the store still has must be in
-    ``answers``. The directory's entry (``away``) stays.
+    ``answers``. The directory's entry (``away``) stays. What was taken of a capacity stays taken and can no longer be
+    given back: each partition accounts for its own tokens, and the contact is another's now.
     """
     member = ledger.members.pop(customer, None)
     theirs = Ledger({} if member is None else {customer: member})
@@ -62,6 +63,8 @@ def split(ledger: Ledger, answers: Answers, customer: str) -> Part:
     theirs.waiting, ledger.waiting = _parted(ledger.waiting, lambda one: _asker(one) == customer)
     theirs.open, ledger.open = _parted(ledger.open, lambda one: _asker(one) == customer)
     theirs.events, ledger.events = _parted(ledger.events, lambda one: one.kind.customer == customer)
+    for contact in theirs.contacts:
+        ledger.draws.pop(contact.ref, None)
     holds = ledger.holds
     theirs.holds, ledger.holds = _still_awaited(holds, theirs), _still_awaited(holds, ledger)
     return Part(theirs, known)

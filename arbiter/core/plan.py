@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from arbiter.core.case import Case, Group, Shape
-from arbiter.core.rules import CapJudge, Judge
+from arbiter.core.rules import CapJudge, FloorJudge, Judge, SharedJudge
 
 PAIRS_MAX = 10_000
 
@@ -18,12 +18,13 @@ PAIRS_MAX = 10_000
 class Plan:
     """The rules for one shape. ``own`` is what a request of the shape costs in a cap, where the shape alone says so."""
 
-    __slots__ = ("_caps", "_pairs", "_rules", "own", "shape")
+    __slots__ = ("_caps", "_pairs", "_rules", "_shared", "own", "shape")
 
     def __init__(self, shape: Shape, judges: Iterable[Judge], points: Mapping[str, int]) -> None:
         self.shape = shape
         speaking = [judge for judge in judges if judge.when.shape_matches(shape)]
         self._caps = [judge for judge in speaking if isinstance(judge, CapJudge)]
+        self._shared = [judge for judge in speaking if isinstance(judge, SharedJudge)]
         self._pairs: dict[Shape, list[tuple[CapJudge, bool]]] = {}
         self.own = {cap: cap.cost_of_shape(shape, points) for cap in self._caps}
         self._rules = [(judge, judge.when.shape_only, self._needs_contacts(judge)) for judge in speaking]
@@ -43,6 +44,20 @@ class Plan:
         return [
             j for j, always, _ in rules if j.cuts and not j.shadow and (always or j.when.rest_matches(case.subject))
         ]
+
+    @property
+    def may_draw(self) -> bool:
+        """Whether requests of this shape may take of what all customers share."""
+        return bool(self._shared)
+
+    def shared(self, case: Case, at_ms: int) -> list[SharedJudge]:
+        """The rules in force that a contact at ``at_ms`` draws on; those in shadow mode, too."""
+        judges = [judge for judge in self._shared if judge.from_ms <= at_ms < judge.until_ms]
+        return [judge for judge in judges if judge.when.shape_only or judge.when.rest_matches(case.subject)]
+
+    def floors(self, case: Case, at_ms: int) -> list[FloorJudge]:
+        """The floors that speak about this very request."""
+        return [judge for judge in self.shared(case, at_ms) if isinstance(judge, FloorJudge)]
 
     def _needs_contacts(self, judge: Judge) -> bool:
         """Whether it can say no only if it counts past contacts: a cap with room for one request of this shape."""

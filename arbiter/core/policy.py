@@ -24,27 +24,36 @@ from arbiter.core.rules import (
     ArbitrationRule,
     BlackoutJudge,
     BlackoutRule,
+    CapacityJudge,
+    CapacityRule,
     CapJudge,
     CapRule,
+    CellJudge,
+    CellRule,
     ConflictJudge,
     ConflictRule,
     ConsentJudge,
     ConsentRule,
+    FloorJudge,
+    FloorRule,
     HoldoutJudge,
     HoldoutRule,
     Judge,
     QuietHoursJudge,
     QuietHoursRule,
     Rule,
+    SharedJudge,
     SuppressionJudge,
     SuppressionRule,
 )
 from arbiter.core.score import parse_formula, safely
+from arbiter.core.stock import EmptyStock, Stock, Want
 from arbiter.core.windows import duration_ms, known_zone, moment
 from arbiter.messages import ContactRequest, Scalar
 
 SHAPES_MAX = 10_000
 NEVER_EXEMPT = ("consent", "suppression")
+NO_STOCK = EmptyStock()
 CATEGORY = SHAPE_FIELDS.index("category")
 
 
@@ -75,6 +84,8 @@ class Policy:
         judges = [compile_rule(rule, document) for rule in document.rules if rule.mode != "off"]
         self._arbitrations = {j.id: j for j in judges if isinstance(j, ArbitrationJudge) and not j.shadow}
         self._judges = [judge for judge in judges if not isinstance(judge, ArbitrationJudge)]
+        self._shared = [judge for judge in judges if isinstance(judge, SharedJudge)]
+        self._has_floors = any(isinstance(judge, FloorJudge) for judge in judges)
         self._plans: dict[Shape, Plan] = {}
 
     def plan(self, shape: Shape) -> Plan:
@@ -96,20 +107,45 @@ class Policy:
         found = [
             j for j in self._arbitrations.values() if j.from_ms <= at_ms < j.until_ms and j.when.shape_matches(shape)
         ]
-        return [judge for judge in found if judge.when.rest_matches(self.case(request, ledger).subject)]
+        return [judge for judge in found if judge.when.rest_matches(self.case(request, ledger, NO_STOCK).subject)]
 
     def arbitration(self, rule: str) -> ArbitrationJudge | None:
         """An arbitration rule by its id; ``None`` if this policy has none of that name."""
         return self._arbitrations.get(rule)
 
-    def rank(self, request: ContactRequest) -> tuple[float, float]:
+    @property
+    def is_shared(self) -> bool:
+        """Whether there is anything that all customers have in common."""
+        return bool(self._shared)
+
+    def rank(self, request: ContactRequest, ledger: Ledger, stock: Stock, now_ms: int) -> tuple[float, float]:
         """(score, priority) by which requests are ordered, lowered to what the department may claim."""
         department = self.document.departments.get(request.department)
         if department is None:
             return 0.0, 0.0
-        return self.score(request)[0], min(request.priority, department.max_priority)
+        return self.score(request, ledger, stock, now_ms)[0], min(request.priority, department.max_priority)
 
-    def case(self, request: ContactRequest, ledger: Ledger) -> Case:
+    def wants(self, request: ContactRequest, ledger: Ledger, at_ms: int) -> list[Want]:
+        """What an approval at ``at_ms`` would take of the capacity that all customers share."""
+        if request.category not in self.document.categories:
+            return []
+        plan = self.plan(shape_of(request))
+        if not plan.may_draw:
+            return []
+        case = self.case(request, ledger, NO_STOCK)
+        return [want for judge in plan.shared(case, at_ms) for want in judge.wants(self.zone, at_ms)]
+
+    def window(self, name: str, at_ms: int) -> Want | None:
+        """The window of a name, as its draws have it, that holds ``at_ms``; ``None`` if there is no such rule."""
+        wants = (want for judge in self._shared for want in judge.wants(self.zone, at_ms))
+        return next((want for want in wants if want.draw.name == name), None)
+
+    def watched(self, at_ms: int) -> list[Want]:
+        """What is counted for the floors that are in force: it raises scores, whoever asks."""
+        floors = [judge for judge in self._shared if isinstance(judge, FloorJudge)]
+        return [want for judge in floors for want in judge.wants(self.zone, at_ms)]
+
+    def case(self, request: ContactRequest, ledger: Ledger, stock: Stock) -> Case:
         """Everything the rules may look at for this request. Its category must be known."""
         member = ledger.members.get(request.customer_id)
         zones, zone = self.zones_of(member.traits if member else None)
@@ -118,6 +154,7 @@ class Policy:
             ledger,
             self._segments_of,
             self.plan(shape_of(request)),
+            stock,
             purpose=self.document.categories[request.category].purpose,
             points=self.points,
             zones=zones,
@@ -146,8 +183,8 @@ class Policy:
         every = self.document.unknown_customer_zone == "every_candidate"
         return (named if named and every else self._unknown_zones), self.zone
 
-    def score(self, request: ContactRequest) -> tuple[float, str | None]:
-        """The score and, if anything was lowered or could not be computed, a note that says so."""
+    def score(self, request: ContactRequest, ledger: Ledger, stock: Stock, now_ms: int) -> tuple[float, str | None]:
+        """The score and, if anything was lowered, raised or could not be computed, a note that says so."""
         department = self.document.departments[request.department]
         defaults = self.document.score_defaults
         notes: list[str] = []
@@ -164,7 +201,21 @@ class Policy:
         if score is None:
             notes.append("the formula gave no finite number; 0 stands")
         text = f"{'; '.join(notes)} (department {request.department})" if notes else None
-        return (0.0 if score is None else score), text
+        return self._boosted(0.0 if score is None else score, text, request, ledger, stock, now_ms)
+
+    def _boosted(
+        self, score: float, note: str | None, request: ContactRequest, ledger: Ledger, stock: Stock, now_ms: int
+    ) -> tuple[float, str | None]:
+        """The score, raised by the floors that are behind."""
+        if not self._has_floors or request.category not in self.document.categories:
+            return score, note
+        for floor in self.plan(shape_of(request)).floors(self.case(request, ledger, stock), now_ms):
+            boost = floor.boost(stock, now_ms)
+            if boost > 1:
+                score *= boost
+                raised = f"raised {boost:.4g} times by `{floor.id}`, which is behind"
+                note = f"{note}; {raised}" if note else raised
+        return score, note
 
     def _segments_of(self, profile: Mapping[str, Scalar]) -> frozenset[str]:
         subject = Subject(None, profile, _no_segments)
@@ -200,6 +251,10 @@ def compile_rule(rule: AnyRule, document: PolicyDocument) -> Judge:
         if rule.from_ and rule.until:
             freeze = (moment(rule.from_, zone, "start"), moment(rule.until, zone, "end"))
         return BlackoutJudge(rule, begin_ms, end_ms, holidays_of(rule.holidays, document.holidays), freeze)
+    if isinstance(rule, FloorRule):
+        return FloorJudge(rule, begin_ms, end_ms, (moment(rule.from_, zone, "start"), moment(rule.until, zone, "end")))
+    if isinstance(rule, CellRule):
+        return CellJudge(rule, begin_ms, end_ms, moment(rule.deadline, zone, "end"))
     raise ValueError(f"no judge for {type(rule).__name__}")  # pragma: no cover - the union and this table agree
 
 
@@ -207,6 +262,7 @@ _JUDGES: dict[type[Rule], Callable[..., Judge]] = {
     ConsentRule: ConsentJudge,
     SuppressionRule: SuppressionJudge,
     CapRule: CapJudge,
+    CapacityRule: CapacityJudge,
     ConflictRule: ConflictJudge,
     HoldoutRule: HoldoutJudge,
     ArbitrationRule: ArbitrationJudge,

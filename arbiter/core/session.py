@@ -6,6 +6,8 @@ have changed the answer, everything that waits is heard again, best first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,13 +16,15 @@ from arbiter.core.case import kind_of
 from arbiter.core.decide import Hearing, Verdict, decide, expiry_of, policy_finding, refuse
 from arbiter.core.facts import Refused
 from arbiter.core.identity import answer_key, content_of, identity, remember, was_answered
+from arbiter.core.instants import to_ms
 from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.rules import ArbitrationJudge
+from arbiter.core.stock import Draw, Stock
 from arbiter.core.windows import spoken
 from arbiter.messages import ContactRequest
 
-BUDGET_CODES = ("cap_reached", "reserved")
+BUDGET_CODES = ("cap_reached", "reserved", "capacity_exhausted")
 """What a recall can clear."""
 
 _decode = msgspec.json.Decoder(ContactRequest).decode
@@ -52,6 +56,7 @@ class Session:
         answers: dict[bytes, Answered],
         now_ms: int,
         seq: int,
+        stock: Stock,
         *,
         hears: bool = True,
     ) -> None:
@@ -62,14 +67,15 @@ class Session:
         self.now_ms = now_ms
         self.seq = seq
         self.hears = hears
+        self.stock = stock
         self.out: list[Decided | Refused | Noted] = []
 
     def ask(self, request: ContactRequest, raw: bytes, received_ms: int, source: tuple[str, int, int]) -> None:
         """Answer a request that has just arrived, or tell a repeated one what it was told."""
         key, content = identity(request), content_of(request)
-        asked = Asked(key, content, raw, received_ms, source, 0, *self.policy.rank(request))
+        asked = Asked(key, content, raw, received_ms, source, 0, *self._rank(request))
         if request.dry_run:
-            verdict = decide(self.policy, self.ledger, request, received_ms, self.now_ms)
+            verdict = decide(self.policy, self.ledger, request, received_ms, self.now_ms, self.stock)
             self.out.append(Decided(request, key, self._answer(asked, replace(verdict, final=True), None), False))
             return
         customer = request.customer_id
@@ -91,6 +97,7 @@ class Session:
             contact = self.contact(asked.identity)
             if contact is not None and asked.due_ms and asked.due_ms <= self.now_ms:
                 contact.state = ContactState.RELEASED
+                self.give_back(contact)
         self.reconsider()
 
     def reconsider(self) -> None:
@@ -99,8 +106,13 @@ class Session:
         if not self.hears:
             self._hear_later()
             return
-        if not self.ledger.waiting:
-            return
+        if self.ledger.waiting:
+            self._hear_all()
+
+    def _hear_all(self) -> None:
+        requests = {asked.identity: _decode(asked.request) for asked in self.ledger.waiting}
+        for asked in self.ledger.waiting:
+            asked.score, asked.priority = self._rank(requests[asked.identity])
         queue = sorted(self.ledger.waiting, key=_order)
         self.ledger.waiting = []
         won: list[tuple[Asked, ContactRequest]] = []
@@ -108,7 +120,7 @@ class Session:
             if asked.held is not None and self.ledger.holds.get(asked.held, 0) > self.now_ms:
                 self.ledger.waiting.append(asked)
                 continue
-            request, arbitration, asked.held = _decode(asked.request), asked.held, None
+            request, arbitration, asked.held = requests[asked.identity], asked.held, None
             verdict, victim = self._decide(asked, request)
             if arbitration is not None and verdict.outcome == "deferred":
                 verdict = self._outranked(verdict, arbitration, won)
@@ -134,7 +146,9 @@ class Session:
             if contact is None or contact.state is not ContactState.APPROVED or self.now_ms >= contact.valid_until_ms:
                 continue
             request = _decode(asked.request)
-            objections = Hearing(self.policy, self.ledger, request, asked.received_ms, self.now_ms).objections()
+            objections = Hearing(
+                self.policy, self.ledger, request, asked.received_ms, self.now_ms, self.stock
+            ).objections()
             if objections:
                 contact.state = ContactState.WITHDRAWN
                 self._recall(asked, request, objections)
@@ -158,6 +172,13 @@ class Session:
         """The contact of a request, the latest if it was approved again after a recall."""
         return next((contact for contact in reversed(self.ledger.contacts) if contact.ref == key[:8]), None)
 
+    def give_back(self, contact: Contact) -> list[Draw]:
+        """Give back the capacity that a contact took; says what that was."""
+        draws = self.ledger.draws.pop(contact.ref, [])
+        for draw in draws:
+            self.stock.give(draw)
+        return draws
+
     def note(self, what: str, department: str) -> None:
         """Count something that ops and the department's owner should know of."""
         self.out.append(Noted(what, department))
@@ -171,7 +192,7 @@ class Session:
             if victim is not None:
                 self._again(victim)
             return
-        verdict = decide(self.policy, self.ledger, request, asked.received_ms, self.now_ms)
+        verdict = self._judge(asked, request)
         if verdict.outcome != "rejected":
             verdict = self._held(asked, request, hold, verdict)
         self._settle(asked, request, verdict, 0)
@@ -200,17 +221,25 @@ class Session:
 
     def _decide(self, asked: Asked, request: ContactRequest) -> tuple[Verdict, Asked | None]:
         """The verdict now, and the approval that was recalled for it where only budgets were in the way."""
-        verdict = decide(self.policy, self.ledger, request, asked.received_ms, self.now_ms)
+        verdict = self._judge(asked, request)
         if verdict.outcome != "deferred" or any(f.code not in BUDGET_CODES for f in verdict.findings):
             return verdict, None
         for victim, contact in self._victims(asked):
             contact.state = ContactState.RECALLED
-            better = decide(self.policy, self.ledger, request, asked.received_ms, self.now_ms)
+            freed = self.give_back(contact)
+            better = self._judge(asked, request)
             if better.outcome == "approved":
                 self._give_way(victim, asked, request, verdict.findings[0])
                 return better, victim
             contact.state = ContactState.APPROVED
+            self._take(contact.ref, freed)
         return verdict, None
+
+    def _rank(self, request: ContactRequest) -> tuple[float, float]:
+        return self.policy.rank(request, self.ledger, self.stock, self.now_ms)
+
+    def _judge(self, asked: Asked, request: ContactRequest) -> Verdict:
+        return decide(self.policy, self.ledger, request, asked.received_ms, self.now_ms, self.stock)
 
     def _victims(self, asked: Asked) -> list[tuple[Asked, Contact]]:
         """The approvals that may be recalled for ``asked``, the lowest score first."""
@@ -253,18 +282,19 @@ class Session:
         ahead = None
         if verdict.outcome == "deferred":
             asked.due_ms = verdict.retry_at_ms or 0
+            asked.awaits = self._awaited(request, verdict)
             ahead = sum(_order(other) < _order(asked) for other in ledger.waiting)
             ledger.waiting.append(asked)
         elif verdict.not_before_ms is not None and verdict.valid_until_ms is not None:
             self._approve(asked, request, verdict.not_before_ms, verdict.valid_until_ms)
+            self._take(asked.identity[:8], verdict.draws)
         if verdict.outcome != "deferred" or verdict.retry_at_ms != told_ms:
             self._publish(asked, request, verdict, ahead)
 
     def _again(self, victim: Asked) -> None:
         """Decide a recalled request anew, after the one that it gave way to has taken its place."""
         request = _decode(victim.request)
-        verdict = decide(self.policy, self.ledger, request, victim.received_ms, self.now_ms)
-        self._settle(victim, request, verdict, 0)
+        self._settle(victim, request, self._judge(victim, request), 0)
 
     def _approve(self, asked: Asked, request: ContactRequest, not_before_ms: int, valid_until_ms: int) -> None:
         kind = kind_of(request)
@@ -315,6 +345,23 @@ class Session:
             verdict.shadow,
         )
 
+    def _awaited(self, request: ContactRequest, verdict: Verdict) -> list[str]:
+        """The windows of capacity that a deferred request waits for, or the cell if it is all it waits for."""
+        rules = {finding.rule for finding in verdict.findings if finding.kind == "capacity"}
+        if all(finding.kind == "cell" for finding in verdict.findings):
+            rules = {finding.rule for finding in verdict.findings}
+        if not rules:
+            return []
+        at_ms = self.now_ms if request.send_after is None else max(self.now_ms, to_ms(request.send_after))
+        return [want.draw.key for want in self.policy.wants(request, self.ledger, at_ms) if want.rule in rules]
+
+    def _take(self, ref: bytes, draws: Sequence[Draw]) -> None:
+        """Use capacity for a contact."""
+        for draw in draws:
+            self.stock.take(draw)
+        if draws:
+            self.ledger.draws[ref] = [*self.ledger.draws.get(ref, ()), *draws]
+
     def _forget(self) -> None:
         """Drop what is too old to matter: contacts and events past the history, approvals that are settled."""
         ledger, oldest_ms = self.ledger, self.now_ms - self.policy.history_ms
@@ -324,6 +371,9 @@ class Session:
             ledger.events = [event for event in ledger.events if event.at_ms >= oldest_ms]
         if ledger.open:
             ledger.open = [asked for asked in ledger.open if self._unsent(asked)]
+        if ledger.draws:
+            lasting = {ref: [d for d in draws if d.end_ms > self.now_ms] for ref, draws in ledger.draws.items()}
+            ledger.draws = {ref: draws for ref, draws in lasting.items() if draws}
 
     def _unsent(self, asked: Asked) -> bool:
         contact = self.contact(asked.identity)

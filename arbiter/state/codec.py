@@ -30,6 +30,7 @@ from arbiter.core.model import (
     Suppression,
     Traits,
 )
+from arbiter.core.stock import Draw
 from arbiter.messages import Scalar
 
 FORMAT: Final = 1
@@ -105,6 +106,8 @@ class _LedgerWire(Struct, array_like=True):
     holds: dict[str, int] = {}
     shares: list[int] = []
     away: Away | None = None
+    draws: dict[bytes, list[Draw]] = {}
+    cells: dict[str, list[str]] = {}
 
 
 class _Names(dict[str | None, int]):
@@ -130,7 +133,7 @@ def pack_ledger(ledger: Ledger) -> bytes:
     kinds, contacts, refs = _pack_contacts(ledger, answered, names)
     own = list(names)[len(_COMMON) :]
     row = [own, members, kinds, contacts, answered, refs, ledger.waiting, ledger.open, ledger.events, ledger.holds]
-    row += (shares, ledger.away)
+    row += (shares, ledger.away, ledger.draws, ledger.cells)
     while row and not row[-1]:
         row.pop()
     try:
@@ -152,7 +155,8 @@ def unpack_ledger(data: bytes) -> Ledger:
         contacts = _unpack_contacts(wire, names)
     except (IndexError, ValueError) as error:
         raise CodecError(f"ledger: damaged, {error}") from error
-    return Ledger(members, contacts, wire.waiting, wire.open, wire.events, wire.holds, wire.away)
+    held = (wire.waiting, wire.open, wire.events, wire.holds, wire.away, wire.draws, wire.cells)
+    return Ledger(members, contacts, *held)
 
 
 def pack_answered(answered: Answered) -> bytes:

@@ -33,6 +33,11 @@ class PartitionKeys(Struct, frozen=True):
         """A sorted set: party by its next due instant in milliseconds."""
         return self.base + b"timers"
 
+    @property
+    def waits(self) -> bytes:
+        """A sorted set, all of one score and so in the order of their bytes: who waits for what all share."""
+        return self.base + b"waits"
+
     def ledger(self, party: str) -> bytes:
         """The packed ledger of a party."""
         return self.base + b"l:" + party.encode()
@@ -40,6 +45,10 @@ class PartitionKeys(Struct, frozen=True):
     def answer(self, identity: bytes) -> bytes:
         """The packed answer to a request; it expires."""
         return self.base + b"d:" + identity
+
+    def spent(self, stock: str) -> bytes:
+        """A hash: what the partition uses of a window of capacity, and since which central entry; it expires."""
+        return self.base + b"s:" + stock.encode()
 
 
 class Keys(Struct, frozen=True):
@@ -55,6 +64,19 @@ class Keys(Struct, frozen=True):
     def partition(self, number: int) -> PartitionKeys:
         """The keys of a partition."""
         return PartitionKeys(f"{self.prefix}:{{{number}}}:".encode())
+
+    def stock(self, key: str) -> bytes:
+        """A hash: the central entry of a window of capacity; it expires."""
+        return f"{self.prefix}:stock:{{{key}}}".encode()
+
+    def stock_lock(self, key: str) -> bytes:
+        """Who is making the central entry anew; it expires within seconds."""
+        return self.stock(key) + b":lock"
+
+    @property
+    def stocks(self) -> bytes:
+        """A sorted set: the windows that have a central entry, by when they expire."""
+        return f"{self.prefix}:stocks".encode()
 
     @property
     def policies(self) -> bytes:

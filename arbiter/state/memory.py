@@ -11,7 +11,9 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.state.store import Activation, Claim, Commit, Head, PolicyRecord, Verdict
+from arbiter.state.memory_stock import MemoryStocks
+from arbiter.state.stock import Kept, Spent
+from arbiter.state.store import Activation, Claim, Commit, Head, PolicyRecord, Verdict, Wait
 
 Clock = Callable[[], int]
 
@@ -29,6 +31,8 @@ class _Partition(Struct):
     ledgers: dict[str, bytes] = {}
     answers: dict[bytes, tuple[bytes, int]] = {}
     timers: dict[str, int] = {}
+    spent: dict[str, Kept] = {}
+    waits: set[Wait] = set()
 
 
 class MemoryStore:
@@ -38,17 +42,20 @@ class MemoryStore:
         """An empty store."""
         self._clock = clock
         self._partitions: dict[int, _Partition] = {}
+        self.stocks = MemoryStocks(self.kept)
 
     def flush(self) -> None:
         """Lose everything, as FLUSHALL does."""
         self._partitions.clear()
+        self.stocks.flush()
 
-    def _of(self, partition: int) -> _Partition:
+    def kept(self, partition: int) -> _Partition:
+        """What is kept of a partition; nothing yet, if it was never touched."""
         return self._partitions.setdefault(partition, _Partition())
 
     async def claim(self, partition: int, owner: str, generation: int) -> Claim | None:
         """See ``Store.claim``."""
-        kept = self._of(partition)
+        kept = self.kept(partition)
         head = kept.head or Head(0, "", 0, generation, 0, 0, {}, 0)
         if head.generation > generation:
             return None
@@ -62,23 +69,28 @@ class MemoryStore:
 
     async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
         """See ``Store.load``."""
-        ledgers = self._of(partition).ledgers
+        ledgers = self.kept(partition).ledgers
         return [ledgers.get(party) for party in parties]
 
     async def load_answers(self, partition: int, identities: list[bytes]) -> list[bytes | None]:
         """See ``Store.load_answers``."""
-        now_ms, answers = self._clock(), self._of(partition).answers
+        now_ms, answers = self._clock(), self.kept(partition).answers
         for identity in identities:
             if identity in answers and answers[identity][1] <= now_ms:
                 del answers[identity]
         return [answers[identity][0] if identity in answers else None for identity in identities]
+
+    async def load_spent(self, partition: int, keys: list[str]) -> list[Kept]:
+        """See ``Store.load_spent``."""
+        spent = self.kept(partition).spent
+        return [spent.get(key, Kept()) for key in keys]
 
     async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
         """See ``Store.commit``; ``ValueError`` for a ``seq`` or a ttl below 1."""
         if commit.seq < 1 or commit.answers_ttl_ms < 1:
             seq, ttl = commit.seq, commit.answers_ttl_ms
             raise ValueError(f"commit of partition {partition}: seq {seq} and answers_ttl_ms {ttl} begin at 1")
-        now_ms, kept = self._clock(), self._of(partition)
+        now_ms, kept = self._clock(), self.kept(partition)
         head = kept.head
         verdict = _ownership(head, commit.epoch, commit.owner)
         if head is None or verdict is not Verdict.OK or commit.seq == head.seq:
@@ -87,12 +99,14 @@ class MemoryStore:
             return Verdict.REGRESSED, now_ms
         if commit.activation < head.activation:
             return Verdict.STALE_POLICY, now_ms
+        if any(_is_void(kept.spent.get(key, Kept()), spent) for key, spent in commit.spent.items()):
+            return Verdict.STALE_STOCK, now_ms
         _write(kept, head, commit, now_ms)
         return Verdict.OK, now_ms
 
     async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> Verdict:
         """See ``Store.clear_outbox``."""
-        kept = self._of(partition)
+        kept = self.kept(partition)
         verdict = _ownership(kept.head, epoch, owner)
         if kept.head is None or verdict is not Verdict.OK:
             return verdict
@@ -104,9 +118,18 @@ class MemoryStore:
 
     async def due(self, partition: int, now_ms: int, limit: int) -> list[tuple[str, int]]:
         """See ``Store.due``; parties due at one instant come in the order of their bytes."""
-        timers = self._of(partition).timers
+        timers = self.kept(partition).timers
         ready = [(party, due_ms) for party, due_ms in timers.items() if due_ms <= now_ms]
         return sorted(ready, key=lambda timer: (timer[1], timer[0].encode()))[:limit]
+
+    async def awaited(self, partition: int) -> list[str]:
+        """See ``Store.awaited``."""
+        return sorted({wait.name for wait in self.kept(partition).waits})
+
+    async def waiting(self, partition: int, name: str, limit: int) -> list[str]:
+        """See ``Store.waiting``."""
+        found = [(wait.since_ms, wait.party) for wait in self.kept(partition).waits if wait.name == name]
+        return [party for _, party in sorted(found)[:limit]]
 
     async def time_ms(self) -> int:
         """See ``Store.time_ms``."""
@@ -119,6 +142,10 @@ def _ownership(head: Head | None, epoch: int, owner: str) -> Verdict:
     if head.epoch > epoch or head.owner != owner:
         return Verdict.FENCED
     return Verdict.OK
+
+
+def _is_void(there: Kept, spent: Spent) -> bool:
+    return spent.used > spent.granted or (spent.used > there.used and spent.made < there.sealed)
 
 
 def _write(kept: _Partition, head: Head, commit: Commit, now_ms: int) -> None:
@@ -134,6 +161,10 @@ def _write(kept: _Partition, head: Head, commit: Commit, now_ms: int) -> None:
             kept.timers.pop(party, None)
         else:
             kept.timers[party] = due_ms
+    kept.waits |= {wait for wait, is_waiting in commit.waits.items() if is_waiting}
+    kept.waits -= {wait for wait, is_waiting in commit.waits.items() if not is_waiting}
+    for key, spent in commit.spent.items():
+        kept.spent[key] = Kept(spent.used, kept.spent.get(key, Kept()).sealed)
 
 
 class MemoryPolicyStore:

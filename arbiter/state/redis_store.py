@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from arbiter.state.keys import DEFAULT_PREFIX, Keys, PartitionKeys
 from arbiter.state.redis_client import Argument, RedisClient, Script
+from arbiter.state.redis_stock import RedisStocks
+from arbiter.state.stock import Kept
 from arbiter.state.store import Activation, Claim, Commit, Head, PolicyRecord, Verdict
 
 _CLAIM: Final = Script.read("claim")
@@ -40,6 +43,11 @@ class RedisStore:
         """The policies on the same server, under the same prefix."""
         return RedisPolicyStore(self._client, self._keys)
 
+    @property
+    def stocks(self) -> RedisStocks:
+        """The central entries of capacity on the same server, under the same prefix."""
+        return RedisStocks(self._client, self._keys)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
@@ -63,6 +71,14 @@ class RedisStore:
         keys = self._keys.partition(partition)
         return await self._get([keys.answer(identity) for identity in identities])
 
+    async def load_spent(self, partition: int, keys: list[str]) -> list[Kept]:
+        """See ``Store.load_spent``."""
+        names = self._keys.partition(partition)
+        replies = await asyncio.gather(
+            *(self._client.command("HMGET", names.spent(key), "used", "sealed") for key in keys)
+        )
+        return [Kept(int(used or 0), int(sealed or 0)) for used, sealed in replies]
+
     async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
         """See ``Store.commit``; ``ValueError`` for a ``seq`` or a ttl below 1."""
         if commit.seq < 1 or commit.answers_ttl_ms < 1:
@@ -84,6 +100,23 @@ class RedisStore:
         words = (b"-inf", now_ms, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
         reply = await self._client.command("ZRANGE", timers, *words)
         return [(party.decode(), int(due)) for party, due in zip(reply[::2], reply[1::2], strict=True)]
+
+    async def awaited(self, partition: int) -> list[str]:
+        """See ``Store.awaited``: from each name on to the first member after it."""
+        waits, names = self._keys.partition(partition).waits, list[str]()
+        after = b"-"
+        while found := await self._client.command("ZRANGE", waits, after, b"+", "BYLEX", "LIMIT", 0, 1):
+            name = found[0].partition(b"\0")[0]
+            names.append(name.decode())
+            after = b"[" + name + b"\1"
+        return names
+
+    async def waiting(self, partition: int, name: str, limit: int) -> list[str]:
+        """See ``Store.waiting``."""
+        waits, prefix = self._keys.partition(partition).waits, name.encode()
+        words = (b"[" + prefix + b"\0", b"(" + prefix + b"\1", "BYLEX", "LIMIT", 0, limit)
+        found = await self._client.command("ZRANGE", waits, *words)
+        return [member.split(b"\0", 2)[2].decode() for member in found]
 
     async def time_ms(self) -> int:
         """See ``Store.time_ms``."""
@@ -121,11 +154,13 @@ def _head(flat: list[bytes]) -> Head:
 
 def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], list[Argument]]:
     """The commit script's keys and arguments, in its order."""
-    names = [keys.head, keys.outbox, keys.timers]
+    names = [keys.head, keys.outbox, keys.timers, keys.waits]
     names += [keys.ledger(party) for party in commit.ledgers]
     names += [keys.answer(identity) for identity in commit.answers]
+    names += [keys.spent(stock) for stock in commit.spent]
     words: list[Argument] = [commit.epoch, commit.owner, commit.seq, commit.activation, commit.answers_ttl_ms]
     words += (commit.outbox, 1 + len(commit.positions), len(commit.ledgers), len(commit.answers), len(commit.timers))
+    words += (len(commit.spent), len(commit.waits))
     words += ("now_ms", commit.now_ms)
     for topic, offset in commit.positions.items():
         words += (_POSITION + topic.encode(), offset)
@@ -133,6 +168,10 @@ def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], lis
     words += commit.answers.values()
     for party, due_ms in commit.timers.items():
         words += (party, "" if due_ms is None else due_ms)
+    for spent in commit.spent.values():
+        words += (spent.used, spent.granted, spent.made, spent.ttl_ms)
+    for wait, is_waiting in commit.waits.items():
+        words += (f"{wait.name}\0{wait.since_ms:015d}\0{wait.party}", "0" if is_waiting else "")
     return names, words
 
 

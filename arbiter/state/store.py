@@ -11,6 +11,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from arbiter.state.stock import Kept, Spent, Stocks
+
 
 class StoreUnavailable(Exception):
     """The store cannot answer now (away, loading, out of memory …). Wait and repeat the same call."""
@@ -46,11 +48,21 @@ class Claim(Struct, frozen=True):
     fresh: bool
 
 
+class Wait(Struct, frozen=True):
+    """A party that waits for something all customers share, and since when it does (ms)."""
+
+    name: str
+    since_ms: int
+    party: str
+
+
 class Commit(Struct, frozen=True):
     """Everything that one batch changes, written at once or not at all.
 
     ``ledgers`` maps party to bytes; ``answers`` maps identity to bytes and lives ``answers_ttl_ms``; ``timers``
-    maps party to its next due instant, or ``None`` to clear it; ``positions`` has the input topics that moved.
+    maps party to its next due instant, or ``None`` to clear it; ``positions`` has the input topics that moved;
+    ``spent`` says what the partition now uses of the windows of capacity where that changed; ``waits`` who begins
+    (true) or ceases to wait for it.
     """
 
     epoch: int
@@ -64,6 +76,8 @@ class Commit(Struct, frozen=True):
     answers_ttl_ms: int
     timers: dict[str, int | None]
     outbox: bytes
+    spent: dict[str, Spent] = {}
+    waits: dict[Wait, bool] = {}
 
 
 class Verdict(Enum):
@@ -73,10 +87,16 @@ class Verdict(Enum):
     FENCED = "fenced"
     REGRESSED = "regressed"
     STALE_POLICY = "stale_policy"
+    STALE_STOCK = "stale_stock"
+    """A grant of capacity is void: the central entry was lost and made anew since. Ask again, then decide again."""
 
 
 class Store(Protocol):
     """One store for all partitions. Every method raises :class:`StoreUnavailable` and may be repeated."""
+
+    @property
+    def stocks(self) -> Stocks:
+        """What all partitions draw on together."""
 
     async def claim(self, partition: int, owner: str, generation: int) -> Claim | None:
         """Become the owner: epoch + 1. ``None`` if a later group generation has claimed already (fenced)."""
@@ -87,6 +107,9 @@ class Store(Protocol):
     async def load_answers(self, partition: int, identities: list[bytes]) -> list[bytes | None]:
         """What was answered to these requests, in order."""
 
+    async def load_spent(self, partition: int, keys: list[str]) -> list[Kept]:
+        """What the partition uses of these windows of capacity, in order."""
+
     async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
         """Write it all if ``epoch``, ``owner`` and ``seq`` fit; also says the store's time."""
 
@@ -95,6 +118,12 @@ class Store(Protocol):
 
     async def due(self, partition: int, now_ms: int, limit: int) -> list[tuple[str, int]]:
         """Up to ``limit`` parties whose timer is due at ``now_ms``, with their instants, earliest first."""
+
+    async def awaited(self, partition: int) -> list[str]:
+        """What parties of the partition wait for."""
+
+    async def waiting(self, partition: int, name: str, limit: int) -> list[str]:
+        """Up to ``limit`` parties that wait for this, those that asked first before others."""
 
     async def time_ms(self) -> int:
         """The store's clock."""

@@ -8,43 +8,37 @@ left out as a dead letter, and its party goes on as if it had never come.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
 from arbiter.core.arbitrate import (
-    Arrival,
     Decided,
-    Message,
     Noted,
     Refused,
     Result,
+    awaits,
     come_back,
-    identity,
     next_due_ms,
-    party_of,
-    was_answered,
 )
 from arbiter.core.decide import asked_at
 from arbiter.core.household import Forward, Join, Leave, Return, Routed, Taker
-from arbiter.core.identity import answer_key, answer_keys
+from arbiter.core.instants import to_ms
 from arbiter.core.model import Answered, Ledger
-from arbiter.core.party import is_household
-from arbiter.core.policy import Policy
+from arbiter.core.policy import NO_STOCK, Policy
 from arbiter.core.render import decision_of
+from arbiter.core.stock import Draw, Purse, Stock, Want
 from arbiter.messages import (
-    ConsentChange,
     ContactRequest,
     Decision,
-    Outcome,
-    PreferenceChange,
-    Profile,
-    SuppressionChange,
     encoder,
 )
 from arbiter.state.codec import OutRecord, pack_answered, pack_ledger, unpack_answered, unpack_ledger
-from arbiter.state.parcels import Parcel
+from arbiter.state.store import Wait
+from arbiter.stream.items import Item, needed_answers
 from arbiter.stream.records import DeadLetter, Record, original
 from arbiter.stream.routing import Routing
 
@@ -52,47 +46,14 @@ EVENT_TYPE = b"contact.decision.v1"
 EVENT_SOURCE = b"arbiter"
 UNDECIDABLE = "undecidable"
 
-RANKS = ((SuppressionChange,), (ConsentChange, PreferenceChange), (Profile,), (Parcel,), (Outcome,), (ContactRequest,))
-"""In what order things are taken that came together. What other partitions sent stays in the order of its topic."""
-
-CONSENT_RANK_MAX = 1
-"""Up to this rank a commit takes all that came; those ranks come from one topic, and a cut would part its offsets."""
-
 log = logging.getLogger("arbiter")
 _encode = encoder().encode
 
 
-class Item(Struct, frozen=True):
-    """A record that was read: an arrival, or what another partition sent (an arrival may be in that, too).
+class BatchStock(Stock, Protocol):
+    """A stock that counts what is taken: by window, how many more (or less, if given back)."""
 
-    ``party`` is whose ledger it belongs to, ``rank`` its place among what came together.
-    """
-
-    record: Record
-    party: str
-    rank: int
-    arrival: Arrival | None
-    parcel: Parcel | None = None
-
-    @classmethod
-    def of_record(cls, record: Record, arrival: Arrival) -> Item:
-        """A record of an input topic."""
-        return cls(record, party_of(arrival.message), _rank(arrival.message), arrival)
-
-    @classmethod
-    def of_parcel(cls, record: Record, parcel: Parcel, arrival: Arrival | None) -> Item:
-        """What another partition sent, and the arrival that is in it."""
-        return cls(record, parcel.party, _rank(parcel), arrival, parcel)
-
-    @property
-    def message(self) -> Message | None:
-        """The message that it brings, if it does."""
-        return self.arrival.message if self.arrival is not None else None
-
-    @property
-    def is_fact(self) -> bool:
-        """Whether it is something to know, read here first: not a request, and not sent by another partition."""
-        return self.parcel is None and not isinstance(self.message, ContactRequest)
+    changes: Counter[Draw]
 
 
 class Told(Struct):
@@ -112,15 +73,17 @@ class _Party(Struct):
     packed: bytes | None
     ledger: Ledger
     due_ms: int | None
+    waits: frozenset[tuple[str, int]]
     loaded: dict[bytes, Answered] = {}
     answers: dict[bytes, Answered] = {}
+    purse: Purse = Purse(NO_STOCK)
     steps: list[tuple[Item | None, int]] = []
 
     @classmethod
     def of(cls, packed: bytes | None) -> _Party:
         """The party as it was loaded."""
         ledger = _fresh(packed)
-        return cls(packed, ledger, next_due_ms(ledger))
+        return cls(packed, ledger, next_due_ms(ledger), frozenset(awaits(ledger).items()))
 
 
 class Batch:
@@ -158,6 +121,32 @@ class Batch:
         self.dead: list[tuple[Record, DeadLetter, int]] = []
         self.facts = 0
         self.sent_on: list[str] = []
+        self.changes: Mapping[Draw, int] = {}
+
+    def wants(self, items: Iterable[Item]) -> dict[Draw, tuple[Want, int]]:
+        """What these requests, and those of their parties that wait for it, may take of what all customers share."""
+        counts: Counter[Want] = Counter()
+        now_ms = self.now_ms
+        for item in items if self._policy.is_shared else ():
+            message = item.message
+            if item.arrival is not None and isinstance(message, ContactRequest):
+                now_ms = self._time_of(message, item.arrival.received_ms, now_ms)
+                at_ms = now_ms if message.send_after is None else max(now_ms, to_ms(message.send_after))
+                counts.update(self._policy.wants(message, self._parties[item.party].ledger, at_ms))
+        waiting = [asked for party in self._parties.values() for asked in party.ledger.waiting]
+        for key, count in Counter(key for asked in waiting for key in asked.awaits).items():
+            want = self._policy.window(Draw.of(key).name, now_ms)
+            if want is not None:
+                counts[want] += count
+        for want in self._policy.watched(now_ms) if waiting else ():
+            counts[want] += 0
+        return {want.draw: (want, count) for want, count in counts.items()}
+
+    def draw_on(self, stock: BatchStock) -> None:
+        """The capacity that this batch may use; without one, what needs it is deferred."""
+        self.changes = stock.changes
+        for party in self._parties.values():
+            party.purse = Purse(stock)
 
     def answered_before(self, items: Iterable[Item]) -> list[tuple[str, bytes]]:
         """(party, key) of the answers that must be loaded, and given here.
@@ -168,7 +157,7 @@ class Batch:
         for item in items:
             ledger = self._parties[item.party].ledger
             if ledger.members:
-                known.update(((item.party, key), None) for key in _needed_answers(item, ledger))
+                known.update(((item.party, key), None) for key in needed_answers(item, ledger))
         return list(known)
 
     def give_answers(self, known: Iterable[tuple[str, bytes]], packed: Iterable[bytes | None]) -> None:
@@ -181,8 +170,8 @@ class Batch:
     def decide(self, item: Item) -> None:
         """Apply one record, after what was due before it; never raises for what the core does with it."""
         message = item.message
-        if self._is_event_clock and item.arrival is not None and isinstance(message, ContactRequest):
-            self.now_ms = max(self.now_ms, asked_at(message, item.arrival.received_ms))
+        if item.arrival is not None and isinstance(message, ContactRequest):
+            self.now_ms = self._time_of(message, item.arrival.received_ms, self.now_ms)
         party = self._parties[item.party]
         self._catch_up(party)
         self._take(party, item, self.now_ms)
@@ -207,6 +196,10 @@ class Batch:
         """Move the event clock on, without a record."""
         self.now_ms = max(self.now_ms, now_ms)
 
+    def _time_of(self, request: ContactRequest, received_ms: int, now_ms: int) -> int:
+        """The time at which a request is decided: in event time no earlier than it was asked."""
+        return max(now_ms, asked_at(request, received_ms)) if self._is_event_clock else now_ms
+
     def _catch_up(self, party: _Party) -> None:
         """Timers, each at its own instant in event time, and at now in wall time: a permit begins no earlier."""
         if self._is_reading_facts:
@@ -217,6 +210,7 @@ class Batch:
 
     def _take(self, party: _Party, item: Item | None, now_ms: int) -> bool:
         """One step of a party; ``False`` if it failed twice, and the party is as if it had not been."""
+        party.purse.begin()
         try:
             results = self._apply(party, item, now_ms)
         except Exception:  # noqa: BLE001 - whatever fails on a record must not take its neighbours along
@@ -247,9 +241,9 @@ class Batch:
 
     def _apply(self, party: _Party, item: Item | None, now_ms: int) -> list[Result | Routed]:
         if item is None:
-            return [*come_back(self._policy, party.ledger, party.answers, now_ms, self._seq)]
+            return [*come_back(self._policy, party.ledger, party.answers, now_ms, self._seq, party.purse)]
         hears = not self._is_reading_facts
-        taker = Taker(self._policy, party.ledger, party.answers, now_ms, self._seq, hears=hears)
+        taker = Taker(self._policy, party.ledger, party.answers, now_ms, self._seq, party.purse, hears=hears)
         if item.parcel is not None:
             taker.receive(item.parcel.open())
         elif item.arrival is not None:
@@ -258,6 +252,7 @@ class Batch:
 
     def _again(self, party: _Party, item: Item | None, now_ms: int) -> list[Result | Routed] | None:
         self._rewind(party)
+        party.purse.begin()
         try:
             return self._apply(party, item, now_ms)
         except Exception as error:
@@ -275,6 +270,7 @@ class Batch:
 
     def _rewind(self, party: _Party) -> None:
         """The party as it was before the failing step: loaded anew, and led through what it had gone through."""
+        party.purse.rewind()
         party.ledger = _fresh(party.packed)
         party.answers = dict(party.loaded)
         for item, now_ms in party.steps:
@@ -324,31 +320,22 @@ class Batch:
         due = {name: (party.due_ms, next_due_ms(party.ledger)) for name, party in self._parties.items() if party.steps}
         return {name: new for name, (old, new) in due.items() if old != new}
 
+    def changed_waits(self) -> dict[Wait, bool]:
+        """Who waits for which capacity now and did not before (true), or does no longer (false)."""
+        changed: dict[Wait, bool] = {}
+        for name, party in self._parties.items():
+            if party.steps:
+                now = frozenset(awaits(party.ledger).items())
+                changed |= {Wait(what, since_ms, name): False for what, since_ms in party.waits - now}
+                changed |= {Wait(what, since_ms, name): True for what, since_ms in now - party.waits}
+        return changed
+
 
 def _place(record: Record) -> str:
     return f"{record.topic}/{record.partition}/{record.offset}"
 
 
-def _rank(what: Message | Parcel) -> int:
-    return next(rank for rank, kinds in enumerate(RANKS) if isinstance(what, kinds))
-
-
 _WHAT = {Forward: "forward", Join: "join", Leave: "leave", Return: "return"}
-
-
-def _needed_answers(item: Item, ledger: Ledger) -> list[bytes]:
-    """The keys of the answers without which a party with this ledger cannot take the item."""
-    message = item.message
-    if isinstance(message, ContactRequest):
-        customer = message.customer_id
-        member = ledger.members.get(customer)
-        # Most customers have no answers at all, and an identity is a hash.
-        key = identity(message) if member is not None and member.answered else b""
-        return [answer_key(customer, key)] if key and was_answered(ledger, customer, key) else []
-    if isinstance(message, Profile) and message.household_id is not None and not is_household(item.party):
-        return answer_keys(ledger, message.customer_id)
-    routed = item.parcel.open() if item.parcel is not None and item.arrival is None else None
-    return answer_keys(ledger, routed.customer) if isinstance(routed, Leave) else []
 
 
 def _fresh(packed: bytes | None) -> Ledger:

@@ -22,13 +22,16 @@ from arbiter.core.arrival import Arrival
 from arbiter.core.decide import asked_at
 from arbiter.core.instants import FAR_MS
 from arbiter.core.party import id_of
-from arbiter.messages import DECISIONS, ROUTED, ContactRequest
+from arbiter.messages import ROUTED, ContactRequest
 from arbiter.state.codec import OutRecord, pack_outbox
+from arbiter.state.stock import Spent
 from arbiter.state.store import Commit, Verdict
 from arbiter.stream import transport
 from arbiter.stream.cache import LedgerCache
-from arbiter.stream.deciding import CONSENT_RANK_MAX, Batch, Item
+from arbiter.stream.deciding import Batch
 from arbiter.stream.intake import LogWentBack, Queue
+from arbiter.stream.items import Item
+from arbiter.stream.judging import Judging
 from arbiter.stream.partitioner import partition_of
 from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
 from arbiter.stream.policies import Active
@@ -36,13 +39,10 @@ from arbiter.stream.records import DeadLetter, Reader, Record, dead_letter
 from arbiter.stream.routing import Routing
 from arbiter.stream.tally import count_batch, count_dead
 from arbiter.stream.timers import Timers
+from arbiter.stream.tokens import Tokens
 from arbiter.stream.work import Gate, Placed, Work
 
-OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 IDLE_SECONDS = 1.0
-YIELD_EVERY = 200
-"""How many decisions may keep the other partitions and the health checks waiting."""
-
 log = logging.getLogger("arbiter")
 
 
@@ -75,6 +75,8 @@ class Runner:
         self._has_outbox = True
         self._patience = patience
         self._idle_since = monotonic()
+        self._tokens = Tokens(shared, partition, placed.head.epoch, patience)
+        self._judging = Judging(shared, partition, patience, self._tokens)
         self._timers = Timers(shared.store, partition, patience, placed.head.activation)
 
     def offer(self, message: Message) -> None:
@@ -100,6 +102,7 @@ class Runner:
         """Work until stopped."""
         self._open()
         try:
+            await self._tokens.take_back(self._head.now_ms)
             while not self._patience.is_stopping:
                 if self._queue.has_news:
                     await self._work()
@@ -113,6 +116,7 @@ class Runner:
         with suppress(Stopped):
             self._patience.check(is_begun=True)
             await self._clear_outbox()
+            await self._tokens.give_back(self._head.now_ms, is_begun=True)
 
     async def _idle(self) -> None:
         self._news.clear()
@@ -120,6 +124,7 @@ class Runner:
             await asyncio.wait_for(self._news.wait(), IDLE_SECONDS)
             self._idle_since = monotonic()
         except TimeoutError:
+            await self._tokens.give_back(self._head.now_ms)
             await self._clear_outbox()
 
     async def _is_time(self) -> bool:
@@ -129,8 +134,11 @@ class Runner:
             return False
         if await self._timers.must_sweep(policies.current.number):
             return True
+        now_ms = max(self._head.now_ms, clock.now_ms()) if self._is_wall_clock else self._head.now_ms
+        if await self._tokens.can_wake(policies.current.policy, now_ms):
+            return True
         if self._is_wall_clock:
-            return bool(await self._timers.due(max(self._head.now_ms, clock.now_ms())))
+            return bool(await self._timers.due(now_ms))
         idle_ms = self._shared.settings.event_idle_ms
         if not idle_ms or (monotonic() - self._idle_since) * 1_000 < idle_ms:
             return False
@@ -156,9 +164,12 @@ class Runner:
         records = self._without_replays(self._queue.take())
         while records or is_time:
             active = await self._ready()
-            if await self._attempt(active, records):
+            verdict = await self._attempt(active, records)
+            if verdict is Verdict.OK:
                 break
-            await self._new_policy()
+            if verdict is Verdict.STALE_POLICY:
+                await self._new_policy()
+            self._tokens.forget()
         for message in self._queue.finish():
             self._gate.ack(message)
         self._open()
@@ -197,32 +208,35 @@ class Runner:
         if shared.policies.current is before:
             await self._patience.pause(len(BACKOFF_SECONDS))
 
-    async def _attempt(self, active: Active, records: list[Record]) -> bool:
-        """Decide, commit and publish; ``False`` if the policy was out of date, and nothing happened."""
+    async def _attempt(self, active: Active, records: list[Record]) -> Verdict:
+        """Decide, commit and publish. If policy or capacity were out of date, nothing happened."""
         metrics = self._shared.metrics
         started = monotonic()
-        routing = self._routing()
+        routing = self._judging.routing(self._head)
         work = self._read(records, routing)
         await self._add_timers(active, work)
-        batch = await self._decide(active, work, routing)
+        batch, late_from = await self._judging.decide(
+            active.policy, work, self._head, await self._ledgers(work), is_reading_facts=self._is_reading_facts
+        )
+        if late_from is not None:
+            self._queue.give_back(work.leave(late_from))
+        work.dead += batch.dead
+        spent = await self._tokens.spent(batch.changes, work.now_ms)
         metrics.decide_seconds.observe(monotonic() - started)
         # From here on it is finished, if there is time: what follows may be seen by others.
         await self._patience.until(self._gate.is_member)
         await self._publish_dead(work)
-        commit = self._commit_of(active, work, batch)
-        if not await self._commit(commit):
-            return False
+        commit = self._commit_of(active, work, batch, spent)
+        verdict = await self._commit(commit)
+        if verdict is not Verdict.OK:
+            self._timers.unswept(work.swept)
+            return verdict
         await self._publish([*batch.outbox, *work.sent_on()])
         self._adopt(commit)
         metrics.batch_records.observe(len(work.records))
         metrics.misrouted.inc(len(work.home))
         count_batch(metrics, batch, active.policy, is_wall_clock=self._is_wall_clock)
-        return True
-
-    def _routing(self) -> Routing:
-        shared, head = self._shared, self._head
-        topic, now_ms = shared.settings.topic(ROUTED), max(head.now_ms, shared.clock.now_ms())
-        return Routing(topic, self.partition, shared.partitions, head.positions, now_ms)
+        return verdict
 
     def _read(self, records: list[Record], routing: Routing) -> Work:
         now_ms = max(self._head.now_ms, self._shared.clock.now_ms())
@@ -261,40 +275,7 @@ class Runner:
             work.now_ms = work.now_ms if self._is_wall_clock else max(work.now_ms, due[-1][1])
         if await self._timers.must_sweep(active.number):
             work.swept = self._timers.swept()
-
-    async def _decide(self, active: Active, work: Work, routing: Routing) -> Batch:
-        shared = self._shared
-        ledgers = await self._ledgers(work)
-        batch = Batch(
-            active.policy,
-            self.partition,
-            self._head.seq + 1,
-            work.now_ms,
-            shared.settings.topic(DECISIONS),
-            ledgers,
-            routing,
-            is_event_clock=not self._is_wall_clock,
-            is_reading_facts=self._is_reading_facts,
-        )
-        known = batch.answered_before(work.items)
-        if known:
-            load = shared.store.load_answers
-            keys = [key for _, key in known]
-            batch.give_answers(known, await self._patience.ask(lambda: load(self.partition, keys)))
-        for names, at_any_rate in ((work.due, False), (work.swept, True)):
-            for name in names:
-                batch.come_back(name, at_any_rate=at_any_rate)
-                await asyncio.sleep(0)
-        for index, item in enumerate(work.items):
-            if batch.outbox_bytes > OUTBOX_BYTES_MAX and item.rank > CONSENT_RANK_MAX:
-                self._queue.give_back(work.leave(index))
-                break
-            batch.decide(item)
-            if index % YIELD_EVERY == YIELD_EVERY - 1:
-                await asyncio.sleep(0)
-        batch.finish(OUTBOX_BYTES_MAX)
-        work.dead += batch.dead
-        return batch
+        work.swept += await self._tokens.woken(active.policy, work.now_ms)
 
     async def _ledgers(self, work: Work) -> dict[str, bytes | None]:
         """The ledgers of all parties; and records whose customer lives elsewhere leave the batch."""
@@ -320,7 +301,7 @@ class Runner:
 
     # Commit and publish
 
-    def _commit_of(self, active: Active, work: Work, batch: Batch) -> Commit:
+    def _commit_of(self, active: Active, work: Work, batch: Batch, spent: dict[str, Spent]) -> Commit:
         head = self._head
         positions = {
             topic: position
@@ -339,17 +320,17 @@ class Runner:
             ANSWERS_KEPT_MS,
             batch.changed_timers(),
             pack_outbox([*batch.outbox, *work.sent_on()]),
+            spent,
+            batch.changed_waits(),
         )
 
-    async def _commit(self, commit: Commit) -> bool:
+    async def _commit(self, commit: Commit) -> Verdict:
         shared = self._shared
         started = monotonic()
         verdict = await self._patience.ask(lambda: self._send(commit), is_begun=True)
         shared.metrics.commit_seconds.observe(monotonic() - started)
-        if verdict is Verdict.OK:
-            return True
-        if verdict is Verdict.STALE_POLICY:
-            return False
+        if verdict in (Verdict.OK, Verdict.STALE_POLICY, Verdict.STALE_STOCK):
+            return verdict
         if verdict is Verdict.FENCED:
             shared.fatal(f"partition {self.partition} was claimed by another worker while this one held it")
             raise Stopped
@@ -379,6 +360,7 @@ class Runner:
         for party, packed in commit.ledgers.items():
             self._cache.put(party, packed)
         self._timers.moved(commit.timers)
+        self._tokens.adopt(commit)
 
     async def _publish_dead(self, work: Work) -> None:
         if not work.dead:

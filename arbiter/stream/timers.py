@@ -50,5 +50,9 @@ class Timers:
         now, self._to_sweep = self._to_sweep[:DUE_MAX], self._to_sweep[DUE_MAX:]
         return now
 
+    def unswept(self, parties: list[str]) -> None:
+        """These were not looked at after all."""
+        self._to_sweep = parties + self._to_sweep
+
     async def _ask(self, now_ms: int, limit: int) -> list[tuple[str, int]]:
         return await self._patience.ask(lambda: self._store.due(self._partition, now_ms, limit))

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from arbiter.state.codec import OutRecord
 from arbiter.state.store import Head
-from arbiter.stream.deciding import Item
+from arbiter.stream.items import Item
 from arbiter.stream.records import DeadLetter, Record, sent_home
 
 
@@ -81,7 +81,7 @@ class Work(Struct):
 
         late = [record for record in self.records if is_late(record)]
         self.items = self.items[:index]
-        self.records = [record for record in self.records if not is_late(record)]
+        self.records[:] = [record for record in self.records if not is_late(record)]  # a repeated try begins with these
         self.dead = [dead for dead in self.dead if not is_late(dead[0])]
         self.home = [sent for sent in self.home if not is_late(sent[0])]
         return late

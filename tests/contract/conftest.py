@@ -17,12 +17,13 @@ SERVERS = {"valkey": "valkey_url", "redis": "redis_url"}
 
 
 class Backend(Struct):
-    """One kind of store, and how to make it lose everything (``flush``) or forget its scripts only."""
+    """One kind of store, and how to make it lose everything (``flush``), its scripts, or its central entries only."""
 
     store: Store
     policies: PolicyStore
     flush: Callable[[], Awaitable[None]]
     forget_scripts: Callable[[], Awaitable[None]]
+    lose_stocks: Callable[[], Awaitable[None]]
 
 
 @pytest.fixture(params=["memory", *SERVERS])
@@ -37,10 +38,14 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
         async def forget_nothing() -> None:
             """A store without scripts."""
 
-        yield Backend(memory, MemoryPolicyStore(), flush_memory, forget_nothing)
+        async def lose_memory_stocks() -> None:
+            memory.stocks.flush()
+
+        yield Backend(memory, MemoryPolicyStore(), flush_memory, forget_nothing, lose_memory_stocks)
         return
     url: str = request.getfixturevalue(SERVERS[request.param])
-    store = connect(url, f"contract-{uuid4().hex}")
+    prefix = f"contract-{uuid4().hex}"
+    store = connect(url, prefix)
     async with Redis.from_url(url) as server:
 
         async def flush() -> None:
@@ -49,7 +54,10 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
         async def forget_scripts() -> None:
             await server.script_flush()
 
-        yield Backend(store, store.policies, flush, forget_scripts)
+        async def lose_stocks() -> None:
+            await server.delete(*[name async for name in server.scan_iter(f"{prefix}:stock:*")])
+
+        yield Backend(store, store.policies, flush, forget_scripts, lose_stocks)
     await store.close()
 
 

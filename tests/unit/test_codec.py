@@ -27,6 +27,7 @@ from arbiter.core.model import (
     Traits,
     Used,
 )
+from arbiter.core.stock import Draw
 from arbiter.state.codec import (
     COMMON_NAMES,
     CodecError,
@@ -75,6 +76,7 @@ MEMBER = st.builds(
     st.none() | PREFERENCES,
     st.lists(st.binary(min_size=12, max_size=12), max_size=3).map(b"".join),
 )
+DRAW = st.builds(Draw, NAME, INSTANT, INSTANT)
 KIND = st.builds(Kind, NAME, NAME, NAME, NAME, NAME, MAYBE_NAME, MAYBE_NAME)
 ASKED = st.builds(
     Asked,
@@ -89,6 +91,7 @@ ASKED = st.builds(
     INSTANT,
     st.none() | NAME,
     st.booleans(),
+    st.lists(NAME, max_size=2),
 )
 
 
@@ -124,6 +127,10 @@ def ledgers(draw: st.DrawFn) -> Ledger:
         draw(st.lists(st.builds(Event, NAME, INSTANT, KIND), max_size=2)),
         draw(st.dictionaries(NAME, INSTANT, max_size=2)),
         draw(st.none() | AWAY),
+        draw(
+            st.dictionaries(REF, st.lists(st.builds(Draw, NAME, INSTANT, INSTANT), min_size=1, max_size=2), max_size=2)
+        ),
+        draw(st.dictionaries(NAME, st.lists(NAME, min_size=1, max_size=2), max_size=2)),
     )
 
 
@@ -209,7 +216,7 @@ def test_common_names_are_distinct() -> None:
 
 def test_every_field_is_stored() -> None:
     """A field added to the model must be added to the codec too, or it would be lost silently."""
-    known = {Ledger: 7, Member: 5, Traits: 5, Consent: 7, Kind: 7, Contact: 6}
+    known = {Ledger: 9, Member: 5, Traits: 5, Consent: 7, Kind: 7, Contact: 6}
 
     assert known == {kind: len(kind.__struct_fields__) for kind in known}
 

@@ -170,7 +170,7 @@ async def test_a_full_runner_shuts_its_topics_and_opens_them_again(
 
 async def test_a_commit_that_would_grow_too_long_is_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The requests that do not fit any more come with the next one, each decided once."""
-    monkeypatch.setattr("arbiter.stream.runner.OUTBOX_BYTES_MAX", 1_500)
+    monkeypatch.setattr("arbiter.stream.judging.OUTBOX_BYTES_MAX", 1_500)
     for number in range(7):
         world.request(f"r{number}", CUSTOMERS[number])
     world.put(b"poison")

@@ -128,9 +128,8 @@ def fail_on(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
     """Let the core raise in the middle of this request, after it has changed ledger and answers."""
     left = [times]
 
-    def failing(policy: Any, ledger: Any, answers: Any, arrival: Arrival, *when: int, hears: bool) -> Any:
-        now_ms, seq = when
-        results = core.arbitrate(policy, ledger, answers, arrival, now_ms, seq, hears=hears)
+    def failing(policy: Any, ledger: Any, answers: Any, arrival: Arrival, *rest: Any, hears: bool) -> Any:
+        results = core.arbitrate(policy, ledger, answers, arrival, *rest, hears=hears)
         if getattr(arrival.message, "request_id", "") == name and left[0]:
             left[0] -= 1
             raise ZeroDivisionError

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from arbiter.core.rules.arbitration import ArbitrationJudge, ArbitrationRule
-from arbiter.core.rules.base import Judge, Rule
+from arbiter.core.rules.base import Judge, Rule, SharedJudge
 from arbiter.core.rules.cap import CapJudge, CapRule
+from arbiter.core.rules.capacity import CapacityJudge, CapacityRule
+from arbiter.core.rules.cell import CellJudge, CellRule
 from arbiter.core.rules.closed import BlackoutJudge, BlackoutRule, QuietHoursJudge, QuietHoursRule
 from arbiter.core.rules.conflict import ConflictJudge, ConflictRule
 from arbiter.core.rules.consent import ConsentJudge, ConsentRule
+from arbiter.core.rules.floor import FloorJudge, FloorRule
 from arbiter.core.rules.holdout import HoldoutJudge, HoldoutRule
 from arbiter.core.rules.suppression import SuppressionJudge, SuppressionRule
 
@@ -17,6 +20,9 @@ AnyRule = (
     | QuietHoursRule
     | BlackoutRule
     | CapRule
+    | CapacityRule
+    | FloorRule
+    | CellRule
     | ConflictRule
     | ArbitrationRule
     | HoldoutRule
@@ -30,16 +36,23 @@ __all__ = [
     "BlackoutRule",
     "CapJudge",
     "CapRule",
+    "CapacityJudge",
+    "CapacityRule",
+    "CellJudge",
+    "CellRule",
     "ConflictJudge",
     "ConflictRule",
     "ConsentJudge",
     "ConsentRule",
+    "FloorJudge",
+    "FloorRule",
     "HoldoutJudge",
     "HoldoutRule",
     "Judge",
     "QuietHoursJudge",
     "QuietHoursRule",
     "Rule",
+    "SharedJudge",
     "SuppressionJudge",
     "SuppressionRule",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -10,6 +11,7 @@ from arbiter.core.case import Case
 from arbiter.core.instants import FAR_MS
 from arbiter.core.match import Matcher, When
 from arbiter.core.model import Finding, Used
+from arbiter.core.stock import Draw, Want
 
 CONTACTS_MAX = 20
 """How many contacts a finding names at most: the newest. ``used`` always counts them all."""
@@ -82,6 +84,18 @@ class Judge:
             until_ms=None if never else until_ms,
             **counters,
         )
+
+
+class SharedJudge(Judge):
+    """A rule about what all customers have in common: a number that an approval draws on."""
+
+    def wants(self, zone: str, at_ms: int) -> Iterator[Want]:
+        """The places that a request judged at ``at_ms`` may take; ``zone`` is the business zone."""
+        raise NotImplementedError  # pragma: no cover
+
+    def draws(self, case: Case, at_ms: int) -> list[Draw]:
+        """The places that an approval at ``at_ms`` takes."""
+        raise NotImplementedError  # pragma: no cover
 
 
 def used_contacts(case: Case, counted: list[tuple[int, str, str, str]]) -> dict[str, Any]:

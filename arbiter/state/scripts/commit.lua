@@ -1,6 +1,7 @@
--- KEYS head, outbox, timers, one per ledger, one per answer.
--- ARGV epoch, owner, seq, activation, answers' ttl in ms, outbox, then four counts: of head's fields, ledgers,
--- answers, timers; then head's fields and values, the ledgers, the answers, and (party, instant or '') per timer.
+-- KEYS head, outbox, timers, waits, one per ledger, one per answer, one per window of capacity.
+-- ARGV epoch, owner, seq, activation, answers' ttl in ms, outbox, then six counts: of head's fields, ledgers,
+-- answers, timers, windows, waits; then head's fields and values, the ledgers, the answers, (party, instant or '')
+-- per timer, (used, granted, made, ttl) per window, and (member, '0' or '') per wait.
 local time = redis.call('TIME')
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'owner', 'seq', 'activation')
 local verdict = stands(head, ARGV[1], ARGV[2])
@@ -11,12 +12,26 @@ if verdict == 'ok' and ARGV[3] ~= head[3] then
     verdict = 'stale_policy'
   end
 end
+local fields, ledgers, answers, timers = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local windows, waits = tonumber(ARGV[11]), tonumber(ARGV[12])
+local windows_at = 12 + 2 * fields + ledgers + answers + 2 * timers
+local function window(i)
+  local at = windows_at + 4 * i - 3
+  return KEYS[4 + ledgers + answers + i], tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+end
+if verdict == 'ok' and ARGV[3] ~= head[3] then
+  for i = 1, windows do
+    local key, used, granted, made = window(i)
+    local there = redis.call('HMGET', key, 'used', 'sealed')
+    local is_void = tonumber(made) < tonumber(there[2] or 0) and used > tonumber(there[1] or 0)
+    if is_void or used > tonumber(granted) then verdict = 'stale_stock' end
+  end
+end
 if verdict ~= 'ok' or ARGV[3] == head[3] then
   return {verdict, time[1], time[2]}
 end
 
-local fields, ledgers, answers, timers = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local at = 10
+local at = 12
 -- `unpack` fails at about 8,000 values (LUAI_MAXCSTACK), so everything goes in chunks of at most 2,000.
 local function chunks(key, command, values)
   local count = #values
@@ -38,27 +53,38 @@ if ARGV[6] == '' then redis.call('DEL', KEYS[2]) else redis.call('SET', KEYS[2],
 
 local keyed = {}
 for i = 1, ledgers do
-  keyed[2 * i - 1] = KEYS[3 + i]
+  keyed[2 * i - 1] = KEYS[4 + i]
   keyed[2 * i] = ARGV[at + i]
 end
 chunks(nil, 'MSET', keyed)
 at = at + ledgers
 
 for i = 1, answers do
-  redis.call('SET', KEYS[3 + ledgers + i], ARGV[at + i], 'PX', ARGV[5])
+  redis.call('SET', KEYS[4 + ledgers + i], ARGV[at + i], 'PX', ARGV[5])
 end
 at = at + answers
 
-local set, unset = {}, {}
-for i = 1, timers do
-  local party, due = ARGV[at + 2 * i - 1], ARGV[at + 2 * i]
-  if due == '' then
-    unset[#unset + 1] = party
-  else
-    set[#set + 1] = due
-    set[#set + 1] = party
+-- (member, score or '') from here on: set or removed.
+local function scores(key, count, first)
+  local set, unset = {}, {}
+  for i = 1, count do
+    local member, score = ARGV[first + 2 * i - 1], ARGV[first + 2 * i]
+    if score == '' then
+      unset[#unset + 1] = member
+    else
+      set[#set + 1] = score
+      set[#set + 1] = member
+    end
   end
+  chunks(key, 'ZADD', set)
+  chunks(key, 'ZREM', unset)
 end
-chunks(KEYS[3], 'ZADD', set)
-chunks(KEYS[3], 'ZREM', unset)
+scores(KEYS[3], timers, at)
+scores(KEYS[4], waits, windows_at + 4 * windows)
+
+for i = 1, windows do
+  local key, used, _, _, ttl = window(i)
+  redis.call('HSET', key, 'used', string.format('%.0f', used))
+  redis.call('PEXPIRE', key, ttl)
+end
 return {'ok', time[1], time[2]}

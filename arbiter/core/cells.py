@@ -1,0 +1,47 @@
+"""Who waits for a cell: a campaign that starts only once enough customers could be contacted."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from arbiter.core.model import Ledger
+from arbiter.core.policy import Policy
+from arbiter.core.stock import Draw, Stock
+
+
+class _Asker(Struct):
+    customer_id: str
+
+
+_asker = msgspec.json.Decoder(_Asker).decode
+
+
+def count_cells(policy: Policy, ledger: Ledger, stock: Stock, now_ms: int) -> None:
+    """Count each customer who waits for nothing but a cell once; who does so no more is not, until it is open.
+
+    Changes ``ledger`` and draws on ``stock``; to be called whenever something that waits may have changed.
+    """
+    counted = {(key, customer) for key, customers in ledger.cells.items() for customer in customers}
+    waiting = {
+        (key, _asker(asked.request).customer_id)
+        for asked in ledger.waiting
+        for key in asked.awaits
+        if Draw.of(key).is_cell
+    }
+    if counted == waiting:
+        return
+    for key, _ in sorted(waiting - counted):
+        stock.take(Draw.of(key))
+    for key, _ in sorted(counted - waiting):
+        if not _is_open(policy, stock, Draw.of(key), now_ms):
+            stock.give(Draw.of(key))
+    ledger.cells = {}
+    for key, customer in sorted(waiting):
+        ledger.cells.setdefault(key, []).append(customer)
+
+
+def _is_open(policy: Policy, stock: Stock, cell: Draw, now_ms: int) -> bool:
+    want = policy.window(cell.name, now_ms)
+    level = stock.level(cell, want.opens_at) if want and want.opens_at else None
+    return level is not None and level.is_open

@@ -1,0 +1,90 @@
+"""``capacity``: a total over all customers per calendar window of the business zone, and optionally per hour.
+
+"The call centre can make 200 outbound calls a week" is one number that every customer's requests draw on, first come
+first served. A second number per hour keeps the week's total from being spent on Monday morning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from arbiter.core.case import Case
+from arbiter.core.instants import FAR_MS, SECOND_MS
+from arbiter.core.model import Finding
+from arbiter.core.rules.base import Rule, SharedJudge
+from arbiter.core.stock import Draw, Want
+from arbiter.core.windows import calendar_window, parse_window, spoken
+
+ASK_AGAIN_MS = 2 * SECOND_MS
+"""How soon to look again for places that are set aside elsewhere: unused ones come back within a second or two."""
+
+
+class CapacityRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="capacity"):
+    """A ceiling over all customers."""
+
+    limit: Annotated[int, Meta(ge=0, description="How many contacts fit in the window, over all customers.")]
+    window: Annotated[str, Meta(description="`calendar week` (or hour, day, month, quarter, year).")]
+    hourly: Annotated[int, Meta(ge=1, description="How many of them in one hour, to spread them.")] | None = None
+
+
+class _Ceiling(Struct, frozen=True):
+    """One of a rule's numbers: so many in a calendar unit."""
+
+    unit: str
+    limit: int
+    name: str
+
+    def draw(self, zone: str, at_ms: int) -> Draw:
+        return Draw(self.name, *calendar_window(self.unit, zone, at_ms))
+
+
+class CapacityJudge(SharedJudge):
+    """Asks the stock."""
+
+    kind = "capacity"
+    cuts = True
+
+    def __init__(self, rule: CapacityRule, from_ms: int, until_ms: int) -> None:
+        super().__init__(rule, from_ms, until_ms)
+        unit = parse_window(rule.window).unit
+        if unit is None:
+            raise ValueError(f"`{rule.window}` is not a calendar window; write for example `calendar week`")
+        numbers = {unit: rule.limit} if rule.hourly is None else {unit: rule.limit, "hour": rule.hourly}
+        self._ceilings = [_Ceiling(unit, limit, f"{rule.id}/{unit}") for unit, limit in numbers.items()]
+
+    def check(self, case: Case, at_ms: int) -> Finding | None:
+        """A finding until the next window when all places of this one are used; of several, the one that lasts."""
+        found = [finding for ceiling in self._ceilings if (finding := self._full(ceiling, case, at_ms))]
+        return max(found, key=lambda finding: finding.until_ms or FAR_MS, default=None)
+
+    def permit_end(self, case: Case, at_ms: int) -> int:
+        """The end of the first window that the contact draws on."""
+        return min(draw.end_ms for draw in self.draws(case, at_ms))
+
+    def draws(self, case: Case, at_ms: int) -> list[Draw]:
+        """The places that an approval at ``at_ms`` uses."""
+        return [ceiling.draw(case.business_zone, at_ms) for ceiling in self._ceilings]
+
+    def wants(self, zone: str, at_ms: int) -> Iterator[Want]:
+        """The places that a request judged at ``at_ms`` may take."""
+        for ceiling in self._ceilings:
+            yield Want(self.id, ceiling.draw(zone, at_ms), None if self.shadow else ceiling.limit)
+
+    def _full(self, ceiling: _Ceiling, case: Case, at_ms: int) -> Finding | None:
+        draw, unit, limit = ceiling.draw(case.business_zone, at_ms), ceiling.unit, ceiling.limit
+        level = case.stock.level(draw, limit)
+        if level is None:
+            return None
+        counters: dict[str, Any] = {"used": min(level.used, limit), "limit": limit, "window": f"calendar {unit}"}
+        if level.used >= limit:
+            until_ms = draw.end_ms if limit else None
+            then = f"; the next {unit} begins at {spoken(draw.end_ms, case.business_zone)}" if limit else ""
+            message = f"all {limit} contacts of this {unit} are given out{then}"
+            return self.no("capacity_exhausted", message, until_ms, **counters)
+        if level.here > 0 or self.shadow or case.is_ahead:
+            return None
+        message = f"the last of the {limit} contacts of this {unit} are being given out; looked at again in a moment"
+        return self.no("capacity_exhausted", message, case.now_ms + ASK_AGAIN_MS, **counters)

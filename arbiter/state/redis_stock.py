@@ -1,0 +1,89 @@
+"""The central entries of capacity on Redis or Valkey: one hash each, in a slot of its own.
+
+A hash has ``made``, ``granted`` and ``used`` (of all partitions), ``open``, and per partition "epoch version granted
+used". An index names the windows, so that whoever claims a partition can take back what its last owner had set aside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from arbiter.state.keys import Keys
+from arbiter.state.redis_client import Argument, RedisClient, Script
+from arbiter.state.stock import Ask, Grant
+
+_ASK: Final = Script.read("stock_ask")
+_BEGIN: Final = Script.read("stock_begin")
+_SEAL: Final = Script.read("stock_seal")
+_MAKE: Final = Script.read("stock_make")
+
+LOCK_MS: Final = 3_000
+AT_A_TIME: Final = 32
+ROUNDS_MAX: Final = 3
+
+
+class RedisStocks:
+    """``Stocks`` on one server. Every method raises ``StoreUnavailable``, or ``StoreRefused`` when waiting is idle."""
+
+    def __init__(self, client: RedisClient, keys: Keys) -> None:
+        """Central entries that are kept through ``client``."""
+        self._client = client
+        self._keys = keys
+
+    async def ask(self, key: str, ask: Ask) -> Grant | None:
+        """See ``Stocks.ask``."""
+        words: list[Argument] = [ask.partition, ask.epoch, ask.version, ask.previous, ask.made, ask.sealed]
+        words += ["" if ask.limit is None else ask.limit, ask.used, ask.want, ask.ttl_ms]
+        words.append("" if ask.opens_at is None else ask.opens_at)
+        reply = await self._client.run(_ASK, [self._keys.stock(key)], words)
+        if reply[0] == b"missing":
+            return None
+        made, granted, all_granted, all_used, is_open = map(int, reply[1:])
+        return Grant(made, granted, all_granted, all_used, is_open == 1)
+
+    async def restock(self, key: str, partitions: int, sealed: int, ttl_ms: int) -> bool:
+        """See ``Stocks.restock``. The lock only spares work: two at once do no harm, the newer entry stands."""
+        stock, lock = self._keys.stock(key), self._keys.stock_lock(key)
+        begun = await self._client.run(_BEGIN, [stock, lock], [sealed, LOCK_MS])
+        if begun[0] != b"yours":
+            return bool(begun[0] == b"ok")
+        number, now_ms = int(begun[1]), int(begun[2])
+        # Named before it is made: nothing can be set aside in a window that a later owner would not find.
+        await self._client.command("ZADD", self._keys.stocks, now_ms + ttl_ms, key)
+        await self._client.command("ZREMRANGEBYSCORE", self._keys.stocks, "-inf", now_ms)
+        for _ in range(ROUNDS_MAX):
+            seals = await self._seal(key, partitions, number, ttl_ms)
+            if seals is None:
+                break
+            newest = max(newest for _, _, newest in seals)
+            if newest <= number:
+                words: list[Argument] = [number, ttl_ms]
+                for partition, (epoch, used, _) in enumerate(seals):
+                    words += [partition, epoch, used]
+                await self._client.run(_MAKE, [stock, lock], words)
+                return True
+            number = newest + 1
+        await self._client.command("DEL", lock)
+        return False
+
+    async def keys(self) -> list[str]:
+        """See ``Stocks.keys``."""
+        return [key.decode() for key in await self._client.command("ZRANGE", self._keys.stocks, 0, -1)]
+
+    async def _seal(self, key: str, partitions: int, number: int, ttl_ms: int) -> list[tuple[int, int, int]] | None:
+        """(epoch, used, newest seal) of every partition; ``None`` if one of them has no head."""
+
+        async def seal(partition: int) -> tuple[int, int, int] | None:
+            keys = self._keys.partition(partition)
+            reply = await self._client.run(_SEAL, [keys.head, keys.spent(key)], [number, ttl_ms])
+            return None if reply[0] == b"absent" else (int(reply[1]), int(reply[2]), int(reply[3]))
+
+        seals: list[tuple[int, int, int]] = []
+        for first in range(0, partitions, AT_A_TIME):
+            some = range(first, min(first + AT_A_TIME, partitions))
+            for sealed in await asyncio.gather(*map(seal, some)):
+                if sealed is None:
+                    return None
+                seals.append(sealed)
+        return seals

@@ -1,0 +1,12 @@
+-- KEYS head, what the partition uses; ARGV number, ttl. From now on grants of older central entries are void here.
+-- Gives 'absent' for a partition without a head; else 'ok', epoch, used, and the newest number it is sealed for.
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if not epoch then return {'absent'} end
+local there = redis.call('HMGET', KEYS[2], 'used', 'sealed')
+local sealed = there[2] or '0'
+if tonumber(sealed) < tonumber(ARGV[1]) then
+  sealed = ARGV[1]
+  redis.call('HSET', KEYS[2], 'sealed', sealed)
+  redis.call('PEXPIRE', KEYS[2], ARGV[2])
+end
+return {'ok', epoch, there[1] or '0', sealed}
