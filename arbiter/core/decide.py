@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from arbiter.core.checks import nearest
 from arbiter.core.instants import DAY_MS, FAR_MS, to_ms
+from arbiter.core.kills import KILL_SWITCH
 from arbiter.core.model import Finding, Ledger
 from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import PreferenceJudge
@@ -104,6 +105,14 @@ def decide(
     return Hearing(policy, ledger, request, received_ms, now_ms, stock).verdict()
 
 
+def objections(
+    policy: Policy, ledger: Ledger, request: ContactRequest, received_ms: int, now_ms: int, begins_ms: int, stock: Stock
+) -> list[Finding]:
+    """What stands against sending an approved request; see :meth:`Hearing.objections`. What is unknown now, too."""
+    unknown = _unknown_names(policy, request)
+    return unknown or Hearing(policy, ledger, request, received_ms, now_ms, stock).objections(begins_ms)
+
+
 class Hearing:
     """One request before the rules, at as many instants as it takes to find out when they all say yes."""
 
@@ -133,11 +142,20 @@ class Hearing:
             return self._answer("rejected", look, look.findings)
         return self._deferred(look)
 
-    def objections(self) -> list[Finding]:
-        """What consent and suppression say against sending now; by these an approval is recalled."""
-        judges = [judge for judge in self.judges if judge.kind in NEVER_EXEMPT and not judge.shadow]
-        heard = [self._hear(judge, self.now_ms) for judge in judges if judge.from_ms <= self.now_ms < judge.until_ms]
-        return [finding for finding in heard if finding is not None]
+    def objections(self, begins_ms: int) -> list[Finding]:
+        """What stands against sending under a permit that begins at ``begins_ms``; by these it is recalled.
+
+        Consent and suppression speak about now: the customer's word must not wait. A kill switch that ends before the
+        permit begins does not concern it.
+        """
+        found: list[Finding] = []
+        for judge in self.judges:
+            at_ms = self.now_ms if judge.kind in NEVER_EXEMPT else max(self.now_ms, begins_ms)
+            recalls = judge.kind in NEVER_EXEMPT or judge.kind == KILL_SWITCH
+            if recalls and not judge.shadow and judge.from_ms <= at_ms < judge.until_ms:
+                finding = self._hear(judge, at_ms)
+                found += [] if finding is None else [finding]
+        return found
 
     def _approved(self, look: Look) -> Verdict:
         case, member = self.case, self.case.member

@@ -6,7 +6,7 @@ about, so that a worker never runs a policy that ``arbiter policy check`` would 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -15,8 +15,9 @@ from arbiter.core.checks import problems
 from arbiter.core.document import PolicyDocument
 from arbiter.core.hours import Dates, parse_dates
 from arbiter.core.instants import FAR_MS
+from arbiter.core.kills import Kill, KillJudge
 from arbiter.core.match import SHAPE_FIELDS, Matcher, Subject
-from arbiter.core.model import Ledger, Traits
+from arbiter.core.model import Kind, Ledger, Traits
 from arbiter.core.plan import Plan
 from arbiter.core.rules import (
     AnyRule,
@@ -62,9 +63,9 @@ class PolicyError(ValueError):
 
 
 class Policy:
-    """An immutable, compiled policy. ``ref`` is (name, version, digest)."""
+    """An immutable, compiled policy. ``ref`` is (name, version, digest); ``kills`` are in force beside its rules."""
 
-    def __init__(self, document: PolicyDocument, version: int, digest: str) -> None:
+    def __init__(self, document: PolicyDocument, version: int, digest: str, kills: Sequence[Kill] = ()) -> None:
         self.document = document
         self.ref = (document.policy, version, digest)
         self.zone = document.timezone
@@ -87,6 +88,7 @@ class Policy:
         self._shared = [judge for judge in judges if isinstance(judge, SharedJudge)]
         self._has_floors = any(isinstance(judge, FloorJudge) for judge in judges)
         self._plans: dict[Shape, Plan] = {}
+        self._kills = [KillJudge(kill) for kill in kills]
 
     def plan(self, shape: Shape) -> Plan:
         """The rules that speak about requests of this shape and from which its category is not exempt."""
@@ -96,8 +98,21 @@ class Policy:
                 self._plans.clear()
             exempt = self.document.categories[shape[CATEGORY] or ""].exempt
             judges = [j for j in self._judges if j.kind in NEVER_EXEMPT or j.kind not in exempt]
-            plan = self._plans[shape] = Plan(shape, judges, self.points)
+            plan = self._plans[shape] = Plan(shape, [*self._stopping(shape), *judges], self.points)
         return plan
+
+    @property
+    def has_kills(self) -> bool:
+        """Whether any kill switch is in force."""
+        return bool(self._kills)
+
+    def is_stopped(self, kind: Kind, at_ms: int) -> bool:
+        """Whether a kill switch stops contacts of this kind at ``at_ms``."""
+        return any(at_ms < judge.until_ms for judge in self._stopping(shape_of(kind)))
+
+    def _stopping(self, shape: Shape) -> list[KillJudge]:
+        category = self.document.categories.get(shape[CATEGORY] or "")
+        return [judge for judge in self._kills if judge.stops(shape, category.purpose if category else None)]
 
     def arbitrations(self, request: ContactRequest, ledger: Ledger, at_ms: int) -> list[ArbitrationJudge]:
         """The arbitrations in force that speak about this request, unless its category is exempt."""
@@ -279,7 +294,7 @@ def holidays_of(names: list[str], calendars: Mapping[str, list[str]]) -> Dates:
     return days
 
 
-def load(document: bytes, version: int, digest: str) -> Policy:
+def load(document: bytes, version: int, digest: str, kills: Sequence[Kill] = ()) -> Policy:
     """Compile a published document (JSON). Raises :class:`PolicyError` with every problem found."""
     try:
         parsed = msgspec.json.decode(document, type=PolicyDocument)
@@ -288,4 +303,4 @@ def load(document: bytes, version: int, digest: str) -> Policy:
     found = [problem for problem in problems(parsed) if problem.severity == "error"]
     if found:
         raise PolicyError("; ".join(f"{problem.where}: {problem.message}" for problem in found))
-    return Policy(parsed, version, digest)
+    return Policy(parsed, version, digest, kills)

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arbiter.core.case import kind_of
-from arbiter.core.decide import Hearing, Verdict, decide, expiry_of, policy_finding, refuse
+from arbiter.core.decide import Verdict, decide, expiry_of, objections, policy_finding, refuse
 from arbiter.core.facts import Refused
 from arbiter.core.identity import answer_key, content_of, identity, remember, was_answered
 from arbiter.core.instants import to_ms
@@ -98,6 +98,8 @@ class Session:
             if contact is not None and asked.due_ms and asked.due_ms <= self.now_ms:
                 contact.state = ContactState.RELEASED
                 self.give_back(contact)
+        if self.policy.has_kills:
+            self.recall_unsent(only_stopped=True)
         self.reconsider()
 
     def reconsider(self) -> None:
@@ -139,29 +141,34 @@ class Session:
             if asked.held is None:
                 asked.due_ms = min(asked.due_ms, self.now_ms)
 
-    def recall_unsent(self) -> None:
-        """Recall what consent or suppression no longer allows and may still be stopped; its place counts on."""
+    def recall_unsent(self, *, only_stopped: bool = False) -> None:
+        """Recall what consent, suppression or a kill switch forbids and may still be stopped; its place counts on.
+
+        ``only_stopped`` looks at nothing but what a kill switch stops.
+        """
         for asked in list(self.ledger.open):
             contact = self.contact(asked.identity)
             if contact is None or contact.state is not ContactState.APPROVED or self.now_ms >= contact.valid_until_ms:
                 continue
+            begins_ms = contact.not_before_ms
+            if only_stopped and not self.policy.is_stopped(contact.kind, max(self.now_ms, begins_ms)):
+                continue
             request = _decode(asked.request)
-            objections = Hearing(
-                self.policy, self.ledger, request, asked.received_ms, self.now_ms, self.stock
-            ).objections()
-            if objections:
+            when = asked.received_ms, self.now_ms, begins_ms
+            findings = objections(self.policy, self.ledger, request, *when, self.stock)
+            if findings:
                 contact.state = ContactState.WITHDRAWN
-                self._recall(asked, request, objections)
+                self._recall(asked, request, findings)
                 self._again(asked)
 
-    def withdraw(self, key: bytes, department: str) -> bool:
-        """End a waiting request because its department cancelled it; ``False`` if it does not wait."""
+    def withdraw(self, key: bytes, why: str) -> bool:
+        """End a waiting request because of what its department told; ``False`` if it does not wait."""
         for asked in self.ledger.waiting:
             if asked.identity == key:
                 self.ledger.waiting.remove(asked)
                 if asked.held is not None and all(other.held != asked.held for other in self.ledger.waiting):
                     self.ledger.holds.pop(asked.held, None)
-                finding = policy_finding(self.policy, "cancelled", "withdrawn", f"{department} cancelled the request")
+                finding = policy_finding(self.policy, "cancelled", "withdrawn", why)
                 self._publish(
                     asked, _decode(asked.request), Verdict("rejected", findings=(finding,), score=asked.score), None
                 )
