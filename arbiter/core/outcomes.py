@@ -11,7 +11,8 @@ from arbiter.core.identity import identity_of
 from arbiter.core.instants import to_ms
 from arbiter.core.lifecycle import may
 from arbiter.core.model import Consent, Contact, ContactState, Event, Kind, Member, Suppression
-from arbiter.core.session import Noted, Session
+from arbiter.core.session import Session
+from arbiter.core.told import Noted
 from arbiter.messages import Outcome
 
 COMPLAINT_LIST = "complaint"

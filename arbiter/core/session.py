@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from arbiter.core.case import kind_of
@@ -21,29 +20,17 @@ from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, F
 from arbiter.core.policy import Policy
 from arbiter.core.rules import ArbitrationJudge
 from arbiter.core.stock import Draw, Stock
+from arbiter.core.told import Decided, Noted
 from arbiter.core.windows import spoken
 from arbiter.messages import ContactRequest
 
 BUDGET_CODES = ("cap_reached", "reserved", "capacity_exhausted")
 """What a recall can clear."""
 
+TIME_CODES = ("would_expire", "permit_too_short", "too_early", "expired")
+"""What says no to a request only because time went by."""
+
 _decode = msgspec.json.Decoder(ContactRequest).decode
-
-
-class Decided(Struct, frozen=True):
-    """An answer to publish. ``repeated`` says that it was given before and is told again, byte for byte."""
-
-    request: ContactRequest
-    identity: bytes
-    answer: Answer
-    repeated: bool
-
-
-class Noted(Struct, frozen=True):
-    """Something to count and report: ``what`` is one of ``codes.NOTES``."""
-
-    what: str
-    department: str
 
 
 class Session:
@@ -146,18 +133,33 @@ class Session:
 
         ``only_stopped`` looks at nothing but what a kill switch stops.
         """
-        for asked in list(self.ledger.open):
-            contact = self.contact(asked.identity)
-            if contact is None or contact.state is not ContactState.APPROVED or self.now_ms >= contact.valid_until_ms:
-                continue
+        for asked, contact in self._unsent(self.ledger.open):
             begins_ms = contact.not_before_ms
             if only_stopped and not self.policy.is_stopped(contact.kind, max(self.now_ms, begins_ms)):
                 continue
-            request = _decode(asked.request)
-            when = asked.received_ms, self.now_ms, begins_ms
+            request, when = _decode(asked.request), (asked.received_ms, self.now_ms, begins_ms)
             findings = objections(self.policy, self.ledger, request, *when, self.stock)
             if findings:
                 contact.state = ContactState.WITHDRAWN
+                self._recall(asked, request, findings)
+                self._again(asked)
+
+    def recall_refused(self) -> None:
+        """Recall what is unsent and would not be approved by this policy, the lowest score first.
+
+        Only what the policy says counts, not that less time is left than when it was approved. What the desk may have
+        sent already counts on until it is cancelled.
+        """
+        for asked, contact in self._unsent(sorted(self.ledger.open, key=_order, reverse=True)):
+            request, freed = _decode(asked.request), self.give_back(contact)
+            contact.state = ContactState.RECALLED
+            verdict = self._judge(asked, request)
+            findings = [finding for finding in verdict.findings if finding.code not in TIME_CODES]
+            may_be_sent = contact.not_before_ms <= self.now_ms
+            if not findings or may_be_sent:
+                contact.state = ContactState.WITHDRAWN if findings else ContactState.APPROVED
+                self._take(contact.ref, freed)
+            if findings:
                 self._recall(asked, request, findings)
                 self._again(asked)
 
@@ -377,14 +379,19 @@ class Session:
         if ledger.events and ledger.events[0].at_ms < oldest_ms:
             ledger.events = [event for event in ledger.events if event.at_ms >= oldest_ms]
         if ledger.open:
-            ledger.open = [asked for asked in ledger.open if self._unsent(asked)]
+            ledger.open = [asked for asked, _ in self._unsent(ledger.open)]
         if ledger.draws:
             lasting = {ref: [d for d in draws if d.end_ms > self.now_ms] for ref, draws in ledger.draws.items()}
             ledger.draws = {ref: draws for ref, draws in lasting.items() if draws}
 
-    def _unsent(self, asked: Asked) -> bool:
-        contact = self.contact(asked.identity)
-        return contact is not None and contact.state is ContactState.APPROVED and self.now_ms < contact.valid_until_ms
+    def _unsent(self, approved: Sequence[Asked]) -> list[tuple[Asked, Contact]]:
+        """Those of which nothing was heard yet and that may still be sent."""
+        pairs = [(asked, self.contact(asked.identity)) for asked in approved]
+        return [
+            (asked, contact)
+            for asked, contact in pairs
+            if contact and contact.state is ContactState.APPROVED and self.now_ms < contact.valid_until_ms
+        ]
 
 
 def _order(asked: Asked) -> tuple[float, float, int, int, bytes]:

@@ -23,6 +23,7 @@ from arbiter.core.arbitrate import (
     awaits,
     come_back,
     next_due_ms,
+    permit_ends,
 )
 from arbiter.core.decide import asked_at
 from arbiter.core.household import Forward, Join, Leave, Return, Routed, Taker
@@ -67,7 +68,8 @@ class Told(Struct):
 class _Party(Struct):
     """A party in this batch: as loaded (bytes), as it is now, and what it went through so far.
 
-    A step is a record, or ``None`` for a look at what waits, and the instant at which it was taken.
+    A step is a record, or ``None`` for a look at what waits, the instant at which it was taken, and whether it recalls
+    what the policy no longer allows. ``opened_ms`` is the end of the last permit that it got.
     """
 
     packed: bytes | None
@@ -77,7 +79,8 @@ class _Party(Struct):
     loaded: dict[bytes, Answered] = {}
     answers: dict[bytes, Answered] = {}
     purse: Purse = Purse(NO_STOCK)
-    steps: list[tuple[Item | None, int]] = []
+    steps: list[tuple[Item | None, int, bool]] = []
+    opened_ms: int = 0
 
     @classmethod
     def of(cls, packed: bytes | None) -> _Party:
@@ -178,12 +181,15 @@ class Batch:
         if item.parcel is not None:
             self._routing.take(item.parcel)
 
-    def come_back(self, name: str, *, at_any_rate: bool = False) -> None:
-        """Look at a party again if its timer is due, or ``at_any_rate`` because the policy is another one."""
+    def come_back(self, name: str, *, at_any_rate: bool = False, recalls: bool = False) -> None:
+        """Look at a party again if its timer is due, or ``at_any_rate`` because the policy is another one.
+
+        With ``recalls`` what is approved, unsent, and not allowed by the policy any more is recalled.
+        """
         party = self._parties[name]
         self._catch_up(party)
         if at_any_rate:
-            self._take(party, None, self.now_ms)
+            self._take(party, None, self.now_ms, recalls=recalls)
 
     def finish(self, outbox_bytes_max: int) -> None:
         """Let come back what became due while the batch was decided; what no longer fits stays due."""
@@ -208,21 +214,24 @@ class Batch:
             if not self._take(party, None, due_ms if self._is_event_clock else self.now_ms):
                 return
 
-    def _take(self, party: _Party, item: Item | None, now_ms: int) -> bool:
+    def _take(self, party: _Party, item: Item | None, now_ms: int, *, recalls: bool = False) -> bool:
         """One step of a party; ``False`` if it failed twice, and the party is as if it had not been."""
         party.purse.begin()
         try:
-            results = self._apply(party, item, now_ms)
+            results = self._apply(party, item, now_ms, recalls)
         except Exception:  # noqa: BLE001 - whatever fails on a record must not take its neighbours along
-            again = self._again(party, item, now_ms)
+            again = self._again(party, item, now_ms, recalls)
             if again is None:
                 return False
             results = again
-        party.steps.append((item, now_ms))
+        party.steps.append((item, now_ms, recalls))
+        if item is not None and item.parcel is not None:
+            party.opened_ms = max(party.opened_ms, *permit_ends(party.ledger), 0)
         self.facts += item is not None and item.is_fact
         for result in results:
             if isinstance(result, Decided):
                 self._tell(item, result)
+                party.opened_ms = max(party.opened_ms, result.answer.valid_until_ms or 0)
             elif isinstance(result, Noted):
                 self.notes.append(result)
             elif item is not None and isinstance(result, Refused):
@@ -239,9 +248,10 @@ class Batch:
         self.outbox_bytes += len(record.value or b"")
         self.sent_on.append(_WHAT[type(routed)])
 
-    def _apply(self, party: _Party, item: Item | None, now_ms: int) -> list[Result | Routed]:
+    def _apply(self, party: _Party, item: Item | None, now_ms: int, recalls: bool) -> list[Result | Routed]:
         if item is None:
-            return [*come_back(self._policy, party.ledger, party.answers, now_ms, self._seq, party.purse)]
+            when = now_ms, self._seq
+            return [*come_back(self._policy, party.ledger, party.answers, *when, party.purse, recalls=recalls)]
         hears = not self._is_reading_facts
         taker = Taker(self._policy, party.ledger, party.answers, now_ms, self._seq, party.purse, hears=hears)
         if item.parcel is not None:
@@ -250,11 +260,11 @@ class Batch:
             taker.arrive(item.arrival)
         return taker.out
 
-    def _again(self, party: _Party, item: Item | None, now_ms: int) -> list[Result | Routed] | None:
+    def _again(self, party: _Party, item: Item | None, now_ms: int, recalls: bool) -> list[Result | Routed] | None:
         self._rewind(party)
         party.purse.begin()
         try:
-            return self._apply(party, item, now_ms)
+            return self._apply(party, item, now_ms, recalls)
         except Exception as error:
             place = (
                 "what waits" if item is None else f"{item.record.topic}/{item.record.partition}/{item.record.offset}"
@@ -273,8 +283,8 @@ class Batch:
         party.purse.rewind()
         party.ledger = _fresh(party.packed)
         party.answers = dict(party.loaded)
-        for item, now_ms in party.steps:
-            self._apply(party, item, now_ms)
+        for step in party.steps:
+            self._apply(party, *step)
 
     def _tell(self, item: Item | None, decided: Decided) -> None:
         decision = decision_of(decided)
@@ -319,6 +329,10 @@ class Batch:
         """When the arbiter must come back to a party, for those where that moved."""
         due = {name: (party.due_ms, next_due_ms(party.ledger)) for name, party in self._parties.items() if party.steps}
         return {name: new for name, (old, new) in due.items() if old != new}
+
+    def opened(self) -> dict[str, int]:
+        """The parties that got permits, or brought them along, and when the last of them ends."""
+        return {name: party.opened_ms for name, party in self._parties.items() if party.opened_ms}
 
     def changed_waits(self) -> dict[Wait, bool]:
         """Who waits for which capacity now and did not before (true), or does no longer (false)."""

@@ -11,7 +11,7 @@ from arbiter.core.instants import DAY_MS, HOUR_MS
 from arbiter.core.kills import Kill
 from arbiter.core.model import ContactState
 from arbiter.core.policy import Policy, load
-from arbiter.core.session import Decided
+from arbiter.core.told import Decided
 from tests.builders import MONDAY, Desk, codes, document, grant, policy, request
 
 END = MONDAY + 6 * HOUR_MS
@@ -155,10 +155,11 @@ def test_what_was_sent_after_its_recall_is_not_sent_twice() -> None:
 def test_only_what_is_stopped_and_may_still_be_sent_is_recalled() -> None:
     """Other campaigns, what was sent, what is legally due, and a permit that begins after the end are left alone."""
     desk = Desk(policy(), grant())
-    for name, fields in {
+    asked: dict[str, dict[str, Any]] = {
         "other": {"campaign": "silver"}, "sent": {}, "legal": {"category": "regulatory"},
         "later": {"send_after": END + HOUR_MS}, "stopped": {},
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for name, fields in asked.items():
         desk.ask(request(name, **fields))
     desk.tell("sent", "sent", MONDAY + HOUR_MS)
 
