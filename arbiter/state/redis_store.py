@@ -129,8 +129,9 @@ class RedisStore:
         return _ms(*await self._client.command("TIME"))
 
     async def _scan(self, key: bytes, cursor: str, count: int) -> tuple[list[str], str]:
+        # redis-py reads the reply of this command: a number, and pairs of member and score.
         after, found = await self._client.command("ZSCAN", key, cursor or "0", "COUNT", count)
-        return [party.decode() for party in found[::2]], "" if after == b"0" else after.decode()
+        return [party.decode() for party, _ in found], str(after) if after else ""
 
     async def _get(self, keys: list[bytes]) -> list[bytes | None]:
         if not keys:

@@ -10,7 +10,7 @@ import pytest
 from arbiter.core.instants import DAY_MS, HOUR_MS
 from arbiter.core.kills import Kill
 from arbiter.core.model import ContactState
-from arbiter.core.policy import Policy, load
+from arbiter.core.policy import load
 from arbiter.core.told import Decided
 from tests.builders import MONDAY, Desk, codes, document, grant, policy, request
 
@@ -24,14 +24,9 @@ def kill(target: str = "campaign", name: str = "gold", **fields: Any) -> Kill:
     return Kill(target=target, name=name, **{**given, **fields})  # type: ignore[arg-type]
 
 
-def stopped(*kills: Kill, rules: tuple[dict[str, Any], ...] = (), **fields: Any) -> Policy:
-    """A policy of these rules beside which these switches are in force."""
-    return load(msgspec.json.encode(document(*rules, **fields)), 1, "0" * 64, kills)
-
-
 def under(desk: Desk, *kills: Kill, rules: tuple[dict[str, Any], ...] = ()) -> Desk:
     """The same party, from now on under these switches."""
-    desk.policy = stopped(*kills, rules=rules)
+    desk.policy = policy(*rules, kills=kills)
     return desk
 
 
@@ -42,7 +37,7 @@ def told(decided: list[Decided]) -> list[tuple[str, str]]:
 
 def test_what_asks_is_deferred_until_the_switch_ends() -> None:
     """The finding names the switch, who ordered it and why, and its end; then the request is approved by itself."""
-    desk = Desk(stopped(kill()), grant())
+    desk = Desk(policy(kills=[kill()]), grant())
     first = desk.ask(request("a"))
     (finding,) = first.answer.findings
     back = desk.tick(END)
@@ -65,7 +60,7 @@ def test_what_asks_is_deferred_until_the_switch_ends() -> None:
 )  # fmt: skip
 def test_a_switch_stops_what_it_names(target: str, name: str, is_stopped: bool) -> None:
     """Campaign, channel, department or everything; nothing else."""
-    answer = Desk(stopped(kill(target, name)), grant()).ask(request("a")).answer
+    answer = Desk(policy(kills=[kill(target, name)]), grant()).ask(request("a")).answer
 
     assert ("deferred" if is_stopped else "approved") == answer.outcome
 
@@ -73,8 +68,8 @@ def test_a_switch_stops_what_it_names(target: str, name: str, is_stopped: bool) 
 def test_what_is_legally_due_passes_unless_named() -> None:
     """A category whose purpose is legal is spared by default, even by a switch on everything."""
     legal = request("a", category="regulatory")
-    spared = Desk(stopped(kill("all", "")), grant()).ask(legal).answer
-    named = Desk(stopped(kill("all", "", includes_legal=True)), grant()).ask(legal).answer
+    spared = Desk(policy(kills=[kill("all", "")]), grant()).ask(legal).answer
+    named = Desk(policy(kills=[kill("all", "", includes_legal=True)]), grant()).ask(legal).answer
 
     assert ("approved", "deferred") == (spared.outcome, named.outcome)
 
@@ -82,14 +77,14 @@ def test_what_is_legally_due_passes_unless_named() -> None:
 def test_every_no_is_told_beside_the_switch() -> None:
     """The switch is one finding among others, and the settled time is that of the last."""
     cap = {**ONE_A_WEEK, "limit": 0}
-    desk = Desk(stopped(kill(), rules=(cap,)), grant())
+    desk = Desk(policy(cap, kills=[kill()]), grant())
 
     assert ["kill_switch", "cap_reached"] == codes(desk.ask(request("a")))
 
 
 def test_what_cannot_wait_so_long_is_rejected() -> None:
     """A request that expires before the switch ends is told so at once, with the time at which it would be heard."""
-    answer = Desk(stopped(kill()), grant()).ask(request("a", expires_at=END - 1)).answer
+    answer = Desk(policy(kills=[kill()]), grant()).ask(request("a", expires_at=END - 1)).answer
 
     assert ("rejected", END) == (answer.outcome, answer.next_eligible_at_ms)
     assert ["kill_switch", "would_expire"] == [finding.code for finding in answer.findings]
@@ -97,7 +92,7 @@ def test_what_cannot_wait_so_long_is_rejected() -> None:
 
 def test_a_dry_run_sees_the_switch() -> None:
     """It is told what a request would be told."""
-    answer = Desk(stopped(kill()), grant()).ask(request("a", dry_run=True)).answer
+    answer = Desk(policy(kills=[kill()]), grant()).ask(request("a", dry_run=True)).answer
 
     assert ("deferred", ["kill_switch"]) == (answer.outcome, [finding.code for finding in answer.findings])
 
@@ -188,6 +183,6 @@ def test_what_the_policy_no_longer_knows_is_recalled_with_the_rest() -> None:
 
 def test_a_switch_that_ended_stops_nothing() -> None:
     """From its last instant on it is as if it were not there."""
-    desk = Desk(stopped(kill()), grant())
+    desk = Desk(policy(kills=[kill()]), grant())
 
     assert ["deferred", "approved"] == [desk.ask(request(f"at{now}"), now).answer.outcome for now in (END - 1, END)]
