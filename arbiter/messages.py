@@ -226,6 +226,7 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     score_note: str | None = None
     shadow: list[Finding] = []
     dry_run: bool = False
+    exceptions: Annotated[list[str], Meta(description="The policy's exceptions that lifted a rule here.")] = []
 
 
 AuditAction = Literal[

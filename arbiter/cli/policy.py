@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import rich_click as click
 
+from arbiter.cli.policy_exceptions import tell_ended
 from arbiter.core.document import PolicyDocument
 from arbiter.policy_files import FileProblem, digest_of, document_bytes, read_policy
 
@@ -38,6 +39,7 @@ def check(folder: Path, form: str) -> None:
         click.echo(json.dumps(_report(document, problems), ensure_ascii=False))
     else:
         tell(problems)
+        tell_ended(document)
         if document is not None:
             rules, digest = _count(len(document.rules), "rule"), _digest(document)[:DIGEST_SHOWN]
             click.echo(f"{document.policy}: {rules}, no errors, digest {digest}")

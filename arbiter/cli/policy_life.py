@@ -9,6 +9,7 @@ import rich_click as click
 
 from arbiter.cli.common import EXIT_REFUSED, EXIT_USAGE, Failure, instant, settings_for, user, with_policies
 from arbiter.cli.policy import DIGEST_SHOWN, EXIT_BAD_POLICY, tell
+from arbiter.cli.policy_exceptions import tell_ended
 from arbiter.cli.published_tests import failures, pack_tests, unpack_tests
 from arbiter.core.document import PolicyDocument
 from arbiter.core.windows import spoken
@@ -43,6 +44,7 @@ def publish(folder: Path, author: str, reason: str, is_activated: bool, is_alone
     _check_alone(is_alone=is_alone)
     document, problems = read_policy(folder)
     tell(problems)
+    tell_ended(document)
     if document is None:
         raise Failure("not published: the policy has errors", EXIT_BAD_POLICY)
     content, tests = document_bytes(document), pack_tests(folder)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from arbiter.cli.common import EXIT_REFUSED, Failure, with_policies
+from arbiter.cli.policy_exceptions import described_exceptions
 from arbiter.cli.policy_life import unknown_version
 from arbiter.core.document import PolicyDocument
 from arbiter.core.instants import to_datetime
@@ -153,6 +154,8 @@ def _print(seen: _Seen, record: PolicyRecord) -> None:
             f"kill switch {kill.id} stops {kill.label} until {_minute(kill.until_ms)}, by {kill.by}: {kill.reason}"
         )
     document = msgspec.json.decode(record.document, type=PolicyDocument)
+    for sentence in described_exceptions(document):
+        click.echo(sentence)
     table = Table("rule", "kind", "owner", "mode", box=box.SIMPLE)
     for rule in document.rules:
         table.add_row(rule.id, str(rule.__struct_config__.tag), rule.owner, rule.mode)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from arbiter.core.checks import nearest
 from arbiter.core.instants import DAY_MS, FAR_MS, to_ms
 from arbiter.core.kills import KILL_SWITCH
+from arbiter.core.lifts import Lift
 from arbiter.core.model import Finding, Ledger
 from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import PreferenceJudge
@@ -25,6 +26,7 @@ from arbiter.messages import ContactRequest
 REMEMBERED_MS = 30 * DAY_MS
 """How long a request id is told from a new one; an older request is ``expired``."""
 
+RULE_ERROR = "rule_error"
 DEFAULT_EXPIRY_MS = 7 * DAY_MS
 ROUNDS_MAX = 32
 
@@ -47,6 +49,7 @@ class Verdict(Struct, frozen=True):
     score: float | None = None
     score_note: str | None = None
     draws: tuple[Draw, ...] = ()
+    exceptions: tuple[str, ...] = ()
 
 
 def refuse(verdict: Verdict, finding: Finding) -> Verdict:
@@ -65,17 +68,29 @@ def refuse(verdict: Verdict, finding: Finding) -> Verdict:
 
 
 class Look(Struct):
-    """How things stand at one instant: the "no"s, and the permit if there are none."""
+    """How things stand at one instant: the "no"s, and the permit if there are none.
+
+    ``lifted`` are the rules that would have said no, with the exceptions by which they did not.
+    """
 
     at_ms: int
     findings: list[Finding]
     shadow: list[Finding]
     valid_until_ms: int = 0
+    lifted: dict[Judge, Lift] = {}
+    waived: list[Lift] = []
 
     @property
     def until_ms(self) -> int:
         """When every rule that says "not now" would say yes."""
         return max(finding.until_ms or 0 for finding in self.findings)
+
+    @property
+    def exceptions(self) -> tuple[str, ...]:
+        """The ids of the exceptions that made a difference."""
+        if not self.lifted and not self.waived:
+            return ()
+        return tuple(sorted({lift.id for lift in (*self.lifted.values(), *self.waived)}))
 
     @property
     def rejects(self) -> bool:
@@ -136,6 +151,8 @@ class Hearing:
     def verdict(self) -> Verdict:
         """The answer at ``now``."""
         look = self._look(self.now_ms, self._gate())
+        if self.policy.lifts:
+            look.waived = self.policy.waived(self.case, self.now_ms)
         if not look.findings:
             return self._approved(look)
         if look.rejects:
@@ -167,7 +184,8 @@ class Hearing:
             [],
             not_before_ms=look.at_ms,
             valid_until_ms=look.valid_until_ms,
-            draws=tuple(draw for judge in shared for draw in judge.draws(case, look.at_ms)),
+            # What is given out cannot be taken once more, also where an exception lets it pass.
+            draws=tuple(draw for judge in shared if judge not in look.lifted for draw in judge.draws(case, look.at_ms)),
             notify=self._relationship_owner(),
             preferred_channel=wishes if wishes != self.request.channel else None,
         )
@@ -208,6 +226,7 @@ class Hearing:
             shadow=tuple(look.shadow),
             score=self.score,
             score_note=self.score_note,
+            exceptions=look.exceptions,
             **more,  # type: ignore[arg-type]
         )
 
@@ -241,13 +260,15 @@ class Hearing:
             when_ms = self.send_after_ms - ahead_ms
             message = f"budgets may be reserved {self.policy.document.reserve_ahead} ahead, from {self._say(when_ms)}"
             look.findings.append(self._own("reserve_ahead", "too_early", message, when_ms))
-        case = self.case
+        case, lifts = self.case, self.policy.lifts
         for judge in self.judges:
             if judge.from_ms <= at_ms < judge.until_ms:
                 try:
                     finding = judge.check(case, at_ms)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
                     finding = _failed(judge, error)
+                if finding is not None and not judge.shadow and lifts:
+                    finding = self._unless_lifted(judge, finding, look)
                 if finding is not None:
                     (look.shadow if judge.shadow else look.findings).append(finding)
         if self.minds_preferences:
@@ -255,6 +276,20 @@ class Hearing:
         if not look.findings:
             self._permit(look)
         return look
+
+    def _unless_lifted(self, judge: Judge, finding: Finding, look: Look) -> Finding | None:
+        """A rule's "no", unless an exception lifts it; it ends when one will. A rule that failed is not lifted."""
+        lifts, at_ms = self.policy.lifts, look.at_ms
+        if finding.code == RULE_ERROR:
+            return finding
+        lift = lifts.at(judge.id, self.case, at_ms)
+        if lift is not None:
+            look.lifted[judge] = lift
+            return None
+        if finding.until_ms is not None:
+            next_ms = lifts.next_ms(judge.id, self.case, at_ms)
+            return replace(finding, until_ms=next_ms) if next_ms < finding.until_ms else finding
+        return finding
 
     def _hear(self, judge: Judge, at_ms: int) -> Finding | None:
         """One rule's word. A rule that fails says no: what cannot be judged is not approved."""
@@ -268,7 +303,9 @@ class Hearing:
         at_ms = look.at_ms
         end_ms = min(at_ms + self.policy.permit_max_ms[self.request.channel], self.expires_ms)
         cutter: Judge | None = None
-        judges = [judge for judge in self.case.plan.cutters(self.case) if at_ms < judge.until_ms]
+        # What is lifted says no already, so it has no time to begin with; its exception's end is what cuts.
+        cutters = self.case.plan.cutters(self.case)
+        judges = [judge for judge in cutters if at_ms < judge.until_ms and judge not in look.lifted]
         if self.minds_preferences and self.case.member.preferences is not None:
             judges.append(PREFERENCES)
         for judge in judges:
@@ -277,8 +314,14 @@ class Hearing:
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
                 look.findings.append(_failed(judge, error))
                 return
+            if cut_ms < end_ms and (lift := self.policy.lifts.at(judge.id, self.case, cut_ms)) is not None:
+                look.lifted[judge] = lift
+                cut_ms = max(cut_ms, lift.until_ms)
             if cut_ms < end_ms:
                 end_ms, cutter = cut_ms, judge
+        for judge, lift in look.lifted.items():
+            if lift.until_ms < end_ms:
+                end_ms, cutter = lift.until_ms, judge
         look.valid_until_ms = end_ms
         if end_ms - at_ms < self.policy.permit_min_ms:
             look.findings.append(self._too_short(cutter, end_ms))
@@ -301,7 +344,7 @@ class Hearing:
 
 
 def _failed(judge: Judge, error: Exception) -> Finding:
-    return judge.no("rule_error", f"the rule failed: {type(error).__name__}")
+    return judge.no(RULE_ERROR, f"the rule failed: {type(error).__name__}")
 
 
 def policy_finding(policy: Policy, rule: str, code: str, message: str, until_ms: int | None = None) -> Finding:

@@ -252,6 +252,7 @@ class Answer(Struct, frozen=True, array_like=True):
     score: float | None = None
     score_note: str | None = None
     shadow: tuple[Finding, ...] = ()
+    exceptions: tuple[str, ...] = ()
 
 
 class Answered(Struct, frozen=True, array_like=True):

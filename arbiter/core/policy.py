@@ -16,6 +16,7 @@ from arbiter.core.document import PolicyDocument
 from arbiter.core.hours import Dates, parse_dates
 from arbiter.core.instants import FAR_MS
 from arbiter.core.kills import Kill, KillJudge
+from arbiter.core.lifts import Lift, Lifts
 from arbiter.core.match import SHAPE_FIELDS, Matcher, Subject
 from arbiter.core.model import Kind, Ledger, Traits
 from arbiter.core.plan import Plan
@@ -89,6 +90,7 @@ class Policy:
         self._has_floors = any(isinstance(judge, FloorJudge) for judge in judges)
         self._plans: dict[Shape, Plan] = {}
         self._kills = [KillJudge(kill) for kill in kills]
+        self.lifts = Lifts([Lift.of(written, document.timezone) for written in document.exceptions])
 
     def plan(self, shape: Shape) -> Plan:
         """The rules that speak about requests of this shape and from which its category is not exempt."""
@@ -122,7 +124,17 @@ class Policy:
         found = [
             j for j in self._arbitrations.values() if j.from_ms <= at_ms < j.until_ms and j.when.shape_matches(shape)
         ]
-        return [judge for judge in found if judge.when.rest_matches(self.case(request, ledger, NO_STOCK).subject)]
+        if not found:
+            return []
+        case = self.case(request, ledger, NO_STOCK)
+        matching = [judge for judge in found if judge.when.rest_matches(case.subject)]
+        return [judge for judge in matching if not self.lifts.at(judge.id, case, at_ms)]
+
+    def waived(self, case: Case, at_ms: int) -> list[Lift]:
+        """The exceptions by which this request need not wait for an arbitration."""
+        speaking = [j for j in self._arbitrations.values() if j.from_ms <= at_ms < j.until_ms]
+        speaking = [j for j in speaking if j.when.shape_matches(case.shape) and j.when.rest_matches(case.subject)]
+        return [lift for judge in speaking if (lift := self.lifts.at(judge.id, case, at_ms)) is not None]
 
     def arbitration(self, rule: str) -> ArbitrationJudge | None:
         """An arbitration rule by its id; ``None`` if this policy has none of that name."""

@@ -352,6 +352,7 @@ class Session:
             verdict.score,
             verdict.score_note,
             verdict.shadow,
+            verdict.exceptions,
         )
 
     def _awaited(self, request: ContactRequest, verdict: Verdict) -> list[str]:
