@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from arbiter.core.checks import nearest
 from arbiter.core.instants import DAY_MS, FAR_MS, to_ms
 from arbiter.core.model import Finding, Ledger
+from arbiter.core.plan import Stretch
 from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import PreferenceJudge
-from arbiter.core.rules import Judge
+from arbiter.core.rules import NEVER_MS, Judge
 from arbiter.core.stock import Draw, Stock
 from arbiter.core.windows import spoken
 from arbiter.messages import ContactRequest
@@ -120,7 +121,7 @@ class Hearing:
         self.case.now_ms = now_ms
         self.case.last_ms = self.expires_ms - policy.permit_min_ms
         category = policy.document.categories[request.category]
-        self.judges = self.case.plan.judges(self.case)
+        self.view = self.case.plan.view(self.case)
         self.minds_preferences = "preference" not in category.exempt
         self.score, self.score_note = policy.score(request, ledger, stock, now_ms)
 
@@ -135,7 +136,7 @@ class Hearing:
 
     def objections(self) -> list[Finding]:
         """What consent and suppression say against sending now; by these an approval is recalled."""
-        judges = [judge for judge in self.judges if judge.kind in NEVER_EXEMPT and not judge.shadow]
+        judges = [judge for judge in self.view.judges if judge.kind in NEVER_EXEMPT and not judge.shadow]
         heard = [self._hear(judge, self.now_ms) for judge in judges if judge.from_ms <= self.now_ms < judge.until_ms]
         return [finding for finding in heard if finding is not None]
 
@@ -170,12 +171,13 @@ class Hearing:
         for _ in range(ROUNDS_MAX):
             if at_ms >= self.expires_ms:
                 break
-            look = self._look(at_ms)
-            if look.rejects:
-                return self._answer("rejected", first, first.findings + [f for f in look.findings if not f.defers])
-            if not look.findings:
+            until_ms = self._peek(at_ms)
+            if until_ms is None:
                 return self._answer("deferred", first, first.findings, final=False, retry_at_ms=at_ms)
-            at_ms = look.until_ms
+            if until_ms >= NEVER_MS:
+                final = [finding for finding in self._look(at_ms).findings if not finding.defers]
+                return self._answer("rejected", first, first.findings + final)
+            at_ms = until_ms
         late = self._own(
             "expires_at", "would_expire",
             f"it could be approved at {spoken(at_ms, self.policy.zone)} at the earliest, "
@@ -224,19 +226,41 @@ class Hearing:
             message = f"budgets may be reserved {self.policy.document.reserve_ahead} ahead, from {self._say(when_ms)}"
             look.findings.append(self._own("reserve_ahead", "too_early", message, when_ms))
         case = self.case
-        for judge in self.judges:
-            if judge.from_ms <= at_ms < judge.until_ms:
-                try:
-                    finding = judge.check(case, at_ms)
-                except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
-                    finding = _failed(judge, error)
-                if finding is not None:
-                    (look.shadow if judge.shadow else look.findings).append(finding)
-        if self.minds_preferences:
-            look.findings += PREFERENCES.checks(self.case, at_ms)
+        stretch = self.view.stretch(case, at_ms)
+        for judge in stretch.suspects(case, at_ms):
+            try:
+                finding = judge.check(case, at_ms)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
+                finding = _failed(judge, error)
+            if finding is not None:
+                (look.shadow if judge.shadow else look.findings).append(finding)
+        if self.minds_preferences and case.member.preferences is not None:
+            look.findings += PREFERENCES.checks(case, at_ms)
         if not look.findings:
-            self._permit(look)
+            self._permit(look, stretch)
         return look
+
+    def _peek(self, now_ms: int) -> int | None:
+        """As :meth:`_look`, without findings: when every "no" of now has ended (ms); ``NEVER_MS``; ``None`` for yes."""
+        case, at_ms = self.case, max(now_ms, self.send_after_ms)
+        ahead_ms = self.send_after_ms - self.policy.reserve_ahead_ms
+        until_ms = ahead_ms if ahead_ms > now_ms else -FAR_MS
+        stretch = self.view.stretch(case, at_ms)
+        judges = [judge for judge in stretch.suspects(case, at_ms) if not judge.shadow]
+        if self.minds_preferences and case.member.preferences is not None:
+            judges.append(PREFERENCES)
+        for judge in judges:
+            try:
+                end_ms = judge.until(case, at_ms)
+            except Exception:  # noqa: BLE001 - it is asked once more for what it says
+                return NEVER_MS
+            if end_ms is not None:
+                until_ms = max(until_ms, end_ms)
+        if until_ms > -FAR_MS:
+            return until_ms
+        look = Look(at_ms, [], [])
+        self._permit(look, stretch)
+        return None if not look.findings else NEVER_MS if look.rejects else look.until_ms
 
     def _hear(self, judge: Judge, at_ms: int) -> Finding | None:
         """One rule's word. A rule that fails says no: what cannot be judged is not approved."""
@@ -245,15 +269,17 @@ class Hearing:
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
             return _failed(judge, error)
 
-    def _permit(self, look: Look) -> None:
+    def _permit(self, look: Look, stretch: Stretch) -> None:
         """Set ``valid_until``, or add the finding of whatever leaves less than the shortest permit."""
         at_ms = look.at_ms
         end_ms = min(at_ms + self.policy.permit_max_ms[self.request.channel], self.expires_ms)
         cutter: Judge | None = None
-        judges = [judge for judge in self.case.plan.cutters(self.case) if at_ms < judge.until_ms]
+        if stretch.cut_ms < end_ms:
+            end_ms, cutter = stretch.cut_ms, stretch.cutter
+        cutters = stretch.cutters
         if self.minds_preferences and self.case.member.preferences is not None:
-            judges.append(PREFERENCES)
-        for judge in judges:
+            cutters = [*cutters, PREFERENCES]
+        for judge in cutters:
             try:
                 cut_ms = judge.permit_end(self.case, at_ms)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
