@@ -85,9 +85,11 @@ class Look(Struct):
 
 def expiry_of(request: ContactRequest, received_ms: int) -> int:
     """When the request expires (ms): its own word, else seven days after it was asked."""
-    if request.expires_at is not None:
-        return to_ms(request.expires_at)
-    return asked_at(request, received_ms) + DEFAULT_EXPIRY_MS
+    return _expiry(request, asked_at(request, received_ms))
+
+
+def _expiry(request: ContactRequest, asked_ms: int) -> int:
+    return asked_ms + DEFAULT_EXPIRY_MS if request.expires_at is None else to_ms(request.expires_at)
 
 
 def asked_at(request: ContactRequest, received_ms: int) -> int:
@@ -115,7 +117,7 @@ class Hearing:
         self.request = request
         self.now_ms = now_ms
         self.asked_ms = asked_at(request, received_ms)
-        self.expires_ms = expiry_of(request, received_ms)
+        self.expires_ms = _expiry(request, self.asked_ms)
         self.send_after_ms = -FAR_MS if request.send_after is None else to_ms(request.send_after)
         self.case = policy.case(request, ledger, stock)
         self.case.now_ms = now_ms
@@ -320,6 +322,12 @@ def policy_finding(policy: Policy, rule: str, code: str, message: str, until_ms:
 
 def _unknown_names(policy: Policy, request: ContactRequest) -> list[Finding]:
     document = policy.document
+    if (
+        request.department in document.departments
+        and request.channel in document.channels
+        and request.category in document.categories
+    ):
+        return []
     found: list[Finding] = []
     for what, name, known in (
         ("department", request.department, document.departments),

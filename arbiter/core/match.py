@@ -36,6 +36,9 @@ class Test(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 Condition = Listed | Test
 When = dict[str, Condition]
 
+NUMBERS = (int, float)
+"""``bool`` is none, though Python thinks so."""
+
 SHAPES_MAX = 10_000
 """Campaigns come and go: how many shapes a matcher remembers before it starts anew."""
 
@@ -154,7 +157,7 @@ def _predicate(condition: Condition) -> Predicate:
     is_any_refused = condition.not_ is not None
 
     def is_between(value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if type(value) not in NUMBERS:
             return False
         # Not `value < inf`: a number that is infinite is below no bound, but it is not excluded where none is named.
         if value < least or (high is not None and value >= bound):

@@ -19,13 +19,12 @@ from operator import attrgetter
 from typing import Any
 
 from arbiter.core.case import Case, Group, Shape
-from arbiter.core.instants import FAR_MS
+from arbiter.core.instants import FAR_MS, HOUR_MS
 from arbiter.core.rules import ArbitrationJudge, FloorJudge, Judge, Need, SharedJudge
 from arbiter.core.rules.counting import CountingJudge
 
 PAIRS_MAX = 10_000
-STRETCHES_MAX = 8
-ZONES_MAX = 2_000
+STRETCHES_MAX = 10_000
 
 _place = attrgetter("place")
 
@@ -49,7 +48,7 @@ class Counts:
 
 
 class Plan:
-    """The rules for one shape. ``own`` is what a request of it costs where contacts are counted; ``None``: it depends."""
+    """The rules for one shape. ``own`` is what one costs where contacts are counted (``None``: it depends)."""
 
     __slots__ = ("_counts", "_pairs", "_shared", "_sometimes", "_speaking", "_views", "arbitrations", "own", "shape")
 
@@ -125,32 +124,27 @@ class View:
     def __init__(self, judges: list[Judge], own: Mapping[Any, int | None]) -> None:
         self.judges = judges
         self._own = own
-        self._stretches: dict[tuple[Any, ...], list[Stretch]] = {}
+        self._stretches: dict[tuple[Any, ...], list[Stretch]] = {}  # by zones and hour
 
     def stretch(self, case: Case, at_ms: int) -> Stretch:
-        """The span of time around ``at_ms`` in which nothing changes by the clock alone, for customers in these zones."""
-        key = (case.zones, case.zone, case.party_zone)
+        """The span around ``at_ms`` in which nothing changes by the clock alone, for customers in these zones."""
+        key = (case.zones, case.zone, case.party_zone, at_ms // HOUR_MS)
         kept = self._stretches.get(key)
         if kept is None:
-            if len(self._stretches) > ZONES_MAX:
+            if len(self._stretches) > STRETCHES_MAX:
                 self._stretches.clear()
             kept = self._stretches[key] = []
         for stretch in kept:
             if stretch.from_ms <= at_ms < stretch.until_ms:
                 return stretch
-        return _kept(kept, Stretch(self.judges, self._own, case, at_ms))
-
-
-def _kept(kept: list[Stretch], new: Stretch) -> Stretch:
-    """Keep a stretch; one that ends at the same instant is the same one, seen from an earlier instant."""
-    for index, old in enumerate(kept):
-        if old.until_ms == new.until_ms and old.asked == new.asked and old.bounds == new.bounds:
-            new.from_ms = min(new.from_ms, old.from_ms)
-            kept[index] = new
-            return new
-    kept.insert(0, new)
-    del kept[STRETCHES_MAX:]
-    return new
+        new = Stretch(self.judges, self._own, case, at_ms)
+        for index, old in enumerate(kept):
+            # One that ends at the same instant is the same one, seen from a later instant.
+            if old.until_ms == new.until_ms:
+                kept[index] = new
+                return new
+        kept.append(new)
+        return new
 
 
 class Stretch:
@@ -246,6 +240,6 @@ class Stretch:
 def _has_lists(case: Case) -> bool:
     """Whether anybody of the party was ever on a suppression list."""
     members = case.ledger.members
-    return any([member.suppressions for member in members.values()]) if len(members) > 1 else bool(
-        case.member.suppressions
-    )
+    if len(members) <= 1:
+        return bool(case.member.suppressions)
+    return any(member.suppressions for member in members.values())

@@ -169,9 +169,7 @@ class CapJudge(CountingJudge):
             full = self._over(case, self._others(case, groups), at_ms, own, left, "reserved")
         return full
 
-    def _over(
-        self, case: Case, groups: Sequence[Group], at_ms: int, own: int, limit: int, code: str
-    ) -> _Full | None:
+    def _over(self, case: Case, groups: Sequence[Group], at_ms: int, own: int, limit: int, code: str) -> _Full | None:
         """Whether what counts leaves no room under ``limit``."""
         counted = self._counted(case, groups)
         low, high = self._bounds(case, at_ms)
