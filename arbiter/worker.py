@@ -36,7 +36,7 @@ APP_STOP_SECONDS_MAX = 8.0
 
 # A batch is tens of thousands of objects that live for a moment and have no cycles. With Python's thresholds the
 # collector runs through all of them again and again: measured, it took half of the time.
-GC_THRESHOLDS = (50_000, 20, 50)
+GC_THRESHOLDS = (200_000, 20, 50)
 RETRY_SECONDS = 1.0
 SAID_SECONDS = 60.0
 SAID_MAX = 1_000

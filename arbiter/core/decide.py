@@ -14,11 +14,12 @@ from msgspec.structs import replace
 from arbiter.core.checks import nearest
 from arbiter.core.instants import DAY_MS, FAR_MS, to_ms
 from arbiter.core.kills import KILL_SWITCH
-from arbiter.core.lifts import Lift
+from arbiter.core.look import Look
 from arbiter.core.model import Finding, Ledger
+from arbiter.core.plan import Stretch
 from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import PreferenceJudge
-from arbiter.core.rules import Judge
+from arbiter.core.rules import NEVER_MS, Judge
 from arbiter.core.stock import Draw, Stock
 from arbiter.core.windows import spoken
 from arbiter.messages import ContactRequest
@@ -67,42 +68,13 @@ def refuse(verdict: Verdict, finding: Finding) -> Verdict:
     )
 
 
-class Look(Struct):
-    """How things stand at one instant: the "no"s, and the permit if there are none.
-
-    ``lifted`` are the rules that would have said no, with the exceptions by which they did not.
-    """
-
-    at_ms: int
-    findings: list[Finding]
-    shadow: list[Finding]
-    valid_until_ms: int = 0
-    lifted: dict[Judge, Lift] = {}
-    waived: list[Lift] = []
-
-    @property
-    def until_ms(self) -> int:
-        """When every rule that says "not now" would say yes."""
-        return max(finding.until_ms or 0 for finding in self.findings)
-
-    @property
-    def exceptions(self) -> tuple[str, ...]:
-        """The ids of the exceptions that made a difference."""
-        if not self.lifted and not self.waived:
-            return ()
-        return tuple(sorted({lift.id for lift in (*self.lifted.values(), *self.waived)}))
-
-    @property
-    def rejects(self) -> bool:
-        """Whether any "no" is for good."""
-        return any(not finding.defers for finding in self.findings)
-
-
 def expiry_of(request: ContactRequest, received_ms: int) -> int:
     """When the request expires (ms): its own word, else seven days after it was asked."""
-    if request.expires_at is not None:
-        return to_ms(request.expires_at)
-    return asked_at(request, received_ms) + DEFAULT_EXPIRY_MS
+    return _expiry(request, asked_at(request, received_ms))
+
+
+def _expiry(request: ContactRequest, asked_ms: int) -> int:
+    return asked_ms + DEFAULT_EXPIRY_MS if request.expires_at is None else to_ms(request.expires_at)
 
 
 def asked_at(request: ContactRequest, received_ms: int) -> int:
@@ -138,21 +110,22 @@ class Hearing:
         self.request = request
         self.now_ms = now_ms
         self.asked_ms = asked_at(request, received_ms)
-        self.expires_ms = expiry_of(request, received_ms)
+        self.expires_ms = _expiry(request, self.asked_ms)
         self.send_after_ms = -FAR_MS if request.send_after is None else to_ms(request.send_after)
         self.case = policy.case(request, ledger, stock)
         self.case.now_ms = now_ms
         self.case.last_ms = self.expires_ms - policy.permit_min_ms
         category = policy.document.categories[request.category]
-        self.judges = self.case.plan.judges(self.case)
+        self.view = self.case.plan.view(self.case)
+        self.lifts = policy.lifts(self.case)
         self.minds_preferences = "preference" not in category.exempt
         self.score, self.score_note = policy.score(request, ledger, stock, now_ms)
 
     def verdict(self) -> Verdict:
         """The answer at ``now``."""
         look = self._look(self.now_ms, self._gate())
-        if self.policy.lifts:
-            look.waived = self.policy.waived(self.case, self.now_ms)
+        if self.lifts:
+            look.waived = self.policy.waived(self.case, self.now_ms, self.lifts)
         if not look.findings:
             return self._approved(look)
         if look.rejects:
@@ -166,7 +139,7 @@ class Hearing:
         permit begins does not concern it.
         """
         found: list[Finding] = []
-        for judge in self.judges:
+        for judge in self.view.judges:
             at_ms = self.now_ms if judge.kind in NEVER_EXEMPT else max(self.now_ms, begins_ms)
             recalls = judge.kind in NEVER_EXEMPT or judge.kind == KILL_SWITCH
             if recalls and not judge.shadow and judge.from_ms <= at_ms < judge.until_ms:
@@ -206,12 +179,13 @@ class Hearing:
         for _ in range(ROUNDS_MAX):
             if at_ms >= self.expires_ms:
                 break
-            look = self._look(at_ms)
-            if look.rejects:
-                return self._answer("rejected", first, first.findings + [f for f in look.findings if not f.defers])
-            if not look.findings:
+            until_ms = self._peek(at_ms)
+            if until_ms is None:
                 return self._answer("deferred", first, first.findings, final=False, retry_at_ms=at_ms)
-            at_ms = look.until_ms
+            if until_ms >= NEVER_MS:
+                final = [finding for finding in self._look(at_ms).findings if not finding.defers]
+                return self._answer("rejected", first, first.findings + final)
+            at_ms = until_ms
         late = self._own(
             "expires_at", "would_expire",
             f"it could be approved at {spoken(at_ms, self.policy.zone)} at the earliest, "
@@ -260,36 +234,59 @@ class Hearing:
             when_ms = self.send_after_ms - ahead_ms
             message = f"budgets may be reserved {self.policy.document.reserve_ahead} ahead, from {self._say(when_ms)}"
             look.findings.append(self._own("reserve_ahead", "too_early", message, when_ms))
-        case, lifts = self.case, self.policy.lifts
-        for judge in self.judges:
-            if judge.from_ms <= at_ms < judge.until_ms:
-                try:
-                    finding = judge.check(case, at_ms)
-                except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
-                    finding = _failed(judge, error)
-                if finding is not None and not judge.shadow and lifts:
-                    finding = self._unless_lifted(judge, finding, look)
-                if finding is not None:
-                    (look.shadow if judge.shadow else look.findings).append(finding)
-        if self.minds_preferences:
-            look.findings += PREFERENCES.checks(self.case, at_ms)
+        case = self.case
+        stretch = self.view.stretch(case, at_ms)
+        for judge in stretch.suspects(case, at_ms):
+            try:
+                finding = judge.check(case, at_ms)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
+                finding = _failed(judge, error)
+            if finding is not None and not judge.shadow and self.lifts:
+                finding = self._unless_lifted(judge, finding, look)
+            if finding is not None:
+                (look.shadow if judge.shadow else look.findings).append(finding)
+        if self.minds_preferences and case.member.preferences is not None:
+            look.findings += PREFERENCES.checks(case, at_ms)
         if not look.findings:
-            self._permit(look)
+            self._permit(look, stretch)
         return look
+
+    def _peek(self, now_ms: int) -> int | None:
+        """As :meth:`_look`, without findings: when every "no" of now has ended (ms); ``NEVER_MS``; ``None`` for yes."""
+        if self.lifts:
+            look = self._look(now_ms)
+            return None if not look.findings else NEVER_MS if look.rejects else look.until_ms
+        case, at_ms = self.case, max(now_ms, self.send_after_ms)
+        ahead_ms = self.send_after_ms - self.policy.reserve_ahead_ms
+        until_ms = ahead_ms if ahead_ms > now_ms else -FAR_MS
+        stretch = self.view.stretch(case, at_ms)
+        judges = [judge for judge in stretch.suspects(case, at_ms) if not judge.shadow]
+        if self.minds_preferences and case.member.preferences is not None:
+            judges.append(PREFERENCES)
+        for judge in judges:
+            try:
+                end_ms = judge.until(case, at_ms)
+            except Exception:  # noqa: BLE001 - it is asked once more for what it says
+                return NEVER_MS
+            if end_ms is not None:
+                until_ms = max(until_ms, end_ms)
+        if until_ms > -FAR_MS:
+            return until_ms
+        look = Look(at_ms, [], [])
+        self._permit(look, stretch)
+        return None if not look.findings else NEVER_MS if look.rejects else look.until_ms
 
     def _unless_lifted(self, judge: Judge, finding: Finding, look: Look) -> Finding | None:
         """A rule's "no", unless an exception lifts it; it ends when one will. A rule that failed is not lifted."""
-        lifts, at_ms = self.policy.lifts, look.at_ms
         if finding.code == RULE_ERROR:
             return finding
-        lift = lifts.at(judge.id, self.case, at_ms)
+        lift = self.lifts.at(judge.id, look.at_ms)
         if lift is not None:
             look.lifted[judge] = lift
             return None
-        if finding.until_ms is not None:
-            next_ms = lifts.next_ms(judge.id, self.case, at_ms)
-            return replace(finding, until_ms=next_ms) if next_ms < finding.until_ms else finding
-        return finding
+        next_ms = self.lifts.next_ms(judge.id, look.at_ms)
+        is_sooner = finding.until_ms is not None and next_ms < finding.until_ms
+        return replace(finding, until_ms=next_ms) if is_sooner else finding
 
     def _hear(self, judge: Judge, at_ms: int) -> Finding | None:
         """One rule's word. A rule that fails says no: what cannot be judged is not approved."""
@@ -298,25 +295,24 @@ class Hearing:
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
             return _failed(judge, error)
 
-    def _permit(self, look: Look) -> None:
+    def _permit(self, look: Look, stretch: Stretch) -> None:
         """Set ``valid_until``, or add the finding of whatever leaves less than the shortest permit."""
         at_ms = look.at_ms
         end_ms = min(at_ms + self.policy.permit_max_ms[self.request.channel], self.expires_ms)
         cutter: Judge | None = None
-        # What is lifted says no already, so it has no time to begin with; its exception's end is what cuts.
-        cutters = self.case.plan.cutters(self.case)
-        judges = [judge for judge in cutters if at_ms < judge.until_ms and judge not in look.lifted]
+        if stretch.cut_ms < end_ms and not self.lifts:
+            end_ms, cutter = stretch.cut_ms, stretch.cutter
+        cutters = self._cutters(look) if self.lifts else stretch.cutters
         if self.minds_preferences and self.case.member.preferences is not None:
-            judges.append(PREFERENCES)
-        for judge in judges:
+            cutters = [*cutters, PREFERENCES]
+        for judge in cutters:
             try:
                 cut_ms = judge.permit_end(self.case, at_ms)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
                 look.findings.append(_failed(judge, error))
                 return
-            if cut_ms < end_ms and (lift := self.policy.lifts.at(judge.id, self.case, cut_ms)) is not None:
-                look.lifted[judge] = lift
-                cut_ms = max(cut_ms, lift.until_ms)
+            if cut_ms < end_ms and self.lifts:
+                cut_ms = self._cut_by(judge, cut_ms, look)
             if cut_ms < end_ms:
                 end_ms, cutter = cut_ms, judge
         for judge, lift in look.lifted.items():
@@ -325,6 +321,21 @@ class Hearing:
         look.valid_until_ms = end_ms
         if end_ms - at_ms < self.policy.permit_min_ms:
             look.findings.append(self._too_short(cutter, end_ms))
+
+    def _cutters(self, look: Look) -> list[Judge]:
+        """All that may cut a permit: a stretch knows the first one only, and that may be lifted. What is lifted already
+        is cut by the end of its exception.
+        """
+        judges = [judge for judge in self.view.judges if judge.cuts and not judge.shadow and judge not in look.lifted]
+        return [judge for judge in judges if look.at_ms < judge.until_ms]
+
+    def _cut_by(self, judge: Judge, cut_ms: int, look: Look) -> int:
+        """When a rule that would cut a permit at ``cut_ms`` does so, if an exception lifts it then."""
+        lift = self.lifts.at(judge.id, cut_ms)
+        if lift is None:
+            return cut_ms
+        look.lifted[judge] = lift
+        return max(cut_ms, lift.until_ms)
 
     def _too_short(self, cutter: Judge | None, end_ms: int) -> Finding:
         least = self.policy.document.permit.min
@@ -355,6 +366,12 @@ def policy_finding(policy: Policy, rule: str, code: str, message: str, until_ms:
 
 def _unknown_names(policy: Policy, request: ContactRequest) -> list[Finding]:
     document = policy.document
+    if (
+        request.department in document.departments
+        and request.channel in document.channels
+        and request.category in document.categories
+    ):
+        return []
     found: list[Finding] = []
     for what, name, known in (
         ("department", request.department, document.departments),

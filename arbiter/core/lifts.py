@@ -54,28 +54,34 @@ class Lift(Struct, frozen=True):
 
 
 class Lifts:
-    """The exceptions of a policy, by the rule that they lift."""
+    """Exceptions by the rule that they lift: a policy's, or those that are for one request."""
 
     def __init__(self, lifts: list[Lift]) -> None:
+        self._lifts = lifts
         self._of: dict[str, list[Lift]] = {}
         for lift in lifts:
-            for rule in sorted(lift.rules):
+            for rule in lift.rules:
                 self._of.setdefault(rule, []).append(lift)
 
     def __bool__(self) -> bool:
-        return bool(self._of)
+        return bool(self._lifts)
 
-    def at(self, rule: str, case: Case, at_ms: int) -> Lift | None:
-        """What lifts the rule for this request at ``at_ms``; of several the one that lasts longest."""
-        there = [lift for lift in self._for(rule, case) if lift.from_ms <= at_ms < lift.until_ms]
+    def matching(self, case: Case) -> Lifts:
+        """Those that are for this request."""
+        found = [lift for lift in self._lifts if lift.is_for(case)]
+        return Lifts(found) if found else NO_LIFTS
+
+    def at(self, rule: str, at_ms: int) -> Lift | None:
+        """What lifts the rule at ``at_ms``; of several the one that lasts longest."""
+        there = [lift for lift in self._of.get(rule, ()) if lift.from_ms <= at_ms < lift.until_ms]
         return max(there, key=lambda lift: lift.until_ms, default=None)
 
-    def next_ms(self, rule: str, case: Case, after_ms: int) -> int:
-        """When the rule is lifted next for this request, later than ``after_ms``."""
-        return min((lift.from_ms for lift in self._for(rule, case) if lift.from_ms > after_ms), default=FAR_MS)
+    def next_ms(self, rule: str, after_ms: int) -> int:
+        """When the rule is lifted next, later than ``after_ms``."""
+        return min((lift.from_ms for lift in self._of.get(rule, ()) if lift.from_ms > after_ms), default=FAR_MS)
 
-    def _for(self, rule: str, case: Case) -> list[Lift]:
-        return [lift for lift in self._of.get(rule, ()) if lift.is_for(case)]
+
+NO_LIFTS = Lifts([])
 
 
 def ended(exceptions: list[TemporaryException], zone: str, now_ms: int) -> list[str]:

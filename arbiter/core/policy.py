@@ -16,10 +16,10 @@ from arbiter.core.document import PolicyDocument
 from arbiter.core.hours import Dates, parse_dates
 from arbiter.core.instants import FAR_MS
 from arbiter.core.kills import Kill, KillJudge
-from arbiter.core.lifts import Lift, Lifts
+from arbiter.core.lifts import NO_LIFTS, Lift, Lifts
 from arbiter.core.match import SHAPE_FIELDS, Matcher, Subject
 from arbiter.core.model import Kind, Ledger, Traits
-from arbiter.core.plan import Plan
+from arbiter.core.plan import Counts, Plan
 from arbiter.core.rules import (
     AnyRule,
     ArbitrationJudge,
@@ -84,13 +84,18 @@ class Policy:
         self._formula = parse_formula(document.score)
         self._segments = {name: Matcher(segment.when) for name, segment in document.segments.items()}
         judges = [compile_rule(rule, document) for rule in document.rules if rule.mode != "off"]
+        for place, judge in enumerate(judges):
+            judge.place = place
         self._arbitrations = {j.id: j for j in judges if isinstance(j, ArbitrationJudge) and not j.shadow}
-        self._judges = [judge for judge in judges if not isinstance(judge, ArbitrationJudge)]
+        self._judges = [j for j in judges if not (isinstance(j, ArbitrationJudge) and j.shadow)]
+        self._counts = Counts(judges)
         self._shared = [judge for judge in judges if isinstance(judge, SharedJudge)]
         self._has_floors = any(isinstance(judge, FloorJudge) for judge in judges)
         self._plans: dict[Shape, Plan] = {}
         self._kills = [KillJudge(kill) for kill in kills]
-        self.lifts = Lifts([Lift.of(written, document.timezone) for written in document.exceptions])
+        for place, kill_judge in enumerate(self._kills, -len(self._kills)):
+            kill_judge.place = place
+        self._lifts = Lifts([Lift.of(written, document.timezone) for written in document.exceptions])
 
     def plan(self, shape: Shape) -> Plan:
         """The rules that speak about requests of this shape and from which its category is not exempt."""
@@ -100,7 +105,7 @@ class Policy:
                 self._plans.clear()
             exempt = self.document.categories[shape[CATEGORY] or ""].exempt
             judges = [j for j in self._judges if j.kind in NEVER_EXEMPT or j.kind not in exempt]
-            plan = self._plans[shape] = Plan(shape, [*self._stopping(shape), *judges], self.points)
+            plan = self._plans[shape] = Plan(shape, [*self._stopping(shape), *judges], self.points, self._counts)
         return plan
 
     @property
@@ -116,25 +121,24 @@ class Policy:
         category = self.document.categories.get(shape[CATEGORY] or "")
         return [judge for judge in self._kills if judge.stops(shape, category.purpose if category else None)]
 
-    def arbitrations(self, request: ContactRequest, ledger: Ledger, at_ms: int) -> list[ArbitrationJudge]:
-        """The arbitrations in force that speak about this request, unless its category is exempt."""
-        if not self._arbitrations or "arbitration" in self.document.categories[request.category].exempt:
-            return []
-        shape = shape_of(request)
-        found = [
-            j for j in self._arbitrations.values() if j.from_ms <= at_ms < j.until_ms and j.when.shape_matches(shape)
-        ]
-        if not found:
-            return []
-        case = self.case(request, ledger, NO_STOCK)
-        matching = [judge for judge in found if judge.when.rest_matches(case.subject)]
-        return [judge for judge in matching if not self.lifts.at(judge.id, case, at_ms)]
+    def lifts(self, case: Case) -> Lifts:
+        """The exceptions that are for this request."""
+        return self._lifts.matching(case) if self._lifts else NO_LIFTS
 
-    def waived(self, case: Case, at_ms: int) -> list[Lift]:
+    def arbitrations(self, request: ContactRequest, ledger: Ledger, at_ms: int) -> list[ArbitrationJudge]:
+        """The arbitrations in force that speak about this request, unless its category is exempt or they are lifted."""
+        found = [j for j in self.plan(shape_of(request)).arbitrations if j.from_ms <= at_ms < j.until_ms]
+        if not found or (not self._lifts and all(judge.when.shape_only for judge in found)):
+            return found
+        case = self.case(request, ledger, NO_STOCK)
+        lifts = self.lifts(case)
+        return [j for j in found if j.when.rest_matches(case.subject) and lifts.at(j.id, at_ms) is None]
+
+    def waived(self, case: Case, at_ms: int, lifts: Lifts) -> list[Lift]:
         """The exceptions by which this request need not wait for an arbitration."""
-        speaking = [j for j in self._arbitrations.values() if j.from_ms <= at_ms < j.until_ms]
-        speaking = [j for j in speaking if j.when.shape_matches(case.shape) and j.when.rest_matches(case.subject)]
-        return [lift for judge in speaking if (lift := self.lifts.at(judge.id, case, at_ms)) is not None]
+        found = [j for j in self.plan(case.shape).arbitrations if j.from_ms <= at_ms < j.until_ms]
+        lifting = [lifts.at(judge.id, at_ms) for judge in found if judge.when.rest_matches(case.subject)]
+        return [lift for lift in lifting if lift is not None]
 
     def arbitration(self, rule: str) -> ArbitrationJudge | None:
         """An arbitration rule by its id; ``None`` if this policy has none of that name."""
@@ -214,28 +218,29 @@ class Policy:
         """The score and, if anything was lowered, raised or could not be computed, a note that says so."""
         department = self.document.departments[request.department]
         defaults = self.document.score_defaults
-        notes: list[str] = []
         priority = request.priority
+        value = defaults.value if request.value is None else request.value
+        propensity = defaults.propensity if request.propensity is None else request.propensity
+        notes: list[str] = []
         if priority > department.max_priority:
             notes.append(f"priority {priority:g} lowered to {department.max_priority:g}")
             priority = department.max_priority
-        value = defaults.value if request.value is None else request.value
         if department.max_value is not None and value > department.max_value:
             notes.append(f"value {value:g} lowered to {department.max_value:g}")
             value = department.max_value
-        propensity = defaults.propensity if request.propensity is None else request.propensity
         score = safely(self._formula, priority, propensity, value)
         if score is None:
             notes.append("the formula gave no finite number; 0 stands")
-        text = f"{'; '.join(notes)} (department {request.department})" if notes else None
-        return self._boosted(0.0 if score is None else score, text, request, ledger, stock, now_ms)
+            score = 0.0
+        note = f"{'; '.join(notes)} (department {request.department})" if notes else None
+        if not self._has_floors or request.category not in self.document.categories:
+            return score, note
+        return self._boosted(score, note, request, ledger, stock, now_ms)
 
     def _boosted(
         self, score: float, note: str | None, request: ContactRequest, ledger: Ledger, stock: Stock, now_ms: int
     ) -> tuple[float, str | None]:
         """The score, raised by the floors that are behind."""
-        if not self._has_floors or request.category not in self.document.categories:
-            return score, note
         for floor in self.plan(shape_of(request)).floors(self.case(request, ledger, stock), now_ms):
             boost = floor.boost(stock, now_ms)
             if boost > 1:

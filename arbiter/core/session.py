@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from arbiter.core.case import kind_of
 from arbiter.core.decide import Verdict, decide, expiry_of, objections, policy_finding, refuse
 from arbiter.core.facts import Refused
-from arbiter.core.identity import answer_key, content_of, identity, remember, was_answered
+from arbiter.core.identity import REF_BYTES, answer_key, content_of, identity, remember, was_answered
 from arbiter.core.instants import to_ms
 from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Ledger
 from arbiter.core.policy import Policy
@@ -29,6 +29,8 @@ BUDGET_CODES = ("cap_reached", "reserved", "capacity_exhausted")
 
 TIME_CODES = ("would_expire", "permit_too_short", "too_early", "expired")
 """What says no to a request only because time went by."""
+
+APPROVED = ContactState.APPROVED
 
 _decode = msgspec.json.Decoder(ContactRequest).decode
 
@@ -129,10 +131,7 @@ class Session:
                 asked.due_ms = min(asked.due_ms, self.now_ms)
 
     def recall_unsent(self, *, only_stopped: bool = False) -> None:
-        """Recall what consent, suppression or a kill switch forbids and may still be stopped; its place counts on.
-
-        ``only_stopped`` looks at nothing but what a kill switch stops.
-        """
+        """Recall what consent, suppression or a kill switch (``only_stopped``: only that) forbids; its place counts."""
         for asked, contact in self._unsent(self.ledger.open):
             begins_ms = contact.not_before_ms
             if only_stopped and not self.policy.is_stopped(contact.kind, max(self.now_ms, begins_ms)):
@@ -179,7 +178,11 @@ class Session:
 
     def contact(self, key: bytes) -> Contact | None:
         """The contact of a request, the latest if it was approved again after a recall."""
-        return next((contact for contact in reversed(self.ledger.contacts) if contact.ref == key[:8]), None)
+        ref = key[:REF_BYTES]
+        for contact in reversed(self.ledger.contacts):
+            if contact.ref == ref:
+                return contact
+        return None
 
     def give_back(self, contact: Contact) -> list[Draw]:
         """Give back the capacity that a contact took; says what that was."""
@@ -380,7 +383,8 @@ class Session:
         if ledger.events and ledger.events[0].at_ms < oldest_ms:
             ledger.events = [event for event in ledger.events if event.at_ms >= oldest_ms]
         if ledger.open:
-            ledger.open = [asked for asked, _ in self._unsent(ledger.open)]
+            unsent = {c.ref for c in ledger.contacts if c.state is APPROVED and self.now_ms < c.valid_until_ms}
+            ledger.open = [asked for asked in ledger.open if asked.identity[:REF_BYTES] in unsent]
         if ledger.draws:
             lasting = {ref: [d for d in draws if d.end_ms > self.now_ms] for ref, draws in ledger.draws.items()}
             ledger.draws = {ref: draws for ref, draws in lasting.items() if draws}
@@ -388,11 +392,7 @@ class Session:
     def _unsent(self, approved: Sequence[Asked]) -> list[tuple[Asked, Contact]]:
         """Those of which nothing was heard yet and that may still be sent."""
         pairs = [(asked, self.contact(asked.identity)) for asked in approved]
-        return [
-            (asked, contact)
-            for asked, contact in pairs
-            if contact and contact.state is ContactState.APPROVED and self.now_ms < contact.valid_until_ms
-        ]
+        return [(a, c) for a, c in pairs if c and c.state is APPROVED and self.now_ms < c.valid_until_ms]
 
 
 def _order(asked: Asked) -> tuple[float, float, int, int, bytes]:

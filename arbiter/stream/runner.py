@@ -28,7 +28,7 @@ from arbiter.state.stock import Spent
 from arbiter.state.store import Commit, Verdict
 from arbiter.stream import transport
 from arbiter.stream.cache import LedgerCache
-from arbiter.stream.deciding import Batch
+from arbiter.stream.deciding import Batch, Loaded
 from arbiter.stream.intake import LogWentBack, Queue
 from arbiter.stream.items import Item
 from arbiter.stream.judging import Judging
@@ -234,7 +234,7 @@ class Runner:
             self._sweep.give_back(work.swept)
             return verdict
         await self._publish([*batch.outbox, *work.sent_on()])
-        self._adopt(commit)
+        self._adopt(commit, batch)
         metrics.batch_records.observe(len(work.records))
         metrics.misrouted.inc(len(work.home))
         count_batch(metrics, batch, active.policy, is_wall_clock=self._is_wall_clock)
@@ -279,7 +279,7 @@ class Runner:
             work.swept, work.recalls = self._sweep.take(), self._sweep.recalls
         work.swept += await self._tokens.woken(active.policy, work.now_ms)
 
-    async def _ledgers(self, work: Work) -> dict[str, bytes | None]:
+    async def _ledgers(self, work: Work) -> dict[str, Loaded]:
         """The ledgers of all parties; and records whose customer lives elsewhere leave the batch."""
         metrics, store = self._shared.metrics, self._shared.store
         parties = dict.fromkeys([*(item.party for item in work.items), *work.due, *work.swept])
@@ -292,7 +292,8 @@ class Runner:
             ledgers.update(zip(missing, loaded, strict=True))
             arriving = {item.party for item in work.items if item.parcel is None}
             self._send_home(work, {party for party in arriving if ledgers[party] is None})
-        return ledgers
+        # Last, and without waiting in between: what is taken from the cache here is changed by the batch.
+        return {party: Loaded(packed, self._cache.take(party)) for party, packed in ledgers.items()}
 
     def _send_home(self, work: Work, strangers: set[str]) -> None:
         """A party without a ledger may live elsewhere (who has one here lives here): then its records go there."""
@@ -350,7 +351,7 @@ class Runner:
         self._shared.clock.observe(time_ms, asked_at, monotonic())
         return verdict
 
-    def _adopt(self, commit: Commit) -> None:
+    def _adopt(self, commit: Commit, batch: Batch) -> None:
         head = self._head
         self._head = replace(
             head,
@@ -362,8 +363,8 @@ class Runner:
             swept=commit.swept,
         )
         self._has_outbox = bool(commit.outbox)
-        for party, packed in commit.ledgers.items():
-            self._cache.put(party, packed)
+        for party, packed, ledger in batch.unpacked():
+            self._cache.put(party, packed, ledger)
         self._timers.moved(commit.timers)
         self._tokens.adopt(commit)
 
