@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from arbiter.core.household import Join, Return, Taker
 from arbiter.core.instants import DAY_MS, HOUR_MS
 from arbiter.core.kills import Kill
-from arbiter.core.model import ContactState
+from arbiter.core.model import Away, ContactState, Ledger
+from arbiter.core.party import split
 from arbiter.core.policy import load
 from arbiter.core.told import Decided
 from tests.builders import MONDAY, Desk, codes, document, grant, policy, request
@@ -186,3 +188,28 @@ def test_a_switch_that_ended_stops_nothing() -> None:
     desk = Desk(policy(kills=[kill()]), grant())
 
     assert ["deferred", "approved"] == [desk.ask(request(f"at{now}"), now).answer.outcome for now in (END - 1, END)]
+
+
+def test_what_a_customer_brings_into_a_household_is_recalled_there() -> None:
+    """An approval that was on its way between two partitions when both looked through theirs is not forgotten."""
+    desk = Desk(policy(), grant())
+    desk.ask(request("a"))
+    part = split(desk.ledger, desk.answers, "c1")
+    taker = Taker(policy(kills=[kill()]), Ledger(), {}, MONDAY + HOUR_MS, 9)
+    taker.receive(Join("h:h1", "c1", 1, part))
+
+    out = [one for one in taker.out if isinstance(one, Decided)]
+    assert [("a", "recalled"), ("a", "deferred")] == told(out)
+
+
+def test_what_comes_back_from_a_household_is_recalled_at_home() -> None:
+    """The same on the way back."""
+    desk = Desk(policy(), grant())
+    desk.ask(request("a"))
+    part = split(desk.ledger, desk.answers, "c1")
+    home = Ledger(away=Away("h1", 2, is_leaving=True))
+    taker = Taker(policy(kills=[kill()]), home, {}, MONDAY + HOUR_MS, 9)
+    taker.receive(Return("c:c1", "c1", 2, part))
+
+    out = [one for one in taker.out if isinstance(one, Decided)]
+    assert [("a", "recalled"), ("a", "deferred")] == told(out)
