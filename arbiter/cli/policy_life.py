@@ -47,7 +47,10 @@ def publish(folder: Path, author: str, reason: str, is_activated: bool, is_alone
     tell_ended(document)
     if document is None:
         raise Failure("not published: the policy has errors", EXIT_BAD_POLICY)
-    content, tests = document_bytes(document), pack_tests(folder)
+    content, (tests, unread) = document_bytes(document), pack_tests(folder)
+    tell(unread)
+    if unread:
+        raise Failure("not published: its tests cannot be read", EXIT_BAD_POLICY)
     name, because = _named(author, "--author"), _named(reason, "--reason")
 
     async def work(policies: PolicyStore) -> PolicyRecord:

@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 
 from arbiter.core.document import PolicyDocument
+from arbiter.policy_files import FileProblem
+from arbiter.policy_files.source import read_source
 
 SUFFIX = ".test.yaml"
 CANNOT = "this build cannot run a policy's tests; activate it with one that can"
@@ -19,10 +21,19 @@ run_tests: Runner | None = None
 """What runs them; without it a policy that has tests is not activated."""
 
 
-def pack_tests(folder: Path) -> bytes:
-    """The texts of the test files in a policy's folder, as they are published; empty if there are none."""
-    files = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX))
-    return msgspec.json.encode({path.name: path.read_text(encoding="utf-8") for path in files}) if files else b""
+def pack_tests(folder: Path) -> tuple[bytes, list[FileProblem]]:
+    """The texts of the test files in a policy's folder, as they are published (empty if there are none), and what
+    stands in the way of reading one.
+    """
+    texts: dict[str, str] = {}
+    problems: list[FileProblem] = []
+    for path in sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX)):
+        source = read_source(path)
+        if isinstance(source, FileProblem):
+            problems.append(source)
+        else:
+            texts[path.name] = source.text
+    return (msgspec.json.encode(texts) if texts else b""), problems
 
 
 def unpack_tests(packed: bytes) -> dict[str, str]:

@@ -162,6 +162,18 @@ def test_tests_are_published_with_the_policy_and_decide(tmp_path: Path, monkeypa
     assert seen == [{"night.test.yaml": "it: is night\n"}] * 2
 
 
+def test_tests_that_cannot_be_read_are_not_left_out(tmp_path: Path) -> None:
+    """Published without them the policy would be less safe than it looks."""
+    (tmp_path / "policy.yaml").write_text((Path(FIRM) / "policy.yaml").read_text())
+    (tmp_path / "night.test.yaml").write_bytes(b"\xff")
+    result = publish(str(tmp_path))
+
+    assert result.exit_code == 1
+    assert "night.test.yaml:1:1: not-utf8" in result.stdout
+    assert "its tests cannot be read" in result.stderr
+    assert arbiter("policy", "show", "1").exit_code == 2
+
+
 @pytest.mark.usefixtures("alone")
 def test_an_activation_can_be_planned_and_cancelled() -> None:
     """Times are in the policy's zone; `show` lists what is to come."""
