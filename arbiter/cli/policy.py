@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import rich_click as click
@@ -15,14 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from arbiter.cli.common import EXIT_USAGE, Failure, with_policies
+from arbiter.cli.policy_check import DIGEST_SHOWN, EXIT_BAD_POLICY, check, counted, tell
 from arbiter.core.document import PolicyDocument
 from arbiter.core.instants import to_datetime
-from arbiter.policy_files import FileProblem, digest_of, document_bytes, read_policy
+from arbiter.policy_files import digest_of, document_bytes, read_policy
 from arbiter.state.redis_store import RedisPolicyStore
 from arbiter.state.store import Activation, PolicyRecord
-
-DIGEST_SHOWN = 16
-EXIT_BAD_POLICY = 1
 
 
 def _user() -> str:
@@ -44,21 +40,7 @@ def policy() -> None:
     """Check, publish and activate contact policies."""
 
 
-@policy.command()
-@_folder
-@_format
-def check(folder: Path, form: str) -> None:
-    """Find every mistake in the policy's files in DIR. Exit code 1 if there is one."""
-    document, problems = read_policy(folder)
-    if form == "json":
-        click.echo(json.dumps(_report(document, problems), ensure_ascii=False))
-    else:
-        _tell(problems)
-        if document is not None:
-            rules, digest = _count(len(document.rules), "rule"), _digest(document)[:DIGEST_SHOWN]
-            click.echo(f"{document.policy}: {rules}, no errors, digest {digest}")
-    if document is None:
-        raise SystemExit(EXIT_BAD_POLICY)
+policy.add_command(check)
 
 
 @policy.command()
@@ -71,8 +53,9 @@ def publish(folder: Path, author: str, is_activated: bool) -> None:
     A policy that equals the newest version gets that version again.
     """
     document, problems = read_policy(folder)
-    _tell(problems)
+    tell(problems)
     if document is None:
+        click.echo(counted(problems))
         raise Failure("not published: the policy has errors", EXIT_BAD_POLICY)
     content = document_bytes(document)
     digest = digest_of(content)
@@ -140,33 +123,6 @@ def _print(record: PolicyRecord, *, is_active: bool) -> None:
     for rule in document.rules:
         table.add_row(rule.id, str(rule.__struct_config__.tag), rule.owner, rule.mode)
     Console().print(table)
-
-
-def _tell(problems: Sequence[FileProblem]) -> None:
-    """Print the problems, and how many there are."""
-    for problem in problems:
-        click.echo(str(problem) + "\n")
-    errors = sum(problem.severity == "error" for problem in problems)
-    if errors:
-        files = len({problem.file for problem in problems if problem.severity == "error"})
-        click.echo(f"{_count(errors, 'error')} in {_count(files, 'file')}")
-
-
-def _report(document: PolicyDocument | None, problems: Sequence[FileProblem]) -> dict[str, Any]:
-    return {
-        "ok": document is not None,
-        "policy": document.policy if document else None,
-        "digest": _digest(document) if document else None,
-        "problems": [msgspec.to_builtins(problem) for problem in problems],
-    }
-
-
-def _digest(document: PolicyDocument) -> str:
-    return digest_of(document_bytes(document))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _unknown_version(version: int) -> Failure:

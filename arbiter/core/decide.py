@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.core.checks import nearest
 from arbiter.core.instants import DAY_MS, FAR_MS, to_ms
 from arbiter.core.model import Finding, Ledger
 from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import PreferenceJudge
+from arbiter.core.problem import nearest
 from arbiter.core.rules import Judge
 from arbiter.core.stock import Draw, Stock
 from arbiter.core.windows import spoken
