@@ -153,13 +153,19 @@ def test_an_idle_rule_never_says_no_alone(kind: str) -> None:
     assert noes > PAIRS  # the idle rules did say no; the test is about something
 
 
+def may_ask(made: PolicyDocument, ask: dict[str, Any]) -> bool:
+    """Whether the department may ask for that at all; else the answer is no anyway."""
+    department = made.departments[ask["department"]]
+    return ask["category"] in department.categories and ask["channel"] in (department.channels or made.channels)
+
+
 def alone(chance: Random, made: PolicyDocument, idle: AnyRule, strict: AnyRule, told: str) -> int:
     """Ask many times, in as many situations; gives how often the idle rule said no. Fails if it did so alone."""
     policy = Policy(made, 1, "")
     noes = 0
     for _ in range(50):
         ask = an_ask(chance)
-        if ask["category"] not in made.departments[ask["department"]].categories:
+        if not may_ask(made, ask):
             continue
         case = policy.case(request(**ask), party(a_past(chance, ask)), WholeStock())
         judges = {judge.id: judge for judge in case.plan.judges(case)}
