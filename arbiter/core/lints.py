@@ -162,7 +162,9 @@ def _cap(path: Path, rule: CapRule, reach: Reach) -> Iterator[Problem]:
             message = "the places are kept for requests that this rule does not speak about, so nobody ever gets them"
             yield _warning((*path, "keep", "for"), "kept-for-nobody", message, "let `for` be a part of `when`")
         elif 0 < min(limits) <= rule.keep.slots:
-            message = f"{rule.keep.slots} of {min(limits)} places are kept, so all others are always refused"
+            segments = [f" of segment `{name}`" for name, limit in rule.limit_by.segment.items() if limit < rule.limit]
+            of = segments[0] if segments and rule.limit > rule.keep.slots else ""
+            message = f"{rule.keep.slots} of {min(limits)} places{of} are kept, so all others are always refused"
             yield _warning((*path, "keep", "slots"), "all-kept", message, "keep fewer, or raise the limit")
     if rule.unit == "points":
         yield from _too_dear(path, rule, reach)
