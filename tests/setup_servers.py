@@ -116,7 +116,8 @@ def fetch_language_server() -> None:
     EDITOR_CACHE.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copy(EDITOR / name, EDITOR_CACHE)
-    if run(["npm", "ci", "--prefix", str(EDITOR_CACHE), "--ignore-scripts", "--no-audit", "--no-fund"]):
+    # npm takes a path through a symbolic link for another package.
+    if run(["npm", "ci", "--prefix", str(EDITOR_CACHE.resolve()), "--ignore-scripts", "--no-audit", "--no-fund"]):
         EDITOR_STAMP.write_text(sha256(EDITOR_LOCK.read_bytes()).hexdigest())
 
 
