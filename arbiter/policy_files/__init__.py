@@ -150,7 +150,9 @@ def _told(merged: Merged, problem: Problem) -> Iterator[FileProblem]:
     message = problem.message
     if problem.first is not None:
         first = merged.places[problem.first]
-        message += f" (see {first.source.name}:{first.value[0]}:{first.value[1]})"
+        file, (line, column) = first.source.name, first.value
+        is_near = merged.places.get(problem.path, first).source is first.source
+        message += f" (see line {line})" if is_near else f" (see {file}:{line}:{column})"
     at_key = problem.at_key or (bool(problem.path) and f"`{problem.path[-1]}`" in problem.message)
     yield _placed(merged, problem.path, problem.code, message, problem.help, at_key=at_key, problem=problem)
 

@@ -50,14 +50,14 @@ class FileProblem(Struct, frozen=True, kw_only=True):
         label = f"{'warning: ' if self.severity == 'warning' else ''}{self.code}"
         yield "place", self.place
         yield self.severity, f": {label}"
-        begun = len(self.place) + len(label) + 2
-        yield "message", f": {_folded(self.message, width, begun + 2, INDENT)}\n"
+        begun = len(self.place) + len(label) + len(": : ")
+        yield "message", f":{_folded(self.message, width, begun, INDENT)}\n"
         if shows_source and self.source.strip():
             shown, caret = _window(self.source, self.column, min(width - INDENT, SOURCE_MAX) if width else SOURCE_MAX)
             yield "source", f"{' ' * INDENT}{shown}\n"
             yield "caret", f"{' ' * (INDENT + caret)}^\n"
         if self.help:
-            yield "help", "  help: "
+            yield "help", "  help:"
             yield "message", f"{_folded(self.help, width, len('  help: '), len('  help: '))}\n"
 
 
@@ -73,14 +73,19 @@ def told(problems: Iterable[FileProblem], width: int | None = None) -> Iterator[
 
 
 def _folded(text: str, width: int | None, begun: int, indent: int) -> str:
-    """The text in lines of ``width`` columns, of which ``begun`` are taken in the first; whole if there is no width."""
+    """A space and the text, folded to ``width`` columns, of which ``begun`` are taken in the first line already.
+
+    Where not even the first word fits behind them it begins in a new line. Without a width it is one line.
+    """
     if width is None:
-        return text
-    filled = textwrap.fill(
-        text, max(width, 40), initial_indent=" " * min(begun, width), subsequent_indent=" " * indent,
+        return f" {text}"
+    margin = " " * indent
+    is_full = begun + text.find(" ") > width
+    lines = textwrap.wrap(
+        text, max(width, 2 * indent), initial_indent=margin if is_full else " " * begun, subsequent_indent=margin,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
-    return filled.lstrip(" ") if not filled.startswith("\n") else filled
+    return "\n" + "\n".join(lines) if is_full else " " + "\n".join(lines).lstrip(" ")
 
 
 def _window(source: str, column: int, size: int) -> tuple[str, int]:

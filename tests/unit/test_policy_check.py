@@ -157,14 +157,16 @@ def test_sarif_paths_are_addresses(tmp_path: Path) -> None:
     assert addresses == ["a%20b.yaml", (tmp_path / "x.yaml").as_uri(), "a%2C%20b/100%25%3Ax.yaml"]
 
 
-@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("width", [70, 80, 200])
 def test_a_terminal_gets_lines_that_fit(width: int) -> None:
     """On a terminal everything is folded to its width, in colours, and each caret stands below its place."""
     text = on_a_terminal(width, "policy", "check", "many-at-once", cwd=BAD)
+    warned = on_a_terminal(width, "policy", "check", "always-stricter", cwd=WARNED)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
 
     assert text != plain
-    assert max(map(len, plain.splitlines())) <= max(width, 40)
+    assert max(map(len, plain.splitlines())) <= width
+    assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", warned).splitlines())) <= width
     shown, caret = re.search(r"\n( +)window: rolling week\n( +)\^\n", plain).groups()  # type: ignore[union-attr]
     assert len(caret) == len(shown) + len("window: ")
     assert " ".join(plain.split()).endswith("`party`, `product` 5 errors in 1 file")
