@@ -25,14 +25,18 @@ PURPOSES = ("marketing", "service", "legal")
 """The purposes that have a meaning; others are free."""
 MARKETING_OBEYS = ("cap", "quiet_hours", "preference")
 
-_ADDRESS = re.compile(r"[^\s@<>]+@[^\s@<>]+\.\w+|https?://\S+|(?:^|\s)#[\w-]+|\+?\d[\d ()/.-]{5,}\d")
-"""An e-mail address, a web address, a chat channel or a telephone number."""
+_ADDRESS = re.compile(
+    r"[^\s@<>]+@[^\s@<>]+\.\w+|https?://\S+|(?:^|\s)[#@][\w-]+"
+    r"|\+?\d[\d ()/.-]{5,}\d|\b(?:ext|extension|tel|phone)\b\W*\d+",
+    re.IGNORECASE,
+)
+"""An e-mail address, a web address, a name in a chat, a telephone number or an extension."""
 
 
 def lints(document: PolicyDocument) -> list[Problem]:
     """Every warning about a policy that has no errors."""
     reach = Reach(document)
-    found: list[Problem] = [*_purposes(document), *_idle_names(document, reach), *_owners(document)]
+    found: list[Problem] = [*_purposes(document), *_idle_names(document, reach), *_zones(document), *_owners(document)]
     for index, rule in enumerate(document.rules):
         if rule.mode != "off":
             path: Path = ("rules", index)
@@ -86,6 +90,13 @@ def _idle_names(document: PolicyDocument, reach: Reach) -> Iterator[Problem]:
                     message = f"no department may ask for {field} `{name}`"
                     fix = f"add it to the `{group}` of a department, or remove it"
                     yield _warning(path, "idle-name", message, fix, at_key=True)
+
+
+def _zones(document: PolicyDocument) -> Iterator[Problem]:
+    if document.candidate_zones and document.unknown_customer_zone == "business":
+        message = "the candidate zones are not looked at: `unknown_customer_zone` is `business`"
+        fix = "remove them, or write `unknown_customer_zone: every_candidate`"
+        yield _warning(("candidate_zones",), "idle-zones", message, fix, at_key=True)
 
 
 def _owners(document: PolicyDocument) -> Iterator[Problem]:

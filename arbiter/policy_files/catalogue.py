@@ -232,6 +232,10 @@ WARNINGS = {
         "A category or channel for which no department may ask, or a department that may use no channel.",
         "Give it to a department, or remove it.",
     ),
+    "idle-zones": _warning(
+        "`candidate_zones` beside `unknown_customer_zone: business`, which does not look at them.",
+        "Remove them, or write `every_candidate`.",
+    ),
     "unreachable-owner": _warning(
         "The owner of the policy or of a rule who is neither an address (e-mail, telephone, link, "
         "chat channel) nor the name of a department or person whose address stands elsewhere in the "
