@@ -8,7 +8,6 @@ was merely idle while it changed hands has no such note, so nothing is given up 
 from __future__ import annotations
 
 from arbiter.state.store import Head, Store, Verdict
-from arbiter.stream.intake import RECORDS_MAX
 from arbiter.stream.patience import Patience
 from arbiter.stream.records import DeadLetter
 
@@ -28,9 +27,9 @@ class Caution:
         """Whether batches are noted before they are tried; timers then wait for a batch of records to go through."""
 
     @property
-    def records_max(self) -> int:
-        """How many records to try at a time."""
-        return max(1, self._head.tried // 2) if self.is_on and self._head.tried else RECORDS_MAX
+    def records_max(self) -> int | None:
+        """How many records to try at a time; ``None`` for as many as usual."""
+        return max(1, self._head.tried // 2) if self.is_on and self._head.tried else None
 
     @property
     def last_word(self) -> DeadLetter | None:
