@@ -29,13 +29,14 @@ from arbiter.stream.ownership import Ownership
 from arbiter.stream.patience import Shared
 from arbiter.stream.policies import Policies, keep_watching
 from arbiter.stream.publisher import KafkaPublisher
+from arbiter.stream.told import LastTold
 from arbiter.web.server import Server
 
 APP_STOP_SECONDS_MAX = 8.0
 
 # A batch is tens of thousands of objects that live for a moment and have no cycles. With Python's thresholds the
 # collector runs through all of them again and again: measured, it took half of the time.
-GC_THRESHOLDS = (50_000, 20, 50)
+GC_THRESHOLDS = (200_000, 20, 50)
 RETRY_SECONDS = 1.0
 SAID_SECONDS = 60.0
 SAID_MAX = 1_000
@@ -157,7 +158,8 @@ class Worker:
         )
         app = make_app(self._settings)
         app.finalize()
-        ownership = self._ownership = Ownership(shared, consumer_of(app), _worker_name())
+        last_told = LastTold(self._settings)
+        ownership = self._ownership = Ownership(shared, consumer_of(app), last_told, _worker_name())
         add_agent(app, self._settings, ownership)
         self._watch("reading the store's clock", keep_reading(self._clock, self._store, self._health))
         self._watch("watching the policy", keep_watching(self._policies))
@@ -168,6 +170,7 @@ class Worker:
             await ownership.drain()
             await _stopped_within(APP_STOP_SECONDS_MAX, app)
             await asyncio.to_thread(publisher.stop)
+            await asyncio.to_thread(last_told.close)
 
     async def _until_the_end(self, app: faust.App) -> None:
         starting = asyncio.create_task(app.start())

@@ -105,6 +105,12 @@ def awaits(ledger: Ledger) -> dict[str, int]:
 
 def next_due_ms(ledger: Ledger) -> int | None:
     """When the arbiter must come back to this party by itself; ``None`` if it need not."""
-    due = [asked.due_ms for asked in ledger.waiting]
-    due += [asked.due_ms for asked in ledger.open if asked.due_ms]
-    return min(due, default=None)
+    # A loop and no list: this runs several times for each record.
+    first: int | None = None
+    for asked in ledger.waiting:
+        if first is None or asked.due_ms < first:
+            first = asked.due_ms
+    for asked in ledger.open:
+        if asked.due_ms and (first is None or asked.due_ms < first):
+            first = asked.due_ms
+    return first

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from arbiter.core.instants import FAR_MS
 from arbiter.core.match import Subject
-from arbiter.core.model import Kind, Ledger, Member
+from arbiter.core.model import FREE, Kind, Ledger, Member
 from arbiter.core.stock import Stock
 from arbiter.messages import ContactRequest, Scalar
 
@@ -42,11 +42,8 @@ class Counting(Protocol):
     def counted(self, case: Any) -> dict[Any, list[Group]]:
         """For each cap the contacts that it counts."""
 
-    def judges(self, case: Any) -> list[Any]:
-        """The rules to ask."""
-
-    def cutters(self, case: Any) -> list[Any]:
-        """The rules that may end a permit."""
+    def view(self, case: Any) -> Any:
+        """The rules that speak about the request."""
 
 
 class Case:
@@ -58,6 +55,7 @@ class Case:
     """
 
     __slots__ = (
+        "_asking",
         "_counted",
         "_groups",
         "_segments_of",
@@ -67,7 +65,6 @@ class Case:
         "customer",
         "discloses_campaign",
         "is_ahead",
-        "kind",
         "last_ms",
         "ledger",
         "member",
@@ -108,12 +105,12 @@ class Case:
         self.now_ms = 0
         self.last_ms = FAR_MS
         self.is_ahead = False
+        self._asking: Subject | None = None
         self._subjects: dict[str, Subject] = {}
         self.plan = plan
         self.consent_ends: dict[Hashable, tuple[int, int]] = {}  # (judged at, good until): the permit asks right after
         self.shape = plan.shape
-        self._counted: dict[Hashable, list[Group]] | None = None
-        self.kind = kind_of(request)
+        self._counted: dict[Any, list[Group]] | None = None
         self.purpose = purpose
         self.points = points
         self.zones = zones
@@ -129,16 +126,18 @@ class Case:
         if self._groups is None:
             groups: dict[int, Group] = {}
             for contact in self.ledger.contacts:
-                if contact.counts:
-                    group = groups.get(id(contact.kind))
+                # What `counts` and `at_ms` say, without the calls: this runs for each contact of each decision.
+                if contact.state not in FREE:
+                    kind, sent_ms = contact.kind, contact.sent_at_ms
+                    group = groups.get(id(kind))
                     if group is None:
-                        group = groups[id(contact.kind)] = Group(contact.kind)
-                    group.times.append(contact.at_ms)
+                        group = groups[id(kind)] = Group(kind)
+                    group.times.append(contact.valid_until_ms - 1 if sent_ms is None else sent_ms)
             self._groups = list(groups.values())
         return self._groups
 
     @property
-    def counted(self) -> dict[Hashable, list[Group]]:
+    def counted(self) -> dict[Any, list[Group]]:
         """For each cap of the policy the party's contacts that it counts."""
         if self._counted is None:
             self._counted = self.plan.counted(self)
@@ -156,20 +155,20 @@ class Case:
     @property
     def subject(self) -> Subject:
         """The request as a ``when`` sees it."""
-        return self._subject(self.customer, self.request)
+        subject = self._asking
+        if subject is None:
+            traits = self.member.traits
+            subject = self._asking = Subject(self.request, traits.attributes if traits else None, self._segments_of)
+        return subject
 
     def contact_subject(self, customer: str) -> Subject:
         """A past contact of ``customer`` as a ``when`` sees it: with what is known of the customer today."""
-        return self._subject(customer, None)
-
-    def _subject(self, customer: str, request: ContactRequest | None) -> Subject:
-        key = "" if request is not None else customer
-        subject = self._subjects.get(key)
+        subject = self._subjects.get(customer)
         if subject is None:
             member = self.ledger.members.get(customer)
             traits = member.traits if member else None
             profile = traits.attributes if traits else None
-            subject = self._subjects[key] = Subject(request, profile, self._segments_of)
+            subject = self._subjects[customer] = Subject(None, profile, self._segments_of)
         return subject
 
     def cost(self, channel: str, unit: str) -> int:

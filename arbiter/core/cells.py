@@ -22,6 +22,8 @@ def count_cells(policy: Policy, ledger: Ledger, stock: Stock, now_ms: int) -> No
 
     Changes ``ledger`` and draws on ``stock``; to be called whenever something that waits may have changed.
     """
+    if not ledger.cells and not any(asked.awaits for asked in ledger.waiting):
+        return
     counted = {(key, customer) for key, customers in ledger.cells.items() for customer in customers}
     waiting = {
         (key, _asker(asked.request).customer_id)

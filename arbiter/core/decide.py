@@ -13,10 +13,11 @@ from msgspec.structs import replace
 
 from arbiter.core.instants import DAY_MS, FAR_MS, to_ms
 from arbiter.core.model import Finding, Ledger
+from arbiter.core.plan import Stretch
 from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import PreferenceJudge
 from arbiter.core.problem import nearest
-from arbiter.core.rules import Judge
+from arbiter.core.rules import NEVER_MS, Judge
 from arbiter.core.stock import Draw, Stock
 from arbiter.core.windows import spoken
 from arbiter.messages import ContactRequest
@@ -84,9 +85,11 @@ class Look(Struct):
 
 def expiry_of(request: ContactRequest, received_ms: int) -> int:
     """When the request expires (ms): its own word, else seven days after it was asked."""
-    if request.expires_at is not None:
-        return to_ms(request.expires_at)
-    return asked_at(request, received_ms) + DEFAULT_EXPIRY_MS
+    return _expiry(request, asked_at(request, received_ms))
+
+
+def _expiry(request: ContactRequest, asked_ms: int) -> int:
+    return asked_ms + DEFAULT_EXPIRY_MS if request.expires_at is None else to_ms(request.expires_at)
 
 
 def asked_at(request: ContactRequest, received_ms: int) -> int:
@@ -114,13 +117,13 @@ class Hearing:
         self.request = request
         self.now_ms = now_ms
         self.asked_ms = asked_at(request, received_ms)
-        self.expires_ms = expiry_of(request, received_ms)
+        self.expires_ms = _expiry(request, self.asked_ms)
         self.send_after_ms = -FAR_MS if request.send_after is None else to_ms(request.send_after)
         self.case = policy.case(request, ledger, stock)
         self.case.now_ms = now_ms
         self.case.last_ms = self.expires_ms - policy.permit_min_ms
         category = policy.document.categories[request.category]
-        self.judges = self.case.plan.judges(self.case)
+        self.view = self.case.plan.view(self.case)
         self.minds_preferences = "preference" not in category.exempt
         self.score, self.score_note = policy.score(request, ledger, stock, now_ms)
 
@@ -135,7 +138,7 @@ class Hearing:
 
     def objections(self) -> list[Finding]:
         """What consent and suppression say against sending now; by these an approval is recalled."""
-        judges = [judge for judge in self.judges if judge.kind in NEVER_EXEMPT and not judge.shadow]
+        judges = [judge for judge in self.view.judges if judge.kind in NEVER_EXEMPT and not judge.shadow]
         heard = [self._hear(judge, self.now_ms) for judge in judges if judge.from_ms <= self.now_ms < judge.until_ms]
         return [finding for finding in heard if finding is not None]
 
@@ -170,12 +173,13 @@ class Hearing:
         for _ in range(ROUNDS_MAX):
             if at_ms >= self.expires_ms:
                 break
-            look = self._look(at_ms)
-            if look.rejects:
-                return self._answer("rejected", first, first.findings + [f for f in look.findings if not f.defers])
-            if not look.findings:
+            until_ms = self._peek(at_ms)
+            if until_ms is None:
                 return self._answer("deferred", first, first.findings, final=False, retry_at_ms=at_ms)
-            at_ms = look.until_ms
+            if until_ms >= NEVER_MS:
+                final = [finding for finding in self._look(at_ms).findings if not finding.defers]
+                return self._answer("rejected", first, first.findings + final)
+            at_ms = until_ms
         late = self._own(
             "expires_at", "would_expire",
             f"it could be approved at {spoken(at_ms, self.policy.zone)} at the earliest, "
@@ -224,19 +228,41 @@ class Hearing:
             message = f"budgets may be reserved {self.policy.document.reserve_ahead} ahead, from {self._say(when_ms)}"
             look.findings.append(self._own("reserve_ahead", "too_early", message, when_ms))
         case = self.case
-        for judge in self.judges:
-            if judge.from_ms <= at_ms < judge.until_ms:
-                try:
-                    finding = judge.check(case, at_ms)
-                except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
-                    finding = _failed(judge, error)
-                if finding is not None:
-                    (look.shadow if judge.shadow else look.findings).append(finding)
-        if self.minds_preferences:
-            look.findings += PREFERENCES.checks(self.case, at_ms)
+        stretch = self.view.stretch(case, at_ms)
+        for judge in stretch.suspects(case, at_ms):
+            try:
+                finding = judge.check(case, at_ms)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
+                finding = _failed(judge, error)
+            if finding is not None:
+                (look.shadow if judge.shadow else look.findings).append(finding)
+        if self.minds_preferences and case.member.preferences is not None:
+            look.findings += PREFERENCES.checks(case, at_ms)
         if not look.findings:
-            self._permit(look)
+            self._permit(look, stretch)
         return look
+
+    def _peek(self, now_ms: int) -> int | None:
+        """As :meth:`_look`, without findings: when every "no" of now has ended (ms); ``NEVER_MS``; ``None`` for yes."""
+        case, at_ms = self.case, max(now_ms, self.send_after_ms)
+        ahead_ms = self.send_after_ms - self.policy.reserve_ahead_ms
+        until_ms = ahead_ms if ahead_ms > now_ms else -FAR_MS
+        stretch = self.view.stretch(case, at_ms)
+        judges = [judge for judge in stretch.suspects(case, at_ms) if not judge.shadow]
+        if self.minds_preferences and case.member.preferences is not None:
+            judges.append(PREFERENCES)
+        for judge in judges:
+            try:
+                end_ms = judge.until(case, at_ms)
+            except Exception:  # noqa: BLE001 - it is asked once more for what it says
+                return NEVER_MS
+            if end_ms is not None:
+                until_ms = max(until_ms, end_ms)
+        if until_ms > -FAR_MS:
+            return until_ms
+        look = Look(at_ms, [], [])
+        self._permit(look, stretch)
+        return None if not look.findings else NEVER_MS if look.rejects else look.until_ms
 
     def _hear(self, judge: Judge, at_ms: int) -> Finding | None:
         """One rule's word. A rule that fails says no: what cannot be judged is not approved."""
@@ -245,15 +271,17 @@ class Hearing:
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
             return _failed(judge, error)
 
-    def _permit(self, look: Look) -> None:
+    def _permit(self, look: Look, stretch: Stretch) -> None:
         """Set ``valid_until``, or add the finding of whatever leaves less than the shortest permit."""
         at_ms = look.at_ms
         end_ms = min(at_ms + self.policy.permit_max_ms[self.request.channel], self.expires_ms)
         cutter: Judge | None = None
-        judges = [judge for judge in self.case.plan.cutters(self.case) if at_ms < judge.until_ms]
+        if stretch.cut_ms < end_ms:
+            end_ms, cutter = stretch.cut_ms, stretch.cutter
+        cutters = stretch.cutters
         if self.minds_preferences and self.case.member.preferences is not None:
-            judges.append(PREFERENCES)
-        for judge in judges:
+            cutters = [*cutters, PREFERENCES]
+        for judge in cutters:
             try:
                 cut_ms = judge.permit_end(self.case, at_ms)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
@@ -294,6 +322,12 @@ def policy_finding(policy: Policy, rule: str, code: str, message: str, until_ms:
 
 def _unknown_names(policy: Policy, request: ContactRequest) -> list[Finding]:
     document = policy.document
+    if (
+        request.department in document.departments
+        and request.channel in document.channels
+        and request.category in document.categories
+    ):
+        return []
     found: list[Finding] = []
     for what, name, known in (
         ("department", request.department, document.departments),

@@ -7,7 +7,9 @@ partner) is answered once per shape and remembered; only the rest is evaluated f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -33,6 +35,9 @@ class Test(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 
 Condition = Listed | Test
 When = dict[str, Condition]
+
+NUMBERS = (int, float)
+"""``bool`` is none, though Python thinks so."""
 
 SHAPES_MAX = 10_000
 """Campaigns come and go: how many shapes a matcher remembers before it starts anew."""
@@ -69,12 +74,16 @@ class Subject:
         return self._segments
 
 
+Check = Callable[[Subject], bool]
+"""Takes a subject, says whether one condition holds for it."""
+
+
 class Matcher:
     """A compiled ``when``."""
 
     def __init__(self, when: When) -> None:
         self._shape = [(SHAPE_FIELDS.index(key), _predicate(cond)) for key, cond in when.items() if key in SHAPE_FIELDS]
-        self._rest = [(key, _predicate(cond), cond) for key, cond in when.items() if key not in SHAPE_FIELDS]
+        self._rest = [_check(key, cond) for key, cond in when.items() if key not in SHAPE_FIELDS]
         self._memo: dict[tuple[str | None, ...], bool] = {}
         self.shape_only = not self._rest
         """Whether the shape alone decides."""
@@ -92,30 +101,43 @@ class Matcher:
     def rest_matches(self, subject: Subject) -> bool:
         """Whether all that is not shape holds."""
         # A loop, since this runs for each request and a generator costs twice as much.
-        for key, test, condition in self._rest:  # noqa: SIM110
-            if not _matches(key, test, condition, subject):
+        for check in self._rest:  # noqa: SIM110
+            if not check(subject):
                 return False
         return True
 
 
-def _matches(key: str, test: Predicate, condition: Condition, subject: Subject) -> bool:
+def _check(key: str, condition: Condition) -> Check:
     if key == "segment":
-        return subject.segments is not None and _segment_matches(condition, subject.segments)
-    value: object = None
+        return _segment_check(condition)
+    test = _predicate(condition)
     if key.startswith("profile."):
-        value = subject.profile.get(key[8:]) if subject.profile is not None else None
-    elif subject.request is not None:
-        if key.startswith("attributes."):
-            value = subject.request.attributes.get(key[11:])
-        else:
-            value = getattr(subject.request, key)
-    return value is not None and test(value)
+        name = key[len("profile.") :]
+
+        def of_profile(subject: Subject) -> bool:
+            value = subject.profile.get(name) if subject.profile is not None else None
+            return value is not None and test(value)
+
+        return of_profile
+    get = _attribute(key[len("attributes.") :]) if key.startswith("attributes.") else attrgetter(key)
+
+    def of_request(subject: Subject) -> bool:
+        value = get(subject.request) if subject.request is not None else None
+        return value is not None and test(value)
+
+    return of_request
 
 
-def _segment_matches(condition: Condition, segments: frozenset[str]) -> bool:
+def _attribute(name: str) -> Callable[[ContactRequest], Scalar]:
+    return lambda request: request.attributes.get(name)
+
+
+def _segment_check(condition: Condition) -> Check:
     if isinstance(condition, Test):
-        return not segments.intersection(_listed(condition.not_))
-    return bool(segments.intersection(_listed(condition)))
+        others = frozenset(_listed(condition.not_))
+        return lambda subject: subject.segments is not None and others.isdisjoint(subject.segments)
+    names = frozenset(_listed(condition))
+    return lambda subject: subject.segments is not None and not names.isdisjoint(subject.segments)
 
 
 def _listed(values: Listed | None) -> list[Any]:
@@ -126,22 +148,32 @@ def _listed(values: Listed | None) -> list[Any]:
 
 def _predicate(condition: Condition) -> Predicate:
     if not isinstance(condition, Test):
-        allowed = frozenset(map(_typed, _listed(condition)))
-        return lambda value: _typed(value) in allowed
-    refused = frozenset(map(_typed, _listed(condition.not_)))
+        return _is_one_of(_listed(condition))
+    is_refused = _is_one_of(_listed(condition.not_))
     low, high = condition.at_least, condition.below
+    if low is None and high is None:
+        return lambda value: not is_refused(value)
+    least, bound = -math.inf if low is None else low, math.inf if high is None else high
+    is_any_refused = condition.not_ is not None
 
-    def test(value: Any) -> bool:
-        if low is not None or high is not None:
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                return False
-            if (low is not None and value < low) or (high is not None and value >= high):
-                return False
-        return _typed(value) not in refused
+    def is_between(value: Any) -> bool:
+        if type(value) not in NUMBERS:
+            return False
+        # Not `value < inf`: a number that is infinite is below no bound, but it is not excluded where none is named.
+        if value < least or (high is not None and value >= bound):
+            return False
+        return not (is_any_refused and is_refused(value))
 
-    return test
+    return is_between
+
+
+def _is_one_of(values: list[Any]) -> Predicate:
+    """``True`` must not match ``1``: Python thinks them equal, no reader of a policy does."""
+    if all(isinstance(value, str) for value in values):
+        return frozenset(values).__contains__
+    allowed = frozenset(map(_typed, values))
+    return lambda value: _typed(value) in allowed
 
 
 def _typed(value: object) -> object:
-    """``True`` must not match ``1``: Python thinks them equal, no reader of a policy does."""
     return (bool, value) if isinstance(value, bool) else value

@@ -56,10 +56,11 @@ class Contact(Struct, array_like=True):
     @property
     def counts(self) -> bool:
         """Whether it uses budgets."""
-        return self.state not in _FREE
+        return self.state not in FREE
 
 
-_FREE = (ContactState.RELEASED, ContactState.RECALLED)
+FREE = (ContactState.RELEASED, ContactState.RECALLED)
+"""The states in which a contact uses no budget."""
 
 
 class Consent(Struct, frozen=True, array_like=True):

@@ -17,7 +17,7 @@ from arbiter.core.hours import Dates, parse_dates
 from arbiter.core.instants import FAR_MS
 from arbiter.core.match import SHAPE_FIELDS, Matcher, Subject
 from arbiter.core.model import Ledger, Traits
-from arbiter.core.plan import Plan
+from arbiter.core.plan import Counts, Plan
 from arbiter.core.rules import (
     AnyRule,
     ArbitrationJudge,
@@ -82,8 +82,11 @@ class Policy:
         self._formula = parse_formula(document.score)
         self._segments = {name: Matcher(segment.when) for name, segment in document.segments.items()}
         judges = [compile_rule(rule, document) for rule in document.rules if rule.mode != "off"]
+        for place, judge in enumerate(judges):
+            judge.place = place
         self._arbitrations = {j.id: j for j in judges if isinstance(j, ArbitrationJudge) and not j.shadow}
-        self._judges = [judge for judge in judges if not isinstance(judge, ArbitrationJudge)]
+        self._judges = [j for j in judges if not (isinstance(j, ArbitrationJudge) and j.shadow)]
+        self._counts = Counts(judges)
         self._shared = [judge for judge in judges if isinstance(judge, SharedJudge)]
         self._has_floors = any(isinstance(judge, FloorJudge) for judge in judges)
         self._plans: dict[Shape, Plan] = {}
@@ -96,18 +99,16 @@ class Policy:
                 self._plans.clear()
             exempt = self.document.categories[shape[CATEGORY] or ""].exempt
             judges = [j for j in self._judges if j.kind in NEVER_EXEMPT or j.kind not in exempt]
-            plan = self._plans[shape] = Plan(shape, judges, self.points)
+            plan = self._plans[shape] = Plan(shape, judges, self.points, self._counts)
         return plan
 
     def arbitrations(self, request: ContactRequest, ledger: Ledger, at_ms: int) -> list[ArbitrationJudge]:
         """The arbitrations in force that speak about this request, unless its category is exempt."""
-        if not self._arbitrations or "arbitration" in self.document.categories[request.category].exempt:
-            return []
-        shape = shape_of(request)
-        found = [
-            j for j in self._arbitrations.values() if j.from_ms <= at_ms < j.until_ms and j.when.shape_matches(shape)
-        ]
-        return [judge for judge in found if judge.when.rest_matches(self.case(request, ledger, NO_STOCK).subject)]
+        found = [j for j in self.plan(shape_of(request)).arbitrations if j.from_ms <= at_ms < j.until_ms]
+        if all(judge.when.shape_only for judge in found):
+            return found
+        subject = self.case(request, ledger, NO_STOCK).subject
+        return [judge for judge in found if judge.when.rest_matches(subject)]
 
     def arbitration(self, rule: str) -> ArbitrationJudge | None:
         """An arbitration rule by its id; ``None`` if this policy has none of that name."""
@@ -187,28 +188,29 @@ class Policy:
         """The score and, if anything was lowered, raised or could not be computed, a note that says so."""
         department = self.document.departments[request.department]
         defaults = self.document.score_defaults
-        notes: list[str] = []
         priority = request.priority
+        value = defaults.value if request.value is None else request.value
+        propensity = defaults.propensity if request.propensity is None else request.propensity
+        notes: list[str] = []
         if priority > department.max_priority:
             notes.append(f"priority {priority:g} lowered to {department.max_priority:g}")
             priority = department.max_priority
-        value = defaults.value if request.value is None else request.value
         if department.max_value is not None and value > department.max_value:
             notes.append(f"value {value:g} lowered to {department.max_value:g}")
             value = department.max_value
-        propensity = defaults.propensity if request.propensity is None else request.propensity
         score = safely(self._formula, priority, propensity, value)
         if score is None:
             notes.append("the formula gave no finite number; 0 stands")
-        text = f"{'; '.join(notes)} (department {request.department})" if notes else None
-        return self._boosted(0.0 if score is None else score, text, request, ledger, stock, now_ms)
+            score = 0.0
+        note = f"{'; '.join(notes)} (department {request.department})" if notes else None
+        if not self._has_floors or request.category not in self.document.categories:
+            return score, note
+        return self._boosted(score, note, request, ledger, stock, now_ms)
 
     def _boosted(
         self, score: float, note: str | None, request: ContactRequest, ledger: Ledger, stock: Stock, now_ms: int
     ) -> tuple[float, str | None]:
         """The score, raised by the floors that are behind."""
-        if not self._has_floors or request.category not in self.document.categories:
-            return score, note
         for floor in self.plan(shape_of(request)).floors(self.case(request, ledger, stock), now_ms):
             boost = floor.boost(stock, now_ms)
             if boost > 1:

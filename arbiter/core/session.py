@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from arbiter.core.case import kind_of
 from arbiter.core.decide import Hearing, Verdict, decide, expiry_of, policy_finding, refuse
 from arbiter.core.facts import Refused
-from arbiter.core.identity import answer_key, content_of, identity, remember, was_answered
+from arbiter.core.identity import REF_BYTES, answer_key, content_of, identity, remember, was_answered
 from arbiter.core.instants import to_ms
 from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Ledger
 from arbiter.core.policy import Policy
@@ -26,6 +26,8 @@ from arbiter.messages import ContactRequest
 
 BUDGET_CODES = ("cap_reached", "reserved", "capacity_exhausted")
 """What a recall can clear."""
+
+APPROVED = ContactState.APPROVED
 
 _decode = msgspec.json.Decoder(ContactRequest).decode
 
@@ -170,7 +172,11 @@ class Session:
 
     def contact(self, key: bytes) -> Contact | None:
         """The contact of a request, the latest if it was approved again after a recall."""
-        return next((contact for contact in reversed(self.ledger.contacts) if contact.ref == key[:8]), None)
+        ref = key[:REF_BYTES]
+        for contact in reversed(self.ledger.contacts):
+            if contact.ref == ref:
+                return contact
+        return None
 
     def give_back(self, contact: Contact) -> list[Draw]:
         """Give back the capacity that a contact took; says what that was."""
@@ -370,14 +376,11 @@ class Session:
         if ledger.events and ledger.events[0].at_ms < oldest_ms:
             ledger.events = [event for event in ledger.events if event.at_ms >= oldest_ms]
         if ledger.open:
-            ledger.open = [asked for asked in ledger.open if self._unsent(asked)]
+            unsent = {c.ref for c in ledger.contacts if c.state is APPROVED and self.now_ms < c.valid_until_ms}
+            ledger.open = [asked for asked in ledger.open if asked.identity[:REF_BYTES] in unsent]
         if ledger.draws:
             lasting = {ref: [d for d in draws if d.end_ms > self.now_ms] for ref, draws in ledger.draws.items()}
             ledger.draws = {ref: draws for ref, draws in lasting.items() if draws}
-
-    def _unsent(self, asked: Asked) -> bool:
-        contact = self.contact(asked.identity)
-        return contact is not None and contact.state is ContactState.APPROVED and self.now_ms < contact.valid_until_ms
 
 
 def _order(asked: Asked) -> tuple[float, float, int, int, bytes]:

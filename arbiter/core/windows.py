@@ -176,4 +176,10 @@ def moment(text: str, zone: str, side: Literal["start", "end"]) -> int:
 
 def spoken(at_ms: int, zone: str) -> str:
     """An instant as a finding's sentence tells it: ``2026-03-05 09:00 (Europe/Lisbon)``."""
-    return f"{local_time(at_ms, zone).replace(tzinfo=None).isoformat(' ', 'minutes')} ({zone})"
+    return _spoken(at_ms // MINUTE_MS, zone)
+
+
+# Many findings speak of the same opening; since 1972 all offsets are whole minutes.
+@lru_cache(maxsize=65_536)
+def _spoken(minute: int, zone: str) -> str:
+    return f"{local_time(minute * MINUTE_MS, zone).replace(tzinfo=None).isoformat(' ', 'minutes')} ({zone})"

@@ -104,6 +104,14 @@ class MemoryStore:
         _write(kept, head, commit, now_ms)
         return Verdict.OK, now_ms
 
+    async def mark(self, partition: int, epoch: int, owner: str, tried: int) -> Verdict:
+        """See ``Store.mark``."""
+        kept = self.kept(partition)
+        verdict = _ownership(kept.head, epoch, owner)
+        if kept.head is not None and verdict is Verdict.OK:
+            kept.head = replace(kept.head, tried=tried)
+        return verdict
+
     async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> Verdict:
         """See ``Store.clear_outbox``."""
         kept = self.kept(partition)
@@ -151,7 +159,8 @@ def _is_void(there: Kept, spent: Spent) -> bool:
 def _write(kept: _Partition, head: Head, commit: Commit, now_ms: int) -> None:
     positions = head.positions | commit.positions
     activation, seq = commit.activation, commit.seq
-    kept.head = replace(head, seq=seq, activation=activation, now_ms=commit.now_ms, positions=positions, claims=0)
+    news = {"seq": seq, "activation": activation, "now_ms": commit.now_ms, "positions": positions}
+    kept.head = replace(head, **news, claims=0, tried=0)
     kept.outbox = commit.outbox
     kept.ledgers |= commit.ledgers
     expires_ms = now_ms + commit.answers_ttl_ms

@@ -13,6 +13,7 @@ from arbiter.state.store import Activation, Claim, Commit, Head, PolicyRecord, V
 
 _CLAIM: Final = Script.read("claim")
 _COMMIT: Final = Script.read("ownership", "commit")
+_MARK: Final = Script.read("ownership", "mark")
 _CLEAR_OUTBOX: Final = Script.read("ownership", "clear_outbox")
 _PUBLISH: Final = Script.read("publish")
 _ACTIVATE: Final = Script.read("activate")
@@ -88,6 +89,11 @@ class RedisStore:
         reply = await self._client.run(_COMMIT, keys, arguments)
         return _VERDICTS[reply[0]], _ms(reply[1], reply[2])
 
+    async def mark(self, partition: int, epoch: int, owner: str, tried: int) -> Verdict:
+        """See ``Store.mark``."""
+        reply = await self._client.run(_MARK, [self._keys.partition(partition).head], [epoch, owner, tried])
+        return _VERDICTS[reply[0]]
+
     async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> Verdict:
         """See ``Store.clear_outbox``."""
         keys = self._keys.partition(partition)
@@ -149,6 +155,7 @@ def _head(flat: list[bytes]) -> Head:
         now_ms=int(fields[b"now_ms"]),
         positions=positions,
         claims=int(fields[b"claims"]),
+        tried=int(fields.get(b"tried", 0)),
     )
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -29,25 +31,24 @@ from arbiter.core.household import Forward, Join, Leave, Return, Routed, Taker
 from arbiter.core.instants import to_ms
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.policy import NO_STOCK, Policy
-from arbiter.core.render import decision_of
+from arbiter.core.render import message_of
 from arbiter.core.stock import Draw, Purse, Stock, Want
-from arbiter.messages import (
-    ContactRequest,
-    Decision,
-    encoder,
-)
+from arbiter.messages import ContactRequest, Decision
 from arbiter.state.codec import OutRecord, pack_answered, pack_ledger, unpack_answered, unpack_ledger
 from arbiter.state.store import Wait
 from arbiter.stream.items import Item, needed_answers
 from arbiter.stream.records import DeadLetter, Record, original
 from arbiter.stream.routing import Routing
 
-EVENT_TYPE = b"contact.decision.v1"
-EVENT_SOURCE = b"arbiter"
+CONSTANT_HEADERS = (
+    ("ce_specversion", b"1.0"),
+    ("ce_type", b"contact.decision.v1"),
+    ("ce_source", b"arbiter"),
+    ("content-type", b"application/json"),
+)
 UNDECIDABLE = "undecidable"
 
 log = logging.getLogger("arbiter")
-_encode = encoder().encode
 
 
 class BatchStock(Stock, Protocol):
@@ -64,26 +65,41 @@ class Told(Struct):
     decision: Decision
 
 
-class _Party(Struct):
+class Loaded(Struct):
+    """A party's ledger as it was loaded: packed (``None`` for a new party); unpacked, if that was kept, for one try.
+
+    Deciding changes the unpacked one. A second try, after a commit that was refused, begins with the bytes.
+    """
+
+    packed: bytes | None
+    ledger: Ledger | None = None
+
+    def take(self) -> Ledger:
+        """The ledger, to be changed."""
+        ledger, self.ledger = self.ledger, None
+        return _fresh(self.packed) if ledger is None else ledger
+
+
+class _Party:
     """A party in this batch: as loaded (bytes), as it is now, and what it went through so far.
 
     A step is a record, or ``None`` for a look at what waits, and the instant at which it was taken.
     """
 
-    packed: bytes | None
-    ledger: Ledger
-    due_ms: int | None
-    waits: frozenset[tuple[str, int]]
-    loaded: dict[bytes, Answered] = {}
-    answers: dict[bytes, Answered] = {}
-    purse: Purse = Purse(NO_STOCK)
-    steps: list[tuple[Item | None, int]] = []
+    __slots__ = ("answers", "due_ms", "ledger", "loaded", "packed", "purse", "steps", "waits")
 
-    @classmethod
-    def of(cls, packed: bytes | None) -> _Party:
-        """The party as it was loaded."""
-        ledger = _fresh(packed)
-        return cls(packed, ledger, next_due_ms(ledger), frozenset(awaits(ledger).items()))
+    def __init__(self, loaded: Loaded) -> None:
+        self.packed = loaded.packed
+        self.ledger = loaded.take()
+        self.due_ms = next_due_ms(self.ledger)
+        self.waits = _waits(self.ledger)
+        self.loaded: dict[bytes, Answered] = {}
+        self.answers: dict[bytes, Answered] = {}
+        self.purse = NO_PURSE
+        self.steps: list[tuple[Item | None, int]] = []
+
+
+NO_PURSE = Purse(NO_STOCK)
 
 
 class Batch:
@@ -96,13 +112,13 @@ class Batch:
         seq: int,
         now_ms: int,
         decisions_topic: str,
-        ledgers: Mapping[str, bytes | None],
+        ledgers: Mapping[str, Loaded],
         routing: Routing,
         *,
         is_event_clock: bool = False,
         is_reading_facts: bool = False,
     ) -> None:
-        """``seq`` is the number of the commit to be; ``ledgers`` has every party that will come, packed; ``routing``
+        """``seq`` is the number of the commit to be; ``ledgers`` has every party that will come; ``routing``
         numbers what goes to other partitions. While facts are being read nothing that waits is heard.
         """
         self._policy = policy
@@ -111,7 +127,7 @@ class Batch:
         self._topic = decisions_topic
         self._is_event_clock = is_event_clock
         self._is_reading_facts = is_reading_facts
-        self._parties = {name: _Party.of(packed) for name, packed in ledgers.items()}
+        self._parties = {name: _Party(loaded) for name, loaded in ledgers.items()}
         self._routing = routing
         self.now_ms = now_ms
         self.told: list[Told] = []
@@ -145,8 +161,9 @@ class Batch:
     def draw_on(self, stock: BatchStock) -> None:
         """The capacity that this batch may use; without one, what needs it is deferred."""
         self.changes = stock.changes
-        for party in self._parties.values():
-            party.purse = Purse(stock)
+        if self._policy.is_shared or any(party.ledger.draws for party in self._parties.values()):
+            for party in self._parties.values():
+                party.purse = Purse(stock)
 
     def answered_before(self, items: Iterable[Item]) -> list[tuple[str, bytes]]:
         """(party, key) of the answers that must be loaded, and given here.
@@ -277,15 +294,11 @@ class Batch:
             self._apply(party, item, now_ms)
 
     def _tell(self, item: Item | None, decided: Decided) -> None:
-        decision = decision_of(decided)
-        value = _encode(decision)
+        decision, value = message_of(decided)
         headers = [
-            ("ce_specversion", b"1.0"),
-            ("ce_type", EVENT_TYPE),
-            ("ce_source", EVENT_SOURCE),
+            *CONSTANT_HEADERS,
             ("ce_id", decision.decision_id.encode()),
-            ("ce_time", msgspec.to_builtins(decision.decided_at).encode()),
-            ("content-type", b"application/json"),
+            ("ce_time", _time_header(decision.decided_at)),
         ]
         self.outbox.append(OutRecord(self._topic, self._partition, decision.customer_id.encode(), value, headers))
         self.outbox_bytes += len(value)
@@ -304,7 +317,14 @@ class Batch:
                 packed = pack_ledger(party.ledger)
                 if packed != party.packed:
                     changed[name] = packed
+                    party.packed = packed
         return changed
+
+    def unpacked(self) -> Iterable[tuple[str, bytes, Ledger]]:
+        """Every party with its ledger, packed and not, as :meth:`changed_ledgers` left it, for the next batch."""
+        for name, party in self._parties.items():
+            if party.packed is not None:
+                yield name, party.packed, party.ledger
 
     def changed_answers(self) -> dict[bytes, bytes]:
         """The answers that are new or not as they were loaded, packed."""
@@ -324,11 +344,24 @@ class Batch:
         """Who waits for which capacity now and did not before (true), or does no longer (false)."""
         changed: dict[Wait, bool] = {}
         for name, party in self._parties.items():
-            if party.steps:
-                now = frozenset(awaits(party.ledger).items())
+            now = _waits(party.ledger) if party.steps else party.waits
+            if now != party.waits:
                 changed |= {Wait(what, since_ms, name): False for what, since_ms in party.waits - now}
                 changed |= {Wait(what, since_ms, name): True for what, since_ms in now - party.waits}
         return changed
+
+
+NOBODY: frozenset[tuple[str, int]] = frozenset()
+
+
+def _waits(ledger: Ledger) -> frozenset[tuple[str, int]]:
+    return frozenset(awaits(ledger).items()) if ledger.waiting else NOBODY
+
+
+@lru_cache(maxsize=1_024)
+def _time_header(at: datetime) -> bytes:
+    """Decisions of one batch in wall time are of one instant."""
+    return msgspec.to_builtins(at).encode()  # type: ignore[no-any-return]
 
 
 def _place(record: Record) -> str:

@@ -7,7 +7,7 @@ import asyncio
 from arbiter.core.policy import Policy
 from arbiter.messages import DECISIONS, ROUTED
 from arbiter.state.store import Head
-from arbiter.stream.deciding import Batch
+from arbiter.stream.deciding import Batch, Loaded
 from arbiter.stream.items import CONSENT_RANK_MAX
 from arbiter.stream.patience import Patience, Shared
 from arbiter.stream.routing import Routing
@@ -36,13 +36,13 @@ class Judging:
         policy: Policy,
         work: Work,
         head: Head,
-        ledgers: dict[str, bytes | None],
+        ledgers: dict[str, Loaded],
         *,
         is_reading_facts: bool,
     ) -> tuple[Batch, int | None]:
         """The batch, decided, to be the commit after ``head``; and the index of the first item that does not fit in.
 
-        ``ledgers`` has every party of the work, packed.
+        ``ledgers`` has every party of the work.
         """
         missed: Wanted = {}
         for number in range(1, DECIDED_MAX + 1):
@@ -65,7 +65,7 @@ class Judging:
         return Routing(topic, self._partition, shared.partitions, head.positions, now_ms)
 
     async def _batch(
-        self, policy: Policy, work: Work, head: Head, ledgers: dict[str, bytes | None], *, is_reading_facts: bool
+        self, policy: Policy, work: Work, head: Head, ledgers: dict[str, Loaded], *, is_reading_facts: bool
     ) -> Batch:
         """The batch before its decisions, with the answers that repeated requests were given."""
         settings, store = self._shared.settings, self._shared.store

@@ -43,19 +43,15 @@ class _Delivery:
         self.done: asyncio.Future[None] = self.loop.create_future()
         self.confirmed = 0
         self.expected = -1
-        self.failed: list[tuple[OutRecord, KafkaError]] = []
+        self.failed: list[tuple[Message, KafkaError]] = []
 
-    def report_for(self, record: OutRecord) -> Callable[[KafkaError | None, Message], None]:
-        """What the producer calls when it knows what became of the record."""
-
-        def reported(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                self.failed.append((record, error))
-            self.confirmed += 1
-            if self.confirmed == self.expected:
-                self.loop.call_soon_threadsafe(self.finish)
-
-        return reported
+    def reported(self, error: KafkaError | None, message: Message) -> None:
+        """What the producer calls when it knows what became of a record; one for all, since there are many."""
+        if error is not None:
+            self.failed.append((message, error))
+        self.confirmed += 1
+        if self.confirmed == self.expected:
+            self.loop.call_soon_threadsafe(self.finish)
 
     def expect(self, count: int) -> None:
         """All are handed over; whichever thread sees the last confirmation finishes."""
@@ -67,6 +63,18 @@ class _Delivery:
         """Let the caller go on; in its loop, and harmless the second time."""
         if not self.done.done():
             self.done.set_result(None)
+
+    def failures(self, records: Sequence[OutRecord]) -> list[tuple[OutRecord, KafkaError]]:
+        """The records that failed. Of equal ones it does not matter which: they are told apart by nobody."""
+        left = list(records)
+        found = []
+        for message, error in self.failed:
+            told = (message.topic(), message.partition(), message.key(), message.value())
+            index = next(
+                i for i, r in enumerate(left) if (r.topic, r.partition, r.key or None, r.value or None) == told
+            )
+            found.append((left.pop(index), error))
+        return found
 
 
 class KafkaPublisher:
@@ -108,11 +116,10 @@ class KafkaPublisher:
                 refused.append((record, error))
         delivery.expect(handed_over)
         await delivery.done
-        if failed := refused + delivery.failed:
+        if failed := refused + delivery.failures(records):
             raise PublishFailed(failed)
 
     async def _produce(self, record: OutRecord, delivery: _Delivery) -> KafkaError | None:
-        report = delivery.report_for(record)
         while True:
             try:
                 self._producer.produce(
@@ -120,7 +127,7 @@ class KafkaPublisher:
                     record.value,
                     record.key,
                     record.partition,
-                    on_delivery=report,
+                    on_delivery=delivery.reported,
                     headers=record.headers,  # type: ignore[arg-type]
                 )
             except BufferError:

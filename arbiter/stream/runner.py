@@ -28,7 +28,8 @@ from arbiter.state.stock import Spent
 from arbiter.state.store import Commit, Verdict
 from arbiter.stream import transport
 from arbiter.stream.cache import LedgerCache
-from arbiter.stream.deciding import Batch
+from arbiter.stream.caution import Caution
+from arbiter.stream.deciding import Batch, Loaded
 from arbiter.stream.intake import LogWentBack, Queue
 from arbiter.stream.items import Item
 from arbiter.stream.judging import Judging
@@ -78,6 +79,7 @@ class Runner:
         self._tokens = Tokens(shared, partition, placed.head.epoch, patience)
         self._judging = Judging(shared, partition, patience, self._tokens)
         self._timers = Timers(shared.store, partition, patience, placed.head.activation)
+        self._caution = Caution(shared.store, partition, patience, placed.head)
 
     def offer(self, message: Message) -> None:
         """Take a message that the consumer read under this runner's lease. Never blocks."""
@@ -132,6 +134,8 @@ class Runner:
         policies, clock = self._shared.policies, self._shared.clock
         if self._is_reading_facts or policies.current is None or not clock.is_settled:
             return False
+        # Without records to try first there is nothing to be careful about.
+        self._caution.over()
         if await self._timers.must_sweep(policies.current.number):
             return True
         now_ms = max(self._head.now_ms, clock.now_ms()) if self._is_wall_clock else self._head.now_ms
@@ -161,9 +165,10 @@ class Runner:
     # One batch
 
     async def _work(self, *, is_time: bool = False) -> None:
-        records = self._without_replays(self._queue.take())
+        records = self._without_replays(self._queue.take(self._caution.records_max))
         while records or is_time:
             active = await self._ready()
+            await self._caution.begin(len(records))
             verdict = await self._attempt(active, records)
             if verdict is Verdict.OK:
                 break
@@ -232,7 +237,7 @@ class Runner:
             self._timers.unswept(work.swept)
             return verdict
         await self._publish([*batch.outbox, *work.sent_on()])
-        self._adopt(commit)
+        self._adopt(commit, batch)
         metrics.batch_records.observe(len(work.records))
         metrics.misrouted.inc(len(work.home))
         count_batch(metrics, batch, active.policy, is_wall_clock=self._is_wall_clock)
@@ -241,11 +246,12 @@ class Runner:
     def _read(self, records: list[Record], routing: Routing) -> Work:
         now_ms = max(self._head.now_ms, self._shared.clock.now_ms())
         work = Work(records, now_ms if self._is_wall_clock else self._head.now_ms)
+        last_word = self._caution.last_word
         for record in records:
             reader = self._readers.get(record.topic)
-            read = routing.read(record) if reader is None else reader.read(record, now_ms)
+            read = last_word or (routing.read(record) if reader is None else reader.read(record, now_ms))
             if isinstance(read, DeadLetter):
-                work.dead.append((record, read, 1))
+                work.dead.append((record, read, self._head.claims if last_word else 1))
             elif isinstance(read, Arrival):
                 work.items.append(Item.of_record(record, read))
             elif read is not None:
@@ -261,7 +267,7 @@ class Runner:
 
     async def _add_timers(self, active: Active, work: Work) -> None:
         """What comes back together with these records: due by then, or waiting under an older policy."""
-        if self._is_reading_facts:
+        if self._is_reading_facts or self._caution.is_on:
             return
         horizon_ms = work.now_ms
         if not self._is_wall_clock:
@@ -277,7 +283,7 @@ class Runner:
             work.swept = self._timers.swept()
         work.swept += await self._tokens.woken(active.policy, work.now_ms)
 
-    async def _ledgers(self, work: Work) -> dict[str, bytes | None]:
+    async def _ledgers(self, work: Work) -> dict[str, Loaded]:
         """The ledgers of all parties; and records whose customer lives elsewhere leave the batch."""
         metrics, store = self._shared.metrics, self._shared.store
         parties = dict.fromkeys([*(item.party for item in work.items), *work.due, *work.swept])
@@ -290,7 +296,8 @@ class Runner:
             ledgers.update(zip(missing, loaded, strict=True))
             arriving = {item.party for item in work.items if item.parcel is None}
             self._send_home(work, {party for party in arriving if ledgers[party] is None})
-        return ledgers
+        # Last, and without waiting in between: what is taken from the cache here is changed by the batch.
+        return {party: Loaded(packed, self._cache.take(party)) for party, packed in ledgers.items()}
 
     def _send_home(self, work: Work, strangers: set[str]) -> None:
         """A party without a ledger may live elsewhere (who has one here lives here): then its records go there."""
@@ -346,7 +353,7 @@ class Runner:
         self._shared.clock.observe(time_ms, asked_at, monotonic())
         return verdict
 
-    def _adopt(self, commit: Commit) -> None:
+    def _adopt(self, commit: Commit, batch: Batch) -> None:
         head = self._head
         self._head = replace(
             head,
@@ -357,8 +364,9 @@ class Runner:
             claims=0,
         )
         self._has_outbox = bool(commit.outbox)
-        for party, packed in commit.ledgers.items():
-            self._cache.put(party, packed)
+        self._caution.over()
+        for party, packed, ledger in batch.unpacked():
+            self._cache.put(party, packed, ledger)
         self._timers.moved(commit.timers)
         self._tokens.adopt(commit)
 

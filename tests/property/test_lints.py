@@ -24,7 +24,7 @@ from arbiter.core.reach import Reach
 from arbiter.core.rules import AnyRule
 from arbiter.core.stock import WholeStock
 from arbiter.core.stricter import always_stricter
-from tests.builders import MONDAY, document, request
+from tests.builders import MONDAY, Desk, document, request
 
 SEGMENTS = {
     "rich": {"owner": "x", "when": {"profile.balance": {"at_least": 50}}},
@@ -167,10 +167,10 @@ def alone(chance: Random, made: PolicyDocument, idle: AnyRule, strict: AnyRule, 
         ask = an_ask(chance)
         if not may_ask(made, ask):
             continue
-        case = policy.case(request(**ask), party(a_past(chance, ask)), WholeStock())
-        judges = {judge.id: judge for judge in case.plan.judges(case)}
-        at_ms = MONDAY + chance.randint(0, 48) * HOUR_MS
-        said = [rule.id in judges and judges[rule.id].check(case, at_ms) is not None for rule in (idle, strict)]
+        desk = Desk(policy)
+        desk.ledger = party(a_past(chance, ask))
+        answer = desk.ask(request(**ask, dry_run=True), MONDAY + chance.randint(0, 48) * HOUR_MS).answer
+        said = [any(finding.rule == rule.id for finding in answer.findings) for rule in (idle, strict)]
         noes += said[0]
 
         assert said[1] or not said[0], told

@@ -8,7 +8,7 @@ import pytest
 
 from arbiter.core import decide as decide_module
 from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS
-from arbiter.core.rules import CapJudge
+from arbiter.core.rules import CapJudge, Judge
 from arbiter.core.score import parse_formula
 from tests.builders import MONDAY, Desk, at, codes, grant, policy, request
 
@@ -154,14 +154,20 @@ def test_a_failing_rule_rejects(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> Any:
         raise ZeroDivisionError
 
-    desk = Desk(policy({**ONE_A_DAY, "limit": 2, "window": "calendar day"}), grant())
-    desk.ask(request("first"))
+    rule = {**ONE_A_DAY, "window": "calendar day"}
     with monkeypatch.context() as patch:
         patch.setattr(CapJudge, "permit_end", fail)
-        assert ["rule_error"] == codes(desk.ask(request("a")))
+        assert ["rule_error"] == codes(Desk(policy(rule), grant()).ask(request("a")))
+    desk = Desk(policy({**rule, "limit": 2}), grant())
+    with monkeypatch.context() as patch:
+        # It cannot be told whether the rule has room, so it is asked, and answers.
+        patch.setattr(CapJudge, "window", fail)
+        assert [] == codes(desk.ask(request("b")))
+        assert [] == codes(desk.ask(request("c")))
+        assert ["cap_reached"] == codes(desk.ask(request("d")))
         patch.setattr(CapJudge, "check", fail)
-        assert ["rule_error"] == codes(desk.ask(request("b")))
-    assert [] == codes(desk.ask(request("c")))
+        assert ["rule_error"] == codes(desk.ask(request("e")))
+    assert ["cap_reached"] == codes(desk.ask(request("f")))
 
 
 def test_never_settling_is_a_reject(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,6 +179,7 @@ def test_never_settling_is_a_reject(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(policy(ONE_A_DAY), grant())
     desk.ask(request("first"))
     monkeypatch.setattr(CapJudge, "check", later)
+    monkeypatch.setattr(CapJudge, "until", Judge.until)
 
     assert ["cap_reached", "would_expire"] == codes(desk.ask(request()))
     assert decide_module.ROUNDS_MAX == 32

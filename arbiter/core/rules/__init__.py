@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arbiter.core.rules.arbitration import ArbitrationJudge, ArbitrationRule
-from arbiter.core.rules.base import Judge, Rule, SharedJudge
+from arbiter.core.rules.base import NEVER_MS, Judge, Need, Rule, SharedJudge
 from arbiter.core.rules.cap import CapJudge, CapRule
 from arbiter.core.rules.capacity import CapacityJudge, CapacityRule
 from arbiter.core.rules.cell import CellJudge, CellRule
@@ -29,6 +29,7 @@ AnyRule = (
 )
 
 __all__ = [
+    "NEVER_MS",
     "AnyRule",
     "ArbitrationJudge",
     "ArbitrationRule",
@@ -49,6 +50,7 @@ __all__ = [
     "HoldoutJudge",
     "HoldoutRule",
     "Judge",
+    "Need",
     "QuietHoursJudge",
     "QuietHoursRule",
     "Rule",

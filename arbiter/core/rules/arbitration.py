@@ -35,3 +35,7 @@ class ArbitrationJudge(Judge):
     def check(self, case: Case, at_ms: int) -> Finding | None:  # noqa: ARG002 - holding is no judgement
         """Never a finding."""
         return None
+
+    def may_object(self, case: Case, at_ms: int) -> bool:  # noqa: ARG002 - likewise
+        """Never."""
+        return False

@@ -16,7 +16,8 @@ from arbiter.core.case import Case, Group, Shape
 from arbiter.core.instants import FAR_MS
 from arbiter.core.match import SHAPE_FIELDS, Matcher, Subject, When
 from arbiter.core.model import Finding
-from arbiter.core.rules.base import Judge, Rule, used_contacts
+from arbiter.core.rules.base import NEVER_MS, Rule, used_contacts
+from arbiter.core.rules.counting import CountingJudge, Span
 from arbiter.core.windows import Window, calendar_window, parse_window, spoken
 
 PerField = Literal["party", "customer", "department", "campaign", "category", "channel", "product"]
@@ -55,7 +56,17 @@ class CapRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     keep: Annotated[Keep | None, Meta(description="Headroom for what matters more.")] = None
 
 
-class CapJudge(Judge):
+class _Full(Struct, frozen=True):
+    """A budget without room: what it holds, and until when; ``None`` for one that can never hold this contact."""
+
+    code: str
+    own: int
+    limit: int
+    inside: list[Counted]
+    until_ms: int | None
+
+
+class CapJudge(CountingJudge):
     """Counts the party's contacts."""
 
     kind = "cap"
@@ -66,6 +77,7 @@ class CapJudge(Judge):
         self._by_segment = rule.limit_by.segment
         self._window: Window = parse_window(rule.window)
         self._unit = rule.unit
+        self.in_points = rule.unit == "points"
         self._counts = Matcher(rule.when if rule.counts is None else rule.counts)
         self._same = [SHAPE_FIELDS.index(field) for field in rule.per if field in SHAPE_FIELDS]
         self._same_customer = "customer" in rule.per
@@ -75,19 +87,35 @@ class CapJudge(Judge):
         # Whatever segment or headroom may say, up to here there is always room.
         self.least = min(self._limit - self._kept, *self._by_segment.values(), self._limit)
         self._windows: dict[str, tuple[int, int]] = {}  # the last one of each zone: most questions are about today
-        self.cuts = self._window.unit is not None
+        self.cuts = self.is_timed = self._window.unit is not None
 
     def check(self, case: Case, at_ms: int) -> Finding | None:
         """A finding until the budget has room for this contact."""
-        own, groups = self._own(case), case.counted_by(self)
-        if own + self._most(case, groups) <= self.least or own + self._used(case, groups, at_ms) <= self.least:
+        full = self._full(case, at_ms)
+        if full is None:
             return None
-        limit = self._limit_for(case)
-        finding = self._full(case, groups, at_ms, own, limit)
-        if finding is None and self._for is not None and not _matches(self._for, case.shape, case.subject):
-            left = max(limit - self._kept, 0)
-            finding = self._full(case, self._others(case, groups), at_ms, own, left, "reserved")
-        return finding
+        used = sum(entry[1] for entry in full.inside)
+        return self.no(
+            full.code,
+            self._sentence(case, used, full),
+            full.until_ms,
+            used=used,
+            limit=full.limit,
+            window=self._window.text,
+            **used_contacts(case, [(entry[0], *entry[2:]) for entry in full.inside]),
+        )
+
+    def until(self, case: Case, at_ms: int) -> int | None:
+        """See :meth:`Judge.until`."""
+        full = self._full(case, at_ms)
+        if full is None:
+            return None
+        until_ms = FAR_MS if full.until_ms is None else min(full.until_ms, self.until_ms)
+        return until_ms if until_ms < FAR_MS else NEVER_MS
+
+    def changes_at(self, case: Case, at_ms: int) -> int:
+        """The end of the calendar window."""
+        return self._bounds(case, at_ms)[1]
 
     def permit_end(self, case: Case, at_ms: int) -> int:
         """The end of the calendar window that the contact draws on."""
@@ -95,20 +123,31 @@ class CapJudge(Judge):
             return FAR_MS
         return self._bounds(case, at_ms)[1]
 
+    def window(self, case: Case, at_ms: int) -> Span:
+        """See :meth:`CountingJudge.window`."""
+        if self._window.rolling_ms is not None:
+            return None, FAR_MS, self._window.rolling_ms
+        return (*self._bounds(case, at_ms), 0)
+
     def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:
         """What a request of this shape costs; ``None`` if more than the shape decides."""
         if not self._counts.shape_matches(shape):
             return 0
         if not self._counts.shape_only:
             return None
-        return points.get(shape[CHANNEL] or "", 1) if self._unit == "points" else 1
+        return points.get(shape[CHANNEL] or "", 1) if self.in_points else 1
 
-    def counts_shape(self, shape: Shape, other: Shape) -> bool:
-        """Whether contacts of shape ``other`` may share a budget with requests of ``shape``."""
-        if any(shape[index] != other[index] for index in self._same):
-            return False
+    def counts_shape(self, shape: Shape) -> bool:
+        """Whether contacts of this shape may count."""
         # A contact nobody asked for, of a kind nobody told, counts everywhere.
-        return not other[CATEGORY] or self._counts.shape_matches(other)
+        return not shape[CATEGORY] or self._counts.shape_matches(shape)
+
+    def is_shared(self, shape: Shape, other: Shape) -> bool:
+        """Whether the fields that the budget is split by are the same."""
+        for index in self._same:  # noqa: SIM110 - as in Matcher
+            if shape[index] != other[index]:
+                return False
+        return True
 
     @property
     def asks_who(self) -> bool:
@@ -121,40 +160,24 @@ class CapJudge(Judge):
             return False
         return self._counts.shape_only or self._counts.rest_matches(case.contact_subject(group.kind.customer))
 
-    def _most(self, case: Case, groups: Sequence[Group]) -> int:
-        """What counts if all of it were in the window: often that is little enough, and nobody need look closer."""
-        if self._unit == "contacts":
-            return sum([len(group.times) for group in groups])
-        return sum([len(group.times) * case.cost(group.kind.channel, self._unit) for group in groups])
+    def _full(self, case: Case, at_ms: int) -> _Full | None:
+        """What is in the way of this contact, if the budget has no room for it."""
+        own, groups, limit = self._own(case), case.counted_by(self), self._limit_for(case)
+        full = self._over(case, groups, at_ms, own, limit, "cap_reached")
+        if full is None and self._for is not None and not _matches(self._for, case.shape, case.subject):
+            left = max(limit - self._kept, 0)
+            full = self._over(case, self._others(case, groups), at_ms, own, left, "reserved")
+        return full
 
-    def _used(self, case: Case, groups: Sequence[Group], at_ms: int) -> int:
-        low, high = self._bounds(case, at_ms)
-        used = 0
-        for group in groups:
-            inside = len([at_ms for at_ms in group.times if low < at_ms < high])
-            used += inside if self._unit == "contacts" else inside * case.cost(group.kind.channel, self._unit)
-        return used
-
-    def _full(
-        self, case: Case, groups: Sequence[Group], at_ms: int, own: int, limit: int, code: str = "cap_reached"
-    ) -> Finding | None:
-        """A finding if what counts leaves no room under ``limit``."""
+    def _over(self, case: Case, groups: Sequence[Group], at_ms: int, own: int, limit: int, code: str) -> _Full | None:
+        """Whether what counts leaves no room under ``limit``."""
         counted = self._counted(case, groups)
         low, high = self._bounds(case, at_ms)
         inside = [entry for entry in counted if low < entry[0] < high]
-        used = sum(entry[1] for entry in inside)
-        if used + own <= limit:
+        if sum([entry[1] for entry in inside]) + own <= limit:
             return None
-        until = None if own > limit else self._frees(case, counted, at_ms, limit - own)
-        return self.no(
-            code,
-            self._sentence(case, used, own, limit, until),
-            until,
-            used=used,
-            limit=limit,
-            window=self._window.text,
-            **used_contacts(case, [(entry[0], *entry[2:]) for entry in inside]),
-        )
+        until_ms = None if own > limit else self._frees(case, counted, at_ms, limit - own)
+        return _Full(code, own, limit, inside, until_ms)
 
     def _limit_for(self, case: Case) -> int:
         """The limit for this customer: the strictest one of the customer's segments, if any is named."""
@@ -212,8 +235,8 @@ class CapJudge(Judge):
             at_ms = end
         return FAR_MS
 
-    def _sentence(self, case: Case, used: int, own: int, limit: int, until_ms: int | None) -> str:
-        unit = self._unit
+    def _sentence(self, case: Case, used: int, full: _Full) -> str:
+        unit, own, limit, until_ms = self._unit, full.own, full.limit, full.until_ms
         if until_ms is None:
             return f"this contact costs {own} {unit}, more than the limit of {limit} {unit}"
         when = f"there is room again at {spoken(until_ms, self._zone(case))}" if until_ms < FAR_MS else "for good"

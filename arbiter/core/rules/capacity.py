@@ -46,6 +46,7 @@ class CapacityJudge(SharedJudge):
 
     kind = "capacity"
     cuts = True
+    is_timed = True
 
     def __init__(self, rule: CapacityRule, from_ms: int, until_ms: int) -> None:
         super().__init__(rule, from_ms, until_ms)
@@ -59,6 +60,10 @@ class CapacityJudge(SharedJudge):
         """A finding until the next window when all places of this one are used; of several, the one that lasts."""
         found = [finding for ceiling in self._ceilings if (finding := self._full(ceiling, case, at_ms))]
         return max(found, key=lambda finding: finding.until_ms or FAR_MS, default=None)
+
+    def changes_at(self, case: Case, at_ms: int) -> int:
+        """The end of the first window that ends."""
+        return self.permit_end(case, at_ms)
 
     def permit_end(self, case: Case, at_ms: int) -> int:
         """The end of the first window that the contact draws on."""

@@ -58,6 +58,7 @@ class ClosedJudge(Judge):
     """Closed times in a set of zones."""
 
     cuts = True
+    is_timed = True
 
     def __init__(self, rule: Rule, from_ms: int, until_ms: int, closed: Closed) -> None:
         super().__init__(rule, from_ms, until_ms)
@@ -77,11 +78,21 @@ class ClosedJudge(Judge):
         end = "for good" if until_ms >= FAR_MS else f"until {spoken(until_ms, zone)}"
         return self.no(self.kind, f"{self._name} {end}", until_ms)
 
+    def may_object(self, case: Case, at_ms: int) -> bool:
+        """Whether it is closed."""
+        return self._at(case).closed_until(at_ms) is not None
+
+    def changes_at(self, case: Case, at_ms: int) -> int:
+        """The opening if it is closed, else the closing."""
+        closings = self._at(case)
+        open_ms = closings.closed_until(at_ms)
+        return closings.next_close(at_ms) if open_ms is None else open_ms
+
     def permit_end(self, case: Case, at_ms: int) -> int:
         """The next closing while the rule is in force."""
         closings = self._at(case)
         begin_ms = max(at_ms, self.from_ms)
-        end_ms = begin_ms if begin_ms > at_ms and closings.closed_until(begin_ms) else closings.next_close(begin_ms)
+        end_ms = begin_ms if closings.closed_until(begin_ms) is not None else closings.next_close(begin_ms)
         return end_ms if end_ms < self.until_ms else FAR_MS
 
     @property
@@ -132,6 +143,16 @@ class BlackoutJudge(ClosedJudge):
             end_ms = self._freeze[1]
             return self.no("blackout", f"contacts are frozen until {spoken(end_ms, case.business_zone)}", end_ms)
         return super().check(case, at_ms)
+
+    def may_object(self, case: Case, at_ms: int) -> bool:
+        """Whether it is closed or frozen."""
+        is_frozen = self._freeze is not None and self._freeze[0] <= at_ms < self._freeze[1]
+        return is_frozen or super().may_object(case, at_ms)
+
+    def changes_at(self, case: Case, at_ms: int) -> int:
+        """The next change of either."""
+        edges = [edge_ms for edge_ms in self._freeze or () if edge_ms > at_ms]
+        return min([super().changes_at(case, at_ms), *edges])
 
     def permit_end(self, case: Case, at_ms: int) -> int:
         """The next blackout, or the beginning of the freeze."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from arbiter.core.case import Case, Shape, shape_of
+from arbiter.core.case import Case, Group, Shape, shape_of
+from arbiter.core.instants import FAR_MS
 from arbiter.core.match import Matcher, When
 from arbiter.core.model import Finding
-from arbiter.core.rules.base import Judge, Rule, used_contacts
+from arbiter.core.rules.base import Need, Rule, used_contacts
+from arbiter.core.rules.counting import CountingJudge, Span
 from arbiter.core.windows import duration_ms, spoken
 
 
@@ -23,8 +26,8 @@ class ConflictRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     per: Annotated[Literal["party", "customer"], Meta(description="Whose earlier contacts matter.")] = "party"
 
 
-class ConflictJudge(Judge):
-    """A cap of 0 on what comes after ``after``."""
+class ConflictJudge(CountingJudge):
+    """A cap of 0 on what comes after ``after``, in which the request itself does not count."""
 
     kind = "conflict"
 
@@ -37,6 +40,7 @@ class ConflictJudge(Judge):
         self._within_ms = duration_ms(rule.within)
         self._within = rule.within
         self._party = rule.per == "party"
+        self.needs = Need.CONTACTS if outcome is None else Need.EVENTS
 
     def check(self, case: Case, at_ms: int) -> Finding | None:
         """A finding until the last of what went before is ``within`` ago."""
@@ -49,6 +53,27 @@ class ConflictJudge(Judge):
         return self.no(
             "conflict", message, until_ms, used=len(before), limit=0, window=f"rolling {self._within}", **counters
         )
+
+    @property
+    def asks_who(self) -> bool:
+        """Whether it depends on more than shapes what it counts."""
+        return not self._party or not self._after.shape_only
+
+    def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:  # noqa: ARG002 - alike for all
+        """Nothing: only what went before counts."""
+        return 0
+
+    def counts_shape(self, shape: Shape) -> bool:
+        """Whether it is what must not go before."""
+        return self._after.shape_matches(shape)
+
+    def counts_group(self, case: Case, group: Group) -> bool:
+        """Whether it is the customer's, or the party's, and matches in all else."""
+        return self._counts(case, group.kind.customer, group.shape)
+
+    def window(self, case: Case, at_ms: int) -> Span:  # noqa: ARG002 - alike for all
+        """As long ago as ``within`` says."""
+        return None, FAR_MS, self._within_ms
 
     def _before(self, case: Case) -> list[tuple[int, str, str, str]]:
         found: list[tuple[int, str, str, str]] = []

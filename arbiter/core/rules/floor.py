@@ -49,6 +49,10 @@ class FloorJudge(SharedJudge):
         """Never a finding."""
         return None
 
+    def may_object(self, case: Case, at_ms: int) -> bool:  # noqa: ARG002 - likewise
+        """Never."""
+        return False
+
     def boost(self, stock: Stock, now_ms: int) -> float:
         """By how much to multiply a score at ``now``: from 1 up to the ceiling, the more the further behind it is."""
         start_ms, end_ms = self._draw.start_ms, self._draw.end_ms

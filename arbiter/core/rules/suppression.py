@@ -13,7 +13,7 @@ from msgspec import Meta
 from arbiter.core.case import Case
 from arbiter.core.instants import FAR_MS
 from arbiter.core.model import Finding, Suppression
-from arbiter.core.rules.base import Judge, Rule
+from arbiter.core.rules.base import Judge, Need, Rule
 from arbiter.core.windows import duration_ms, spoken
 
 
@@ -33,6 +33,7 @@ class SuppressionJudge(Judge):
     """Looks at the customer's, or the whole party's, lists."""
 
     kind = "suppression"
+    needs = Need.LISTS
 
     def __init__(self, rule: SuppressionRule, from_ms: int, until_ms: int) -> None:
         super().__init__(rule, from_ms, until_ms)

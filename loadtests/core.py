@@ -1,0 +1,161 @@
+"""``python -m loadtests.core``: one partition's batches decided in this process, without Kafka, Redis or a clock.
+
+What a worker does with a batch between the fetch and the commit (read, unpack, decide, pack, encode), and beside it
+the decision alone. Processor time per request, so that a change to the core can be judged in seconds.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import gc
+import hashlib
+import pstats
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import rich_click as click
+from aiokafka import ConsumerRecord
+
+from arbiter.core.decide import asked_at
+from arbiter.core.policy import Policy, load
+from arbiter.messages import CONSENTS, PROFILES, REQUESTS, ContactRequest
+from arbiter.policy_files import digest_of, document_bytes, read_policy
+from arbiter.state.codec import pack_outbox
+from arbiter.stream.cache import LedgerCache
+from arbiter.stream.deciding import Batch, Loaded
+from arbiter.stream.items import Item
+from arbiter.stream.records import DeadLetter, Reader
+from arbiter.stream.routing import Routing
+from arbiter.worker import GC_THRESHOLDS
+from loadtests.traffic import Entry, Traffic
+
+ROOT = Path(__file__).resolve().parents[1]
+POLICY = ROOT / "deploy" / "policies" / "retail-bank"
+OUTBOX_BYTES_MAX = 4 * 1024 * 1024
+
+
+# Late enough for every request: a record's time stamp is its "now", and `requested_at` may not lie a day ahead.
+STAMP_MS = 1_780_000_000_000
+
+
+class Bench:
+    """A partition in event time: ledgers packed, timers in a dict."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._ledgers = LedgerCache(1 << 30)
+        self._answers: dict[bytes, bytes] = {}
+        self._timers: dict[str, int] = {}
+        self._readers = {
+            topic: Reader(topic, 1_000_000, is_wall_clock=False) for topic in (CONSENTS, PROFILES, REQUESTS)
+        }
+        self._now_ms = 0
+        self._seq = 0
+        self.outcomes: Counter[str] = Counter()
+        self.digest = hashlib.sha256()
+
+    def run(self, topic: str, entries: Iterable[Entry], batch_size: int) -> None:
+        """Take all entries, in batches."""
+        rows = [
+            ConsumerRecord(topic, 0, offset, STAMP_MS + offset, 0, entry.key, entry.value, None, 1, 1, ())
+            for offset, entry in enumerate(entries)
+        ]
+        for start in range(0, len(rows), batch_size):
+            self._batch(topic, rows[start : start + batch_size])
+
+    def _batch(self, topic: str, rows: list[ConsumerRecord]) -> None:
+        read = [(row, self._readers[topic].read(row, self._now_ms)) for row in rows]
+        items = [Item.of_record(row, arrival) for row, arrival in read if not isinstance(arrival, DeadLetter)]
+        names = dict.fromkeys([*(item.party for item in items), *self._due(items)])
+        ledgers = {name: Loaded(self._ledgers.get(name), self._ledgers.take(name)) for name in names}
+        self._seq += 1
+        routing = Routing("routed", 0, 1, {}, self._now_ms)
+        batch = Batch(
+            self._policy, 0, self._seq, self._now_ms, "decisions", ledgers, routing, is_event_clock=True
+        )  # fmt: skip
+        known = batch.answered_before(items)
+        batch.give_answers(known, [self._answers.get(key) for _, key in known])
+        for item in items:
+            batch.decide(item)
+        batch.finish(OUTBOX_BYTES_MAX)
+        self._adopt(batch)
+
+    def _due(self, items: Iterable[Item]) -> list[str]:
+        """The parties that come back before the last of these requests."""
+        if not self._timers:
+            return []
+        asked = [
+            asked_at(item.message, item.arrival.received_ms)
+            for item in items
+            if item.arrival is not None and isinstance(item.message, ContactRequest)
+        ]
+        horizon_ms = max([self._now_ms, *asked])
+        return [
+            party for at_ms, party in sorted((at, name) for name, at in self._timers.items()) if at_ms <= horizon_ms
+        ]
+
+    def _adopt(self, batch: Batch) -> None:
+        """What a commit does, without a store."""
+        batch.changed_ledgers()
+        for name, packed, ledger in batch.unpacked():
+            self._ledgers.put(name, packed, ledger)
+        self._answers |= batch.changed_answers()
+        self._timers |= {name: at for name, at in batch.changed_timers().items() if at is not None}
+        for name in [name for name, at in batch.changed_timers().items() if at is None]:
+            self._timers.pop(name, None)
+        batch.changed_waits()
+        pack_outbox(batch.outbox)
+        self._now_ms = batch.now_ms
+        self.outcomes.update(told.decided.answer.outcome for told in batch.told)
+        for record in batch.outbox:
+            self.digest.update(record.value or b"")
+
+
+def policy_of(folder: Path) -> Policy:
+    """The policy in a folder."""
+    document, problems = read_policy(folder)
+    if document is None:
+        raise click.UsageError(f"the policy in {folder} has errors; the first: {problems[0]}")
+    content = document_bytes(document)
+    return load(content, 1, digest_of(content))
+
+
+@click.command()
+@click.option("--records", default=20_000, show_default=True, help="How many requests.")
+@click.option("--customers", default=5_000, show_default=True, help="How many customers they are about.")
+@click.option("--batch", default=500, show_default=True, help="Records in one batch.")
+@click.option("--policy", type=click.Path(path_type=Path), default=POLICY, show_default=False, help="A policy folder.")
+@click.option("--profile", is_flag=True, help="Print where the time goes.")
+def main(records: int, customers: int, batch: int, policy: Path, *, profile: bool) -> None:
+    """Decide in this process; a tenth of the requests is warm-up.
+
+    Prints the processor time, and a hash of all decisions: two builds that decide alike print the same one.
+    """
+    gc.set_threshold(*GC_THRESHOLDS)
+    compiled = policy_of(policy)
+    traffic = Traffic(compiled.document, customers, 1, 1)
+    bench = Bench(compiled)
+    bench.run(PROFILES, traffic.profiles(), batch)
+    bench.run(CONSENTS, traffic.consents(), batch)
+    requests = traffic.requests(records)
+    warm = records // 10
+    bench.run(REQUESTS, requests[:warm], batch)
+    bench.outcomes.clear()
+    profiler = cProfile.Profile()
+    started = time.process_time()
+    if profile:
+        profiler.enable()
+    bench.run(REQUESTS, requests[warm:], batch)
+    profiler.disable()
+    micros = (time.process_time() - started) * 1e6
+    told = sum(bench.outcomes.values())
+    click.echo(f"{micros / (records - warm):.1f} µs per request, {micros / told:.1f} µs per decision")
+    click.echo(f"{dict(bench.outcomes)}, decisions {bench.digest.hexdigest()[:16]}")
+    if profile:
+        pstats.Stats(profiler).sort_stats("cumtime").print_stats(60)
+
+
+if __name__ == "__main__":
+    main()
