@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from arbiter.core.document import PolicyDocument
 from arbiter.core.hours import WEEKDAYS
@@ -75,6 +76,21 @@ def policy_schema() -> Schema:
     return whole | {"properties": properties, "$defs": dict(sorted(definitions.items()))}
 
 
+def schema_of(kind: type[Struct], title: str) -> Schema:
+    """The schema of a whole file, in the form that people and editors can use."""
+    generated = msgspec.json.schema(kind)
+    definitions = {name: _readable(definition) for name, definition in generated["$defs"].items()}
+    whole = definitions.pop(kind.__name__)
+    return {"$schema": DIALECT, **whole, "title": title, "$defs": dict(sorted(definitions.items()))}
+
+
+def without_references(schema: Schema) -> Schema:
+    """The same schema, every definition written out where it is referred to."""
+    inlined: Schema = _inlined(schema, schema["$defs"])
+    del inlined["$defs"]
+    return inlined
+
+
 @cache
 def part_schema() -> Schema:
     """The schema of one file of several: the same fields, none of them required."""
@@ -87,8 +103,7 @@ def part_schema() -> Schema:
 @cache
 def frame_schema() -> Schema:
     """The whole schema without references, its rules anything: each rule is judged by :func:`rule_schemas`."""
-    frame: Schema = _inlined(_whole(), _whole()["$defs"])
-    del frame["$defs"]
+    frame = without_references(_whole())
     rules = {name: value for name, value in frame["properties"]["rules"].items() if name != "items"}
     return frame | {"properties": frame["properties"] | {"rules": rules}}
 
@@ -102,15 +117,13 @@ def rule_schemas() -> dict[str, Schema]:
 
 @cache
 def _whole() -> Schema:
-    """msgspec's schema, readable: what the checker judges by, rule by rule."""
-    (generated,), parts = msgspec.json.schema_components([PolicyDocument], ref_template=_REF + "{name}")
-    (_,), common = msgspec.json.schema_components([Rule], ref_template=_REF + "{name}")
-    definitions = {name: _readable(definition) for name, definition in {**parts, **common}.items()}
-    whole = definitions.pop(generated["$ref"].removeprefix(_REF))
+    """The schema by which the checker judges, rule by rule; with the fields that all rules have, as ``Rule``."""
+    whole = schema_of(PolicyDocument, "Arbiter policy")
+    definitions = whole["$defs"] | {"Rule": _readable(msgspec.json.schema(Rule)["$defs"]["Rule"])}
     for kind, name in _kinds().items():
         definitions[name]["properties"]["kind"] = {"description": KINDS[kind], "enum": [kind]}
         definitions[name]["description"] = KINDS[kind]
-    return {"$schema": DIALECT, **whole, "title": "Arbiter policy", "$defs": dict(sorted(definitions.items()))}
+    return whole | {"$defs": definitions}
 
 
 def _kinds() -> dict[str, str]:
