@@ -226,6 +226,10 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     score_note: str | None = None
     shadow: list[Finding] = []
     dry_run: bool = False
+    contacts_omitted: Annotated[
+        int, Meta(description="Contacts that findings would have named, were it not too long.")
+    ] = 0
+    findings_omitted: Annotated[int, Meta(description="Findings left out because there were too many to send.")] = 0
     exceptions: Annotated[list[str], Meta(description="The policy's exceptions that lifted a rule here.")] = []
 
 

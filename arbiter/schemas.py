@@ -27,6 +27,7 @@ from arbiter.messages import (
     Profile,
     SuppressionChange,
 )
+from arbiter.policy_files import catalogue
 from arbiter.policy_files.schema import DIALECT, Schema, part_schema, policy_schema
 from arbiter.settings import markdown
 
@@ -51,6 +52,7 @@ def generated() -> dict[str, str]:
     files["schemas/asyncapi.yaml"] = _yaml(document())
     files["docs/reason-codes.md"] = reason_codes()
     files["docs/lifecycle.md"] = lifecycle()
+    files["docs/policy-check.md"] = catalogue.markdown()
     files["docs/settings.md"] = markdown()
     return files
 

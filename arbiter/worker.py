@@ -30,6 +30,7 @@ from arbiter.stream.ownership import Ownership
 from arbiter.stream.patience import Shared
 from arbiter.stream.policies import Policies, keep_watching
 from arbiter.stream.publisher import KafkaPublisher
+from arbiter.stream.told import LastTold
 from arbiter.web.server import Server
 
 APP_STOP_SECONDS_MAX = 8.0
@@ -159,8 +160,8 @@ class Worker:
         )
         app = make_app(self._settings)
         app.finalize()
-        name = _worker_name()
-        ownership = self._ownership = Ownership(shared, consumer_of(app), name)
+        name, last_told = _worker_name(), LastTold(self._settings)
+        ownership = self._ownership = Ownership(shared, consumer_of(app), last_told, name)
         add_agent(app, self._settings, ownership)
         self._watch("reading the store's clock", keep_reading(self._clock, self._store, self._health))
         self._watch("watching the policy", keep_watching(self._policies))
@@ -173,6 +174,7 @@ class Worker:
             await ownership.drain()
             await _stopped_within(APP_STOP_SECONDS_MAX, app)
             await asyncio.to_thread(publisher.stop)
+            await asyncio.to_thread(last_told.close)
 
     async def _until_the_end(self, app: faust.App) -> None:
         starting = asyncio.create_task(app.start())

@@ -1,7 +1,7 @@
 """Fixtures that give tests real servers, and what happens where a server cannot be had.
 
-Without Java, Maven or Redis the tests that need them are skipped, and the summary names each; with ``CI=true`` they
-fail. ``--no-servers`` (``make fast``) leaves them out.
+Without Java, Maven, Redis or Node.js the tests that need them are skipped, and the summary names each; with
+``CI=true`` they fail. ``--no-servers`` (``make fast``) leaves them out.
 """
 
 from __future__ import annotations
@@ -16,10 +16,21 @@ from typing import TypeVar
 
 import pytest
 
-from tests.servers import KafkaServer, RedisServer, Server, Unavailable, ValkeyServer
+from tests.language_server import LanguageServer
+from tests.servers import ROOT, KafkaServer, RedisServer, Server, Unavailable, ValkeyServer
 
 SERVER_FIXTURES = frozenset(
-    ("kafka", "kafka_bootstrap", "valkey", "valkey_url", "redis_server", "redis_url", "fresh_kafka", "fresh_valkey")
+    (
+        "kafka",
+        "kafka_bootstrap",
+        "valkey",
+        "valkey_url",
+        "redis_server",
+        "redis_url",
+        "fresh_kafka",
+        "fresh_valkey",
+        "language_server",
+    )
 )
 MISSING = "server missing: "
 LEFT_OUT = "left out by --no-servers"
@@ -143,6 +154,15 @@ def factory(
             return stack.enter_context(running(server))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def language_server(request: pytest.FixtureRequest) -> Iterator[LanguageServer]:
+    """A YAML language server whose workspace is the repository."""
+    with available(request):
+        server = LanguageServer(ROOT)
+    with server:
+        yield server
 
 
 @pytest.fixture

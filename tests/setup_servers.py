@@ -1,6 +1,7 @@
 """Get what the tests' servers need: ``python -m tests.setup_servers``; called by ``make test``.
 
-Kafka's jars come through Maven into ``.cache/kafka/libs``. On a Debian where we are root, missing programs are
+Kafka's jars come through Maven into ``.cache/kafka/libs``, the YAML language server through npm into
+``.cache/editor``. On a Debian where we are root, missing programs are
 installed with apt. What cannot be had is printed and left to the tests, which skip by name or, in CI, fail.
 """
 
@@ -15,9 +16,12 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+from tests.language_server import EDITOR, EDITOR_CACHE, language_server_program, node
 from tests.servers import KAFKA_LIBS, KAFKA_POM, ROOT, RedisServer, Unavailable, ValkeyServer, java, kafka_libs
 
 STAMP = KAFKA_LIBS / "pom.sha256"
+EDITOR_STAMP = EDITOR_CACHE / "lock.sha256"
+EDITOR_LOCK = EDITOR / "package-lock.json"
 POLICY = Path("/usr/sbin/policy-rc.d")
 MAVEN_ATTEMPTS = 3
 
@@ -26,7 +30,9 @@ def main() -> int:
     """Set up what is missing; 0 even if something stays missing."""
     install_packages(missing_packages())
     fetch_kafka()
-    for problem in filter(None, map(problem_of, (java, kafka_libs, ValkeyServer.binary, RedisServer.binary))):
+    fetch_language_server()
+    probes = (java, kafka_libs, ValkeyServer.binary, RedisServer.binary, node, language_server_program)
+    for problem in filter(None, map(problem_of, probes)):
         say(f"MISSING: {problem}")
     return 0
 
@@ -45,9 +51,9 @@ def problem_of(probe: Callable[[], object]) -> str | None:
     return None
 
 
-def is_fetched() -> bool:
-    """Whether the jars are those of the pom as it is now."""
-    return STAMP.exists() and STAMP.read_text() == sha256(KAFKA_POM.read_bytes()).hexdigest()
+def is_fetched(stamp: Path = STAMP, origin: Path = KAFKA_POM) -> bool:
+    """Whether what was fetched is what ``origin``, the pom say, asks for as it is now."""
+    return stamp.exists() and stamp.read_text() == sha256(origin.read_bytes()).hexdigest()
 
 
 def missing_packages() -> list[str]:
@@ -56,6 +62,8 @@ def missing_packages() -> list[str]:
         "openjdk-17-jre-headless": problem_of(java) is not None,
         "maven": not is_fetched() and shutil.which("mvn") is None,
         "redis-server": problem_of(RedisServer.binary) is not None,
+        "nodejs": problem_of(node) is not None,
+        "npm": not is_fetched(EDITOR_STAMP, EDITOR_LOCK) and shutil.which("npm") is None,
     }
     return [package for package, is_missing in wanted.items() if is_missing]
 
@@ -98,6 +106,19 @@ def fetch_kafka() -> None:
     # Maven keeps what it has got, so another attempt goes on where a broken connection ended the one before.
     if any(run(command) for _ in range(MAVEN_ATTEMPTS)):
         STAMP.write_text(sha256(KAFKA_POM.read_bytes()).hexdigest())
+
+
+def fetch_language_server() -> None:
+    """Install the YAML language server with npm, unless it is the one that the lock file names already."""
+    if is_fetched(EDITOR_STAMP, EDITOR_LOCK) or shutil.which("npm") is None:
+        return
+    say(f"fetching the YAML language server with npm into {EDITOR_CACHE.relative_to(ROOT)}")
+    EDITOR_CACHE.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(EDITOR / name, EDITOR_CACHE)
+    # npm takes a path through a symbolic link for another package.
+    if run(["npm", "ci", "--prefix", str(EDITOR_CACHE.resolve()), "--ignore-scripts", "--no-audit", "--no-fund"]):
+        EDITOR_STAMP.write_text(sha256(EDITOR_LOCK.read_bytes()).hexdigest())
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> bool:

@@ -10,8 +10,6 @@ from arbiter import __version__
 from arbiter.cli.generated import schemas
 from arbiter.cli.kill import kill
 from arbiter.cli.policy import policy
-from arbiter.cli.policy_life import activate, approve, cancel, publish, rollback
-from arbiter.cli.policy_show import history, show
 from arbiter.cli.running import settings, topics, worker
 
 __all__ = ["main"]
@@ -38,5 +36,3 @@ def main() -> None:
 
 for _command in (worker, policy, kill, topics, settings, schemas):
     main.add_command(_command)
-for _command in (publish, approve, activate, rollback, cancel, history, show):
-    policy.add_command(_command)

@@ -8,7 +8,7 @@ import msgspec
 import rich_click as click
 
 from arbiter.cli.common import EXIT_REFUSED, EXIT_USAGE, Failure, instant, settings_for, user, with_policies
-from arbiter.cli.policy import DIGEST_SHOWN, EXIT_BAD_POLICY, tell
+from arbiter.cli.policy_check import DIGEST_SHOWN, EXIT_BAD_POLICY, counted, tell
 from arbiter.cli.policy_exceptions import tell_ended
 from arbiter.cli.published_tests import failures, pack_tests, unpack_tests
 from arbiter.core.document import PolicyDocument
@@ -46,6 +46,7 @@ def publish(folder: Path, author: str, reason: str, is_activated: bool, is_alone
     tell(problems)
     tell_ended(document)
     if document is None:
+        click.echo(counted(problems))
         raise Failure("not published: the policy has errors", EXIT_BAD_POLICY)
     content, (tests, unread) = document_bytes(document), pack_tests(folder)
     tell(unread)

@@ -7,14 +7,13 @@ can point at the line.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from difflib import get_close_matches
 from typing import Literal
 
-from msgspec import Struct
-
+from arbiter.core.contradictions import contradictions
 from arbiter.core.document import PolicyDocument
 from arbiter.core.hours import parse_dates, parse_days, parse_span
 from arbiter.core.match import NUMBER_FIELDS, REQUEST_FIELDS, SHAPE_FIELDS, Test, When
+from arbiter.core.problem import Path, Problem, nearest
 from arbiter.core.rules import (
     AnyRule,
     ArbitrationRule,
@@ -31,30 +30,10 @@ from arbiter.core.rules import (
 from arbiter.core.score import parse_formula
 from arbiter.core.windows import CALENDAR_UNITS, duration_ms, moment, parse_window, zone_of
 
-Path = tuple[str | int, ...]
 Side = Literal["start", "end"]
 
-
-class Problem(Struct, frozen=True):
-    """Something wrong in a policy: where (a path of keys and indexes), a code, what, and how to mend it.
-
-    ``first`` is the path of the other thing that this one collides with.
-    """
-
-    path: Path
-    code: str
-    message: str
-    help: str = ""
-    severity: Literal["error", "warning"] = "error"
-    first: Path | None = None
-
-    @property
-    def where(self) -> str:
-        """The path as text: ``rules[3].window``."""
-        text = ""
-        for part in self.path:
-            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-        return text or "policy"
+_GROUND = [(field,) for field in ("timezone", "candidate_zones", "history", "permit", "departments", "segments")]
+"""What must be right before rules can be held against each other."""
 
 
 def problems(document: PolicyDocument) -> list[Problem]:
@@ -62,16 +41,10 @@ def problems(document: PolicyDocument) -> list[Problem]:
     found: list[Problem] = []
     for check in (_top, _permits, _departments, _segments, _calendars, _rules, _exceptions):
         found += check(document)
-    return found
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A help text: the nearest known name, or all of them."""
-    names = sorted(known)
-    close = get_close_matches(name, names, n=1)
-    if close:
-        return f"did you mean `{close[0]}`?"
-    return f"use one of {', '.join(f'`{n}`' for n in names)}" if names else "define it first"
+    if any(problem.path[:1] in _GROUND for problem in found):
+        return found
+    broken = frozenset(int(problem.path[1]) for problem in found if problem.path[:1] == ("rules",))
+    return found + contradictions(document, broken)
 
 
 def _parsed(path: Path, code: str, parse: Callable[..., object], *written: object) -> Iterator[Problem]:
@@ -116,25 +89,6 @@ def _departments(document: PolicyDocument) -> Iterator[Problem]:
             yield from _known(("departments", name, "categories", index), "category", category, document.categories)
         for index, channel in enumerate(department.channels or ()):
             yield from _known(("departments", name, "channels", index), "channel", channel, document.channels)
-    marketing = [name for name, category in document.categories.items() if category.purpose == "marketing"]
-    asked = [rule for rule in document.rules if isinstance(rule, ConsentRule) and rule.mode == "enforce"]
-    for name in marketing:
-        if not any(_may_cover(rule.when, "category", name) for rule in asked):
-            message = f"category `{name}` is for marketing but no consent rule speaks about it"
-            fix = f"add a rule with `kind: consent` and `when: {{category: {name}}}`"
-            yield Problem(("categories", name), "marketing-without-consent", message, fix)
-
-
-def _may_cover(when: When, field: str, value: str) -> bool:
-    """Whether a rule's ``when`` speaks about all contacts with this value: nothing else narrows it."""
-    if any(key != field for key in when):
-        return False
-    condition = when.get(field)
-    if condition is None:
-        return True
-    if isinstance(condition, Test):
-        return False
-    return value in condition if isinstance(condition, list) else value == condition
 
 
 def _segments(document: PolicyDocument) -> Iterator[Problem]:

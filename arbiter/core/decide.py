@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.core.checks import nearest
 from arbiter.core.instants import DAY_MS, FAR_MS, to_ms
 from arbiter.core.kills import KILL_SWITCH
 from arbiter.core.look import Look
@@ -19,6 +18,7 @@ from arbiter.core.model import Finding, Ledger
 from arbiter.core.plan import Stretch
 from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import PreferenceJudge
+from arbiter.core.problem import nearest
 from arbiter.core.rules import NEVER_MS, Judge
 from arbiter.core.stock import Draw, Stock
 from arbiter.core.windows import spoken

@@ -4,11 +4,50 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from arbiter.core.arbitrate import Decided
 from arbiter.core.instants import to_datetime
 from arbiter.core.model import Finding
-from arbiter.messages import Decision, Obligations, PolicyRef, Source, UsedContact
+from arbiter.messages import Decision, Obligations, PolicyRef, Source, UsedContact, encoder
 from arbiter.messages import Finding as FindingMessage
+
+DECISION_BYTES_MAX = 256 * 1024
+"""An encoded decision is no longer: Kafka would refuse it in the end, and its partition would wait for ever."""
+
+_encode = encoder().encode
+
+
+def message_of(decided: Decided) -> tuple[Decision, bytes]:
+    """The published form of an answer, and its bytes. What would be too long says how much of it was left out."""
+    decision = decision_of(decided)
+    value = _encode(decision)
+    if len(value) <= DECISION_BYTES_MAX:
+        return decision, value
+    decision = _without_contacts(decision)
+    value = _encode(decision)
+    while len(value) > DECISION_BYTES_MAX:
+        decision = _with_half_the_findings(decision)
+        value = _encode(decision)
+    return decision, value
+
+
+def _without_contacts(decision: Decision) -> Decision:
+    omitted = sum(len(finding.contacts) for finding in (*decision.findings, *decision.shadow))
+    bare = [[replace(finding, contacts=[]) for finding in found] for found in (decision.findings, decision.shadow)]
+    return replace(decision, findings=bare[0], shadow=bare[1], contacts_omitted=omitted)
+
+
+def _with_half_the_findings(decision: Decision) -> Decision:
+    """The first half, so that the codes that decided it stay; rejects first, then what lasts longest."""
+
+    def weight(finding: FindingMessage) -> tuple[bool, float]:
+        return finding.effect == "defer", -(finding.until.timestamp() if finding.until else 0)
+
+    kept = sorted(decision.findings, key=weight)[: len(decision.findings) // 2]
+    shadow = [] if decision.shadow else decision.shadow
+    omitted = len(decision.findings) - len(kept) + len(decision.shadow)
+    return replace(decision, findings=kept, shadow=shadow, findings_omitted=decision.findings_omitted + omitted)
 
 
 def decision_id(identity: bytes, n: int, source: tuple[str, int, int]) -> str:

@@ -55,7 +55,7 @@ def duration_ms(text: str) -> int:
 def parse_window(text: str) -> Window:
     """The window named by ``rolling 7d`` or ``calendar week``; ``ValueError`` says what a window looks like."""
     how, _, what = text.partition(" ")
-    if how == "rolling":
+    if how == "rolling" and _DURATION.fullmatch(what):
         return Window(text, rolling_ms=duration_ms(what))
     if how == "calendar" and what in CALENDAR_UNITS:
         return Window(text, unit=what)

@@ -13,8 +13,10 @@ from typing import Any
 
 import msgspec
 
-from arbiter.core.checks import Problem, problems
+from arbiter.core.checks import problems
 from arbiter.core.document import PolicyDocument
+from arbiter.core.lints import lints
+from arbiter.core.problem import Problem
 from arbiter.policy_files.merge import Merged, merge
 from arbiter.policy_files.problem import FileProblem
 from arbiter.policy_files.source import Source, list_files, read_source
@@ -26,7 +28,9 @@ __all__ = ["FileProblem", "digest_of", "document_bytes", "read_policy"]
 PROBLEMS_MAX = 200
 """More than this many are not told; the last one says how many there are."""
 
+_CONDITIONS = {"when", "counts", "for", "after"}
 _RULE_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_ALLOW = re.compile(r"#.*\barbiter: allow ([a-z-]+(?:,\s*[a-z-]+)*)")
 _MSGSPEC_PATH = re.compile(r" - at `\$\S*`$")
 
 
@@ -55,6 +59,8 @@ def read_policy(directory: FilePath) -> tuple[PolicyDocument | None, list[FilePr
             return None, [refused.problem]
         document, wrong = _judge(merged, is_whole=len(documents) == len(files))
         found += [*merged.problems, *_ambiguous_words(merged), *wrong]
+        if document is not None and not found:
+            found += _warned(merged, document)
     found = _bounded(sorted(set(found), key=lambda problem: problem.order))
     return (None if any(problem.severity == "error" for problem in found) else document), found
 
@@ -90,10 +96,26 @@ def _judge(merged: Merged, *, is_whole: bool) -> tuple[PolicyDocument | None, li
     return (None if shapes else document), found
 
 
+def _warned(merged: Merged, document: PolicyDocument) -> Iterator[FileProblem]:
+    """What is legal but surely wrong, unless a comment in its line or the one above says that it is meant."""
+    texts = {source.name: source.lines for source in merged.sources}
+    for problem in lints(document):
+        for told in _told(merged, problem):
+            beside = texts[told.file][max(told.line - 2, 0) : told.line]
+            if not any(told.code in _allowed(line) for line in beside):
+                yield told
+
+
+def _allowed(line: str) -> list[str]:
+    """The codes that a line's comment allows."""
+    allowed = _ALLOW.search(line)
+    return re.split(r",\s*", allowed[1]) if allowed else []
+
+
 def _ambiguous_words(merged: Merged) -> Iterator[FileProblem]:
     """``yes`` and the like where both a word and true or false could be meant: in conditions."""
     for path, place in merged.places.items():
-        if not place.is_quoted and {"when", "counts"} & set(path):
+        if not place.is_quoted and _CONDITIONS & set(path):
             text = _at(merged.value, path)
             if isinstance(text, str) and text.lower() in OLD_BOOLEANS:
                 word = OLD_BOOLEANS[text.lower()]
@@ -129,8 +151,10 @@ def _told(merged: Merged, problem: Problem) -> Iterator[FileProblem]:
     message = problem.message
     if problem.first is not None:
         first = merged.places[problem.first]
-        message += f", first in {first.source.name}:{first.value[0]}:{first.value[1]}"
-    at_key = f"`{problem.path[-1]}`" in problem.message if problem.path else False
+        file, (line, column) = first.source.name, first.value
+        is_near = merged.places.get(problem.path, first).source is first.source
+        message += f" (see line {line})" if is_near else f" (see {file}:{line}:{column})"
+    at_key = problem.at_key or (bool(problem.path) and f"`{problem.path[-1]}`" in problem.message)
     yield _placed(merged, problem.path, problem.code, message, problem.help, at_key=at_key, problem=problem)
 
 

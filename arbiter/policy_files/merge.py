@@ -39,12 +39,14 @@ class Merged:
         self.value: dict[str, Any] = {}
         self.places: dict[Path, Place] = {}
         self.problems: list[FileProblem] = []
+        self.sources: list[Source] = []
 
     def add(self, source: Source, node: Node, elsewhere: Container[str] | None) -> None:
         """Take in a file's document. ``elsewhere`` are the main file's fields, or ``None`` if this is the main file.
 
         Raises :class:`Refused` if the policy grows too large.
         """
+        self.sources.append(source)
         for name, ((line, column), item) in node.content.items():
             is_misplaced = elsewhere is not None and KINDS.get(name, DictType) not in (DictType, ListType)
             if is_misplaced:

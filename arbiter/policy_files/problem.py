@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from msgspec import Struct
 
 SOURCE_MAX = 120
 """How much of a source line is shown, in characters around the place."""
+CUT = "\N{HORIZONTAL ELLIPSIS}"
+INDENT = 4
+
+Part = Literal["place", "error", "warning", "message", "source", "caret", "help", "gap"]
 
 
 class FileProblem(Struct, frozen=True, kw_only=True):
@@ -27,18 +33,70 @@ class FileProblem(Struct, frozen=True, kw_only=True):
         """What problems are sorted by: where they are."""
         return self.file, self.line, self.column, self.message
 
+    @property
+    def place(self) -> str:
+        """Where it is: ``file:line:column``, or the file."""
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
     def __str__(self) -> str:
         """The problem as text of one to four lines, without a newline at the end."""
-        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        label = "warning: " if self.severity == "warning" else ""
-        lines = [f"{place}: {label}{self.code}: {self.message}"]
-        if self.source.strip():
-            start = max(0, self.column - SOURCE_MAX * 3 // 4)
-            shown = self.source[start : start + SOURCE_MAX]
-            lines += [f"    {_printable(shown)}", f"    {' ' * (self.column - 1 - start)}^"]
+        return "".join(text for _, text in self.parts()).rstrip("\n")
+
+    def parts(self, width: int | None = None, *, shows_source: bool = True) -> Iterator[tuple[Part, str]]:
+        """The text in parts, for whoever colours them; folded to ``width`` columns where a terminal has that many.
+
+        ``shows_source`` is false where the lines above have shown the place already.
+        """
+        label = f"{'warning: ' if self.severity == 'warning' else ''}{self.code}"
+        yield "place", self.place
+        yield self.severity, f": {label}"
+        begun = len(self.place) + len(label) + len(": : ")
+        yield "message", f":{_folded(self.message, width, begun, INDENT)}\n"
+        if shows_source and self.source.strip():
+            shown, caret = _window(self.source, self.column, min(width - INDENT, SOURCE_MAX) if width else SOURCE_MAX)
+            yield "source", f"{' ' * INDENT}{shown}\n"
+            yield "caret", f"{' ' * (INDENT + caret)}^\n"
         if self.help:
-            lines.append(f"  help: {self.help}")
-        return "\n".join(lines)
+            yield "help", "  help:"
+            yield "message", f"{_folded(self.help, width, len('  help: '), len('  help: '))}\n"
+
+
+def told(problems: Iterable[FileProblem], width: int | None = None) -> Iterator[tuple[Part, str]]:
+    """Many problems in parts, a blank line after each place; what is wrong at one place shows its source once."""
+    before: FileProblem | None = None
+    for problem in problems:
+        is_again = before is not None and before.place == problem.place and before.line > 0
+        if before is not None and not is_again:
+            yield "gap", "\n"
+        yield from problem.parts(width, shows_source=not is_again)
+        before = problem
+
+
+def _folded(text: str, width: int | None, begun: int, indent: int) -> str:
+    """A space and the text, folded to ``width`` columns, of which ``begun`` are taken in the first line already.
+
+    Where not even the first word fits behind them it begins in a new line. Without a width it is one line.
+    """
+    if width is None:
+        return f" {text}"
+    margin = " " * indent
+    is_full = begun + text.find(" ") > width
+    lines = textwrap.wrap(
+        text, max(width, 2 * indent), initial_indent=margin if is_full else " " * begun, subsequent_indent=margin,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return "\n" + "\n".join(lines) if is_full else " " + "\n".join(lines).lstrip(" ")
+
+
+def _window(source: str, column: int, size: int) -> tuple[str, int]:
+    """The part of a line around a column, with a mark where it is cut, and where in it the column is (from 0)."""
+    start = max(0, column - size * 3 // 4) if len(source) > size else 0
+    shown = _printable(source[start : start + size])
+    if start:
+        shown = CUT + shown[1:]
+    if start + size < len(source):
+        shown = shown[:-1] + CUT
+    return shown, column - 1 - start
 
 
 def _printable(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from jsonschema_rs import Draft202012Validator, ValidationError
 from msgspec import Struct
 
-from arbiter.core.checks import nearest
+from arbiter.core.problem import nearest
 from arbiter.policy_files.schema import Schema, frame_schema, rule_schemas
 from arbiter.policy_files.yaml_tree import Path
 

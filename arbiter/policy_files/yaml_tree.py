@@ -40,6 +40,7 @@ Mark = tuple[int, int]
 """Line and column, from 1."""
 
 _INT = re.compile(r"[-+]?\d+")
+_LEADING_ZERO = re.compile(r"[-+]?0\d")
 _FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d{1,3})?")
 _WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _EMPTY = ("", "~", "null", "Null", "NULL")
@@ -195,6 +196,11 @@ class _Reader:
             self._tell(event, "number-too-large", f"`{text[:40]}` has more than {DIGITS_MAX} digits", fix)
             return 0
         if is_whole:
+            if _LEADING_ZERO.match(text):
+                fix = f'write `{int(text)}`, or `"{text}"` if it is a name'
+                self._tell(
+                    event, "leading-zero", f"`{text}` begins with 0, which readers of YAML understand differently", fix
+                )
             return int(text)
         number = float(text)
         if number in (float("inf"), float("-inf")):

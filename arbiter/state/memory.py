@@ -105,6 +105,14 @@ class MemoryStore:
         _write(kept, head, commit, now_ms)
         return Verdict.OK, now_ms
 
+    async def mark(self, partition: int, epoch: int, owner: str, tried: int) -> Verdict:
+        """See ``Store.mark``."""
+        kept = self.kept(partition)
+        verdict = _ownership(kept.head, epoch, owner)
+        if kept.head is not None and verdict is Verdict.OK:
+            kept.head = replace(kept.head, tried=tried)
+        return verdict
+
     async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> Verdict:
         """See ``Store.clear_outbox``."""
         kept = self.kept(partition)
@@ -166,8 +174,8 @@ def _page(parties: dict[str, int], cursor: str, count: int) -> tuple[list[str], 
 def _write(kept: _Partition, head: Head, commit: Commit, now_ms: int) -> None:
     positions = head.positions | commit.positions
     activation, seq = commit.activation, commit.seq
-    changed = {"now_ms": commit.now_ms, "positions": positions, "claims": 0, "swept": commit.swept}
-    kept.head = replace(head, seq=seq, activation=activation, **changed)
+    news = {"seq": seq, "activation": activation, "now_ms": commit.now_ms, "positions": positions}
+    kept.head = replace(head, **news, claims=0, tried=0, swept=commit.swept)
     kept.outbox = commit.outbox
     kept.ledgers |= commit.ledgers
     expires_ms = now_ms + commit.answers_ttl_ms

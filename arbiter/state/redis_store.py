@@ -14,6 +14,7 @@ from arbiter.state.store import Claim, Commit, Head, Verdict
 
 _CLAIM: Final = Script.read("claim")
 _COMMIT: Final = Script.read("ownership", "commit")
+_MARK: Final = Script.read("ownership", "mark")
 _CLEAR_OUTBOX: Final = Script.read("ownership", "clear_outbox")
 
 _VERDICTS: Final = {verdict.value.encode(): verdict for verdict in Verdict}
@@ -85,6 +86,11 @@ class RedisStore:
         keys, arguments = _commit_words(self._keys.partition(partition), commit)
         reply = await self._client.run(_COMMIT, keys, arguments)
         return _VERDICTS[reply[0]], _ms(reply[1], reply[2])
+
+    async def mark(self, partition: int, epoch: int, owner: str, tried: int) -> Verdict:
+        """See ``Store.mark``."""
+        reply = await self._client.run(_MARK, [self._keys.partition(partition).head], [epoch, owner, tried])
+        return _VERDICTS[reply[0]]
 
     async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> Verdict:
         """See ``Store.clear_outbox``."""
@@ -161,6 +167,7 @@ def _head(flat: list[bytes]) -> Head:
         positions=positions,
         claims=int(fields[b"claims"]),
         swept=int(fields.get(b"swept", b"0")),
+        tried=int(fields.get(b"tried", 0)),
     )
 
 

@@ -22,7 +22,8 @@ class Head(Struct, frozen=True):
     """What a partition remembers of its last commit.
 
     ``positions`` is the next offset to read of each input topic; ``now_ms`` the last instant decided at;
-    ``activation`` the number of the policy activation used; ``claims`` how often it was claimed since; ``swept`` the
+    ``activation`` the number of the policy activation used; ``claims`` how often it was claimed since. ``tried`` is how
+    many records the owner marked that it was about to try, since the last commit; 0 if it did not. ``swept`` is the
     activation for which all that waits, and all approvals that may have to be recalled, was last looked at to the end.
     """
 
@@ -34,6 +35,7 @@ class Head(Struct, frozen=True):
     now_ms: int
     positions: dict[str, int]
     claims: int
+    tried: int = 0
     swept: int = 0
 
 
@@ -117,6 +119,9 @@ class Store(Protocol):
 
     async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
         """Write it all if ``epoch``, ``owner`` and ``seq`` fit; also says the store's time."""
+
+    async def mark(self, partition: int, epoch: int, owner: str, tried: int) -> Verdict:
+        """Note that the owner is about to try so many records; the next commit wipes that out."""
 
     async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> Verdict:
         """Forget the outbox of commit ``seq``: every record of it was delivered."""

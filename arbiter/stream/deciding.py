@@ -32,13 +32,9 @@ from arbiter.core.household import Forward, Join, Leave, Return, Routed, Taker
 from arbiter.core.instants import to_ms
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.policy import NO_STOCK, Policy
-from arbiter.core.render import decision_of
+from arbiter.core.render import message_of
 from arbiter.core.stock import Draw, Purse, Stock, Want
-from arbiter.messages import (
-    ContactRequest,
-    Decision,
-    encoder,
-)
+from arbiter.messages import ContactRequest, Decision
 from arbiter.state.codec import OutRecord, pack_answered, pack_ledger, unpack_answered, unpack_ledger
 from arbiter.state.store import Wait
 from arbiter.stream.items import Item, needed_answers
@@ -54,7 +50,6 @@ CONSTANT_HEADERS = (
 UNDECIDABLE = "undecidable"
 
 log = logging.getLogger("arbiter")
-_encode = encoder().encode
 
 
 class BatchStock(Stock, Protocol):
@@ -309,8 +304,7 @@ class Batch:
             self._apply(party, *step)
 
     def _tell(self, item: Item | None, decided: Decided) -> None:
-        decision = decision_of(decided)
-        value = _encode(decision)
+        decision, value = message_of(decided)
         headers = [
             *CONSTANT_HEADERS,
             ("ce_id", decision.decision_id.encode()),

@@ -68,12 +68,13 @@ class Queue(Generic[Token]):
         self.records += len(batch.records)
         self.bytes += sum(_size(record) for record in batch.records)
 
-    def take(self) -> list[Record]:
-        """The records of the next commit, topic by topic, at most 2,000 and 1 MiB (but one at least)."""
+    def take(self, records_max: int | None = None) -> list[Record]:
+        """The records of the next commit, topic by topic, at most 2,000 and 1 MiB (but one at least), or fewer."""
+        most = RECORDS_MAX if records_max is None else records_max
         taken: list[Record] = []
         size = 0
         for topic in self._topics.values():
-            while topic.records and len(taken) < RECORDS_MAX:
+            while topic.records and len(taken) < most:
                 record = topic.records[0]
                 size += _size(record)
                 if taken and size > BYTES_MAX:

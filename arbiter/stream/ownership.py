@@ -23,6 +23,8 @@ from arbiter.state.store import Claim
 from arbiter.stream.patience import Patience, Shared, Stopped
 from arbiter.stream.records import FACTS, INPUTS
 from arbiter.stream.runner import Runner
+from arbiter.stream.told import LastTold
+from arbiter.stream.topics import KafkaAway
 from arbiter.stream.transport import Batch
 from arbiter.stream.work import Placed
 
@@ -99,8 +101,9 @@ class _Owned:
 class Ownership:
     """Claims what the group assigns, and lets go of it in time."""
 
-    def __init__(self, shared: Shared, consumer: Consumer, worker: str) -> None:
+    def __init__(self, shared: Shared, consumer: Consumer, last_told: LastTold, worker: str) -> None:
         """``worker`` names this process, unlike any other."""
+        self._last_told = last_told
         self._shared = shared
         self._consumer = consumer
         self._worker = worker
@@ -220,6 +223,7 @@ class Ownership:
         decisions = TP(self._shared.settings.topic(DECISIONS), partition)
         ranges = await self._ranges([*tps.values(), decisions], owned)
         self._check_fit(claim, ranges, decisions)
+        await self._check_told(claim, *ranges[decisions], decisions, owned)
         await self._tell_again(claim, owned)
         positions = {topic: self._begin(claim, ranges, tp) for topic, tp in tps.items()}
         await self._place(owned, {tps[topic]: position for topic, position in positions.items()})
@@ -279,6 +283,27 @@ class Ownership:
                     f"{tp.topic} ends at offset {end}, but was read up to {position}: the topic was made anew, or "
                     "Kafka has lost records. Restore it; or set ARBITER_ACCEPT_LOST_STATE=true to read on from there"
                 )
+
+    async def _check_told(self, claim: Claim, first: int, end: int, decisions: TP, owned: _Owned) -> None:
+        """What was published was committed before: a store that does not know of it has lost writes."""
+        if self._shared.settings.accept_lost_state:
+            return
+        health = self._shared.health
+        for attempt in count():
+            try:
+                told = await self._last_told.seq(decisions.partition, first, end)
+            except KafkaAway as error:
+                health.trouble("kafka", f"Kafka does not give the last decisions: {error}")
+                await owned.patience.pause(attempt)
+            else:
+                break
+        health.over("kafka")
+        if told is not None and told > claim.head.seq:
+            raise Unfit(
+                f"{decisions.topic} holds a decision of commit {told}, the store knows only {claim.head.seq}: it was "
+                "restored from an older copy, or has lost writes. Restore the newest data; or set "
+                "ARBITER_ACCEPT_LOST_STATE=true to go on, with what was approved since then unspent"
+            )
 
     def _begin(self, claim: Claim, ranges: Ranges, tp: TP) -> int:
         first, end = ranges[tp]

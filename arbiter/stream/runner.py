@@ -28,6 +28,7 @@ from arbiter.state.stock import Spent
 from arbiter.state.store import Commit, Verdict
 from arbiter.stream import transport
 from arbiter.stream.cache import LedgerCache
+from arbiter.stream.caution import Caution
 from arbiter.stream.deciding import Batch, Loaded
 from arbiter.stream.intake import LogWentBack, Queue
 from arbiter.stream.items import Item
@@ -80,6 +81,7 @@ class Runner:
         self._judging = Judging(shared, partition, patience, self._tokens)
         self._timers = Timers(shared.store, partition, patience)
         self._sweep = Sweep(shared.store, partition, patience, placed.head.swept)
+        self._caution = Caution(shared.store, partition, patience, placed.head)
 
     def offer(self, message: Message) -> None:
         """Take a message that the consumer read under this runner's lease. Never blocks."""
@@ -134,6 +136,8 @@ class Runner:
         policies, clock = self._shared.policies, self._shared.clock
         if self._is_reading_facts or policies.current is None or not clock.is_settled:
             return False
+        # Without records to try first there is nothing to be careful about.
+        self._caution.over()
         if await self._sweep.is_due(policies.current):
             return True
         now_ms = max(self._head.now_ms, clock.now_ms()) if self._is_wall_clock else self._head.now_ms
@@ -163,9 +167,10 @@ class Runner:
     # One batch
 
     async def _work(self, *, is_time: bool = False) -> None:
-        records = self._without_replays(self._queue.take())
+        records = self._without_replays(self._queue.take(self._caution.records_max))
         while records or is_time:
             active = await self._ready()
+            await self._caution.begin(len(records))
             verdict = await self._attempt(active, records)
             if verdict is Verdict.OK:
                 break
@@ -243,11 +248,12 @@ class Runner:
     def _read(self, records: list[Record], routing: Routing) -> Work:
         now_ms = max(self._head.now_ms, self._shared.clock.now_ms())
         work = Work(records, now_ms if self._is_wall_clock else self._head.now_ms)
+        last_word = self._caution.last_word
         for record in records:
             reader = self._readers.get(record.topic)
-            read = routing.read(record) if reader is None else reader.read(record, now_ms)
+            read = last_word or (routing.read(record) if reader is None else reader.read(record, now_ms))
             if isinstance(read, DeadLetter):
-                work.dead.append((record, read, 1))
+                work.dead.append((record, read, self._head.claims if last_word else 1))
             elif isinstance(read, Arrival):
                 work.items.append(Item.of_record(record, read))
             elif read is not None:
@@ -263,7 +269,7 @@ class Runner:
 
     async def _add_timers(self, active: Active, work: Work) -> None:
         """What comes back together with these records: due by then, or waiting under an older policy."""
-        if self._is_reading_facts:
+        if self._is_reading_facts or self._caution.is_on:
             return
         horizon_ms = work.now_ms
         if not self._is_wall_clock:
@@ -363,6 +369,7 @@ class Runner:
             swept=commit.swept,
         )
         self._has_outbox = bool(commit.outbox)
+        self._caution.over()
         for party, packed, ledger in batch.unpacked():
             self._cache.put(party, packed, ledger)
         self._timers.moved(commit.timers)

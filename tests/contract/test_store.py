@@ -74,6 +74,22 @@ async def test_claims_count_until_a_commit(store: Store) -> None:
     assert (3, 1) == (third.head.claims, fourth.head.claims)
 
 
+async def test_a_mark_lasts_until_a_commit(store: Store) -> None:
+    """What the owner was about to try is told to the next one, unless it committed; nobody else may mark."""
+    await claimed(store, FIRST)
+    marked = await store.mark(P, 1, "a", 40)
+    stranger = await store.mark(P, 1, "b", 9)
+    second = await store.claim(P, "b", 2)
+    assert second is not None
+    fenced = await store.mark(P, 1, "a", 7)
+    await store.commit(P, after(replace(FIRST, epoch=2, owner="b")))
+    third = await store.claim(P, "c", 3)
+
+    assert third is not None
+    assert (Verdict.OK, Verdict.FENCED, Verdict.FENCED) == (marked, stranger, fenced)
+    assert (40, 0) == (second.head.tried, third.head.tried)
+
+
 async def test_claim_of_a_lower_generation_is_refused(store: Store) -> None:
     """A worker from before the last rebalance gets nothing and changes nothing, even the former owner."""
     await store.claim(P, "a", 4)

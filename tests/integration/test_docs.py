@@ -52,10 +52,20 @@ def test_only_two_documents_have_a_session() -> None:
         for document in DOCUMENTS[1:]
         if document != LIFE
         for line in commands(document)
-        if not line.startswith(("make ", "python -m loadtests"))
+        if not line.startswith(("make ", "python -m loadtests", "arbiter policy check "))
     }
 
     assert set() == strays
+
+
+def test_the_checks_in_the_documents_pass() -> None:
+    """Every `arbiter policy check` of a document finds its policy good, the strict ones without a warning."""
+    checks = {line for document in DOCUMENTS for line in commands(document) if line.startswith("arbiter policy check ")}
+
+    assert checks
+    for line in sorted(checks):
+        done = subprocess.run([sys.executable, "-m", *shlex.split(line)], cwd=ROOT, capture_output=True, check=False)
+        assert 0 == done.returncode, f"{line}\n{done.stdout.decode()}{done.stderr.decode()}"
 
 
 def test_the_readme_leads_to_a_running_worker(

@@ -129,3 +129,35 @@ def test_a_store_that_lost_everything_approves_nothing(
     assert after == before
     assert "ARBITER_ACCEPT_LOST_STATE" in follower.reasons
     assert follower.is_running
+
+
+def test_a_store_restored_from_an_older_copy_approves_nothing(
+    make_site: MakeSite, kafka_bootstrap: str, fresh_valkey: FreshValkey
+) -> None:
+    """Worker and store end together, and the store comes back as it was before: what was told since gives it away."""
+    valkey = fresh_valkey()
+    site, traffic = make_site(kafka_bootstrap, valkey.url), Traffic(seed=14)
+    site.publish(bank())
+    (worker,) = site.start()
+    site.send(*traffic.first_facts())
+    site.barrier()
+    site.send(*traffic.requests(500))
+    site.audit()
+    older = {key: site.redis.dump(key) or b"" for key in site.redis.scan_iter(count=1_000)}
+    site.send(*traffic.requests(1_000))
+    before = entries_of(DECISIONS, site.audit())
+    worker.kill()
+
+    site.redis.flushall()
+    for key, value in older.items():
+        site.redis.restore(key, 0, value)
+    follower = site.start_one()
+    wait_until(
+        lambda: all(f"partition {number} is not decided for" in follower.reasons for number in range(site.partitions)),
+        "the next worker decides for no partition",
+    )
+    after = entries_of(DECISIONS, site.entries())
+
+    assert after == before
+    assert "an older copy" in follower.reasons
+    assert follower.is_running

@@ -13,7 +13,7 @@ from arbiter.core.policy import load
 from arbiter.core.rules import AnyRule
 from arbiter.policy_files import PROBLEMS_MAX, FileProblem, digest_of, document_bytes, read_policy
 from arbiter.policy_files.source import BYTES_MAX
-from tests.policies.accept import BAD, EXPECTED, cases, said_about
+from tests.policies.accept import BAD, EXPECTED, WARNED, cases, said_about
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "deploy" / "policies"
@@ -52,6 +52,19 @@ def test_bad_policies_are_refused_in_users_words(name: str) -> None:
     assert problems
     for jargon in ("$", "anyOf", "oneOf", "Struct", "Rule`", "schema", "NoneType", "dict", "Traceback"):
         assert jargon not in text
+
+
+@pytest.mark.parametrize("name", cases(WARNED))
+def test_what_is_legal_but_surely_wrong_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Suspicious policies are good ones, with warnings; a worker takes them."""
+    monkeypatch.chdir(WARNED)
+    document, problems = read_policy(Path(name))
+
+    assert said_about(name, WARNED) == (WARNED / name / EXPECTED).read_text()
+    assert {problem.severity for problem in problems} == {"warning"}
+    assert document is not None
+    content = document_bytes(document)
+    assert load(content, 1, digest_of(content)).ref[0] == "shop"
 
 
 @pytest.mark.parametrize("name", ["retail-bank", "small-firm"])
@@ -129,7 +142,7 @@ def test_yaml_12_words_and_numbers(tmp_path: Path) -> None:
     )
     document, problems = read_policy(written(tmp_path, policy=HEAD + RULES + rule))
 
-    assert problems == []
+    assert [problem.code for problem in problems] == ["unreachable-owner"]
     assert document is not None
     last = msgspec.to_builtins(document.rules[-1])
     assert (last["mode"], last["owner"], last["why"], last["limit"]) == ("off", "no", "22:00", 3)
@@ -163,11 +176,15 @@ def test_unreadable_places_are_told(tmp_path: Path) -> None:
 
 
 def test_large_and_foreign_files_are_told(tmp_path: Path) -> None:
-    """A file over 1 MiB is not read; what is not UTF-8 is told with its place."""
-    written(tmp_path, a=b"#" * (BYTES_MAX + 1), b="rules: []\n# João\n".encode("latin-1"))
-    large, foreign = read_policy(tmp_path)[1]
+    """A file of 1 MiB and a byte is not read, nor one of 10 MB; what is not UTF-8 is told with its place."""
+    huge = b"rules:\n" + b"  - {id: x, kind: cap}\n" * (10_000_000 // 23)
+    written(tmp_path, a=b"#" * (BYTES_MAX + 1), b="rules: []\n# João\n".encode("latin-1"), c=huge)
+    large, foreign, larger = read_policy(tmp_path)[1]
 
-    assert (large.code, large.line) == ("too-large", 0)
+    assert str(large) == (
+        f"{tmp_path}/a.yaml: too-large: the file is larger than 1 MiB\n  help: split the policy over several files"
+    )
+    assert (larger.code, larger.line) == ("too-large", 0)
     assert (foreign.code, foreign.line, foreign.column) == ("not-utf8", 2, 5)
 
 

@@ -14,6 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from arbiter import messages, schemas
+from arbiter.core.rules import AnyRule
 from arbiter.messages import DLQ_SUFFIX, ROUTED
 from arbiter.policy_files.schema import part_schema, policy_schema, rule_schemas
 from arbiter.settings import load
@@ -21,6 +22,8 @@ from arbiter.stream.topics import all_topics
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "deploy" / "policies"
+CONDITIONS = {"Condition", "When", "After", "Profile", "Test"}
+"""Definitions that only stand behind a described field."""
 RECORDS = ROOT / "tests" / "data" / "messages"
 
 
@@ -69,17 +72,58 @@ def test_every_message_has_a_schema() -> None:
     assert structs - parts - {messages.Obligations, messages.KillSwitch} == set(schemas.MESSAGES.values())
 
 
+def described(schema: Any, path: str = "") -> Iterator[tuple[str, bool]]:
+    """Every field anywhere in a schema, and whether it says by itself what it means."""
+    if isinstance(schema, list):
+        for number, item in enumerate(schema):
+            yield from described(item, f"{path}[{number}]")
+    elif isinstance(schema, dict):
+        for keyword in ("properties", "patternProperties"):
+            for field, about in schema.get(keyword, {}).items() if "if" not in path else ():
+                yield f"{path}.{field}", bool(about.get("description") or "$ref" in about)
+        for name, value in schema.items():
+            yield from described(value, f"{path}/{name}")
+
+
 def test_every_field_of_a_policy_is_described() -> None:
-    """An editor can say of each field what it means."""
-    definitions = {f"#/$defs/{name}": about.get("description") for name, about in policy_schema()["$defs"].items()}
+    """An editor can say of each field, at every depth, and of each group of fields what it means."""
+    schema = policy_schema()
+    fields = dict(described(schema))
     silent = [
-        f"{name}.{field}"
-        for name, schema in {"": policy_schema(), **policy_schema()["$defs"]}.items()
-        for field, about in schema.get("properties", {}).items()
-        if field != "kind" and not about.get("description") and not definitions.get(about.get("$ref"))
+        name for name, about in schema["$defs"].items() if name not in CONDITIONS and not about.get("description")
     ]
 
+    assert len(fields) > 150
+    assert [path for path, is_described in fields.items() if not is_described] == []
     assert silent == []
+
+
+def test_every_kind_says_what_it_is_for() -> None:
+    """An editor offers the kinds of the union, each with a sentence."""
+    kind = policy_schema()["properties"]["rules"]["items"]["properties"]["kind"]
+    sentences = kind["markdownEnumDescriptions"]
+
+    assert kind["enum"] == [rule.__struct_config__.tag for rule in AnyRule.__args__] == list(rule_schemas())
+    assert [sentence for sentence in sentences if not sentence.endswith(".")] == []
+    assert len(set(sentences)) == len(kind["enum"])
+
+
+@pytest.mark.parametrize(
+    ("rule", "wrong"),
+    [
+        ({"kind": "capp"}, '"capp" is not one of'),
+        ({"kind": "cap", "windw": "x"}, "('windw' was unexpected)"),
+        ({"kind": "cap", "when": {"chanel": "email"}}, "('chanel' was unexpected)"),
+        ({"kind": "conflict", "after": {"outcomes": "x"}}, "('outcomes' was unexpected)"),
+        ({"kind": "consent", "limit": 1}, "('limit' was unexpected)"),
+        ({"kind": "quiet_hours", "closed": {"sun": 7}}, "7 is not valid"),
+    ],
+)
+def test_an_editor_finds_what_is_misspelt_in_a_rule(rule: dict[str, Any], wrong: str) -> None:
+    """The rule's kind leads to its own fields, and conditions may name only what requests have."""
+    errors = jsonschema_rs.Draft202012Validator(part_schema()).iter_errors({"rules": [rule]})
+
+    assert any(wrong in error.message for error in errors)
 
 
 def test_no_field_of_a_policy_may_be_null() -> None:
@@ -110,7 +154,7 @@ def test_a_whole_policy_fits_the_whole_schema() -> None:
 def test_each_rule_kind_has_its_own_schema() -> None:
     """A rule is judged by its kind alone."""
     for kind, schema in rule_schemas().items():
-        assert schema["properties"]["kind"] == {"enum": [kind]}
+        assert schema["properties"]["kind"]["enum"] == [kind]
         assert "$ref" not in json.dumps(schema)
 
 
