@@ -10,6 +10,7 @@ from arbiter import __version__
 from arbiter.cli.generated import schemas
 from arbiter.cli.policy import policy
 from arbiter.cli.running import settings, topics, worker
+from arbiter.cli.simulate import simulate
 
 __all__ = ["main"]
 
@@ -33,5 +34,5 @@ def main() -> None:
     """Who may contact a customer, when, and how often: contact requests in, decisions with reasons out."""
 
 
-for _command in (worker, policy, topics, settings, schemas):
+for _command in (worker, policy, simulate, topics, settings, schemas):
     main.add_command(_command)
