@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from arbiter.core.document import PolicyDocument
 
@@ -23,10 +24,22 @@ _REF = "#/$defs/"
 @cache
 def policy_schema() -> Schema:
     """The schema of a whole policy, all its files together. Treat it as read-only."""
-    generated = msgspec.json.schema(PolicyDocument)
+    return schema_of(PolicyDocument, "Arbiter policy")
+
+
+def schema_of(kind: type[Struct], title: str) -> Schema:
+    """The schema of a whole file, in the form that people and editors can use."""
+    generated = msgspec.json.schema(kind)
     definitions = {name: _readable(definition) for name, definition in generated["$defs"].items()}
-    whole = definitions.pop("PolicyDocument")
-    return {"$schema": DIALECT, **whole, "title": "Arbiter policy", "$defs": dict(sorted(definitions.items()))}
+    whole = definitions.pop(kind.__name__)
+    return {"$schema": DIALECT, **whole, "title": title, "$defs": dict(sorted(definitions.items()))}
+
+
+def without_references(schema: Schema) -> Schema:
+    """The same schema, every definition written out where it is referred to."""
+    inlined: Schema = _inlined(schema, schema["$defs"])
+    del inlined["$defs"]
+    return inlined
 
 
 @cache
@@ -41,8 +54,7 @@ def part_schema() -> Schema:
 @cache
 def frame_schema() -> Schema:
     """The whole schema without references, its rules anything: each rule is judged by :func:`rule_schemas`."""
-    frame: Schema = _inlined(policy_schema(), policy_schema()["$defs"])
-    del frame["$defs"]
+    frame = without_references(policy_schema())
     rules = {name: value for name, value in frame["properties"]["rules"].items() if name != "items"}
     return frame | {"properties": frame["properties"] | {"rules": rules}}
 
