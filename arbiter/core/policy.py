@@ -140,6 +140,10 @@ class Policy:
         wants = (want for judge in self._shared for want in judge.wants(self.zone, at_ms))
         return next((want for want in wants if want.draw.name == name), None)
 
+    def wants_of(self, rule: str, at_ms: int) -> list[Want]:
+        """What one rule counts for all customers at ``at_ms``, its main window first; nothing if it is off."""
+        return [want for judge in self._shared if judge.id == rule for want in judge.wants(self.zone, at_ms)]
+
     def watched(self, at_ms: int) -> list[Want]:
         """What is counted for the floors that are in force: it raises scores, whoever asks."""
         floors = [judge for judge in self._shared if isinstance(judge, FloorJudge)]
