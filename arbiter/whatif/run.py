@@ -8,6 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from arbiter.core.arrival import Arrival
 from arbiter.core.policy import Policy
 from arbiter.core.simulate import Happening, Simulation
 from arbiter.stream.partitioner import partition_of
@@ -19,6 +20,9 @@ LOOK_EVERY = 1_000
 
 Progress = Callable[[int, int], None]
 """Takes the records read so far, and the bytes of the files that they were read from."""
+
+OnArrival = Callable[[int, int, Arrival], None]
+"""Takes the number of a file, where in its text a line begins, and the record in it, before that is taken."""
 
 
 class Material(Struct, frozen=True):
@@ -36,15 +40,27 @@ class Material(Struct, frozen=True):
     @property
     def bytes(self) -> int:
         """How long the files are; ``OSError`` if one is not there."""
-        return sum(file.stat().st_size for file in (*self.facts, self.requests))
+        return sum(file.stat().st_size for file in self.files)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files in the order in which they are read."""
+        return (*self.facts, self.requests)
 
 
 class Run:
     """One simulation of files. ``last_ms`` is the time of the last request, ``records`` how many were read."""
 
-    def __init__(self, policy: Policy, material: Material, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        material: Material,
+        progress: Progress | None = None,
+        on_arrival: OnArrival | None = None,
+    ) -> None:
         self._material = material
         self._progress = progress
+        self._on_arrival = on_arrival
         self.shelf = PackedShelf()
         self.lines = Lines(self.home, material.topic_prefix)
         self.simulation = Simulation(policy, self.shelf, self.home, material.partitions)
@@ -62,21 +78,27 @@ class Run:
     def happenings(self) -> Iterator[Happening | Unread]:
         """Everything that comes of the files, to the very end. ``OSError`` if one cannot be read."""
         yield from self.up_to_the_last_record()
-        if not self._material.waits:
-            yield from self.simulation.finish()
+        yield from self.after_the_last_record()
 
     def up_to_the_last_record(self) -> Iterator[Happening | Unread]:
-        """What comes of the records; :meth:`happenings` goes on from there."""
-        for file in (*self._material.facts, self._material.requests):
-            for arrival in self.lines.read(file):
+        """What comes of the records; :meth:`after_the_last_record` goes on from there."""
+        for number, file in enumerate(self._material.files):
+            for at, arrival in self.lines.read_with_places(file):
                 if isinstance(arrival, Unread):
                     yield arrival
                     continue
+                if self._on_arrival is not None:
+                    self._on_arrival(number, at, arrival)
                 yield from self.simulation.take(arrival)
                 self.records += 1
                 if self.records % LOOK_EVERY == 0:
                     self._tell()
         self._tell()
+
+    def after_the_last_record(self) -> Iterator[Happening]:
+        """What comes back when time goes on, if it does."""
+        if not self._material.waits:
+            yield from self.simulation.finish()
 
     def _tell(self) -> None:
         if self._progress is not None:

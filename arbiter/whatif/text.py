@@ -1,0 +1,97 @@
+"""A comparison as text, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from arbiter.whatif.compare import DIMENSIONS, Comparison, Line, RuleLine
+from arbiter.whatif.examples import Example
+from arbiter.whatif.figures import headline, policy_name, signed, span, waiting_sentence
+
+LINES_SHOWN = 12
+RULES_SHOWN = 20
+
+
+def show(console: Console, comparison: Comparison, examples: Sequence[Example], zone: str) -> None:
+    """Print everything."""
+    c = comparison
+    console.print(f"[bold]{escape(policy_name(c.old))}[/] → [bold]{escape(policy_name(c.new))}[/]", highlight=False)
+    console.print(f"{c.requests:,} requests, {span(c, zone)}", highlight=False)
+    console.print()
+    for sentence in headline(c):
+        console.print(f"  {sentence}", highlight=False, markup=False)
+    console.print(f"  {waiting_sentence(c)}", highlight=False, markup=False)
+    console.print(_ends(c))
+    for dimension in DIMENSIONS:
+        console.print(_table(dimension, c.lines[dimension]))
+    console.print(_rules(c.rules))
+    if c.over:
+        console.print(_over(c))
+    for number, example in enumerate(examples, 1):
+        _print_example(console, number, example)
+
+
+def _ends(c: Comparison) -> Table:
+    table = Table("before", "after", box=box.SIMPLE, title="in the end", title_justify="left")
+    table.add_column("requests", justify="right")
+    for (before, after), count in sorted(c.ends.items(), key=lambda entry: -entry[1]):
+        style = "dim" if before == after else None
+        table.add_row(before, after, f"{count:,}", style=style)
+    return table
+
+
+def _table(dimension: str, lines: Sequence[Line]) -> Table:
+    table = Table(dimension, box=box.SIMPLE)
+    for heading in ("requests", "approved before", "after", "change", "gained", "lost"):
+        table.add_column(heading, justify="right")
+    for line in lines[:LINES_SHOWN]:
+        colour = "green" if line.change > 0 else "red" if line.change < 0 else "dim"
+        figures = [f"{n:,}" for n in (line.requests, line.old, line.new)]
+        change = f"[{colour}]{signed(line.change)}[/]"
+        table.add_row(escape(line.name), *figures, change, f"{line.gained:,}", f"{line.lost:,}")
+    if len(lines) > LINES_SHOWN:
+        table.add_row(f"and {len(lines) - LINES_SHOWN} more")
+    return table
+
+
+def _rules(lines: Iterable[RuleLine]) -> Table:
+    table = Table("rule", "", "owner", box=box.SIMPLE)
+    for heading in ("held back before", "after", "change", "stopped for good before", "after"):
+        table.add_column(heading, justify="right")
+    shown = [
+        line for line in lines if line.status or line.held_old != line.held_new or line.stopped_old != line.stopped_new
+    ]
+    for line in shown[:RULES_SHOWN]:
+        held = (f"{line.held_old:,}", f"{line.held_new:,}", signed(line.held_new - line.held_old))
+        table.add_row(
+            escape(line.rule), line.status, escape(line.owner), *held, f"{line.stopped_old:,}", f"{line.stopped_new:,}"
+        )
+    if len(shown) > RULES_SHOWN:
+        table.add_row(f"and {len(shown) - RULES_SHOWN} more")
+    return table
+
+
+def _over(c: Comparison) -> Table:
+    table = Table("new cap", "owner", box=box.SIMPLE, title="at once", title_justify="left")
+    table.add_column("parties over it", justify="right")
+    table.add_column("with nothing left", justify="right")
+    for over in c.over:
+        name = over.rule if over.mode == "enforce" else f"{over.rule} ({over.mode})"
+        table.add_row(escape(name), escape(over.owner), f"{over.parties:,}", f"{over.full:,}")
+    return table
+
+
+def _print_example(console: Console, number: int, example: Example) -> None:
+    console.print(f"[bold]{number}. {escape(example.title)}[/]", highlight=False)
+    console.print(f"   {example.about}", style="dim", highlight=False, markup=False)
+    for when, answer in (("before", example.old), ("after ", example.new)):
+        console.print(f"   {when}  {answer.sentence}", highlight=False, markup=False)
+        for reason in answer.reasons:
+            text = f"           {reason.rule} ({reason.owner}): {reason.message}"
+            console.print(text, style="dim", highlight=False, markup=False)
+    console.print()
