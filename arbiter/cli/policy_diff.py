@@ -85,10 +85,11 @@ def diff(
             raise Failure("there are no requests to compare", EXIT_FAILED)
         comparison = compare(*sides, (policies[0].document, policies[1].document), examples)
         told = tell(comparison.examples, *sides, material.files, policies[1].zone)
-    show(Console(), comparison, told, policies[1].zone)
     if html is not None:
         with reading():
             html.write_text(page(comparison, told, policies[1].zone), encoding="utf-8")
+    show(Console(), comparison, told, policies[1].zone)
+    if html is not None:
         click.echo(f"written to {html}")
 
 

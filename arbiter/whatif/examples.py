@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from arbiter.core.windows import spoken
+from arbiter.core.windows import local_time
 from arbiter.messages import ContactRequest
 from arbiter.whatif.fates import LINES, Fates, Objection, Said, said_at
 from arbiter.whatif.sides import Side
@@ -55,7 +55,7 @@ def tell(numbers: Sequence[int], old: Side, new: Side, files: Sequence[Path], zo
 def _example(number: int, old: Side, new: Side, files: Sequence[Path], zone: str) -> Example:
     file, at = divmod(old.fates.place[number], LINES)
     request = _read(files[file], at)
-    asked = spoken(old.fates.asked[number], zone)
+    asked = _when(old.fates.asked[number], zone)
     named = f"{request.department}: {request.campaign}, {request.channel}"
     about = f"request {request.request_id} of {asked}, customer {request.customer_id}, {request.category}"
     return Example(named, about, _answer(number, old, zone), _answer(number, new, zone))
@@ -84,15 +84,20 @@ def _new_objections(first: Said, last: Said) -> list[Objection]:
 
 
 def _sentence(first: Said, last: Said, zone: str) -> str:
-    at_first = _said(first, zone)
     if first == last:
-        return at_first
-    return f"{at_first}; {_said(last, zone)}"
+        return _said(first, zone)
+    is_as_told = first.outcome == "deferred" and last.outcome == "approved" and last.not_before_ms == first.retry_at_ms
+    at_first = "deferred" if is_as_told else _said(first, zone)
+    return f"{at_first}, then {_said(last, zone)}"
 
 
 def _said(said: Said, zone: str) -> str:
     if said.outcome == "approved":
-        return f"approved from {spoken(said.not_before_ms or said.decided_at_ms, zone)}"
+        return f"approved from {_when(said.not_before_ms or said.decided_at_ms, zone)}"
     if said.outcome == "deferred":
-        return f"deferred to {spoken(said.retry_at_ms or said.decided_at_ms, zone)}"
-    return f"{said.outcome} at {spoken(said.decided_at_ms, zone)}"
+        return f"deferred to {_when(said.retry_at_ms or said.decided_at_ms, zone)}"
+    return f"{said.outcome} at {_when(said.decided_at_ms, zone)}"
+
+
+def _when(at_ms: int, zone: str) -> str:
+    return f"{local_time(at_ms, zone):%Y-%m-%d %H:%M}"

@@ -27,13 +27,13 @@ h1 { font-size: 26px; line-height: 1.2; margin: 0 0 4px; }
 h2 { font-size: 18px; margin: 40px 0 4px; }
 p.sub { color: var(--dim); margin: 0 0 12px; }
 code { font: 13px/1.4 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 12px; margin: 20px 0 8px; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 12px; margin: 20px 0 8px; }
 .card { background: var(--panel); border-radius: 8px; padding: 12px 14px; }
-.card b { display: block; font-size: 24px; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.card span { color: var(--dim); font-size: 13px; }
+.card b { display: block; font-size: 22px; line-height: 1.25; font-variant-numeric: tabular-nums; }
+.card span { color: var(--dim); font-size: 13px; display: block; line-height: 1.35; }
 .legend { display: flex; gap: 18px; color: var(--dim); font-size: 13px; margin: 0 0 8px; }
 .legend i { display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin-right: 6px; }
-svg { display: block; width: 100%; height: auto; overflow: visible; }
+svg { display: block; width: 100%; min-width: 560px; height: auto; }
 svg text { font-size: 13px; fill: var(--ink); font-variant-numeric: tabular-nums; }
 svg .figure, svg .mark { fill: var(--dim); font-size: 12px; }
 svg .mark { font-style: italic; }
@@ -75,7 +75,7 @@ def page(c: Comparison, examples: Sequence[Example], zone: str) -> str:
         *(_dimension(name, c.lines[name]) for name in DIMENSIONS),
         _rules(c.rules),
         _over(c),
-        _examples(examples),
+        _examples(examples, zone),
         _footer(c),
     ]
     return (
@@ -98,10 +98,7 @@ def _cards(c: Comparison) -> str:
         (f"{c.gained:,}", f"requests gain an approval, {c.sooner:,} get theirs sooner"),
         (f"{c.lost:,}", f"requests lose their approval, {c.later:,} get theirs later"),
         (f"{c.parties_more:,} / {c.parties_fewer:,}", f"of {c.parties:,} parties get more / fewer contacts"),
-        (
-            length(after.tenth_ms),
-            f"or longer does one approved request in ten wait, instead of {length(before.tenth_ms)}",
-        ),
+        (length(after.tenth_ms), f"or more is the wait of one approved in ten, instead of {length(before.tenth_ms)}"),
     ]
     told = "".join(f'<div class="card"><b>{escape(b)}</b><span>{escape(text)}</span></div>' for b, text in cards)
     return f'<div class="cards">{told}</div>'
@@ -150,10 +147,10 @@ def _over(c: Comparison) -> str:
     )
     head = '<tr><th>cap</th><th>owner</th><th class="n">parties over it</th><th class="n">with nothing left</th></tr>'
     text = "New and changed caps apply to contacts already made: who is over one gets no approval until under it again"
-    return _section("At once", text, f'<div class="scroll"><table>{head}{rows}</table></div>')
+    return _section("At once", text, f"<table>{head}{rows}</table>")
 
 
-def _examples(examples: Sequence[Example]) -> str:
+def _examples(examples: Sequence[Example], zone: str) -> str:
     if not examples:
         return ""
     told = "".join(
@@ -161,7 +158,7 @@ def _examples(examples: Sequence[Example]) -> str:
         f'<div class="sides">{_side("before", one.old)}{_side("after", one.new)}</div></article>'
         for one in examples
     )
-    return f"<h2>Examples</h2>{told}"
+    return f'<h2>Examples</h2><p class="sub">Times are those of {escape(zone)}</p>{told}'
 
 
 def _side(when: str, answer: Answer) -> str:
@@ -182,7 +179,8 @@ def _footer(c: Comparison) -> str:
 
 
 def _section(title: str, text: str, content: str) -> str:
-    return f'<section><h2>{escape(title)}</h2><p class="sub">{escape(text)}</p>{content}</section>'
+    head = f'<h2>{escape(title)}</h2><p class="sub">{escape(text)}</p>'
+    return f'<section>{head}<div class="scroll">{content}</div></section>'
 
 
 def _legend(*entries: tuple[str, str]) -> str:

@@ -42,13 +42,15 @@ class SideFailed(Exception):
     """A simulation ended with an error; the text is that error."""
 
 
-class _Order(Struct, frozen=True):
-    """What a process is to do; everything in it can be sent to another process."""
+class Order(Struct, frozen=True):
+    """What a process is to do: a policy's document and ref, the files, and where sentences go.
+
+    ``other`` is the policy whose new caps parties are counted against; ``None`` for the one that has them.
+    """
 
     document: bytes
     ref: tuple[str, int, str]
-    other: bytes | None
-    other_ref: tuple[str, int, str]
+    other: tuple[bytes, tuple[str, int, str]] | None
     material: Material
     said: Path
 
@@ -59,8 +61,8 @@ def both_sides(
     """Both simulations at once; ``folder`` takes what is too long for memory. :class:`SideFailed`, ``OSError``."""
     packed = [document_bytes(policy.document) for policy in (old, new)]
     orders = [
-        _Order(packed[0], old.ref, packed[1], new.ref, material, folder / "old"),
-        _Order(packed[1], new.ref, None, old.ref, material, folder / "new"),
+        Order(packed[0], old.ref, (packed[1], new.ref), material, folder / "old"),
+        Order(packed[1], new.ref, None, material, folder / "new"),
     ]
     context = get_context("spawn")
     processes, ends = [], []
@@ -102,13 +104,13 @@ def _collected(ends: Sequence[Connection], tellers: Sequence[Progress]) -> list[
 def _work(packed: bytes, end: Connection) -> None:
     """The body of a process: simulate, telling progress, then the result or the error."""
     try:
-        order: _Order = pickle.loads(packed)  # noqa: S301 - the parent made it
+        order: Order = pickle.loads(packed)  # noqa: S301 - the parent made it
         end.send(simulate_side(order, lambda records, read: end.send((records, read))))
     except Exception as error:  # noqa: BLE001 - the parent tells it
         end.send(error if isinstance(error, OSError) else RuntimeError(f"{type(error).__name__}: {error}"))
 
 
-def simulate_side(order: _Order, tell: Callable[[int, int], None]) -> Side:
+def simulate_side(order: Order, tell: Callable[[int, int], None]) -> Side:
     """One side, in this process."""
     policy = load(order.document, order.ref[1], order.ref[2])
     with order.said.open("wb") as said:
@@ -146,9 +148,10 @@ class _Counts:
             self.dead += 1
 
 
-def _over(policy: Policy, order: _Order, run: Run) -> list[Over]:
+def _over(policy: Policy, order: Order, run: Run) -> list[Over]:
     """Only under the old policy: the new one's caps against what was done until then."""
     if order.other is None:
         return []
-    new = load(order.other, order.other_ref[1], order.other_ref[2])
+    content, (_, version, digest) = order.other
+    new = load(content, version, digest)
     return OverCaps(policy.document, new, run.simulation.now_ms).look(run.shelf.ledgers())

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from arbiter.whatif.compare import DIMENSIONS, Comparison, Line, RuleLine
 from arbiter.whatif.examples import Example
@@ -15,6 +17,8 @@ from arbiter.whatif.figures import headline, policy_name, signed, span, waiting_
 
 LINES_SHOWN = 12
 RULES_SHOWN = 20
+WIDE = 110
+"""From so many characters on there is room for the owners of rules."""
 
 
 def show(console: Console, comparison: Comparison, examples: Sequence[Example], zone: str) -> None:
@@ -29,9 +33,11 @@ def show(console: Console, comparison: Comparison, examples: Sequence[Example], 
     console.print(_ends(c))
     for dimension in DIMENSIONS:
         console.print(_table(dimension, c.lines[dimension]))
-    console.print(_rules(c.rules))
+    console.print(_rules(c.rules, has_room=console.width >= WIDE))
     if c.over:
         console.print(_over(c))
+    if examples:
+        console.print(f"[bold]examples[/] (times of {zone})\n", highlight=False)
     for number, example in enumerate(examples, 1):
         _print_example(console, number, example)
 
@@ -59,18 +65,19 @@ def _table(dimension: str, lines: Sequence[Line]) -> Table:
     return table
 
 
-def _rules(lines: Iterable[RuleLine]) -> Table:
-    table = Table("rule", "", "owner", box=box.SIMPLE)
-    for heading in ("held back before", "after", "change", "stopped for good before", "after"):
-        table.add_column(heading, justify="right")
-    shown = [
-        line for line in lines if line.status or line.held_old != line.held_new or line.stopped_old != line.stopped_new
-    ]
+def _rules(lines: Iterable[RuleLine], *, has_room: bool) -> Table:
+    table = Table("rule", "", box=box.SIMPLE)
+    if has_room:
+        table.add_column("owner")
+    table.add_column("held back at first", justify="right")
+    table.add_column("change", justify="right")
+    table.add_column("stopped for good", justify="right")
+    shown = [line for line in lines if line.is_moved]
     for line in shown[:RULES_SHOWN]:
-        held = (f"{line.held_old:,}", f"{line.held_new:,}", signed(line.held_new - line.held_old))
-        table.add_row(
-            escape(line.rule), line.status, escape(line.owner), *held, f"{line.stopped_old:,}", f"{line.stopped_new:,}"
-        )
+        owner = [escape(line.owner)] if has_room else []
+        held = f"{line.held_old:,} → {line.held_new:,}"
+        stopped = f"{line.stopped_old:,} → {line.stopped_new:,}"
+        table.add_row(escape(line.rule), line.status, *owner, held, signed(line.held_new - line.held_old), stopped)
     if len(shown) > RULES_SHOWN:
         table.add_row(f"and {len(shown) - RULES_SHOWN} more")
     return table
@@ -88,10 +95,14 @@ def _over(c: Comparison) -> Table:
 
 def _print_example(console: Console, number: int, example: Example) -> None:
     console.print(f"[bold]{number}. {escape(example.title)}[/]", highlight=False)
-    console.print(f"   {example.about}", style="dim", highlight=False, markup=False)
-    for when, answer in (("before", example.old), ("after ", example.new)):
-        console.print(f"   {when}  {answer.sentence}", highlight=False, markup=False)
+    console.print(_indented(3, example.about))
+    for when, answer in (("before", example.old), ("after", example.new)):
+        console.print(f"   {when:<6}  {answer.sentence}", highlight=False, markup=False)
         for reason in answer.reasons:
-            text = f"           {reason.rule} ({reason.owner}): {reason.message}"
-            console.print(text, style="dim", highlight=False, markup=False)
+            console.print(_indented(11, f"{reason.rule} ({reason.owner}): {reason.message}"))
     console.print()
+
+
+def _indented(by: int, text: str) -> Padding:
+    """Dim, and still indented where it goes on in the next line."""
+    return Padding(Text(text, style="dim"), (0, 0, 0, by))
