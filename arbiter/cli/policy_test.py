@@ -23,6 +23,7 @@ from arbiter.policy_tests.run import Result, rules_of, run_test, silent_rules
 
 EXIT_FAILED = 1
 RULES_SHOWN = 3
+LAST_DEFAULT = 20_000
 
 
 @click.command("test", short_help="Run the tests beside a policy, or write one.")
@@ -32,11 +33,37 @@ RULES_SHOWN = 3
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
 )
-def test(folder: Path, only: str | None, report: Path | None, form: str) -> None:
+@click.option("--new", metavar="REQUEST_ID", help="Write a test from the real decision on this request instead.")
+@click.option("--department", metavar="NAME", help="With --new: whose request it is, if several have that id.")
+@click.option("--customer", metavar="ID", help="With --new: whom it is about, if several have that id.")
+@click.option(
+    "--last",
+    type=click.IntRange(min=1),
+    default=LAST_DEFAULT,
+    show_default=True,
+    metavar="N",
+    help="With --new: how many decisions to look through, the newest of each partition.",
+)
+def test(
+    folder: Path,
+    only: str | None,
+    report: Path | None,
+    form: str,
+    new: str | None,
+    department: str | None,
+    customer: str | None,
+    last: int,
+) -> None:
     """Run every *.test.yaml in DIR against the policy in it. Exit code 1 if one fails.
 
-    Each test says what is given, which request is made, and what the answer must be.
+    Each test says what is given, which request is made, and what the answer must be. With --new, a test is written
+    into DIR instead: it expects what was really decided, given what is known of the customer.
     """
+    if new is not None:
+        from arbiter.cli.policy_new_test import write_test  # noqa: PLC0415 - brings Kafka's client
+
+        write_test(folder, new, department, customer, last)
+        return
     policy, results = _run(folder, only)
     if report is not None:
         _write(report, junit(policy.document.policy, results))
