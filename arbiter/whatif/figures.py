@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arbiter.core.windows import local_time
-from arbiter.whatif.compare import Comparison, Waiting
+from arbiter.whatif.compare import Comparison
 
 DIGEST_SHOWN = 8
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
@@ -42,24 +42,21 @@ def headline(c: Comparison) -> list[str]:
     """The result in a few sentences."""
     old, new = c.approved
     shares = f"{share(new, c.requests)} instead of {share(old, c.requests)}"
-    moved = f"{c.sooner:,} are approved sooner, {c.later:,} later"
+    moved = f"sooner: {c.sooner:,}, later: {c.later:,}"
     over = [one for one in c.over if one.parties]
     sentences = [
         f"{new:,} approved instead of {old:,} ({signed(new - old)}, {shares})",
-        f"{c.gained:,} requests gain an approval, {c.lost:,} lose it; {moved}",
-        f"{c.parties_more:,} of {c.parties:,} parties get more contacts, {c.parties_fewer:,} fewer",
-        *(f"{one.parties:,} parties are over `{one.rule}` at once, and wait until they are under it" for one in over),
+        f"requests that gain an approval: {c.gained:,}, that lose it: {c.lost:,}; {moved}",
+        f"parties that get more contacts: {c.parties_more:,} of {c.parties:,}, fewer: {c.parties_fewer:,}",
+        *(f"over `{one.rule}` at once, and waiting until they are under it: {one.parties:,} parties" for one in over),
     ]
     if c.unread or c.dead:
-        sentences.append(f"left out: {c.unread:,} lines that cannot be read, {c.dead:,} dead letters")
+        sentences.append(f"left out: {c.unread:,} unreadable lines, {c.dead:,} dead letters")
     return sentences
 
 
 def waiting_sentence(c: Comparison) -> str:
     """How long approved requests waited."""
     old, new = c.waiting
-    return f"waiting for an approval: {_waited(new)} instead of {_waited(old)}"
-
-
-def _waited(waiting: Waiting) -> str:
-    return f"{waiting.waited:,} requests (one in ten {length(waiting.tenth_ms)} or longer)"
+    tenths = f"one approved in ten waits {length(new.tenth_ms)} or more, instead of {length(old.tenth_ms)}"
+    return f"approved only after waiting: {new.waited:,} instead of {old.waited:,}; {tenths}"

@@ -242,10 +242,10 @@ def test_the_command_compares_two_folders(tmp_path: Path, stricter: Path) -> Non
 
     assert result.exit_code == 0, result.output
     assert "3 requests, 2026-03-02 to 2026-03-20" in result.output
-    assert "0 requests gain an approval, 1 lose it; 0 are approved sooner, 1 later" in result.output
+    assert "requests that gain an approval: 0, that lose it: 1; sooner: 0, later: 1" in result.output
     assert "one-a-week" in result.output
     assert "r1 of 2026-03-11 10:00, customer c1" in result.output
-    assert "left out: 1 lines that cannot be read" in result.output
+    assert "left out: 1 unreadable lines, 0 dead letters" in result.output
     assert f"{asked}:5: malformed_json" in result.stderr
     assert report.read_text().startswith("<!doctype html>")
 
