@@ -68,6 +68,8 @@ def reading() -> Iterator[None]:
     """Turn what files raise into one line."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # whoever read our output has seen enough
     except OSError as error:
         raise Failure(f"{error.filename}: {(error.strerror or 'cannot be read').lower()}", EXIT_USAGE) from None
 

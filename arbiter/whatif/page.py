@@ -127,7 +127,7 @@ def _dimension(name: str, lines: Sequence[Line]) -> str:
 
 
 def _rules(lines: Iterable[RuleLine]) -> str:
-    shown = [line for line in lines if line.is_moved]
+    shown = [line for line in lines if line.status or line.held_old != line.held_new]
     if not shown:
         return ""
     rows = [Twin(line.rule, line.status, line.held_old, line.held_new) for line in shown[:RULES_SHOWN]]
