@@ -61,8 +61,8 @@ def diff(
     """Decide the same requests under the policies OLD and NEW and tell what differs.
 
     OLD and NEW are folders, versions in Redis, or `active`. Told are: who gains and who loses, by department,
-    channel, category, campaign and rule; how long approved requests wait; how many parties are over a new cap at
-    once; and examples in words. `--html` writes the same as one page with charts, which can be mailed.
+    channel, category, campaign, segment and rule; how long approved requests wait; how many parties are over a new
+    cap at once; and examples in words. `--html` writes the same as one page with charts, which can be mailed.
     """
     if is_topic == (requests is not None):
         raise Failure("give either --requests FILE or --topic", EXIT_USAGE)

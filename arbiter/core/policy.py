@@ -221,6 +221,12 @@ class Policy:
                 note = f"{note}; {raised}" if note else raised
         return score, note
 
+    def segments_of(self, ledger: Ledger, customer: str) -> frozenset[str]:
+        """The segments of a customer, by the profile as it is known now."""
+        member = ledger.members.get(customer)
+        traits = member.traits if member else None
+        return self._segments_of(traits.attributes if traits else {})
+
     def _segments_of(self, profile: Mapping[str, Scalar]) -> frozenset[str]:
         subject = Subject(None, profile, _no_segments)
         return frozenset([name for name, when in self._segments.items() if when.rest_matches(subject)])

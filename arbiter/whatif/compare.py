@@ -9,14 +9,14 @@ from typing import Final
 
 from msgspec import Struct
 
-from arbiter.core.case import Shape
 from arbiter.core.document import PolicyDocument
 from arbiter.core.match import SHAPE_FIELDS
 from arbiter.whatif.fates import NEVER, OUTCOMES, Fates
 from arbiter.whatif.over import Over, changed_rules
 from arbiter.whatif.sides import Side
 
-DIMENSIONS: Final = ("department", "channel", "category", "campaign")
+SEGMENT: Final = "segment"
+DIMENSIONS: Final = ("department", "channel", "category", "campaign", SEGMENT)
 MOVED_MS: Final = 60_000
 """An approval that comes at least so much later or sooner has changed."""
 
@@ -127,7 +127,7 @@ def compare(old: Side, new: Side, documents: tuple[PolicyDocument, PolicyDocumen
         ends=Counter(ends),
         later=moved.count("later"),
         sooner=moved.count("sooner"),
-        lines={dimension: _lines(dimension, before, ends) for dimension in DIMENSIONS},
+        lines={name: _lines(name, before, ends) for name in DIMENSIONS if name != SEGMENT or any(before.segments)},
         rules=_rules(before, after, *documents),
         waiting=(_waiting(before), _waiting(after)),
         parties=before.parties,
@@ -158,23 +158,27 @@ def _moved(ends: tuple[str, str], old_ms: int, new_ms: int) -> str:
 
 
 def _lines(dimension: str, fates: Fates, ends: list[tuple[str, str]]) -> list[Line]:
-    """The lines of one dimension, those that change most first."""
-    index = SHAPE_FIELDS.index(dimension)
-    by_shape: Counter[tuple[int, tuple[str, str]]] = Counter(zip(fates.shape, ends, strict=True))
+    """The lines of one dimension, those that change most first; a customer of several segments counts in each."""
+    column = fates.group if dimension == SEGMENT else fates.shape
+    names = _names(dimension, fates)
     lines: dict[str, Line] = {}
-    for (shape, (before, after)), count in by_shape.items():
-        name = _name(fates.shapes[shape], index)
-        line = lines.setdefault(name, Line(name))
-        line.requests += count
-        line.old += count * (before == "approved")
-        line.new += count * (after == "approved")
-        line.gained += count * (after == "approved" != before)
-        line.lost += count * (before == "approved" != after)
+    for (number, (before, after)), count in Counter(zip(column, ends, strict=True)).items():
+        for name in names[number]:
+            line = lines.setdefault(name, Line(name))
+            line.requests += count
+            line.old += count * (before == "approved")
+            line.new += count * (after == "approved")
+            line.gained += count * (after == "approved" != before)
+            line.lost += count * (before == "approved" != after)
     return sorted(lines.values(), key=lambda line: (-abs(line.change), -line.requests, line.name))
 
 
-def _name(shape: Shape, index: int) -> str:
-    return shape[index] or "(none)"
+def _names(dimension: str, fates: Fates) -> list[list[str]]:
+    """What the numbers of a column stand for in this dimension."""
+    if dimension == SEGMENT:
+        return [sorted(segments) or ["(none)"] for segments in fates.segments]
+    index = SHAPE_FIELDS.index(dimension)
+    return [[shape[index] or "(none)"] for shape in fates.shapes]
 
 
 def _rules(before: Fates, after: Fates, old: PolicyDocument, new: PolicyDocument) -> list[RuleLine]:

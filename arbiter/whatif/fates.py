@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -57,6 +58,7 @@ class Names(dict[object, int]):
 class Fates(Struct):
     """Columns, one entry per request, in the order in which requests first came: alike for every policy.
 
+    ``group`` is a number of ``segments``: those of the customer when the request was first answered.
     ``first`` and ``last`` are the outcomes at first and in the end, ``first_rules`` and ``last_rules`` which rules
     said no then (a number of ``rule_sets``), ``first_said`` and ``last_said`` where the sentences stand in the file,
     ``asked`` and ``approved`` instants (ms), ``place`` where the request itself stands.
@@ -64,10 +66,12 @@ class Fates(Struct):
 
     shapes: list[Shape]
     parties: int
+    segments: list[frozenset[str]]
     rule_sets: list[frozenset[str]]
     owners: dict[str, str]
     shape: array[int]
     party: array[int]
+    group: array[int]
     place: array[int]
     asked: array[int]
     first: array[int]
@@ -85,18 +89,19 @@ class Fates(Struct):
 class Watch:
     """Fills :class:`Fates` while a simulation runs: :meth:`arrived` before each record, :meth:`told` after."""
 
-    def __init__(self, said: BinaryIO) -> None:
-        """``said`` is where sentences go."""
+    def __init__(self, said: BinaryIO, segments_of: Callable[[Told], frozenset[str]]) -> None:
+        """``said`` is where sentences go; ``segments_of`` gives the segments of the customer who was decided about."""
         self._said = said
+        self._segments_of = segments_of
+        self._groups: Names = Names({frozenset[str](): 0})
         self._at = 0
         self._numbers: dict[bytes, int] = {}
         self._shapes: Names = Names()
         self._parties: Names = Names()
-        self._rule_sets: Names = Names()
+        self._rule_sets: Names = Names({frozenset[str](): 0})
         self._owners: dict[str, str] = {}
-        self._nobody = self._rule_sets[frozenset[str]()]
         self._wide = {name: array("q") for name in ("place", "asked", "first_said", "last_said", "approved")}
-        self._small = {name: array("i") for name in ("shape", "party", "first_rules", "last_rules")}
+        self._small = {name: array("i") for name in ("shape", "party", "group", "first_rules", "last_rules")}
         self._outcome = {name: array("b") for name in ("first", "last")}
 
     def arrived(self, place: int, arrival: Arrival) -> None:
@@ -111,7 +116,7 @@ class Watch:
         for column in (*self._wide.values(), *self._outcome.values()):
             column.append(0)
         for column in self._small.values():
-            column.append(self._nobody)
+            column.append(0)
         self._wide["place"][-1] = place
         self._wide["asked"][-1] = arrival.received_ms
         self._wide["approved"][-1] = NEVER
@@ -129,6 +134,7 @@ class Watch:
         place, outcome = self._keep(answer), OUTCOMES.index(answer.outcome)
         if answer.n == 1:
             self._small["party"][number] = self._parties[told.party]
+            self._small["group"][number] = self._groups[self._segments_of(told)]
             self._outcome["first"][number] = outcome
             self._small["first_rules"][number] = rules
             self._wide["first_said"][number] = place
@@ -142,8 +148,9 @@ class Watch:
         """What was seen."""
         shapes: list[Shape] = list(self._shapes)  # type: ignore[arg-type]
         rule_sets: list[frozenset[str]] = list(self._rule_sets)  # type: ignore[arg-type]
+        segments: list[frozenset[str]] = list(self._groups)  # type: ignore[arg-type]
         columns = {**self._wide, **self._small, **self._outcome}
-        return Fates(shapes, len(self._parties), rule_sets, self._owners, **columns)
+        return Fates(shapes, len(self._parties), segments, rule_sets, self._owners, **columns)
 
     def _keep(self, answer: Answer) -> int:
         self._owners.update((finding.rule, finding.owner) for finding in answer.findings)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from arbiter.whatif.charts import Pair, Twin, diverging, stacks, twins
-from arbiter.whatif.compare import DIMENSIONS, Comparison, Line, RuleLine
+from arbiter.whatif.compare import Comparison, Line, RuleLine
 from arbiter.whatif.examples import Answer, Example
 from arbiter.whatif.figures import length, policy_name, share, signed, span
 
@@ -72,7 +72,7 @@ def page(c: Comparison, examples: Sequence[Example], zone: str) -> str:
         f'<p class="sub">{escape(old)} → {escape(new)} · {c.requests:,} requests, {span(c, zone)}</p>',
         _cards(c),
         _ends(c),
-        *(_dimension(name, c.lines[name]) for name in DIMENSIONS),
+        *(_dimension(name, lines) for name, lines in c.lines.items()),
         _rules(c.rules),
         _over(c),
         _examples(examples, zone),

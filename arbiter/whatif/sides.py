@@ -114,12 +114,13 @@ def simulate_side(order: Order, tell: Callable[[int, int], None]) -> Side:
     """One side, in this process."""
     policy = load(order.document, order.ref[1], order.ref[2])
     with order.said.open("wb") as said:
-        watch = Watch(said)
+        new = _other(order) or policy
+        watch = Watch(said, lambda told: _segments(new, run, told))
         run = Run(policy, order.material, tell, lambda file, at, arrival: watch.arrived(file * LINES + at, arrival))
         counts = _Counts(watch)
         for happening in run.up_to_the_last_record():
             counts.add(happening)
-        over = _over(policy, order, run)
+        over = [] if new is policy else OverCaps(policy.document, new, run.simulation.now_ms).look(run.shelf.ledgers())
         last_ms = run.simulation.now_ms
         for happening in run.after_the_last_record():
             counts.add(happening)
@@ -148,10 +149,18 @@ class _Counts:
             self.dead += 1
 
 
-def _over(policy: Policy, order: Order, run: Run) -> list[Over]:
-    """Only under the old policy: the new one's caps against what was done until then."""
+def _other(order: Order) -> Policy | None:
+    """The new policy, where this is the side of the old one."""
     if order.other is None:
-        return []
+        return None
     content, (_, version, digest) = order.other
-    new = load(content, version, digest)
-    return OverCaps(policy.document, new, run.simulation.now_ms).look(run.shelf.ledgers())
+    return load(content, version, digest)
+
+
+def _segments(policy: Policy, run: Run, told: Told) -> frozenset[str]:
+    """The customer's segments, as the new policy has them."""
+    if not policy.document.segments:
+        return frozenset()
+    ledger = run.shelf.take(told.party)
+    run.shelf.put(told.party, ledger)
+    return policy.segments_of(ledger, told.decided.request.customer_id)

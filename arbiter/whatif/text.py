@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from arbiter.whatif.compare import DIMENSIONS, Comparison, Line, RuleLine
+from arbiter.whatif.compare import Comparison, Line, RuleLine
 from arbiter.whatif.examples import Example
 from arbiter.whatif.figures import headline, policy_name, signed, span, waiting_sentence
 
@@ -31,8 +31,8 @@ def show(console: Console, comparison: Comparison, examples: Sequence[Example], 
         console.print(f"  {sentence}", highlight=False, markup=False)
     console.print(f"  {waiting_sentence(c)}", highlight=False, markup=False)
     console.print(_ends(c))
-    for dimension in DIMENSIONS:
-        console.print(_table(dimension, c.lines[dimension]))
+    for dimension, lines in c.lines.items():
+        console.print(_table(dimension, lines))
     console.print(_rules(c.rules, has_room=console.width >= WIDE))
     if c.over:
         console.print(_over(c))

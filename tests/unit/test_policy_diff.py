@@ -18,7 +18,7 @@ from arbiter.cli import main
 from arbiter.core.document import PolicyDocument
 from arbiter.core.instants import DAY_MS, MINUTE_MS, to_datetime
 from arbiter.core.policy import Policy, load
-from arbiter.messages import Outcome
+from arbiter.messages import Outcome, Profile
 from arbiter.policy_files import digest_of, document_bytes, read_policy
 from arbiter.whatif.compare import Comparison, compare
 from arbiter.whatif.examples import Example, tell
@@ -89,6 +89,20 @@ def test_a_stricter_cap_takes_from_the_last(tmp_path: Path) -> None:
     assert example.old.sentence == "approved from 2026-03-02 10:02"
     assert example.new.sentence == "rejected at 2026-03-02 10:02"
     assert "2 of 2 contacts used in rolling 7d" in example.new.reasons[0].message
+
+
+def test_segments_are_told_as_the_new_policy_has_them(tmp_path: Path) -> None:
+    """Who is rich loses, the others do not; a customer in no segment has a line, too."""
+    segments = {"rich": {"owner": "o", "when": {"profile.balance": {"at_least": 5}}}}
+    new = document({**CAP, "limit_by": {"segment": {"rich": 1}}}, segments=segments)
+    messages = [
+        *(grant(name) for name in ("c1", "c2")),
+        Profile(customer_id="c1", attributes={"balance": 9}),
+        *(ask(f"r{n}", n, customer_id=f"c{1 + n % 2}", expires_at=None) for n in range(4)),
+    ]
+    c, _ = compared(tmp_path, document(CAP), new, messages)
+
+    assert [(line.name, line.old, line.new) for line in c.lines["segment"]] == [("rich", 2, 1), ("(none)", 2, 2)]
 
 
 def test_the_other_way_round_it_is_gained(tmp_path: Path) -> None:
