@@ -29,6 +29,7 @@ from arbiter.messages import (
 )
 from arbiter.policy_files import catalogue
 from arbiter.policy_files.schema import DIALECT, Schema, part_schema, policy_schema
+from arbiter.policy_tests.schema import cases_schema
 from arbiter.settings import markdown
 
 MESSAGES: dict[str, type[Struct]] = {
@@ -49,6 +50,7 @@ def generated() -> dict[str, str]:
     files = {f"schemas/{name}.schema.json": _json(message_schema(kind)) for name, kind in MESSAGES.items()}
     files["schemas/policy.schema.json"] = _json(policy_schema())
     files["schemas/policy-part.schema.json"] = _json(part_schema())
+    files["schemas/policy-test.schema.json"] = _json(cases_schema())
     files["schemas/asyncapi.yaml"] = _yaml(document())
     files["docs/reason-codes.md"] = reason_codes()
     files["docs/lifecycle.md"] = lifecycle()

@@ -11,6 +11,7 @@ from arbiter.cli.generated import schemas
 from arbiter.cli.kill import kill
 from arbiter.cli.policy import policy
 from arbiter.cli.running import settings, topics, worker
+from arbiter.cli.simulate import simulate
 
 __all__ = ["main"]
 
@@ -34,5 +35,5 @@ def main() -> None:
     """Who may contact a customer, when, and how often: contact requests in, decisions with reasons out."""
 
 
-for _command in (worker, policy, kill, topics, settings, schemas):
+for _command in (worker, policy, kill, simulate, topics, settings, schemas):
     main.add_command(_command)

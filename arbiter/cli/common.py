@@ -15,7 +15,7 @@ from arbiter.core.windows import moment
 from arbiter.settings import Settings, SettingsError, load
 from arbiter.state.policy_store import PolicyRefused, PolicyStore
 from arbiter.state.redis_client import StoreRefused
-from arbiter.state.redis_store import connect
+from arbiter.state.redis_store import RedisStore, connect
 from arbiter.state.store import StoreUnavailable
 from arbiter.stream.topics import KafkaAway, TopicsError
 
@@ -80,12 +80,17 @@ def instant(text: str, zone: str, side: Literal["start", "end"], option: str) ->
 
 def with_policies(work: Callable[[PolicyStore], Awaitable[Result]]) -> Result:
     """Do something with the policies in Redis and give its result; see :func:`servers_may_be_away`."""
+    return with_store(lambda store: work(store.policies))
+
+
+def with_store(work: Callable[[RedisStore], Awaitable[Result]]) -> Result:
+    """Do something with what is in Redis and give its result; see :func:`servers_may_be_away`."""
     settings = settings_for("redis")
 
     async def connected() -> Result:
         store = connect(settings.redis, settings.redis_prefix)
         try:
-            return await work(store.policies)
+            return await work(store)
         finally:
             await store.close()
 

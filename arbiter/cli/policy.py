@@ -5,14 +5,16 @@ from __future__ import annotations
 import rich_click as click
 
 from arbiter.cli.policy_check import check
+from arbiter.cli.policy_diff import diff
 from arbiter.cli.policy_life import activate, approve, cancel, publish, rollback
 from arbiter.cli.policy_show import history, show
+from arbiter.cli.policy_test import test
 
 
 @click.group()
 def policy() -> None:
-    """Check, publish, approve and activate contact policies."""
+    """Check, test, compare, publish, approve and activate contact policies."""
 
 
-for _command in (check, publish, approve, activate, rollback, cancel, history, show):
+for _command in (check, test, diff, publish, approve, activate, rollback, cancel, history, show):
     policy.add_command(_command)

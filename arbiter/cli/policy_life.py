@@ -7,15 +7,17 @@ from pathlib import Path
 import msgspec
 import rich_click as click
 
-from arbiter.cli.common import EXIT_REFUSED, EXIT_USAGE, Failure, instant, settings_for, user, with_policies
+from arbiter.cli.common import EXIT_REFUSED, EXIT_USAGE, Failure, instant, settings_for, user, with_policies, with_store
 from arbiter.cli.policy_check import DIGEST_SHOWN, EXIT_BAD_POLICY, counted, tell
 from arbiter.cli.policy_exceptions import tell_ended
+from arbiter.cli.policy_over import tell_over
 from arbiter.cli.published_tests import failures, pack_tests, unpack_tests
 from arbiter.core.document import PolicyDocument
 from arbiter.core.windows import spoken
 from arbiter.policy_files import digest_of, document_bytes, read_policy
 from arbiter.settings import variable
 from arbiter.state.policy_store import REFUSALS, Activation, Order, PolicyRecord, PolicyRefused, PolicyStore
+from arbiter.state.redis_store import RedisStore
 
 SOON = "running workers take it over within two seconds"
 
@@ -98,10 +100,20 @@ def approve(version: int, approver: str, reason: str) -> None:
     "--from", "from_", metavar="TIME", help="Begin then, by itself. Local to the policy's zone: a date or time."
 )
 @click.option("--until", metavar="TIME", help="End then, by itself; what was in force before comes back.")
+@click.option(
+    "--count-over", "counts", is_flag=True, help="First count who is over a new cap at once: reads all ledgers."
+)
 @click.option("--recall", "recalls", is_flag=True, help="Recall what is approved, unsent, and no longer allowed.")
 @_alone_option
 def activate(
-    version: int, by: str, reason: str, from_: str | None, until: str | None, recalls: bool, is_alone: bool
+    version: int,
+    by: str,
+    reason: str,
+    from_: str | None,
+    until: str | None,
+    counts: bool,
+    recalls: bool,
+    is_alone: bool,
 ) -> None:
     """Put VERSION in force, now or from a time on, for good or until a time.
 
@@ -110,16 +122,19 @@ def activate(
     _check_alone(is_alone=is_alone)
     name = _named(by, "--by")
 
-    async def work(policies: PolicyStore) -> tuple[PolicyRecord, Activation | None]:
+    async def work(store: RedisStore) -> tuple[PolicyRecord, Activation | None]:
+        policies = store.policies
         record = await _fetched(policies, version)
         _check_tests(record)
+        if counts:
+            await tell_over(store, record)
         zone = _zone(record)
         begin_ms, end_ms = _span(from_, until, zone)
         flags = {"is_alone": is_alone, "recalls": recalls}
         order = Order(by=name, reason=reason, from_ms=begin_ms, until_ms=end_ms, **flags)
         return record, await policies.activate(version, order)
 
-    record, active = with_policies(work)
+    record, active = with_store(work)
     zone = _zone(record)
     begin_ms, end_ms = _span(from_, until, zone)
     ends = "" if end_ms is None else f" until {spoken(end_ms, zone)}"
@@ -171,7 +186,7 @@ def _check_alone(*, is_alone: bool) -> None:
 
 def _check_tests(record: PolicyRecord) -> None:
     """A policy that fails its own tests is not put in force."""
-    failed = failures(record.document, record.tests)
+    failed = failures(record)
     for sentence in failed:
         click.echo(sentence)
     if failed:

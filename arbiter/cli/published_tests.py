@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from arbiter.core.document import PolicyDocument
+from arbiter.core.policy import PolicyError, load
 from arbiter.policy_files import FileProblem
-from arbiter.policy_files.source import read_source
-
-SUFFIX = ".test.yaml"
-CANNOT = "this build cannot run a policy's tests; activate it with one that can"
-
-Runner = Callable[[PolicyDocument, Mapping[str, str]], list[str]]
-"""Takes a policy and the texts of its test files by name, gives a sentence for each test that fails."""
-
-run_tests: Runner | None = None
-"""What runs them; without it a policy that has tests is not activated."""
+from arbiter.policy_files.source import Source, read_source
+from arbiter.policy_tests.junit import explained
+from arbiter.policy_tests.read import SUFFIX, read_test_text
+from arbiter.policy_tests.run import run_test
+from arbiter.state.policy_store import PolicyRecord
 
 
 def pack_tests(folder: Path) -> tuple[bytes, list[FileProblem]]:
@@ -41,11 +37,23 @@ def unpack_tests(packed: bytes) -> dict[str, str]:
     return msgspec.json.decode(packed, type=dict[str, str]) if packed else {}
 
 
-def failures(document: bytes, packed: bytes) -> list[str]:
-    """What fails of a published policy's own tests, a sentence each."""
-    tests = unpack_tests(packed)
-    if not tests:
-        return []
-    if run_tests is None:
-        return [CANNOT]
-    return run_tests(msgspec.json.decode(document, type=PolicyDocument), tests)
+def failures(record: PolicyRecord) -> list[str]:
+    """What fails of a published policy's own tests, or stands in the way of running them, a text for each."""
+    tests = unpack_tests(record.tests)
+    return list(_failures(record, tests)) if tests else []
+
+
+def _failures(record: PolicyRecord, tests: dict[str, str]) -> Iterator[str]:
+    try:
+        policy = load(record.document, record.version, record.digest)
+    except PolicyError as error:
+        yield f"the policy cannot be tested: {error}"
+        return
+    document: PolicyDocument = policy.document
+    for name, text in tests.items():
+        read, problems = read_test_text(Source(name, text), document)
+        yield from map(str, problems)
+        for result in (run_test(policy, one) for one in read):
+            if not result.is_good:
+                told = "".join(f"\n  {line}" for line in explained(result))
+                yield f"{name}:{result.test.line}: {result.test.case.name}{told}"

@@ -171,6 +171,10 @@ class Policy:
         wants = (want for judge in self._shared for want in judge.wants(self.zone, at_ms))
         return next((want for want in wants if want.draw.name == name), None)
 
+    def wants_of(self, rule: str, at_ms: int) -> list[Want]:
+        """What one rule counts for all customers at ``at_ms``, its main window first; nothing if it is off."""
+        return [want for judge in self._shared if judge.id == rule for want in judge.wants(self.zone, at_ms)]
+
     def watched(self, at_ms: int) -> list[Want]:
         """What is counted for the floors that are in force: it raises scores, whoever asks."""
         floors = [judge for judge in self._shared if isinstance(judge, FloorJudge)]
@@ -248,6 +252,12 @@ class Policy:
                 raised = f"raised {boost:.4g} times by `{floor.id}`, which is behind"
                 note = f"{note}; {raised}" if note else raised
         return score, note
+
+    def segments_of(self, ledger: Ledger, customer: str) -> frozenset[str]:
+        """The segments of a customer, by the profile as it is known now."""
+        member = ledger.members.get(customer)
+        traits = member.traits if member else None
+        return self._segments_of(traits.attributes if traits else {})
 
     def _segments_of(self, profile: Mapping[str, Scalar]) -> frozenset[str]:
         subject = Subject(None, profile, _no_segments)

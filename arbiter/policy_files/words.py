@@ -36,10 +36,20 @@ _TYPES = {
 _TEXT_MAX = 60
 
 
+NAMED_BY = {"rules": ("rule", "id"), "tests": ("test", "name")}
+"""Lists whose entries have names: how a sentence calls one, and the field with its name."""
+
 Told = tuple[str, str, str]
 """Code, message, fix."""
 Teller = Callable[[str, Any, Schema, str], Told]
 """Takes how the value is called, the value, what it was held against, and what the field means."""
+
+
+class Whole(Struct, frozen=True):
+    """What a path leads into: the plain value, and how a sentence calls it."""
+
+    value: dict[str, Any]
+    name: str = "the policy"
 
 
 class Shape(Struct, frozen=True):
@@ -58,37 +68,46 @@ class Shape(Struct, frozen=True):
 
 def wrong_shapes(policy: dict[str, Any]) -> Iterator[Shape]:
     """Everything in a policy's plain value that no policy can have; a misspelt field is not also a missing one."""
-    found = list(_all_wrong_shapes(policy))
+    yield from _without_misspelt(list(_all_wrong_shapes(Whole(policy))))
+
+
+def shapes_against(schema: Schema, whole: Whole) -> Iterator[Shape]:
+    """As :func:`wrong_shapes`, for what a schema without references describes."""
+    errors = Draft202012Validator(schema).iter_errors(whole.value)
+    yield from _without_misspelt([shape for error in errors for shape in _told(error, schema, (), whole)])
+
+
+def _without_misspelt(found: list[Shape]) -> Iterator[Shape]:
     misspelt = {(shape.path[:-1], shape.field) for shape in found if shape.code == "unknown-field"}
     for shape in found:
         if shape.code != "missing-field" or (shape.path, shape.field) not in misspelt:
             yield shape
 
 
-def _all_wrong_shapes(policy: dict[str, Any]) -> Iterator[Shape]:
+def _all_wrong_shapes(policy: Whole) -> Iterator[Shape]:
     frame = frame_schema()
-    for error in _frame_validator().iter_errors(policy):
+    for error in _frame_validator().iter_errors(policy.value):
         yield from _told(error, frame, (), policy)
-    rules = policy.get("rules")
+    rules = policy.value.get("rules")
     for index, rule in enumerate(rules if isinstance(rules, list) else ()):
         yield from _rule(("rules", index), rule, policy)
 
 
-def _rule(path: Path, rule: Any, policy: dict[str, Any]) -> Iterator[Shape]:
+def _rule(path: Path, rule: Any, whole: Whole) -> Iterator[Shape]:
     kinds = rule_schemas()
     if not isinstance(rule, dict):
         yield Shape(
             path, "wrong-type", f"a rule must be a group of fields, not {_said(rule)}", "begin with `- id: NAME`"
         )
     elif "kind" not in rule:
-        yield Shape(path, "missing-field", f"{_owner(path, policy)} has no `kind`", f"add `kind:` and {_one_of(kinds)}")
+        yield Shape(path, "missing-field", f"{_owner(path, whole)} has no `kind`", f"add `kind:` and {_one_of(kinds)}")
     elif not isinstance(rule["kind"], str) or rule["kind"] not in kinds:
         kind = rule["kind"]
-        message = f"{_owner(path, policy)} has the kind {_said(kind)}, which does not exist"
+        message = f"{_owner(path, whole)} has the kind {_said(kind)}, which does not exist"
         yield Shape((*path, "kind"), "unknown-kind", message, nearest(str(kind), kinds))
     else:
         for error in _rule_validator(rule["kind"]).iter_errors(rule):
-            yield from _told(error, kinds[rule["kind"]], path, policy)
+            yield from _told(error, kinds[rule["kind"]], path, whole)
 
 
 @cache
@@ -101,22 +120,22 @@ def _rule_validator(kind: str) -> Draft202012Validator:
     return Draft202012Validator(rule_schemas()[kind])
 
 
-def _told(error: ValidationError, schema: Schema, base: Path, policy: dict[str, Any]) -> Iterator[Shape]:
+def _told(error: ValidationError, schema: Schema, base: Path, whole: Whole) -> Iterator[Shape]:
     """The shapes of one finding; ``schema`` is what it was found with, ``base`` where in the policy that begins."""
     *steps, keyword = error.schema_path
     spot = _follow(schema, steps)
     path = (*base, *error.instance_path)
     kind: Any = error.kind
     if kind.name == "anyOf":
-        yield from _union(error, schema, base, policy)
+        yield from _union(error, schema, base, whole)
     elif kind.name == "additionalProperties":
         for name in kind.unexpected:
-            message = f"{_owner(path, policy)} has no field `{name}`"
+            message = f"{_owner(path, whole)} has no field `{name}`"
             known = spot.get("properties", ())
             meant = next(iter(get_close_matches(name, known, n=1)), "")
             yield Shape((*path, name), "unknown-field", message, nearest(name, known), at_key=True, field=meant)
     elif kind.name == "required":
-        yield _missing(path, kind.property, spot, policy)
+        yield _missing(path, kind.property, spot, whole)
     elif kind.name == "propertyNames":
         name = str(kind.error.instance)
         message = f"`{_plain(name)}` cannot be a name"
@@ -131,23 +150,23 @@ def _value(tell: Teller, path: Path, value: Any, schema: Schema, meaning: str) -
     return Shape(path, *tell(_called(path), value, schema, meaning))
 
 
-def _union(error: ValidationError, schema: Schema, base: Path, policy: dict[str, Any]) -> Iterator[Shape]:
+def _union(error: ValidationError, schema: Schema, base: Path, whole: Whole) -> Iterator[Shape]:
     """What is wrong by the one branch that has the value's type; no branch means that the type is wrong."""
     kind: Any = error.kind
     for errors in kind.context:
         if not any(inner.kind.name == "type" and inner.instance_path == error.instance_path for inner in errors):
             for inner in errors:
-                yield from _told(inner, schema, base, policy)
+                yield from _told(inner, schema, base, whole)
             return
     path = (*base, *error.instance_path)
     types = [name for branch in _follow(schema, error.schema_path) for name in _types(branch)]
     yield _value(_wrong_type, path, error.instance, {"type": types}, _meaning(schema, error.schema_path))
 
 
-def _missing(path: Path, name: str, schema: Schema, policy: dict[str, Any]) -> Shape:
+def _missing(path: Path, name: str, schema: Schema, whole: Whole) -> Shape:
     meaning = _meaning(schema, ["properties", name])
     fix = f"add `{name}:`" + (f" - {meaning}" if meaning else "")
-    return Shape(path, "missing-field", f"{_owner(path, policy)} has no `{name}`", fix, field=name)
+    return Shape(path, "missing-field", f"{_owner(path, whole)} has no `{name}`", fix, field=name)
 
 
 def _meaning(schema: Any, steps: Iterable[str | int]) -> str:
@@ -225,11 +244,15 @@ def _called(path: Path) -> str:
     return f"entry {path[-1] + 1} of `{names[-1]}`" if names else "the policy"
 
 
-def _owner(path: Path, policy: dict[str, Any]) -> str:
+def _owner(path: Path, whole: Whole) -> str:
     """How a sentence calls the thing that has fields: the rule, the department … by name."""
-    if len(path) == 2 and path[0] == "rules":  # noqa: PLR2004 - a rule's path
-        name = policy["rules"][path[1]].get("id")
-        return f"rule `{name}`" if isinstance(name, str) else "this rule"
+    if not path:
+        return whole.name
+    if len(path) == 2 and path[0] in NAMED_BY:  # noqa: PLR2004 - the path of an entry
+        what, field = NAMED_BY[str(path[0])]
+        entry = whole.value[path[0]][path[1]]
+        name = entry.get(field) if isinstance(entry, dict) else None
+        return f"{what} `{name}`" if isinstance(name, str) else f"this {what}"
     if len(path) == 2 and path[0] in SINGULAR:  # noqa: PLR2004 - a named thing's path
         return f"{SINGULAR[str(path[0])]} `{path[1]}`"
     return _called(path)

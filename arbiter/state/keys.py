@@ -70,6 +70,11 @@ class Keys(Struct, frozen=True):
         """The keys of a partition."""
         return PartitionKeys(f"{self.prefix}:{{{number}}}:".encode())
 
+    @property
+    def any_ledger(self) -> bytes:
+        """A pattern of the keys of all ledgers."""
+        return f"{self.prefix}:{{*}}:l:*".encode()
+
     def stock(self, key: str) -> bytes:
         """A hash: the central entry of a window of capacity; it expires."""
         return f"{self.prefix}:stock:{{{key}}}".encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Final
 
 from arbiter.state.keys import DEFAULT_PREFIX, Keys, PartitionKeys
@@ -19,6 +20,8 @@ _CLEAR_OUTBOX: Final = Script.read("ownership", "clear_outbox")
 
 _VERDICTS: Final = {verdict.value.encode(): verdict for verdict in Verdict}
 _POSITION: Final = b"p:"
+SCANNED: Final = 1_000
+"""Keys that the server looks at for one step through all of them."""
 
 
 def connect(url: str, prefix: str = DEFAULT_PREFIX) -> RedisStore:
@@ -129,6 +132,20 @@ class RedisStore:
         words = (b"[" + prefix + b"\0", b"(" + prefix + b"\1", "BYLEX", "LIMIT", 0, limit)
         found = await self._client.command("ZRANGE", waits, *words)
         return [member.split(b"\0", 2)[2].decode() for member in found]
+
+    async def ledgers(self) -> AsyncIterator[tuple[str, bytes]]:
+        """Every party and its ledger, in no order; only reads, some at a time. What changes meanwhile is told as it was
+        before or after, and rarely twice.
+        """
+        cursor, is_first = 0, True
+        while cursor or is_first:
+            is_first = False
+            # redis-py reads the reply of this command, too.
+            words = ("SCAN", cursor, "MATCH", self._keys.any_ledger, "COUNT", SCANNED)
+            cursor, names = await self._client.command(*words)
+            for name, packed in zip(names, await self._get(names), strict=True):
+                if packed is not None:
+                    yield name.partition(b":l:")[2].decode(), packed
 
     async def time_ms(self) -> int:
         """See ``Store.time_ms``."""

@@ -38,7 +38,7 @@ def test_help_names_every_command() -> None:
     result = arbiter("--help")
 
     assert result.exit_code == 0
-    for command in ("demo", "kill", "policy", "schemas", "settings", "topics", "worker"):
+    for command in ("demo", "kill", "policy", "schemas", "settings", "simulate", "topics", "worker"):
         assert f"│ {command} " in result.output
 
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import shutil
+import time
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from arbiter.cli import main, published_tests
+from arbiter.cli import main
+from arbiter.core.document import PolicyDocument
+from arbiter.core.instants import DAY_MS
+from arbiter.policy_files import digest_of, document_bytes
+from arbiter.state.codec import pack_ledger
+from arbiter.state.redis_store import connect
+from arbiter.state.store import Commit, Verdict
+from tests.builders import Desk, document, policy, request
 
 ROOT = Path(__file__).resolve().parents[2]
 BANK = str(ROOT / "deploy" / "policies" / "retail-bank")
@@ -136,30 +148,27 @@ def test_an_unknown_version_is_told() -> None:
     assert all("there is no version 7" in result.stderr for result in results)
 
 
-def test_tests_are_published_with_the_policy_and_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tests_are_published_with_the_policy_and_decide(tmp_path: Path) -> None:
     """They are kept beside the document, run before it is put in force, and a failure keeps it out."""
-    folder = tmp_path / "policy"
-    folder.mkdir()
-    (folder / "policy.yaml").write_text((Path(FIRM) / "policy.yaml").read_text())
-    (folder / "night.test.yaml").write_text("it: is night\n")
-    seen: list[dict[str, str]] = []
+    for file in Path(FIRM).iterdir():
+        shutil.copy(file, tmp_path)
+    good = publish(str(tmp_path))
+    (tests,) = tmp_path.glob("*.test.yaml")
+    tests.write_text(tests.read_text().replace("outcome: deferred", "outcome: approved"))
+    bad = publish(str(tmp_path))
+    tests.write_text("tests: [it is night]\n")
+    unclear = publish(str(tmp_path))
+    for version in ("1", "2", "3"):
+        arbiter("policy", "approve", version, "--approver", "rui")
+    passed, failed, unread = (arbiter("policy", "activate", version) for version in ("1", "2", "3"))
 
-    def run(document: object, tests: object) -> list[str]:
-        assert getattr(document, "policy", None) == "small-firm"
-        seen.append(dict(tests))  # type: ignore[call-overload]
-        return ["night.test.yaml: expected deferred, got approved"] if len(seen) == 1 else []
-
-    published = publish(str(folder))
-    arbiter("policy", "approve", "1", "--approver", "rui")
-    without = arbiter("policy", "activate", "1")
-    monkeypatch.setattr(published_tests, "run_tests", run)
-    failed, passed = arbiter("policy", "activate", "1"), arbiter("policy", "activate", "1")
-
-    assert "with 1 test file" in published.output
-    assert (without.exit_code, failed.exit_code, passed.exit_code) == (1, 1, 0)
-    assert "cannot run" in without.output
-    assert "night.test.yaml: expected deferred" in failed.output
-    assert seen == [{"night.test.yaml": "it: is night\n"}] * 2
+    assert all("with 1 test file\n" in published.output for published in (good, bad, unclear))
+    assert (passed.exit_code, failed.exit_code, unread.exit_code) == (0, 1, 1)
+    assert "policy.test.yaml:" in failed.output
+    assert "approved" in failed.output
+    assert "its own tests fail" in failed.stderr
+    assert "policy.test.yaml:1:9: " in unread.output
+    assert "version 1, in force" in arbiter("policy", "show").output
 
 
 def test_tests_that_cannot_be_read_are_not_left_out(tmp_path: Path) -> None:
@@ -286,3 +295,38 @@ def test_a_misspelt_name_is_noticed() -> None:
     assert (odd.exit_code, good.exit_code) == (0, 0)
     assert "knows no channel `e-mail`" in odd.stderr
     assert good.stderr == ""
+
+
+@pytest.mark.usefixtures("alone")
+def test_who_is_over_a_new_cap_is_counted_before_it_is_in_force() -> None:
+    """Over all ledgers of all partitions: how many parties used more than it allows, and how many all of it."""
+    cap = {"id": "few", "kind": "cap", "per": ["party"], "limit": 10, "window": "rolling 7d"}
+    now_ms = time.time_ns() // 1_000_000
+
+    def used(count: int) -> bytes:
+        desk = Desk(policy(cap))
+        for number in range(count):
+            desk.ask(request(f"r{number}", category="service", expires_at=now_ms + 30 * DAY_MS), now_ms)
+        return pack_ledger(desk.ledger)
+
+    async def fill() -> None:
+        store = connect(os.environ["ARBITER_REDIS"], os.environ["ARBITER_REDIS_PREFIX"])
+        for number in (0, 1):
+            await store.claim(number, "a", 1)
+            ledgers = {f"c:{number}-{count}": used(count) for count in range(6)}
+            commit = Commit(1, "a", 1, 0, now_ms, {}, ledgers, {}, 60_000, {}, b"")
+            assert (await store.commit(number, commit))[0] is Verdict.OK
+        for limit in (10, 3):
+            content = document_bytes(msgspec.convert(document({**cap, "limit": limit}), PolicyDocument))
+            await store.policies.publish("test", digest_of(content), "ana", content)
+        await store.close()
+
+    asyncio.run(fill())
+    first = arbiter("policy", "activate", "1", "--without-approval", "--count-over")
+    second = arbiter("policy", "activate", "2", "--without-approval", "--count-over")
+    same = arbiter("policy", "activate", "2", "--without-approval", "--count-over")
+
+    assert first.output.startswith("nothing is in force")
+    assert second.output.splitlines()[0] == "few: 4 of 12 parties are over it at once, 2 at it"
+    assert same.output.startswith("no cap is new or changed; 12 parties were looked at\n")
+    assert (first.exit_code, second.exit_code, same.exit_code) == (0, 0, 0)

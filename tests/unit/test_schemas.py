@@ -17,6 +17,7 @@ from arbiter import messages, schemas
 from arbiter.core.rules import AnyRule
 from arbiter.messages import DLQ_SUFFIX, ROUTED
 from arbiter.policy_files.schema import part_schema, policy_schema, rule_schemas
+from arbiter.policy_tests.schema import cases_schema
 from arbiter.settings import load
 from arbiter.stream.topics import all_topics
 
@@ -134,9 +135,11 @@ def test_no_field_of_a_policy_may_be_null() -> None:
 @pytest.mark.parametrize("name", ["retail-bank", "small-firm"])
 def test_sample_policies_fit_their_schemas(name: str) -> None:
     """What an editor checks each file with agrees with what the check says; each file names its schema."""
-    validator = jsonschema_rs.Draft202012Validator(part_schema())
+    parts = jsonschema_rs.Draft202012Validator(part_schema())
+    tests = jsonschema_rs.Draft202012Validator(cases_schema())
     for path in sorted((SAMPLES / name).glob("*.yaml")):
         line = path.read_text().splitlines()[0]
+        validator = tests if path.name.endswith(".test.yaml") else parts
 
         assert (path.parent / line.removeprefix("# yaml-language-server: $schema=")).is_file()
         assert [error.message for error in validator.iter_errors(yaml(path))] == []

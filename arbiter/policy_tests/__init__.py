@@ -1,0 +1,1 @@
+"""Tests of a policy, written beside it by its owners: read, run on the real core, and reported."""

@@ -1,0 +1,1 @@
+"""What would be decided: whole files of requests through the real core, and two policies side by side."""

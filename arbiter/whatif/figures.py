@@ -1,0 +1,62 @@
+"""The sentences and figures that both the text and the page tell."""
+
+from __future__ import annotations
+
+from arbiter.core.windows import local_time
+from arbiter.whatif.compare import Comparison
+
+DIGEST_SHOWN = 8
+_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
+
+
+def policy_name(ref: tuple[str, int, str]) -> str:
+    """``retail-bank version 12 (9f2c01ab)``; a folder's has no version."""
+    name, version, digest = ref
+    return f"{name}{f' version {version}' if version else ''} ({digest[:DIGEST_SHOWN]})"
+
+
+def span(c: Comparison, zone: str) -> str:
+    """From when to when the requests were made."""
+    return f"{local_time(c.since_ms, zone):%Y-%m-%d} to {local_time(c.until_ms, zone):%Y-%m-%d}"
+
+
+def signed(number: int) -> str:
+    """With its sign: ``+1,200``, ``−3``, ``0``."""
+    return f"+{number:,}" if number > 0 else f"−{-number:,}" if number < 0 else "0"
+
+
+def share(part: int, whole: int) -> str:
+    """``12.3 %``."""
+    return f"{100 * part / whole:.1f} %" if whole else "–"
+
+
+def length(span_ms: int) -> str:
+    """A span of time in its largest unit: ``3.5 h``."""
+    for unit_ms, name in _UNITS:
+        if span_ms >= unit_ms:
+            return f"{span_ms / unit_ms:.3g} {name}"
+    return "0"
+
+
+def headline(c: Comparison) -> list[str]:
+    """The result in a few sentences."""
+    old, new = c.approved
+    shares = f"{share(new, c.requests)} instead of {share(old, c.requests)}"
+    moved = f"sooner: {c.sooner:,}, later: {c.later:,}"
+    over = [one for one in c.over if one.parties]
+    sentences = [
+        f"{new:,} approved instead of {old:,} ({signed(new - old)}, {shares})",
+        f"requests that gain an approval: {c.gained:,}, that lose it: {c.lost:,}; {moved}",
+        f"parties that get more contacts: {c.parties_more:,} of {c.parties:,}, fewer: {c.parties_fewer:,}",
+        *(f"over `{one.rule}` at once, and waiting until they are under it: {one.parties:,} parties" for one in over),
+    ]
+    if c.unread or c.dead:
+        sentences.append(f"left out: {c.unread:,} unreadable lines, {c.dead:,} dead letters")
+    return sentences
+
+
+def waiting_sentence(c: Comparison) -> str:
+    """How long approved requests waited."""
+    old, new = c.waiting
+    tenths = f"one approved in ten waits {length(new.tenth_ms)} or more, instead of {length(old.tenth_ms)}"
+    return f"approved only after waiting: {new.waited:,} instead of {old.waited:,}; {tenths}"

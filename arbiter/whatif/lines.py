@@ -1,0 +1,167 @@
+"""Records from files of JSON lines: one message a line, as on the topics, or a whole record as ``kcat -J`` prints it.
+
+Which message a line is, its field ``type`` says (``request``, ``outcome``, ``profile``, ``consent``, ``preference``,
+``suppression``); without one, its fields do: a ``request_id`` makes a request, with a ``kind`` an outcome, and what has
+neither is a profile. Records from ``kcat`` say it by their topic.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, cast
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from arbiter.core.arrival import Arrival, Message
+from arbiter.core.instants import FAR_MS, to_ms
+from arbiter.messages import (
+    CONSENTS,
+    OUTCOMES,
+    PROFILES,
+    REQUESTS,
+    ContactRequest,
+    Outcome,
+    Profile,
+)
+from arbiter.stream.records import DeadLetter, Reader
+
+BYTES_MAX = 256 * 1024
+"""A longer line is not read, as a worker (by default) does not read a longer record."""
+
+TOPIC_OF_TYPE = {
+    "request": REQUESTS,
+    "outcome": OUTCOMES,
+    "profile": PROFILES,
+    "consent": CONSENTS,
+    "preference": CONSENTS,
+    "suppression": CONSENTS,
+}
+INPUTS = (REQUESTS, OUTCOMES, PROFILES, CONSENTS)
+
+
+class Unread(Struct, frozen=True):
+    """A line that is no record: where it stands, and why, as a dead letter says it."""
+
+    place: str
+    code: str
+    message: str
+
+
+class _Look(Struct):
+    """What tells one kind of line from another."""
+
+    type: str | None = None
+    request_id: object = None
+    kind: object = None
+    topic: str | None = None
+    payload: str | None = None
+    ts: int = -1
+    key: str | None = None
+
+
+class _Line(Struct, frozen=True):
+    """A line as a record that a topic's reader can read."""
+
+    topic: str
+    value: bytes
+    timestamp: int = -1
+    key: bytes | None = None
+    partition: int = 0
+    offset: int = 0
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+_look = msgspec.json.Decoder(_Look).decode
+
+
+class Lines:
+    """Reads files, and gives each record the place that it would have if the lines were sent to empty topics.
+
+    ``read_bytes`` counts what was read of the files as they lie on the disk.
+    """
+
+    def __init__(self, home: Callable[[str], int], topic_prefix: str = "") -> None:
+        """``home`` gives the partition of a customer's id; ``topic_prefix`` stands before the topics of ``kcat``."""
+        self._home = home
+        self._prefix = topic_prefix
+        # A file has no clock: a time far ahead is refused only where the record has a time stamp to compare with.
+        self._plain = {topic: Reader(topic, BYTES_MAX, is_wall_clock=True) for topic in INPUTS}
+        self._stamped = {topic: Reader(topic, BYTES_MAX, is_wall_clock=False) for topic in INPUTS}
+        self._offsets: Counter[tuple[str, int]] = Counter()
+        self._last_ms: int | None = None
+        self.read_bytes = 0
+        self.unread = 0
+
+    def read(self, file: Path) -> Iterator[Arrival | Unread]:
+        """Every record of a file (``.gz`` too), in order. ``OSError`` if it cannot be read."""
+        for _, arrival in self.read_with_places(file):
+            yield arrival
+
+    def read_with_places(self, file: Path) -> Iterator[tuple[int, Arrival | Unread]]:
+        """As :meth:`read`, each with the offset in the (unpacked) text at which its line begins."""
+        before, at = self.read_bytes, 0
+        with file.open("rb") as raw, _unpacked(file, raw) as text:
+            for number, line in enumerate(text, 1):
+                if number % 256 == 0:
+                    self.read_bytes = before + raw.tell()
+                content = line.strip()
+                if content:
+                    yield at, self._record(content, f"{file}:{number}")
+                at += len(line)
+            self.read_bytes = before + raw.tell()
+
+    def _record(self, content: bytes, place: str) -> Arrival | Unread:
+        read = self._message(content)
+        if isinstance(read, DeadLetter):
+            self.unread += 1
+            return Unread(place, read.code, read.message)
+        message = read.message
+        received_ms = read.received_ms if read.received_ms < FAR_MS else self._time_of(message)
+        if received_ms is None:
+            self.unread += 1
+            text = "a line without a time stamp of its own needs `requested_at`, by which the simulated clock goes"
+            return Unread(place, "missing_field", text)
+        self._last_ms = received_ms
+        topic, home = read.source[0], self._home(message.customer_id)
+        offset = self._offsets[topic, home]
+        self._offsets[topic, home] += 1
+        return replace(read, source=(topic, home, offset), received_ms=received_ms)
+
+    def _message(self, content: bytes) -> Arrival | DeadLetter:
+        try:
+            look = _look(content)
+        except msgspec.DecodeError as error:
+            return DeadLetter("malformed_json", str(error))
+        if look.payload is not None and look.topic is not None:
+            topic = look.topic.removeprefix(self._prefix)
+            if topic not in INPUTS:
+                return DeadLetter("misrouted", f"`{look.topic}` is not an input topic of Arbiter")
+            key = look.key.encode() if look.key is not None else None
+            return self._stamped[topic].read(_Line(topic, look.payload.encode(), look.ts, key), FAR_MS)
+        if look.type is not None and look.type not in TOPIC_OF_TYPE:
+            return DeadLetter("wrong_type", f"`{look.type}` is no type; known are {', '.join(TOPIC_OF_TYPE)}")
+        topic = TOPIC_OF_TYPE[look.type] if look.type is not None else _topic_by_fields(look)
+        return self._plain[topic].read(_Line(topic, content), FAR_MS)
+
+    def _time_of(self, message: Message) -> int | None:
+        """When a record without a time stamp arrives: when it says that it was made."""
+        if isinstance(message, ContactRequest):
+            return None if message.requested_at is None else to_ms(message.requested_at)
+        if isinstance(message, Outcome):
+            return to_ms(message.at)
+        return self._last_ms or 0 if isinstance(message, Profile) else to_ms(message.captured_at)
+
+
+def _topic_by_fields(look: _Look) -> str:
+    if look.request_id is None:
+        return PROFILES
+    return REQUESTS if look.kind is None else OUTCOMES
+
+
+def _unpacked(file: Path, raw: IO[bytes]) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if file.suffix == ".gz" else raw
