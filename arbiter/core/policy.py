@@ -113,11 +113,6 @@ class Policy:
         """An arbitration rule by its id; ``None`` if this policy has none of that name."""
         return self._arbitrations.get(rule)
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether there is anything that all customers have in common."""
-        return bool(self._shared)
-
     def rank(self, request: ContactRequest, ledger: Ledger, stock: Stock, now_ms: int) -> tuple[float, float]:
         """(score, priority) by which requests are ordered, lowered to what the department may claim."""
         department = self.document.departments.get(request.department)
@@ -139,11 +134,6 @@ class Policy:
         """The window of a name, as its draws have it, that holds ``at_ms``; ``None`` if there is no such rule."""
         wants = (want for judge in self._shared for want in judge.wants(self.zone, at_ms))
         return next((want for want in wants if want.draw.name == name), None)
-
-    def watched(self, at_ms: int) -> list[Want]:
-        """What is counted for the floors that are in force: it raises scores, whoever asks."""
-        floors = [judge for judge in self._shared if isinstance(judge, FloorJudge)]
-        return [want for judge in floors for want in judge.wants(self.zone, at_ms)]
 
     def case(self, request: ContactRequest, ledger: Ledger, stock: Stock) -> Case:
         """Everything the rules may look at for this request. Its category must be known."""

@@ -1,4 +1,4 @@
-"""A batch, decided on the capacity that was granted for it; again, if that turns out to be of the wrong windows."""
+"""A batch, decided on the capacity that there is believed to be; again, if that turns out to be wrong."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from arbiter.stream.deciding import Batch
 from arbiter.stream.items import CONSENT_RANK_MAX
 from arbiter.stream.patience import Patience, Shared
 from arbiter.stream.routing import Routing
-from arbiter.stream.tokens import Tokens, Wanted
+from arbiter.stream.tokens import Tokens
 from arbiter.stream.work import Work
 
 DECIDED_MAX = 5
-"""How often a batch is decided when it turns out to need capacity that it had not asked for."""
+"""How often a batch is decided when there turns out to be more or less capacity than was believed."""
 
 OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 YIELD_EVERY = 200
@@ -44,18 +44,13 @@ class Judging:
 
         ``ledgers`` has every party of the work, packed.
         """
-        missed: Wanted = {}
         for number in range(1, DECIDED_MAX + 1):
             batch = await self._batch(policy, work, head, ledgers, is_reading_facts=is_reading_facts)
-            wanted = batch.wants(work.items)
-            wanted |= {draw: more for draw, more in missed.items() if more[1] >= wanted.get(draw, more)[1]}
-            stock = await self._tokens.prepare(wanted, work.now_ms, is_last_try=number == DECIDED_MAX)
+            stock = self._tokens.stock(is_last_try=number == DECIDED_MAX)
             batch.draw_on(stock)
             late_from = await self._decide_all(batch, work)
-            if not stock.missed:
+            if await self._tokens.cover(policy, stock, work.now_ms):
                 break
-            wants = [(policy.window(draw.name, draw.start_ms), max(stock.changes[draw], 0)) for draw in stock.missed]
-            missed |= {want.draw: (want, count) for want, count in wants if want is not None}
         return batch, late_from
 
     def routing(self, head: Head) -> Routing:

@@ -233,6 +233,7 @@ class Runner:
             return verdict
         await self._publish([*batch.outbox, *work.sent_on()])
         self._adopt(commit)
+        await self._tokens.settle(commit.now_ms)
         metrics.batch_records.observe(len(work.records))
         metrics.misrouted.inc(len(work.home))
         count_batch(metrics, batch, active.policy, is_wall_clock=self._is_wall_clock)

@@ -9,7 +9,6 @@ import pytest
 from arbiter.core.identity import answer_key
 from arbiter.core.instants import DAY_MS, HOUR_MS, to_datetime
 from arbiter.core.policy import NO_STOCK, PolicyError
-from arbiter.core.rules.capacity import ASK_AGAIN_MS
 from arbiter.core.stock import Draw, Level, Purse, WholeStock
 from arbiter.messages import SuppressionChange
 from tests.builders import MONDAY, Desk, at, codes, grant, policy, request
@@ -94,13 +93,55 @@ def test_limit_of_none() -> None:
     assert ("rejected", None) == (answer.outcome, answer.next_eligible_at_ms)
 
 
-def test_set_aside_elsewhere_is_looked_at_again_soon() -> None:
-    """While places are set aside but not used, a request waits seconds, not a week; it is told so."""
+def test_set_aside_elsewhere_waits_for_the_next_window() -> None:
+    """While places are set aside but not used, a request waits like any other, and is woken if one comes back."""
     (desk,) = desks(Parked(), "c1")
-    answer = desk.ask(call("a", "c1")).answer
+    answer = desk.ask(call("a", "c1", expires_at=NEXT_WEEK + DAY_MS)).answer
+    (asked,) = desk.ledger.waiting
 
-    assert ("deferred", MONDAY + ASK_AGAIN_MS) == (answer.outcome, answer.retry_at_ms)
-    assert "are being given out" in answer.findings[0].message
+    assert ("deferred", NEXT_WEEK) == (answer.outcome, answer.retry_at_ms)
+    assert "are being given out; the next week begins at" in answer.findings[0].message
+    assert [WEEK.key] == asked.awaits
+
+
+def test_set_aside_elsewhere_is_not_refused_before_its_last_instant() -> None:
+    """Without a next window in its time a request waits for a place to come back as long as it could be approved."""
+    stock = Parked()
+    (desk,) = desks(stock, "c1")
+    last_ms = MONDAY + DAY_MS - desk.policy.permit_min_ms
+    answer = desk.ask(call("a", "c1", expires_at=MONDAY + DAY_MS)).answer
+
+    assert ("deferred", last_ms) == (answer.outcome, answer.retry_at_ms)
+    assert [("a", "rejected")] == told(desk.tick(last_ms))
+
+
+def test_waits_for_the_window_that_is_full() -> None:
+    """Where the hour is full and the week is not, nobody is woken for a place of the week."""
+    (desk,) = desks(WholeStock(), "c1", rule={**CALLS, "limit": 9, "hourly": 1})
+    desk.ask(call("a", "c1"))
+    desk.ask(call("b", "c1"))
+    (asked,) = desk.ledger.waiting
+
+    assert [f"calls/hour:{MONDAY}:{MONDAY + HOUR_MS}"] == asked.awaits
+
+
+def test_a_permit_that_would_be_too_short_waits_for_no_place() -> None:
+    """There are places; the window is nearly over. Woken for one, it would only be told the same again."""
+    (desk,) = desks(WholeStock(), "c1")
+    desk.ask(call("a", "c1"), NEXT_WEEK - 60_000)
+    (asked,) = desk.ledger.waiting
+
+    assert [] == asked.awaits
+
+
+def test_what_is_held_for_an_auction_waits_for_no_place() -> None:
+    """It is decided at the close, whatever comes back before."""
+    hold = {"id": "auction", "kind": "arbitration", "hold": "10m"}
+    desk = Desk(policy(CALLS, hold), grant(), stock=Parked())
+    desk.ask(call("a", "c1"))
+    (asked,) = desk.ledger.waiting
+
+    assert ("auction", []) == (asked.held, asked.awaits)
 
 
 def test_set_aside_and_another_rule() -> None:
