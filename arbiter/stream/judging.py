@@ -17,6 +17,10 @@ from arbiter.stream.work import Work
 DECIDED_MAX = 5
 """How often a batch is decided when there turns out to be more or less capacity than was believed."""
 
+ITEMS_MIN, ITEMS_MAX = 100, 100_000
+"""How many records are decided at a time. Fewer, the more often they have to be decided again; then slowly more."""
+
+ITEMS_GROWTH = 1.25
 OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 YIELD_EVERY = 200
 """How many decisions may keep the other partitions and the health checks waiting."""
@@ -30,6 +34,7 @@ class Judging:
         self._partition = partition
         self._patience = patience
         self._tokens = tokens
+        self._items_max = ITEMS_MAX
 
     async def decide(
         self,
@@ -50,7 +55,9 @@ class Judging:
             batch.draw_on(stock)
             late_from = await self._decide_all(batch, work)
             if await self._tokens.cover(policy, stock, work.now_ms):
+                self._items_max = min(int(self._items_max * ITEMS_GROWTH), ITEMS_MAX)
                 break
+            self._items_max = max(min(self._items_max, len(work.items)) // 2, ITEMS_MIN)
         return batch, late_from
 
     def routing(self, head: Head) -> Routing:
@@ -88,7 +95,8 @@ class Judging:
                 await asyncio.sleep(0)
         late_from = None
         for index, item in enumerate(work.items):
-            if batch.outbox_bytes > OUTBOX_BYTES_MAX and item.rank > CONSENT_RANK_MAX:
+            is_full = index >= self._items_max or batch.outbox_bytes > OUTBOX_BYTES_MAX
+            if is_full and item.rank > CONSENT_RANK_MAX:
                 late_from = index
                 break
             batch.decide(item)

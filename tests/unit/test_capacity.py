@@ -20,11 +20,13 @@ WEEK = Draw("calls/week", at("2026-03-02T00:00"), NEXT_WEEK)
 
 
 class Parked(WholeStock):
-    """A stock whose places are all set aside elsewhere."""
+    """A stock whose places are all set aside elsewhere, until they come back."""
 
-    def level(self, draw: Draw, limit: int) -> Level:  # noqa: ARG002 - alike for all
-        """Nothing here, though not all is used."""
-        return Level(0, limit - 1)
+    is_parked = True
+
+    def level(self, draw: Draw, limit: int) -> Level:
+        """Nothing here while they are parked, though not all is used."""
+        return Level(0, limit - 1) if self.is_parked else super().level(draw, limit)
 
 
 def desks(stock: WholeStock, *names: str, rule: dict[str, Any] = CALLS, **fields: Any) -> list[Desk]:
@@ -106,8 +108,7 @@ def test_set_aside_elsewhere_waits_for_the_next_window() -> None:
 
 def test_set_aside_elsewhere_is_not_refused_before_its_last_instant() -> None:
     """Without a next window in its time a request waits for a place to come back as long as it could be approved."""
-    stock = Parked()
-    (desk,) = desks(stock, "c1")
+    (desk,) = desks(Parked(), "c1")
     last_ms = MONDAY + DAY_MS - desk.policy.permit_min_ms
     answer = desk.ask(call("a", "c1", expires_at=MONDAY + DAY_MS)).answer
 
@@ -145,11 +146,16 @@ def test_what_is_held_for_an_auction_waits_for_no_place() -> None:
 
 
 def test_set_aside_and_another_rule() -> None:
-    """What waits for another rule anyway waits for that one: nobody knows today what is set aside then."""
+    """What waits for another rule as well waits for a place too; once there is one, for that other rule alone."""
     night = {"id": "night", "kind": "quiet_hours", "closed": {"every day": "08:00-12:00"}}
-    desk = Desk(policy(CALLS, night), grant(), stock=Parked())
+    stock = Parked()
+    desk = Desk(policy(CALLS, night), grant(), stock=stock)
+    assert NEXT_WEEK == desk.ask(call("a", "c1")).answer.retry_at_ms
+    stock.is_parked = False
+    (woken,) = desk.wake(MONDAY + HOUR_MS)
+    (asked,) = desk.ledger.waiting
 
-    assert at("2026-03-02T12:00") == desk.ask(call("a", "c1")).answer.retry_at_ms
+    assert ("deferred", at("2026-03-02T12:00"), []) == (woken.answer.outcome, woken.answer.retry_at_ms, asked.awaits)
 
 
 def test_without_a_stock_nothing_is_approved() -> None:
