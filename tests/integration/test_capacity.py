@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from arbiter.core.instants import DAY_MS, MINUTE_MS, to_datetime
 from arbiter.core.policy import Policy
 from arbiter.core.windows import calendar_window
-from arbiter.messages import OUTCOMES, REQUESTS
+from arbiter.messages import OUTCOMES, PROFILES, REQUESTS
 from arbiter.state.memory import MemoryStore, wall_clock_ms
 from arbiter.state.redis_store import connect
 from arbiter.state.store import Store
@@ -199,6 +199,47 @@ async def test_what_waits_is_woken_when_a_place_is_free(ground: Ground) -> None:
     await crowd.stop()
 
     assert (N, N) == (crowd.most, await ground.in_use())
+
+
+def cancel(crowd: Crowd, number: int) -> None:
+    """The desk says that it will not make this call."""
+    crowd.put(OUTCOMES, {**call(number), "kind": "cancelled", "at": to_datetime(wall_clock_ms()).isoformat()})
+
+
+def move(crowd: Crowd, number: int, household: str | None) -> None:
+    """A customer's profile names a household, or none any more."""
+    crowd.put(PROFILES, {"customer_id": f"customer-{number}", "household_id": household})
+
+
+@pytest.mark.parametrize("seed", range(10, 13))
+async def test_what_moved_is_given_back_where_it_is(ground: Ground, seed: int) -> None:
+    """Customers join households elsewhere and leave them, are cancelled before, between or after, and workers die."""
+    crowd = crowd_of(ground, policy(CALLS), seed)
+    await gather(crowd)
+    for number in range(N):
+        crowd.put(REQUESTS, call(number))
+    await crowd.until(lambda: crowd.outcomes()["approved"] == N)
+    for number in range(N):
+        if number % 4 == 0:
+            cancel(crowd, number)
+        move(crowd, number, f"household-{number % 3}")
+    for orphan in await crowd.kill(crowd.random.randrange(WORKERS)):
+        await crowd.start(0, [orphan])
+    for number in range(N):
+        if number % 4 == 1:
+            cancel(crowd, number)
+        if number % 2 == 0:
+            move(crowd, number, None)
+        if number % 4 == 2:
+            cancel(crowd, number)
+    for number in range(N, 4 * N):
+        crowd.put(REQUESTS, call(number))
+    cancelled = 3 * N // 4
+    await crowd.until(lambda: is_quiet(crowd, 4 * N, N + cancelled))
+    await crowd.stop()
+
+    assert (N, N) == (crowd.most, await ground.in_use())
+    assert [] == crowd.dead
 
 
 async def test_event_time(ground: Ground) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from arbiter.core.identity import answer_key
 from arbiter.core.instants import DAY_MS, HOUR_MS, to_datetime
+from arbiter.core.party import merge, split
 from arbiter.core.policy import NO_STOCK, PolicyError
 from arbiter.core.stock import Draw, Level, Purse, WholeStock
 from arbiter.messages import SuppressionChange
@@ -177,6 +178,21 @@ def test_only_cancelled_gives_it_back(outcome: str, left: int) -> None:
     desk.tell("a", outcome, MONDAY + 2)
 
     assert left == stock.taken[WEEK]
+
+
+def test_a_place_moves_with_its_customer() -> None:
+    """A contact takes its place along to another ledger, where it can be given back, once."""
+    stock = WholeStock()
+    one, household = desks(stock, "c1", "c2")
+    one.ask(call("a", "c1"))
+    part = split(one.ledger, one.answers, "c1")
+    assert ({}, [[WEEK]]) == (one.ledger.draws, list(part.ledger.draws.values()))
+    merge(household.ledger, household.answers, part)
+    one.tell("a", "cancelled", MONDAY + 1)
+    assert 1 == stock.taken[WEEK]
+    household.tell("a", "cancelled", MONDAY + 1)
+
+    assert 0 == stock.taken[WEEK]
 
 
 def test_what_is_freed_goes_to_what_waits() -> None:
