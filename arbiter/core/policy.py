@@ -199,7 +199,10 @@ class Policy:
         """The score, raised by the floors that are behind."""
         if not self._has_floors or request.category not in self.document.categories:
             return score, note
-        for floor in self.plan(shape_of(request)).floors(self.case(request, ledger, stock), now_ms):
+        plan = self.plan(shape_of(request))
+        if not plan.may_boost:
+            return score, note
+        for floor in plan.floors(self.case(request, ledger, stock), now_ms):
             boost = floor.boost(stock, now_ms)
             if boost > 1:
                 score *= boost

@@ -58,7 +58,9 @@ class CapacityJudge(SharedJudge):
         return max(found, key=lambda finding: finding.until_ms or FAR_MS, default=None)
 
     def permit_end(self, case: Case, at_ms: int) -> int:
-        """The end of the first window that the contact draws on."""
+        """The end of the first window that the contact draws on; a rule that is not in force yet is not drawn on."""
+        if at_ms < self.from_ms:
+            return FAR_MS
         return min(draw.end_ms for draw in self.draws(case, at_ms))
 
     def draws(self, case: Case, at_ms: int) -> list[Draw]:
