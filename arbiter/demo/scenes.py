@@ -35,11 +35,7 @@ def scenes(account: Account, windows: list[Window]) -> Iterator[tuple[str, Rende
     if homes:
         yield "A household: its members share one budget", _household(account, homes)
     for rule in dict.fromkeys(window.rule for window in windows if window.put_off):
-        mine = [window for window in windows if window.rule == rule]
-        yield (
-            f"A full call centre: {rule}, over all customers" if rule == "call-centre" else f"Full: {rule}",
-            _full(mine),
-        )
+        yield f"A full {rule}: what all customers share", _full([one for one in windows if one.rule == rule])
     if account.became:
         yield "What became of it: the desks' own word", _outcomes(account)
 
@@ -191,7 +187,7 @@ def _full(windows: list[Window]) -> RenderableType:
         grid.add_row(window.label, *numbers)
     text = Text(
         f"{full} of {len(windows)} windows were given out to the last place, and never one more. Who came too late was "
-        "put off to the next one, and heard again then without asking; who asked again is counted each time."
+        "put off to the next one and heard again then; some of those who were admitted had asked a week before."
     )
     if len(pressed) > len(shown):
         grid.caption = f"the {len(shown)} of {len(pressed)} in which most were put off"
