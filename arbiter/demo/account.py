@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,7 @@ class Account:
         self.asked_at: dict[str, list[datetime]] = {}
         self.stories = Stories()
         self.became: dict[Key, tuple[str, str]] = {}
+        self.withdrawn: list[tuple[Key, Answer]] = []
         self.put_off: list[tuple[str, Key, datetime]] = []
         self.latest: dict[Key, Answer] = {}
         self.dead: dict[tuple[str, int, int], str] = {}
@@ -153,6 +154,8 @@ class Account:
         known = self.latest.get(key)
         if known is not None and known.n >= n:
             return
+        if decision["outcome"] == "recalled" and known is not None and not _gave_way(decision):
+            self.withdrawn.append((key, known))
         self.latest[key] = Answer(
             n,
             decision["outcome"],
@@ -214,15 +217,22 @@ class Account:
         return name(department, department), name(customer, customer), message["request_id"]
 
     def approvals(self) -> list[Approval]:
-        """The approved contacts that used budgets to the end, in the order in which they were approved."""
+        """The approved contacts that used budgets to the end, in the order in which they were approved.
+
+        One that was stopped by the customer's own word counts until its desk says that it was not made.
+        """
         approved = [
             Approval(
                 answer.place, *self.asked[key][:2], key[1], _instant(answer.not_before), self._made_at(key, answer)
             )
-            for key, answer in self.latest.items()
-            if answer.outcome == "approved" and key in self.asked and self._became(key) not in RELEASED
+            for key, answer in self._contacts()
+            if self._became(key) not in RELEASED
         ]
         return sorted(approved, key=lambda approval: approval.place)
+
+    def _contacts(self) -> Iterator[tuple[Key, Answer]]:
+        approved = [(key, answer) for key, answer in self.latest.items() if answer.outcome == "approved"]
+        return ((key, answer) for key, answer in (*approved, *self.withdrawn) if key in self.asked)
 
     def _became(self, key: Key) -> str | None:
         return self.became[key][0] if key in self.became else None
@@ -262,10 +272,15 @@ class Account:
         asked = (Wish(kind, numbers, key[1], at) for key, (kind, numbers, at) in self.asked.items())
         admitted = (
             Wish(*self.asked[key][:2], key[1], _instant(answer.not_before))
-            for key, answer in self.latest.items()
-            if answer.outcome == "approved" and key in self.asked and self._became(key) != "cancelled"
+            for key, answer in self._contacts()
+            if self._became(key) != "cancelled"
         )
         return windows(policy, People(policy, self.customers), asked, admitted, self.put_off)
+
+
+def _gave_way(decision: Mapping[str, Any]) -> bool:
+    """Whether it was recalled for something better, and so used nothing any more."""
+    return any(finding["code"] == "recalled" for finding in decision["findings"])
 
 
 def _instant(text: str | None) -> datetime:

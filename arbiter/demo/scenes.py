@@ -105,7 +105,7 @@ def _auction(account: Account, auctions: list[list[Bid]]) -> RenderableType:
     outranked = sum(bid.is_outranked for bids in auctions for bid in bids)
     text = Text(
         f"{account.told['held_for_arbitration']:,} messages were held for ten minutes and then decided together, best "
-        f"score first. In {len(auctions):,} of these auctions there were several bidders; {outranked:,} were outranked."
+        f"score first. {len(auctions):,} times there were several bidders, and {outranked:,} were outranked."
     )
     bids = auctions[0]
     head = Text(f"\nOne of them, for {bids[0].key[1]}, closed {spoken(bids[0].decided_at)}:")
@@ -114,26 +114,26 @@ def _auction(account: Account, auctions: list[list[Bid]]) -> RenderableType:
     for bid in bids:
         result = Text(*_coloured(bid.outcome))
         if bid.is_outranked:
-            result.append(f", outranked by {bids[0].key[0]}")
+            result.append(", outranked")
         grid.add_row(bid.key[0], bid.campaign, bid.channel, f"{bid.score:,.2f}", result)
     return Group(text, head, grid)
 
 
 def _recall(account: Account, recalls: list[Recall]) -> RenderableType:
     first = recalls[0]
-    ended = account.latest[first.key].outcome
     text = Text(
         f"{len(recalls):,} approvals were taken back before they were sent, each for one that scores at least half as "
-        f"much again. One of them, on {spoken(first.decided_at)}:"
+        f"much again. One of them was planned for {spoken(first.planned_for)} and recalled on "
+        f"{spoken(first.decided_at)}:"
     )
-    grid = table("", "department", "campaign", "customer", "score", "planned for", numbers_from=4)
+    grid = table("", "department", "campaign", "customer", "score", numbers_from=4)
     rows = [("recalled", first.key, first.campaign, first.score)]
     if first.winner is not None:
         rows.append(("approved", first.winner, first.winner_campaign, first.winner_score))
     for outcome, key, campaign, score in rows:
-        grid.add_row(Text(*_coloured(outcome)), key[0], campaign, key[1], f"{score:,.2f}", spoken(first.planned_for))
-    foot = Text(f"The recalled one was heard again at once; in the end it was {ended}.")
-    return Group(text, grid, foot)
+        grid.add_row(Text(*_coloured(outcome)), key[0], campaign, key[1], f"{score:,.2f}")
+    ended = account.latest[first.key].outcome
+    return Group(text, grid, Text(f"The recalled one was heard again at once; in the end it was {ended}."))
 
 
 # Households
@@ -160,8 +160,8 @@ def _household(account: Account, homes: dict[str, list[str]]) -> RenderableType:
 
     home, members = max(homes.items(), key=lambda entry: shows(entry[1]))
     text = Text(
-        f"{len(homes):,} households with {sum(map(len, homes.values())):,} members (who lives together is generated; "
-        f"the clients are real). One of them, {home}:"
+        f"{len(homes):,} households have {sum(map(len, homes.values())):,} members; the clients are real, who lives "
+        f"with whom is generated. One of them, {home}:"
     )
     grid = table("member", "asked", "in a week", "approved", "in a week")
     grid.caption = "in a week: the most in any seven days; a party may be sent three offers in them"

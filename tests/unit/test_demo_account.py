@@ -301,6 +301,18 @@ def test_a_capacity_that_was_exceeded_is_over(account: Account, tmp_path: Path) 
     assert [2, 2, 1] == over
 
 
+def test_what_the_customer_stopped_counts_until_it_is_cancelled(account: Account) -> None:
+    """A desk may have made the contact before it heard; one that gave way to something better is free at once."""
+    for number in (0, 3):
+        account.take(DECISIONS, 0, 3, decision(number))
+    account.take(DECISIONS, 0, 4, decision(0, "recalled", n=2, findings=[{**FINDING, "code": "suppressed"}]))
+    account.take(DECISIONS, 0, 5, decision(3, "recalled", n=2, findings=[{**FINDING, "code": "recalled"}]))
+    left = [approval.place for approval in account.approvals()]
+    account.take(OUTCOMES, 0, 0, outcome(0, "cancelled"))
+
+    assert ([1], []) == (left, account.approvals())
+
+
 def test_who_waited_is_followed(account: Account) -> None:
     """How waits ended, which came earlier than promised, and why others were given up."""
     account.take(DECISIONS, 0, 3, decision(1, "approved", n=2, final=True))
