@@ -237,7 +237,7 @@ class Account:
     def _became(self, key: Key) -> str | None:
         return self.became[key][0] if key in self.became else None
 
-    def _made_at(self, key: Key, answer: Answer) -> datetime:
+    def _made(self, key: Key, answer: Answer) -> datetime:
         """When a contact was made, or else could have been at the latest: messages have whole milliseconds."""
         told = self.became.get(key)
         return _instant(answer.valid_until) - timedelta(milliseconds=1) if told is None else _instant(told[1])

@@ -362,7 +362,7 @@ def test_the_scenes_are_seen(account: Account) -> None:
         recall.score,
         recall.winner_score,
     )
-    for part in ("An auction", "outranked by cards", "A recall", "camp13", "camp14", "A household", "h1:"):
+    for part in ("An auction", "deferred, outranked", "A recall", "camp13", "camp14", "A household", "h1:"):
         assert part in text
 
 
