@@ -95,6 +95,7 @@ class Crowd:
         self.store = Shaky(store, self.random, self._watch)
         self.decisions: dict[str, Any] = {}
         self.dead: list[OutRecord] = []
+        self.commits = 0
         self.most = 0
         self._inner = store
         self._in_use = in_use
@@ -106,6 +107,7 @@ class Crowd:
 
     async def _watch(self, name: str) -> None:
         if name == "commit":
+            self.commits += 1
             self.most = max(self.most, await self._in_use())
 
     async def publish(self, records: Sequence[OutRecord]) -> None:

@@ -222,9 +222,7 @@ class Account:
         One that was stopped by the customer's own word counts until its desk says that it was not made.
         """
         approved = [
-            Approval(
-                answer.place, *self.asked[key][:2], key[1], _instant(answer.not_before), self._made_at(key, answer)
-            )
+            Approval(answer.place, *self.asked[key][:2], key[1], _instant(answer.not_before), self._made(key, answer))
             for key, answer in self._contacts()
             if self._became(key) not in RELEASED
         ]

@@ -14,7 +14,7 @@ import pytest
 from msgspec import Struct
 from redis.asyncio import Redis
 
-from arbiter.core.instants import DAY_MS, MINUTE_MS, to_datetime
+from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
 from arbiter.core.policy import Policy
 from arbiter.core.windows import calendar_window
 from arbiter.messages import OUTCOMES, PROFILES, REQUESTS
@@ -85,10 +85,19 @@ def call(number: int, **fields: Any) -> dict[str, Any]:
     }
 
 
-async def gather(crowd: Crowd) -> None:
+async def gather(crowd: Crowd, **settings: Any) -> None:
     """Three workers share the partitions."""
     for worker in range(WORKERS):
-        await crowd.start(worker, range(worker, PARTITIONS, WORKERS))
+        await crowd.start(worker, range(worker, PARTITIONS, WORKERS), **settings)
+
+
+CLOCKS: dict[str, dict[str, Any]] = {"wall": {}, "event": {"clock": "event", "event_idle_ms": 0}}
+"""Under the event clock time stands still once all is read: nothing comes back by itself but what is woken."""
+
+
+def asked(number: int) -> dict[str, Any]:
+    """Asked for at about the same time, whatever the clock."""
+    return {"requested_at": to_datetime(wall_clock_ms() // DAY_MS * DAY_MS + number).isoformat()}
 
 
 def is_quiet(crowd: Crowd, count: int, places: int = N) -> bool:
@@ -96,12 +105,13 @@ def is_quiet(crowd: Crowd, count: int, places: int = N) -> bool:
     return len(crowd.latest) == count and crowd.outcomes()["approved"] >= places
 
 
-async def test_exactly_n(ground: Ground) -> None:
+@pytest.mark.parametrize("clock", CLOCKS)
+async def test_exactly_n(ground: Ground, clock: str) -> None:
     """Ten times as many requests as places, at once, over eight partitions and three workers."""
     crowd = crowd_of(ground, policy(CALLS), seed=1)
     for number in range(10 * N):
-        crowd.put(REQUESTS, call(number))
-    await gather(crowd)
+        crowd.put(REQUESTS, call(number, **asked(number)))
+    await gather(crowd, **CLOCKS[clock])
     await crowd.until(lambda: is_quiet(crowd, 10 * N))
     await crowd.stop()
 
@@ -109,15 +119,16 @@ async def test_exactly_n(ground: Ground) -> None:
     assert (N, N) == (crowd.most, await ground.in_use())
 
 
+@pytest.mark.parametrize("clock", CLOCKS)
 @pytest.mark.parametrize("seed", range(1, 4))
-async def test_exactly_n_after_kills(ground: Ground, seed: int) -> None:
+async def test_exactly_n_after_kills(ground: Ground, seed: int, clock: str) -> None:
     """Workers die at any step, with places set aside, and others take over: every place is accounted for."""
     crowd = crowd_of(ground, policy(CALLS), seed)
-    await gather(crowd)
+    await gather(crowd, **CLOCKS[clock])
 
     async def feed() -> None:
         for number in range(10 * N):
-            crowd.put(REQUESTS, call(number))
+            crowd.put(REQUESTS, call(number, **asked(number)))
             await asyncio.sleep(crowd.random.random() * 0.01)
 
     feeding = asyncio.create_task(feed())
@@ -125,13 +136,55 @@ async def test_exactly_n_after_kills(ground: Ground, seed: int) -> None:
         await asyncio.sleep(crowd.random.random() * 0.2)
         orphans = await crowd.kill(crowd.random.randrange(WORKERS))
         for orphan in orphans:
-            await crowd.start((round_ + orphan) % WORKERS, [orphan])
+            await crowd.start((round_ + orphan) % WORKERS, [orphan], **CLOCKS[clock])
     await feeding
     await crowd.until(lambda: is_quiet(crowd, 10 * N))
     await crowd.stop()
 
     assert {"approved": N, "deferred": 9 * N} == crowd.outcomes()
     assert (N, N) == (crowd.most, await ground.in_use())
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+async def test_per_hour_too(ground: Ground, clock: str) -> None:
+    """A second number per hour holds as well: as many as the hour has, and the others wait for the next hour."""
+    crowd = crowd_of(ground, policy({**CALLS, "hourly": N // 2}), seed=2)
+    for number in range(10 * N):
+        crowd.put(REQUESTS, call(number, **asked(number)))
+    await gather(crowd, **CLOCKS[clock])
+    await crowd.until(lambda: is_quiet(crowd, 10 * N, N // 2))
+    await crowd.stop()
+    hours = Counter(at(decision["not_before"]) // HOUR_MS for decision in approved(crowd))
+
+    assert N // 2 == max(hours.values())
+    assert N // 2 * len(hours) == crowd.outcomes()["approved"]
+
+
+def approved(crowd: Crowd) -> list[dict[str, Any]]:
+    """The approvals that stand."""
+    return [decision for decision in crowd.latest.values() if decision["outcome"] == "approved"]
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+async def test_who_waits_is_left_alone(ground: Ground, clock: str) -> None:
+    """Many wait for a full window: nobody is decided again until a place is free, and then about as many as that."""
+    crowd = crowd_of(ground, policy(CALLS), seed=3)
+    await gather(crowd, **CLOCKS[clock])
+    for number in range(50 * N):
+        crowd.put(REQUESTS, call(number, **asked(number)))
+    await crowd.until(lambda: is_quiet(crowd, 50 * N))
+    await asyncio.sleep(2.5)
+    before, told = crowd.commits, len(crowd.decisions)
+    await asyncio.sleep(2.5)
+    assert (before, told) == (crowd.commits, len(crowd.decisions))
+    taken = [name for name, decision in crowd.latest.items() if decision["outcome"] == "approved"]
+    cancel(crowd, int(taken[0][1:]))
+    await crowd.until(lambda: is_quiet(crowd, 50 * N, N + 1))
+    await asyncio.sleep(2.5)
+    await crowd.stop()
+
+    assert crowd.commits - before <= 1 + PARTITIONS
+    assert told + 1 == len(crowd.decisions)
 
 
 async def test_unused_places_come_back(ground: Ground) -> None:
@@ -252,11 +305,7 @@ async def test_event_time(ground: Ground) -> None:
         await crowd.start(worker, range(worker, PARTITIONS, WORKERS), clock="event", event_idle_ms=200)
     await crowd.until(lambda: crowd.outcomes()["approved"] == 4 * N)
     await crowd.stop()
-    weeks = Counter(
-        calendar_window("week", "Europe/Lisbon", at(decision["not_before"]))[0]
-        for decision in crowd.latest.values()
-        if decision["outcome"] == "approved"
-    )
+    weeks = Counter(calendar_window("week", "Europe/Lisbon", at(one["not_before"]))[0] for one in approved(crowd))
 
     assert max(weeks.values()) <= N
     assert 4 * N == sum(weeks.values())
