@@ -146,6 +146,28 @@ async def test_a_commit_books_the_use(store: Store) -> None:
     assert Verdict.OK is await spend(store, 3, grant, seq=2)
 
 
+async def test_more_given_back_than_taken(backend: Backend) -> None:
+    """Where a customer has moved to, another partition's place is given back: only the sum has to fit."""
+    store = backend.store
+    await opened(store)
+    taken = await store.stocks.ask(KEY, ask(0, want=10))
+    assert Verdict.OK is await spend(store, 10, taken)
+    none = await store.stocks.ask(KEY, ask(1, want=0))
+    assert Verdict.OK is await spend(store, -2, none, partition=1)
+    assert 0 == await granted(store, ask(2))
+    told = await store.stocks.ask(KEY, ask(1, version=2, used=-2, want=0))
+    assert told is not None
+    assert (-2, 8, -2) == (told.granted, told.all_granted, told.all_used)
+    assert 2 == await granted(store, ask(2, version=2))
+    await backend.lose_stocks()
+    assert await store.stocks.restock(KEY, PARTITIONS, told.made + 1, TTL_MS)
+    anew = await store.stocks.ask(KEY, ask(2, version=3, want=0))
+    assert anew is not None
+
+    assert (0, 8, 8) == (anew.granted, anew.all_granted, anew.all_used)
+    assert 0 == await granted(store, ask(1, version=3, used=-2, want=3))
+
+
 async def test_counted_anew_from_what_partitions_use(backend: Backend) -> None:
     """A lost central entry is made from what partitions use; what was granted before is void, and asked for anew."""
     store = backend.store
