@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from redis.asyncio import Redis
 
 from arbiter.core.stock import Draw
 from arbiter.state.memory import MemoryStore
+from arbiter.state.redis_store import connect
 from arbiter.state.stock import KEPT_MS, Ask, Grant, Kept, Spent, ttl_ms
 from arbiter.state.store import Store, Verdict, Wait
 from tests.contract.commits import FIRST, P, after, claimed, verdict
@@ -215,6 +217,28 @@ async def test_made_anew_by_many_at_once(store: Store) -> None:
 
     grants = [await store.stocks.ask(KEY, ask(partition)) for partition in range(2)]
     assert [Verdict.OK] * 2 == [await spend(store, 5, grant, partition=p) for p, grant in enumerate(grants)]
+
+
+async def test_an_overtaken_maker_makes_nothing(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock ran out while it counted, and another began: an entry of its own would be void already."""
+    store = connect(valkey_url, f"overtaken-{uuid4().hex}")
+    for partition in range(PARTITIONS):
+        await store.claim(partition, "a", 1)
+    stocks = store.stocks
+    counted = stocks._seal
+
+    async def slowly(*arguments: Any) -> Any:
+        """Count, and meanwhile the lock runs out and is another's."""
+        seals = await counted(*arguments)
+        async with Redis.from_url(valkey_url) as server:
+            await server.set(stocks._keys.stock_lock(KEY), "another", px=TTL_MS)
+        return seals
+
+    monkeypatch.setattr(stocks, "_seal", slowly)
+
+    assert not await stocks.restock(KEY, PARTITIONS, 0, TTL_MS)
+    assert await stocks.ask(KEY, ask()) is None
+    await store.close()
 
 
 async def test_everything_expires(backend: Backend, request: pytest.FixtureRequest) -> None:
