@@ -13,11 +13,13 @@ from rich.text import Text
 
 from arbiter.demo.account import RELEASED, Account
 from arbiter.demo.capacities import Window
+from arbiter.demo.caps import KIND
 from arbiter.demo.stories import Bid, Recall, Step
 
 WEEK = timedelta(days=7)
 WINDOWS_SHOWN = 12
 RULES_SHOWN = 3
+CATEGORY = KIND.index("category")
 COLOURS = {"approved": "green", "deferred": "yellow", "recalled": "magenta", "rejected": "red"}
 
 
@@ -148,30 +150,41 @@ def _homes(account: Account) -> dict[str, list[str]]:
 
 
 def _household(account: Account, homes: dict[str, list[str]]) -> RenderableType:
-    approved: dict[str, list[datetime]] = defaultdict(list)
-    for approval in account.approvals():
-        approved[approval.customer].append(approval.at)
-    asked = account.asked_at
+    asked, approved = _offers(account)
 
     def shows(members: list[str]) -> tuple[int, int]:
         """How much there is to see: members who were contacted, then how much was asked for them in a week."""
-        together = [at for name in members for at in asked[name]]
-        return sum(bool(approved[name]) for name in members), busiest(together)
+        return sum(bool(approved[name]) for name in members), busiest(at for name in members for at in asked[name])
 
     home, members = max(homes.items(), key=lambda entry: shows(entry[1]))
     text = Text(
         f"{len(homes):,} households have {sum(map(len, homes.values())):,} members; the clients are real, who lives "
-        f"with whom is generated. One of them, {home}:"
+        f"with whom is generated. The offers to one of them, {home}:"
     )
     grid = table("member", "asked", "in a week", "approved", "in a week")
-    grid.caption = "in a week: the most in any seven days; a party may be sent three offers in them"
+    grid.caption = "in a week: the most in any seven days"
     for name in members:
-        numbers = len(asked[name]), busiest(asked[name]), len(approved[name]), busiest(approved[name])
-        grid.add_row(name, *map(str, numbers))
-    all_asked, all_approved = ([at for name in members for at in times[name]] for times in (asked, approved))
-    numbers = len(all_asked), busiest(all_asked), len(all_approved), busiest(all_approved)
-    grid.add_row("together", *map(str, numbers), style="bold")
+        grid.add_row(name, *_counts(asked[name], approved[name]))
+    together = ([at for name in members for at in times[name]] for times in (asked, approved))
+    grid.add_row("together", *_counts(*together), style="bold")
     return Group(text, grid)
+
+
+def _offers(account: Account) -> tuple[dict[str, list[datetime]], dict[str, list[datetime]]]:
+    """When what was advertising was asked for, and when it was approved for, by customer."""
+    asked: dict[str, list[datetime]] = defaultdict(list)
+    approved: dict[str, list[datetime]] = defaultdict(list)
+    for (_, customer, _), (kind, _, at) in account.asked.items():
+        if kind[CATEGORY] == "promotional":
+            asked[customer].append(at)
+    for approval in account.approvals():
+        if approval.kind[CATEGORY] == "promotional":
+            approved[approval.customer].append(approval.at)
+    return asked, approved
+
+
+def _counts(asked: list[datetime], approved: list[datetime]) -> list[str]:
+    return [str(number) for times in (asked, approved) for number in (len(times), busiest(times))]
 
 
 # Capacity and outcomes

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from arbiter.core.stock import Draw
+from arbiter.state.keys import Keys
 from arbiter.state.memory import MemoryStore
+from arbiter.state.redis_client import Argument, RedisClient, Script
+from arbiter.state.redis_stock import RedisStocks
+from arbiter.state.redis_store import RedisStore
 from arbiter.state.stock import KEPT_MS, Ask, Grant, Kept, Spent, ttl_ms
 from arbiter.state.store import Store, Verdict, Wait
 from tests.contract.commits import FIRST, P, after, claimed, verdict
@@ -215,6 +220,32 @@ async def test_made_anew_by_many_at_once(store: Store) -> None:
 
     grants = [await store.stocks.ask(KEY, ask(partition)) for partition in range(2)]
     assert [Verdict.OK] * 2 == [await spend(store, 5, grant, partition=p) for p, grant in enumerate(grants)]
+
+
+class Slow(RedisClient):
+    """A client so slow that by the time a partition is sealed the lock has run out, and is another's."""
+
+    lock = b""
+
+    async def run(self, script: Script, keys: list[bytes], arguments: list[Argument]) -> Any:
+        """See ``RedisClient.run``."""
+        reply = await super().run(script, keys, arguments)
+        if keys[0].endswith(b"head"):
+            await self.command("SET", self.lock, "another", "PX", TTL_MS)
+        return reply
+
+
+async def test_an_overtaken_maker_makes_nothing(valkey_url: str) -> None:
+    """Its lock ran out while it counted, and another began: an entry of its own would be void already."""
+    client, keys = Slow(valkey_url), Keys(f"overtaken-{uuid4().hex}")
+    client.lock = keys.stock_lock(KEY)
+    for partition in range(PARTITIONS):
+        await RedisStore(client, keys).claim(partition, "a", 1)
+    stocks = RedisStocks(client, keys)
+
+    assert not await stocks.restock(KEY, PARTITIONS, 0, TTL_MS)
+    assert await stocks.ask(KEY, ask()) is None
+    await client.close()
 
 
 async def test_everything_expires(backend: Backend, request: pytest.FixtureRequest) -> None:
