@@ -95,13 +95,23 @@ def asked_at(request: ContactRequest, received_ms: int) -> int:
 
 
 def decide(
-    policy: Policy, ledger: Ledger, request: ContactRequest, received_ms: int, now_ms: int, stock: Stock
+    policy: Policy,
+    ledger: Ledger,
+    request: ContactRequest,
+    received_ms: int,
+    now_ms: int,
+    stock: Stock,
+    *,
+    is_new: bool = True,
 ) -> Verdict:
-    """Judge one request against a party's state. Pure: nothing is changed, nothing is read but the arguments."""
+    """Judge one request against a party's state. Pure: nothing is changed, nothing is read but the arguments.
+
+    ``is_new``: it just arrived. One that was answered before and waits is known, however old it is by now.
+    """
     unknown = _unknown_names(policy, request)
     if unknown:
         return Verdict("rejected", findings=tuple(unknown))
-    return Hearing(policy, ledger, request, received_ms, now_ms, stock).verdict()
+    return Hearing(policy, ledger, request, received_ms, now_ms, stock).verdict(is_new=is_new)
 
 
 class Hearing:
@@ -124,9 +134,9 @@ class Hearing:
         self.minds_preferences = "preference" not in category.exempt
         self.score, self.score_note = policy.score(request, ledger, stock, now_ms)
 
-    def verdict(self) -> Verdict:
-        """The answer at ``now``."""
-        look = self._look(self.now_ms, self._gate())
+    def verdict(self, *, is_new: bool = True) -> Verdict:
+        """The answer at ``now``; ``is_new`` as in :func:`decide`."""
+        look = self._look(self.now_ms, self._gate(is_new=is_new))
         if not look.findings:
             return self._approved(look)
         if look.rejects:
@@ -193,7 +203,7 @@ class Hearing:
             **more,  # type: ignore[arg-type]
         )
 
-    def _gate(self) -> list[Finding]:
+    def _gate(self, *, is_new: bool) -> list[Finding]:
         """What is settled by the request alone, for good."""
         found: list[Finding] = []
         request, name = self.request, self.request.department
@@ -209,7 +219,7 @@ class Hearing:
         if self.now_ms >= self.expires_ms:
             expired = spoken(self.expires_ms, self.policy.zone)
             found.append(self._own("expires_at", "expired", f"the request expired at {expired}"))
-        elif self.now_ms - self.asked_ms > REMEMBERED_MS:
+        elif is_new and self.now_ms - self.asked_ms > REMEMBERED_MS:
             asked = spoken(self.asked_ms, self.policy.zone)
             found.append(self._own("requested_at", "expired", f"the request is from {asked}, more than 30 days ago"))
         return found

@@ -239,7 +239,8 @@ class Session:
         return self.policy.rank(request, self.ledger, self.stock, self.now_ms)
 
     def _judge(self, asked: Asked, request: ContactRequest) -> Verdict:
-        return decide(self.policy, self.ledger, request, asked.received_ms, self.now_ms, self.stock)
+        is_new = asked.n == 0
+        return decide(self.policy, self.ledger, request, asked.received_ms, self.now_ms, self.stock, is_new=is_new)
 
     def _victims(self, asked: Asked) -> list[tuple[Asked, Contact]]:
         """The approvals that may be recalled for ``asked``, the lowest score first."""
@@ -353,7 +354,13 @@ class Session:
         if not rules:
             return []
         at_ms = self.now_ms if request.send_after is None else max(self.now_ms, to_ms(request.send_after))
-        return [want.draw.key for want in self.policy.wants(request, self.ledger, at_ms) if want.rule in rules]
+        wants = [want for want in self.policy.wants(request, self.ledger, at_ms) if want.rule in rules]
+        return [want.draw.key for want in wants if want.limit is None or self._is_used_up(want.draw, want.limit)]
+
+    def _is_used_up(self, draw: Draw, limit: int) -> bool:
+        """Whether a window has no place left. One that has is not awaited: who waits for it would be woken for ever."""
+        level = self.stock.level(draw, limit)
+        return level is not None and level.used >= limit
 
     def _take(self, ref: bytes, draws: Sequence[Draw]) -> None:
         """Use capacity for a contact."""
@@ -377,7 +384,10 @@ class Session:
 
     def _unsent(self, asked: Asked) -> bool:
         contact = self.contact(asked.identity)
-        return contact is not None and contact.state is ContactState.APPROVED and self.now_ms < contact.valid_until_ms
+        if contact is None or contact.state is not ContactState.APPROVED:
+            return False
+        # One that silence releases stays until it is released, however late its timer may come.
+        return self.now_ms < contact.valid_until_ms or bool(asked.due_ms)
 
 
 def _order(asked: Asked) -> tuple[float, float, int, int, bytes]:

@@ -21,8 +21,8 @@ class StoreUnavailable(Exception):
 class Head(Struct, frozen=True):
     """What a partition remembers of its last commit.
 
-    ``positions`` is the next offset to read of each input topic; ``now_ms`` the last instant decided at;
-    ``activation`` the number of the policy activation used; ``claims`` how often it was claimed since.
+    ``positions`` is the next offset to read of each input topic, beside other numbers; ``now_ms`` the last instant
+    decided at; ``activation`` the number of the policy activation used; ``claims`` how often it was claimed since.
     """
 
     epoch: int

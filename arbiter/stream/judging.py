@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from arbiter.core.policy import Policy
+from arbiter.core.stock import Draw
 from arbiter.messages import DECISIONS, ROUTED
 from arbiter.state.store import Head
 from arbiter.stream.deciding import Batch
@@ -18,6 +19,9 @@ DECIDED_MAX = 5
 """How often a batch is decided when it turns out to need capacity that it had not asked for."""
 
 OUTBOX_BYTES_MAX = 4 * 1024 * 1024
+WATCHED_MAX = 32
+"""How many windows are looked up in advance, because they were needed lately: mostly the next of a full one."""
+
 YIELD_EVERY = 200
 """How many decisions may keep the other partitions and the health checks waiting."""
 
@@ -30,6 +34,7 @@ class Judging:
         self._partition = partition
         self._patience = patience
         self._tokens = tokens
+        self._watched: dict[Draw, None] = {}
 
     async def decide(
         self,
@@ -44,7 +49,7 @@ class Judging:
 
         ``ledgers`` has every party of the work, packed.
         """
-        missed: Wanted = {}
+        missed = self._expected(policy, work.now_ms)
         for number in range(1, DECIDED_MAX + 1):
             batch = await self._batch(policy, work, head, ledgers, is_reading_facts=is_reading_facts)
             wanted = batch.wants(work.items)
@@ -54,9 +59,19 @@ class Judging:
             late_from = await self._decide_all(batch, work)
             if not stock.missed:
                 break
-            wants = [(policy.window(draw.name, draw.start_ms), max(stock.changes[draw], 0)) for draw in stock.missed]
-            missed |= {want.draw: (want, count) for want, count in wants if want is not None}
+            for draw, more in stock.missed.items():
+                want = policy.window(draw.name, draw.start_ms)
+                if want is not None:
+                    missed[want.draw] = (want, max(stock.changes[draw], 0) + more)
+                    self._watched[want.draw] = None
         return batch, late_from
+
+    def _expected(self, policy: Policy, now_ms: int) -> Wanted:
+        """The windows that were needed lately without having been asked for; no places of them are."""
+        lasting = [draw for draw in self._watched if draw.end_ms > now_ms][-WATCHED_MAX:]
+        self._watched = dict.fromkeys(lasting)
+        wants = (policy.window(draw.name, draw.start_ms) for draw in lasting)
+        return {want.draw: (want, 0) for want in wants if want is not None}
 
     def routing(self, head: Head) -> Routing:
         """What goes between partitions in the commit after ``head``; each try of a batch has its own."""

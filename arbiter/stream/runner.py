@@ -77,7 +77,7 @@ class Runner:
         self._idle_since = monotonic()
         self._tokens = Tokens(shared, partition, placed.head.epoch, patience)
         self._judging = Judging(shared, partition, patience, self._tokens)
-        self._timers = Timers(shared.store, partition, patience, placed.head.activation)
+        self._timers = Timers(shared.store, partition, patience, placed.head)
 
     def offer(self, message: Message) -> None:
         """Take a message that the consumer read under this runner's lease. Never blocks."""
@@ -314,7 +314,7 @@ class Runner:
             head.seq + 1,
             active.number,
             batch.now_ms,
-            positions,
+            positions | self._timers.done(),
             batch.changed_ledgers(),
             batch.changed_answers(),
             ANSWERS_KEPT_MS,
@@ -360,6 +360,7 @@ class Runner:
         for party, packed in commit.ledgers.items():
             self._cache.put(party, packed)
         self._timers.moved(commit.timers)
+        self._timers.adopt(commit.positions)
         self._tokens.adopt(commit)
 
     async def _publish_dead(self, work: Work) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from arbiter.core.instants import FAR_MS
-from arbiter.state.store import Store
+from arbiter.state.store import Head, Store
 from arbiter.stream.patience import Patience
 
 DUE_MAX = 200
@@ -11,17 +13,20 @@ DUE_MAX = 200
 
 SWEEP_MAX = 1_000_000
 
+SWEPT: Final = "swept"
+"""Among a head's positions: the policy activation under which all that waits was looked at to the last."""
+
 
 class Timers:
     """One partition's timers, as far as a runner needs to know them: a bound on when the next one is due."""
 
-    def __init__(self, store: Store, partition: int, patience: Patience, activation: int) -> None:
-        """``activation`` is the policy activation under which all that waits was last looked at."""
+    def __init__(self, store: Store, partition: int, patience: Patience, head: Head) -> None:
+        """``head`` is the claim's: the last owner may have ended before all that waits was looked at."""
         self._store = store
         self._partition = partition
         self._patience = patience
         self._next_ms = 0  # no timer is due before; 0 until the store was asked
-        self._activation = activation
+        self._activation = self._swept = head.positions.get(SWEPT, 0)
         self._to_sweep: list[str] = []
 
     async def due(self, now_ms: int) -> list[tuple[str, int]]:
@@ -49,6 +54,15 @@ class Timers:
         """The next parties to look at because the policy is another one; none if that is done."""
         now, self._to_sweep = self._to_sweep[:DUE_MAX], self._to_sweep[DUE_MAX:]
         return now
+
+    def done(self) -> dict[str, int]:
+        """For the head's positions: the activation for which nothing is left to look at, where that is news."""
+        is_news = not self._to_sweep and self._swept != self._activation
+        return {SWEPT: self._activation} if is_news else {}
+
+    def adopt(self, positions: dict[str, int]) -> None:
+        """Take note of what a commit wrote of :meth:`done`."""
+        self._swept = positions.get(SWEPT, self._swept)
 
     def unswept(self, parties: list[str]) -> None:
         """These were not looked at after all."""

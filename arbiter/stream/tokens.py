@@ -38,11 +38,15 @@ Wanted = dict[Draw, tuple[Want, int]]
 
 
 class _Held(Struct):
-    """One window as this partition knows it: what it uses (committed), the last grant, and what was told by then."""
+    """One window as this partition knows it: what it uses (committed), the last grant, and what was told by then.
+
+    ``asked`` is how many places were asked for beyond those in use.
+    """
 
     kept: Kept
     told: int = 0
     want: Want | None = None
+    asked: int = 0
     asked_at: float = 0.0
     version: int = 0
     grant: Grant = Grant(0, 0, 0, 0)
@@ -53,39 +57,54 @@ class _Held(Struct):
         return self.grant.granted - self.kept.used
 
     @property
+    def could_have_more(self) -> bool:
+        """Whether there are places that were granted to nobody, or nobody knows yet for want of a central entry."""
+        limit = self.want.limit if self.want else None
+        if limit is None:
+            return False
+        return self.grant.all_granted < limit if self.grant.made else not self.asked
+
+    @property
     def is_news(self) -> bool:
         """Whether the others should hear: of what is not used, so that they may, or of what is, so that they stop."""
         return bool(self.spare) or self.told != self.kept.used
 
 
 class TokenStock:
-    """A ``core.stock.Stock`` for one batch: the grants, less what the batch took. ``missed`` are windows to ask for."""
+    """A ``core.stock.Stock`` for one batch: the grants, less what the batch took.
+
+    ``missed`` are windows to ask for, each with how often there was no place though nobody else has it either: fewer
+    were asked for than the batch turned out to need.
+    """
 
     def __init__(self, held: Mapping[Draw, _Held], *, is_last_try: bool) -> None:
         self._held = held
         self._is_last_try = is_last_try
         self.changes: Counter[Draw] = Counter()
-        self.missed: set[Draw] = set()
+        self.missed: Counter[Draw] = Counter()
 
     def level(self, draw: Draw, limit: int) -> Level | None:  # noqa: ARG002 - the grant was made with it in mind
         """See ``Stock.level``."""
         held = self._held.get(draw)
         if held is None:
+            self.missed[draw] += 0  # a "no" of a rule that nobody could ask would be missing from the answer
             return Level(-self.changes[draw], 0) if self._is_last_try else None
         taken = self.changes[draw]
+        if held.spare <= taken and held.could_have_more and not self._is_last_try:
+            self.missed[draw] += 1
         return Level(held.spare - taken, held.grant.all_used + taken, held.grant.is_open)
 
     def need(self, draw: Draw) -> None:
         """See ``Stock.need``."""
         if draw not in self._held:
-            self.missed.add(draw)
+            self.missed[draw] += 0
 
     def take(self, draw: Draw) -> None:
         """See ``Stock.take``."""
         self.changes[draw] += 1
         held = self._held.get(draw)
         if self.changes[draw] > (held.spare if held else 0):
-            self.missed.add(draw)
+            self.missed[draw] += 0
 
     def give(self, draw: Draw) -> None:
         """See ``Stock.give``."""
@@ -203,6 +222,7 @@ class Tokens:
 
     async def _fetch(self, draw: Draw, count: int, now_ms: int) -> None:
         """Ask; where there is no central entry, have it made from what all partitions use, and ask again."""
+        self._held[draw].asked = count
         for _ in range(RESTOCK_TRIES):
             if await self._ask(draw, count, now_ms) or not count:
                 return
