@@ -158,15 +158,17 @@ class Session:
         """End a waiting request because its department cancelled it; ``False`` if it does not wait."""
         for asked in self.ledger.waiting:
             if asked.identity == key:
-                self.ledger.waiting.remove(asked)
-                if asked.held is not None and all(other.held != asked.held for other in self.ledger.waiting):
-                    self.ledger.holds.pop(asked.held, None)
-                finding = policy_finding(self.policy, "cancelled", "withdrawn", f"{department} cancelled the request")
-                self._publish(
-                    asked, _decode(asked.request), Verdict("rejected", findings=(finding,), score=asked.score), None
-                )
+                self._end(asked, "cancelled", "withdrawn", f"{department} cancelled the request")
                 return True
         return False
+
+    def _end(self, asked: Asked, rule: str, code: str, message: str) -> None:
+        """Reject a request that waits, without asking any rule; the last of an arbitration closes it."""
+        self.ledger.waiting.remove(asked)
+        if asked.held is not None and all(other.held != asked.held for other in self.ledger.waiting):
+            self.ledger.holds.pop(asked.held, None)
+        verdict = Verdict("rejected", findings=(policy_finding(self.policy, rule, code, message),), score=asked.score)
+        self._publish(asked, _decode(asked.request), verdict, None)
 
     def contact(self, key: bytes) -> Contact | None:
         """The contact of a request, the latest if it was approved again after a recall."""

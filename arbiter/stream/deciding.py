@@ -2,7 +2,9 @@
 
 The records meet copies of their parties' ledgers, so a batch that is not committed leaves no trace. A record that the
 core fails on is tried once more, alone, on a fresh copy that has seen only what came before it; if it fails again it is
-left out as a dead letter, and its party goes on as if it had never come.
+left out as a dead letter, and its party goes on as if it had never come. Before that it is taken without hearing what
+waits, lest a request that cannot be decided stands in the way of a withdrawal; and what waits and cannot be decided
+when it is due is ended with a no, as a rule that fails ends it.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from typing import Protocol
 
 import msgspec
@@ -25,6 +28,7 @@ from arbiter.core.arbitrate import (
     next_due_ms,
 )
 from arbiter.core.decide import asked_at
+from arbiter.core.giving_up import give_up, put_off
 from arbiter.core.household import Forward, Join, Leave, Return, Routed, Taker
 from arbiter.core.instants import to_ms
 from arbiter.core.model import Answered, Ledger
@@ -64,10 +68,20 @@ class Told(Struct):
     decision: Decision
 
 
+class _Way(Enum):
+    """How a step is taken: as it should be, or as is left when that fails."""
+
+    USUAL = "usual"
+    UNHEARD = "what waits is heard afterwards"
+    SOME_GIVEN_UP = "what waits and cannot be judged is given up"
+    ALL_GIVEN_UP = "all that waits is given up"
+    PUT_OFF = "it comes back in some minutes"
+
+
 class _Party(Struct):
     """A party in this batch: as loaded (bytes), as it is now, and what it went through so far.
 
-    A step is a record, or ``None`` for a look at what waits, and the instant at which it was taken.
+    A step is a record, or ``None`` for a look at what waits, the instant at which it was taken, and how.
     """
 
     packed: bytes | None
@@ -77,7 +91,7 @@ class _Party(Struct):
     loaded: dict[bytes, Answered] = {}
     answers: dict[bytes, Answered] = {}
     purse: Purse = Purse(NO_STOCK)
-    steps: list[tuple[Item | None, int]] = []
+    steps: list[tuple[Item | None, int, _Way]] = []
 
     @classmethod
     def of(cls, packed: bytes | None) -> _Party:
@@ -120,6 +134,7 @@ class Batch:
         self.outbox_bytes = 0
         self.dead: list[tuple[Record, DeadLetter, int]] = []
         self.facts = 0
+        self.alarms = 0
         self.sent_on: list[str] = []
         self.changes: Mapping[Draw, int] = {}
 
@@ -211,14 +226,15 @@ class Batch:
     def _take(self, party: _Party, item: Item | None, now_ms: int) -> bool:
         """One step of a party; ``False`` if it failed twice, and the party is as if it had not been."""
         party.purse.begin()
+        way = _Way.USUAL
         try:
-            results = self._apply(party, item, now_ms)
+            results = self._apply(party, item, now_ms, way)
         except Exception:  # noqa: BLE001 - whatever fails on a record must not take its neighbours along
             again = self._again(party, item, now_ms)
             if again is None:
                 return False
-            results = again
-        party.steps.append((item, now_ms))
+            results, way = again
+        party.steps.append((item, now_ms, way))
         self.facts += item is not None and item.is_fact
         for result in results:
             if isinstance(result, Decided):
@@ -239,10 +255,10 @@ class Batch:
         self.outbox_bytes += len(record.value or b"")
         self.sent_on.append(_WHAT[type(routed)])
 
-    def _apply(self, party: _Party, item: Item | None, now_ms: int) -> list[Result | Routed]:
+    def _apply(self, party: _Party, item: Item | None, now_ms: int, way: _Way) -> list[Result | Routed]:
         if item is None:
-            return [*come_back(self._policy, party.ledger, party.answers, now_ms, self._seq, party.purse)]
-        hears = not self._is_reading_facts
+            return [*self._look(party, now_ms, way)]
+        hears = not self._is_reading_facts and way is _Way.USUAL
         taker = Taker(self._policy, party.ledger, party.answers, now_ms, self._seq, party.purse, hears=hears)
         if item.parcel is not None:
             taker.receive(item.parcel.open())
@@ -250,31 +266,49 @@ class Batch:
             taker.arrive(item.arrival)
         return taker.out
 
-    def _again(self, party: _Party, item: Item | None, now_ms: int) -> list[Result | Routed] | None:
-        self._rewind(party)
-        party.purse.begin()
-        try:
-            return self._apply(party, item, now_ms)
-        except Exception as error:
-            place = (
-                "what waits" if item is None else f"{item.record.topic}/{item.record.partition}/{item.record.offset}"
-            )
-            log.exception("%s cannot be decided", place)
+    def _look(self, party: _Party, now_ms: int, way: _Way) -> list[Result]:
+        if way is _Way.PUT_OFF:
+            put_off(self._policy, party.ledger, now_ms)
+            return []
+        if way is _Way.USUAL:
+            return come_back(self._policy, party.ledger, party.answers, now_ms, self._seq, party.purse)
+        is_all = way is _Way.ALL_GIVEN_UP
+        return give_up(self._policy, party.ledger, party.answers, now_ms, self._seq, party.purse, is_all=is_all)
+
+    def _again(self, party: _Party, item: Item | None, now_ms: int) -> tuple[list[Result | Routed], _Way] | None:
+        """Once more, then in the ways that are left; ``None`` if there is none, and the record is a dead letter."""
+        if item is None:
+            ways: tuple[_Way, ...] = (_Way.USUAL, _Way.SOME_GIVEN_UP, _Way.ALL_GIVEN_UP, _Way.PUT_OFF)
+            place = "what waits"
+        else:
+            ways = (_Way.USUAL, _Way.UNHEARD)
+            place = f"{item.record.topic}/{item.record.partition}/{item.record.offset}"
+        failure = ""
+        for way in ways:
             self._rewind(party)
-            if item is None:
-                raise
+            party.purse.begin()
+            try:
+                results = self._apply(party, item, now_ms, way)
+            except Exception as error:
+                log.exception("%s cannot be decided (%s)", place, way.value)
+                failure = type(error).__name__
+            else:
+                self.alarms += way is not _Way.USUAL
+                return results, way
+        self._rewind(party)
+        if item is not None:
             routed = item.parcel.open() if item.parcel is not None else None
             record = original(routed.post) if isinstance(routed, Forward) else item.record
-            self.dead.append((record, DeadLetter(UNDECIDABLE, f"deciding failed twice: {type(error).__name__}"), 2))
-            return None
+            self.dead.append((record, DeadLetter(UNDECIDABLE, f"deciding failed twice: {failure}"), 2))
+        return None
 
     def _rewind(self, party: _Party) -> None:
         """The party as it was before the failing step: loaded anew, and led through what it had gone through."""
         party.purse.rewind()
         party.ledger = _fresh(party.packed)
         party.answers = dict(party.loaded)
-        for item, now_ms in party.steps:
-            self._apply(party, item, now_ms)
+        for item, now_ms, way in party.steps:
+            self._apply(party, item, now_ms, way)
 
     def _tell(self, item: Item | None, decided: Decided) -> None:
         decision = decision_of(decided)

@@ -35,6 +35,7 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
     for what, count in Counter(batch.sent_on).items():
         metrics.routed.labels(what).inc(count)
     metrics.facts.inc(batch.facts)
+    metrics.alarms.labels("undecidable").inc(batch.alarms)
     for note in batch.notes:
         metrics.notes.labels(note.what, note.department if note.department in departments else OTHER).inc()
     if is_wall_clock:
