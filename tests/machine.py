@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from arbiter.core.arbitrate import awaits
 from arbiter.core.instants import DAY_MS, FAR_MS, HOUR_MS, MINUTE_MS, to_datetime
 from arbiter.core.model import ContactState, Ledger
 from arbiter.messages import (
+    REQUESTS,
     ConsentChange,
     ContactRequest,
     Outcome,
@@ -25,6 +27,7 @@ from arbiter.messages import (
 from arbiter.state.codec import unpack_ledger
 from arbiter.state.redis_store import RedisStore
 from arbiter.state.store import Store
+from arbiter.stream import intake
 from tests.builders import at
 from tests.mirror import Mirror, same
 from tests.site import FAULTS, Site
@@ -63,6 +66,7 @@ USUAL: dict[str, Any] = {
     "category": "promotional",
     "expires_at": 20 * DAY_MS,
 }
+STRAY: Any = {"department": "cards", "campaign": "gold", "category": "promotional"}
 asks = sometimes(
     department=maybe(["cards", "loans", "cards", "nobody"]),
     campaign=maybe(["auction", "auction", "trial", "seminar", "seminar"]),
@@ -86,29 +90,35 @@ KINDS = ("sent", "sent", "cancelled", "cancelled", "bounced", "not_reached", "re
 class Life(RuleBasedStateMachine):
     """An installation and its reference. What all customers draw on is determined where one partition draws alone."""
 
-    def __init__(self, store: Callable[[], Store], partitions: int, **workers: Any) -> None:
-        """``store`` makes the store, ``workers`` are the workers' settings."""
+    def __init__(self, store: Callable[[], Store], partitions: int, clock: str = "wall") -> None:
+        """``store`` makes the store. With the clock ``event`` time goes by requests."""
         super().__init__()
         self.store = store
         self.partitions = partitions
-        self.shared = partitions == 1
-        self.workers = workers
+        self.shared = partitions == 1 and clock == "wall"
+        self.clock = clock
         self.loop = asyncio.new_event_loop()
         self.asked: list[ContactRequest] = []
         self.documents: dict[int, Any] = {}
 
     @initialize(
-        beginning=st.sampled_from(BEGINNINGS), zone=st.sampled_from(ZONES[:3]), granted=maybe([True, True, True, False])
+        beginning=st.sampled_from(BEGINNINGS),
+        zone=st.sampled_from(ZONES[:3]),
+        granted=maybe([True, True, True, False]),
+        most=maybe([2000, 2000, 2, 3]),
     )
-    def begin(self, beginning: str, zone: str, granted: bool) -> None:
-        """The first noon; all customers consented, or none."""
+    def begin(self, beginning: str, zone: str, granted: bool, most: int) -> None:
+        """The first noon; all customers consented, or none. A commit takes ``most`` records."""
+        intake.RECORDS_MAX = most
         now_ms = at(f"{beginning}T12:00")
         self.days = (to_datetime(now_ms + DAY_MS).date(), to_datetime(now_ms + 9 * DAY_MS).date())
         self.zone = zone
         self.versions = 1
         self.kept = self.store()
-        self.site = Site(self.policy(), self.partitions, now_ms, self.kept, self, **self.workers)
-        self.mirror = Mirror(self.partitions, self.site.policies, self.documents, self.site.log)
+        self.site = Site(self.policy(), self.partitions, now_ms, self.kept, self, clock=self.clock, event_idle_ms=0)
+        self.mirror = Mirror(
+            self.partitions, self.site.policies, self.documents, self.site.log, is_event_clock=self.clock == "event"
+        )
         for customer in CUSTOMERS if granted else ():
             self.site.send(
                 ConsentChange(
@@ -197,9 +207,7 @@ class Life(RuleBasedStateMachine):
         times = {"captured_at": self.then(-ago * MINUTE_MS), "expires_at": self.then(expires)}
         self.site.send(ConsentChange(customer_id=customer, **named, **times))
 
-    @rule(
-        customer=customers, name=maybe(["do_not_contact", "complaint"]), active=st.booleans(), expires=near(3 * DAY_MS)
-    )
+    @rule(customer=customers, name=maybe(["do_not_contact", "complaint"]), active=maybe([True, False]), expires=spans)
     def suppress(self, customer: str, name: str, active: bool, expires: int | None) -> None:
         """The customer enters or leaves a list."""
         times = {"captured_at": self.then(0), "expires_at": self.then(expires)}
@@ -207,7 +215,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(
         customer=customers,
-        closed=maybe([{}, {}, {"every day": "12:00-15:00"}, {"mon": "99:00-12:00"}]),
+        closed=maybe([{}] * 5 + [{"every day": "12:00-15:00"}] * 4 + [{"mon": "99:00-12:00"}]),
         refused=maybe([[], [], ["sms"]]),
         snooze=near(3 * DAY_MS),
         maximum=maybe(
@@ -280,6 +288,18 @@ class Life(RuleBasedStateMachine):
         self.run(self.site.work(partition % self.partitions))
 
     @rule(partition=st.integers(0, 7))
+    def steal(self, partition: int) -> None:
+        """Another worker takes the partition over while the first one sleeps."""
+        self.run(self.site.steal(partition % self.partitions))
+
+    @rule(partition=st.integers(0, 7), customer=customers)
+    def stray(self, partition: int, customer: str) -> None:
+        """A request on the wrong partition."""
+        asked = ContactRequest(request_id=f"r{len(self.asked)}", customer_id=customer, channel="email", **STRAY)
+        self.asked.append(asked)
+        self.site.append(REQUESTS, partition % self.partitions, customer.encode(), msgspec.json.encode(asked))
+
+    @rule(partition=st.integers(0, 7))
     def restart(self, partition: int) -> None:
         """A worker is stopped; the next one reads facts first."""
         self.run(self.site.end(partition % self.partitions))
@@ -292,8 +312,8 @@ class Life(RuleBasedStateMachine):
 
     def dues(self) -> list[int]:
         """When something will come back by itself, as far as is known."""
-        found = (due for part in self.mirror.parts.values() for due in self.mirror.timers(part).values())
-        return sorted({due for due in found if due >= self.site.now_ms})
+        found = {due for part in self.mirror.parts.values() for due in self.mirror.timers(part).values()}
+        return sorted(due for due in found if due >= self.site.now_ms or self.clock == "event")
 
     def run(self, work: Any) -> Any:
         """Let the workers do something."""
@@ -306,11 +326,14 @@ class Life(RuleBasedStateMachine):
         if hasattr(self, "site"):
             self.run(self.finish())
         self.loop.close()
+        intake.RECORDS_MAX = 2_000
 
     async def finish(self) -> None:
         """Let everything end."""
         try:
             await self.site.settle()
+            if self.clock == "event":
+                await self.drain()
             for _ in range(60):
                 await self.check_store()
                 if not self.dues():
@@ -323,6 +346,18 @@ class Life(RuleBasedStateMachine):
                 await self.site.end(partition)
             if isinstance(self.kept, RedisStore):
                 await self.kept.close()
+
+    async def drain(self) -> None:
+        """In event time an idle partition moves on to what waits."""
+        self.site.settings["event_idle_ms"] = 1
+        for _ in range(60):
+            for partition in range(self.partitions):
+                await self.site.end(partition)
+                await self.site.work(partition)
+                await asyncio.sleep(0.002)
+                await self.site.settle()
+            if not self.dues():
+                return
 
     async def check_store(self) -> None:
         """Once quiet, the store has every ledger, timer and place in line of the reference, and no silence is left."""

@@ -241,6 +241,24 @@ class Site(Installation):
         except Crash:
             return
 
+    async def steal(self, partition: int) -> None:
+        """Another worker claims the partition; the first lives on, wakes up later, and must not be able to do harm."""
+        old = self._processes.pop(partition, None)
+        await self.work(partition)
+        if old is None:
+            return
+        commits, published, dead = self._seqs.get(partition), len(self.decisions), len(self.dead)
+        self._hand_over(partition, old)
+        await _until_quiet(old, may_end=True)
+        old.patience.stop()
+        old.runner.wake()
+        await old.task
+        # It was fenced, and said so. What it set aside before, it had read too late to know better; a worker that
+        # the group has forgotten does not even do that.
+        self.fatal.clear()
+        del self.dead[dead:]
+        assert (commits, published) == (self._seqs.get(partition), len(self.decisions))
+
     async def settle(self) -> None:
         """Let all partitions work until nothing is left to do anywhere."""
         self._faults.clear()
@@ -294,7 +312,7 @@ class Site(Installation):
         )
 
 
-async def _until_quiet(process: Process) -> None:
+async def _until_quiet(process: Process, *, may_end: bool = False) -> None:
     """Wait until the worker has nothing to do; raises what it ended with."""
     process.runner.quiet.clear()
     process.runner.wake()
@@ -303,4 +321,6 @@ async def _until_quiet(process: Process) -> None:
     if process.task.done():
         quiet.cancel()
         process.task.result()
+        if may_end:
+            return
         raise AssertionError("the worker ended")

@@ -29,21 +29,22 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("arbiter.stream.health.log.disabled", True)
 
 
-def live(store: Callable[[], Store], partitions: int, examples: int) -> None:
+def live(store: Callable[[], Store], partitions: int, clock: str, examples: int) -> None:
     """So many histories."""
     chosen = settings(
         max_examples=times(examples), stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
     )
-    run_state_machine_as_test(lambda: Life(store, partitions), settings=chosen)  # type: ignore[arg-type]
+    run_state_machine_as_test(lambda: Life(store, partitions, clock), settings=chosen)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("clock", ["wall", "event"])
 @pytest.mark.parametrize("partitions", [1, 3])
-def test_in_memory(partitions: int) -> None:
-    """With one partition all kinds of rules, with three what goes between them."""
-    live(MemoryStore, partitions, 50)
+def test_in_memory(partitions: int, clock: str) -> None:
+    """With one partition all kinds of rules, with three what goes between them; by either clock."""
+    live(MemoryStore, partitions, clock, 40)
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
 def test_on_a_server(valkey_url: str, partitions: int) -> None:
     """The same on a real server, where a commit is a script and every ledger goes out and comes back as bytes."""
-    live(lambda: connect(valkey_url, f"life-{uuid4().hex}"), partitions, 50)
+    live(lambda: connect(valkey_url, f"life-{uuid4().hex}"), partitions, "wall", 60)
