@@ -323,10 +323,15 @@ class Life(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Once all is quiet everything that waits comes to its end, and the store has what the reference has."""
-        if hasattr(self, "site"):
-            self.run(self.finish())
-        self.loop.close()
-        intake.RECORDS_MAX = 2_000
+        try:
+            if hasattr(self, "site"):
+                self.run(self.finish())
+        finally:
+            intake.RECORDS_MAX = 2_000
+            for task in asyncio.all_tasks(self.loop):  # there are only any where something failed
+                task.cancel()
+            self.loop.run_until_complete(asyncio.sleep(0))
+            self.loop.close()
 
     async def finish(self) -> None:
         """Let everything end."""

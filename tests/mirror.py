@@ -17,7 +17,7 @@ from msgspec import Struct
 from arbiter.core.arbitrate import Decided, Noted, Refused, awaits, come_back, next_due_ms
 from arbiter.core.arrival import Arrival, arrived
 from arbiter.core.decide import asked_at
-from arbiter.core.household import Forward, Routed, Taker
+from arbiter.core.household import Forward, Return, Routed, Taker
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.party import customer_party, id_of, is_household
 from arbiter.core.policy import Policy
@@ -235,7 +235,9 @@ class Mirror:
         elif step.arrival is not None:
             taker.arrive(step.arrival)
         self._note(part, step.party, taker.out, step)
-        self._check(part, step.party, taker.out)
+        # What a home had held is taken one record after another: the last decision may not be the last that happened.
+        if not isinstance(step.routed, Return):
+            self._check(part, step.party, taker.out)
 
     def _check(self, part: Part, party: str, results: list[Any]) -> None:
         """Ask whether the last that was decided keeps what is promised, unless more has changed since."""

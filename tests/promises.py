@@ -44,7 +44,7 @@ def check(document: Document, policy: Policy, ledger: Ledger, decided: Decided, 
         asked = next(asked for asked in ledger.waiting if asked.identity == decided.identity)
         assert answer.ahead == sum(better(other) < better(asked) for other in ledger.waiting), "`ahead` is not true"
         if not asked.held and not any(finding.kind == "cell" for finding in answer.findings):
-            _check_promise(policy, ledger, asked, request, stock, answer.decided_at_ms)
+            _check_promise(policy, ledger, asked, decided, stock)
 
 
 def better(asked: Asked) -> tuple[Any, ...]:
@@ -52,19 +52,17 @@ def better(asked: Asked) -> tuple[Any, ...]:
     return (-asked.score, -asked.priority, asked.received_ms, asked.source[2], asked.identity)
 
 
-def _check_promise(
-    policy: Policy, ledger: Ledger, asked: Asked, request: ContactRequest, stock: Stock, now_ms: int
-) -> None:
+def _check_promise(policy: Policy, ledger: Ledger, asked: Asked, decided: Decided, stock: Stock) -> None:
     """At ``retry_at`` it can be approved if nothing else happens, and at no instant before."""
-    at_ms = asked.due_ms
+    request, now_ms, at_ms = decided.request, decided.answer.decided_at_ms, decided.answer.retry_at_ms or 0
 
     def outcome(when_ms: int) -> str:
         return decide(policy, ledger, request, asked.received_ms, when_ms, stock, is_new=False).outcome
 
     assert now_ms < at_ms < expiry_of(request, asked.received_ms)
-    assert "approved" == outcome(at_ms), "it could not be approved at `retry_at`"
+    assert "approved" == outcome(at_ms), f"{request.request_id} could not be approved at `retry_at`"
     for early_ms in {now_ms, now_ms + (at_ms - now_ms) // 3, at_ms - 1}:
-        assert "deferred" == outcome(early_ms), "it could have been approved before `retry_at`"
+        assert "deferred" == outcome(early_ms), f"{request.request_id} could have been approved before `retry_at`"
 
 
 def _wrong_permit(
