@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -12,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from msgspec.structs import replace
 
 from arbiter.core.arbitrate import awaits
-from arbiter.core.instants import DAY_MS, FAR_MS, HOUR_MS, MINUTE_MS, to_datetime
+from arbiter.core.instants import DAY_MS, FAR_MS, MINUTE_MS, to_datetime
+from arbiter.core.lifecycle import may
 from arbiter.core.model import ContactState, Ledger
 from arbiter.messages import (
     REQUESTS,
@@ -31,60 +33,22 @@ from arbiter.stream import intake
 from tests.builders import at
 from tests.mirror import Mirror, same
 from tests.site import FAULTS, Site
+from tests.strategies import (
+    BEGINNINGS,
+    CUSTOMERS,
+    HOUSEHOLDS,
+    KINDS,
+    STRAY,
+    USUAL,
+    ZONES,
+    asks,
+    channels,
+    customers,
+    maybe,
+    near,
+    spans,
+)
 from tests.whole_policy import compiled, whole_document
-
-CUSTOMERS = ("c0", "c1", "c2", "c3")
-HOUSEHOLDS = ("h0", "h1")
-
-# Nights on which clocks change (at midnight in São Paulo and Cairo), a leap day, the turn of a year; all at 12:00 UTC.
-BEGINNINGS = ("2026-03-28", "2026-10-24", "2018-11-03", "2026-04-23", "2028-02-28", "2026-12-24", "2026-12-31")
-ZONES = ("Europe/Lisbon", "America/Sao_Paulo", "Africa/Cairo", "Asia/Kolkata", "Nowhere/Land", None)
-
-spans = st.one_of(
-    st.integers(1, 90).map(lambda minutes: minutes * MINUTE_MS),
-    st.integers(1, 50).map(lambda hours: hours * HOUR_MS),
-    st.integers(1, 9).map(lambda days: days * DAY_MS),
-)
-customers = st.sampled_from(CUSTOMERS)
-maybe = st.sampled_from
-
-
-def near(span_ms: int) -> st.SearchStrategy[int | None]:
-    """Nothing, or milliseconds from now on, at most so many."""
-    return st.one_of(st.none(), st.integers(0, span_ms // MINUTE_MS).map(lambda minutes: minutes * MINUTE_MS))
-
-
-def sometimes(**strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """A few of these fields; what is left out is as usual."""
-    one = st.one_of(*(st.tuples(st.just(name), strategy) for name, strategy in strategies.items()))
-    return st.lists(one, max_size=4).map(dict)
-
-
-USUAL: dict[str, Any] = {
-    "department": "cards",
-    "campaign": "gold",
-    "category": "promotional",
-    "expires_at": 20 * DAY_MS,
-}
-STRAY: Any = {"department": "cards", "campaign": "gold", "category": "promotional"}
-asks = sometimes(
-    department=maybe(["cards", "loans", "cards", "nobody"]),
-    campaign=maybe(["auction", "auction", "trial", "seminar", "seminar"]),
-    category=maybe(["service", "service", "regulatory", "unheard-of"]),
-    product=maybe(["card", "loan", "retention"]),
-    partner=maybe(["shop", None]),
-    priority=maybe([10.0, 90.0]),
-    value=maybe([40.0, 2.0]),
-    propensity=maybe([0.5, 0.01]),
-    recallable=st.just(False),
-    dry_run=st.just(True),
-    requested_at=maybe([-HOUR_MS, -HOUR_MS, -8 * DAY_MS, -31 * DAY_MS]),
-    send_after=near(3 * DAY_MS),
-    expires_at=st.one_of(near(2 * DAY_MS), near(30 * DAY_MS)),
-)
-channels = maybe(["email", "sms", "phone", "phone", "mail", "push"])
-
-KINDS = ("sent", "sent", "cancelled", "cancelled", "bounced", "not_reached", "responded", "complained", "unsubscribed")
 
 
 class Life(RuleBasedStateMachine):
@@ -364,6 +328,17 @@ class Life(RuleBasedStateMachine):
             if not self.dues():
                 return
 
+    def check_walks(self) -> None:
+        """Each request went through the table of its life, and its decisions are counted without a gap."""
+        walks: dict[bytes, list[Any]] = {}
+        for decided in self.mirror.told:
+            if decided.answer.n and not decided.repeated:
+                walks.setdefault(decided.identity, []).append(decided.answer)
+        for answers in walks.values():
+            walk = ["received", *(answer.outcome for answer in answers)]
+            assert [*range(1, len(walk))] == [answer.n for answer in answers]
+            assert all(may(before, after) for before, after in pairwise(walk)), walk
+
     async def check_store(self) -> None:
         """Once quiet, the store has every ledger, timer and place in line of the reference, and no silence is left."""
         for partition, part in self.mirror.parts.items():
@@ -387,6 +362,7 @@ class Life(RuleBasedStateMachine):
                 for contact in ledger.contacts:
                     is_silent = contact.kind.channel == "push" and contact.state is ContactState.APPROVED
                     assert not is_silent or contact.valid_until_ms > self.site.now_ms, "silence was not released"
+        self.check_walks()
         assert [] == self.site.fatal
         letters = {
             (h["arbiter-topic"].decode(), int(h["arbiter-partition"]), int(h["arbiter-offset"])): h[

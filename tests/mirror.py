@@ -8,6 +8,7 @@ code with ``arbiter.stream`` and reads the bytes of the store and of the routed 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -230,11 +231,18 @@ class Mirror:
             self.stock,
             hears=self._hears,
         )
+        before = pack_ledger(self._ledger(part, step.party)), Counter(self.stock.taken)
         if step.routed is not None:
             taker.receive(step.routed)
         elif step.arrival is not None:
             taker.arrive(step.arrival)
         self._note(part, step.party, taker.out, step)
+        if (
+            isinstance(message, ContactRequest)
+            and message.dry_run
+            and any(isinstance(one, Decided) for one in taker.out)
+        ):
+            same(before, (pack_ledger(part.ledgers[step.party]), self.stock.taken), "what a dry run leaves behind")
         # What a home had held is taken one record after another: the last decision may not be the last that happened.
         if not isinstance(step.routed, Return):
             self._check(part, step.party, taker.out)

@@ -143,11 +143,19 @@ class Hearing:
             return self._answer("rejected", look, look.findings)
         return self._deferred(look)
 
-    def objections(self) -> list[Finding]:
-        """What consent and suppression say against sending now; by these an approval is recalled."""
+    def objections(self, begin_ms: int, end_ms: int) -> list[Finding]:
+        """What consent and suppression say against sending in ``[begin, end)``; by these an approval is recalled."""
+        at_ms = max(self.now_ms, begin_ms)
         judges = [judge for judge in self.judges if judge.kind in NEVER_EXEMPT and not judge.shadow]
-        heard = [self._hear(judge, self.now_ms) for judge in judges if judge.from_ms <= self.now_ms < judge.until_ms]
-        return [finding for finding in heard if finding is not None]
+        found = []
+        for judge in judges:
+            if judge.from_ms <= at_ms < judge.until_ms:
+                finding = self._hear(judge, at_ms)
+                if finding is None and (cut_ms := judge.permit_end(self.case, at_ms)) < end_ms:
+                    finding = self._hear(judge, cut_ms)
+                if finding is not None:
+                    found.append(finding)
+        return found
 
     def _approved(self, look: Look) -> Verdict:
         case, member = self.case, self.case.member

@@ -146,21 +146,20 @@ class Session:
             if contact is None or contact.state is not ContactState.APPROVED or self.now_ms >= contact.valid_until_ms:
                 continue
             request = _decode(asked.request)
-            objections = Hearing(
-                self.policy, self.ledger, request, asked.received_ms, self.now_ms, self.stock
-            ).objections()
+            hearing = Hearing(self.policy, self.ledger, request, asked.received_ms, self.now_ms, self.stock)
+            objections = hearing.objections(contact.not_before_ms, contact.valid_until_ms)
             if objections:
                 contact.state = ContactState.WITHDRAWN
                 self._recall(asked, request, objections)
                 self._again(asked)
 
-    def withdraw(self, key: bytes, department: str) -> bool:
-        """End a waiting request because its department cancelled it; ``False`` if it does not wait."""
-        for asked in self.ledger.waiting:
-            if asked.identity == key:
-                self._end(asked, "cancelled", "withdrawn", f"{department} cancelled the request")
-                return True
-        return False
+    def withdraw(self, key: bytes, rule: str, message: str) -> ContactRequest | None:
+        """End a waiting request because of what its department told; ``None`` if it does not wait."""
+        asked = next((asked for asked in self.ledger.waiting if asked.identity == key), None)
+        if asked is None:
+            return None
+        self._end(asked, rule, "withdrawn", message)
+        return _decode(asked.request)
 
     def _end(self, asked: Asked, rule: str, code: str, message: str) -> None:
         """Reject a request that waits, without asking any rule; the last of an arbitration closes it."""

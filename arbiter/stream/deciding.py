@@ -68,6 +68,10 @@ class Told(Struct):
     decision: Decision
 
 
+Place = tuple[str, int, int]
+"""Topic, partition and offset of a record."""
+
+
 class _Way(Enum):
     """How a step is taken: as it should be, or as is left when that fails."""
 
@@ -129,7 +133,7 @@ class Batch:
         self._routing = routing
         self.now_ms = now_ms
         self.told: list[Told] = []
-        self.notes: list[Noted] = []
+        self.notes: list[tuple[Noted, Place | None]] = []
         self.outbox: list[OutRecord] = []
         self.outbox_bytes = 0
         self.dead: list[tuple[Record, DeadLetter, int]] = []
@@ -240,7 +244,7 @@ class Batch:
             if isinstance(result, Decided):
                 self._tell(item, result)
             elif isinstance(result, Noted):
-                self.notes.append(result)
+                self.notes.append((result, item.arrival.source if item is not None and item.arrival else None))
             elif item is not None and isinstance(result, Refused):
                 record = item.record if result.post is None else original(result.post)
                 self.dead.append((record, DeadLetter(result.code, result.message), 1))

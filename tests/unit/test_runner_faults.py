@@ -13,10 +13,10 @@ from arbiter.core import arbitrate as core
 from arbiter.core import household
 from arbiter.core.arbitrate import Arrival
 from arbiter.core.giving_up import PUT_OFF_MS
-from arbiter.core.instants import DAY_MS
+from arbiter.core.instants import DAY_MS, to_datetime
 from arbiter.core.model import Asked
 from arbiter.core.session import Session
-from arbiter.messages import DECISIONS, REQUESTS, ContactRequest
+from arbiter.messages import DECISIONS, REQUESTS, ContactRequest, Outcome
 from arbiter.state.codec import OutRecord
 from arbiter.state.memory import MemoryStore
 from arbiter.state.store import StoreUnavailable
@@ -341,3 +341,13 @@ async def test_what_cannot_even_be_refused_comes_back_later(monkeypatch: pytest.
     await site.end(0)
 
     assert [("b", "approved")] == [one for one in told(site)[6:] if one[1] == "approved"]
+
+
+async def test_a_contact_without_an_approval_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """By department and by the place of the record that told of it, never by the customer."""
+    site = installed()
+    site.send(Outcome(customer_id="c1", department="cards", request_id="none", kind="sent", at=to_datetime(MONDAY)))
+    await site.settle()
+    await site.end(0)
+
+    assert "cards: a contact was sent that nobody had asked for (contact.outcomes.v1/0/0)" in caplog.messages

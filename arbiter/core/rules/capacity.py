@@ -62,7 +62,7 @@ class CapacityJudge(SharedJudge):
 
     def permit_end(self, case: Case, at_ms: int) -> int:
         """The end of the first window that the contact draws on."""
-        return min(draw.end_ms for draw in self.draws(case, at_ms))
+        return FAR_MS if at_ms < self.from_ms else min(draw.end_ms for draw in self.draws(case, at_ms))
 
     def draws(self, case: Case, at_ms: int) -> list[Draw]:
         """The places that an approval at ``at_ms`` uses."""
