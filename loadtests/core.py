@@ -24,10 +24,11 @@ from arbiter.messages import CONSENTS, PROFILES, REQUESTS, ContactRequest
 from arbiter.policy_files import digest_of, document_bytes, read_policy
 from arbiter.state.codec import pack_outbox
 from arbiter.stream.cache import LedgerCache
-from arbiter.stream.deciding import Batch, Loaded
+from arbiter.stream.deciding import Batch
 from arbiter.stream.items import Item
 from arbiter.stream.records import DeadLetter, Reader
 from arbiter.stream.routing import Routing
+from arbiter.stream.steps import Loaded
 from arbiter.worker import GC_THRESHOLDS
 from loadtests.traffic import Entry, Traffic
 

@@ -21,6 +21,7 @@ from arbiter.metrics import Metrics
 from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord, unpack_ledger, unpack_outbox
 from arbiter.state.memory import MemoryStore
+from arbiter.state.store import Store
 from arbiter.stream.clock import StoreClock
 from arbiter.stream.health import Health
 from arbiter.stream.partitioner import partition_of
@@ -62,8 +63,8 @@ class Hand:
 class Installation:
     """``crashes`` are taken one per publishing: how many of the records get through before the process ends."""
 
-    def __init__(self, policy: Policy, partitions: int, now_ms: int) -> None:
-        """Empty topics and an empty store, whose clock begins at ``now_ms``."""
+    def __init__(self, policy: Policy, partitions: int, now_ms: int, store: Store | None = None) -> None:
+        """Empty topics and an empty store; one in memory, whose clock begins at ``now_ms``, if none is given."""
         self.partitions = partitions
         self.now_ms = now_ms
         self.log: dict[tuple[str, int], list[Any]] = defaultdict(list)
@@ -73,7 +74,7 @@ class Installation:
         self.metrics = Metrics()
         self._told: dict[str, bytes] = {}
         started = monotonic()
-        self._store = MemoryStore(lambda: now_ms + int((monotonic() - started) * 1_000))
+        self._store = store or MemoryStore(lambda: now_ms + int((monotonic() - started) * 1_000))
         self._policies = SimpleNamespace(current=Active(1, policy), refresh=None)
         self._owners = 0
 
@@ -99,7 +100,7 @@ class Installation:
             elif record.topic.endswith(DLQ_SUFFIX):
                 self.dead.append(record)
             else:
-                self.append(record.topic, record.partition, record.key, record.value)
+                self.append(record.topic, record.partition, record.key, record.value, record.headers)
         if through is not None:
             raise Crash
 
@@ -157,10 +158,17 @@ class Installation:
             message = SimpleNamespace(topic=topic, partition=partition, value=Batch(records, end, 1))
             runner.offer(message)  # type: ignore[arg-type]
 
-    def append(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
+    def append(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
         """Put a record on a topic, as it is."""
         log = self.log[topic, partition]
-        log.append(ConsumerRecord(topic, partition, len(log), self.now_ms, 0, key, value, None, 1, 1, ()))
+        log.append(ConsumerRecord(topic, partition, len(log), self.now_ms, 0, key, value, None, 1, 1, tuple(headers)))
 
     async def ledgers(self, parties: Sequence[str]) -> dict[tuple[int, str], Ledger]:
         """The ledgers of these parties, wherever there is one."""

@@ -19,7 +19,7 @@ CODES: dict[str, str] = {
     "outranked": "a better request of the same arbitration took the budget",
     "kill_switch": "a kill switch stops it for the time being",
     "recalled": "an approval was taken back for a much better request",
-    "withdrawn": "the department cancelled the waiting request, or sent it although its approval had been recalled",
+    "withdrawn": "the department cancelled the waiting request, or sent it without an approval",
     "waiting_full": "too many requests wait for this customer",
     "customer_preference": "the customer's own wish stands in the way",
     "permit_too_short": "an approval now would be good for less than the policy's shortest permit",
@@ -51,6 +51,7 @@ REFUSALS: dict[str, str] = {
 
 NOTES: dict[str, str] = {
     "unapproved_unknown": "a contact was sent that nobody had asked for",
+    "unapproved_waiting": "a contact was sent while its request still waited; the request is withdrawn",
     "unapproved_released": "a contact was sent whose place had been given back",
     "unapproved_recalled": "a contact was sent although its approval had been recalled",
     "unapproved_late": "a contact was sent after its permit had run out",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from arbiter.core.instants import DAY_MS, FAR_MS, to_ms
@@ -20,7 +19,8 @@ from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import PreferenceJudge
 from arbiter.core.problem import nearest
 from arbiter.core.rules import NEVER_MS, Judge
-from arbiter.core.stock import Draw, Stock
+from arbiter.core.stock import Stock
+from arbiter.core.verdict import Verdict
 from arbiter.core.windows import spoken
 from arbiter.messages import ContactRequest
 
@@ -32,40 +32,6 @@ DEFAULT_EXPIRY_MS = 7 * DAY_MS
 ROUNDS_MAX = 32
 
 PREFERENCES = PreferenceJudge()
-
-
-class Verdict(Struct, frozen=True):
-    """What was decided, and why."""
-
-    outcome: str
-    final: bool = True
-    findings: tuple[Finding, ...] = ()
-    shadow: tuple[Finding, ...] = ()
-    retry_at_ms: int | None = None
-    next_eligible_at_ms: int | None = None
-    not_before_ms: int | None = None
-    valid_until_ms: int | None = None
-    notify: str | None = None
-    preferred_channel: str | None = None
-    score: float | None = None
-    score_note: str | None = None
-    draws: tuple[Draw, ...] = ()
-    exceptions: tuple[str, ...] = ()
-
-
-def refuse(verdict: Verdict, finding: Finding) -> Verdict:
-    """The verdict turned into a final no, for one more reason; when it would have been heard again is told."""
-    return replace(
-        verdict,
-        outcome="rejected",
-        final=True,
-        findings=(*verdict.findings, finding),
-        not_before_ms=None,
-        valid_until_ms=None,
-        retry_at_ms=None,
-        draws=(),
-        next_eligible_at_ms=verdict.retry_at_ms,
-    )
 
 
 def expiry_of(request: ContactRequest, received_ms: int) -> int:
@@ -83,21 +49,37 @@ def asked_at(request: ContactRequest, received_ms: int) -> int:
 
 
 def decide(
-    policy: Policy, ledger: Ledger, request: ContactRequest, received_ms: int, now_ms: int, stock: Stock
+    policy: Policy,
+    ledger: Ledger,
+    request: ContactRequest,
+    received_ms: int,
+    now_ms: int,
+    stock: Stock,
+    *,
+    is_new: bool = True,
 ) -> Verdict:
-    """Judge one request against a party's state. Pure: nothing is changed, nothing is read but the arguments."""
+    """Judge one request against a party's state. Pure: nothing is changed, nothing is read but the arguments.
+
+    ``is_new``: it just arrived. One that was answered before and waits is known, however old it is by now.
+    """
     unknown = _unknown_names(policy, request)
     if unknown:
         return Verdict("rejected", findings=tuple(unknown))
-    return Hearing(policy, ledger, request, received_ms, now_ms, stock).verdict()
+    return Hearing(policy, ledger, request, received_ms, now_ms, stock).verdict(is_new=is_new)
 
 
 def objections(
-    policy: Policy, ledger: Ledger, request: ContactRequest, received_ms: int, now_ms: int, begins_ms: int, stock: Stock
+    policy: Policy,
+    ledger: Ledger,
+    request: ContactRequest,
+    received_ms: int,
+    now_ms: int,
+    permit: tuple[int, int],
+    stock: Stock,
 ) -> list[Finding]:
-    """What stands against sending an approved request; see :meth:`Hearing.objections`. What is unknown now, too."""
+    """What stands against sending under a ``permit``; see :meth:`Hearing.objections`. What is unknown now, too."""
     unknown = _unknown_names(policy, request)
-    return unknown or Hearing(policy, ledger, request, received_ms, now_ms, stock).objections(begins_ms)
+    return unknown or Hearing(policy, ledger, request, received_ms, now_ms, stock).objections(*permit)
 
 
 class Hearing:
@@ -121,9 +103,9 @@ class Hearing:
         self.minds_preferences = "preference" not in category.exempt
         self.score, self.score_note = policy.score(request, ledger, stock, now_ms)
 
-    def verdict(self) -> Verdict:
-        """The answer at ``now``."""
-        look = self._look(self.now_ms, self._gate())
+    def verdict(self, *, is_new: bool = True) -> Verdict:
+        """The answer at ``now``; ``is_new`` as in :func:`decide`."""
+        look = self._look(self.now_ms, self._gate(is_new=is_new))
         if self.lifts:
             look.waived = self.policy.waived(self.case, self.now_ms, self.lifts)
         if not look.findings:
@@ -132,19 +114,21 @@ class Hearing:
             return self._answer("rejected", look, look.findings)
         return self._deferred(look)
 
-    def objections(self, begins_ms: int) -> list[Finding]:
-        """What stands against sending under a permit that begins at ``begins_ms``; by these it is recalled.
+    def objections(self, begin_ms: int, end_ms: int) -> list[Finding]:
+        """What consent, suppression and kill switches say against sending in ``[begin, end)``; by these it is recalled.
 
-        Consent and suppression speak about now: the customer's word must not wait. A kill switch that ends before the
-        permit begins does not concern it.
+        What ends before the permit begins does not concern it.
         """
-        found: list[Finding] = []
+        at_ms = max(self.now_ms, begin_ms)
+        found = []
         for judge in self.view.judges:
-            at_ms = self.now_ms if judge.kind in NEVER_EXEMPT else max(self.now_ms, begins_ms)
             recalls = judge.kind in NEVER_EXEMPT or judge.kind == KILL_SWITCH
             if recalls and not judge.shadow and judge.from_ms <= at_ms < judge.until_ms:
                 finding = self._hear(judge, at_ms)
-                found += [] if finding is None else [finding]
+                if finding is None and (cut_ms := judge.permit_end(self.case, at_ms)) < end_ms:
+                    finding = self._hear(judge, cut_ms)
+                if finding is not None:
+                    found.append(finding)
         return found
 
     def _approved(self, look: Look) -> Verdict:
@@ -204,7 +188,7 @@ class Hearing:
             **more,  # type: ignore[arg-type]
         )
 
-    def _gate(self) -> list[Finding]:
+    def _gate(self, *, is_new: bool) -> list[Finding]:
         """What is settled by the request alone, for good."""
         found: list[Finding] = []
         request, name = self.request, self.request.department
@@ -220,7 +204,7 @@ class Hearing:
         if self.now_ms >= self.expires_ms:
             expired = spoken(self.expires_ms, self.policy.zone)
             found.append(self._own("expires_at", "expired", f"the request expired at {expired}"))
-        elif self.now_ms - self.asked_ms > REMEMBERED_MS:
+        elif is_new and self.now_ms - self.asked_ms > REMEMBERED_MS:
             asked = spoken(self.asked_ms, self.policy.zone)
             found.append(self._own("requested_at", "expired", f"the request is from {asked}, more than 30 days ago"))
         return found

@@ -6,10 +6,10 @@ confirms would escape every cap.
 
 from __future__ import annotations
 
+from arbiter.core.case import kind_of
 from arbiter.core.facts import add_consent, add_suppression
 from arbiter.core.identity import identity_of
 from arbiter.core.instants import to_ms
-from arbiter.core.lifecycle import may
 from arbiter.core.model import Consent, Contact, ContactState, Event, Kind, Member, Suppression
 from arbiter.core.session import Session
 from arbiter.core.told import Noted
@@ -49,8 +49,9 @@ def take_outcome(session: Session, outcome: Outcome) -> None:
 def _reached(session: Session, outcome: Outcome, contact: Contact | None, key: bytes, at_ms: int) -> Contact:
     """Sent, not reached, or a reaction that proves it was sent: booked at ``at``, whatever was approved."""
     if contact is None:
-        session.note("unapproved_unknown", outcome.department)
-        return _book_unknown(session, outcome, key, at_ms)
+        asked = session.withdraw(key, "sent", "it was sent without an approval, so nothing is left to decide")
+        session.note("unapproved_waiting" if asked else "unapproved_unknown", outcome.department)
+        return _book(session, kind_of(asked) if asked else _told_kind(outcome), key, at_ms)
     if contact.state is ContactState.SENT:
         if outcome.kind == "sent":
             session.note("outcome_repeated", outcome.department)
@@ -61,7 +62,7 @@ def _reached(session: Session, outcome: Outcome, contact: Contact | None, key: b
     if contact.state is not ContactState.APPROVED:
         session.note(f"unapproved_{STATES[contact.state]}", outcome.department)
         # It may wait to be approved anew; what was sent must not be sent twice.
-        session.withdraw(key, f"{outcome.department} sent it although its approval had been taken back")
+        session.withdraw(key, "sent", f"{outcome.department} sent it although its approval had been taken back")
     elif not contact.not_before_ms <= at_ms < contact.valid_until_ms:
         session.note("unapproved_late" if at_ms >= contact.valid_until_ms else "unapproved_early", outcome.department)
     contact.state = ContactState.SENT
@@ -72,21 +73,25 @@ def _reached(session: Session, outcome: Outcome, contact: Contact | None, key: b
 def _cancel(session: Session, outcome: Outcome, contact: Contact | None, key: bytes) -> None:
     """Give back the place of an approval, or withdraw what waits.
 
-    Of a recalled request that waits again the first one confirms the recall: its place is free, and it goes on waiting.
+    First comes an approval that consent or suppression recalled: its department confirms that it did not send, whether
+    or not the request waits again meanwhile.
     """
-    if contact is not None and contact.state is ContactState.WITHDRAWN:
-        contact.state = ContactState.RELEASED
-        session.give_back(contact)
-        return
-    if session.withdraw(key, f"{outcome.department} cancelled the request"):
-        return
-    if contact is None:
+    stopped = [one for one in session.ledger.contacts if one.ref == key[:8] and one.state is ContactState.WITHDRAWN]
+    if stopped:
+        _release(session, stopped[0])
+    elif session.withdraw(key, "cancelled", f"{outcome.department} cancelled the request"):
+        pass
+    elif contact is None:
         session.note("outcome_unknown", outcome.department)
     elif contact.state is ContactState.APPROVED:
-        contact.state = ContactState.RELEASED
-        session.give_back(contact)
+        _release(session, contact)
     else:
         _illegal(session, outcome, contact)
+
+
+def _release(session: Session, contact: Contact) -> None:
+    contact.state = ContactState.RELEASED
+    session.give_back(contact)
 
 
 def _bounce(session: Session, outcome: Outcome, contact: Contact | None, at_ms: int) -> None:
@@ -101,14 +106,18 @@ def _bounce(session: Session, outcome: Outcome, contact: Contact | None, at_ms: 
 
 
 def _illegal(session: Session, outcome: Outcome, contact: Contact) -> None:
-    repeated = not may(STATES[contact.state], "released") and contact.state is ContactState.RELEASED
-    session.note("outcome_repeated" if repeated else "outcome_illegal", outcome.department)
+    is_repeated = contact.state is ContactState.RELEASED
+    session.note("outcome_repeated" if is_repeated else "outcome_illegal", outcome.department)
 
 
-def _book_unknown(session: Session, outcome: Outcome, key: bytes, at_ms: int) -> Contact:
+def _told_kind(outcome: Outcome) -> Kind:
+    """What is known of a contact that nobody asked for."""
     told = [outcome.campaign, outcome.channel, outcome.category]
     campaign, channel, category = (UNKNOWN if name is None else name for name in told)
-    kind = Kind(outcome.customer_id, outcome.department, campaign, channel, category, outcome.product)
+    return Kind(outcome.customer_id, outcome.department, campaign, channel, category, outcome.product)
+
+
+def _book(session: Session, kind: Kind, key: bytes, at_ms: int) -> Contact:
     contact = Contact(kind, key[:8], at_ms, at_ms + 1, ContactState.SENT, at_ms)
     session.ledger.contacts.append(contact)
     return contact

@@ -12,8 +12,9 @@ import msgspec
 from msgspec.structs import replace
 
 from arbiter.core.case import kind_of
-from arbiter.core.decide import Verdict, decide, expiry_of, objections, policy_finding, refuse
+from arbiter.core.decide import decide, expiry_of, objections, policy_finding
 from arbiter.core.facts import Refused
+from arbiter.core.forgetting import forget
 from arbiter.core.identity import REF_BYTES, answer_key, content_of, identity, remember, was_answered
 from arbiter.core.instants import to_ms
 from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Ledger
@@ -22,6 +23,7 @@ from arbiter.core.rules import ArbitrationJudge
 from arbiter.core.rules.capacity import window_of
 from arbiter.core.stock import CELL, Draw, Stock
 from arbiter.core.told import Decided, Noted
+from arbiter.core.verdict import Verdict, refuse
 from arbiter.core.windows import spoken
 from arbiter.messages import ContactRequest
 
@@ -137,8 +139,9 @@ class Session:
             begins_ms = contact.not_before_ms
             if only_stopped and not self.policy.is_stopped(contact.kind, max(self.now_ms, begins_ms)):
                 continue
-            request, when = _decode(asked.request), (asked.received_ms, self.now_ms, begins_ms)
-            findings = objections(self.policy, self.ledger, request, *when, self.stock)
+            request, when = _decode(asked.request), (asked.received_ms, self.now_ms)
+            permit = (begins_ms, contact.valid_until_ms)
+            findings = objections(self.policy, self.ledger, request, *when, permit, self.stock)
             if findings:
                 contact.state = ContactState.WITHDRAWN
                 self._recall(asked, request, findings)
@@ -163,19 +166,21 @@ class Session:
                 self._recall(asked, request, findings)
                 self._again(asked)
 
-    def withdraw(self, key: bytes, why: str) -> bool:
-        """End a waiting request because of what its department told; ``False`` if it does not wait."""
-        for asked in self.ledger.waiting:
-            if asked.identity == key:
-                self.ledger.waiting.remove(asked)
-                if asked.held is not None and all(other.held != asked.held for other in self.ledger.waiting):
-                    self.ledger.holds.pop(asked.held, None)
-                finding = policy_finding(self.policy, "cancelled", "withdrawn", why)
-                self._publish(
-                    asked, _decode(asked.request), Verdict("rejected", findings=(finding,), score=asked.score), None
-                )
-                return True
-        return False
+    def withdraw(self, key: bytes, rule: str, message: str) -> ContactRequest | None:
+        """End a waiting request because of what its department told; ``None`` if it does not wait."""
+        asked = next((asked for asked in self.ledger.waiting if asked.identity == key), None)
+        if asked is None:
+            return None
+        self._end(asked, rule, "withdrawn", message)
+        return _decode(asked.request)
+
+    def _end(self, asked: Asked, rule: str, code: str, message: str) -> None:
+        """Reject a request that waits, without asking any rule; the last of an arbitration closes it."""
+        self.ledger.waiting.remove(asked)
+        if asked.held is not None and all(other.held != asked.held for other in self.ledger.waiting):
+            self.ledger.holds.pop(asked.held, None)
+        verdict = Verdict("rejected", findings=(policy_finding(self.policy, rule, code, message),), score=asked.score)
+        self._publish(asked, _decode(asked.request), verdict, None)
 
     def contact(self, key: bytes) -> Contact | None:
         """The contact of a request, the latest if it was approved again after a recall."""
@@ -252,7 +257,8 @@ class Session:
         return self.policy.rank(request, self.ledger, self.stock, self.now_ms)
 
     def _judge(self, asked: Asked, request: ContactRequest) -> Verdict:
-        return decide(self.policy, self.ledger, request, asked.received_ms, self.now_ms, self.stock)
+        is_new = asked.n == 0
+        return decide(self.policy, self.ledger, request, asked.received_ms, self.now_ms, self.stock, is_new=is_new)
 
     def _victims(self, asked: Asked) -> list[tuple[Asked, Contact]]:
         """The approvals that may be recalled for ``asked``, the lowest score first."""
@@ -377,18 +383,7 @@ class Session:
             self.ledger.draws[ref] = [*self.ledger.draws.get(ref, ()), *draws]
 
     def _forget(self) -> None:
-        """Drop what is too old to matter: contacts and events past the history, approvals that are settled."""
-        ledger, oldest_ms = self.ledger, self.now_ms - self.policy.history_ms
-        if ledger.contacts and ledger.contacts[0].at_ms < oldest_ms:
-            ledger.contacts = [contact for contact in ledger.contacts if contact.at_ms >= oldest_ms]
-        if ledger.events and ledger.events[0].at_ms < oldest_ms:
-            ledger.events = [event for event in ledger.events if event.at_ms >= oldest_ms]
-        if ledger.open:
-            unsent = {c.ref for c in ledger.contacts if c.state is APPROVED and self.now_ms < c.valid_until_ms}
-            ledger.open = [asked for asked in ledger.open if asked.identity[:REF_BYTES] in unsent]
-        if ledger.draws:
-            lasting = {ref: [d for d in draws if d.end_ms > self.now_ms] for ref, draws in ledger.draws.items()}
-            ledger.draws = {ref: draws for ref, draws in lasting.items() if draws}
+        forget(self.ledger, self.now_ms, self.policy.history_ms)
 
     def _unsent(self, approved: Sequence[Asked]) -> list[tuple[Asked, Contact]]:
         """Those of which nothing was heard yet and that may still be sent."""

@@ -21,7 +21,8 @@ class StoreUnavailable(Exception):
 class Head(Struct, frozen=True):
     """What a partition remembers of its last commit.
 
-    ``positions`` is the next offset to read of each input topic; ``now_ms`` the last instant decided at;
+    ``positions`` is the next offset to read of each input topic, beside other numbers; ``now_ms`` the last instant
+    decided at;
     ``activation`` the number of the policy activation used; ``claims`` how often it was claimed since. ``tried`` is how
     many records the owner marked that it was about to try, since the last commit; 0 if it did not. ``swept`` is the
     activation for which all that waits, and all approvals that may have to be recalled, was last looked at to the end.

@@ -2,7 +2,9 @@
 
 The records meet copies of their parties' ledgers, so a batch that is not committed leaves no trace. A record that the
 core fails on is tried once more, alone, on a fresh copy that has seen only what came before it; if it fails again it is
-left out as a dead letter, and its party goes on as if it had never come.
+left out as a dead letter, and its party goes on as if it had never come. Before that it is taken without hearing what
+waits, lest a request that cannot be decided stands in the way of a withdrawal; and what waits and cannot be decided
+when it is due is ended with a no, as a rule that fails ends it.
 """
 
 from __future__ import annotations
@@ -16,29 +18,31 @@ from typing import Protocol
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from arbiter.core.arbitrate import (
     Decided,
     Noted,
     Refused,
     Result,
-    awaits,
     come_back,
     next_due_ms,
     permit_ends,
 )
 from arbiter.core.decide import asked_at
+from arbiter.core.giving_up import give_up, put_off
 from arbiter.core.household import Forward, Join, Leave, Return, Routed, Taker
-from arbiter.core.model import Answered, Ledger
-from arbiter.core.policy import NO_STOCK, Policy
+from arbiter.core.model import Ledger
+from arbiter.core.policy import Policy
 from arbiter.core.render import message_of
 from arbiter.core.stock import Draw, Purse, Stock
 from arbiter.messages import ContactRequest, Decision
-from arbiter.state.codec import OutRecord, pack_answered, pack_ledger, unpack_answered, unpack_ledger
+from arbiter.state.codec import OutRecord, pack_answered, pack_ledger, unpack_answered
 from arbiter.state.store import Wait
 from arbiter.stream.items import Item, needed_answers
 from arbiter.stream.records import DeadLetter, Record, original
 from arbiter.stream.routing import Routing
+from arbiter.stream.steps import Loaded, Party, Place, Step, Way, fresh, waits_of
 
 CONSTANT_HEADERS = (
     ("ce_specversion", b"1.0"),
@@ -63,45 +67,6 @@ class Told(Struct):
     item: Item | None
     decided: Decided
     decision: Decision
-
-
-class Loaded(Struct):
-    """A party's ledger as it was loaded: packed (``None`` for a new party); unpacked, if that was kept, for one try.
-
-    Deciding changes the unpacked one. A second try, after a commit that was refused, begins with the bytes.
-    """
-
-    packed: bytes | None
-    ledger: Ledger | None = None
-
-    def take(self) -> Ledger:
-        """The ledger, to be changed."""
-        ledger, self.ledger = self.ledger, None
-        return _fresh(self.packed) if ledger is None else ledger
-
-
-class _Party:
-    """A party in this batch: as loaded (bytes), as it is now, and what it went through so far.
-
-    A step is a record, or ``None`` for a look at what waits, the instant at which it was taken, and whether it recalls
-    what the policy no longer allows. ``opened_ms`` is the end of the last permit that it got.
-    """
-
-    __slots__ = ("answers", "due_ms", "ledger", "loaded", "opened_ms", "packed", "purse", "steps", "waits")
-
-    def __init__(self, loaded: Loaded) -> None:
-        self.packed = loaded.packed
-        self.ledger = loaded.take()
-        self.due_ms = next_due_ms(self.ledger)
-        self.waits = _waits(self.ledger)
-        self.loaded: dict[bytes, Answered] = {}
-        self.answers: dict[bytes, Answered] = {}
-        self.purse = NO_PURSE
-        self.steps: list[tuple[Item | None, int, bool]] = []
-        self.opened_ms = 0
-
-
-NO_PURSE = Purse(NO_STOCK)
 
 
 class Batch:
@@ -129,15 +94,16 @@ class Batch:
         self._topic = decisions_topic
         self._is_event_clock = is_event_clock
         self._is_reading_facts = is_reading_facts
-        self._parties = {name: _Party(loaded) for name, loaded in ledgers.items()}
+        self._parties = {name: Party(loaded) for name, loaded in ledgers.items()}
         self._routing = routing
         self.now_ms = now_ms
         self.told: list[Told] = []
-        self.notes: list[Noted] = []
+        self.notes: list[tuple[Noted, Place | None]] = []
         self.outbox: list[OutRecord] = []
         self.outbox_bytes = 0
         self.dead: list[tuple[Record, DeadLetter, int]] = []
         self.facts = 0
+        self.alarms = 0
         self.sent_on: list[str] = []
         self.changes: Mapping[Draw, int] = {}
 
@@ -203,7 +169,7 @@ class Batch:
         """The time at which a request is decided: in event time no earlier than it was asked."""
         return max(now_ms, asked_at(request, received_ms)) if self._is_event_clock else now_ms
 
-    def _catch_up(self, party: _Party) -> None:
+    def _catch_up(self, party: Party) -> None:
         """Timers, each at its own instant in event time, and at now in wall time: a permit begins no earlier."""
         if self._is_reading_facts:
             return
@@ -211,17 +177,18 @@ class Batch:
             if not self._take(party, None, due_ms if self._is_event_clock else self.now_ms):
                 return
 
-    def _take(self, party: _Party, item: Item | None, now_ms: int, *, recalls: bool = False) -> bool:
+    def _take(self, party: Party, item: Item | None, now_ms: int, *, recalls: bool = False) -> bool:
         """One step of a party; ``False`` if it failed twice, and the party is as if it had not been."""
         party.purse.begin()
+        step = Step(item, now_ms, recalls)
         try:
-            results = self._apply(party, item, now_ms, recalls)
+            results = self._apply(party, step)
         except Exception:  # noqa: BLE001 - whatever fails on a record must not take its neighbours along
-            again = self._again(party, item, now_ms, recalls)
+            again = self._again(party, step)
             if again is None:
                 return False
-            results = again
-        party.steps.append((item, now_ms, recalls))
+            results, step = again
+        party.steps.append(step)
         if item is not None and item.parcel is not None:
             party.opened_ms = max(party.opened_ms, *permit_ends(party.ledger), 0)
         self.facts += item is not None and item.is_fact
@@ -230,7 +197,7 @@ class Batch:
                 self._tell(item, result)
                 party.opened_ms = max(party.opened_ms, result.answer.valid_until_ms or 0)
             elif isinstance(result, Noted):
-                self.notes.append(result)
+                self.notes.append((result, item.arrival.source if item is not None and item.arrival else None))
             elif item is not None and isinstance(result, Refused):
                 record = item.record if result.post is None else original(result.post)
                 self.dead.append((record, DeadLetter(result.code, result.message), 1))
@@ -245,11 +212,11 @@ class Batch:
         self.outbox_bytes += len(record.value or b"")
         self.sent_on.append(_WHAT[type(routed)])
 
-    def _apply(self, party: _Party, item: Item | None, now_ms: int, recalls: bool) -> list[Result | Routed]:
+    def _apply(self, party: Party, step: Step) -> list[Result | Routed]:
+        item, now_ms = step.item, step.now_ms
         if item is None:
-            when = now_ms, self._seq
-            return [*come_back(self._policy, party.ledger, party.answers, *when, party.purse, recalls=recalls)]
-        hears = not self._is_reading_facts
+            return [*self._look(party, step)]
+        hears = not self._is_reading_facts and step.way is Way.USUAL
         taker = Taker(self._policy, party.ledger, party.answers, now_ms, self._seq, party.purse, hears=hears)
         if item.parcel is not None:
             taker.receive(item.parcel.open())
@@ -257,31 +224,51 @@ class Batch:
             taker.arrive(item.arrival)
         return taker.out
 
-    def _again(self, party: _Party, item: Item | None, now_ms: int, recalls: bool) -> list[Result | Routed] | None:
-        self._rewind(party)
-        party.purse.begin()
-        try:
-            return self._apply(party, item, now_ms, recalls)
-        except Exception as error:
-            place = (
-                "what waits" if item is None else f"{item.record.topic}/{item.record.partition}/{item.record.offset}"
-            )
-            log.exception("%s cannot be decided", place)
+    def _look(self, party: Party, step: Step) -> list[Result]:
+        what = (self._policy, party.ledger, party.answers, step.now_ms, self._seq, party.purse)
+        if step.way is Way.PUT_OFF:
+            put_off(self._policy, party.ledger, step.now_ms)
+            return []
+        if step.way is Way.USUAL:
+            return come_back(*what, recalls=step.recalls)
+        return give_up(*what, is_all=step.way is Way.ALL_GIVEN_UP)
+
+    def _again(self, party: Party, step: Step) -> tuple[list[Result | Routed], Step] | None:
+        """Once more, then in the ways that are left; ``None`` if there is none, and the record is a dead letter."""
+        item = step.item
+        if item is None:
+            ways: tuple[Way, ...] = (Way.USUAL, Way.SOME_GIVEN_UP, Way.ALL_GIVEN_UP, Way.PUT_OFF)
+            place = "what waits"
+        else:
+            ways = (Way.USUAL, Way.UNHEARD)
+            place = f"{item.record.topic}/{item.record.partition}/{item.record.offset}"
+        failure = ""
+        for way in ways:
             self._rewind(party)
-            if item is None:
-                raise
+            party.purse.begin()
+            tried = replace(step, way=way)
+            try:
+                results = self._apply(party, tried)
+            except Exception as error:
+                log.exception("%s cannot be decided (%s)", place, way.value)
+                failure = type(error).__name__
+            else:
+                self.alarms += way is not Way.USUAL
+                return results, tried
+        self._rewind(party)
+        if item is not None:
             routed = item.parcel.open() if item.parcel is not None else None
             record = original(routed.post) if isinstance(routed, Forward) else item.record
-            self.dead.append((record, DeadLetter(UNDECIDABLE, f"deciding failed twice: {type(error).__name__}"), 2))
-            return None
+            self.dead.append((record, DeadLetter(UNDECIDABLE, f"deciding failed twice: {failure}"), 2))
+        return None
 
-    def _rewind(self, party: _Party) -> None:
+    def _rewind(self, party: Party) -> None:
         """The party as it was before the failing step: loaded anew, and led through what it had gone through."""
         party.purse.rewind()
-        party.ledger = _fresh(party.packed)
+        party.ledger = fresh(party.packed)
         party.answers = dict(party.loaded)
         for step in party.steps:
-            self._apply(party, *step)
+            self._apply(party, step)
 
     def _tell(self, item: Item | None, decided: Decided) -> None:
         decision, value = message_of(decided)
@@ -338,18 +325,11 @@ class Batch:
         """Who waits for which capacity now and did not before (true), or does no longer (false)."""
         changed: dict[Wait, bool] = {}
         for name, party in self._parties.items():
-            now = _waits(party.ledger) if party.steps else party.waits
+            now = waits_of(party.ledger) if party.steps else party.waits
             if now != party.waits:
                 changed |= {Wait(what, since_ms, name): False for what, since_ms in party.waits - now}
                 changed |= {Wait(what, since_ms, name): True for what, since_ms in now - party.waits}
         return changed
-
-
-NOBODY: frozenset[tuple[str, int]] = frozenset()
-
-
-def _waits(ledger: Ledger) -> frozenset[tuple[str, int]]:
-    return frozenset(awaits(ledger).items()) if ledger.waiting else NOBODY
 
 
 @lru_cache(maxsize=1_024)
@@ -363,7 +343,3 @@ def _place(record: Record) -> str:
 
 
 _WHAT = {Forward: "forward", Join: "join", Leave: "leave", Return: "return"}
-
-
-def _fresh(packed: bytes | None) -> Ledger:
-    return Ledger() if packed is None else unpack_ledger(packed)

@@ -7,10 +7,11 @@ import asyncio
 from arbiter.core.policy import Policy
 from arbiter.messages import DECISIONS, ROUTED
 from arbiter.state.store import Head
-from arbiter.stream.deciding import Batch, Loaded
+from arbiter.stream.deciding import Batch
 from arbiter.stream.items import CONSENT_RANK_MAX
 from arbiter.stream.patience import Patience, Shared
 from arbiter.stream.routing import Routing
+from arbiter.stream.steps import Loaded
 from arbiter.stream.tokens import Tokens
 from arbiter.stream.work import Work
 

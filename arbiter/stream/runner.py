@@ -29,7 +29,7 @@ from arbiter.state.store import Commit, Verdict
 from arbiter.stream import transport
 from arbiter.stream.cache import LedgerCache
 from arbiter.stream.caution import Caution
-from arbiter.stream.deciding import Batch, Loaded
+from arbiter.stream.deciding import Batch
 from arbiter.stream.intake import LogWentBack, Queue
 from arbiter.stream.items import Item
 from arbiter.stream.judging import Judging
@@ -38,6 +38,7 @@ from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
 from arbiter.stream.policies import Active
 from arbiter.stream.records import DeadLetter, Reader, Record, dead_letter
 from arbiter.stream.routing import Routing
+from arbiter.stream.steps import Loaded
 from arbiter.stream.sweep import Sweep
 from arbiter.stream.tally import count_batch, count_dead
 from arbiter.stream.timers import Timers

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterable
 
+from arbiter.core.codes import NOTES
 from arbiter.core.kills import KILL_SWITCH
 from arbiter.core.policy import Policy
+from arbiter.core.told import Noted
 from arbiter.messages import ContactRequest
 from arbiter.metrics import OTHER, Metrics
 from arbiter.stream.deciding import Batch
+from arbiter.stream.steps import Place
+
+REPORTED_MAX = 20
+"""How many contacts without an approval one commit names in the log."""
+
+log = logging.getLogger("arbiter")
 
 
 def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock: bool) -> None:
@@ -37,8 +46,10 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
     for what, count in Counter(batch.sent_on).items():
         metrics.routed.labels(what).inc(count)
     metrics.facts.inc(batch.facts)
-    for note in batch.notes:
+    metrics.alarms.labels("undecidable").inc(batch.alarms)
+    for note, _ in batch.notes:
         metrics.notes.labels(note.what, note.department if note.department in departments else OTHER).inc()
+    _report(batch.notes)
     if is_wall_clock:
         now_ms = time.time() * 1_000
         observe = metrics.latency_seconds.observe
@@ -46,6 +57,15 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
             arrival = told.item.arrival if told.item is not None else None
             if arrival is not None and isinstance(arrival.message, ContactRequest):
                 observe(max(0.0, now_ms - arrival.received_ms) / 1_000)
+
+
+def _report(notes: Iterable[tuple[Noted, Place | None]]) -> None:
+    """Name the records that told of contacts without an approval: whoever owns the department will want to see them."""
+    unapproved = [(note, place) for note, place in notes if note.what.startswith("unapproved") and place]
+    for note, (topic, partition, offset) in unapproved[:REPORTED_MAX]:
+        log.warning("%s: %s (%s/%d/%d)", note.department, NOTES[note.what], topic, partition, offset)
+    if len(unapproved) > REPORTED_MAX:
+        log.warning("and %d more contacts without an approval", len(unapproved) - REPORTED_MAX)
 
 
 def count_dead(metrics: Metrics, codes: Iterable[str]) -> None:

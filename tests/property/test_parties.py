@@ -85,7 +85,7 @@ class History:
             assert numbers == list(range(1, len(fresh) + 1)), f"{name} has another history: {numbers}"
             approvals.update(decided.identity[:8] for decided in fresh if decided.answer.outcome == "approved")
         contacts = Counter(contact.ref for _, contact in partitions.contacts())
-        unknown = sum(what == "unapproved_unknown" for _, what in partitions.notes)
+        unknown = sum(what in {"unapproved_unknown", "unapproved_waiting"} for _, what in partitions.notes)
         assert approvals <= contacts
         assert (contacts - approvals).total() == unknown
         assert partitions.refused == []

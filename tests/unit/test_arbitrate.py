@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
+import pytest
 
 from arbiter.core.arbitrate import ANSWERS_KEPT_MS, Refused, identity, was_answered
 from arbiter.core.facts import CONSENTS_MAX
 from arbiter.core.instants import DAY_MS, to_datetime
 from arbiter.core.render import decision_of
 from arbiter.messages import PreferenceChange, Profile
+from arbiter.state.codec import pack_ledger
 from tests.builders import MONDAY, Desk, codes, grant, policy, request
 
 ONE = {"id": "one", "kind": "cap", "per": ["party"], "limit": 1, "window": "rolling 7d"}
@@ -77,6 +81,36 @@ def test_dry_run_uses_nothing() -> None:
     assert ("approved", False) == (real.answer.outcome, real.repeated)
     capped = desk.ask(request("b", dry_run=True))
     assert ("deferred", True) == (capped.answer.outcome, capped.answer.final)
+
+
+WINDOW = {"window": "calendar week", "limit": 1}
+KINDS: list[dict[str, Any]] = [
+    {"kind": "suppression", "lists": ["pause"]},
+    {"kind": "quiet_hours", "closed": {"every day": "09:00-11:00"}},
+    {"kind": "blackout", "dates": ["2026-03-02"]},
+    {"kind": "cap", "per": ["party"], **WINDOW},
+    {"kind": "conflict", "after": {"channel": "email"}, "within": "1d"},
+    {"kind": "capacity", **WINDOW},
+    {"kind": "arbitration", "hold": "1h"},
+    {"kind": "holdout", "share": 0.999999, "salt": "s"},
+    {"kind": "floor", "reach": 9, "from": "2026-03-01", "until": "2026-04-01"},
+    {"kind": "cell", "size": 1, "deadline": "2026-04-01"},
+]
+
+
+@pytest.mark.parametrize("rule", KINDS, ids=lambda rule: str(rule["kind"]))
+@pytest.mark.parametrize("is_used", [False, True])
+def test_dry_run_under_every_kind_of_rule(rule: dict[str, Any], is_used: bool) -> None:
+    """Answered in full and for good, it leaves no trace: no contact, hold, place, count or identity."""
+    desk = Desk(policy({"id": "rule", **rule}), grant())
+    if is_used:
+        desk.ask(request("before", channel="email"))
+    before = pack_ledger(desk.ledger), dict(desk.stock.taken)  # type: ignore[attr-defined]
+    dry = desk.ask(request("a", dry_run=True))
+
+    assert before == (pack_ledger(desk.ledger), dict(desk.stock.taken))  # type: ignore[attr-defined]
+    assert (True, 0) == (dry.answer.final, dry.answer.n)
+    assert not desk.ask(request("a")).repeated
 
 
 def test_old_answers_and_contacts_are_forgotten() -> None:

@@ -135,6 +135,27 @@ def test_suppression_recalls_too() -> None:
     assert ["suppressed"] == codes(out[0])
 
 
+def test_a_suppression_that_ends_before_the_permit_begins_recalls_nothing() -> None:
+    """What may be sent from tomorrow on is judged as of tomorrow."""
+    lists = {"id": "lists", "kind": "suppression", "lists": ["holiday"]}
+    desk = Desk(policy(lists), grant())
+    desk.ask(request("a", send_after=MONDAY + DAY_MS))
+    times: Any = {"captured_at": to_datetime(MONDAY), "expires_at": to_datetime(MONDAY + HOUR_MS)}
+
+    assert [] == desk.send(SuppressionChange(customer_id="c1", list="holiday", active=True, **times), MONDAY + 1)
+
+
+def test_a_consent_that_is_shortened_recalls_what_would_outlast_it() -> None:
+    """A newer grant ends within the permit: the approval is recalled, and given anew until then at most."""
+    desk = Desk(policy(), grant())
+    desk.ask(request("a"))
+    out = desk.send(grant(captured=1, expires_at=MONDAY + 3 * HOUR_MS), MONDAY + 1)
+    recalled, again = [one for one in out if isinstance(one, Decided)]
+
+    assert ("recalled", ["consent_expired"]) == (recalled.answer.outcome, codes(recalled))
+    assert ("approved", MONDAY + 3 * HOUR_MS) == (again.answer.outcome, again.answer.valid_until_ms)
+
+
 def test_a_changed_fact_is_answered_at_once() -> None:
     """A snooze that is lifted lets go what waited for its end."""
     desk = Desk(policy(), grant())

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS
+from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
+from arbiter.core.model import ContactState
+from arbiter.messages import SuppressionChange
 from tests.builders import MONDAY, Desk, codes, grant, policy, request
 
 ONE = {
@@ -118,6 +120,34 @@ def test_unknown_sending_counts_everywhere() -> None:
     assert LATER + 7 * DAY_MS == free_at(desk, LATER)
     desk.tell("nobody-asked", "sent", LATER)
     assert ["outcome_repeated"] == desk.notes
+
+
+def test_sent_while_it_waits() -> None:
+    """A desk that does not wait for its answer: the contact counts as what was asked for, and is not approved again."""
+    desk = desk_with_one()
+    desk.ask(request("b", channel="sms"))
+    (ended,) = desk.tell("b", "sent", LATER)
+
+    assert ["unapproved_waiting"] == desk.notes
+    assert ("rejected", ["withdrawn"]) == (ended.answer.outcome, codes(ended))
+    assert ["email", "sms"] == [contact.kind.channel for contact in desk.ledger.contacts]
+    assert [] == desk.tick(MONDAY + 30 * DAY_MS)
+
+
+def test_cancelled_confirms_what_was_recalled_though_it_waits_again() -> None:
+    """After a suppression with an end the request waits for it, and its first place is free once the desk confirms."""
+    lists = {"id": "lists", "kind": "suppression", "lists": ["pause"]}
+    desk = Desk(policy(ONE, lists), grant())
+    desk.ask(request("a"))
+    times: Any = {"captured_at": to_datetime(MONDAY), "expires_at": to_datetime(MONDAY + 2 * DAY_MS)}
+    desk.send(SuppressionChange(customer_id="c1", list="pause", active=True, **times), LATER)
+    assert ["a"] == [asked.n == 3 and "a" for asked in desk.ledger.waiting]
+    desk.tell("a", "cancelled", LATER + 1)
+
+    assert [ContactState.RELEASED] == [contact.state for contact in desk.ledger.contacts]
+    assert [("a", "approved")] == [
+        (one.request.request_id, one.answer.outcome) for one in desk.tick(MONDAY + 2 * DAY_MS)
+    ]
 
 
 def test_unknown_refunds_are_counted() -> None:

@@ -231,3 +231,27 @@ def test_effective_span() -> None:
     assert at("2026-03-02") == desk.ask(request("b"), at("2026-03-01T12:00")).answer.valid_until_ms
     assert at("2026-03-04") == desk.ask(request("c")).answer.retry_at_ms
     assert [] == codes(desk.ask(request("d"), at("2026-03-04")))
+
+
+def test_a_consent_rule_of_the_future() -> None:
+    """It does not stop a contact before it begins, but no permit reaches into a time at which it would say no."""
+    rule = {
+        "id": "service-too", "kind": "consent", "basis": "opt_in", "when": {"category": "service"},
+        "effective": {"from": "2026-03-02 18:00"},
+    }  # fmt: skip
+    desk = Desk(policy(rule))
+    now = desk.ask(request("a", category="service")).answer
+    consented = Desk(policy(rule), grant(purpose="service")).ask(request("a", category="service")).answer
+
+    assert ("approved", at("2026-03-02T18:00")) == (now.outcome, now.valid_until_ms)
+    assert MONDAY + DAY_MS == consented.valid_until_ms
+    assert ["consent_missing"] == codes(desk.ask(request("b", category="service"), at("2026-03-02T18:00")))
+
+
+def test_a_cap_of_the_future_cuts_no_permit() -> None:
+    """Only a calendar window that the contact draws on ends its permit."""
+    cap = {"id": "daily", "kind": "cap", "per": ["party"], "limit": 1, "window": "calendar day"}
+    later = {**cap, "effective": {"from": "2026-06-01"}}
+
+    assert at("2026-03-03T00:00") == Desk(policy(cap), grant()).ask(request("a")).answer.valid_until_ms
+    assert MONDAY + DAY_MS == Desk(policy(later), grant()).ask(request("a")).answer.valid_until_ms

@@ -12,12 +12,18 @@ from confluent_kafka import KafkaError
 from arbiter.core import arbitrate as core
 from arbiter.core import household
 from arbiter.core.arbitrate import Arrival
-from arbiter.messages import DECISIONS, REQUESTS
+from arbiter.core.giving_up import PUT_OFF_MS
+from arbiter.core.instants import DAY_MS, to_datetime
+from arbiter.core.model import Asked
+from arbiter.core.session import Session
+from arbiter.messages import DECISIONS, REQUESTS, ContactRequest, Outcome
 from arbiter.state.codec import OutRecord
 from arbiter.state.memory import MemoryStore
 from arbiter.state.store import StoreUnavailable
 from arbiter.stream.publisher import PublishFailed
-from tests.partition import CUSTOMERS, Crash, P, World
+from tests.builders import MONDAY, grant, policy, request
+from tests.partition import CAP, CUSTOMERS, Crash, P, World
+from tests.site import Site
 
 
 @pytest.fixture
@@ -292,3 +298,99 @@ async def test_an_idle_partition_that_changes_hands_gives_nothing_up(world: Worl
 
     assert [] == world.topics.dead
     assert {"a": "approved", "b": "approved"} == world.topics.outcomes
+
+
+def judging_fails(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the core fail whenever one of these requests is decided again."""
+    usual = Session._judge  # noqa: SLF001 - to fail where no rule is asked yet
+
+    def failing(session: Session, asked: Asked, request: ContactRequest) -> Any:
+        if request.request_id in names and asked.n:
+            raise ZeroDivisionError
+        return usual(session, asked, request)
+
+    monkeypatch.setattr(Session, "_judge", failing)
+
+
+def installed() -> Site:
+    """One partition on which a budget of one a day is used up, and two requests of c1 wait for it, one of c2 too."""
+    one = {**CAP, "limit": 1}
+    site = Site(policy(one), 1, MONDAY, MemoryStore(), Unwatched())
+    for customer, names in (("c1", "abc"), ("c2", "de")):
+        site.send(grant(customer))
+        for name in names:
+            site.send(request(name, customer_id=customer))
+    return site
+
+
+class Unwatched:
+    """Nobody looks."""
+
+    def made(self, partition: int, commit: Any, *, is_reading: bool) -> None:
+        """See ``tests.site.Watcher``."""
+
+
+def told(site: Site) -> list[tuple[str, str]]:
+    """Request and outcome of every decision."""
+    return [(decision["request_id"], decision["outcome"]) for decision in site.decisions]
+
+
+async def test_what_waits_and_cannot_be_decided_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an alarm; the others of its party, and all other parties, are decided as ever."""
+    site = installed()
+    await site.settle()
+    judging_fails(monkeypatch, "b")
+    site.wait(2 * DAY_MS)
+    await site.settle()
+    await site.end(0)
+    findings = {decision["request_id"]: decision.get("findings", []) for decision in site.decisions}
+
+    assert {("b", "rejected"), ("c", "approved"), ("e", "approved")} == set(told(site)[5:])
+    assert ["rule_error"] == [finding["code"] for finding in findings["b"]]
+    assert 1 == site.metrics.registry.get_sample_value("arbiter_alarms_total", {"kind": "undecidable"})
+
+
+async def test_a_withdrawal_is_taken_whatever_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that cannot be decided does not make a dead letter of the customer's word."""
+    site = installed()
+    await site.settle()
+    judging_fails(monkeypatch, "b")
+    site.send(grant("c1", captured=1, state="withdrawn"))
+    await site.settle()
+    await site.end(0)
+
+    assert [] == site.dead
+    assert {("a", "recalled"), ("b", "rejected"), ("c", "rejected"), ("a", "rejected")} == set(told(site)[5:])
+
+
+async def test_what_cannot_even_be_refused_comes_back_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The partition goes on, and the party is looked at again some minutes later."""
+    site = installed()
+    await site.settle()
+    usual = Session.come_back
+
+    def failing(session: Session) -> None:
+        if "c1" in session.ledger.members:
+            raise ZeroDivisionError
+        usual(session)
+
+    monkeypatch.setattr(Session, "come_back", failing)
+    site.wait(2 * DAY_MS)
+    await site.settle()
+    assert [("e", "approved")] == told(site)[5:]
+    monkeypatch.undo()
+    site.wait(PUT_OFF_MS)
+    await site.settle()
+    await site.end(0)
+
+    assert [("b", "approved")] == [one for one in told(site)[6:] if one[1] == "approved"]
+
+
+async def test_a_contact_without_an_approval_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """By department and by the place of the record that told of it, never by the customer."""
+    site = installed()
+    site.send(Outcome(customer_id="c1", department="cards", request_id="none", kind="sent", at=to_datetime(MONDAY)))
+    await site.settle()
+    await site.end(0)
+
+    assert "cards: a contact was sent that nobody had asked for (contact.outcomes.v1/0/0)" in caplog.messages

@@ -119,7 +119,7 @@ class CapJudge(CountingJudge):
 
     def permit_end(self, case: Case, at_ms: int) -> int:
         """The end of the calendar window that the contact draws on."""
-        if self._window.unit is None or not self._own(case):
+        if self._window.unit is None or at_ms < self.from_ms or not self._own(case):
             return FAR_MS
         return self._bounds(case, at_ms)[1]
 

@@ -46,9 +46,13 @@ class ConsentJudge(Judge):
         return None
 
     def permit_end(self, case: Case, at_ms: int) -> int:
-        """When the grants that carry the request run out."""
+        """When the grants that carry the request run out; of a rule that begins later, where they do not carry it."""
         known = case.consent_ends.get(self)
-        return known[1] if known is not None and known[0] == at_ms else self._judge(case, at_ms)[2]
+        if known is not None and known[0] == at_ms:
+            return known[1]
+        begin_ms = max(at_ms, self.from_ms)
+        code, _, end_ms = self._judge(case, begin_ms)
+        return begin_ms if code else end_ms
 
     def _judge(self, case: Case, at_ms: int) -> tuple[str, str, int]:
         """(code, message, end): an empty code means yes until ``end``."""

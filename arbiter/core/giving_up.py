@@ -1,0 +1,68 @@
+"""What waits and cannot be decided: it is ended with a no, so that one request never stops its partition.
+
+A rule that fails while judging is a finding already (``rule_error``). This is for whatever else may fail when a party
+is looked at again: a request kept by another build, a defect in deciding itself.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from arbiter.core.arbitrate import Result
+from arbiter.core.cells import count_cells
+from arbiter.core.instants import MINUTE_MS
+from arbiter.core.model import Answered, Asked, Ledger
+from arbiter.core.policy import NO_STOCK, Policy
+from arbiter.core.session import Session
+from arbiter.core.stock import Stock
+from arbiter.messages import ContactRequest
+
+PUT_OFF_MS = 5 * MINUTE_MS
+
+_decode = msgspec.json.Decoder(ContactRequest).decode
+
+
+def give_up(
+    policy: Policy,
+    ledger: Ledger,
+    answers: dict[bytes, Answered],
+    now_ms: int,
+    seq: int,
+    stock: Stock,
+    *,
+    is_all: bool,
+) -> list[Result]:
+    """Reject what waits and cannot be judged (``is_all``: everything that waits), then look at the party again."""
+    session = _Lenient(policy, ledger, answers, now_ms, seq, stock)
+    session.give_up(is_all=is_all)
+    session.come_back()
+    count_cells(policy, ledger, stock, now_ms)
+    return [*session.out]
+
+
+def put_off(policy: Policy, ledger: Ledger, now_ms: int) -> None:
+    """Let all that is due come back some minutes later, unheard: for a party on which even :func:`give_up` fails."""
+    _Lenient(policy, ledger, {}, now_ms, 0, NO_STOCK).put_off()
+
+
+class _Lenient(Session):
+    """A session for a party on which ``come_back`` fails."""
+
+    def give_up(self, *, is_all: bool) -> None:
+        for asked in [asked for asked in self.ledger.waiting if is_all or not self._can_judge(asked)]:
+            self._end(asked, "waiting", "rule_error", "it waited and cannot be decided; refused to be on the safe side")
+
+    def put_off(self) -> None:
+        due = [asked for asked in self.ledger.waiting if asked.due_ms <= self.now_ms]
+        due += [asked for asked in self.ledger.open if 0 < asked.due_ms <= self.now_ms]
+        for asked in due:
+            asked.due_ms = self.now_ms + PUT_OFF_MS
+
+    def _can_judge(self, asked: Asked) -> bool:
+        try:
+            request = _decode(asked.request)
+            self._rank(request)
+            self._judge(asked, request)
+        except Exception:  # noqa: BLE001 - whatever it is, it must not stop the others
+            return False
+        return True

@@ -1,0 +1,43 @@
+"""What was decided about a request, before it is published."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from arbiter.core.model import Finding
+from arbiter.core.stock import Draw
+
+
+class Verdict(Struct, frozen=True):
+    """What was decided, and why."""
+
+    outcome: str
+    final: bool = True
+    findings: tuple[Finding, ...] = ()
+    shadow: tuple[Finding, ...] = ()
+    retry_at_ms: int | None = None
+    next_eligible_at_ms: int | None = None
+    not_before_ms: int | None = None
+    valid_until_ms: int | None = None
+    notify: str | None = None
+    preferred_channel: str | None = None
+    score: float | None = None
+    score_note: str | None = None
+    draws: tuple[Draw, ...] = ()
+    exceptions: tuple[str, ...] = ()
+
+
+def refuse(verdict: Verdict, finding: Finding) -> Verdict:
+    """The verdict turned into a final no, for one more reason; when it would have been heard again is told."""
+    return replace(
+        verdict,
+        outcome="rejected",
+        final=True,
+        findings=(*verdict.findings, finding),
+        not_before_ms=None,
+        valid_until_ms=None,
+        retry_at_ms=None,
+        draws=(),
+        next_eligible_at_ms=verdict.retry_at_ms,
+    )

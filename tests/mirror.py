@@ -1,0 +1,399 @@
+"""The sequential reference beside a running installation: the pure core, one record at a time, without the worker.
+
+It is shown the commits of a :class:`tests.site.Site`. What a commit covers (which records, at what time, under which
+policy) is for the worker to choose; what must then be in it follows, and is worked out here anew: every decision to the
+byte, every ledger, timer and dead letter, what goes to other partitions and what was taken of capacity. It shares no
+code with ``arbiter.stream`` and reads the bytes of the store and of the routed topic through their codecs alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from arbiter.core.arbitrate import Decided, Noted, Refused, awaits, come_back, next_due_ms
+from arbiter.core.arrival import Arrival, arrived
+from arbiter.core.decide import asked_at
+from arbiter.core.household import Forward, Return, Routed, Taker
+from arbiter.core.model import Answered, Ledger
+from arbiter.core.party import customer_party, id_of, is_household
+from arbiter.core.policy import Policy
+from arbiter.core.render import decision_of
+from arbiter.core.stock import Draw, Level, WholeStock
+from arbiter.messages import (
+    CONSENTS,
+    DECISIONS,
+    OUTCOMES,
+    PROFILES,
+    REQUESTS,
+    ROUTED,
+    ConsentChange,
+    ContactRequest,
+    CustomerChange,
+    Outcome,
+    PreferenceChange,
+    Profile,
+    SuppressionChange,
+    encoder,
+)
+from arbiter.state.codec import pack_ledger, unpack_ledger, unpack_outbox
+from arbiter.state.parcels import unpack_parcel
+from arbiter.state.store import Commit
+from tests.invariants import home_of
+from tests.promises import check
+from tests.topics import Place
+
+ORDER: tuple[tuple[type, ...], ...] = (
+    (SuppressionChange,), (ConsentChange, PreferenceChange), (Profile,), (Forward,), (Outcome,), (ContactRequest,),
+)  # fmt: skip
+"""In what order things are taken that came together, after due timers; ``Forward`` stands for all that is routed."""
+
+RECEIVED, HOPS = "arbiter-received-ms", "arbiter-hops"
+
+_decoders: dict[str, Any] = {
+    REQUESTS: msgspec.json.Decoder(ContactRequest).decode,
+    CONSENTS: msgspec.json.Decoder(CustomerChange).decode,
+    PROFILES: msgspec.json.Decoder(Profile).decode,
+    OUTCOMES: msgspec.json.Decoder(Outcome).decode,
+}
+_encode = encoder().encode
+
+
+class Stock(WholeStock):
+    """The whole limit, where nobody else draws. A cell is open if it was full when a commit began."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._full: set[Draw] = set()
+
+    def level(self, draw: Draw, limit: int) -> Level:
+        """See ``core.stock.Stock``."""
+        level = super().level(draw, limit)
+        return Level(level.here, level.used, draw in self._full)
+
+    def begin(self, sizes: Mapping[str, int]) -> None:
+        """A commit begins; ``sizes`` says how many a cell of that name needs."""
+        self._full |= {draw for draw, count in self.taken.items() if count >= sizes.get(draw.name, count + 1)}
+
+    def is_full(self, draw: Draw) -> bool:
+        """Whether the cell is open."""
+        return draw in self._full
+
+
+class Part(Struct):
+    """One partition: its clock, its parties, its answers, and how far it has read."""
+
+    now_ms: int = 0
+    activation: int = 0
+    swept: int = 0
+    ledgers: dict[str, Ledger] = {}
+    answers: dict[bytes, Answered] = {}
+    positions: dict[str, int] = {}
+    taken: dict[int, int] = {}
+
+
+class Step(Struct):
+    """Something that one party takes at its turn."""
+
+    rank: int
+    party: str
+    arrival: Arrival | None = None
+    routed: Routed | None = None
+    sender: int = 0
+    place: Place = ("", 0, 0)
+
+
+class Mirror:
+    """``told`` has every decision, in the order given; ``refused`` the codes of records that must be dead letters."""
+
+    def __init__(
+        self,
+        partitions: int,
+        policies: Mapping[int, Policy],
+        documents: Mapping[int, Any],
+        log: Mapping[Any, list[Any]],
+        *,
+        is_event_clock: bool = False,
+    ) -> None:
+        """``policies`` by activation, ``documents`` by version; ``log`` has the topics of the installation.
+
+        ``is_event_clock`` says that time goes by requests.
+        """
+        self.parts = {partition: Part() for partition in range(partitions)}
+        self.stock = Stock()
+        self.told: list[Decided] = []
+        self.notes: list[Noted] = []
+        self.refused: dict[Place, str] = {}
+        self._partitions = partitions
+        self._policies = policies
+        self._log = log
+        self._documents = documents
+        self._is_event_clock = is_event_clock
+        # One commit
+        self._at = 0
+        self._seq = 0
+        self._hears = True
+        self._touched: set[str] = set()
+        self._decided: list[bytes] = []
+        self._sent: list[tuple[int, Routed]] = []
+
+    @property
+    def policy(self) -> Policy:
+        """The policy of the commit that is made, or was made last."""
+        return self._policies[self.parts[self._at].activation]
+
+    def made(self, partition: int, commit: Commit, *, is_reading: bool) -> None:
+        """See ``tests.site.Watcher``: do what the commit had to do, and compare."""
+        part = self.parts[partition]
+        self._strays = list[tuple[str, int, bytes, bytes]]()
+        steps = list(self._steps(partition, commit))
+        assert commit.activation >= part.activation
+        part.activation, part.now_ms = commit.activation, part.now_ms if self._is_event_clock else commit.now_ms
+        self._at, self._seq, self._hears = partition, commit.seq, not is_reading
+        self._touched, self._decided, self._sent = set(), [], []
+        self.stock.begin({w.draw.name: w.opens_at for w in self._cells()})
+        before = {party: pack_ledger(ledger) for party, ledger in part.ledgers.items()}
+        if not steps:
+            part.now_ms = commit.now_ms  # in event time a partition without records moves on to the next timers
+        self._live(part, sorted(steps, key=lambda step: step.rank), commit)
+        self._compare(part, commit, before)
+
+    def _live(self, part: Part, steps: list[Step], commit: Commit) -> None:
+        if self._hears:
+            self._come_back(part, commit)
+        for step in steps:
+            self._take(part, step)
+        if self._hears:
+            parties = list(part.ledgers) if self._is_event_clock else sorted(self._touched)
+            for party in parties:
+                self._catch_up(part, party)
+
+    def _come_back(self, part: Part, commit: Commit) -> None:
+        """What is due, then all that waits under an older policy, then who may have what is free again."""
+        again = []
+        if part.swept != commit.activation:
+            again = self.due(part)
+            part.swept = commit.activation
+        for party in self.due(part, part.now_ms):
+            self._catch_up(part, party)
+        for party in [*again, *self._woken(part)]:
+            self._catch_up(part, party)
+            self._look(part, party, part.now_ms)
+
+    def due(self, part: Part, now_ms: int | None = None) -> list[str]:
+        """The parties with a timer, those whose instant has come by ``now_ms``, in their order."""
+        timers = sorted((due_ms, party) for party, due_ms in self.timers(part).items())
+        return [party for due_ms, party in timers if now_ms is None or due_ms <= now_ms]
+
+    def timers(self, part: Part) -> dict[str, int]:
+        """When each party must be looked at again."""
+        timers = {party: next_due_ms(ledger) for party, ledger in part.ledgers.items()}
+        return {party: due_ms for party, due_ms in timers.items() if due_ms is not None}
+
+    def _woken(self, part: Part) -> list[str]:
+        waits = sorted(
+            (key, since, party) for party, ledger in part.ledgers.items() for key, since in awaits(ledger).items()
+        )
+        woken: list[str] = []
+        for key in dict.fromkeys(key for key, _, _ in waits):
+            draw, parties = Draw.of(key), [party for name, _, party in waits if name == key]
+            want = self.policy.window(draw.name, draw.start_ms)
+            if want is None or draw.end_ms <= part.now_ms:
+                continue
+            if draw.is_cell:
+                woken += parties if self.stock.is_full(draw) else []
+            else:
+                woken += parties[: max(0, (want.limit or 0) - self.stock.taken[draw])]
+        return woken
+
+    def _cells(self) -> Iterator[Any]:
+        for rule in self.policy.document.rules:
+            want = self.policy.window(f"{rule.id}/cell", 0)
+            if want is not None:
+                yield want
+
+    def _take(self, part: Part, step: Step) -> None:
+        message = step.arrival.message if step.arrival is not None else None
+        if self._is_event_clock and isinstance(message, ContactRequest) and step.arrival is not None:
+            part.now_ms = max(part.now_ms, asked_at(message, step.arrival.received_ms))
+        if self._hears:
+            self._catch_up(part, step.party)
+        taker = Taker(
+            self.policy,
+            self._ledger(part, step.party),
+            part.answers,
+            part.now_ms,
+            self._seq,
+            self.stock,
+            hears=self._hears,
+        )
+        before = pack_ledger(self._ledger(part, step.party)), Counter(self.stock.taken)
+        if step.routed is not None:
+            taker.receive(step.routed)
+        elif step.arrival is not None:
+            taker.arrive(step.arrival)
+        self._note(part, step.party, taker.out, step)
+        if (
+            isinstance(message, ContactRequest)
+            and message.dry_run
+            and any(isinstance(one, Decided) for one in taker.out)
+        ):
+            same(before, (pack_ledger(part.ledgers[step.party]), self.stock.taken), "what a dry run leaves behind")
+        # What a home had held is taken one record after another: the last decision may not be the last that happened.
+        if not isinstance(step.routed, Return):
+            self._check(part, step.party, taker.out)
+
+    def _check(self, part: Part, party: str, results: list[Any]) -> None:
+        """Ask whether the last that was decided keeps what is promised, unless more has changed since."""
+        decided = [result for result in results if isinstance(result, Decided)]
+        has_left = any(hasattr(result, "part") for result in results)
+        if decided and not has_left and not any(one.answer.outcome == "recalled" for one in decided):
+            document, ledger = self._documents[self.policy.ref[1]], part.ledgers[party]
+            check(document, self.policy, ledger, decided[-1], self.stock)
+
+    def _catch_up(self, part: Part, party: str) -> None:
+        while (due_ms := next_due_ms(self._ledger(part, party))) is not None and due_ms <= part.now_ms:
+            self._look(part, party, due_ms if self._is_event_clock else part.now_ms)
+
+    def _look(self, part: Part, party: str, now_ms: int) -> None:
+        ledger = self._ledger(part, party)
+        results = come_back(self.policy, ledger, part.answers, now_ms, self._seq, self.stock)
+        self._note(part, party, results, None)
+        self._check(part, party, results)
+
+    def _ledger(self, part: Part, party: str) -> Ledger:
+        self._touched.add(party)
+        return part.ledgers.setdefault(party, Ledger())
+
+    def _note(self, part: Part, party: str, results: Iterable[Any], step: Step | None) -> None:
+        for result in results:
+            if isinstance(result, Decided):
+                self.told.append(result)
+                self._decided.append(_encode(decision_of(result)))
+            elif isinstance(result, Noted):
+                self.notes.append(result)
+            elif isinstance(result, Refused):
+                assert step is not None
+                place = step.place if result.post is None else result.post.source
+                self.refused[place] = result.code
+            else:
+                to = self._home(id_of(result.party)) if is_household(result.party) else step.sender  # type: ignore[union-attr]
+                self._sent.append((to, unshared(result)))
+        # As from the store, where it is packed: whatever is shared or not stored would show.
+        part.ledgers[party] = unpack_ledger(pack_ledger(self._ledger(part, party)))
+
+    def _home(self, name: str) -> int:
+        return home_of(name, self._partitions)
+
+    # What a commit covers
+
+    def _steps(self, partition: int, commit: Commit) -> Iterator[Step]:
+        part = self.parts[partition]
+        for topic, end in commit.positions.items():
+            if topic not in _decoders and topic != ROUTED:
+                continue
+            begin = part.positions.get(topic, 0)
+            assert end > begin
+            for record in self._log[topic, partition][begin:end]:
+                yield from self._step(part, partition, topic, record)
+            part.positions[topic] = end
+
+    def _step(self, part: Part, partition: int, topic: str, record: Any) -> Iterator[Step]:
+        place = (topic, partition, record.offset)
+        if topic == ROUTED:
+            parcel = unpack_parcel(record.value)
+            if parcel.seq > part.taken.get(parcel.home, 0):
+                part.taken[parcel.home] = parcel.seq
+                routed = parcel.open()
+                arrival = arrived(routed.post) if isinstance(routed, Forward) else None
+                yield Step(3, parcel.party, arrival, routed, parcel.home, place)
+            return
+        message = _decoders[topic](record.value)
+        headers = dict(record.headers)
+        received_ms = int(headers.get(RECEIVED, record.timestamp))
+        home = self._home(message.customer_id)
+        if home != partition and customer_party(message.customer_id) not in part.ledgers:
+            self._strays.append((topic, home, record.key, record.value))
+            return
+        hops = int(headers.get(HOPS, 0))
+        arrival = Arrival(message, place, received_ms, record.value, record.key, None, record.headers, hops)
+        rank = next(rank for rank, kinds in enumerate(ORDER) if isinstance(message, kinds))
+        yield Step(rank, customer_party(message.customer_id), arrival, None, partition, place)
+
+    # What must be in it
+
+    def _compare(self, part: Part, commit: Commit, before: dict[str, bytes]) -> None:
+        outbox = unpack_outbox(commit.outbox)
+        decided = [record.value or b"" for record in outbox if record.topic == DECISIONS]
+        if self._is_event_clock:  # each party's at their own instants, but not one party after another
+            decided, self._decided = sorted(decided), sorted(self._decided)
+        else:  # a sweep takes parties in an order of its own
+            decided, self._decided = sorted(decided, key=customer_in), sorted(self._decided, key=customer_in)
+        same(self._decided, decided, "decisions")
+        home = [(one.topic, one.partition, one.key, one.value) for one in outbox if one.topic in _decoders]
+        same(sorted(self._strays), sorted(home), "what goes home")
+        routed = [record for record in outbox if record.topic == ROUTED]
+        parcels = [(record.partition, unpack_parcel(record.value or b"").open()) for record in routed]
+        same(self._sent, parcels, "what goes to other partitions")
+        same(part.now_ms, commit.now_ms, "the time")
+        for party in self._touched | commit.ledgers.keys():
+            packed = commit.ledgers.get(party) or before.get(party)
+            same(part.ledgers[party], Ledger() if packed is None else unpack_ledger(packed), f"the ledger of {party}")
+        for party, due_ms in commit.timers.items():
+            same(next_due_ms(part.ledgers[party]), due_ms, f"the timer of {party}")
+        if self._partitions == 1:
+            for key, spent in commit.spent.items():
+                same(self.stock.taken[Draw.of(key)], spent.used, f"what is used of {key}")
+
+
+class _Told(Struct):
+    customer_id: str
+
+
+_told = msgspec.json.Decoder(_Told).decode
+
+
+def customer_in(decision: bytes) -> str:
+    """Whom a decision is about; of one customer they stay in their order."""
+    return _told(decision).customer_id
+
+
+def same(expected: Any, found: Any, what: str) -> None:
+    """Fail with a sentence for each place in which the worker came to something else than the reference."""
+    if expected != found:
+        where = list(differences(plain(expected), plain(found)))[:10]
+        raise AssertionError("\n  ".join([f"{what}, first in the reference, then in the worker:", *where]))
+
+
+def plain(value: Any) -> Any:
+    """Dicts, lists and scalars, with names for fields; messages in bytes are opened."""
+    if isinstance(value, bytes):
+        return msgspec.json.decode(value) if value[:1] == b"{" else value.hex()
+    if isinstance(value, Struct):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {str(plain(key)): plain(entry) for key, entry in value.items()}
+    return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def differences(first: Any, second: Any, path: str = "") -> Iterator[str]:
+    """A line for each leaf that differs."""
+    if isinstance(first, list) and isinstance(second, list):
+        first, second = dict(enumerate(first)), dict(enumerate(second))
+    if isinstance(first, dict) and isinstance(second, dict):
+        for key in first | second:
+            yield from differences(first.get(key, "nothing"), second.get(key, "nothing"), f"{path}.{key}")
+    elif first != second:
+        yield f"{path}: {first} / {second}"
+
+
+def unshared(routed: Routed) -> Routed:
+    """A copy that the party's further life does not change."""
+    if isinstance(routed, Forward) or not hasattr(routed, "part"):
+        return routed
+    part = msgspec.structs.replace(routed.part, ledger=unpack_ledger(pack_ledger(routed.part.ledger)))
+    return msgspec.structs.replace(routed, part=part)
