@@ -1,0 +1,41 @@
+"""What the commands that read topics back share: how far back, and a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from arbiter.cli.common import EXIT_USAGE, Failure
+from arbiter.core.windows import moment
+from arbiter.stream.scan import Progress as Tell
+
+
+def instant(option: str, text: str, zone: str, *, is_end: bool = False) -> int:
+    """The instant (ms) of a day or a time in ``zone``; ends the command if it is none. An end includes its day."""
+    try:
+        return moment(text, zone, "end" if is_end else "start")
+    except ValueError as error:
+        raise Failure(f"{option}: {error}", EXIT_USAGE) from None
+
+
+@contextmanager
+def scan_bar(what: str) -> Iterator[Tell]:
+    """A function that moves a bar on standard error; no bar where that is not a terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} records"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(what, total=0)
+
+        def tell(read: int, total: int) -> None:
+            progress.update(task, completed=read, total=total)
+
+        yield tell
