@@ -91,6 +91,4 @@ def _searched(settings: Settings, found: OnKafka, bounds: Bounds, since: str | N
     """What was looked through, as a part of a sentence."""
     how = "all" if bounds.last is None else f"the newest {bounds.last:,}"
     told = f" since {since} (UTC)" if since else ""
-    return (
-        f"{how} decisions{told} on {settings.topic(DECISIONS)} at {settings.kafka}, of which there were {found.read:,}"
-    )
+    return f"{how} decisions{told} on {settings.topic(DECISIONS)} at {settings.kafka} (there were {found.read:,})"

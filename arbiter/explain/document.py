@@ -32,6 +32,7 @@ class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
     headline: Sentence
     sentences: Annotated[list[Sentence], Meta(description="What follows from it: what to do, what happens by itself.")]
     reasons: Annotated[list[Sentence], Meta(description="Each finding of the decision, in the same order.")]
+    watching: Annotated[list[Sentence], Meta(description="What rules in shadow mode would have said.")] = []
     decision: Annotated[Decision, Meta(description="As it was published.")]
     otherwise: Annotated[list[Otherwise], Meta(description="Without each rule that said no, dropped alone.")] = []
     together: (

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from arbiter.core.explain import Dropped, Told, counterfactuals
+from arbiter.core.identity import REF_BYTES, identity_of
 from arbiter.core.instants import to_datetime, to_ms
-from arbiter.core.model import Ledger
+from arbiter.core.model import Contact, Ledger
 from arbiter.core.policy import Policy
 from arbiter.explain import sentences
 from arbiter.explain.document import Explanation, Otherwise, Step
@@ -45,13 +46,20 @@ def explain(found: Found, now_ms: int) -> Explanation:
         channel=newest.channel,
         category=newest.category,
         zone=zone,
-        standing=sentences.standing(counted[-1] if counted else None, zone, now_ms),
+        standing=sentences.standing(counted[-1] if counted else None, _contact(found, newest), zone, now_ms),
         request=asked.request if asked else None,
         received_at=to_datetime(asked.received_ms) if asked else None,
         steps=steps,
         rebuilt=sentences.rebuilt() if judged else [],
         searched=found.searched,
     )
+
+
+def _contact(found: Found, decision: Decision) -> Contact | None:
+    """What became of the approval, as far as the ledger has it."""
+    key = identity_of(decision.department, decision.customer_id, decision.request_id)
+    contacts = [one for one in found.state.ledger.contacts if one.ref == key[:REF_BYTES]]
+    return contacts[-1] if contacts else None
 
 
 def _step(found: Found, decision: Decision, zone: str) -> Step:
@@ -73,6 +81,7 @@ def _step(found: Found, decision: Decision, zone: str) -> Step:
         headline=sentences.headline(decision, zone),
         sentences=sentences.consequences(decision, zone),
         reasons=[sentences.reason(finding, zone) for finding in decision.findings],
+        watching=[sentences.reason(finding, zone) for finding in decision.shadow],
         decision=decision,
         otherwise=[_otherwise(one, decision, zone) for one in dropped],
         together=_otherwise(together, decision, zone) if together else None,

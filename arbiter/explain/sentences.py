@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 
 from arbiter.core.explain import Dropped
 from arbiter.core.instants import SECOND_MS, to_datetime, to_ms
+from arbiter.core.model import Contact, ContactState
 from arbiter.core.preferences import RULE as WISH
-from arbiter.core.windows import local_time
+from arbiter.core.windows import local_time, spoken
 from arbiter.messages import Decision, Finding, UsedContact
 
-ENDS = {"approved": "approved", "deferred": "deferred", "rejected": "rejected"}
+OWN_WISH = "the customer's own wish"
 
 
 def when(at: datetime | int, zone: str) -> str:
@@ -49,7 +50,7 @@ def consequences(decision: Decision, zone: str) -> list[str]:
     if decision.dry_run:
         pass
     elif decision.outcome == "approved":
-        found.append("Afterwards the approval is void; a request that was missed has to be made anew, with a new id.")
+        found.append("Afterwards the approval is void, and a new request is needed.")
     elif decision.outcome == "deferred":
         found.append(
             "Nothing has to be resent: the request waits here, and is looked at earlier if something frees. "
@@ -66,7 +67,6 @@ def consequences(decision: Decision, zone: str) -> list[str]:
     if decision.score is not None:
         note = f": {decision.score_note}" if decision.score_note else ""
         found.append(f"Its score was {decision.score:,.6g}{note}.")
-    found += [f"In shadow mode, which only watches: {reason(finding, zone)}" for finding in decision.shadow]
     if decision.findings_omitted:
         found.append(f"{decision.findings_omitted} more reasons were too many to be published.")
     if decision.contacts_omitted:
@@ -84,14 +84,18 @@ def _obligations(decision: Decision) -> Iterable[str]:
 
 def reason(finding: Finding, zone: str) -> str:
     """One "no" in a sentence: which rule, how much is used of what, until when."""
-    message = finding.message.rstrip(".")
-    until = f"; this rule alone says yes from {when(finding.until, zone)}" if finding.until else ""
+    message, until = finding.message.rstrip("."), ""
+    if finding.until is not None:
+        exact, about = when(finding.until, zone), spoken(to_ms(finding.until), zone)
+        until = "" if about in message else f"; it says yes from {exact} on"
+        message = message.replace(about, exact)
+    message = message.replace(f" ({zone})", "")
     return f"{_named(finding)} says {'not now' if finding.effect == 'defer' else 'no'}: {message}{until}."
 
 
 def _named(finding: Finding) -> str:
     if finding.rule == WISH.id:
-        return "The customer's own wish"
+        return OWN_WISH.capitalize()
     return f"The policy's `{finding.rule}`" if finding.kind == "policy" else f"`{finding.rule}` ({finding.kind})"
 
 
@@ -102,21 +106,22 @@ def background(finding: Finding) -> str:
     return f"Why: {finding.why.rstrip('.')}. Ask {finding.owner}."
 
 
-def used_by(contact: UsedContact, zone: str) -> str:
+def used_by(contact: UsedContact, decided_at: datetime, zone: str) -> str:
     """A contact that used a budget, as far as the policy lets others know of it."""
     campaign = f", {contact.campaign}" if contact.campaign else ""
-    return f"{when(contact.at, zone)}  {contact.department} by {contact.channel or 'unknown'}{campaign}"
+    unsent = " (approved; it may be sent until then)" if contact.at > decided_at else ""
+    return f"{when(contact.at, zone)}  {contact.department} by {contact.channel or 'unknown'}{campaign}{unsent}"
 
 
-def standing(last: Decision | None, zone: str, now_ms: int) -> str:
-    """How a request stands, from its newest decision; without one only trials were made."""
+def standing(last: Decision | None, contact: Contact | None, zone: str, now_ms: int) -> str:
+    """How a request stands, from its newest decision and its contact, if the ledger (still) has it.
+
+    Without a decision only trials were made.
+    """
     if last is None:
         return "Only trials (dry runs) were made; nothing stands."
-    if last.outcome == "approved" and last.valid_until is not None:
-        end = last.valid_until
-        if to_ms(end) <= now_ms:
-            return f"It was approved; the approval ran out at {when(end, zone)}."
-        return f"It is approved: send it between {_span(last, zone)}."
+    if last.outcome == "approved":
+        return _approved(last, contact, zone, now_ms)
     if last.outcome == "deferred":
         retry = f" at {when(last.retry_at, zone)}" if last.retry_at else ""
         return f"It waits: the arbiter decides it again{retry} by itself."
@@ -125,23 +130,33 @@ def standing(last: Decision | None, zone: str, now_ms: int) -> str:
     return "It is rejected for good; a new request needs a new id."
 
 
+def _approved(last: Decision, contact: Contact | None, zone: str, now_ms: int) -> str:
+    if contact is not None and contact.state is ContactState.SENT and contact.sent_at_ms is not None:
+        return f"It was approved, and sent {when(contact.sent_at_ms, zone)}."
+    if contact is not None and not contact.counts:
+        return "It was approved, and given back: it was cancelled, bounced or recalled, and uses no budget."
+    if last.valid_until is not None and to_ms(last.valid_until) <= now_ms:
+        end = when(last.valid_until, zone)
+        return f"It was approved until {end}, and nobody has told whether it was sent; that counts as sent."
+    return f"It is approved: send it between {_span(last, zone)}."
+
+
 def otherwise(dropped: Dropped, decided_ms: int, zone: str) -> str:
     """What would have been without some rules."""
-    what = "the customer's own wish" if dropped.rules == (WISH.id,) else _listed(dropped.rules)
-    ends = f"Without {what} it would have been"
+    ends = f"Without {listed(dropped.rules)} it would have been"
     if dropped.lets_through:
-        late = dropped.at_ms is not None and dropped.at_ms > decided_ms
-        text = f"{ends} approved{f', to be sent from {when(dropped.at_ms or 0, zone)}' if late else ' at once'}"
+        is_later = dropped.at_ms is not None and dropped.at_ms > decided_ms
+        text = f"{ends} approved{f', to be sent from {when(dropped.at_ms or 0, zone)}' if is_later else ' at once'}"
     elif dropped.outcome == "deferred" and dropped.at_ms is not None:
-        text = f"{ends} deferred until {when(dropped.at_ms, zone)} nevertheless, by {_listed(dropped.still)}"
+        text = f"{ends} deferred until {when(dropped.at_ms, zone)} by {listed(dropped.still)}"
     else:
-        text = f"{ends} {ENDS.get(dropped.outcome, dropped.outcome)} nevertheless, by {_listed(dropped.still)}"
-    lifted = "" if dropped.may_be_lifted else "; but nobody may lift it"
-    return f"{text}{lifted}."
+        text = f"{ends} {dropped.outcome} by {listed(dropped.still)}"
+    return f"{text}{'' if dropped.may_be_lifted else '; but nobody may lift it'}."
 
 
-def _listed(rules: Sequence[str]) -> str:
-    quoted = [f"`{rule}`" for rule in rules]
+def listed(rules: Sequence[str]) -> str:
+    """Rules in a sentence."""
+    quoted = [OWN_WISH if rule == WISH.id else f"`{rule}`" for rule in rules]
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}" if quoted else "nothing"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from arbiter.explain import sentences
@@ -64,56 +63,60 @@ def _asked(told: Explanation, asked: ContactRequest) -> str:
 def _step(console: Console, step: Step, zone: str) -> None:
     decision = step.decision
     console.print()
-    at, policy = sentences.when(decision.decided_at, zone), decision.policy
     number = f"{step.n}." if step.n else "–"
-    title = Text.assemble((f"{number} {at}  ", "bold"), (step.headline, f"bold {COLOURS[decision.outcome]}"))
-    console.print(title, highlight=False, soft_wrap=False)
+    title = f"{number:<3}{sentences.when(decision.decided_at, zone)}  {step.headline}"
+    _line(console, 0, title, f"bold {COLOURS[decision.outcome]}", hanging=3)
     for sentence in step.sentences:
         _line(console, 3, sentence)
     for finding, reason in zip(decision.findings, step.reasons, strict=True):
-        _finding(console, finding, reason, zone)
+        _finding(console, decision, finding, reason, zone)
+    for reason in step.watching:
+        _line(console, 3, f"◦ Only watching, in shadow mode: {reason}", "dim", hanging=2)
     _without(console, step)
+    policy = decision.policy
     _line(console, 3, f"Decided under {policy.name} version {policy.version} ({policy.digest[:8]}).", "dim")
 
 
-def _finding(console: Console, finding: Finding, reason: str, zone: str) -> None:
+def _finding(console: Console, decision: Decision, finding: Finding, reason: str, zone: str) -> None:
     _line(console, 3, f"• {reason}", hanging=2)
     _line(console, 5, sentences.background(finding), "dim")
-    if finding.contacts:
-        rest = (finding.used or 0) - len(finding.contacts) if finding.kind == "cap" else 0
-        _line(console, 5, "The budget was used by" + (" (the newest)" if rest > 0 else ""))
-    for contact in finding.contacts:
-        _line(console, 7, sentences.used_by(contact, zone))
+    for number, contact in enumerate(finding.contacts):
+        head = "Used by " if not number else " " * 8
+        _line(console, 5, head + sentences.used_by(contact, decision.decided_at, zone), hanging=8)
 
 
 def _without(console: Console, step: Step) -> None:
     if step.unknown is not None:
         _line(console, 3, f"What would have let it through cannot be told: {step.unknown}.", "dim")
-    told = [*step.otherwise, *([step.together] if step.together else [])]
-    if not told:
+    if not step.otherwise:
         return
-    through = [one for one in step.otherwise if one.outcome == "approved" and one.may_be_lifted]
-    count = "one rule alone" if len(through) == 1 else f"each of {len(through)} rules alone"
-    _line(console, 3, f"What would have let it through: {_summary(len(through), count)}")
+    told = (step.decision.outcome, step.decision.retry_at)
+    moved = [one for one in step.otherwise if (one.outcome, one.at) != told]
+    idle = [one.rules[0] for one in step.otherwise if (one.outcome, one.at) == told]
+    through = any(one.outcome == "approved" for one in step.otherwise)
+    _line(
+        console,
+        3,
+        "What would have let it through:" if through else "No single rule dropped would have let it through:",
+    )
     if step.is_same is False:
         _line(console, 5, UNCERTAIN, "yellow")
-    for one in told:
-        _line(console, 5, one.sentence, "green" if one.outcome == "approved" and one.may_be_lifted else "")
-
-
-def _summary(through: int, count: str) -> str:
-    return f"dropping {count}." if through else "dropping no single rule."
+    for one in [*moved, *([step.together] if step.together else [])]:
+        is_open = one.outcome == "approved" and one.may_be_lifted
+        _line(console, 5, f"• {one.sentence}", "green" if is_open else "", hanging=2)
+    if idle:
+        one_of = "any one of " if len(idle) > 1 else ""
+        alone = "" if len(idle) > 1 else " alone"
+        text = f"• Without {one_of}{sentences.listed(idle)}{alone} nothing would have changed."
+        _line(console, 5, text.replace(" and `", " or `") if one_of else text, hanging=2)
 
 
 def _line(console: Console, indent: int, text: str, style: str = "", hanging: int = 0) -> None:
-    """A paragraph that stays indented where it goes on in the next line; ``hanging``: by so much more."""
-    head, tail = text[:hanging], text[hanging:]
-    if not hanging:
-        console.print(Padding(Text(text, style=style), (0, 0, 0, indent)))
-        return
-    width = max(console.width - indent - hanging, 20)
-    for number, line in enumerate(Text(tail, style=style).wrap(console, width)):
-        console.print(Padding(Text(head if not number else " " * hanging) + line, (0, 0, 0, indent)))
+    """A paragraph that stays indented, by ``hanging`` more, where it goes on in the next line."""
+    head, width = text[:hanging], max(console.width - indent - hanging, 20)
+    for line in Text(text[hanging:]).wrap(console, width):
+        console.print(Text(f"{' ' * indent}{head}{line.plain.rstrip()}", style=style), soft_wrap=True)
+        head = " " * hanging
 
 
 def as_lines(choices: Iterable[tuple[tuple[str, str], list[Decision]]], zone: str = "UTC") -> list[str]:
