@@ -13,6 +13,7 @@ from arbiter.core.windows import local_time, spoken
 from arbiter.messages import Decision, Finding, UsedContact
 
 OWN_WISH = "the customer's own wish"
+SEVERAL = 2
 
 
 def when(at: datetime | int, zone: str) -> str:
@@ -134,7 +135,8 @@ def _approved(last: Decision, contact: Contact | None, zone: str, now_ms: int) -
     if contact is not None and contact.state is ContactState.SENT and contact.sent_at_ms is not None:
         return f"It was approved, and sent {when(contact.sent_at_ms, zone)}."
     if contact is not None and not contact.counts:
-        return "It was approved, and given back: it was cancelled, bounced or recalled, and uses no budget."
+        why = "cancelled, bounced, recalled, or never confirmed where silence frees the place"
+        return f"It was approved, and given back: {why}. It uses no budget."
     if last.valid_until is not None and to_ms(last.valid_until) <= now_ms:
         end = when(last.valid_until, zone)
         return f"It was approved until {end}, and nobody has told whether it was sent; that counts as sent."
@@ -154,10 +156,12 @@ def otherwise(dropped: Dropped, decided_ms: int, zone: str) -> str:
     return f"{text}{'' if dropped.may_be_lifted else '; but nobody may lift it'}."
 
 
-def listed(rules: Sequence[str]) -> str:
-    """Rules in a sentence."""
+def listed(rules: Sequence[str], last: str = "and") -> str:
+    """Rules in a sentence; ``last`` is the word before the last one."""
     quoted = [OWN_WISH if rule == WISH.id else f"`{rule}`" for rule in rules]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}" if quoted else "nothing"
+    if len(quoted) < SEVERAL:
+        return quoted[0] if quoted else "nothing"
+    return f"{', '.join(quoted[:-1])} {last} {quoted[-1]}"
 
 
 def rebuilt() -> list[str]:

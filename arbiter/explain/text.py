@@ -105,10 +105,8 @@ def _without(console: Console, step: Step) -> None:
         is_open = one.outcome == "approved" and one.may_be_lifted
         _line(console, 5, f"• {one.sentence}", "green" if is_open else "", hanging=2)
     if idle:
-        one_of = "any one of " if len(idle) > 1 else ""
-        alone = "" if len(idle) > 1 else " alone"
-        text = f"• Without {one_of}{sentences.listed(idle)}{alone} nothing would have changed."
-        _line(console, 5, text.replace(" and `", " or `") if one_of else text, hanging=2)
+        names = f"any one of {sentences.listed(idle, 'or')}" if len(idle) > 1 else f"{sentences.listed(idle)} alone"
+        _line(console, 5, f"• Without {names} nothing would have changed.", hanging=2)
 
 
 def _line(console: Console, indent: int, text: str, style: str = "", hanging: int = 0) -> None:

@@ -1,0 +1,110 @@
+"""Where a report's decisions and claims come from: Kafka, or files of JSON lines."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, cast
+
+import msgspec
+from msgspec import Struct
+
+from arbiter.core.arrival import Arrival
+from arbiter.core.identity import REF_BYTES, identity, identity_of
+from arbiter.core.instants import DAY_MS, HOUR_MS
+from arbiter.messages import DECISIONS, REQUESTS, ContactRequest
+from arbiter.report.tally import Seen, Tally, read_decision
+from arbiter.settings import Settings
+from arbiter.stream.records import Reader
+from arbiter.stream.scan import Bounds, Progress, TopicReader, stored
+
+EARLY_MS = HOUR_MS
+"""A record is written after its decision is made, by another clock: begin to read so much before the period."""
+
+LATE_MS = DAY_MS
+"""An outage may lie between a decision and its record: read so far beyond the period."""
+
+TELL_EVERY = 4_096
+PRIORITY_DEFAULT = 50.0
+
+Told = Callable[[str], None]
+"""Told a sentence about what could not be read."""
+
+
+def decisions_on_kafka(
+    kafka: TopicReader, since_ms: int, until_ms: int, progress: Progress | None, told: Told
+) -> Iterator[Seen]:
+    """Decisions that were published about the period; which are of it, the tally sees."""
+    bounds = Bounds(since_ms=since_ms - EARLY_MS, until_ms=until_ms + LATE_MS)
+    for message in kafka.records(DECISIONS, bounds, progress):
+        try:
+            yield read_decision(message.value() or b"")
+        except msgspec.DecodeError as error:
+            told(f"{message.topic()}/{message.partition()}/{message.offset()}: {error}")
+
+
+def claims_on_kafka(kafka: TopicReader, settings: Settings, tally: Tally, progress: Progress | None) -> None:
+    """Tell the tally which priorities were claimed: reads the requests between the first and the last that it counts."""
+    reader = Reader(REQUESTS, settings.record_bytes, is_wall_clock=False)
+    for topic, spans in tally.spans.items():
+        for message in kafka.between(topic, spans, progress):
+            arrival = reader.read(stored(message), 0)
+            if isinstance(arrival, Arrival) and isinstance(arrival.message, ContactRequest):
+                tally.claim(_key(identity(arrival.message)), arrival.message.priority)
+
+
+def decisions_in_file(file: Path, progress: Progress | None, told: Told) -> Iterator[Seen]:
+    """Decisions as ``arbiter simulate --out`` writes them; ``.gz`` too. ``OSError`` if it cannot be read."""
+    for number, line in _lines(file, progress):
+        try:
+            yield read_decision(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            told(f"{file}:{number}: {error}")
+
+
+class _Claim(Struct):
+    """Of a line what tells a request from other messages, and what it claims."""
+
+    type: str | None = None
+    kind: object = None
+    request_id: str | None = None
+    customer_id: str | None = None
+    department: str | None = None
+    priority: float = PRIORITY_DEFAULT
+    payload: str | None = None
+
+
+_claim = msgspec.json.Decoder(_Claim).decode
+
+
+def claims_in_file(file: Path, tally: Tally, progress: Progress | None, told: Told) -> None:
+    """As :func:`claims_on_kafka`, from the lines that ``arbiter simulate`` decides; other messages are passed over."""
+    for number, line in _lines(file, progress):
+        try:
+            claim = _claim(line)
+            if claim.payload is not None:
+                claim = _claim(claim.payload)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            told(f"{file}:{number}: {error}")
+            continue
+        if claim.type not in (None, "request") or claim.kind is not None:
+            continue
+        if claim.department and claim.customer_id and claim.request_id:
+            tally.claim(_key(identity_of(claim.department, claim.customer_id, claim.request_id)), claim.priority)
+
+
+def _key(request_identity: bytes) -> int:
+    return int.from_bytes(request_identity[:REF_BYTES], "big")
+
+
+def _lines(file: Path, progress: Progress | None) -> Iterable[tuple[int, bytes]]:
+    """The lines that are not empty, with their numbers; progress is in bytes of the file as it lies on the disk."""
+    total = file.stat().st_size
+    with file.open("rb") as raw:
+        text = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if file.suffix == ".gz" else raw
+        for number, line in enumerate(text, 1):
+            if progress is not None and number % TELL_EVERY == 0:
+                progress(raw.tell(), total)
+            if line.strip():
+                yield number, line
