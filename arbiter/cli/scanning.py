@@ -22,14 +22,14 @@ def instant(option: str, text: str, zone: str, *, is_end: bool = False) -> int:
 
 
 @contextmanager
-def scan_bar(what: str) -> Iterator[Tell]:
+def scan_bar(what: str, unit: str = "records") -> Iterator[Tell]:
     """A function that moves a bar on standard error; no bar where that is not a terminal."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} records"),
+        TextColumn(f"{{task.completed:,.0f}} of {{task.total:,.0f}} {unit}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.text import Text
 
 from arbiter.explain import sentences
 from arbiter.explain.document import Explanation, Step
 from arbiter.messages import ContactRequest, Decision, Finding
+from arbiter.pages.console import paragraph
 
 COLOURS = {"approved": "green", "deferred": "yellow", "rejected": "red", "recalled": "red"}
 UNCERTAIN = (
@@ -110,11 +110,7 @@ def _without(console: Console, step: Step) -> None:
 
 
 def _line(console: Console, indent: int, text: str, style: str = "", hanging: int = 0) -> None:
-    """A paragraph that stays indented, by ``hanging`` more, where it goes on in the next line."""
-    head, width = text[:hanging], max(console.width - indent - hanging, 20)
-    for line in Text(text[hanging:]).wrap(console, width):
-        console.print(Text(f"{' ' * indent}{head}{line.plain.rstrip()}", style=style), soft_wrap=True)
-        head = " " * hanging
+    paragraph(console, text, style, indent, hanging)
 
 
 def as_lines(choices: Iterable[tuple[tuple[str, str], list[Decision]]], zone: str = "UTC") -> list[str]:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from arbiter.core.arrival import Arrival
 from arbiter.core.identity import REF_BYTES, identity, identity_of
-from arbiter.core.instants import DAY_MS, HOUR_MS
+from arbiter.core.instants import HOUR_MS
 from arbiter.messages import DECISIONS, REQUESTS, ContactRequest
 from arbiter.report.tally import Seen, Tally, read_decision
 from arbiter.settings import Settings
@@ -22,9 +22,6 @@ from arbiter.stream.scan import Bounds, Progress, TopicReader, stored
 EARLY_MS = HOUR_MS
 """A record is written after its decision is made, by another clock: begin to read so much before the period."""
 
-LATE_MS = DAY_MS
-"""An outage may lie between a decision and its record: read so far beyond the period."""
-
 TELL_EVERY = 4_096
 PRIORITY_DEFAULT = 50.0
 
@@ -32,11 +29,12 @@ Told = Callable[[str], None]
 """Told a sentence about what could not be read."""
 
 
-def decisions_on_kafka(
-    kafka: TopicReader, since_ms: int, until_ms: int, progress: Progress | None, told: Told
-) -> Iterator[Seen]:
-    """Decisions that were published about the period; which are of it, the tally sees."""
-    bounds = Bounds(since_ms=since_ms - EARLY_MS, until_ms=until_ms + LATE_MS)
+def decisions_on_kafka(kafka: TopicReader, since_ms: int, progress: Progress | None, told: Told) -> Iterator[Seen]:
+    """Decisions that were published from the period's beginning on; which are of the period, the tally sees.
+
+    Read is to the topic's end: with the event clock records may be written any time after what they tell.
+    """
+    bounds = Bounds(since_ms=since_ms - EARLY_MS)
     for message in kafka.records(DECISIONS, bounds, progress):
         try:
             yield read_decision(message.value() or b"")
@@ -45,7 +43,7 @@ def decisions_on_kafka(
 
 
 def claims_on_kafka(kafka: TopicReader, settings: Settings, tally: Tally, progress: Progress | None) -> None:
-    """Tell the tally which priorities were claimed: reads the requests between the first and the last that it counts."""
+    """Tell the tally which priorities were claimed, from the requests between the first and the last that it counts."""
     reader = Reader(REQUESTS, settings.record_bytes, is_wall_clock=False)
     for topic, spans in tally.spans.items():
         for message in kafka.between(topic, spans, progress):

@@ -21,12 +21,11 @@ Progress = Callable[[int, int], None]
 
 class Bounds(Struct, frozen=True):
     """How much of a topic is read: at most ``last`` records, the newest, shared out over its partitions; of those only
-    what was written in ``[since_ms, until_ms)``. ``None`` does not bound.
+    what was written at ``since_ms`` or later. ``None`` does not bound.
     """
 
     last: int | None = None
     since_ms: int | None = None
-    until_ms: int | None = None
 
 
 class Stored(Struct, frozen=True):
@@ -132,8 +131,6 @@ class TopicReader:
         low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), TIMEOUT_SECONDS)
         if bounds.since_ms is not None:
             low = max(low, self._offset_at(topic, number, bounds.since_ms, high))
-        if bounds.until_ms is not None:
-            high = min(high, self._offset_at(topic, number, bounds.until_ms, high))
         if bounds.last is not None:
             low = max(low, high - max(bounds.last // count, 1))
         return low, high
