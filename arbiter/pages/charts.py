@@ -13,6 +13,8 @@ from msgspec import Struct
 WIDTH = 760
 ROW, BAR, LEFT = 28, 14, 190
 NAME_MAX = 28
+NAME_WIDTH = 62
+GRID_STEPS = 4
 INSIDE_WIDTH = 7.2
 """About how wide a character inside a bar is."""
 
@@ -27,6 +29,65 @@ class Bar(Struct, frozen=True):
     whole: int
     part: int
     figure: str
+
+
+class Pair(Struct, frozen=True):
+    """A row of a diverging chart: what goes to the left, what goes to the right, and what is written at the end."""
+
+    name: str
+    left: int
+    right: int
+    end: str
+
+
+class Twin(Struct, frozen=True):
+    """A row with a bar before and a bar after; ``mark`` is a word behind the name."""
+
+    name: str
+    mark: str
+    old: int
+    new: int
+
+
+def diverging(rows: Sequence[Pair], label: str) -> str:
+    """Bars to the left (lost) and to the right (gained) of one axis, on one scale."""
+    end_width, room = 80, WIDTH - LEFT
+    most = max([max(row.left, row.right) for row in rows] + [1])
+    # Figures stand outside of the bars: keep room for them on both sides.
+    half = (room - end_width) / 2
+    scale = (half - 56) / most
+    axis = LEFT + half
+    parts = []
+    for number, row in enumerate(rows):
+        middle = number * ROW + ROW / 2
+        parts.append(_name(row.name, middle))
+        parts.append(_bar(axis - row.left * scale, middle - BAR / 2, row.left * scale, BAR, "lost"))
+        parts.append(_bar(axis, middle - BAR / 2, row.right * scale, BAR, "gained"))
+        if row.left:
+            parts.append(_text(axis - row.left * scale - 6, middle, f"{row.left:,}", "figure", "end"))
+        if row.right:
+            parts.append(_text(axis + row.right * scale + 6, middle, f"{row.right:,}", "figure"))
+        parts.append(_text(WIDTH, middle, row.end, "net", "end"))
+    height = len(rows) * ROW
+    parts.append(f'<line class="axis" x1="{axis:.1f}" y1="0" x2="{axis:.1f}" y2="{height}"/>')
+    return _svg(parts, height, label)
+
+
+def twins(rows: Sequence[Twin], label: str) -> str:
+    """Two bars per row: before above, after below."""
+    most = max([max(row.old, row.new) for row in rows] + [1])
+    scale = (WIDTH - LEFT - 80) / most
+    height, thin = 38, 10
+    parts = []
+    for number, row in enumerate(rows):
+        top = number * height + 5
+        parts.append(_name(row.name, top + thin + (0 if not row.mark else -6)))
+        if row.mark:
+            parts.append(_text(LEFT - 12, top + thin + 8, row.mark, "mark", "end"))
+        for shift, value, kind in ((0, row.old, "before"), (thin + 2, row.new, "after")):
+            parts.append(_bar(LEFT, top + shift, value * scale, thin, kind))
+            parts.append(_text(LEFT + value * scale + 6, top + shift + thin / 2, f"{value:,}", f"figure {kind}-figure"))
+    return _svg(parts, len(rows) * height, label)
 
 
 def stacks(rows: Sequence[tuple[str, Sequence[Piece]]], label: str) -> str:
@@ -64,26 +125,35 @@ def bars(rows: Sequence[Bar], label: str) -> str:
 
 def columns(rows: Sequence[tuple[str, Sequence[Piece]]], label: str) -> str:
     """A column per row, from left to right, its pieces on each other; as many names below as there is room for."""
-    height, bottom, top, left = 200.0, 22, 14, 56
+    height, below, top, left = 200.0, 22, 14, 56
     most = max([sum(count for _, count in pieces) for _, pieces in rows] + [1])
     step = (WIDTH - left) / max(len(rows), 1)
-    gap = min(step * 0.2, 6)
-    width = min(step - gap, 48)
-    parts = []
-    for line in (0, most // 2, most):
-        y = top + height - height * line / most
-        parts.append(f'<line class="axis" x1="{left}" y1="{y:.1f}" x2="{WIDTH}" y2="{y:.1f}"/>')
-        parts.append(_text(left - 8, y, f"{line:,}", "figure", "end"))
-    every = max(-(-len(rows) * 62 // (WIDTH - left)), 1)
+    width = min(step - min(step * 0.2, 6), 48)
+    parts = [part for line in _grid(most) for part in _grid_line(line, top + height - height * line / most, left)]
+    every = max(-(-len(rows) * NAME_WIDTH // (WIDTH - left)), 1)
     for number, (name, pieces) in enumerate(rows):
         x, y = left + number * step + (step - width) / 2, top + height
         for kind, count in pieces:
             tall = height * count / most
             y -= tall
             parts.append(_bar(x, y, width, tall, kind, f"{name}: {count:,}", radius=0))
-        if number % every == 0:
-            parts.append(_text(x + width / 2, top + height + bottom / 2 + 3, name, "figure", "middle"))
-    return _svg(parts, top + height + bottom, label)
+        middle = x + width / 2
+        if number % every == 0 and middle + NAME_WIDTH / 2 < WIDTH:
+            parts.append(_text(middle, top + height + below / 2 + 3, name, "figure", "middle"))
+    return _svg(parts, top + height + below, label)
+
+
+def _grid(most: int) -> range:
+    """Round figures from 0 to ``most``, four steps at most."""
+    step = next(
+        factor * 10**power for power in range(20) for factor in (1, 2, 5) if factor * 10**power * GRID_STEPS >= most
+    )
+    return range(0, most + 1, step)
+
+
+def _grid_line(figure: int, y: float, left: int) -> tuple[str, str]:
+    line = f'<line class="axis" x1="{left}" y1="{y:.1f}" x2="{WIDTH}" y2="{y:.1f}"/>'
+    return line, _text(left - 8, y, f"{figure:,}", "figure", "end")
 
 
 def _svg(parts: Sequence[str], height: float, label: str) -> str:

@@ -8,10 +8,11 @@ from html import escape
 STYLE = """
 :root { color-scheme: light dark; --ground: #fff; --panel: #f5f6f8; --ink: #1b1f24; --dim: #5c6670; --rule: #d9dde2;
   --strong: #1f6feb; --pale: #a9cbfb; --once: #1f6feb; --later: #8ab8f8; --waiting: #e6cf9c; --rejected: #b9c0c8;
-  --on-strong: #fff; --on-pale: #1b1f24; --heat: 31 111 235; }
+  --gained: #1f6feb; --lost: #d9730d; --before: #9aa4af; --on-strong: #fff; --on-pale: #1b1f24; --heat: 31 111 235; }
 @media (prefers-color-scheme: dark) { :root { --ground: #14171b; --panel: #1d2127; --ink: #e7eaee; --dim: #9aa4af;
   --rule: #343a42; --strong: #58a0ff; --pale: #2c4a73; --once: #58a0ff; --later: #2f5f9e; --waiting: #8a6f36;
-  --rejected: #4a525c; --on-strong: #0d1014; --on-pale: #e7eaee; --heat: 88 160 255; } }
+  --rejected: #4a525c; --gained: #58a0ff; --lost: #f0953f; --before: #626c77; --on-strong: #0d1014; --on-pale: #e7eaee;
+  --heat: 88 160 255; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 860px; padding: 32px 24px 64px; background: var(--ground); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
@@ -27,19 +28,25 @@ code { font: 13px/1.4 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 .legend i { display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin-right: 6px; }
 svg { display: block; width: 100%; min-width: 560px; height: auto; margin: 0 0 12px; }
 svg text { font-size: 13px; fill: var(--ink); font-variant-numeric: tabular-nums; }
-svg .figure { fill: var(--dim); font-size: 12px; }
+svg .figure, svg .mark { fill: var(--dim); font-size: 12px; }
+svg .mark { font-style: italic; }
+svg .net { font-weight: 600; }
 svg .inside { font-size: 12px; fill: var(--on-pale); }
-svg .strong-inside, svg .once-inside { fill: var(--on-strong); }
+svg .strong-inside, svg .once-inside, svg .approved-inside { fill: var(--on-strong); }
 svg .axis { stroke: var(--rule); }
 .strong { fill: var(--strong); background: var(--strong); } .pale { fill: var(--pale); background: var(--pale); }
-.once { fill: var(--once); background: var(--once); } .later { fill: var(--later); background: var(--later); }
+.gained, .after { fill: var(--gained); background: var(--gained); }
+.lost { fill: var(--lost); background: var(--lost); } .before { fill: var(--before); background: var(--before); }
+.once, .approved { fill: var(--once); background: var(--once); }
+.later { fill: var(--later); background: var(--later); }
 .waiting { fill: var(--waiting); background: var(--waiting); }
 .rejected { fill: var(--rejected); background: var(--rejected); }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: var(--dim); font-size: 13px; vertical-align: bottom; }
 th, td { padding: 5px 10px 5px 0; border-bottom: 1px solid var(--rule); }
 td { vertical-align: top; }
-td.n, th.n { text-align: right; white-space: nowrap; }
+td:first-child, td.n { white-space: nowrap; }
+td.n, th.n { text-align: right; }
 tr.all td { font-weight: 600; }
 table.heat td.n, table.heat th.n { text-align: center; padding: 6px; }
 table.heat td.n { background: rgb(var(--heat) / var(--share, 0)); border-left: 1px solid var(--ground); }
@@ -51,12 +58,12 @@ footer { margin-top: 40px; color: var(--dim); font-size: 13px; }
 """
 
 
-def document(title: str, body: Iterable[str]) -> str:
-    """The whole file. ``body`` is HTML, ``title`` is text."""
+def document(title: str, body: Iterable[str], style: str = "") -> str:
+    """The whole file. ``body`` is HTML, ``title`` is text, ``style`` is what only this page needs."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n"
         + "\n".join(part for part in body if part)
         + "\n</body>\n</html>\n"
     )
