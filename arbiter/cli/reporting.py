@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import rich_click as click
 from rich.console import Console
 
-from arbiter.cli.common import EXIT_USAGE, Failure, servers_may_be_away, settings_for
+from arbiter.cli.common import EXIT_USAGE, Failure, reading, servers_may_be_away, settings_for
 from arbiter.cli.scanning import instant, scan_bar
 from arbiter.core.instants import DAY_MS, to_datetime
 from arbiter.core.policy import PolicyError, load
@@ -81,7 +80,7 @@ def report_command(
         with servers_may_be_away(settings):
             made = _from_kafka(settings, since, until, zone or asyncio.run(_zone_in_force(settings)))
     if html is not None:
-        with files():
+        with reading():
             html.write_text(page(made), encoding="utf-8")
     if is_json:
         click.echo(msgspec.json.encode(made).decode())
@@ -134,7 +133,7 @@ def _from_files(decisions: Path, requests: Path | None, since: str | None, until
     until_ms = None if until is None else instant("--until", until, zone, is_end=True)
     tally, unreadable = Tally(since_ms, until_ms), _Unreadable()
     claims = "not known, since --requests was not given"
-    with files():
+    with reading():
         with scan_bar("reading decisions", "bytes") as tell:
             _count(tally, decisions_in_file(decisions, tell, unreadable))
         _not_empty(tally, str(decisions), since_ms, until_ms)
@@ -174,13 +173,13 @@ def _not_empty(tally: Tally, where: str, since_ms: int | None, until_ms: int | N
     """End the command if nothing was decided in the period; say when something was."""
     if tally.decisions:
         return
-    begin, end = (None if at is None else f"{to_datetime(at):%Y-%m-%d %H:%M}" for at in (since_ms, until_ms))
-    of = "".join(f" {word} {text}" for word, text in (("from", begin), ("until", end)) if text)
+    spans = (("from", since_ms), ("until", until_ms))
+    told = "".join(f" {word} {to_datetime(at_ms):%Y-%m-%d %H:%M} UTC" for word, at_ms in spans if at_ms is not None)
     if tally.seen_ms is None:
-        raise Failure(f"no decisions{of} (UTC) in {where}; look further back with --since", EXIT_EMPTY)
-    low, high = (to_datetime(at) for at in tally.seen_ms)
+        raise Failure(f"no decisions{told} in {where}", EXIT_EMPTY)
+    low, high = (to_datetime(at_ms) for at_ms in tally.seen_ms)
     seen = f"those found are from {low:%Y-%m-%d} to {high:%Y-%m-%d}"
-    raise Failure(f"no decisions{of} (UTC) in {where}; {seen}: give --since and --until", EXIT_EMPTY)
+    raise Failure(f"no decisions{told} in {where}; {seen}: give --since and --until", EXIT_EMPTY)
 
 
 async def _zone_in_force(settings: Settings) -> str:
@@ -194,12 +193,3 @@ async def _zone_in_force(settings: Settings) -> str:
         return "UTC"
     finally:
         await store.close()
-
-
-@contextmanager
-def files() -> Iterator[None]:
-    """Turn what files raise into one line."""
-    try:
-        yield
-    except OSError as error:
-        raise Failure(f"{error.filename}: {(error.strerror or 'cannot be read').lower()}", EXIT_USAGE) from None

@@ -14,7 +14,7 @@ WIDTH = 760
 ROW, BAR, LEFT = 28, 14, 190
 NAME_MAX = 28
 NAME_WIDTH = 62
-GRID_STEPS = 4
+GRID_STEPS = 5
 INSIDE_WIDTH = 7.2
 """About how wide a character inside a bar is."""
 
@@ -144,7 +144,7 @@ def columns(rows: Sequence[tuple[str, Sequence[Piece]]], label: str) -> str:
 
 
 def _grid(most: int) -> range:
-    """Round figures from 0 to ``most``, four steps at most."""
+    """Round figures from 0 to ``most``, five steps at most."""
     step = next(
         factor * 10**power for power in range(20) for factor in (1, 2, 5) if factor * 10**power * GRID_STEPS >= most
     )

@@ -5,30 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from arbiter.core.instants import SECOND_MS, to_ms
 from arbiter.core.windows import local_time
+from arbiter.pages import figures
+from arbiter.pages.figures import share
 from arbiter.report.document import InTheWay, Line, Report, RuleLine, Starving
 
 NONE = "–"
 CODES_SHOWN = 3
 CULPRITS_SHOWN = 3
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-_PRECISE_FROM = 10
-
-
-def share(part: float, whole: float) -> str:
-    """``12.3 %``."""
-    return f"{100 * part / whole:.1f} %" if whole else NONE
 
 
 def length(seconds: float | None) -> str:
     """A span of time in its largest unit: ``3.5 h``."""
-    if seconds is None:
-        return NONE
-    for unit_s, name in _UNITS:
-        if seconds >= unit_s:
-            number = seconds / unit_s
-            return f"{number:.0f} {name}" if number >= _PRECISE_FROM else f"{number:.1f} {name}"
-    return "0 s"
+    return NONE if seconds is None else figures.length(seconds * SECOND_MS)
 
 
 def waited(line: Line) -> str:
@@ -43,7 +33,7 @@ def claimed(line: Line) -> str:
 
 def period(report: Report) -> str:
     """From when to when."""
-    begin, end = (local_time(int(at.timestamp() * 1000), report.zone) for at in (report.since, report.until))
+    begin, end = (local_time(to_ms(at), report.zone) for at in (report.since, report.until))
     return f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} ({report.zone})"
 
 
@@ -60,12 +50,21 @@ def headline(report: Report) -> list[str]:
         half, most = length(total.wait_median_s), length(total.wait_p90_s)
         sentences.append(f"who waited and was approved waited {half} (median), nine of ten at most {most}")
     if total.claims_known:
-        hundred = f"{total.claims_of_100:,} of {total.claims_known:,} requests"
-        sentences.append(f"{hundred} claim priority 100 ({claimed(total)})")
+        hundred = (
+            f"{total.claims_of_100:,} of {total.claims_known:,} requests claim"
+            if total.claims_of_100
+            else "none claims"
+        )
+        sentences.append(f"{hundred} priority 100{_claims_by(report)}")
     worst = [f"{one.department} ({share(one.approval_share, 1)})" for one in report.starving[:CULPRITS_SHOWN]]
     if worst:
         sentences.append(f"least gets through of {', '.join(worst)}")
     return sentences
+
+
+def _claims_by(report: Report) -> str:
+    told = [f"{line.name} {claimed(line)}" for line in claimants(report.departments)[:CULPRITS_SHOWN]]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def left_out(report: Report) -> list[str]:

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from html import escape
 
 from arbiter.pages.charts import Bar, Piece, bars, columns, stacks
+from arbiter.pages.figures import share
 from arbiter.pages.shell import cards, document, heat, legend, section, table
 from arbiter.report import figures
 from arbiter.report.document import Day, Line, Report, RuleLine
@@ -52,13 +53,14 @@ def _cards(report: Report) -> str:
     total = report.total
     entries = [
         (f"{total.asked:,}", "requests"),
-        (figures.share(total.approved, total.asked), f"approved: {total.approved:,}"),
+        (share(total.approved, total.asked), f"approved: {total.approved:,}"),
         (f"{total.approved_later:,}", "of them after waiting, nothing resent"),
         (figures.length(total.wait_median_s), f"half of those waited no longer; nine of ten {_most(total)}"),
-        (figures.share(total.rejected, total.asked), f"rejected: {total.rejected:,}"),
-        (f"{total.waiting:,}", "still waiting at the end"),
+        (share(total.rejected, total.asked), f"rejected: {total.rejected:,}"),
     ]
-    if total.claims_known:
+    if total.waiting:
+        entries.append((f"{total.waiting:,}", "still waiting at the end"))
+    if total.claims_of_100:
         entries.append((figures.claimed(total), "claim priority 100"))
     return cards(entries)
 
@@ -119,14 +121,13 @@ def _table(report: Report, lines: Sequence[Line]) -> str:
 
 def _cells(line: Line, name: str) -> list[str]:
     counts = line.asked, line.approved_at_once, line.approved_later, line.waiting, line.rejected, line.recalled
-    share = figures.share(line.approved, line.asked)
-    return [name, *(f"{count:,}" for count in counts), share, figures.waited(line)]
+    return [name, *(f"{count:,}" for count in counts), share(line.approved, line.asked), figures.waited(line)]
 
 
 def _starving(report: Report) -> str:
     if not report.starving:
         return ""
-    overall = figures.share(report.total.approved, report.total.asked)
+    overall = share(report.total.approved, report.total.asked)
     text = f"Departments that get less through than all together ({overall})"
     heads = [
         "department",
@@ -140,7 +141,7 @@ def _starving(report: Report) -> str:
         [
             one.department,
             figures.culprits(report, one.department),
-            figures.share(one.approval_share, 1),
+            share(one.approval_share, 1),
             figures.length(one.wait_p90_s),
             f"{one.stopped:,}",
             figures.hunger(one),

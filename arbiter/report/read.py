@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, cast
 
 import msgspec
-from msgspec import Struct
 
 from arbiter.core.arrival import Arrival
-from arbiter.core.identity import REF_BYTES, identity, identity_of
+from arbiter.core.identity import REF_BYTES, identity
 from arbiter.core.instants import HOUR_MS
 from arbiter.messages import DECISIONS, REQUESTS, ContactRequest
 from arbiter.report.tally import Seen, Tally, read_decision
 from arbiter.settings import Settings
 from arbiter.stream.records import Reader
 from arbiter.stream.scan import Bounds, Progress, TopicReader, stored
+from arbiter.whatif.lines import Lines, Unread, unpacked
 
 EARLY_MS = HOUR_MS
 """A record is written after its decision is made, by another clock: begin to read so much before the period."""
 
 TELL_EVERY = 4_096
-PRIORITY_DEFAULT = 50.0
 
 Told = Callable[[str], None]
 """Told a sentence about what could not be read."""
@@ -61,35 +58,16 @@ def decisions_in_file(file: Path, progress: Progress | None, told: Told) -> Iter
             told(f"{file}:{number}: {error}")
 
 
-class _Claim(Struct):
-    """Of a line what tells a request from other messages, and what it claims."""
-
-    type: str | None = None
-    kind: object = None
-    request_id: str | None = None
-    customer_id: str | None = None
-    department: str | None = None
-    priority: float = PRIORITY_DEFAULT
-    payload: str | None = None
-
-
-_claim = msgspec.json.Decoder(_Claim).decode
-
-
 def claims_in_file(file: Path, tally: Tally, progress: Progress | None, told: Told) -> None:
-    """As :func:`claims_on_kafka`, from the lines that ``arbiter simulate`` decides; other messages are passed over."""
-    for number, line in _lines(file, progress):
-        try:
-            claim = _claim(line)
-            if claim.payload is not None:
-                claim = _claim(claim.payload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            told(f"{file}:{number}: {error}")
-            continue
-        if claim.type not in (None, "request") or claim.kind is not None:
-            continue
-        if claim.department and claim.customer_id and claim.request_id:
-            tally.claim(_key(identity_of(claim.department, claim.customer_id, claim.request_id)), claim.priority)
+    """As :func:`claims_on_kafka`, from a file that ``arbiter simulate`` decides; other messages are passed over."""
+    lines, total = Lines(lambda _: 0), file.stat().st_size
+    for number, one in enumerate(lines.read(file)):
+        if progress is not None and number % TELL_EVERY == 0:
+            progress(lines.read_bytes, total)
+        if isinstance(one, Unread):
+            told(f"{one.place}: {one.message}")
+        elif isinstance(one.message, ContactRequest):
+            tally.claim(_key(identity(one.message)), one.message.priority)
 
 
 def _key(request_identity: bytes) -> int:
@@ -99,8 +77,7 @@ def _key(request_identity: bytes) -> int:
 def _lines(file: Path, progress: Progress | None) -> Iterable[tuple[int, bytes]]:
     """The lines that are not empty, with their numbers; progress is in bytes of the file as it lies on the disk."""
     total = file.stat().st_size
-    with file.open("rb") as raw:
-        text = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if file.suffix == ".gz" else raw
+    with file.open("rb") as raw, unpacked(file, raw) as text:
         for number, line in enumerate(text, 1):
             if progress is not None and number % TELL_EVERY == 0:
                 progress(raw.tell(), total)

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from arbiter.core.instants import to_ms
+from arbiter.whatif.fates import Names
 
 APPROVED, DEFERRED, REJECTED, RECALLED = range(4)
 OUTCOMES: Final = {"approved": APPROVED, "deferred": DEFERRED, "rejected": REJECTED, "recalled": RECALLED}
@@ -75,14 +76,6 @@ class Seen(Struct, frozen=True):
 
 read_decision = msgspec.json.Decoder(Seen).decode
 """Raises ``msgspec.DecodeError`` for what is no decision."""
-
-
-class Names(dict[object, int]):
-    """Things that stand often, each with a small number, in the order of their first appearance."""
-
-    def __missing__(self, name: object) -> int:
-        self[name] = number = len(self)
-        return number
 
 
 class Tally:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from arbiter.pages.console import paragraph
+from arbiter.pages.figures import share
 from arbiter.report import figures
 from arbiter.report.document import Line, Report, RuleLine
 
@@ -66,7 +67,7 @@ def _lines(console: Console, what: str, lines: Sequence[Line], name_of: Callable
     for line in lines:
         counts = [line.asked, line.approved_at_once, line.approved_later, line.waiting, line.rejected]
         counts += [line.recalled] if is_wide else []
-        cells = [*(f"{count:,}" for count in counts), figures.share(line.approved, line.asked), figures.waited(line)]
+        cells = [*(f"{count:,}" for count in counts), share(line.approved, line.asked), figures.waited(line)]
         name = name_of(line) if is_wide else name_of(line).replace(" (", "\n(")
         table.add_row(escape(name), *cells, style="bold" if line.name == "all" else None)
     _print(console, f"by {what}", table)
@@ -78,7 +79,7 @@ def _starving(console: Console, report: Report) -> None:
     table = _table("department", "approved", "wait p90", "stopped first")
     table.add_column("whose contacts used the budgets", overflow="fold")
     for one in report.starving:
-        told = figures.share(one.approval_share, 1), figures.length(one.wait_p90_s), f"{one.stopped:,}"
+        told = share(one.approval_share, 1), figures.length(one.wait_p90_s), f"{one.stopped:,}"
         table.add_row(escape(one.department), *told, escape(figures.culprits(report, one.department)))
     _print(console, "who starves: less gets through than of all together", table)
 

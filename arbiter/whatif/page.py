@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from arbiter.pages.charts import Pair, Twin, diverging, stacks, twins
+from arbiter.pages.figures import length, share, signed
 from arbiter.pages.shell import cards, document, legend, section
 from arbiter.whatif.compare import Comparison, Line, RuleLine
 from arbiter.whatif.examples import Answer, Example
-from arbiter.whatif.figures import length, policy_name, share, signed, span
+from arbiter.whatif.figures import policy_name, span
 
 LINES_SHOWN = 12
 RULES_SHOWN = 14

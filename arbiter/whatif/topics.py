@@ -10,7 +10,6 @@ import msgspec
 from confluent_kafka import Message
 from msgspec import Struct
 
-from arbiter.core.windows import moment
 from arbiter.messages import CONSENTS, OUTCOMES, PROFILES, REQUESTS
 from arbiter.settings import Settings
 from arbiter.stream.scan import Bounds, TopicReader
@@ -29,11 +28,6 @@ class Stored(Struct, frozen=True):
 
 
 _encode = msgspec.json.Encoder().encode
-
-
-def since_ms(text: str) -> int:
-    """The instant (ms) of a day or a time, in UTC; ``ValueError``."""
-    return moment(text, "UTC", "start")
 
 
 def download(settings: Settings, folder: Path, last: int, begin_ms: int | None) -> Material:
