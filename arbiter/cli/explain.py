@@ -9,8 +9,8 @@ import msgspec
 import rich_click as click
 from rich.console import Console
 
-from arbiter.cli.common import EXIT_USAGE, Failure, servers_may_be_away, settings_for
-from arbiter.cli.scanning import instant, scan_bar
+from arbiter.cli.common import EXIT_USAGE, Failure, instant, servers_may_be_away, settings_for
+from arbiter.cli.scanning import scan_bar
 from arbiter.explain.document import Explanation
 from arbiter.explain.history import Found, explain
 from arbiter.explain.lookup import Key, OnKafka, Wanted, fetch_requests, fetch_state, find
@@ -46,7 +46,7 @@ def explain_command(
     decisions and the request from Kafka, the policies and the customer's ledger from Redis; changes nothing.
     """
     settings = settings_for("kafka", "redis")
-    since_ms = None if since is None else instant("--since", since, "UTC")
+    since_ms = None if since is None else instant(since, "UTC", "start", "--since")
     bounds = Bounds(last=last if last or since else LAST_DEFAULT, since_ms=since_ms)
     with servers_may_be_away(settings):
         told = _look_up(settings, Wanted(request_id, department, customer), bounds, since)

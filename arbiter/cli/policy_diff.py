@@ -10,8 +10,7 @@ import rich_click as click
 from msgspec.structs import replace
 from rich.console import Console
 
-from arbiter.cli.common import EXIT_USAGE, Failure, reading, servers_may_be_away, settings_for
-from arbiter.cli.scanning import instant
+from arbiter.cli.common import EXIT_USAGE, Failure, instant, reading, servers_may_be_away, settings_for
 from arbiter.cli.whatif import material_options, policy_named, progress_bar
 from arbiter.whatif.compare import compare
 from arbiter.whatif.examples import tell
@@ -98,6 +97,6 @@ def _downloaded(folder: Path, last: int, since: str | None) -> Material:
     from arbiter.whatif.topics import download  # noqa: PLC0415 - who has files need not wait for Kafka's client
 
     settings = settings_for("kafka")
-    begin_ms = None if since is None else instant("--since", since, "UTC")
+    begin_ms = None if since is None else instant(since, "UTC", "start", "--since")
     with servers_may_be_away(settings):
         return download(settings, folder, last, begin_ms)

@@ -11,8 +11,8 @@ import msgspec
 import rich_click as click
 from rich.console import Console
 
-from arbiter.cli.common import EXIT_USAGE, Failure, reading, servers_may_be_away, settings_for
-from arbiter.cli.scanning import instant, scan_bar
+from arbiter.cli.common import EXIT_USAGE, Failure, instant, reading, servers_may_be_away, settings_for
+from arbiter.cli.scanning import scan_bar
 from arbiter.core.instants import DAY_MS, to_datetime
 from arbiter.core.policy import PolicyError, load
 from arbiter.core.windows import zone_of
@@ -113,8 +113,8 @@ class _Unreadable:
 
 def _from_kafka(settings: Settings, since: str | None, until: str | None, zone: str) -> Report:
     now_ms = int(time.time() * 1000)
-    until_ms = now_ms if until is None else instant("--until", until, zone, is_end=True)
-    since_ms = until_ms - PERIOD_DAYS * DAY_MS if since is None else instant("--since", since, zone)
+    until_ms = now_ms if until is None else instant(until, zone, "end", "--until")
+    since_ms = until_ms - PERIOD_DAYS * DAY_MS if since is None else instant(since, zone, "start", "--since")
     _in_order(since_ms, until_ms)
     tally, unreadable = Tally(since_ms, until_ms), _Unreadable()
     where = f"{settings.topic(DECISIONS)} at {settings.kafka}"
@@ -129,8 +129,8 @@ def _from_kafka(settings: Settings, since: str | None, until: str | None, zone: 
 
 
 def _from_files(decisions: Path, requests: Path | None, since: str | None, until: str | None, zone: str) -> Report:
-    since_ms = None if since is None else instant("--since", since, zone)
-    until_ms = None if until is None else instant("--until", until, zone, is_end=True)
+    since_ms = None if since is None else instant(since, zone, "start", "--since")
+    until_ms = None if until is None else instant(until, zone, "end", "--until")
     tally, unreadable = Tally(since_ms, until_ms), _Unreadable()
     claims = "not known, since --requests was not given"
     with reading():

@@ -8,17 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from arbiter.cli.common import EXIT_USAGE, Failure
-from arbiter.core.windows import moment
 from arbiter.stream.scan import Progress as Tell
-
-
-def instant(option: str, text: str, zone: str, *, is_end: bool = False) -> int:
-    """The instant (ms) of a day or a time in ``zone``; ends the command if it is none. An end includes its day."""
-    try:
-        return moment(text, zone, "end" if is_end else "start")
-    except ValueError as error:
-        raise Failure(f"{option}: {error}", EXIT_USAGE) from None
 
 
 @contextmanager

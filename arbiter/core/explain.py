@@ -1,6 +1,7 @@
 """What would have let a request through: each rule that said no, dropped alone, and the request judged again.
 
-Judged is with the policy version that decided, on the party's ledger of today made to be what it was then. What cannot
+Judged is with the policy version that decided, on the party's ledger of today made to be what it was then, and with the
+kill switches that stopped it. What cannot
 be known any more (a profile's older attributes, when a place was given back) is taken as it is today; so the decision
 itself is judged again first, and an answer that does not come out as it was told says that the rest is uncertain.
 """
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 from arbiter.core.decide import Verdict, decide
 from arbiter.core.identity import REF_BYTES, identity
 from arbiter.core.instants import to_ms
+from arbiter.core.kills import KILL_SWITCH, Kill, KillJudge
 from arbiter.core.model import Contact, ContactState, Ledger, Member
 from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import RULE as WISH
@@ -86,9 +88,11 @@ def counterfactuals(policy: Policy, ledger: Ledger, told: Told) -> Counterfactua
     decision = told.decision
     if decision.outcome not in ("deferred", "rejected") or _codes(decision) & set(NOT_OF_RULES):
         return None
+    policy = _stopped(policy, _kills(decision))
     then, verdict = _rebuild(policy, ledger, told)
     named = {finding.rule for finding in decision.findings} | {finding.rule for finding in verdict.findings}
     rules = [rule.id for rule in policy.document.rules if rule.id in named and rule.mode == "enforce"]
+    rules += [finding.rule for finding in decision.findings if finding.code == KILL_SWITCH]
     if WISH.id in named:
         rules.append(WISH.id)
     dropped = tuple(_without(policy, then, told, (rule,)) for rule in rules)
@@ -160,7 +164,8 @@ def _without(policy: Policy, ledger: Ledger, told: Told, rules: tuple[str, ...])
     if WISH.id in rules:
         ledger = replace(ledger, members={name: replace(one, preferences=None) for name, one in ledger.members.items()})
     _, version, digest = policy.ref
-    verdict = judge(Policy(replace(document, rules=kept), version, digest), ledger, told)
+    kills = [kill for kill in _kills(told.decision) if KillJudge(kill).id not in rules]
+    verdict = judge(Policy(replace(document, rules=kept), version, digest, kills), ledger, told)
     never = {rule.id for rule in document.rules if str(rule.__struct_config__.tag) in NEVER_EXEMPT} | {WISH.id}
     return Dropped(
         rules,
@@ -169,6 +174,22 @@ def _without(policy: Policy, ledger: Ledger, told: Told, rules: tuple[str, ...])
         tuple(dict.fromkeys(finding.rule for finding in verdict.findings)),
         never.isdisjoint(rules),
     )
+
+
+def _kills(decision: Decision) -> list[Kill]:
+    """The kill switches that stopped it. They are no part of the policy, and all that matters of one is its end."""
+    return [
+        Kill(int(finding.rule.rpartition("/")[2]), "all", "", to_ms(finding.until), True, finding.owner, finding.why)
+        for finding in decision.findings
+        if finding.code == KILL_SWITCH and finding.until is not None
+    ]
+
+
+def _stopped(policy: Policy, kills: list[Kill]) -> Policy:
+    if not kills:
+        return policy
+    _, version, digest = policy.ref
+    return Policy(policy.document, version, digest, kills)
 
 
 def _is_as_told(verdict: Verdict, decision: Decision) -> bool:

@@ -45,20 +45,20 @@ def _span(decision: Decision, zone: str) -> str:
     return f"{begin} and {when(end - timedelta(microseconds=end.microsecond), zone)}"
 
 
+THEN = {
+    "approved": "Afterwards the approval is void, and a new request is needed.",
+    "deferred": "Nothing has to be resent: the request waits here, and is looked at earlier if something frees. It ends "
+    "approved or rejected.",
+    "recalled": "The request is decided anew at once; the next decision tells how.",
+}
+"""What follows from an answer."""
+
+
 def consequences(decision: Decision, zone: str) -> list[str]:
     """What to do now, and what happens by itself."""
     found: list[str] = []
-    if decision.dry_run:
-        pass
-    elif decision.outcome == "approved":
-        found.append("Afterwards the approval is void, and a new request is needed.")
-    elif decision.outcome == "deferred":
-        found.append(
-            "Nothing has to be resent: the request waits here, and is looked at earlier if something frees. "
-            "It ends approved or rejected."
-        )
-    elif decision.outcome == "recalled":
-        found.append("The request is decided anew at once; the next decision tells how.")
+    if decision.outcome in THEN and not decision.dry_run:
+        found.append(THEN[decision.outcome])
     if decision.ahead:
         others = "1 request of this customer waits" if decision.ahead == 1 else f"{decision.ahead} requests wait"
         found.append(f"{others} with a better score and would be served first.")
@@ -68,11 +68,15 @@ def consequences(decision: Decision, zone: str) -> list[str]:
     if decision.score is not None:
         note = f": {decision.score_note}" if decision.score_note else ""
         found.append(f"Its score was {decision.score:,.6g}{note}.")
-    if decision.findings_omitted:
-        found.append(f"{decision.findings_omitted} more reasons were too many to be published.")
-    if decision.contacts_omitted:
-        found.append(f"{decision.contacts_omitted} contacts that used budgets were too many to be published.")
+    found += _omitted(decision)
     return found
+
+
+def _omitted(decision: Decision) -> Iterable[str]:
+    if decision.findings_omitted:
+        yield f"{decision.findings_omitted} more reasons were too many to be published."
+    if decision.contacts_omitted:
+        yield f"{decision.contacts_omitted} contacts that used budgets were too many to be published."
 
 
 def _obligations(decision: Decision) -> Iterable[str]:
@@ -81,6 +85,8 @@ def _obligations(decision: Decision) -> Iterable[str]:
         yield f"Copy in {wishes.notify}, who owns the relationship."
     if wishes is not None and wishes.preferred_channel is not None:
         yield f"The customer would rather be reached by {wishes.preferred_channel}."
+    if decision.exceptions:
+        yield f"Some rules were lifted for it by the policy's exception {listed(decision.exceptions)}."
 
 
 def reason(finding: Finding, zone: str) -> str:

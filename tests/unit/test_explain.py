@@ -12,6 +12,7 @@ from arbiter.core.arbitrate import Decided
 from arbiter.core.decide import Verdict, decide
 from arbiter.core.explain import Counterfactuals, Told, counterfactuals
 from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
+from arbiter.core.kills import Kill
 from arbiter.core.model import Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.render import decision_of
@@ -197,6 +198,30 @@ def test_a_full_queue() -> None:
     for name in "ab":
         desk.ask(request(name))
     found = explained(desk, desk.ask(request("c")))
+
+    assert ({"one": "approved"}, True) == (outcomes(found), found.is_same)
+
+
+def test_a_kill_switch_is_a_rule_in_the_way() -> None:
+    """Without it the request would have been approved, although the policy version knows nothing of it."""
+    plain = policy(NIGHT)
+    _, version, digest = plain.ref
+    kill = Kill(7, "campaign", "gold", MONDAY + DAY_MS, False, "rui", "wrong prices")
+    desk = Desk(Policy(plain.document, version, digest, [kill]), grant())
+    decided = told(desk.ask(request()))
+    found = counterfactuals(plain, desk.ledger, decided)
+    assert found is not None
+
+    assert [("kill/7", "approved", True)] == [(one.rules[0], one.outcome, one.may_be_lifted) for one in found.dropped]
+    assert found.is_same
+
+
+def test_an_exception_of_the_policy_is_minded() -> None:
+    """What it lifts did not stop the request, and what stopped it is told as ever."""
+    lifted = {"id": "spring", "rules": ["night"], "approver": "eva", "reason": "launch", "until": "2026-12-31"}
+    desk = Desk(policy(NIGHT, ONE_A_DAY, exceptions=[lifted]), grant())
+    desk.ask(request("a"))
+    found = explained(desk, desk.ask(request("b"), LATE))
 
     assert ({"one": "approved"}, True) == (outcomes(found), found.is_same)
 
