@@ -47,8 +47,8 @@ def _span(decision: Decision, zone: str) -> str:
 
 THEN = {
     "approved": "Afterwards the approval is void, and a new request is needed.",
-    "deferred": "Nothing has to be resent: the request waits here, and is looked at earlier if something frees. It ends "
-    "approved or rejected.",
+    "deferred": "Nothing has to be resent: the request waits here, and is looked at earlier if something frees; "
+    "it ends approved or rejected.",
     "recalled": "The request is decided anew at once; the next decision tells how.",
 }
 """What follows from an answer."""
@@ -68,11 +68,13 @@ def consequences(decision: Decision, zone: str) -> list[str]:
     if decision.score is not None:
         note = f": {decision.score_note}" if decision.score_note else ""
         found.append(f"Its score was {decision.score:,.6g}{note}.")
-    found += _omitted(decision)
+    found += _remarks(decision)
     return found
 
 
-def _omitted(decision: Decision) -> Iterable[str]:
+def _remarks(decision: Decision) -> Iterable[str]:
+    if decision.exceptions:
+        yield f"Some rules were lifted for it by the policy's exception {listed(decision.exceptions)}."
     if decision.findings_omitted:
         yield f"{decision.findings_omitted} more reasons were too many to be published."
     if decision.contacts_omitted:
@@ -85,8 +87,6 @@ def _obligations(decision: Decision) -> Iterable[str]:
         yield f"Copy in {wishes.notify}, who owns the relationship."
     if wishes is not None and wishes.preferred_channel is not None:
         yield f"The customer would rather be reached by {wishes.preferred_channel}."
-    if decision.exceptions:
-        yield f"Some rules were lifted for it by the policy's exception {listed(decision.exceptions)}."
 
 
 def reason(finding: Finding, zone: str) -> str:
