@@ -41,8 +41,8 @@ svg .axis { stroke: var(--rule); }
 .later { fill: var(--later); background: var(--later); }
 .waiting { fill: var(--waiting); background: var(--waiting); }
 .rejected { fill: var(--rejected); background: var(--rejected); }
-table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
-th { text-align: left; font-weight: 600; color: var(--dim); font-size: 13px; vertical-align: bottom; }
+table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
+th { text-align: left; font-weight: 600; color: var(--dim); vertical-align: bottom; }
 th, td { padding: 5px 10px 5px 0; border-bottom: 1px solid var(--rule); }
 td { vertical-align: top; }
 td:first-child, td.n { white-space: nowrap; }
@@ -53,7 +53,8 @@ table.heat td.n { background: rgb(var(--heat) / var(--share, 0)); border-left: 1
 .scroll { overflow-x: auto; }
 footer { margin-top: 40px; color: var(--dim); font-size: 13px; }
 @media print { :root { color-scheme: light; } body { max-width: none; padding: 0; font-size: 11pt; }
-  h2 { break-after: avoid; } svg, tr, .cards { break-inside: avoid; }
+  h2, p.sub, .legend { break-after: avoid; } p.sub, svg, tr, .cards, table.heat { break-inside: avoid; }
+  .scroll { overflow: visible; } svg { min-width: 0; } table { font-size: 9pt; } th, td { padding-right: 6px; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """
 

@@ -53,7 +53,7 @@ def build(tally: Tally, since_ms: int, until_ms: int, zone: str, material: Mater
         since=to_datetime(since_ms),
         until=to_datetime(until_ms),
         zone=zone,
-        policies=[f"{name} version {version}" for name, version in sorted(tally.policies)],
+        policies=[f"{name} version {version}" if version else name for name, version in sorted(tally.policies)],
         material=material,
         total=total,
         departments=departments,

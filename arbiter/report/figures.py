@@ -91,7 +91,7 @@ def culprits(report: Report, department: str) -> str:
     mine = [one for one in report.in_the_way if one.department == department]
     whole = sum(one.contacts for one in mine)
     told = [
-        f"{'itself' if one.by == department else one.by} {100 * one.contacts / whole:.0f} %"
+        f"{'itself' if one.by == department else one.by} {100 * one.contacts / whole:.0f}\u00a0%"
         for one in mine[:CULPRITS_SHOWN]
     ]
     return ", ".join(told) or NONE

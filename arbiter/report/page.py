@@ -19,6 +19,7 @@ DAYS_MAX = 92
 CAMPAIGNS_SHOWN = 20
 RULES_SHOWN = 20
 HEAT_SHOWN = 8
+PER_MILLE = 1_000
 LEGEND = (
     ("once", "approved at once"),
     ("later", "approved after waiting"),
@@ -51,17 +52,15 @@ def page(report: Report) -> str:
 
 def _cards(report: Report) -> str:
     total = report.total
+    claims = f"requests, of which {figures.claimed(total)} claim priority 100" if total.claims_of_100 else "requests"
+    waiting = f", and {total.waiting:,} still wait" if total.waiting else ""
     entries = [
-        (f"{total.asked:,}", "requests"),
+        (f"{total.asked:,}", claims),
         (share(total.approved, total.asked), f"approved: {total.approved:,}"),
-        (f"{total.approved_later:,}", "of them after waiting, nothing resent"),
-        (figures.length(total.wait_median_s), f"half of those waited no longer; nine of ten {_most(total)}"),
-        (share(total.rejected, total.asked), f"rejected: {total.rejected:,}"),
+        (f"{total.approved_later:,}", "of them after waiting, with nothing resent"),
+        (figures.length(total.wait_median_s), f"or less did half of those wait; nine of ten {_most(total)}"),
+        (share(total.rejected, total.asked), f"rejected: {total.rejected:,}{waiting}"),
     ]
-    if total.waiting:
-        entries.append((f"{total.waiting:,}", "still waiting at the end"))
-    if total.claims_of_100:
-        entries.append((figures.claimed(total), "claim priority 100"))
     return cards(entries)
 
 
@@ -191,12 +190,16 @@ def _claims(report: Report) -> str:
     claiming = figures.claimants(report.departments)
     if not claiming:
         return ""
-    text = "Requests that claim the highest priority there is, before the policy's `max_priority` lowers it"
+    text = "The share of requests that claim the highest priority there is, before `max_priority` lowers it"
     rows = [
-        Bar(line.name, line.claims_known, line.claims_of_100, f"{figures.claimed(line)} of {line.claims_known:,}")
+        Bar(line.name, PER_MILLE, line.claims_of_100 * PER_MILLE // line.claims_known, _claim(line))
         for line in claiming
     ]
     return section("Who claims priority 100", text, bars(rows, text))
+
+
+def _claim(line: Line) -> str:
+    return f"{figures.claimed(line)} of {line.claims_known:,}"
 
 
 def _rejections(report: Report) -> str:
