@@ -79,12 +79,20 @@ def find(kafka: TopicReader, wanted: Wanted, bounds: Bounds, progress: Progress 
         value = message.value() or b""
         if needle not in value:
             continue
-        decision = _decision(value)
-        if wanted.is_meant(decision):
+        decision = _read(value)
+        if decision is not None and wanted.is_meant(decision):
             history = found.setdefault((decision.department, decision.customer_id), {})
             history.setdefault(decision.decision_id, decision)
     histories = {key: sorted(history.values(), key=_order) for key, history in found.items()}
     return OnKafka(histories, read, kafka.partitions(DECISIONS))
+
+
+def _read(value: bytes) -> Decision | None:
+    """The decision; ``None`` for a record that is none of ours: only the worker's own answer."""
+    try:
+        return _decision(value)
+    except msgspec.DecodeError:
+        return None
 
 
 def number_of(decision: Decision) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
 from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -14,6 +15,7 @@ from arbiter.stream.topics import KafkaAway, client_config
 TIMEOUT_SECONDS = 10.0
 POLL_SECONDS = 0.2
 MESSAGES_MAX = 5_000
+SILENT_SECONDS_MAX = 30.0
 
 Progress = Callable[[int, int], None]
 """Told how many records were read, and how many there are to read."""
@@ -105,19 +107,18 @@ class TopicReader:
         total, read = sum(end - begin for begin, end in left.values()), 0
         try:
             self._consumer.assign([TopicPartition(topic, number, begin) for number, (begin, _) in left.items()])
+            heard = monotonic()
             while left:
-                for message in self._consumer.consume(MESSAGES_MAX, POLL_SECONDS):
-                    number, offset = message.partition() or 0, message.offset() or 0
-                    if not _is_record(message):
-                        left.pop(number, None)  # the end of a partition that ends in records that are not given out
-                    elif number in left:
-                        if offset < left[number][1]:
-                            read += 1
-                            yield message
-                        if offset >= left[number][1] - 1:
-                            del left[number]
+                batch = self._consumer.consume(MESSAGES_MAX, POLL_SECONDS)
+                for message in _within(batch, left):
+                    read += 1
+                    yield message
                 if progress is not None:
                     progress(read, total)
+                if batch:
+                    heard = monotonic()
+                elif monotonic() - heard > SILENT_SECONDS_MAX:
+                    raise KafkaAway(f"nothing more of {topic} came for {SILENT_SECONDS_MAX:g} s")
             self._consumer.unassign()
         except KafkaException as error:
             raise KafkaAway(error.args[0].str()) from error
@@ -139,6 +140,20 @@ class TopicReader:
         (place,) = self._consumer.offsets_for_times([TopicPartition(topic, number, max(at_ms, 0))], TIMEOUT_SECONDS)
         offset: int = place.offset
         return offset if offset >= 0 else high
+
+
+def _within(batch: Sequence[Message], left: dict[int, tuple[int, int]]) -> Iterator[Message]:
+    """The records of a batch that are wanted; takes the partitions that are done out of ``left``."""
+    for message in batch:
+        number, offset = message.partition() or 0, message.offset() or 0
+        if not _is_record(message):
+            left.pop(number, None)  # the end of a partition that ends in records that are not given out
+        elif number in left:
+            end = left[number][1]
+            if offset < end:
+                yield message
+            if offset >= end - 1:
+                del left[number]
 
 
 def _is_record(message: Message) -> bool:
