@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, OUTCOMES, PROFILES, REQUESTS
+from arbiter.messages import AUDIT, CONSENTS, DECISIONS, DLQ_SUFFIX, OUTCOMES, PROFILES, REQUESTS
 
-VERSION = "1.0.0"
+VERSION = "2.0.0"
 """Of the messages, not of the program: the last part grows with a new optional field, the first with a new topic."""
 
 Part = dict[str, Any]
 
 _CUSTOMER_KEY = {"type": "string", "description": "The `customer_id` of the value."}
+_AUDIT_KEY = {"type": "string", "const": "policy"}
 _INPUTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "requests": (REQUESTS, "Departments ask whether they may contact a customer.", ("contact-request",)),
     "consents": (
@@ -43,6 +44,8 @@ def document() -> Part:
     """The whole document, as plain values."""
     channels = {name: _channel(*rest) for name, rest in _INPUTS.items()}
     channels["decisions"] = _channel(DECISIONS, "The answers; a consumer keeps the highest `:n`.", ("decision",))
+    text = "What was done to policies and kill switches, in order, on partition 0; a repeated record has the same `id`."
+    channels["audit"] = _channel(AUDIT, text, ("audit-record",))
     for name, (topic, _, _) in _INPUTS.items():
         text = f"Records of {topic} that could not be taken, byte for byte, with the reason in the headers."
         channels[f"{name}Dlq"] = _channel(topic + DLQ_SUFFIX, text, ("dead-letter",))
@@ -70,6 +73,7 @@ def document() -> Part:
             "messages": {
                 **{_camel(name): _message(name, is_event_required=False) for name in messages},
                 "decision": _message("decision", is_event_required=True),
+                "auditRecord": _message("audit-record", is_event_required=True, key=_AUDIT_KEY),
                 "deadLetter": _dead_letter(),
             }
         },
@@ -89,13 +93,13 @@ def _operation(action: str, channel: str) -> Part:
     return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}}
 
 
-def _message(name: str, *, is_event_required: bool) -> Part:
+def _message(name: str, *, is_event_required: bool, key: Part = _CUSTOMER_KEY) -> Part:
     return {
         "name": name,
         "contentType": "application/json",
         "headers": _event_headers(is_required=is_event_required),
         "payload": {"$ref": f"./{name}.schema.json"},
-        "bindings": {"kafka": {"key": dict(_CUSTOMER_KEY), "bindingVersion": "0.5.0"}},
+        "bindings": {"kafka": {"key": dict(key), "bindingVersion": "0.5.0"}},
     }
 
 

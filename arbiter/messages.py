@@ -21,6 +21,8 @@ PROFILES = "contact.profiles.v1"
 OUTCOMES = "contact.outcomes.v1"
 ROUTED = "arbiter.routed.v1"
 """Internal: what partitions send each other about households."""
+AUDIT = "arbiter.audit.v1"
+"""What was done to policies and kill switches, and by whom; all on partition 0, so that it is in order."""
 
 DLQ_SUFFIX = ".dlq"
 
@@ -228,6 +230,55 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
         int, Meta(description="Contacts that findings would have named, were it not too long.")
     ] = 0
     findings_omitted: Annotated[int, Meta(description="Findings left out because there were too many to send.")] = 0
+    exceptions: Annotated[list[str], Meta(description="The policy's exceptions that lifted a rule here.")] = []
+
+
+AuditAction = Literal[
+    "published",
+    "approved",
+    "activated",
+    "scheduled",
+    "began",
+    "ended",
+    "resumed",
+    "cancelled",
+    "rolled_back",
+    "killed",
+    "kill_lifted",
+    "kill_ended",
+]
+
+
+class KillSwitch(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a kill switch stops: a campaign, a channel or a department of this name, or everything."""
+
+    id: int
+    target: Literal["campaign", "channel", "department", "all"]
+    name: str = ""
+    includes_legal: bool = False
+
+
+class AuditRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that was done to the policies or with a kill switch. Topic ``arbiter.audit.v1``.
+
+    ``seq`` counts without a gap; a repeated record has the same ``id``. What happens by itself is done by `arbiter`.
+    ``activation`` is the number of what is in force from then on. ``without_approval`` says that one person alone put
+    a version in force, ``recalls`` that approvals which it no longer allows were recalled.
+    """
+
+    id: str
+    seq: int
+    at: datetime
+    action: AuditAction
+    by: str
+    reason: str = ""
+    policy: PolicyRef | None = None
+    activation: int | None = None
+    effective_from: datetime | None = None
+    effective_until: datetime | None = None
+    without_approval: bool = False
+    recalls: bool = False
+    kill_switch: KillSwitch | None = None
 
 
 def encoder() -> msgspec.json.Encoder:

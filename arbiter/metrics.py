@@ -93,6 +93,7 @@ class Metrics:
             "Active policies that this worker could not take; the last good one stays.",
             registry=registry,
         )
+        self.kill_switches = Gauge("arbiter_kill_switches", "Kill switches in force here.", registry=registry)
         self.alarms = Counter(
             "arbiter_alarms", "Things that a person must look at, by kind.", ("kind",), registry=registry
         )

@@ -18,6 +18,7 @@ from arbiter.asyncapi import document
 from arbiter.core.codes import CODES, NOTES, REFUSALS
 from arbiter.core.lifecycle import diagram
 from arbiter.messages import (
+    AuditRecord,
     ConsentChange,
     ContactRequest,
     Decision,
@@ -39,6 +40,7 @@ MESSAGES: dict[str, type[Struct]] = {
     "profile": Profile,
     "outcome": Outcome,
     "decision": Decision,
+    "audit-record": AuditRecord,
 }
 """File name → message, for everything that travels on the public topics."""
 

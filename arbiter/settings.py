@@ -95,6 +95,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     record_bytes: Annotated[
         int, _setting("A record with a longer value is a dead letter.", ge=1_024, le=16_777_216)
     ] = 262_144
+    activate_alone: Annotated[
+        bool,
+        _setting(
+            "Let `--without-approval` put a policy in force that no second person approved. For a trial, or a firm "
+            "with one person in charge; the audit says so each time."
+        ),
+    ] = False
     accept_lost_state: Annotated[
         bool,
         _setting("Begin with empty state although decisions were published before, or the log of a topic was lost."),

@@ -23,6 +23,7 @@ from arbiter.settings import Settings, unknown
 from arbiter.state.redis_store import RedisStore, connect
 from arbiter.stream import topics
 from arbiter.stream.app import add_agent, consumer_of, make_app
+from arbiter.stream.auditing import keep_telling
 from arbiter.stream.clock import StoreClock, keep_reading
 from arbiter.stream.health import Health
 from arbiter.stream.ownership import Ownership
@@ -101,10 +102,11 @@ class Worker:
         if self._ending.is_set():
             reasons.append("the worker is stopping")
         name, version, digest = current.policy.ref if current else ("", 0, "")
+        number = current.number if current else 0
         return {
             "ready": not reasons,
             "partitions": {"assigned": owner.assigned if owner else 0, "claimed": owner.claimed if owner else 0},
-            "policy": {"name": name, "version": version, "digest": digest} if current else None,
+            "policy": {"name": name, "version": version, "digest": digest, "activation": number} if current else None,
             "store": not self._health.has("store"),
             "reasons": reasons,
         }
@@ -158,12 +160,14 @@ class Worker:
         )
         app = make_app(self._settings)
         app.finalize()
-        last_told = LastTold(self._settings)
-        ownership = self._ownership = Ownership(shared, consumer_of(app), last_told, _worker_name())
+        name, last_told = _worker_name(), LastTold(self._settings)
+        ownership = self._ownership = Ownership(shared, consumer_of(app), last_told, name)
         add_agent(app, self._settings, ownership)
         self._watch("reading the store's clock", keep_reading(self._clock, self._store, self._health))
         self._watch("watching the policy", keep_watching(self._policies))
         self._watch("watching the group", ownership.keep_watching())
+        prefix = self._settings.topic_prefix
+        self._watch("telling the audit", keep_telling(self._store.policies, publisher, prefix, name))
         try:
             await self._until_the_end(app)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 
 from arbiter.core.arbitrate import Arrival, Decided, Message, Noted, Refused, arbitrate, come_back, next_due_ms
 from arbiter.core.instants import DAY_MS, to_datetime, to_ms
+from arbiter.core.kills import Kill
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.policy import Policy, load
 from arbiter.core.stock import Stock, WholeStock
@@ -53,9 +55,9 @@ def document(*rules: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {**base, "rules": filled, **fields}
 
 
-def policy(*rules: dict[str, Any], version: int = 1, **fields: Any) -> Policy:
-    """The compiled :func:`document`."""
-    return load(msgspec.json.encode(document(*rules, **fields)), version, "0" * 64)
+def policy(*rules: dict[str, Any], version: int = 1, kills: Sequence[Kill] = (), **fields: Any) -> Policy:
+    """The compiled :func:`document`, with these kill switches beside it."""
+    return load(msgspec.json.encode(document(*rules, **fields)), version, "0" * 64, kills)
 
 
 def request(request_id: str = "r1", **fields: Any) -> ContactRequest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -58,8 +58,8 @@ class Barrier(Struct, frozen=True):
     requests: Mapping[int, int]
 
 
-def read_topics(bootstrap: str, prefix: str) -> list[Entry]:
-    """Every committed record of the installation's topics, each partition in its order."""
+def read_topics(bootstrap: str, prefix: str, topics: Sequence[str] = TOPICS) -> list[Entry]:
+    """Every committed record of these topics of the installation, each partition in its order."""
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -71,14 +71,14 @@ def read_topics(bootstrap: str, prefix: str) -> list[Entry]:
         }
     )
     try:
-        return _read_to_the_end(consumer, prefix)
+        return _read_to_the_end(consumer, prefix, topics)
     finally:
         consumer.close()
 
 
-def _read_to_the_end(consumer: Consumer, prefix: str) -> list[Entry]:
+def _read_to_the_end(consumer: Consumer, prefix: str, topics: Sequence[str]) -> list[Entry]:
     known = consumer.list_topics(timeout=READ_SECONDS_MAX).topics
-    names = [prefix + name for name in TOPICS]
+    names = [prefix + name for name in topics]
     left = {(name, number) for name in names for number in known[name].partitions}
     consumer.assign([TopicPartition(name, number, 0) for name, number in left])
     entries: list[Entry] = []

@@ -11,9 +11,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
 from uuid import uuid4
 
@@ -23,13 +23,14 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
+from arbiter.core.kills import Kill, Target
 from arbiter.core.policy import load as load_policy
 from arbiter.messages import ConsentChange, ContactRequest, PreferenceChange, Profile, SuppressionChange
 from arbiter.settings import Settings
 from arbiter.settings import load as load_settings
 from arbiter.state.keys import Keys
+from arbiter.state.policy_store import Activation, KillOrder, Order, PolicyStore
 from arbiter.state.redis_store import connect
-from arbiter.state.store import Activation
 from arbiter.stream import topics
 from tests.invariants import Books, violations
 from tests.reference import Reference
@@ -40,6 +41,7 @@ WAIT_SECONDS_MAX = 40.0
 LOOK_SECONDS = 0.05
 LOG_CHARACTERS = 6_000
 
+Result = TypeVar("Result")
 Sent = ContactRequest | ConsentChange | PreferenceChange | SuppressionChange | Profile
 
 
@@ -205,20 +207,38 @@ class Site:
         claimed = [worker.metric("arbiter_partitions_claimed") for worker in workers]
         return min(claimed) > 0 and sum(claimed) == self.partitions
 
-    def publish(self, document: Mapping[str, Any]) -> int:
+    def publish(self, document: Mapping[str, Any], *, recalls: bool = False) -> int:
         """Publish a policy document as it is, good or bad, and put it in force; gives its version."""
         packed = msgspec.json.encode(document)
-        activation = asyncio.run(self._publish(str(document.get("policy")), packed))
-        self.documents[activation.version] = dict(document)
-        return activation.version
+        digest = hashlib.sha256(packed).hexdigest()
 
-    async def _publish(self, name: str, packed: bytes) -> Activation:
-        store = connect(self.settings.redis, self.settings.redis_prefix)
-        try:
-            record = await store.policies.publish(name, hashlib.sha256(packed).hexdigest(), "tests", packed)
-            return await store.policies.activate(record.version)
-        finally:
-            await store.close()
+        async def publish(policies: PolicyStore) -> int:
+            record = await policies.publish(str(document.get("policy")), digest, "tests", packed)
+            await policies.activate(record.version, Order(by="tests", is_alone=True, recalls=recalls))
+            return record.version
+
+        version = self.with_policies(publish)
+        self.documents[version] = dict(document)
+        return version
+
+    def kill(self, target: Target, name: str = "", **order: Any) -> tuple[Kill, Activation | None]:
+        """Order a kill switch; for an hour unless said otherwise."""
+        if "until_ms" not in order:
+            order.setdefault("for_ms", 3_600_000)
+        given = {"by": "ops@bank.example", "reason": "a wrong rate", **order}
+        return self.with_policies(lambda policies: policies.kill(KillOrder(target=target, name=name, **given)))
+
+    def with_policies(self, work: Callable[[PolicyStore], Awaitable[Result]]) -> Result:
+        """Do something with the policies of the installation."""
+
+        async def connected() -> Result:
+            store = connect(self.settings.redis, self.settings.redis_prefix)
+            try:
+                return await work(store.policies)
+            finally:
+                await store.close()
+
+        return asyncio.run(connected())
 
     def limit_decisions(self, size: int) -> None:
         """Let Kafka refuse decisions that come in batches of more bytes than this."""

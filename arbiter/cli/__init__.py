@@ -8,9 +8,8 @@ import rich_click as click
 
 from arbiter import __version__
 from arbiter.cli.generated import schemas
+from arbiter.cli.kill import kill
 from arbiter.cli.policy import policy
-from arbiter.cli.policy_diff import diff
-from arbiter.cli.policy_test import test
 from arbiter.cli.running import settings, topics, worker
 from arbiter.cli.simulate import simulate
 
@@ -36,7 +35,5 @@ def main() -> None:
     """Who may contact a customer, when, and how often: contact requests in, decisions with reasons out."""
 
 
-for _command in (test, diff):
-    policy.add_command(_command)
-for _command in (worker, policy, simulate, topics, settings, schemas):
+for _command in (worker, policy, kill, simulate, topics, settings, schemas):
     main.add_command(_command)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import rich_click as click
 
+from arbiter.core.windows import moment
 from arbiter.settings import Settings, SettingsError, load
+from arbiter.state.policy_store import PolicyRefused, PolicyStore
 from arbiter.state.redis_client import StoreRefused
-from arbiter.state.redis_store import RedisPolicyStore, connect
+from arbiter.state.redis_store import RedisStore, connect
 from arbiter.state.store import StoreUnavailable
 from arbiter.stream.topics import KafkaAway, TopicsError
 
+EXIT_REFUSED = 1
 EXIT_USAGE = 2
 EXIT_AWAY = 3
 
@@ -54,16 +58,39 @@ def servers_may_be_away(settings: Settings) -> Iterator[None]:
         raise Failure(text, EXIT_AWAY) from None
     except (StoreRefused, TopicsError) as error:
         raise Failure(str(error), EXIT_AWAY) from None
+    except PolicyRefused as error:
+        raise Failure(str(error), EXIT_REFUSED) from None
 
 
-def with_policies(work: Callable[[RedisPolicyStore], Awaitable[Result]]) -> Result:
+def user() -> str:
+    """The name of who runs this; in a container a user may have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def instant(text: str, zone: str, side: Literal["start", "end"], option: str) -> int:
+    """The instant (ms) of a date or time that an option names; a bare date to end includes that day."""
+    try:
+        return moment(text, zone, side)
+    except ValueError as error:
+        raise Failure(f"{option}: {error}", EXIT_USAGE) from None
+
+
+def with_policies(work: Callable[[PolicyStore], Awaitable[Result]]) -> Result:
     """Do something with the policies in Redis and give its result; see :func:`servers_may_be_away`."""
+    return with_store(lambda store: work(store.policies))
+
+
+def with_store(work: Callable[[RedisStore], Awaitable[Result]]) -> Result:
+    """Do something with what is in Redis and give its result; see :func:`servers_may_be_away`."""
     settings = settings_for("redis")
 
     async def connected() -> Result:
         store = connect(settings.redis, settings.redis_prefix)
         try:
-            return await work(store.policies)
+            return await work(store)
         finally:
             await store.close()
 

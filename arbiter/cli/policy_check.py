@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import rich_click as click
 
+from arbiter.cli.policy_exceptions import tell_ended
 from arbiter.cli.report import github, sarif
 from arbiter.core.document import PolicyDocument
 from arbiter.policy_files import FileProblem, digest_of, document_bytes, read_policy
@@ -64,6 +65,7 @@ def check(folder: Path, form: str, is_strict: bool) -> None:
                 click.echo(line)
         else:
             tell(problems)
+            tell_ended(document)
         click.echo(_summary(document, problems, is_strict=is_strict))
     if not is_good:
         raise SystemExit(EXIT_BAD_POLICY)

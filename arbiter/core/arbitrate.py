@@ -10,12 +10,13 @@ from arbiter.core.arrival import Arrival, Message
 from arbiter.core.cells import count_cells
 from arbiter.core.facts import Refused, apply_fact
 from arbiter.core.identity import ANSWERS_KEPT_MS, content_of, identity, was_answered
-from arbiter.core.model import Answered, Ledger
+from arbiter.core.model import Answered, ContactState, Ledger
 from arbiter.core.outcomes import take_outcome
 from arbiter.core.party import customer_party
 from arbiter.core.policy import NO_STOCK, Policy
-from arbiter.core.session import Decided, Noted, Session
+from arbiter.core.session import Session
 from arbiter.core.stock import Stock
+from arbiter.core.told import Decided, Noted
 from arbiter.messages import ConsentChange, ContactRequest, Outcome, SuppressionChange
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "identity",
     "next_due_ms",
     "party_of",
+    "permit_ends",
     "was_answered",
 ]
 
@@ -86,9 +88,16 @@ def come_back(
     now_ms: int,
     seq: int,
     stock: Stock = NO_STOCK,
+    *,
+    recalls: bool = False,
 ) -> list[Result]:
-    """Look at a party again: because a timer is due, or because the policy changed. Changes ``ledger``, ``answers``."""
+    """Look at a party again: because a timer is due, or because the policy changed. Changes ``ledger``, ``answers``.
+
+    With ``recalls`` what is approved, unsent, and not allowed by the policy any more is recalled.
+    """
     session = Session(policy, ledger, answers, now_ms, seq, stock)
+    if recalls:
+        session.recall_refused()
     session.come_back()
     count_cells(policy, ledger, stock, now_ms)
     return session.out
@@ -101,6 +110,13 @@ def awaits(ledger: Ledger) -> dict[str, int]:
         for name in asked.awaits:
             found[name] = min(asked.received_ms, found.get(name, asked.received_ms))
     return found
+
+
+def permit_ends(ledger: Ledger) -> list[int]:
+    """When the permits end that were given and not yet confirmed (ms); also of some that ran out."""
+    if not ledger.open:
+        return []
+    return [contact.valid_until_ms for contact in ledger.contacts if contact.state is ContactState.APPROVED]
 
 
 def next_due_ms(ledger: Ledger) -> int | None:

@@ -22,6 +22,7 @@ from arbiter.core.rules import (
     CapRule,
     CellRule,
     ConflictRule,
+    ConsentRule,
     FloorRule,
     QuietHoursRule,
     SuppressionRule,
@@ -38,7 +39,7 @@ _GROUND = [(field,) for field in ("timezone", "candidate_zones", "history", "per
 def problems(document: PolicyDocument) -> list[Problem]:
     """Every problem of a policy whose types are right, in file order. Empty means that it can be run."""
     found: list[Problem] = []
-    for check in (_top, _permits, _departments, _segments, _calendars, _rules):
+    for check in (_top, _permits, _departments, _segments, _calendars, _rules, _exceptions):
         found += check(document)
     if any(problem.path[:1] in _GROUND for problem in found):
         return found
@@ -273,6 +274,35 @@ def _blackout(path: Path, rule: BlackoutRule, document: PolicyDocument) -> Itera
         yield Problem(
             path, "empty-blackout", "the blackout has no days", "add `dates`, `holidays`, or `from` and `until`"
         )
+
+
+def _exceptions(document: PolicyDocument) -> Iterator[Problem]:
+    kinds = {rule.id: rule for rule in document.rules}
+    seen: dict[str, int] = {}
+    for index, one in enumerate(document.exceptions):
+        path: Path = ("exceptions", index)
+        if one.id in seen:
+            message, fix = f"exception `{one.id}` is there twice", "give each exception an id of its own"
+            yield Problem((*path, "id"), "duplicate-id", message, fix, first=("exceptions", seen[one.id], "id"))
+        seen.setdefault(one.id, index)
+        for place, name in enumerate(one.rules):
+            yield from _known((*path, "rules", place), "rule", name, kinds)
+            rule = kinds.get(name)
+            if isinstance(rule, ConsentRule | SuppressionRule):
+                message = f"`{name}` is about consent or suppression, and nothing lifts those"
+                yield Problem((*path, "rules", place), "cannot-lift", message, "take it out of the exception")
+            elif isinstance(rule, FloorRule):
+                message = f"`{name}` is a floor, which never says no"
+                yield Problem((*path, "rules", place), "cannot-lift", message, "take it out of the exception")
+        yield from _when((*path, "when"), one.when, document)
+        sides: list[tuple[str, str | None, Side]] = [("from", one.from_, "start"), ("until", one.until, "end")]
+        wrong = [p for field, text, side in sides if text is not None
+                 for p in _parsed((*path, field), "bad-date", moment, text, document.timezone, side)]  # fmt: skip
+        yield from wrong
+        if one.from_ and not wrong:
+            zone = document.timezone
+            if moment(one.from_, zone, "start") >= moment(one.until, zone, "end"):
+                yield Problem((*path, "until"), "empty-span", "the exception ends before it begins", "swap the dates")
 
 
 _CHECKS: dict[type, Callable[..., Iterator[Problem]]] = {

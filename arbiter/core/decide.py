@@ -12,6 +12,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arbiter.core.instants import DAY_MS, FAR_MS, to_ms
+from arbiter.core.kills import KILL_SWITCH
+from arbiter.core.look import Look
 from arbiter.core.model import Finding, Ledger
 from arbiter.core.plan import Stretch
 from arbiter.core.policy import NEVER_EXEMPT, Policy
@@ -25,6 +27,7 @@ from arbiter.messages import ContactRequest
 REMEMBERED_MS = 30 * DAY_MS
 """How long a request id is told from a new one; an older request is ``expired``."""
 
+RULE_ERROR = "rule_error"
 DEFAULT_EXPIRY_MS = 7 * DAY_MS
 ROUNDS_MAX = 32
 
@@ -47,6 +50,7 @@ class Verdict(Struct, frozen=True):
     score: float | None = None
     score_note: str | None = None
     draws: tuple[Draw, ...] = ()
+    exceptions: tuple[str, ...] = ()
 
 
 def refuse(verdict: Verdict, finding: Finding) -> Verdict:
@@ -62,25 +66,6 @@ def refuse(verdict: Verdict, finding: Finding) -> Verdict:
         draws=(),
         next_eligible_at_ms=verdict.retry_at_ms,
     )
-
-
-class Look(Struct):
-    """How things stand at one instant: the "no"s, and the permit if there are none."""
-
-    at_ms: int
-    findings: list[Finding]
-    shadow: list[Finding]
-    valid_until_ms: int = 0
-
-    @property
-    def until_ms(self) -> int:
-        """When every rule that says "not now" would say yes."""
-        return max(finding.until_ms or 0 for finding in self.findings)
-
-    @property
-    def rejects(self) -> bool:
-        """Whether any "no" is for good."""
-        return any(not finding.defers for finding in self.findings)
 
 
 def expiry_of(request: ContactRequest, received_ms: int) -> int:
@@ -107,6 +92,14 @@ def decide(
     return Hearing(policy, ledger, request, received_ms, now_ms, stock).verdict()
 
 
+def objections(
+    policy: Policy, ledger: Ledger, request: ContactRequest, received_ms: int, now_ms: int, begins_ms: int, stock: Stock
+) -> list[Finding]:
+    """What stands against sending an approved request; see :meth:`Hearing.objections`. What is unknown now, too."""
+    unknown = _unknown_names(policy, request)
+    return unknown or Hearing(policy, ledger, request, received_ms, now_ms, stock).objections(begins_ms)
+
+
 class Hearing:
     """One request before the rules, at as many instants as it takes to find out when they all say yes."""
 
@@ -124,23 +117,35 @@ class Hearing:
         self.case.last_ms = self.expires_ms - policy.permit_min_ms
         category = policy.document.categories[request.category]
         self.view = self.case.plan.view(self.case)
+        self.lifts = policy.lifts(self.case)
         self.minds_preferences = "preference" not in category.exempt
         self.score, self.score_note = policy.score(request, ledger, stock, now_ms)
 
     def verdict(self) -> Verdict:
         """The answer at ``now``."""
         look = self._look(self.now_ms, self._gate())
+        if self.lifts:
+            look.waived = self.policy.waived(self.case, self.now_ms, self.lifts)
         if not look.findings:
             return self._approved(look)
         if look.rejects:
             return self._answer("rejected", look, look.findings)
         return self._deferred(look)
 
-    def objections(self) -> list[Finding]:
-        """What consent and suppression say against sending now; by these an approval is recalled."""
-        judges = [judge for judge in self.view.judges if judge.kind in NEVER_EXEMPT and not judge.shadow]
-        heard = [self._hear(judge, self.now_ms) for judge in judges if judge.from_ms <= self.now_ms < judge.until_ms]
-        return [finding for finding in heard if finding is not None]
+    def objections(self, begins_ms: int) -> list[Finding]:
+        """What stands against sending under a permit that begins at ``begins_ms``; by these it is recalled.
+
+        Consent and suppression speak about now: the customer's word must not wait. A kill switch that ends before the
+        permit begins does not concern it.
+        """
+        found: list[Finding] = []
+        for judge in self.view.judges:
+            at_ms = self.now_ms if judge.kind in NEVER_EXEMPT else max(self.now_ms, begins_ms)
+            recalls = judge.kind in NEVER_EXEMPT or judge.kind == KILL_SWITCH
+            if recalls and not judge.shadow and judge.from_ms <= at_ms < judge.until_ms:
+                finding = self._hear(judge, at_ms)
+                found += [] if finding is None else [finding]
+        return found
 
     def _approved(self, look: Look) -> Verdict:
         case, member = self.case, self.case.member
@@ -152,7 +157,8 @@ class Hearing:
             [],
             not_before_ms=look.at_ms,
             valid_until_ms=look.valid_until_ms,
-            draws=tuple(draw for judge in shared for draw in judge.draws(case, look.at_ms)),
+            # What is given out cannot be taken once more, also where an exception lets it pass.
+            draws=tuple(draw for judge in shared if judge not in look.lifted for draw in judge.draws(case, look.at_ms)),
             notify=self._relationship_owner(),
             preferred_channel=wishes if wishes != self.request.channel else None,
         )
@@ -194,6 +200,7 @@ class Hearing:
             shadow=tuple(look.shadow),
             score=self.score,
             score_note=self.score_note,
+            exceptions=look.exceptions,
             **more,  # type: ignore[arg-type]
         )
 
@@ -234,6 +241,8 @@ class Hearing:
                 finding = judge.check(case, at_ms)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
                 finding = _failed(judge, error)
+            if finding is not None and not judge.shadow and self.lifts:
+                finding = self._unless_lifted(judge, finding, look)
             if finding is not None:
                 (look.shadow if judge.shadow else look.findings).append(finding)
         if self.minds_preferences and case.member.preferences is not None:
@@ -244,6 +253,9 @@ class Hearing:
 
     def _peek(self, now_ms: int) -> int | None:
         """As :meth:`_look`, without findings: when every "no" of now has ended (ms); ``NEVER_MS``; ``None`` for yes."""
+        if self.lifts:
+            look = self._look(now_ms)
+            return None if not look.findings else NEVER_MS if look.rejects else look.until_ms
         case, at_ms = self.case, max(now_ms, self.send_after_ms)
         ahead_ms = self.send_after_ms - self.policy.reserve_ahead_ms
         until_ms = ahead_ms if ahead_ms > now_ms else -FAR_MS
@@ -264,6 +276,18 @@ class Hearing:
         self._permit(look, stretch)
         return None if not look.findings else NEVER_MS if look.rejects else look.until_ms
 
+    def _unless_lifted(self, judge: Judge, finding: Finding, look: Look) -> Finding | None:
+        """A rule's "no", unless an exception lifts it; it ends when one will. A rule that failed is not lifted."""
+        if finding.code == RULE_ERROR:
+            return finding
+        lift = self.lifts.at(judge.id, look.at_ms)
+        if lift is not None:
+            look.lifted[judge] = lift
+            return None
+        next_ms = self.lifts.next_ms(judge.id, look.at_ms)
+        is_sooner = finding.until_ms is not None and next_ms < finding.until_ms
+        return replace(finding, until_ms=next_ms) if is_sooner else finding
+
     def _hear(self, judge: Judge, at_ms: int) -> Finding | None:
         """One rule's word. A rule that fails says no: what cannot be judged is not approved."""
         try:
@@ -276,9 +300,9 @@ class Hearing:
         at_ms = look.at_ms
         end_ms = min(at_ms + self.policy.permit_max_ms[self.request.channel], self.expires_ms)
         cutter: Judge | None = None
-        if stretch.cut_ms < end_ms:
+        if stretch.cut_ms < end_ms and not self.lifts:
             end_ms, cutter = stretch.cut_ms, stretch.cutter
-        cutters = stretch.cutters
+        cutters = self._cutters(look) if self.lifts else stretch.cutters
         if self.minds_preferences and self.case.member.preferences is not None:
             cutters = [*cutters, PREFERENCES]
         for judge in cutters:
@@ -287,11 +311,31 @@ class Hearing:
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
                 look.findings.append(_failed(judge, error))
                 return
+            if cut_ms < end_ms and self.lifts:
+                cut_ms = self._cut_by(judge, cut_ms, look)
             if cut_ms < end_ms:
                 end_ms, cutter = cut_ms, judge
+        for judge, lift in look.lifted.items():
+            if lift.until_ms < end_ms:
+                end_ms, cutter = lift.until_ms, judge
         look.valid_until_ms = end_ms
         if end_ms - at_ms < self.policy.permit_min_ms:
             look.findings.append(self._too_short(cutter, end_ms))
+
+    def _cutters(self, look: Look) -> list[Judge]:
+        """All that may cut a permit: a stretch knows the first one only, and that may be lifted. What is lifted already
+        is cut by the end of its exception.
+        """
+        judges = [judge for judge in self.view.judges if judge.cuts and not judge.shadow and judge not in look.lifted]
+        return [judge for judge in judges if look.at_ms < judge.until_ms]
+
+    def _cut_by(self, judge: Judge, cut_ms: int, look: Look) -> int:
+        """When a rule that would cut a permit at ``cut_ms`` does so, if an exception lifts it then."""
+        lift = self.lifts.at(judge.id, cut_ms)
+        if lift is None:
+            return cut_ms
+        look.lifted[judge] = lift
+        return max(cut_ms, lift.until_ms)
 
     def _too_short(self, cutter: Judge | None, end_ms: int) -> Finding:
         least = self.policy.document.permit.min
@@ -311,7 +355,7 @@ class Hearing:
 
 
 def _failed(judge: Judge, error: Exception) -> Finding:
-    return judge.no("rule_error", f"the rule failed: {type(error).__name__}")
+    return judge.no(RULE_ERROR, f"the rule failed: {type(error).__name__}")
 
 
 def policy_finding(policy: Policy, rule: str, code: str, message: str, until_ms: int | None = None) -> Finding:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from arbiter.core.lifts import TemporaryException
 from arbiter.core.match import When
 from arbiter.core.rules import AnyRule
 from arbiter.messages import Name
@@ -113,3 +114,6 @@ class PolicyDocument(Struct, frozen=True, kw_only=True, omit_defaults=True, forb
         int, Meta(ge=1, le=200, description="How many requests may wait for one party; more are rejected.")
     ] = 50
     rules: Annotated[list[AnyRule], Meta(max_length=1000, description="What every request must pass.")] = []
+    exceptions: Annotated[
+        list[TemporaryException], Meta(max_length=200, description="What rules do not stop, for a time.")
+    ] = []

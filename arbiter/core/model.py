@@ -23,7 +23,8 @@ class ContactState(IntEnum):
     RELEASED = 2
     RECALLED = 3
     WITHDRAWN = 4
-    """Recalled by the customer's own word, maybe after the desk could send it: counts until it is cancelled."""
+    """Recalled by the customer's own word or a kill switch, maybe after the desk could send it: counts until it is
+    cancelled."""
 
 
 class Kind(Struct, frozen=True, array_like=True):
@@ -252,6 +253,7 @@ class Answer(Struct, frozen=True, array_like=True):
     score: float | None = None
     score_note: str | None = None
     shadow: tuple[Finding, ...] = ()
+    exceptions: tuple[str, ...] = ()
 
 
 class Answered(Struct, frozen=True, array_like=True):

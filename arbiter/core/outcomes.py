@@ -11,7 +11,8 @@ from arbiter.core.identity import identity_of
 from arbiter.core.instants import to_ms
 from arbiter.core.lifecycle import may
 from arbiter.core.model import Consent, Contact, ContactState, Event, Kind, Member, Suppression
-from arbiter.core.session import Noted, Session
+from arbiter.core.session import Session
+from arbiter.core.told import Noted
 from arbiter.messages import Outcome
 
 COMPLAINT_LIST = "complaint"
@@ -59,6 +60,8 @@ def _reached(session: Session, outcome: Outcome, contact: Contact | None, key: b
         return contact
     if contact.state is not ContactState.APPROVED:
         session.note(f"unapproved_{STATES[contact.state]}", outcome.department)
+        # It may wait to be approved anew; what was sent must not be sent twice.
+        session.withdraw(key, f"{outcome.department} sent it although its approval had been taken back")
     elif not contact.not_before_ms <= at_ms < contact.valid_until_ms:
         session.note("unapproved_late" if at_ms >= contact.valid_until_ms else "unapproved_early", outcome.department)
     contact.state = ContactState.SENT
@@ -67,12 +70,19 @@ def _reached(session: Session, outcome: Outcome, contact: Contact | None, key: b
 
 
 def _cancel(session: Session, outcome: Outcome, contact: Contact | None, key: bytes) -> None:
-    """Give back the place of an approval, or withdraw what waits."""
-    if session.withdraw(key, outcome.department):
+    """Give back the place of an approval, or withdraw what waits.
+
+    Of a recalled request that waits again the first one confirms the recall: its place is free, and it goes on waiting.
+    """
+    if contact is not None and contact.state is ContactState.WITHDRAWN:
+        contact.state = ContactState.RELEASED
+        session.give_back(contact)
+        return
+    if session.withdraw(key, f"{outcome.department} cancelled the request"):
         return
     if contact is None:
         session.note("outcome_unknown", outcome.department)
-    elif contact.state in (ContactState.APPROVED, ContactState.WITHDRAWN):
+    elif contact.state is ContactState.APPROVED:
         contact.state = ContactState.RELEASED
         session.give_back(contact)
     else:

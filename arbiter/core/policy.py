@@ -6,7 +6,7 @@ about, so that a worker never runs a policy that ``arbiter policy check`` would 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -15,8 +15,10 @@ from arbiter.core.checks import problems
 from arbiter.core.document import PolicyDocument
 from arbiter.core.hours import Dates, parse_dates
 from arbiter.core.instants import FAR_MS
+from arbiter.core.kills import Kill, KillJudge
+from arbiter.core.lifts import NO_LIFTS, Lift, Lifts
 from arbiter.core.match import SHAPE_FIELDS, Matcher, Subject
-from arbiter.core.model import Ledger, Traits
+from arbiter.core.model import Kind, Ledger, Traits
 from arbiter.core.plan import Counts, Plan
 from arbiter.core.rules import (
     AnyRule,
@@ -62,9 +64,9 @@ class PolicyError(ValueError):
 
 
 class Policy:
-    """An immutable, compiled policy. ``ref`` is (name, version, digest)."""
+    """An immutable, compiled policy. ``ref`` is (name, version, digest); ``kills`` are in force beside its rules."""
 
-    def __init__(self, document: PolicyDocument, version: int, digest: str) -> None:
+    def __init__(self, document: PolicyDocument, version: int, digest: str, kills: Sequence[Kill] = ()) -> None:
         self.document = document
         self.ref = (document.policy, version, digest)
         self.zone = document.timezone
@@ -90,6 +92,10 @@ class Policy:
         self._shared = [judge for judge in judges if isinstance(judge, SharedJudge)]
         self._has_floors = any(isinstance(judge, FloorJudge) for judge in judges)
         self._plans: dict[Shape, Plan] = {}
+        self._kills = [KillJudge(kill) for kill in kills]
+        for place, kill_judge in enumerate(self._kills, -len(self._kills)):
+            kill_judge.place = place
+        self._lifts = Lifts([Lift.of(written, document.timezone) for written in document.exceptions])
 
     def plan(self, shape: Shape) -> Plan:
         """The rules that speak about requests of this shape and from which its category is not exempt."""
@@ -99,16 +105,40 @@ class Policy:
                 self._plans.clear()
             exempt = self.document.categories[shape[CATEGORY] or ""].exempt
             judges = [j for j in self._judges if j.kind in NEVER_EXEMPT or j.kind not in exempt]
-            plan = self._plans[shape] = Plan(shape, judges, self.points, self._counts)
+            plan = self._plans[shape] = Plan(shape, [*self._stopping(shape), *judges], self.points, self._counts)
         return plan
 
+    @property
+    def has_kills(self) -> bool:
+        """Whether any kill switch is in force."""
+        return bool(self._kills)
+
+    def is_stopped(self, kind: Kind, at_ms: int) -> bool:
+        """Whether a kill switch stops contacts of this kind at ``at_ms``."""
+        return any(at_ms < judge.until_ms for judge in self._stopping(shape_of(kind)))
+
+    def _stopping(self, shape: Shape) -> list[KillJudge]:
+        category = self.document.categories.get(shape[CATEGORY] or "")
+        return [judge for judge in self._kills if judge.stops(shape, category.purpose if category else None)]
+
+    def lifts(self, case: Case) -> Lifts:
+        """The exceptions that are for this request."""
+        return self._lifts.matching(case) if self._lifts else NO_LIFTS
+
     def arbitrations(self, request: ContactRequest, ledger: Ledger, at_ms: int) -> list[ArbitrationJudge]:
-        """The arbitrations in force that speak about this request, unless its category is exempt."""
+        """The arbitrations in force that speak about this request, unless its category is exempt or they are lifted."""
         found = [j for j in self.plan(shape_of(request)).arbitrations if j.from_ms <= at_ms < j.until_ms]
-        if all(judge.when.shape_only for judge in found):
+        if not found or (not self._lifts and all(judge.when.shape_only for judge in found)):
             return found
-        subject = self.case(request, ledger, NO_STOCK).subject
-        return [judge for judge in found if judge.when.rest_matches(subject)]
+        case = self.case(request, ledger, NO_STOCK)
+        lifts = self.lifts(case)
+        return [j for j in found if j.when.rest_matches(case.subject) and lifts.at(j.id, at_ms) is None]
+
+    def waived(self, case: Case, at_ms: int, lifts: Lifts) -> list[Lift]:
+        """The exceptions by which this request need not wait for an arbitration."""
+        found = [j for j in self.plan(case.shape).arbitrations if j.from_ms <= at_ms < j.until_ms]
+        lifting = [lifts.at(judge.id, at_ms) for judge in found if judge.when.rest_matches(case.subject)]
+        return [lift for lift in lifting if lift is not None]
 
     def arbitration(self, rule: str) -> ArbitrationJudge | None:
         """An arbitration rule by its id; ``None`` if this policy has none of that name."""
@@ -291,7 +321,7 @@ def holidays_of(names: list[str], calendars: Mapping[str, list[str]]) -> Dates:
     return days
 
 
-def load(document: bytes, version: int, digest: str) -> Policy:
+def load(document: bytes, version: int, digest: str, kills: Sequence[Kill] = ()) -> Policy:
     """Compile a published document (JSON). Raises :class:`PolicyError` with every problem found."""
     try:
         parsed = msgspec.json.decode(document, type=PolicyDocument)
@@ -300,4 +330,4 @@ def load(document: bytes, version: int, digest: str) -> Policy:
     found = [problem for problem in problems(parsed) if problem.severity == "error"]
     if found:
         raise PolicyError("; ".join(f"{problem.where}: {problem.message}" for problem in found))
-    return Policy(parsed, version, digest)
+    return Policy(parsed, version, digest, kills)

@@ -85,6 +85,7 @@ def decision_of(decided: Decided) -> Decision:
         score=answer.score,
         score_note=answer.score_note,
         shadow=[_finding(finding) for finding in answer.shadow],
+        exceptions=list(answer.exceptions),
         dry_run=answer.n == 0,
     )
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from arbiter.core.case import kind_of
-from arbiter.core.decide import Hearing, Verdict, decide, expiry_of, policy_finding, refuse
+from arbiter.core.decide import Verdict, decide, expiry_of, objections, policy_finding, refuse
 from arbiter.core.facts import Refused
 from arbiter.core.identity import REF_BYTES, answer_key, content_of, identity, remember, was_answered
 from arbiter.core.instants import to_ms
@@ -21,31 +20,19 @@ from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, F
 from arbiter.core.policy import Policy
 from arbiter.core.rules import ArbitrationJudge
 from arbiter.core.stock import Draw, Stock
+from arbiter.core.told import Decided, Noted
 from arbiter.core.windows import spoken
 from arbiter.messages import ContactRequest
 
 BUDGET_CODES = ("cap_reached", "reserved", "capacity_exhausted")
 """What a recall can clear."""
 
+TIME_CODES = ("would_expire", "permit_too_short", "too_early", "expired")
+"""What says no to a request only because time went by."""
+
 APPROVED = ContactState.APPROVED
 
 _decode = msgspec.json.Decoder(ContactRequest).decode
-
-
-class Decided(Struct, frozen=True):
-    """An answer to publish. ``repeated`` says that it was given before and is told again, byte for byte."""
-
-    request: ContactRequest
-    identity: bytes
-    answer: Answer
-    repeated: bool
-
-
-class Noted(Struct, frozen=True):
-    """Something to count and report: ``what`` is one of ``codes.NOTES``."""
-
-    what: str
-    department: str
 
 
 class Session:
@@ -100,6 +87,8 @@ class Session:
             if contact is not None and asked.due_ms and asked.due_ms <= self.now_ms:
                 contact.state = ContactState.RELEASED
                 self.give_back(contact)
+        if self.policy.has_kills:
+            self.recall_unsent(only_stopped=True)
         self.reconsider()
 
     def reconsider(self) -> None:
@@ -141,29 +130,46 @@ class Session:
             if asked.held is None:
                 asked.due_ms = min(asked.due_ms, self.now_ms)
 
-    def recall_unsent(self) -> None:
-        """Recall what consent or suppression no longer allows and may still be stopped; its place counts on."""
-        for asked in list(self.ledger.open):
-            contact = self.contact(asked.identity)
-            if contact is None or contact.state is not ContactState.APPROVED or self.now_ms >= contact.valid_until_ms:
+    def recall_unsent(self, *, only_stopped: bool = False) -> None:
+        """Recall what consent, suppression or a kill switch (``only_stopped``: only that) forbids; its place counts."""
+        for asked, contact in self._unsent(self.ledger.open):
+            begins_ms = contact.not_before_ms
+            if only_stopped and not self.policy.is_stopped(contact.kind, max(self.now_ms, begins_ms)):
                 continue
-            request = _decode(asked.request)
-            objections = Hearing(
-                self.policy, self.ledger, request, asked.received_ms, self.now_ms, self.stock
-            ).objections()
-            if objections:
+            request, when = _decode(asked.request), (asked.received_ms, self.now_ms, begins_ms)
+            findings = objections(self.policy, self.ledger, request, *when, self.stock)
+            if findings:
                 contact.state = ContactState.WITHDRAWN
-                self._recall(asked, request, objections)
+                self._recall(asked, request, findings)
                 self._again(asked)
 
-    def withdraw(self, key: bytes, department: str) -> bool:
-        """End a waiting request because its department cancelled it; ``False`` if it does not wait."""
+    def recall_refused(self) -> None:
+        """Recall what is unsent and would not be approved by this policy, the lowest score first.
+
+        Only what the policy says counts, not that less time is left than when it was approved. What the desk may have
+        sent already counts on until it is cancelled.
+        """
+        for asked, contact in self._unsent(sorted(self.ledger.open, key=_order, reverse=True)):
+            request, freed = _decode(asked.request), self.give_back(contact)
+            contact.state = ContactState.RECALLED
+            verdict = self._judge(asked, request)
+            findings = [finding for finding in verdict.findings if finding.code not in TIME_CODES]
+            may_be_sent = contact.not_before_ms <= self.now_ms
+            if not findings or may_be_sent:
+                contact.state = ContactState.WITHDRAWN if findings else ContactState.APPROVED
+                self._take(contact.ref, freed)
+            if findings:
+                self._recall(asked, request, findings)
+                self._again(asked)
+
+    def withdraw(self, key: bytes, why: str) -> bool:
+        """End a waiting request because of what its department told; ``False`` if it does not wait."""
         for asked in self.ledger.waiting:
             if asked.identity == key:
                 self.ledger.waiting.remove(asked)
                 if asked.held is not None and all(other.held != asked.held for other in self.ledger.waiting):
                     self.ledger.holds.pop(asked.held, None)
-                finding = policy_finding(self.policy, "cancelled", "withdrawn", f"{department} cancelled the request")
+                finding = policy_finding(self.policy, "cancelled", "withdrawn", why)
                 self._publish(
                     asked, _decode(asked.request), Verdict("rejected", findings=(finding,), score=asked.score), None
                 )
@@ -349,6 +355,7 @@ class Session:
             verdict.score,
             verdict.score_note,
             verdict.shadow,
+            verdict.exceptions,
         )
 
     def _awaited(self, request: ContactRequest, verdict: Verdict) -> list[str]:
@@ -381,6 +388,11 @@ class Session:
         if ledger.draws:
             lasting = {ref: [d for d in draws if d.end_ms > self.now_ms] for ref, draws in ledger.draws.items()}
             ledger.draws = {ref: draws for ref, draws in lasting.items() if draws}
+
+    def _unsent(self, approved: Sequence[Asked]) -> list[tuple[Asked, Contact]]:
+        """Those of which nothing was heard yet and that may still be sent."""
+        pairs = [(asked, self.contact(asked.identity)) for asked in approved]
+        return [(a, c) for a, c in pairs if c and c.state is APPROVED and self.now_ms < c.valid_until_ms]
 
 
 def _order(asked: Asked) -> tuple[float, float, int, int, bytes]:

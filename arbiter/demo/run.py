@@ -19,11 +19,11 @@ from arbiter.demo.feed import POISON, POISON_FROM_REQUESTS, Feed
 from arbiter.demo.watch import Watch
 from arbiter.demo.worker import DemoError, Worker, activate_policy, running_worker
 from arbiter.embedded import embedded_broker, embedded_redis
-from arbiter.messages import DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS
+from arbiter.messages import AUDIT, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS
 from arbiter.stream.records import INPUTS
 
 PARTITIONS = 16
-TOPICS = (DECISIONS, *INPUTS, *(topic + DLQ_SUFFIX for topic in INPUTS))
+TOPICS = (DECISIONS, AUDIT, *INPUTS, *(topic + DLQ_SUFFIX for topic in INPUTS))
 WATCHED = (PROFILES, REQUESTS, DECISIONS, REQUESTS + DLQ_SUFFIX)
 POLICY = "retail-bank"
 

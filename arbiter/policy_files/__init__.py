@@ -90,7 +90,8 @@ def _judge(merged: Merged, *, is_whole: bool) -> tuple[PolicyDocument | None, li
         text = _MSGSPEC_PATH.sub("", str(error))
         return None, [*found, _placed(merged, (), "wrong-type", f"the policy cannot be read: {text}", "")]
     for problem in problems(document):
-        if not shapes or problem.code != "marketing-without-consent":
+        # What is malformed was left out, or stands in as something else: that misleads these two.
+        if not shapes or problem.code not in ("marketing-without-consent", "cannot-lift"):
             found += _told(merged, problem)
     return (None if shapes else document), found
 

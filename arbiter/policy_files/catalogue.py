@@ -108,7 +108,12 @@ FIELDS = {
 """Fields, their types and their values."""
 
 NAMES = {
-    "duplicate-id": Code("Two rules with one id.", "Give each rule an id of its own."),
+    "duplicate-id": Code("Two rules, or two exceptions, with one id.", "Give each an id of its own."),
+    "unknown-rule": Code("An exception names a rule that the policy does not have.", "Correct the name."),
+    "cannot-lift": Code(
+        "An exception names a rule that nothing lifts (consent, suppression) or that never says no (a floor).",
+        "Take it out of the exception.",
+    ),
     "unknown-department": Code("A department that the policy does not have.", "Correct the name, or define it."),
     "unknown-channel": Code("A channel that the policy does not have.", "Correct the name, or define it."),
     "unknown-category": Code("A category that the policy does not have.", "Correct the name, or define it."),

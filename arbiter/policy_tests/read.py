@@ -63,8 +63,11 @@ def read_tests(folder: FilePath, document: PolicyDocument) -> tuple[list[Test], 
 def read_test_file(path: FilePath, document: PolicyDocument) -> tuple[list[Test], list[FileProblem]]:
     """The tests of one file; none if anything in it is wrong."""
     source = read_source(path)
-    if isinstance(source, FileProblem):
-        return [], [source]
+    return ([], [source]) if isinstance(source, FileProblem) else read_test_text(source, document)
+
+
+def read_test_text(source: Source, document: PolicyDocument) -> tuple[list[Test], list[FileProblem]]:
+    """The same, of a text that was read already."""
     node, problems = read_tree(source)
     if node is None or problems:
         return [], problems

@@ -34,6 +34,11 @@ class PartitionKeys(Struct, frozen=True):
         return self.base + b"timers"
 
     @property
+    def opened(self) -> bytes:
+        """A sorted set: party by the end of its last permit in milliseconds; cut when that has passed."""
+        return self.base + b"opened"
+
+    @property
     def waits(self) -> bytes:
         """A sorted set, all of one score and so in the order of their bytes: who waits for what all share."""
         return self.base + b"waits"
@@ -65,6 +70,11 @@ class Keys(Struct, frozen=True):
         """The keys of a partition."""
         return PartitionKeys(f"{self.prefix}:{{{number}}}:".encode())
 
+    @property
+    def any_ledger(self) -> bytes:
+        """A pattern of the keys of all ledgers."""
+        return f"{self.prefix}:{{*}}:l:*".encode()
+
     def stock(self, key: str) -> bytes:
         """A hash: the central entry of a window of capacity; it expires."""
         return f"{self.prefix}:stock:{{{key}}}".encode()
@@ -78,7 +88,19 @@ class Keys(Struct, frozen=True):
         """A sorted set: the windows that have a central entry, by when they expire."""
         return f"{self.prefix}:stocks".encode()
 
+    # What follows is in one slot, so that one script sees it together.
+
     @property
     def policies(self) -> bytes:
-        """One hash with all policies and what is in force, so that one script sees them together."""
-        return f"{self.prefix}:policy:registry".encode()
+        """A hash: all policies, what is in force and when, and the kill switches."""
+        return f"{self.prefix}:{{policy}}:registry".encode()
+
+    @property
+    def audit(self) -> bytes:
+        """A list: what was done to the policies, oldest first; cut once it is on its topic."""
+        return f"{self.prefix}:{{policy}}:audit".encode()
+
+    @property
+    def audit_lease(self) -> bytes:
+        """Who brings the audit to its topic; it expires within seconds."""
+        return self.audit + b":lease"

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from arbiter.state.memory_stock import MemoryStocks
 from arbiter.state.stock import Kept, Spent
-from arbiter.state.store import Activation, Claim, Commit, Head, PolicyRecord, Verdict, Wait
+from arbiter.state.store import Claim, Commit, Head, Verdict, Wait
 
 Clock = Callable[[], int]
 
@@ -33,6 +33,7 @@ class _Partition(Struct):
     timers: dict[str, int] = {}
     spent: dict[str, Kept] = {}
     waits: set[Wait] = set()
+    opened: dict[str, int] = {}
 
 
 class MemoryStore:
@@ -130,6 +131,14 @@ class MemoryStore:
         ready = [(party, due_ms) for party, due_ms in timers.items() if due_ms <= now_ms]
         return sorted(ready, key=lambda timer: (timer[1], timer[0].encode()))[:limit]
 
+    async def timed(self, partition: int, cursor: str, count: int) -> tuple[list[str], str]:
+        """See ``Store.timed``."""
+        return _page(self.kept(partition).timers, cursor, count)
+
+    async def opened(self, partition: int, cursor: str, count: int) -> tuple[list[str], str]:
+        """See ``Store.opened``."""
+        return _page(self.kept(partition).opened, cursor, count)
+
     async def awaited(self, partition: int) -> list[str]:
         """See ``Store.awaited``."""
         return sorted({wait.name for wait in self.kept(partition).waits})
@@ -156,11 +165,17 @@ def _is_void(there: Kept, spent: Spent) -> bool:
     return spent.used > spent.granted or (spent.used > there.used and spent.made < there.sealed)
 
 
+def _page(parties: dict[str, int], cursor: str, count: int) -> tuple[list[str], str]:
+    """The next names in alphabetical order; the cursor is the last one given."""
+    rest = sorted(party for party in parties if party > cursor)
+    return rest[:count], rest[count - 1] if len(rest) > count else ""
+
+
 def _write(kept: _Partition, head: Head, commit: Commit, now_ms: int) -> None:
     positions = head.positions | commit.positions
     activation, seq = commit.activation, commit.seq
     news = {"seq": seq, "activation": activation, "now_ms": commit.now_ms, "positions": positions}
-    kept.head = replace(head, **news, claims=0, tried=0)
+    kept.head = replace(head, **news, claims=0, tried=0, swept=commit.swept)
     kept.outbox = commit.outbox
     kept.ledgers |= commit.ledgers
     expires_ms = now_ms + commit.answers_ttl_ms
@@ -172,41 +187,9 @@ def _write(kept: _Partition, head: Head, commit: Commit, now_ms: int) -> None:
             kept.timers[party] = due_ms
     kept.waits |= {wait for wait, is_waiting in commit.waits.items() if is_waiting}
     kept.waits -= {wait for wait, is_waiting in commit.waits.items() if not is_waiting}
+    if commit.opened:
+        kept.opened = {party: end_ms for party, end_ms in kept.opened.items() if end_ms > commit.now_ms}
+        for party, end_ms in commit.opened.items():
+            kept.opened[party] = max(end_ms, kept.opened.get(party, end_ms))
     for key, spent in commit.spent.items():
         kept.spent[key] = Kept(spent.used, kept.spent.get(key, Kept()).sealed)
-
-
-class MemoryPolicyStore:
-    """A ``PolicyStore`` in this process."""
-
-    def __init__(self, clock: Clock = wall_clock_ms) -> None:
-        """An empty store."""
-        self._clock = clock
-        self._records: list[PolicyRecord] = []
-        self._active: Activation | None = None
-
-    async def publish(self, name: str, digest: str, author: str, document: bytes) -> PolicyRecord:
-        """See ``PolicyStore.publish``."""
-        if self._records and self._records[-1].digest == digest:
-            return self._records[-1]
-        record = PolicyRecord(len(self._records) + 1, name, digest, author, self._clock(), document)
-        self._records.append(record)
-        return record
-
-    async def activate(self, version: int) -> Activation:
-        """See ``PolicyStore.activate``; what is already in force keeps its number."""
-        record = await self.fetch(version)
-        if record is None:
-            raise KeyError(version)
-        if self._active is None or self._active.version != version:
-            number = 1 if self._active is None else self._active.number + 1
-            self._active = Activation(number, version, record.digest)
-        return self._active
-
-    async def active(self) -> Activation | None:
-        """See ``PolicyStore.active``."""
-        return self._active
-
-    async def fetch(self, version: int) -> PolicyRecord | None:
-        """See ``PolicyStore.fetch``."""
-        return self._records[version - 1] if 1 <= version <= len(self._records) else None

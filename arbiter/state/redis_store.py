@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from typing import Final
 
 from arbiter.state.keys import DEFAULT_PREFIX, Keys, PartitionKeys
 from arbiter.state.redis_client import Argument, RedisClient, Script
+from arbiter.state.redis_policies import RedisPolicyStore
 from arbiter.state.redis_stock import RedisStocks
 from arbiter.state.stock import Kept
-from arbiter.state.store import Activation, Claim, Commit, Head, PolicyRecord, Verdict
+from arbiter.state.store import Claim, Commit, Head, Verdict
 
 _CLAIM: Final = Script.read("claim")
 _COMMIT: Final = Script.read("ownership", "commit")
 _MARK: Final = Script.read("ownership", "mark")
 _CLEAR_OUTBOX: Final = Script.read("ownership", "clear_outbox")
-_PUBLISH: Final = Script.read("publish")
-_ACTIVATE: Final = Script.read("activate")
 
 _VERDICTS: Final = {verdict.value.encode(): verdict for verdict in Verdict}
 _POSITION: Final = b"p:"
-_RECORD_FIELDS: Final = ("name", "digest", "author", "published_at_ms", "document")
+SCANNED: Final = 1_000
+"""Keys that the server looks at for one step through all of them."""
 
 
 def connect(url: str, prefix: str = DEFAULT_PREFIX) -> RedisStore:
@@ -107,6 +108,14 @@ class RedisStore:
         reply = await self._client.command("ZRANGE", timers, *words)
         return [(party.decode(), int(due)) for party, due in zip(reply[::2], reply[1::2], strict=True)]
 
+    async def timed(self, partition: int, cursor: str, count: int) -> tuple[list[str], str]:
+        """See ``Store.timed``."""
+        return await self._scan(self._keys.partition(partition).timers, cursor, count)
+
+    async def opened(self, partition: int, cursor: str, count: int) -> tuple[list[str], str]:
+        """See ``Store.opened``."""
+        return await self._scan(self._keys.partition(partition).opened, cursor, count)
+
     async def awaited(self, partition: int) -> list[str]:
         """See ``Store.awaited``: from each name on to the first member after it."""
         waits, names = self._keys.partition(partition).waits, list[str]()
@@ -124,9 +133,28 @@ class RedisStore:
         found = await self._client.command("ZRANGE", waits, *words)
         return [member.split(b"\0", 2)[2].decode() for member in found]
 
+    async def ledgers(self) -> AsyncIterator[tuple[str, bytes]]:
+        """Every party and its ledger, in no order; only reads, some at a time. What changes meanwhile is told as it was
+        before or after, and rarely twice.
+        """
+        cursor, is_first = 0, True
+        while cursor or is_first:
+            is_first = False
+            # redis-py reads the reply of this command, too.
+            words = ("SCAN", cursor, "MATCH", self._keys.any_ledger, "COUNT", SCANNED)
+            cursor, names = await self._client.command(*words)
+            for name, packed in zip(names, await self._get(names), strict=True):
+                if packed is not None:
+                    yield name.partition(b":l:")[2].decode(), packed
+
     async def time_ms(self) -> int:
         """See ``Store.time_ms``."""
         return _ms(*await self._client.command("TIME"))
+
+    async def _scan(self, key: bytes, cursor: str, count: int) -> tuple[list[str], str]:
+        # redis-py reads the reply of this command: a number, and pairs of member and score.
+        after, found = await self._client.command("ZSCAN", key, cursor or "0", "COUNT", count)
+        return [party.decode() for party, _ in found], str(after) if after else ""
 
     async def _get(self, keys: list[bytes]) -> list[bytes | None]:
         if not keys:
@@ -155,20 +183,21 @@ def _head(flat: list[bytes]) -> Head:
         now_ms=int(fields[b"now_ms"]),
         positions=positions,
         claims=int(fields[b"claims"]),
+        swept=int(fields.get(b"swept", b"0")),
         tried=int(fields.get(b"tried", 0)),
     )
 
 
 def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], list[Argument]]:
     """The commit script's keys and arguments, in its order."""
-    names = [keys.head, keys.outbox, keys.timers, keys.waits]
+    names = [keys.head, keys.outbox, keys.timers, keys.waits, keys.opened]
     names += [keys.ledger(party) for party in commit.ledgers]
     names += [keys.answer(identity) for identity in commit.answers]
     names += [keys.spent(stock) for stock in commit.spent]
     words: list[Argument] = [commit.epoch, commit.owner, commit.seq, commit.activation, commit.answers_ttl_ms]
-    words += (commit.outbox, 1 + len(commit.positions), len(commit.ledgers), len(commit.answers), len(commit.timers))
-    words += (len(commit.spent), len(commit.waits))
-    words += ("now_ms", commit.now_ms)
+    words += (commit.outbox, 2 + len(commit.positions), len(commit.ledgers), len(commit.answers), len(commit.timers))
+    words += (len(commit.spent), len(commit.waits), len(commit.opened))
+    words += ("now_ms", commit.now_ms, "swept", commit.swept)
     for topic, offset in commit.positions.items():
         words += (_POSITION + topic.encode(), offset)
     words += commit.ledgers.values()
@@ -179,43 +208,6 @@ def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], lis
         words += (spent.used, spent.granted, spent.made, spent.ttl_ms)
     for wait, is_waiting in commit.waits.items():
         words += (f"{wait.name}\0{wait.since_ms:015d}\0{wait.party}", "0" if is_waiting else "")
+    for party, end_ms in commit.opened.items():
+        words += (end_ms, party)
     return names, words
-
-
-class RedisPolicyStore:
-    """A ``PolicyStore`` in one hash: ``newest``, ``number``, ``active``, and ``<version>:<field>`` per record."""
-
-    def __init__(self, client: RedisClient, keys: Keys) -> None:
-        """A store that talks through ``client``."""
-        self._client = client
-        self._registry = keys.policies
-
-    async def publish(self, name: str, digest: str, author: str, document: bytes) -> PolicyRecord:
-        """See ``PolicyStore.publish``."""
-        reply = await self._client.run(_PUBLISH, [self._registry], [name, digest, author, document])
-        return _record(int(reply[0]), reply[1:])
-
-    async def activate(self, version: int) -> Activation:
-        """See ``PolicyStore.activate``; what is already in force keeps its number."""
-        reply = await self._client.run(_ACTIVATE, [self._registry], [version])
-        if reply[0] == b"unknown":
-            raise KeyError(version)
-        return Activation(int(reply[0]), int(reply[1]), reply[2].decode())
-
-    async def active(self) -> Activation | None:
-        """See ``PolicyStore.active``."""
-        number, version, digest = await self._client.command(
-            "HMGET", self._registry, "number", "active", "active_digest"
-        )
-        return None if number is None else Activation(int(number), int(version), digest.decode())
-
-    async def fetch(self, version: int) -> PolicyRecord | None:
-        """See ``PolicyStore.fetch``."""
-        names = [f"{version}:{field}" for field in _RECORD_FIELDS]
-        values = await self._client.command("HMGET", self._registry, *names)
-        return None if values[0] is None else _record(version, values)
-
-
-def _record(version: int, values: list[Any]) -> PolicyRecord:
-    name, digest, author, published_at_ms, document = values
-    return PolicyRecord(version, name.decode(), digest.decode(), author.decode(), int(published_at_ms), document)

@@ -23,7 +23,8 @@ class Head(Struct, frozen=True):
 
     ``positions`` is the next offset to read of each input topic; ``now_ms`` the last instant decided at;
     ``activation`` the number of the policy activation used; ``claims`` how often it was claimed since. ``tried`` is how
-    many records the owner marked that it was about to try, since the last commit; 0 if it did not.
+    many records the owner marked that it was about to try, since the last commit; 0 if it did not. ``swept`` is the
+    activation for which all that waits, and all approvals that may have to be recalled, was last looked at to the end.
     """
 
     epoch: int
@@ -35,6 +36,7 @@ class Head(Struct, frozen=True):
     positions: dict[str, int]
     claims: int
     tried: int = 0
+    swept: int = 0
 
 
 class Claim(Struct, frozen=True):
@@ -64,7 +66,8 @@ class Commit(Struct, frozen=True):
     ``ledgers`` maps party to bytes; ``answers`` maps identity to bytes and lives ``answers_ttl_ms``; ``timers``
     maps party to its next due instant, or ``None`` to clear it; ``positions`` has the input topics that moved;
     ``spent`` says what the partition now uses of the windows of capacity where that changed; ``waits`` who begins
-    (true) or ceases to wait for it.
+    (true) or ceases to wait for it; ``opened`` maps a party to the end of a permit that it has from now on; ``swept``
+    is for the head.
     """
 
     epoch: int
@@ -80,6 +83,8 @@ class Commit(Struct, frozen=True):
     outbox: bytes
     spent: dict[str, Spent] = {}
     waits: dict[Wait, bool] = {}
+    opened: dict[str, int] = {}
+    swept: int = 0
 
 
 class Verdict(Enum):
@@ -124,6 +129,15 @@ class Store(Protocol):
     async def due(self, partition: int, now_ms: int, limit: int) -> list[tuple[str, int]]:
         """Up to ``limit`` parties whose timer is due at ``now_ms``, with their instants, earliest first."""
 
+    async def timed(self, partition: int, cursor: str, count: int) -> tuple[list[str], str]:
+        """Some ``count`` parties that have a timer, from ``cursor`` on (at first empty), and the next cursor.
+
+        Going on until the cursor is empty again gives every party that had a timer all the while at least once.
+        """
+
+    async def opened(self, partition: int, cursor: str, count: int) -> tuple[list[str], str]:
+        """The same for the parties whose last permit ends after the last commit's ``now``."""
+
     async def awaited(self, partition: int) -> list[str]:
         """What parties of the partition wait for."""
 
@@ -132,38 +146,3 @@ class Store(Protocol):
 
     async def time_ms(self) -> int:
         """The store's clock."""
-
-
-class PolicyRecord(Struct, frozen=True):
-    """A published policy: its compiled document and who published it."""
-
-    version: int
-    name: str
-    digest: str
-    author: str
-    published_at_ms: int
-    document: bytes
-
-
-class Activation(Struct, frozen=True):
-    """Which version is in force. ``number`` only ever grows, also when an older version comes back."""
-
-    number: int
-    version: int
-    digest: str
-
-
-class PolicyStore(Protocol):
-    """Where policies are published and which one is active."""
-
-    async def publish(self, name: str, digest: str, author: str, document: bytes) -> PolicyRecord:
-        """Keep a policy under the next version; the same digest as the newest version returns that one."""
-
-    async def activate(self, version: int) -> Activation:
-        """Put a version in force; ``KeyError`` for an unknown one."""
-
-    async def active(self) -> Activation | None:
-        """What is in force, or ``None`` when nothing was ever activated."""
-
-    async def fetch(self, version: int) -> PolicyRecord | None:
-        """A published version."""

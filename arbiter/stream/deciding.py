@@ -25,6 +25,7 @@ from arbiter.core.arbitrate import (
     awaits,
     come_back,
     next_due_ms,
+    permit_ends,
 )
 from arbiter.core.decide import asked_at
 from arbiter.core.household import Forward, Join, Leave, Return, Routed, Taker
@@ -83,10 +84,11 @@ class Loaded(Struct):
 class _Party:
     """A party in this batch: as loaded (bytes), as it is now, and what it went through so far.
 
-    A step is a record, or ``None`` for a look at what waits, and the instant at which it was taken.
+    A step is a record, or ``None`` for a look at what waits, the instant at which it was taken, and whether it recalls
+    what the policy no longer allows. ``opened_ms`` is the end of the last permit that it got.
     """
 
-    __slots__ = ("answers", "due_ms", "ledger", "loaded", "packed", "purse", "steps", "waits")
+    __slots__ = ("answers", "due_ms", "ledger", "loaded", "opened_ms", "packed", "purse", "steps", "waits")
 
     def __init__(self, loaded: Loaded) -> None:
         self.packed = loaded.packed
@@ -96,7 +98,8 @@ class _Party:
         self.loaded: dict[bytes, Answered] = {}
         self.answers: dict[bytes, Answered] = {}
         self.purse = NO_PURSE
-        self.steps: list[tuple[Item | None, int]] = []
+        self.steps: list[tuple[Item | None, int, bool]] = []
+        self.opened_ms = 0
 
 
 NO_PURSE = Purse(NO_STOCK)
@@ -195,12 +198,15 @@ class Batch:
         if item.parcel is not None:
             self._routing.take(item.parcel)
 
-    def come_back(self, name: str, *, at_any_rate: bool = False) -> None:
-        """Look at a party again if its timer is due, or ``at_any_rate`` because the policy is another one."""
+    def come_back(self, name: str, *, at_any_rate: bool = False, recalls: bool = False) -> None:
+        """Look at a party again if its timer is due, or ``at_any_rate`` because the policy is another one.
+
+        With ``recalls`` what is approved, unsent, and not allowed by the policy any more is recalled.
+        """
         party = self._parties[name]
         self._catch_up(party)
         if at_any_rate:
-            self._take(party, None, self.now_ms)
+            self._take(party, None, self.now_ms, recalls=recalls)
 
     def finish(self, outbox_bytes_max: int) -> None:
         """Let come back what became due while the batch was decided; what no longer fits stays due."""
@@ -225,21 +231,24 @@ class Batch:
             if not self._take(party, None, due_ms if self._is_event_clock else self.now_ms):
                 return
 
-    def _take(self, party: _Party, item: Item | None, now_ms: int) -> bool:
+    def _take(self, party: _Party, item: Item | None, now_ms: int, *, recalls: bool = False) -> bool:
         """One step of a party; ``False`` if it failed twice, and the party is as if it had not been."""
         party.purse.begin()
         try:
-            results = self._apply(party, item, now_ms)
+            results = self._apply(party, item, now_ms, recalls)
         except Exception:  # noqa: BLE001 - whatever fails on a record must not take its neighbours along
-            again = self._again(party, item, now_ms)
+            again = self._again(party, item, now_ms, recalls)
             if again is None:
                 return False
             results = again
-        party.steps.append((item, now_ms))
+        party.steps.append((item, now_ms, recalls))
+        if item is not None and item.parcel is not None:
+            party.opened_ms = max(party.opened_ms, *permit_ends(party.ledger), 0)
         self.facts += item is not None and item.is_fact
         for result in results:
             if isinstance(result, Decided):
                 self._tell(item, result)
+                party.opened_ms = max(party.opened_ms, result.answer.valid_until_ms or 0)
             elif isinstance(result, Noted):
                 self.notes.append(result)
             elif item is not None and isinstance(result, Refused):
@@ -256,9 +265,10 @@ class Batch:
         self.outbox_bytes += len(record.value or b"")
         self.sent_on.append(_WHAT[type(routed)])
 
-    def _apply(self, party: _Party, item: Item | None, now_ms: int) -> list[Result | Routed]:
+    def _apply(self, party: _Party, item: Item | None, now_ms: int, recalls: bool) -> list[Result | Routed]:
         if item is None:
-            return [*come_back(self._policy, party.ledger, party.answers, now_ms, self._seq, party.purse)]
+            when = now_ms, self._seq
+            return [*come_back(self._policy, party.ledger, party.answers, *when, party.purse, recalls=recalls)]
         hears = not self._is_reading_facts
         taker = Taker(self._policy, party.ledger, party.answers, now_ms, self._seq, party.purse, hears=hears)
         if item.parcel is not None:
@@ -267,11 +277,11 @@ class Batch:
             taker.arrive(item.arrival)
         return taker.out
 
-    def _again(self, party: _Party, item: Item | None, now_ms: int) -> list[Result | Routed] | None:
+    def _again(self, party: _Party, item: Item | None, now_ms: int, recalls: bool) -> list[Result | Routed] | None:
         self._rewind(party)
         party.purse.begin()
         try:
-            return self._apply(party, item, now_ms)
+            return self._apply(party, item, now_ms, recalls)
         except Exception as error:
             place = (
                 "what waits" if item is None else f"{item.record.topic}/{item.record.partition}/{item.record.offset}"
@@ -290,8 +300,8 @@ class Batch:
         party.purse.rewind()
         party.ledger = _fresh(party.packed)
         party.answers = dict(party.loaded)
-        for item, now_ms in party.steps:
-            self._apply(party, item, now_ms)
+        for step in party.steps:
+            self._apply(party, *step)
 
     def _tell(self, item: Item | None, decided: Decided) -> None:
         decision, value = message_of(decided)
@@ -339,6 +349,10 @@ class Batch:
         """When the arbiter must come back to a party, for those where that moved."""
         due = {name: (party.due_ms, next_due_ms(party.ledger)) for name, party in self._parties.items() if party.steps}
         return {name: new for name, (old, new) in due.items() if old != new}
+
+    def opened(self) -> dict[str, int]:
+        """The parties that got permits, or brought them along, and when the last of them ends."""
+        return {name: party.opened_ms for name, party in self._parties.items() if party.opened_ms}
 
     def changed_waits(self) -> dict[Wait, bool]:
         """Who waits for which capacity now and did not before (true), or does no longer (false)."""

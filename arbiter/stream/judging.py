@@ -89,7 +89,7 @@ class Judging:
     async def _decide_all(self, batch: Batch, work: Work) -> int | None:
         for names, at_any_rate in ((work.due, False), (work.swept, True)):
             for name in names:
-                batch.come_back(name, at_any_rate=at_any_rate)
+                batch.come_back(name, at_any_rate=at_any_rate, recalls=at_any_rate and work.recalls)
                 await asyncio.sleep(0)
         late_from = None
         for index, item in enumerate(work.items):

@@ -7,9 +7,11 @@ import logging
 
 from msgspec import Struct
 
+from arbiter.core.kills import Kill
 from arbiter.core.policy import Policy, PolicyError, load
 from arbiter.metrics import Metrics
-from arbiter.state.store import Activation, PolicyStore, StoreUnavailable
+from arbiter.state.policy_store import Activation, PolicyRecord, PolicyStore
+from arbiter.state.store import StoreUnavailable
 from arbiter.stream.health import Health
 
 POLL_SECONDS = 0.5
@@ -19,10 +21,14 @@ log = logging.getLogger("arbiter")
 
 
 class Active(Struct, frozen=True):
-    """A policy and the number of the activation that put it in force."""
+    """A policy with the kill switches beside it, and the number of the activation that put this in force.
+
+    ``recalls`` is the last number at which approvals that the policy no longer allows were to be recalled.
+    """
 
     number: int
     policy: Policy
+    recalls: int = 0
 
 
 class Policies:
@@ -33,16 +39,18 @@ class Policies:
         self._health = health
         self._metrics = metrics
         self._refused = -1
+        self._good: PolicyRecord | None = None
+        self._kills: tuple[Kill, ...] = ()
         self.current: Active | None = None
 
     async def refresh(self) -> None:
         """Take over what is active now, if it is new and good; :class:`StoreUnavailable`."""
         activation = await self._store.active()
+        self._metrics.kill_switches.set(len(activation.kills) if activation else 0)
         if activation is None:
             if self.current is None:
-                self._health.trouble(
-                    ABSENT, "no policy is active, nothing is decided: `arbiter policy publish --activate DIR`"
-                )
+                fix = "`arbiter policy publish`, `approve` and `activate` one"
+                self._health.trouble(ABSENT, f"no policy is active, nothing is decided: {fix}")
             return
         if self.current is not None and activation.number <= self.current.number:
             return
@@ -52,30 +60,51 @@ class Policies:
 
     async def _take(self, activation: Activation) -> None:
         try:
-            policy = await self._load(activation)
+            record = await self._fetch(activation)
+            policy = load(record.document, record.version, record.digest, activation.kills)
         except PolicyError as error:
-            self._refused = activation.number
-            self._metrics.policy_failures.inc()
-            kept = f"version {self.current.policy.ref[1]} stays" if self.current else "nothing is decided"
-            self._health.trouble(
-                BROKEN, f"policy version {activation.version} cannot be taken, {kept}: {error}", alarm=True
-            )
+            self._refuse(activation, error)
             return
-        self.current = Active(activation.number, policy)
+        self._good = record
+        self._put(activation, policy, activation.recalls)
         self._health.over(ABSENT)
         self._health.over(BROKEN)
-        self._metrics.policy_version.set(activation.version)
-        log.info(
-            "policy %s version %d is in force (activation %d)", policy.ref[0], activation.version, activation.number
-        )
 
-    async def _load(self, activation: Activation) -> Policy:
+    def _refuse(self, activation: Activation, error: PolicyError) -> None:
+        """The last good policy stays; kill switches hold beside it, whatever is wrong with the new one."""
+        self._refused = activation.number
+        self._metrics.policy_failures.inc()
+        good = self._good
+        kept = f"version {good.version} stays" if good else "nothing is decided"
+        text = f"policy version {activation.version} cannot be taken, {kept}: {error}"
+        self._health.trouble(BROKEN, text, alarm=True)
+        if good is not None and self.current is not None and activation.kills != self._kills:
+            policy = load(good.document, good.version, good.digest, activation.kills)
+            self._put(activation, policy, self.current.recalls)
+
+    def _put(self, activation: Activation, policy: Policy, recalls: int) -> None:
+        name, version, _ = policy.ref
+        if self.current is None or self.current.policy.ref != policy.ref:
+            log.info("policy %s version %d is in force (activation %d)", name, version, activation.number)
+        if activation.kills != self._kills:
+            stopped = ", ".join(kill.label for kill in activation.kills) or "nothing"
+            log.warning("kill switches stop %s (activation %d)", stopped, activation.number)
+        self._kills = activation.kills
+        self.current = Active(activation.number, policy, recalls)
+        self._metrics.policy_version.set(version)
+
+    async def _fetch(self, activation: Activation) -> PolicyRecord:
+        good = self._good
+        if good is not None and (good.version, good.digest) == (activation.version, activation.digest):
+            return good
         record = await self._store.fetch(activation.version)
         if record is None:
             raise PolicyError("it is not in the store")
         if record.digest != activation.digest:
             raise PolicyError(f"its digest is {record.digest}, activated was {activation.digest}")
-        return load(record.document, record.version, record.digest)
+        if not record.is_intact:
+            raise PolicyError(f"its document is not the one with the digest {record.digest}: somebody has changed it")
+        return record
 
 
 async def keep_watching(policies: Policies) -> None:

@@ -38,6 +38,7 @@ from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
 from arbiter.stream.policies import Active
 from arbiter.stream.records import DeadLetter, Reader, Record, dead_letter
 from arbiter.stream.routing import Routing
+from arbiter.stream.sweep import Sweep
 from arbiter.stream.tally import count_batch, count_dead
 from arbiter.stream.timers import Timers
 from arbiter.stream.tokens import Tokens
@@ -78,7 +79,8 @@ class Runner:
         self._idle_since = monotonic()
         self._tokens = Tokens(shared, partition, placed.head.epoch, patience)
         self._judging = Judging(shared, partition, patience, self._tokens)
-        self._timers = Timers(shared.store, partition, patience, placed.head.activation)
+        self._timers = Timers(shared.store, partition, patience)
+        self._sweep = Sweep(shared.store, partition, patience, placed.head.swept)
         self._caution = Caution(shared.store, partition, patience, placed.head)
 
     def offer(self, message: Message) -> None:
@@ -136,7 +138,7 @@ class Runner:
             return False
         # Without records to try first there is nothing to be careful about.
         self._caution.over()
-        if await self._timers.must_sweep(policies.current.number):
+        if await self._sweep.is_due(policies.current):
             return True
         now_ms = max(self._head.now_ms, clock.now_ms()) if self._is_wall_clock else self._head.now_ms
         if await self._tokens.can_wake(policies.current.policy, now_ms):
@@ -234,7 +236,7 @@ class Runner:
         commit = self._commit_of(active, work, batch, spent)
         verdict = await self._commit(commit)
         if verdict is not Verdict.OK:
-            self._timers.unswept(work.swept)
+            self._sweep.give_back(work.swept)
             return verdict
         await self._publish([*batch.outbox, *work.sent_on()])
         self._adopt(commit, batch)
@@ -279,8 +281,8 @@ class Runner:
         work.due = [party for party, _ in due]
         if due and not work.records:
             work.now_ms = work.now_ms if self._is_wall_clock else max(work.now_ms, due[-1][1])
-        if await self._timers.must_sweep(active.number):
-            work.swept = self._timers.swept()
+        if await self._sweep.is_due(active):
+            work.swept, work.recalls = self._sweep.take(), self._sweep.recalls
         work.swept += await self._tokens.woken(active.policy, work.now_ms)
 
     async def _ledgers(self, work: Work) -> dict[str, Loaded]:
@@ -329,6 +331,8 @@ class Runner:
             pack_outbox([*batch.outbox, *work.sent_on()]),
             spent,
             batch.changed_waits(),
+            batch.opened(),
+            self._sweep.swept,
         )
 
     async def _commit(self, commit: Commit) -> Verdict:
@@ -362,6 +366,7 @@ class Runner:
             now_ms=commit.now_ms,
             positions=head.positions | commit.positions,
             claims=0,
+            swept=commit.swept,
         )
         self._has_outbox = bool(commit.outbox)
         self._caution.over()

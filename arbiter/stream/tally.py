@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 
+from arbiter.core.kills import KILL_SWITCH
 from arbiter.core.policy import Policy
 from arbiter.messages import ContactRequest
 from arbiter.metrics import OTHER, Metrics
@@ -26,7 +27,8 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
         department = request.department if request.department in departments else OTHER
         channel = request.channel if request.channel in channels else OTHER
         decisions[answer.outcome, department, channel] += 1
-        rules.update(finding.rule for finding in answer.findings)
+        # Kill switches are numbered for ever; a label is not.
+        rules.update(f.rule if f.kind != KILL_SWITCH else KILL_SWITCH for f in answer.findings)
     for labels, count in decisions.items():
         metrics.decisions.labels(*labels).inc(count)
     for rule, count in rules.items():

@@ -1,4 +1,4 @@
-"""What comes back by itself: due timers, and everything that waits when the policy is another one."""
+"""What comes back by itself, because its time has come."""
 
 from __future__ import annotations
 
@@ -9,20 +9,15 @@ from arbiter.stream.patience import Patience
 DUE_MAX = 200
 """Parties that come back in one commit."""
 
-SWEEP_MAX = 1_000_000
-
 
 class Timers:
     """One partition's timers, as far as a runner needs to know them: a bound on when the next one is due."""
 
-    def __init__(self, store: Store, partition: int, patience: Patience, activation: int) -> None:
-        """``activation`` is the policy activation under which all that waits was last looked at."""
+    def __init__(self, store: Store, partition: int, patience: Patience) -> None:
         self._store = store
         self._partition = partition
         self._patience = patience
         self._next_ms = 0  # no timer is due before; 0 until the store was asked
-        self._activation = activation
-        self._to_sweep: list[str] = []
 
     async def due(self, now_ms: int) -> list[tuple[str, int]]:
         """The parties to come back by ``now_ms`` with their instants, the earliest first, at most ``DUE_MAX``."""
@@ -37,22 +32,6 @@ class Timers:
     def moved(self, timers: dict[str, int | None]) -> None:
         """Take note of what a commit set."""
         self._next_ms = min([self._next_ms, *(due_ms for due_ms in timers.values() if due_ms is not None)])
-
-    async def must_sweep(self, activation: int) -> bool:
-        """Whether there are parties that wait under an older policy than this one."""
-        if activation != self._activation:
-            self._to_sweep = [party for party, _ in await self._ask(FAR_MS, SWEEP_MAX)]
-            self._activation = activation
-        return bool(self._to_sweep)
-
-    def swept(self) -> list[str]:
-        """The next parties to look at because the policy is another one; none if that is done."""
-        now, self._to_sweep = self._to_sweep[:DUE_MAX], self._to_sweep[DUE_MAX:]
-        return now
-
-    def unswept(self, parties: list[str]) -> None:
-        """These were not looked at after all."""
-        self._to_sweep = parties + self._to_sweep
 
     async def _ask(self, now_ms: int, limit: int) -> list[tuple[str, int]]:
         return await self._patience.ask(lambda: self._store.due(self._partition, now_ms, limit))

@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from arbiter.messages import DECISIONS, DLQ_SUFFIX, ROUTED
+from arbiter.messages import AUDIT, DECISIONS, DLQ_SUFFIX, ROUTED
 from arbiter.settings import Settings
 from arbiter.stream.records import INPUTS
 
@@ -41,9 +41,9 @@ def client_config(settings: Settings) -> dict[str, Any]:
 
 
 def all_topics(settings: Settings) -> list[str]:
-    """Every topic of an installation: inputs, decisions, and where dead letters of each input go."""
+    """Every topic of an installation: inputs, decisions, the audit, and where dead letters of each input go."""
     inputs = [settings.topic(name) for name in INPUTS]
-    return [*inputs, settings.topic(DECISIONS), *(name + DLQ_SUFFIX for name in inputs)]
+    return [*inputs, settings.topic(DECISIONS), settings.topic(AUDIT), *(name + DLQ_SUFFIX for name in inputs)]
 
 
 def create(settings: Settings) -> list[str]:

@@ -47,6 +47,7 @@ class Work(Struct):
     items: list[Item] = []
     due: list[str] = []
     swept: list[str] = []
+    recalls: bool = False
     dead: list[tuple[Record, DeadLetter, int]] = []
     home: list[tuple[Record, OutRecord]] = []
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from arbiter.core.policy import Policy, load
 from arbiter.policy_files import FileProblem, digest_of, document_bytes, read_policy
-from arbiter.state.redis_store import RedisPolicyStore
-from arbiter.state.store import PolicyRecord
+from arbiter.state.policy_store import PolicyRecord, PolicyStore
 
 UNPUBLISHED = 0
 """The version that decisions name when the policy is a folder's."""
@@ -39,7 +38,7 @@ def from_folder(name: str) -> Policy:
     return load(content, UNPUBLISHED, digest_of(content))
 
 
-async def from_store(name: str, policies: RedisPolicyStore) -> Policy:
+async def from_store(name: str, policies: PolicyStore) -> Policy:
     """A published version, or the one in force; :class:`NoSuchPolicy`, ``PolicyError`` for one this build refuses."""
     if name == "active":
         active = await policies.active()
@@ -48,7 +47,7 @@ async def from_store(name: str, policies: RedisPolicyStore) -> Policy:
         name = str(active.version)
     record = await policies.fetch(int(name))
     if record is None:
-        raise NoSuchPolicy(f"there is no version {name}; `arbiter policy publish` tells the versions")
+        raise NoSuchPolicy(f"there is no version {name}; `arbiter policy history` tells the versions")
     return loaded(record)
 
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from arbiter.messages import CONSENTS, PROFILES
 from arbiter.policy_files import digest_of, document_bytes
+from arbiter.state.policy_store import Order
 from arbiter.state.redis_store import connect
 from loadtests.contenders.base import Site
 from loadtests.kafka import publish
@@ -43,6 +44,6 @@ async def activate(site: Site) -> None:
     try:
         document = document_bytes(site.policy)
         record = await store.policies.publish(site.policy.policy, digest_of(document), "loadtests", document)
-        await store.policies.activate(record.version)
+        await store.policies.activate(record.version, Order(by="loadtests", is_alone=True))
     finally:
         await store.close()

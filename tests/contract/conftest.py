@@ -9,11 +9,18 @@ import pytest
 from msgspec import Struct
 from redis.asyncio import Redis
 
-from arbiter.state.memory import MemoryPolicyStore, MemoryStore
-from arbiter.state.redis_store import connect
-from arbiter.state.store import PolicyStore, Store
+from arbiter.state.keys import Keys
+from arbiter.state.memory import MemoryStore
+from arbiter.state.memory_policies import MemoryPolicyStore
+from arbiter.state.policy_store import PolicyStore
+from arbiter.state.redis_client import RedisClient
+from arbiter.state.redis_policies import RedisPolicyStore
+from arbiter.state.redis_store import RedisStore
+from arbiter.state.store import Store
 
 SERVERS = {"valkey": "valkey_url", "redis": "redis_url"}
+KILL_GRACE_MS = 1
+"""A switch is forgotten as soon as it ends, so that no test waits for it."""
 
 
 class Backend(Struct):
@@ -41,11 +48,14 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
         async def lose_memory_stocks() -> None:
             memory.stocks.flush()
 
-        yield Backend(memory, MemoryPolicyStore(), flush_memory, forget_nothing, lose_memory_stocks)
+        yield Backend(
+            memory, MemoryPolicyStore(kill_grace_ms=KILL_GRACE_MS), flush_memory, forget_nothing, lose_memory_stocks
+        )
         return
     url: str = request.getfixturevalue(SERVERS[request.param])
     prefix = f"contract-{uuid4().hex}"
-    store = connect(url, prefix)
+    client, keys = RedisClient(url), Keys(prefix)
+    store = RedisStore(client, keys)
     async with Redis.from_url(url) as server:
 
         async def flush() -> None:
@@ -57,7 +67,7 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
         async def lose_stocks() -> None:
             await server.delete(*[name async for name in server.scan_iter(f"{prefix}:stock:*")])
 
-        yield Backend(store, store.policies, flush, forget_scripts, lose_stocks)
+        yield Backend(store, RedisPolicyStore(client, keys, KILL_GRACE_MS), flush, forget_scripts, lose_stocks)
     await store.close()
 
 

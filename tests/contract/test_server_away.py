@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
 from arbiter.state.keys import Keys
+from arbiter.state.policy_store import Order
 from arbiter.state.redis_client import RedisClient, StoreRefused
 from arbiter.state.redis_store import RedisStore, connect
 from arbiter.state.store import StoreUnavailable, Verdict
@@ -63,7 +64,7 @@ async def test_killed_server_is_waited_for(server: RedisServer, store: RedisStor
         lambda: store.due(P, 1, 1),
         store.time_ms,
         lambda: store.policies.publish("p", "d", "me", b"x"),
-        lambda: store.policies.activate(1),
+        lambda: store.policies.activate(1, Order(by="me")),
         store.policies.active,
         lambda: store.policies.fetch(1),
     ]
@@ -181,7 +182,8 @@ async def test_every_key_is_under_the_prefix_and_the_hash_tag(store: RedisStore,
         partition + b"timers": False,
         partition + b"l:C1": False,
         partition + b"d:identity-of-one!": True,
-        b"away:policy:registry": False,
+        b"away:{policy}:registry": False,
+        b"away:{policy}:audit": False,
     } == found
 
 

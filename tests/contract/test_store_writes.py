@@ -174,3 +174,70 @@ async def test_concurrent_claims_leave_one_owner(store: Store) -> None:
     assert 21 == claim.head.epoch
     assert verdicts.count(Verdict.OK) == claim.head.seq
     assert set(verdicts) <= {Verdict.OK, Verdict.FENCED}
+
+
+async def every(store: Store, what: str, count: int = 3) -> list[str]:
+    """All parties that a scan gives, page by page."""
+    found: list[str] = []
+    page, cursor = await getattr(store, what)(P, "", count)
+    found += page
+    while cursor:
+        page, cursor = await getattr(store, what)(P, cursor, count)
+        found += page
+    return found
+
+
+async def test_every_party_with_a_timer_is_found_page_by_page(store: Store) -> None:
+    """Also those that are due in a thousand years, and of many thousands no page is much longer than asked for."""
+    parties = {f"C{number}": 10**14 + number for number in range(5_000)}
+    await claimed(store, replace(FIRST, timers=parties))
+    page, cursor = await store.timed(P, "", 100)
+
+    assert sorted(parties) == sorted(set(await every(store, "timed", 1_000)))
+    assert 0 < len(page) < 1_000
+    assert cursor != ""
+
+
+async def test_nothing_to_scan(store: Store) -> None:
+    """An empty page and no cursor, also of a partition that nobody has claimed."""
+    assert ([], "") == await store.timed(P, "", 10)
+    assert ([], "") == await store.opened(P, "", 10)
+
+
+async def test_parties_are_scanned_whatever_moves_meanwhile(store: Store) -> None:
+    """Whoever has a timer all the while is given, though timers are set, moved and unset between the pages."""
+    parties: dict[str, int | None] = {f"C{number}": number + 1 for number in range(600)}
+    commit = replace(FIRST, timers=parties)
+    await claimed(store, commit)
+    found, cursor = await store.timed(P, "", 50)
+    for number in range(0, 600, 2):
+        moved = {f"C{number}": None, f"C{number + 1}": 10_000 - number, f"D{number}": number}
+        commit = after(commit, timers=moved)
+        await store.commit(P, commit)
+    while cursor:
+        page, cursor = await store.timed(P, cursor, 50)
+        found += page
+
+    assert {f"C{number}" for number in range(1, 600, 2)} <= set(found)
+
+
+async def test_permits_are_known_until_they_end(store: Store) -> None:
+    """Of several the last one counts; what has ended by a later commit is forgotten."""
+    now_ms = FIRST.now_ms
+    first = replace(FIRST, opened={"C1": now_ms + 500, "C2": now_ms + 100, "C3": now_ms + 900})
+    second = after(first, opened={"C1": now_ms + 200, "C2": now_ms + 700})
+    await claimed(store, first, second)
+    before = sorted(await every(store, "opened"))
+    await store.commit(P, after(second, now_ms=now_ms + 600, opened={"C4": now_ms + 601}))
+
+    assert ["C1", "C2", "C3"] == before
+    assert ["C2", "C3", "C4"] == sorted(await every(store, "opened"))
+
+
+async def test_the_head_knows_what_was_swept(store: Store) -> None:
+    """As the last commit said."""
+    await claimed(store, FIRST, after(FIRST, swept=7))
+    claim = await store.claim(P, "b", 1)
+
+    assert claim is not None
+    assert 7 == claim.head.swept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -20,6 +21,8 @@ from tests.servers import ROOT, KafkaServer, ValkeyServer, free_port
 from tests.workers import wait_until
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "loadtests" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+LIFE = ROOT / "docs" / "policy-life.md"
 
 RECIPES = {
     # `arbiter demo` runs in test_demo.py; this very run is pytest; the load test's parts run in test_loadtests.py.
@@ -64,12 +67,12 @@ def test_commands_without_servers_run_on_the_samples(name: str, tmp_path: Path) 
         assert done.stdout
 
 
-def test_only_the_readme_has_a_session_with_servers() -> None:
+def test_only_two_documents_have_a_session_with_servers() -> None:
     """A document with shell commands of its own must be run here too."""
     strays = {
         f"{document.name}: {line}"
         for document in DOCUMENTS[1:]
-        if document.name not in SERVERLESS
+        if document != LIFE and document.name not in SERVERLESS
         for line in commands(document)
         if not line.startswith(("make ", "python -m loadtests", "arbiter policy check "))
     }
@@ -116,6 +119,26 @@ def test_the_readme_leads_to_a_running_worker(
     finally:
         worker.kill()
         worker.wait()
+
+
+def test_the_life_of_a_policy_can_be_lived(fresh_valkey: Callable[..., ValkeyServer]) -> None:
+    """The session of its page, line by line, without Kafka; the history at its end tells all of it."""
+    environment = {**os.environ, "ARBITER_REDIS": fresh_valkey().url}
+    lines = commands(LIFE)
+    for line in lines:
+        done = subprocess.run(
+            [sys.executable, "-m", *shlex.split(line)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert 0 == done.returncode, f"{line}\n{done.stdout}{done.stderr}"
+
+    steps = [entry["action"] for entry in json.loads(done.stdout)]
+    once = ["published", "approved", "activated"]
+    assert [*once, *once, "rolled_back", "scheduled", "cancelled", "killed", "kill_lifted"] == steps
 
 
 def is_ready(http: str) -> bool:

@@ -33,19 +33,12 @@ def arbiter(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments)
 
 
-@pytest.fixture
-def registry(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Redis without policies."""
-    monkeypatch.setenv("ARBITER_REDIS", valkey_url)
-    monkeypatch.setenv("ARBITER_REDIS_PREFIX", f"cli-{uuid4().hex}")
-
-
 def test_help_names_every_command() -> None:
     """One line each, the demonstration among them."""
     result = arbiter("--help")
 
     assert result.exit_code == 0
-    for command in ("demo", "policy", "schemas", "settings", "simulate", "topics", "worker"):
+    for command in ("demo", "kill", "policy", "schemas", "settings", "simulate", "topics", "worker"):
         assert f"│ {command} " in result.output
 
 
@@ -98,57 +91,6 @@ def test_wrong_usage_is_told() -> None:
     assert arbiter("policies").exit_code == 2
 
 
-@pytest.mark.usefixtures("registry")
-def test_publish_activate_show() -> None:
-    """Each publication of a changed policy gets the next version; an unchanged one keeps its version."""
-    first = arbiter("policy", "publish", str(FIRM), "--author", "ana")
-    again = arbiter("policy", "publish", str(FIRM), "--author", "rui")
-    second = arbiter("policy", "publish", BANK, "--author", "ana")
-
-    assert first.output.startswith("small-firm version 1 (digest ")
-    assert again.output == first.output
-    assert second.output.startswith("retail-bank version 2 ")
-    assert arbiter("policy", "show").exit_code == 1
-    assert arbiter("policy", "activate", "1").output == "version 1 is in force (activation 1)\n"
-    shown = arbiter("policy", "show").output
-    assert shown.startswith("small-firm version 1, in force\npublished ")
-    assert " by ana, digest " in shown
-    assert "not-at-night" in shown
-    assert arbiter("policy", "show", "2").output.startswith("retail-bank version 2, not in force\n")
-    record = json.loads(arbiter("policy", "show", "2", "--format", "json").output)
-    assert (record["version"], record["active"], record["document"]["policy"]) == (2, False, "retail-bank")
-
-
-@pytest.mark.usefixtures("registry")
-def test_publish_can_activate_at_once() -> None:
-    """One command for a policy that needs no second look."""
-    result = arbiter("policy", "publish", BANK, "--activate")
-
-    assert result.exit_code == 0
-    assert result.output.rstrip().endswith("is in force")
-    assert arbiter("policy", "show").output.startswith("retail-bank version 1, in force\n")
-
-
-@pytest.mark.usefixtures("registry")
-def test_a_bad_policy_is_not_published() -> None:
-    """Exit code 1, the problems are told, and nothing is kept."""
-    result = arbiter("policy", "publish", str(BAD / "tab"), "--activate")
-
-    assert result.exit_code == 1
-    assert "policy.yaml:9:1: tab: " in result.stdout
-    assert "not published" in result.stderr
-    assert arbiter("policy", "show", "1").exit_code == 2
-
-
-@pytest.mark.usefixtures("registry")
-def test_an_unknown_version_is_told() -> None:
-    """Neither activated nor shown, exit code 2."""
-    activated, shown = arbiter("policy", "activate", "7"), arbiter("policy", "show", "7")
-
-    assert (activated.exit_code, shown.exit_code) == (2, 2)
-    assert "there is no version 7" in activated.stderr
-
-
 def test_missing_settings_are_named() -> None:
     """Exit code 2 and the variable; what a command does not need is not asked for."""
     result, worker = arbiter("policy", "activate", "1"), arbiter("worker")
@@ -162,7 +104,7 @@ def test_missing_settings_are_named() -> None:
 def test_an_absent_redis_is_one_line_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 3; the address and the variable to look at, and nothing secret."""
     monkeypatch.setenv("ARBITER_REDIS", f"redis://ana:s3cret@{NOBODY}/0")
-    result = arbiter("policy", "publish", str(FIRM), "--author", "ana")
+    result = arbiter("policy", "publish", str(FIRM), "--author", "ana", "--reason", "r")
 
     assert result.exit_code == 3
     assert result.stderr.count("\n") == 1
@@ -191,8 +133,8 @@ def test_topics_are_made_once(kafka_bootstrap: str, monkeypatch: pytest.MonkeyPa
     first, second = arbiter("topics", "create", "--partitions", "3"), arbiter("topics", "create")
 
     assert (first.exit_code, second.exit_code) == (0, 0)
-    assert first.output.count("made ") == 11
-    assert first.output.splitlines()[-1] == second.output.rstrip() == "all 11 topics are there, each with 3 partitions"
+    assert first.output.count("made ") == 12
+    assert first.output.splitlines()[-1] == second.output.rstrip() == "all 12 topics are there, each with 3 partitions"
 
 
 def test_settings_are_listed() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
 from arbiter.core.lifecycle import MOVES, diagram, may
-from arbiter.core.session import Decided
+from arbiter.core.told import Decided
 from arbiter.messages import PreferenceChange, Profile, SuppressionChange
 from tests.builders import MONDAY, Desk, at, codes, grant, policy, request
 

@@ -1,7 +1,8 @@
--- KEYS head, outbox, timers, waits, one per ledger, one per answer, one per window of capacity.
--- ARGV epoch, owner, seq, activation, answers' ttl in ms, outbox, then six counts: of head's fields, ledgers,
--- answers, timers, windows, waits; then head's fields and values, the ledgers, the answers, (party, instant or '')
--- per timer, (used, granted, made, ttl) per window, and (member, '0' or '') per wait.
+-- KEYS head, outbox, timers, waits, opened, one per ledger, one per answer, one per window of capacity.
+-- ARGV epoch, owner, seq, activation, answers' ttl in ms, outbox, then seven counts: of head's fields, ledgers,
+-- answers, timers, windows, waits, permits; then head's fields and values (`now_ms` first), the ledgers, the answers,
+-- (party, instant or '') per timer, (used, granted, made, ttl) per window, (member, '0' or '') per wait, and (end,
+-- party) per permit.
 local time = redis.call('TIME')
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'owner', 'seq', 'activation')
 local verdict = stands(head, ARGV[1], ARGV[2])
@@ -13,11 +14,11 @@ if verdict == 'ok' and ARGV[3] ~= head[3] then
   end
 end
 local fields, ledgers, answers, timers = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local windows, waits = tonumber(ARGV[11]), tonumber(ARGV[12])
-local windows_at = 12 + 2 * fields + ledgers + answers + 2 * timers
+local windows, waits, permits = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
+local windows_at = 13 + 2 * fields + ledgers + answers + 2 * timers
 local function window(i)
   local at = windows_at + 4 * i - 3
-  return KEYS[4 + ledgers + answers + i], tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  return KEYS[5 + ledgers + answers + i], tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
 end
 if verdict == 'ok' and ARGV[3] ~= head[3] then
   for i = 1, windows do
@@ -31,7 +32,7 @@ if verdict ~= 'ok' or ARGV[3] == head[3] then
   return {verdict, time[1], time[2]}
 end
 
-local at = 12
+local at = 13
 -- `unpack` fails at about 8,000 values (LUAI_MAXCSTACK), so everything goes in chunks of at most 2,000.
 local function chunks(key, command, values)
   local count = #values
@@ -53,14 +54,14 @@ if ARGV[6] == '' then redis.call('DEL', KEYS[2]) else redis.call('SET', KEYS[2],
 
 local keyed = {}
 for i = 1, ledgers do
-  keyed[2 * i - 1] = KEYS[4 + i]
+  keyed[2 * i - 1] = KEYS[5 + i]
   keyed[2 * i] = ARGV[at + i]
 end
 chunks(nil, 'MSET', keyed)
 at = at + ledgers
 
 for i = 1, answers do
-  redis.call('SET', KEYS[4 + ledgers + i], ARGV[at + i], 'PX', ARGV[5])
+  redis.call('SET', KEYS[5 + ledgers + i], ARGV[at + i], 'PX', ARGV[5])
 end
 at = at + answers
 
@@ -81,6 +82,15 @@ local function scores(key, count, first)
 end
 scores(KEYS[3], timers, at)
 scores(KEYS[4], waits, windows_at + 4 * windows)
+
+if permits > 0 then
+  local now_ms, opened, first = ARGV[15], {}, windows_at + 4 * windows + 2 * waits
+  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now_ms)
+  for i = 1, 2 * permits do opened[i] = ARGV[first + i] end
+  for from = 1, 2 * permits, 2000 do
+    redis.call('ZADD', KEYS[5], 'GT', unpack(opened, from, math.min(from + 1999, 2 * permits)))
+  end
+end
 
 for i = 1, windows do
   local key, used, _, _, ttl = window(i)

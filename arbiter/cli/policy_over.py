@@ -1,0 +1,40 @@
+"""Who is over a new cap at the moment in which it comes into force, by the ledgers that there are."""
+
+from __future__ import annotations
+
+import msgspec
+import rich_click as click
+
+from arbiter.core.document import PolicyDocument
+from arbiter.core.policy import load
+from arbiter.state.codec import unpack_ledger
+from arbiter.state.policy_store import PolicyRecord
+from arbiter.state.redis_store import RedisStore
+from arbiter.whatif.over import OverCaps
+
+PROGRESS = 100_000
+
+
+async def tell_over(store: RedisStore, record: PolicyRecord) -> None:
+    """Read all ledgers and tell, for each cap that is new or changed against what is in force, who is over it."""
+    active = await store.policies.active()
+    before = None if active is None else await store.policies.fetch(active.version)
+    if before is None:
+        click.echo("nothing is in force, so no cap is new to anybody")
+        return
+    old = msgspec.json.decode(before.document, type=PolicyDocument)
+    over = OverCaps(old, load(record.document, record.version, record.digest), await store.time_ms())
+    parties = 0
+    async for party, packed in store.ledgers():
+        over.look([(party, unpack_ledger(packed))])
+        parties += 1
+        if parties % PROGRESS == 0:
+            click.echo(f"{parties:,} ledgers read", err=True)
+    found = over.look([])
+    for cap in found:
+        shadow = " (in shadow mode)" if cap.mode == "shadow" else ""
+        click.echo(
+            f"{cap.rule}{shadow}: {cap.parties:,} of {parties:,} parties are over it at once, {cap.full:,} at it"
+        )
+    if not found:
+        click.echo(f"no cap is new or changed; {parties:,} parties were looked at")

@@ -1,0 +1,162 @@
+"""``arbiter policy show`` and ``history``: what is in force, who wanted it, and what was done."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import rich_click as click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from arbiter.cli.common import EXIT_REFUSED, Failure, with_policies
+from arbiter.cli.policy_exceptions import described_exceptions
+from arbiter.cli.policy_life import unknown_version
+from arbiter.core.document import PolicyDocument
+from arbiter.core.instants import to_datetime
+from arbiter.core.kills import Kill
+from arbiter.state.audit import audit_record
+from arbiter.state.policy_store import Activation, AuditEntry, Planned, PolicyRecord, PolicyStore
+
+_format = click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
+)
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """What ``show`` found."""
+
+    active: Activation | None
+    record: PolicyRecord | None
+    plan: list[Planned]
+    kills: list[Kill]
+
+
+@click.command(short_help="Show a version, or what is in force.")
+@click.argument("version", type=click.IntRange(min=1), required=False)
+@_format
+def show(version: int | None, form: str) -> None:
+    """Show the policy in force, or VERSION: who published and approved it, its rules, what is planned and stopped."""
+
+    async def work(policies: PolicyStore) -> _Seen:
+        active = await policies.active()
+        wanted = version or (active.version if active else None)
+        record = None if wanted is None else await policies.fetch(wanted)
+        return _Seen(active, record, await policies.plan(), await policies.kills())
+
+    seen = with_policies(work)
+    if seen.record is None:
+        if version is None:
+            raise Failure("no policy is in force; `arbiter policy activate VERSION` puts one in force", EXIT_REFUSED)
+        raise unknown_version(version)
+    if form == "json":
+        click.echo(json.dumps(_as_json(seen, seen.record), ensure_ascii=False))
+    else:
+        _print(seen, seen.record)
+
+
+@click.command(short_help="Show who did what to the policies, when and why.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many, the newest.")
+@_format
+def history(limit: int, form: str) -> None:
+    """Show what was done to the policies: who, what, when, and why. Oldest first."""
+    entries = with_policies(lambda policies: policies.history(limit))
+    if form == "json":
+        click.echo(msgspec.json.encode([audit_record(entry) for entry in entries]).decode())
+        return
+    table = Table("when (UTC)", "who", "what", "version", "digest", "activation", "why", box=box.SIMPLE)
+    for entry in entries:
+        number = "" if entry.number is None else str(entry.number)
+        version = "" if entry.version is None else str(entry.version)
+        when = f"{to_datetime(entry.at_ms):%Y-%m-%d %H:%M:%S}"
+        table.add_row(when, entry.by, described(entry), version, entry.digest[:8], number, entry.reason)
+    Console().print(table)
+
+
+def described(entry: AuditEntry) -> str:
+    """What was done, in words: ``activated until 2026-12-24 18:00 UTC, without approval``."""
+    what = entry.action.removeprefix("kill_").replace("_", " ")
+    if entry.kill is not None:
+        what = f"kill switch {entry.kill} ({_target(entry)}) {'ordered' if entry.action == 'killed' else what}"
+    if entry.action == "scheduled" and entry.from_ms is not None:
+        what += f" from {_minute(entry.from_ms)}"
+    if entry.until_ms is not None:
+        what += f" until {_minute(entry.until_ms)}"
+    more = [(entry.is_alone, "without approval"), (entry.recalls, "with recall"), (entry.includes_legal, "legal too")]
+    return ", ".join([what, *(text for is_so, text in more if is_so)])
+
+
+def _target(entry: AuditEntry) -> str:
+    return "everything" if entry.target == "all" else f"{entry.target} {entry.target_name}"
+
+
+def _minute(at_ms: int) -> str:
+    return f"{to_datetime(at_ms):%Y-%m-%d %H:%M} UTC"
+
+
+def _second(at_ms: int) -> str:
+    return f"{to_datetime(at_ms):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _as_json(seen: _Seen, record: PolicyRecord) -> dict[str, Any]:
+    approval = record.approval
+    approved = {"by": approval.approver, "reason": approval.reason} if approval else None
+    return {
+        "version": record.version,
+        "digest": record.digest,
+        "author": record.author,
+        "reason": record.reason,
+        "published_at": to_datetime(record.published_at_ms).isoformat(),
+        "approval": {**approved, "at": to_datetime(approval.at_ms).isoformat()} if approved and approval else None,
+        "active": _is_active(seen, record),
+        "activation": seen.active.number if seen.active else None,
+        "planned": [_times(planned) for planned in _to_come(seen)],
+        "kill_switches": [
+            {**msgspec.to_builtins(kill), "until": to_datetime(kill.until_ms).isoformat()} for kill in seen.kills
+        ],
+        "document": msgspec.json.decode(record.document),
+    }
+
+
+def _times(planned: Planned) -> dict[str, Any]:
+    until = None if planned.until_ms is None else to_datetime(planned.until_ms).isoformat()
+    return {"version": planned.version, "from": to_datetime(planned.from_ms).isoformat(), "until": until}
+
+
+def _to_come(seen: _Seen) -> list[Planned]:
+    """What will change by itself: activations that have yet to begin, and those that will end."""
+    return [planned for planned in seen.plan if not planned.has_begun or planned.until_ms is not None]
+
+
+def _is_active(seen: _Seen, record: PolicyRecord) -> bool:
+    return seen.active is not None and seen.active.version == record.version
+
+
+def _print(seen: _Seen, record: PolicyRecord) -> None:
+    is_active = _is_active(seen, record)
+    click.echo(f"{record.name} version {record.version}, {'in force' if is_active else 'not in force'}")
+    because = f": {record.reason}" if record.reason else ""
+    click.echo(f"published {_second(record.published_at_ms)} by {record.author}, digest {record.digest}{because}")
+    approval = record.approval
+    if approval is None:
+        click.echo("approved by nobody yet")
+    else:
+        because = f": {approval.reason}" if approval.reason else ""
+        click.echo(f"approved {_second(approval.at_ms)} by {approval.approver}{because}")
+    for planned in _to_come(seen):
+        begins = "is in force" if planned.has_begun else f"will be in force from {_minute(planned.from_ms)}"
+        until = "" if planned.until_ms is None else f" until {_minute(planned.until_ms)}"
+        click.echo(f"planned: version {planned.version} {begins}{until}")
+    for kill in seen.kills:
+        click.echo(
+            f"kill switch {kill.id} stops {kill.label} until {_minute(kill.until_ms)}, by {kill.by}: {kill.reason}"
+        )
+    document = msgspec.json.decode(record.document, type=PolicyDocument)
+    for sentence in described_exceptions(document):
+        click.echo(sentence)
+    table = Table("rule", "kind", "owner", "mode", box=box.SIMPLE)
+    for rule in document.rules:
+        table.add_row(rule.id, str(rule.__struct_config__.tag), rule.owner, rule.mode)
+    Console().print(table)

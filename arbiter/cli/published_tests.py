@@ -1,0 +1,59 @@
+"""The tests that are published with a policy, and run again before it is put in force."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from arbiter.core.document import PolicyDocument
+from arbiter.core.policy import PolicyError, load
+from arbiter.policy_files import FileProblem
+from arbiter.policy_files.source import Source, read_source
+from arbiter.policy_tests.junit import explained
+from arbiter.policy_tests.read import SUFFIX, read_test_text
+from arbiter.policy_tests.run import run_test
+from arbiter.state.policy_store import PolicyRecord
+
+
+def pack_tests(folder: Path) -> tuple[bytes, list[FileProblem]]:
+    """The texts of the test files in a policy's folder, as they are published (empty if there are none), and what
+    stands in the way of reading one.
+    """
+    texts: dict[str, str] = {}
+    problems: list[FileProblem] = []
+    for path in sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX)):
+        source = read_source(path)
+        if isinstance(source, FileProblem):
+            problems.append(source)
+        else:
+            texts[path.name] = source.text
+    return (msgspec.json.encode(texts) if texts else b""), problems
+
+
+def unpack_tests(packed: bytes) -> dict[str, str]:
+    """Name and text of each published test file."""
+    return msgspec.json.decode(packed, type=dict[str, str]) if packed else {}
+
+
+def failures(record: PolicyRecord) -> list[str]:
+    """What fails of a published policy's own tests, or stands in the way of running them, a text for each."""
+    tests = unpack_tests(record.tests)
+    return list(_failures(record, tests)) if tests else []
+
+
+def _failures(record: PolicyRecord, tests: dict[str, str]) -> Iterator[str]:
+    try:
+        policy = load(record.document, record.version, record.digest)
+    except PolicyError as error:
+        yield f"the policy cannot be tested: {error}"
+        return
+    document: PolicyDocument = policy.document
+    for name, text in tests.items():
+        read, problems = read_test_text(Source(name, text), document)
+        yield from map(str, problems)
+        for result in (run_test(policy, one) for one in read):
+            if not result.is_good:
+                told = "".join(f"\n  {line}" for line in explained(result))
+                yield f"{name}:{result.test.line}: {result.test.case.name}{told}"

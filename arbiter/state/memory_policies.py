@@ -1,0 +1,293 @@
+"""The policies in this process: the reference that the Redis side is tested against. Shares no code with it."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from arbiter.core.instants import FAR_MS
+from arbiter.core.kills import Kill
+from arbiter.messages import AuditAction
+from arbiter.state.memory import Clock, wall_clock_ms
+from arbiter.state.policy_store import (
+    ARBITER,
+    AUDIT_KEPT,
+    KILL_GRACE_MS,
+    KILL_MAX_MS,
+    KILLS_MAX,
+    PLAN_MAX,
+    Activation,
+    Approval,
+    AuditEntry,
+    KillOrder,
+    Order,
+    Planned,
+    PolicyRecord,
+    PolicyRefused,
+    person,
+)
+
+
+class _Entry(Struct):
+    """An activation: planned, in force, or to come back to."""
+
+    id: int
+    version: int
+    from_ms: int
+    until_ms: int
+    recalls: bool
+    has_begun: bool = False
+
+
+class MemoryPolicyStore:
+    """A ``PolicyStore`` in this process; nothing awaits inside a method, so each is atomic."""
+
+    def __init__(self, clock: Clock = wall_clock_ms, kill_grace_ms: int = KILL_GRACE_MS) -> None:
+        """An empty store."""
+        self._clock = clock
+        self._grace_ms = kill_grace_ms
+        self._records: list[PolicyRecord] = []
+        self._plan: list[_Entry] = []
+        self._ordered = self._number = self._recalls = self._switched = 0
+        self._in_force: _Entry | None = None
+        self._kills: dict[int, Kill] = {}
+        self._audit: list[AuditEntry] = []
+        self._seq = self._told = 0
+        self._lease: tuple[str, int] = ("", 0)
+
+    async def publish(
+        self, name: str, digest: str, author: str, document: bytes, *, reason: str = "", tests: bytes = b""
+    ) -> PolicyRecord:
+        """See ``PolicyStore.publish``."""
+        newest = self._records[-1] if self._records else None
+        if newest is not None and (newest.digest, newest.tests) == (digest, tests):
+            return newest
+        version = len(self._records) + 1
+        self._records.append(
+            PolicyRecord(version, name, digest, author, self._clock(), document, reason=reason, tests=tests)
+        )
+        self._tell("published", author, reason, version)
+        return self._records[-1]
+
+    async def approve(self, version: int, digest: str, approver: str, reason: str = "") -> PolicyRecord:
+        """See ``PolicyStore.approve``."""
+        record = self._known(version)
+        if record.digest != digest:
+            _refuse("digest")
+        if person(record.author) == person(approver):
+            _refuse("same_person")
+        if record.approval is None:
+            record = replace(record, approval=Approval(approver, reason, self._clock()))
+            self._records[version - 1] = record
+            self._tell("approved", approver, reason, version)
+        return record
+
+    async def activate(self, version: int, order: Order) -> Activation | None:
+        """See ``PolicyStore.activate``."""
+        now_ms = self._settle()
+        record = self._known(version)
+        if record.approval is None and not order.is_alone:
+            _refuse("not_approved")
+        from_ms = now_ms if order.from_ms is None else order.from_ms
+        until_ms = FAR_MS if order.until_ms is None else order.until_ms
+        if from_ms < now_ms:
+            _refuse("past")
+        if until_ms <= from_ms:
+            _refuse("empty_span")
+        is_now = from_ms == now_ms
+
+        def is_there(entry: _Entry) -> bool:
+            is_same = entry is self._in_force if is_now else entry.from_ms == from_ms
+            return is_same and (entry.version, entry.until_ms) == (version, until_ms)
+
+        if not order.recalls and any(map(is_there, self._plan)):
+            return self._view()
+        entry = _Entry(self._ordered + 1, version, from_ms, until_ms, order.recalls)
+        plan = [*self._plan, entry]
+        if not _lasts(plan, now_ms):
+            _refuse("nothing_after")
+        if len(plan) > PLAN_MAX:
+            plan = self._shortened(plan, entry, now_ms)
+        self._plan, self._ordered = plan, entry.id
+        if is_now:
+            self._put_in_force(entry)
+        self._tell(
+            "activated" if is_now else "scheduled", order.by, order.reason, version,
+            number=self._number if is_now else None, from_ms=from_ms,
+            until_ms=order.until_ms, is_alone=record.approval is None, recalls=order.recalls,
+        )  # fmt: skip
+        return self._view()
+
+    async def rollback(self, by: str, reason: str, number: int) -> Activation | None:
+        """See ``PolicyStore.rollback``."""
+        now_ms = self._settle()
+        if self._in_force is None:
+            _refuse("nothing_before")
+        if number != self._number:
+            _refuse("moved")
+        plan = [entry for entry in self._plan if entry is not self._in_force]
+        best = _winner(plan, now_ms)
+        if best is None or not _lasts(plan, now_ms):
+            _refuse("nothing_before")
+        self._plan = plan
+        self._put_in_force(best)
+        self._tell("rolled_back", by, reason, best.version, number=self._number)
+        return self._view()
+
+    async def cancel(self, version: int, by: str, reason: str) -> None:
+        """See ``PolicyStore.cancel``."""
+        now_ms = self._settle()
+        left = [entry for entry in self._plan if entry.version != version or entry.from_ms <= now_ms]
+        if len(left) == len(self._plan):
+            _refuse("not_planned")
+        if not _lasts(left, now_ms):
+            _refuse("nothing_after")
+        self._plan = left
+        self._tell("cancelled", by, reason, version)
+
+    async def plan(self) -> list[Planned]:
+        """See ``PolicyStore.plan``."""
+        self._settle()
+        ends = [None if entry.until_ms >= FAR_MS else entry.until_ms for entry in self._plan]
+        return [Planned(e.id, e.version, e.from_ms, end, e.has_begun) for e, end in zip(self._plan, ends, strict=True)]
+
+    async def kill(self, order: KillOrder) -> tuple[Kill, Activation | None]:
+        """See ``PolicyStore.kill``."""
+        now_ms = self._settle()
+        until_ms = now_ms + (order.for_ms or 0) if order.until_ms is None else order.until_ms
+        if until_ms <= now_ms:
+            _refuse("empty_span")
+        if until_ms > now_ms + KILL_MAX_MS:
+            _refuse("too_long")
+        same = [k.id for k in self._kills.values() if (k.target, k.name) == (order.target, order.name)]
+        if not same and len(self._kills) >= KILLS_MAX:
+            _refuse("full")
+        number = same[0] if same else self._switched + 1
+        self._switched = max(self._switched, number)
+        what = order.target, order.name, until_ms, order.includes_legal, order.by, order.reason
+        kill = Kill(number, *what)
+        if self._kills.get(number) != kill:
+            self._kills[number] = kill
+            self._number += 1
+            more = {"until_ms": until_ms, "includes_legal": order.includes_legal, "number": self._number}
+            self._tell_of(kill, "killed", order.by, order.reason, **more)
+        return kill, self._view()
+
+    async def lift(self, kill: int, by: str, reason: str) -> Activation | None:
+        """See ``PolicyStore.lift``."""
+        now_ms = self._settle()
+        if kill not in self._kills or self._kills[kill].until_ms <= now_ms:
+            _refuse("unknown_kill")
+        self._number += 1
+        self._tell_of(self._kills.pop(kill), "kill_lifted", by, reason, number=self._number)
+        return self._view()
+
+    async def kills(self) -> list[Kill]:
+        """See ``PolicyStore.kills``."""
+        now_ms = self._settle()
+        return [kill for kill in self._kills.values() if kill.until_ms > now_ms]
+
+    async def active(self) -> Activation | None:
+        """See ``PolicyStore.active``."""
+        self._settle()
+        return self._view()
+
+    async def fetch(self, version: int) -> PolicyRecord | None:
+        """See ``PolicyStore.fetch``."""
+        return self._records[version - 1] if 1 <= version <= len(self._records) else None
+
+    async def history(self, limit: int) -> list[AuditEntry]:
+        """See ``PolicyStore.history``."""
+        return self._audit[-limit:]
+
+    async def untold(self, teller: str, lease_ms: int, limit: int) -> list[AuditEntry]:
+        """See ``PolicyStore.untold``."""
+        now_ms, (holder, ends_ms) = self._clock(), self._lease
+        untold = [entry for entry in self._audit if entry.seq > self._told]
+        if not untold or (holder != teller and ends_ms > now_ms):
+            return []
+        self._lease = (teller, now_ms + lease_ms)
+        return untold[:limit]
+
+    async def told(self, teller: str, seq: int) -> None:
+        """See ``PolicyStore.told``."""
+        if self._told < seq <= self._seq:
+            self._told = seq
+        self._audit = self._audit[-max(AUDIT_KEPT, self._seq - self._told) :]
+        if self._lease[0] == teller:
+            self._lease = ("", 0)
+
+    def _settle(self) -> int:
+        """Do what is due by now, and give that instant."""
+        now_ms, before = self._clock(), self._in_force
+        best = _winner(self._plan, now_ms)
+        if best is not None and best is not before:
+            action: AuditAction = "resumed" if best.has_begun else "began"
+            self._put_in_force(best)
+            if before is not None and before.until_ms <= now_ms:
+                self._tell("ended", ARBITER, "", before.version, at_ms=before.until_ms)
+            self._tell(action, ARBITER, "", best.version, number=self._number)
+        self._plan = [entry for entry in self._plan if entry.until_ms > now_ms]
+        for kill in [kill for kill in self._kills.values() if kill.until_ms + self._grace_ms <= now_ms]:
+            self._tell_of(self._kills.pop(kill.id), "kill_ended", ARBITER, "", at_ms=kill.until_ms)
+        return now_ms
+
+    def _put_in_force(self, entry: _Entry) -> None:
+        self._number += 1
+        if entry.recalls and not entry.has_begun:
+            self._recalls = self._number
+        entry.has_begun = True
+        self._in_force = entry
+
+    def _shortened(self, plan: list[_Entry], entry: _Entry, now_ms: int) -> list[_Entry]:
+        """The plan without the oldest activation that could only be come back to."""
+        for old in plan:
+            if old.from_ms <= now_ms and old.until_ms >= FAR_MS and old not in (entry, self._in_force):
+                left = [one for one in plan if one is not old]
+                if _lasts(left, now_ms):
+                    return left
+                break
+        raise PolicyRefused("full")
+
+    def _known(self, version: int) -> PolicyRecord:
+        if not 1 <= version <= len(self._records):
+            _refuse("unknown")
+        return self._records[version - 1]
+
+    def _view(self) -> Activation | None:
+        if self._in_force is None:
+            return None
+        version = self._in_force.version
+        digest = self._records[version - 1].digest
+        return Activation(self._number, version, digest, tuple(self._kills.values()), self._recalls)
+
+    def _tell(self, action: AuditAction, by: str, reason: str, version: int, **more: Any) -> None:
+        record = self._records[version - 1]
+        known = {"name": record.name, "digest": record.digest, "version": version}
+        self._note(action=action, by=by, reason=reason, **known, **more)
+
+    def _tell_of(self, kill: Kill, action: AuditAction, by: str, reason: str, **more: Any) -> None:
+        what = {"kill": kill.id, "target": kill.target, "target_name": kill.name}
+        self._note(action=action, by=by, reason=reason, **what, **more)
+
+    def _note(self, **fields: Any) -> None:
+        self._seq += 1
+        self._audit.append(AuditEntry(**{"seq": self._seq, "at_ms": self._clock(), **fields}))
+
+
+def _refuse(code: str) -> NoReturn:
+    raise PolicyRefused(code)
+
+
+def _winner(plan: list[_Entry], at_ms: int) -> _Entry | None:
+    """What began last of all that began and did not end."""
+    there = [entry for entry in plan if entry.from_ms <= at_ms < entry.until_ms]
+    return max(there, key=lambda entry: (entry.from_ms, entry.id), default=None)
+
+
+def _lasts(plan: list[_Entry], now_ms: int) -> bool:
+    """Whether something is in force whenever a planned activation ends."""
+    ends = [entry.until_ms for entry in plan if now_ms < entry.until_ms < FAR_MS]
+    return all(_winner(plan, end_ms) is not None for end_ms in ends)

@@ -1,0 +1,223 @@
+"""The contract of the place where policies live: versions, approvals, what is in force and when, switches, the audit.
+
+One suite (``tests/contract/``) runs against every implementation. Everything that changes what is in force happens in
+one step together with its audit entry, by the store's clock, and gives a new activation number; so all workers see the
+same steps in the same order, and a partition never goes back (see ``Store.commit``). Times are milliseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from arbiter.core.instants import DAY_MS
+from arbiter.core.kills import Kill, Target
+from arbiter.messages import AuditAction
+
+KILL_MAX_MS: Final = 30 * DAY_MS
+"""A switch must end; no later than this after it was ordered."""
+
+KILL_GRACE_MS: Final = 60_000
+"""How long a switch stays listed after its end, so that a worker whose clock is a little behind still knows it."""
+
+KILLS_MAX: Final = 100
+PLAN_MAX: Final = 100
+"""How many activations are remembered to come back to, and to come."""
+
+AUDIT_KEPT: Final = 10_000
+"""Entries kept in the store once they are on the audit topic; what is not there yet is kept as long as it takes."""
+
+ARBITER: Final = "arbiter"
+"""Who does what happens by itself."""
+
+REFUSALS: Final[dict[str, str]] = {
+    "unknown": "there is no such version; `arbiter policy history` lists them",
+    "digest": "the stored document is not the one that was looked at: look again, and find out who changed it",
+    "same_person": "its author cannot approve it; somebody else must",
+    "not_approved": "it is not approved; somebody other than its author must run `arbiter policy approve`",
+    "changed": "what is stored is not what was approved: publish and approve it again, and find out who changed it",
+    "past": "the beginning has passed already; leave it out to begin at once",
+    "empty_span": "it would end before it begins, or has ended already",
+    "nothing_after": "nothing would be in force when it ends; activate a version without an end first",
+    "nothing_before": "no other version was in force before",
+    "moved": "something else was put in force a moment ago; look at it, then decide again",
+    "not_planned": "no activation of it is planned",
+    "full": "too many are there already",
+    "too_long": "it must end within 30 days",
+    "unknown_kill": "there is no such kill switch; `arbiter kill list` lists those in force",
+}
+"""Why the store refuses, by code."""
+
+
+class PolicyRefused(Exception):
+    """Nothing was changed, and ``code`` (of ``REFUSALS``) says why."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(REFUSALS[code])
+        self.code = code
+
+
+class Approval(Struct, frozen=True):
+    """Who else looked at a version and wants it, why, and when."""
+
+    approver: str
+    reason: str
+    at_ms: int
+
+
+class PolicyRecord(Struct, frozen=True):
+    """A published version: its compiled document, its tests (packed by who published it), who published it and why."""
+
+    version: int
+    name: str
+    digest: str
+    author: str
+    published_at_ms: int
+    document: bytes
+    reason: str = ""
+    tests: bytes = b""
+    approval: Approval | None = None
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether the document still is the one that was published."""
+        return hashlib.sha256(self.document).hexdigest() == self.digest
+
+
+class Activation(Struct, frozen=True):
+    """What is in force: a version, and the kill switches beside it.
+
+    ``number`` only ever grows: with every change of the version and of the switches, also when an older version comes
+    back. ``recalls`` is the last number at which unsent approvals that the policy no longer allows were to be recalled.
+    """
+
+    number: int
+    version: int
+    digest: str
+    kills: tuple[Kill, ...] = ()
+    recalls: int = 0
+
+
+class Planned(Struct, frozen=True):
+    """An activation, current, past and to come back to, or yet to begin; ``until_ms`` is ``None`` for no end."""
+
+    id: int
+    version: int
+    from_ms: int
+    until_ms: int | None = None
+    has_begun: bool = True
+
+
+class AuditEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that happened to the policies. ``by`` did it because of ``reason``; ``number`` is the activation's.
+
+    ``is_alone`` says that a version was put in force without a second person's approval.
+    """
+
+    seq: int
+    at_ms: int
+    action: AuditAction
+    by: str
+    reason: str = ""
+    name: str = ""
+    version: int | None = None
+    digest: str = ""
+    number: int | None = None
+    from_ms: int | None = None
+    until_ms: int | None = None
+    is_alone: bool = False
+    recalls: bool = False
+    kill: int | None = None
+    target: Target | None = None
+    target_name: str = ""
+    includes_legal: bool = False
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """An order to put a version in force: by whom and why, and when it begins (now) and ends (never) by itself.
+
+    ``is_alone`` does without the second person's approval; ``recalls`` takes back what is approved, unsent, and would
+    not be approved by this version.
+    """
+
+    by: str
+    reason: str = ""
+    from_ms: int | None = None
+    until_ms: int | None = None
+    is_alone: bool = False
+    recalls: bool = False
+
+
+class KillOrder(Struct, frozen=True, kw_only=True):
+    """An order to stop something; one of ``until_ms`` and ``for_ms`` says when it ends."""
+
+    target: Target
+    name: str = ""
+    by: str
+    reason: str
+    until_ms: int | None = None
+    for_ms: int | None = None
+    includes_legal: bool = False
+
+
+def person(name: str) -> str:
+    """A name in the form in which two spellings of one person are equal: case, spaces and Unicode forms aside."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+class PolicyStore(Protocol):
+    """Where policies are published and what is in force. Every method raises ``StoreUnavailable``.
+
+    What may not be done raises :class:`PolicyRefused`, and nothing has changed then.
+    """
+
+    async def publish(
+        self, name: str, digest: str, author: str, document: bytes, *, reason: str = "", tests: bytes = b""
+    ) -> PolicyRecord:
+        """Keep a policy under the next version; what equals the newest one, tests too, gets that one again."""
+
+    async def approve(self, version: int, digest: str, approver: str, reason: str = "") -> PolicyRecord:
+        """Approve the version of this digest; never by its author. The first approval stands."""
+
+    async def activate(self, version: int, order: Order) -> Activation | None:
+        """Put a version in force, or plan it; gives what is in force then (nothing, if the very first is planned).
+
+        Of all that began and did not end, what began last is in force; so what is planned takes over at its time, and
+        at its end what was in force before comes back.
+        """
+
+    async def rollback(self, by: str, reason: str, number: int) -> Activation | None:
+        """End what is in force, so that what was in force before comes back; refused unless it is ``number``."""
+
+    async def cancel(self, version: int, by: str, reason: str) -> None:
+        """Forget the planned activations of a version that have not begun."""
+
+    async def plan(self) -> list[Planned]:
+        """All activations that matter or may matter again, in the order in which they were ordered."""
+
+    async def kill(self, order: KillOrder) -> tuple[Kill, Activation | None]:
+        """Stop something; a second order for the same target replaces the first. Gives what is in force then."""
+
+    async def lift(self, kill: int, by: str, reason: str) -> Activation | None:
+        """End a switch before its time."""
+
+    async def kills(self) -> list[Kill]:
+        """The switches that have not ended, whether or not a policy is in force."""
+
+    async def active(self) -> Activation | None:
+        """What is in force, or ``None`` when nothing was ever activated. What is due by now happens first."""
+
+    async def fetch(self, version: int) -> PolicyRecord | None:
+        """A published version."""
+
+    async def history(self, limit: int) -> list[AuditEntry]:
+        """The newest ``limit`` audit entries, oldest first."""
+
+    async def untold(self, teller: str, lease_ms: int, limit: int) -> list[AuditEntry]:
+        """Audit entries that are not on the audit topic yet, oldest first; none while another teller has the lease."""
+
+    async def told(self, teller: str, seq: int) -> None:
+        """The entries up to ``seq`` are on the topic; gives the lease back."""

@@ -1,0 +1,163 @@
+"""What a worker takes over from the policy store, what it keeps, and what it tells of the audit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+import pytest
+from confluent_kafka import KafkaError
+
+from arbiter.metrics import Metrics
+from arbiter.state.codec import OutRecord
+from arbiter.state.memory_policies import MemoryPolicyStore
+from arbiter.state.policy_store import KillOrder, Order
+from arbiter.stream.auditing import tell
+from arbiter.stream.health import Health
+from arbiter.stream.policies import Policies
+from arbiter.stream.publisher import PublishFailed
+from tests.builders import document
+
+ALONE = Order(by="rui", is_alone=True)
+STOP = KillOrder(target="campaign", name="gold", by="ops", reason="wrong rate", for_ms=60_000)
+
+
+class World:
+    """A policy store, and a worker's view of it."""
+
+    def __init__(self) -> None:
+        self.store = MemoryPolicyStore()
+        self.metrics = Metrics()
+        self.health = Health(self.metrics)
+        self.policies = Policies(self.store, self.health, self.metrics)
+
+    async def put_in_force(self, **fields: Any) -> None:
+        """Publish and activate a policy, good or bad."""
+        content = msgspec.json.encode(document(**fields))
+        record = await self.store.publish("test", sha256(content).hexdigest(), "ana", content)
+        await self.store.activate(record.version, ALONE)
+
+    def seen(self) -> tuple[int, int, bool]:
+        """Activation number, version, and whether anything is stopped."""
+        current = self.policies.current
+        assert current is not None
+        return current.number, current.policy.ref[1], current.policy.has_kills
+
+
+@pytest.fixture
+def world() -> World:
+    """A store with a good policy in force, which the worker has taken over."""
+    return World()
+
+
+async def test_a_switch_is_taken_over_with_the_policy(world: World) -> None:
+    """As one view with one number; lifted, it is gone."""
+    await world.put_in_force()
+    await world.policies.refresh()
+    before = world.seen()
+    kill, _ = await world.store.kill(STOP)
+    await world.policies.refresh()
+    during = world.seen()
+    await world.store.lift(kill.id, "ops", "")
+    await world.policies.refresh()
+
+    assert [(1, 1, False), (2, 1, True), (3, 1, False)] == [before, during, world.seen()]
+
+
+async def test_a_switch_works_beside_a_policy_that_cannot_be_taken(world: World) -> None:
+    """The last good version stays, and what is ordered in an emergency holds all the same."""
+    await world.put_in_force()
+    await world.policies.refresh()
+    await world.put_in_force(timezone="Nowhere/Land")
+    await world.policies.refresh()
+    refused = world.seen()
+    await world.store.kill(STOP)
+    await world.policies.refresh()
+    stopped = world.seen()
+    await world.put_in_force(score="value")
+    await world.policies.refresh()
+
+    assert [(1, 1, False), (3, 1, True), (4, 3, True)] == [refused, stopped, world.seen()]
+    assert not world.health.has("policy-load")
+
+
+async def test_a_document_that_somebody_changed_is_not_taken(world: World) -> None:
+    """Its digest is not that of what was published: the last good one stays, with an alarm."""
+    await world.put_in_force()
+    await world.policies.refresh()
+    content = msgspec.json.encode(document(score="value"))
+    await world.store.publish("test", sha256(b"what was approved").hexdigest(), "ana", content)
+    await world.store.activate(2, ALONE)
+    await world.policies.refresh()
+
+    assert (1, 1, False) == world.seen()
+    assert "somebody has changed it" in world.health.reasons[0]
+
+
+async def test_the_number_of_switches_is_a_metric(world: World) -> None:
+    """As the store has them, from one look to the next."""
+    await world.put_in_force()
+    counts = []
+    for order in (None, STOP):
+        if order is not None:
+            await world.store.kill(order)
+        await world.policies.refresh()
+        counts.append(world.metrics.registry.get_sample_value("arbiter_kill_switches"))
+
+    assert [0.0, 1.0] == counts
+
+
+class Topic:
+    """A publisher that keeps what it is given, or refuses."""
+
+    def __init__(self) -> None:
+        self.records: list[OutRecord] = []
+        self.refuses = False
+
+    async def publish(self, records: Sequence[OutRecord]) -> None:
+        """See ``Publisher.publish``."""
+        if self.refuses:
+            raise PublishFailed([(records[0], KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))])
+        self.records += records
+
+
+async def test_the_audit_is_told_in_order_and_once(world: World) -> None:
+    """CloudEvents with an id of their own, all under one key on one partition; then there is nothing left to tell."""
+    await world.put_in_force()
+    await world.store.kill(STOP)
+    topic = Topic()
+    counts = [await tell(world.store, topic, "arbiter.audit.v1", "w1") for _ in range(2)]
+    said = [json.loads(record.value or b"") for record in topic.records]
+
+    assert [3, 0] == counts
+    assert [(1, "published"), (2, "activated"), (3, "killed")] == [(one["seq"], one["action"]) for one in said]
+    assert {("arbiter.audit.v1", 0, b"policy")} == {(r.topic, r.partition, r.key) for r in topic.records}
+    assert [one["id"].encode() for one in said] == [dict(record.headers)["ce_id"] for record in topic.records]
+    assert ({"id": 1, "target": "campaign", "name": "gold"}, "wrong rate") == (
+        said[2]["kill_switch"],
+        said[2]["reason"],
+    )
+    assert said[1]["policy"]["version"] == 1
+    assert said[1]["without_approval"] is True
+
+
+async def test_what_the_topic_refused_is_told_again_with_the_same_bytes(world: World) -> None:
+    """Nothing is lost and nothing is skipped."""
+    await world.put_in_force()
+    topic = Topic()
+    topic.refuses = True
+    with pytest.raises(PublishFailed):
+        await tell(world.store, topic, "arbiter.audit.v1", "w1")
+    topic.refuses = False
+    await tell(world.store, topic, "arbiter.audit.v1", "w1")
+    first = topic.records
+    repeated = Topic()
+    again = MemoryPolicyStore()
+    again.__dict__.update(world.store.__dict__, _told=0)
+    await tell(again, repeated, "arbiter.audit.v1", "w2")
+
+    assert 2 == len(first)
+    assert first == repeated.records
