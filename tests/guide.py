@@ -8,6 +8,7 @@ All of it is asked of the real core.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,16 +66,21 @@ def recipe(name: str, case: str) -> str:
     told = next((result.answer for result in own if result.test.case.name == case), None)
     if told is None:
         raise ValueError(f"{name} has no test named `{case}`")
-    lines = ["", "```yaml", text.rstrip(), "```", "", "| what its tests show | asked | answer |", "|---|---|---|"]
-    lines += [f"| {result.test.case.name} | {asked(result)} | {answer(result)} |" for result in own]
+    lines = ["", "```yaml", text.rstrip(), "```", "", *table(own)]
     who = "What the department reads" if told.outcome != "approved" else "What the decision says"
     lines += ["", f"{who} (*{case}*):", "", *sentences(told), ""]
     return "\n".join([*lines, f"Files: [docs/recipes/{name}](recipes/{name}/)", "", ""])
 
 
-def asked(result: Result) -> str:
-    """When the request of a test is made."""
-    return said(result.test.times.at_ms)
+def table(own: list[Result]) -> Iterator[str]:
+    """The answers; with a column for when each was asked for, unless it was always the same time."""
+    times = {said(result.test.times.at_ms) for result in own}
+    if len(times) == 1:
+        yield from (f"| what its tests show, asked on {times.pop()} | answer |", "|---|---|")
+        yield from (f"| {result.test.case.name} | {answer(result)} |" for result in own)
+        return
+    yield from ("| what its tests show | asked on | answer |", "|---|---|---|")
+    yield from (f"| {r.test.case.name} | {said(r.test.times.at_ms)} | {answer(r)} |" for r in own)
 
 
 def answer(result: Result) -> str:
@@ -87,8 +93,10 @@ def answer(result: Result) -> str:
         words += f" to {said(told.retry_at_ms)}"
     if told.outcome == "approved" and case.expect.valid_until is not None and told.valid_until_ms is not None:
         words += f" until {said(told.valid_until_ms)}"
+    if told.exceptions:
+        words += f" by the exception `{', '.join(told.exceptions)}`"
     if told.next_eligible_at_ms is not None:
-        words += f", nothing before {said(told.next_eligible_at_ms)}"
+        words += f", earliest {said(told.next_eligible_at_ms)}"
     if case.expect.score is not None:
         words += f", score {told.score:g}"
     codes = dict.fromkeys(f"`{finding.code}`" for finding in told.findings)
@@ -146,6 +154,34 @@ def sent(window: str) -> list[str]:
 
 def _confirmed(name: str, at_ms: int) -> Outcome:
     return Outcome(department="cards", customer_id="c1", request_id=name, kind="sent", at=to_datetime(at_ms))
+
+
+def my_firm(deploy: Path) -> Iterator[str]:
+    """The folder of the reader's first hour, in a copy of the sample policies; gives the reader's steps, one a time."""
+    folder = deploy / "my-firm"
+    shutil.copytree(deploy / "small-firm", folder)
+    file, tests = folder / "policy.yaml", folder / "policy.test.yaml"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:-1], lines[-1].replace("limit: 1", "limit: 2"), ""]))
+    yield "a number is changed"
+    rule, test = blocks("yaml", section("The first hour"))
+    file.write_text("\n".join([*lines[:-1], rule]))
+    old = re.search(r"  - name: a second offer waits.*?\n\n", tests.read_text(), re.DOTALL)
+    assert old is not None
+    tests.write_text(tests.read_text().replace(old[0], f"{test}\n"))
+    yield "its test is mended"
+
+
+def blocks(language: str, text: str = "") -> list[str]:
+    """The fenced blocks of the guide, or of a part of it, in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text or GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def section(title: str) -> str:
+    """The text of the guide under a heading of the second level."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    assert found is not None, title
+    return found[1]
 
 
 def main() -> None:
