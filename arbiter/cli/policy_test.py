@@ -15,6 +15,7 @@ from rich.table import Table
 
 from arbiter.cli.common import EXIT_USAGE, Failure
 from arbiter.core.document import PolicyDocument
+from arbiter.core.model import Finding
 from arbiter.core.policy import Policy
 from arbiter.policy_files import FileProblem, digest_of, document_bytes, read_policy
 from arbiter.policy_tests.junit import explained, junit
@@ -29,6 +30,7 @@ LAST_DEFAULT = 1_000_000
 @click.command("test", short_help="Run the tests beside a policy, or write one.")
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=".")
 @click.option("--only", metavar="TEXT", help="Run only the tests whose name has this in it.")
+@click.option("--explain", is_flag=True, help="Also print what the departments would read: each rule's sentence.")
 @click.option("--junit", "report", type=click.Path(path_type=Path), metavar="FILE", help="Write the results for a CI.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
@@ -47,6 +49,7 @@ LAST_DEFAULT = 1_000_000
 def test(
     folder: Path,
     only: str | None,
+    explain: bool,
     report: Path | None,
     form: str,
     new: str | None,
@@ -70,7 +73,7 @@ def test(
     if form == "json":
         click.echo(json.dumps(_report(policy, results), ensure_ascii=False))
     else:
-        _print(Console(), policy, results, is_whole=only is None)
+        _print(Console(), policy, results, is_whole=only is None, explain=explain)
     raise SystemExit(0 if all(result.is_good for result in results) else EXIT_FAILED)
 
 
@@ -100,7 +103,7 @@ def _tell(problems: Sequence[FileProblem]) -> None:
         click.echo(f"{problem}\n")
 
 
-def _print(console: Console, policy: Policy, results: Sequence[Result], *, is_whole: bool) -> None:
+def _print(console: Console, policy: Policy, results: Sequence[Result], *, is_whole: bool, explain: bool) -> None:
     table = Table("", "test", "answer", "rules that say no", box=box.SIMPLE, pad_edge=False)
     file = ""
     for result in results:
@@ -111,6 +114,9 @@ def _print(console: Console, policy: Policy, results: Sequence[Result], *, is_wh
         outcome = result.answer.outcome if result.answer else "-"
         table.add_row(mark, escape(result.test.case.name), outcome, escape(_rules(result)))
     console.print(table)
+    if explain:
+        for result in results:
+            _print_sentences(console, result)
     for result in results:
         if not result.is_good:
             _print_failure(console, result)
@@ -119,6 +125,23 @@ def _print(console: Console, policy: Policy, results: Sequence[Result], *, is_wh
     silent = silent_rules(policy, results) if is_whole else []
     if silent:
         console.print(f"no test makes these rules say no: {', '.join(silent)}", style="dim", highlight=False)
+
+
+def _print_sentences(console: Console, result: Result) -> None:
+    """What stands in the decision: of each rule that says no, also in shadow mode, its sentence, owner and reason."""
+    if result.answer is None or not (result.answer.findings or result.answer.shadow):
+        return
+    console.print(f"[bold]{escape(result.test.case.name)}[/]: {result.answer.outcome}", highlight=False)
+    for finding in result.answer.findings:
+        _print_sentence(console, finding, "")
+    for finding in result.answer.shadow:
+        _print_sentence(console, finding, " (shadow)")
+    console.print()
+
+
+def _print_sentence(console: Console, finding: Finding, mode: str) -> None:
+    console.print(f"  {finding.rule}{mode}: {finding.message}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"    {finding.owner}: {finding.why}", style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_failure(console: Console, result: Result) -> None:
@@ -152,12 +175,21 @@ def _report(policy: Policy, results: Sequence[Result]) -> dict[str, object]:
                 "ok": result.is_good,
                 "outcome": result.answer.outcome if result.answer else None,
                 "rules": rules_of(result.answer.findings) if result.answer else [],
+                "findings": _sentences(result.answer.findings) if result.answer else [],
+                "shadow": _sentences(result.answer.shadow) if result.answer else [],
                 "problems": [] if result.is_good else explained(result),
             }
             for result in results
         ],
         "rules_without_test": silent_rules(policy, results),
     }
+
+
+def _sentences(findings: Sequence[Finding]) -> list[dict[str, str]]:
+    return [
+        {"rule": one.rule, "code": one.code, "owner": one.owner, "why": one.why, "message": one.message}
+        for one in findings
+    ]
 
 
 def _write(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.core.decide import Verdict, decide
+from arbiter.core.decide import decide
 from arbiter.core.identity import REF_BYTES, identity
 from arbiter.core.instants import to_ms
 from arbiter.core.kills import KILL_SWITCH, Kill, KillJudge
@@ -22,6 +22,7 @@ from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import RULE as WISH
 from arbiter.core.rules import ArbitrationJudge
 from arbiter.core.stock import Draw, Level
+from arbiter.core.verdict import Verdict
 from arbiter.messages import ContactRequest, Decision
 
 NOT_OF_RULES = ("withdrawn", "recalled")

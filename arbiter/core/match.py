@@ -175,5 +175,24 @@ def _is_one_of(values: list[Any]) -> Predicate:
     return lambda value: _typed(value) in allowed
 
 
+def spoken_when(when: When) -> str:
+    """A condition in words, for findings: ``campaign spring, channel phone or sms``."""
+    return ", ".join(f"{key} {spoken_condition(condition)}" for key, condition in when.items())
+
+
+def spoken_condition(condition: Condition) -> str:
+    """What one field must be, in words: ``phone or sms``, ``other than phone``, ``at least 10``."""
+    if not isinstance(condition, Test):
+        return " or ".join(_word(value) for value in _listed(condition))
+    words = [] if condition.not_ is None else [f"other than {spoken_condition(condition.not_)}"]
+    words += [] if condition.at_least is None else [f"at least {condition.at_least:g}"]
+    words += [] if condition.below is None else [f"below {condition.below:g}"]
+    return " and ".join(words)
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
 def _typed(value: object) -> object:
     return (bool, value) if isinstance(value, bool) else value

@@ -17,12 +17,16 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.guide import GUIDE, my_firm, section
 from tests.servers import ROOT, KafkaServer, ValkeyServer, free_port
 from tests.workers import wait_until
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "loadtests" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 LIFE = ROOT / "docs" / "policy-life.md"
+
+# The guide's commands for the first hour run in tests/unit/test_guide.py.
+OWN_SESSIONS = (LIFE, GUIDE)
 
 RECIPES = {
     # `arbiter demo` runs in test_demo.py; this very run is pytest; the load test's parts run in test_loadtests.py.
@@ -34,7 +38,12 @@ RECIPES = {
 
 def commands(document: Path) -> list[str]:
     """The lines of a document's shell blocks."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+    return shell_lines(document.read_text())
+
+
+def shell_lines(text: str) -> list[str]:
+    """The lines of a text's shell blocks."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return [line for block in blocks for line in block.splitlines() if line.strip() and not line.startswith("#")]
 
 
@@ -75,7 +84,7 @@ def test_only_these_documents_have_a_session_with_servers() -> None:
     strays = {
         f"{document.name}: {line}"
         for document in DOCUMENTS[1:]
-        if document != LIFE and document.name not in (*SERVERLESS, *ON_SERVERS)
+        if document not in OWN_SESSIONS and document.name not in (*SERVERLESS, *ON_SERVERS)
         for line in commands(document)
         if not line.startswith(("make ", "python -m loadtests", "arbiter policy check "))
     }
@@ -85,7 +94,8 @@ def test_only_these_documents_have_a_session_with_servers() -> None:
 
 def test_the_checks_in_the_documents_pass() -> None:
     """Every `arbiter policy check` of a document finds its policy good, the strict ones without a warning."""
-    checks = {line for document in DOCUMENTS for line in commands(document) if line.startswith("arbiter policy check ")}
+    documents = [document for document in DOCUMENTS if document not in OWN_SESSIONS]
+    checks = {line for document in documents for line in commands(document) if line.startswith("arbiter policy check ")}
 
     assert checks
     for line in sorted(checks):
@@ -124,24 +134,48 @@ def test_the_readme_leads_to_a_running_worker(
         worker.wait()
 
 
-def test_the_life_of_a_policy_can_be_lived(fresh_valkey: Callable[..., ValkeyServer]) -> None:
-    """The session of its page, line by line, without Kafka; the history at its end tells all of it."""
-    environment = {**os.environ, "ARBITER_REDIS": fresh_valkey().url}
-    lines = commands(LIFE)
+def run_lines(lines: list[str], folder: Path, valkey: ValkeyServer) -> str:
+    """Run commands in a folder, each ending well, without Kafka; gives what the last one prints."""
+    environment = {**os.environ, "ARBITER_REDIS": valkey.url}
     for line in lines:
         done = subprocess.run(
             [sys.executable, "-m", *shlex.split(line)],
-            cwd=ROOT,
+            cwd=folder,
             env=environment,
             capture_output=True,
             text=True,
             check=False,
         )
         assert 0 == done.returncode, f"{line}\n{done.stdout}{done.stderr}"
+    return done.stdout
 
-    steps = [entry["action"] for entry in json.loads(done.stdout)]
-    once = ["published", "approved", "activated"]
-    assert [*once, *once, "rolled_back", "scheduled", "cancelled", "killed", "kill_lifted"] == steps
+
+ONCE = ["published", "approved", "activated"]
+
+
+def test_the_life_of_a_policy_can_be_lived(fresh_valkey: Callable[..., ValkeyServer]) -> None:
+    """The session of its page, line by line, without Kafka; the history at its end tells all of it."""
+    history = run_lines(commands(LIFE), ROOT, fresh_valkey())
+
+    steps = [entry["action"] for entry in json.loads(history)]
+    assert [*ONCE, *ONCE, "rolled_back", "scheduled", "cancelled", "killed", "kill_lifted"] == steps
+
+
+def test_the_guides_policy_comes_in_force_and_goes(fresh_valkey: Callable[..., ValkeyServer], tmp_path: Path) -> None:
+    """The policy of the reader's first hour, where the small firm's is in force: as version 2, as the guide says."""
+    shutil.copytree(ROOT / "deploy" / "policies", tmp_path / "deploy" / "policies")
+    assert ["a number is changed", "its test is mended"] == list(my_firm(tmp_path / "deploy" / "policies"))
+    before = [
+        "arbiter policy publish deploy/policies/small-firm --author ana@firm.example --reason 'our first policy'",
+        "arbiter policy approve 1 --approver rui@firm.example",
+        "arbiter policy activate 1 --by ana@firm.example",
+    ]
+    lines = shell_lines(section("Put it in force")) + shell_lines(section("Stop something now"))
+    assert 9 == len(lines)
+    history = run_lines([*before, *lines, "arbiter policy history --format json"], tmp_path, fresh_valkey())
+
+    steps = [entry["action"] for entry in json.loads(history)]
+    assert [*ONCE, *ONCE, "rolled_back", "killed", "kill_lifted"] == steps
 
 
 def is_ready(http: str) -> bool:

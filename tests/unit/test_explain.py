@@ -9,13 +9,14 @@ import pytest
 from msgspec.structs import replace
 
 from arbiter.core.arbitrate import Decided
-from arbiter.core.decide import Verdict, decide
+from arbiter.core.decide import decide
 from arbiter.core.explain import Counterfactuals, Told, counterfactuals
 from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
 from arbiter.core.kills import Kill
 from arbiter.core.model import Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.render import decision_of
+from arbiter.core.verdict import Verdict
 from arbiter.messages import ConsentChange, OwnMaximum, PreferenceChange, SuppressionChange
 from tests.builders import MONDAY, Desk, at, grant, policy, request
 

@@ -100,6 +100,24 @@ def test_a_failure_is_told_in_words(tmp_path: Path) -> None:
     assert "no test makes these rules say no: ask-first, stop-means-stop, not-at-night" in result.output
 
 
+def test_what_departments_would_read_is_shown_on_demand(tmp_path: Path) -> None:
+    """With --explain: the sentence, owner and reason of every rule that says no, in shadow mode too."""
+    trial = (
+        "  - {id: trial, kind: cap, owner: Rui, why: to see, mode: shadow, per: [party], limit: 0, window: rolling 1d} "
+        "# arbiter: allow limit-zero\n"
+    )
+    folder = firm(tmp_path, "\n  - {name: late, at: 2026-03-04 21:00, expect: {outcome: approved}}\n", trial)
+    told = arbiter(folder, "--explain").output
+    (test,) = json.loads(arbiter(folder, "--format", "json").output)["tests"]
+
+    assert "late: approved\n  trial (shadow): no such contact is allowed: the limit is 0\n    Rui: to see\n" in told
+    assert "trial (shadow)" not in arbiter(folder).output
+    assert [] == test["findings"]
+    assert [{"rule": "trial", "code": "cap_reached", "owner": "Rui", "why": "to see"}] == [
+        {name: value for name, value in one.items() if name != "message"} for one in test["shadow"]
+    ]
+
+
 def test_results_for_a_ci(tmp_path: Path) -> None:
     """JUnit: a suite per file, a test case per test with its place, a failure with the difference."""
     tests = '\n  - {name: "a <b>", expect: {outcome: rejected}}\n  - {name: c, expect: {outcome: approved}}\n'

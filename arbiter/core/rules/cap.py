@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from arbiter.core.case import Case, Group, Shape
 from arbiter.core.instants import FAR_MS
-from arbiter.core.match import SHAPE_FIELDS, Matcher, Subject, When
+from arbiter.core.match import SHAPE_FIELDS, Matcher, Subject, When, spoken_when
 from arbiter.core.model import Finding
 from arbiter.core.rules.base import NEVER_MS, Rule, used_contacts
 from arbiter.core.rules.counting import CountingJudge, Span
@@ -84,6 +84,7 @@ class CapJudge(CountingJudge):
         self._party_zone = "party" in rule.per
         self._kept = rule.keep.slots if rule.keep else 0
         self._for = Matcher(rule.keep.for_) if rule.keep else None
+        self._for_whom = spoken_when(rule.keep.for_) if rule.keep else ""
         # Whatever segment or headroom may say, up to here there is always room.
         self.least = min(self._limit - self._kept, *self._by_segment.values(), self._limit)
         self._windows: dict[str, tuple[int, int]] = {}  # the last one of each zone: most questions are about today
@@ -237,10 +238,16 @@ class CapJudge(CountingJudge):
 
     def _sentence(self, case: Case, used: int, full: _Full) -> str:
         unit, own, limit, until_ms = self._unit, full.own, full.limit, full.until_ms
+        is_kept = full.code == "reserved"
         if until_ms is None:
+            if is_kept:
+                return f"this contact costs {own} {unit}, more than the {limit} that are not kept for {self._for_whom}"
+            if limit == 0:
+                return "no such contact is allowed: the limit is 0"
             return f"this contact costs {own} {unit}, more than the limit of {limit} {unit}"
+        kept = f" ({self._kept} more kept for {self._for_whom})" if is_kept else ""
         when = f"there is room again at {spoken(until_ms, self._zone(case))}" if until_ms < FAR_MS else "for good"
-        return f"{used} of {limit} {unit} used in {self._window.text}, this one needs {own}; {when}"
+        return f"{used} of {limit} {unit} used in {self._window.text}{kept}, this one needs {own}; {when}"
 
 
 def _matches(matcher: Matcher, shape: Shape, subject: Subject) -> bool:

@@ -9,11 +9,20 @@ from msgspec import Meta
 
 from arbiter.core.case import Case, Group, Shape, shape_of
 from arbiter.core.instants import FAR_MS
-from arbiter.core.match import Matcher, When
+from arbiter.core.match import Condition, Matcher, When, spoken_condition, spoken_when
 from arbiter.core.model import Finding
 from arbiter.core.rules.base import Need, Rule, used_contacts
 from arbiter.core.rules.counting import CountingJudge, Span
 from arbiter.core.windows import duration_ms, spoken
+
+OUTCOMES = {
+    "bounced": "a bounce",
+    "not_reached": "an attempt that reached nobody",
+    "responded": "a response",
+    "complained": "a complaint",
+    "unsubscribed": "an unsubscription",
+}
+"""How a finding names what went before."""
 
 
 class ConflictRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="conflict"):
@@ -39,6 +48,7 @@ class ConflictJudge(CountingJudge):
         self._after = Matcher(after)
         self._within_ms = duration_ms(rule.within)
         self._within = rule.within
+        self._what = _spoken(outcome, after)
         self._party = rule.per == "party"
         self.needs = Need.CONTACTS if outcome is None else Need.EVENTS
 
@@ -48,7 +58,8 @@ class ConflictJudge(CountingJudge):
         if not before:
             return None
         until_ms = max(entry[0] for entry in before) + self._within_ms
-        message = f"it may not follow within {self._within}; that ends at {spoken(until_ms, case.business_zone)}"
+        end = spoken(until_ms, case.business_zone)
+        message = f"it may not follow within {self._within} of {self._what}; that ends at {end}"
         counters = used_contacts(case, before)
         return self.no(
             "conflict", message, until_ms, used=len(before), limit=0, window=f"rolling {self._within}", **counters
@@ -98,3 +109,15 @@ class ConflictJudge(CountingJudge):
         if not self._after.shape_matches(shape):
             return False
         return self._after.shape_only or self._after.rest_matches(case.contact_subject(customer))
+
+
+def _spoken(outcome: Condition | None, contact: When) -> str:
+    """What must not go before, in words: ``a complaint (product card)``, ``a contact (campaign spring)``."""
+    if outcome is None:
+        return f"a contact ({spoken_when(contact)})"
+    names = [outcome] if isinstance(outcome, str) else outcome
+    if isinstance(names, list):
+        what = " or ".join(OUTCOMES.get(str(name), str(name)) for name in names)
+    else:
+        what = f"an outcome {spoken_condition(outcome)}"
+    return f"{what} ({spoken_when(contact)})" if contact else what
