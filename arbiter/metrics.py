@@ -34,6 +34,24 @@ class Metrics:
             ("rule",),
             registry=registry,
         )
+        self.shadow_findings = Counter(
+            "arbiter_shadow_findings",
+            "Findings of rules in shadow mode, by rule: what they would have said no to.",
+            ("rule",),
+            registry=registry,
+        )
+        self.shadow_would_stop = Counter(
+            "arbiter_shadow_would_stop",
+            "Approvals that a rule in shadow mode would have stopped or put off, by rule.",
+            ("rule",),
+            registry=registry,
+        )
+        self.shadow_decisions = Counter(
+            "arbiter_shadow_policy_decisions",
+            "Decisions judged by the shadow policy, too: what was answered, and what it would have answered.",
+            ("live", "shadow"),
+            registry=registry,
+        )
         self.facts = Counter(
             "arbiter_facts", "Consents, preferences, suppressions, profiles and outcomes read.", registry=registry
         )
@@ -91,6 +109,16 @@ class Metrics:
         self.policy_failures = Counter(
             "arbiter_policy_load_failures",
             "Active policies that this worker could not take; the last good one stays.",
+            registry=registry,
+        )
+        self.shadow_version = Gauge(
+            "arbiter_shadow_policy_version",
+            "Version of the shadow policy that is judged here; 0 for none.",
+            registry=registry,
+        )
+        self.shadow_failures = Counter(
+            "arbiter_shadow_policy_load_failures",
+            "Shadow policies that this worker could not take; it decides as without one.",
             registry=registry,
         )
         self.kill_switches = Gauge("arbiter_kill_switches", "Kill switches in force here.", registry=registry)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from arbiter.core.instants import DAY_MS, FAR_MS, to_ms
 from arbiter.core.kills import KILL_SWITCH
 from arbiter.core.look import Look
-from arbiter.core.model import Finding, Ledger
+from arbiter.core.model import Finding, Ledger, ShadowVerdict
 from arbiter.core.plan import Stretch
 from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import PreferenceJudge
@@ -51,6 +51,7 @@ class Verdict(Struct, frozen=True):
     score_note: str | None = None
     draws: tuple[Draw, ...] = ()
     exceptions: tuple[str, ...] = ()
+    shadow_policy: ShadowVerdict | None = None
 
 
 def refuse(verdict: Verdict, finding: Finding) -> Verdict:

@@ -6,11 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 
+from arbiter.core.decide import RULE_ERROR
 from arbiter.core.kills import KILL_SWITCH
+from arbiter.core.model import Answer
 from arbiter.core.policy import Policy
 from arbiter.messages import ContactRequest
 from arbiter.metrics import OTHER, Metrics
 from arbiter.stream.deciding import Batch
+
+SHADOW_RULE_ERROR = "shadow-rule-error"
+"""The alarm's kind when a shadow policy fails while judging; nobody suffers, but its numbers do."""
 
 
 def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock: bool) -> None:
@@ -31,6 +36,7 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
         rules.update(f.rule if f.kind != KILL_SWITCH else KILL_SWITCH for f in answer.findings)
     for labels, count in decisions.items():
         metrics.decisions.labels(*labels).inc(count)
+    _count_shadows(metrics, [told.decided.answer for told in batch.told if not told.decided.repeated])
     for rule, count in rules.items():
         metrics.findings.labels(rule).inc(count)
     metrics.repeats.inc(repeats)
@@ -46,6 +52,27 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
             arrival = told.item.arrival if told.item is not None else None
             if arrival is not None and isinstance(arrival.message, ContactRequest):
                 observe(max(0.0, now_ms - arrival.received_ms) / 1_000)
+
+
+def _count_shadows(metrics: Metrics, answers: Iterable[Answer]) -> None:
+    findings: Counter[str] = Counter()
+    would_stop: Counter[str] = Counter()
+    pairs: Counter[tuple[str, str]] = Counter()
+    for answer in answers:
+        if answer.shadow:
+            rules = {finding.rule for finding in answer.shadow}
+            findings.update(rules)
+            would_stop.update(rules if answer.outcome == "approved" else ())
+        if answer.shadow_policy is not None:
+            pairs[answer.outcome, answer.shadow_policy.outcome] += 1
+    for rule, count in findings.items():
+        metrics.shadow_findings.labels(rule).inc(count)
+    for rule, count in would_stop.items():
+        metrics.shadow_would_stop.labels(rule).inc(count)
+    for labels, count in pairs.items():
+        metrics.shadow_decisions.labels(*labels).inc(count)
+        if labels[1] == RULE_ERROR:
+            metrics.alarms.labels(SHADOW_RULE_ERROR).inc(count)
 
 
 def count_dead(metrics: Metrics, codes: Iterable[str]) -> None:
