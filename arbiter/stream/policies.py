@@ -120,7 +120,7 @@ class Policies:
         except StoreUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the policy in force must not suffer
-            self._metrics.shadow_failures.inc()
+            self._metrics.shadow.failures.inc()
             self._metrics.alarms.labels(SHADOW_BROKEN).inc()
             self.shadow_trouble = f"shadow policy version {shadow.version} cannot be taken, none is judged: {error}"
             log.error("%s", self.shadow_trouble)
@@ -141,7 +141,7 @@ class Policies:
         self._kills, self._shadow = activation.kills, activation.shadow
         self.current = Active(activation.number, policy, recalls, activation.shadow_moves)
         self._metrics.policy_version.set(version)
-        self._metrics.shadow_version.set(beside)
+        self._metrics.shadow.version.set(beside)
 
     async def _fetch(self, version: int, digest: str) -> PolicyRecord:
         good = self._good

@@ -66,11 +66,11 @@ def _count_shadows(metrics: Metrics, answers: Iterable[Answer]) -> None:
         if answer.shadow_policy is not None:
             pairs[answer.outcome, answer.shadow_policy.outcome] += 1
     for rule, count in findings.items():
-        metrics.shadow_findings.labels(rule).inc(count)
+        metrics.shadow.findings.labels(rule).inc(count)
     for rule, count in would_stop.items():
-        metrics.shadow_would_stop.labels(rule).inc(count)
+        metrics.shadow.would_stop.labels(rule).inc(count)
     for labels, count in pairs.items():
-        metrics.shadow_decisions.labels(*labels).inc(count)
+        metrics.shadow.decisions.labels(*labels).inc(count)
         if labels[1] == RULE_ERROR:
             metrics.alarms.labels(SHADOW_RULE_ERROR).inc(count)
 
