@@ -68,9 +68,8 @@ class Metrics:
             ("rule",),
             registry=registry,
         )
-        self.facts = Counter(
-            "arbiter_facts", "Consents, preferences, suppressions, profiles and outcomes read.", registry=registry
-        )
+        text = "Consents, preferences, suppressions, profiles and outcomes read."
+        self.facts = Counter("arbiter_facts", text, registry=registry)
         self.dead_letters = Counter(
             "arbiter_dead_letters", "Records that could not be taken, by code.", ("code",), registry=registry
         )
