@@ -6,17 +6,18 @@ Without Java, Maven, Redis or Node.js the tests that need them are skipped, and 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
-from tests.language_server import LanguageServer
+from tests.language_server import LanguageServer, sarif_schema
 from tests.servers import ROOT, KafkaServer, RedisServer, Server, Unavailable, ValkeyServer
 
 SERVER_FIXTURES = frozenset(
@@ -163,6 +164,16 @@ def language_server(request: pytest.FixtureRequest) -> Iterator[LanguageServer]:
         server = LanguageServer(ROOT)
     with server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def sarif(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The JSON Schema of SARIF 2.1.0; the published one has a bracket too many in the pattern of languages."""
+    with available(request):
+        text = sarif_schema().read_text()
+    mended = text.replace("^[a-zA-Z]{2}|^[a-zA-Z]{2}-[a-zA-Z]{2}]?$", "^[a-zA-Z]{2}(-[a-zA-Z]{2})?$")
+    schema: dict[str, Any] = json.loads(mended)
+    return schema
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import msgspec
 from aiokafka import ConsumerRecord
 
 from arbiter.core.policy import Policy
-from arbiter.messages import CONSENTS, DECISIONS, OUTCOMES, PROFILES, REQUESTS
+from arbiter.messages import CONSENTS, DECISIONS, OUTCOMES, PROFILES, REQUESTS, ROUTED
 from arbiter.metrics import Metrics
 from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord, unpack_outbox
@@ -33,7 +33,7 @@ from arbiter.stream.runner import Runner
 from arbiter.stream.transport import Batch
 from arbiter.stream.work import Placed
 
-TOPICS = (CONSENTS, PROFILES, OUTCOMES, REQUESTS)
+TOPICS = (CONSENTS, PROFILES, ROUTED, OUTCOMES, REQUESTS)
 PARTITIONS = 8
 LEASE = 1
 LOST_REPLIES = 0.02
@@ -94,6 +94,8 @@ class Crowd:
         self.random = Random(seed)
         self.store = Shaky(store, self.random, self._watch)
         self.decisions: dict[str, Any] = {}
+        self.dead: list[OutRecord] = []
+        self.commits = 0
         self.most = 0
         self._inner = store
         self._in_use = in_use
@@ -105,6 +107,7 @@ class Crowd:
 
     async def _watch(self, name: str) -> None:
         if name == "commit":
+            self.commits += 1
             self.most = max(self.most, await self._in_use())
 
     async def publish(self, records: Sequence[OutRecord]) -> None:
@@ -117,10 +120,16 @@ class Crowd:
             if record.topic == DECISIONS:
                 decision = msgspec.json.decode(record.value or b"")
                 assert self.decisions.setdefault(decision["decision_id"], decision) == decision
+            elif record.topic == ROUTED:
+                self._append(ROUTED, record.partition, record.value or b"")
+            else:
+                self.dead.append(record)
 
     def put(self, topic: str, value: dict[str, Any]) -> None:
         """Append a record to a topic, at its customer's home, and hand it to whoever owns that."""
-        partition, data = partition_of(value["customer_id"], PARTITIONS), msgspec.json.encode(value)
+        self._append(topic, partition_of(value["customer_id"], PARTITIONS), msgspec.json.encode(value))
+
+    def _append(self, topic: str, partition: int, data: bytes) -> None:
         log = self._logs[topic, partition]
         log.append(ConsumerRecord(topic, partition, len(log), -1, 0, b"k", data, None, 1, 1, ()))
         if partition in self._runners:

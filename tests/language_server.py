@@ -21,6 +21,9 @@ from tests.servers import ROOT, ServerFailed, Unavailable
 EDITOR = ROOT / "tests" / "editor"
 EDITOR_CACHE = ROOT / ".cache" / "editor"
 PROGRAM = EDITOR_CACHE / "node_modules" / "yaml-language-server" / "bin" / "yaml-language-server"
+SARIF_SCHEMA = EDITOR_CACHE.joinpath(
+    "node_modules", "@microsoft", "jest-sarif", "lib", "schemas", "sarif-2.1.0-rtm.5.json"
+)
 ANSWER_SECONDS_MAX = 60.0
 
 Mark = tuple[int, int]
@@ -43,6 +46,14 @@ def language_server_program() -> Path:
             f"YAML language server: it is not in {where}; `make test` installs it and needs `npm` and the network"
         )
     return PROGRAM
+
+
+def sarif_schema() -> Path:
+    """The JSON Schema of SARIF 2.1.0; :class:`Unavailable` if it was not installed."""
+    if not SARIF_SCHEMA.exists():
+        where = EDITOR_CACHE.relative_to(ROOT)
+        raise Unavailable(f"SARIF schema: it is not in {where}; `make test` fetches it and needs `npm` and the network")
+    return SARIF_SCHEMA
 
 
 class LanguageServer:

@@ -16,7 +16,8 @@ from arbiter.core.arbitrate import Arrival, Decided, Message, Noted, Refused, co
 from arbiter.core.household import Routed, Taker
 from arbiter.core.model import Answered, Contact, Ledger
 from arbiter.core.party import customer_party, id_of, is_household
-from arbiter.core.policy import Policy
+from arbiter.core.policy import NO_STOCK, Policy
+from arbiter.core.stock import Stock
 from arbiter.messages import ContactRequest
 
 
@@ -33,8 +34,15 @@ class Partitions:
     ``notes`` are those on outcomes, with the party; ``approved`` is called after each step that approved something.
     """
 
-    def __init__(self, policy: Policy, count: int, approved: Callable[[Ledger], None] = lambda _: None) -> None:
-        """``count`` empty partitions under one policy."""
+    def __init__(
+        self,
+        policy: Policy,
+        count: int,
+        approved: Callable[[Ledger], None] = lambda _: None,
+        stock: Stock = NO_STOCK,
+    ) -> None:
+        """``count`` empty partitions under one policy, drawing on one stock."""
+        self._stock = stock
         self._approved = approved
         self.policy = policy
         self.count = count
@@ -84,25 +92,29 @@ class Partitions:
 
     def contacts(self) -> list[tuple[str, Contact]]:
         """All contacts with the party that has them, those in a ledger on its way included."""
+        return [(party, contact) for party, ledger in self.ledgers() for contact in ledger.contacts]
+
+    def ledgers(self) -> list[tuple[str, Ledger]]:
+        """All ledgers with their party, those on their way included."""
         found = [(party, kept.ledger) for (_, party), kept in self.parties.items()]
-        found += [
+        return found + [
             (routed.party, routed.part.ledger)
             for queue in self.on_the_way.values()
             for routed in queue
             if hasattr(routed, "part")
         ]
-        return [(party, contact) for party, ledger in found for contact in ledger.contacts]
 
     def _taker(self, partition: int, party: str, now_ms: int) -> Taker:
         kept = self.kept(partition, party)
         self._catch_up(party, kept, now_ms)
         self._seq += 1
-        return Taker(self.policy, kept.ledger, kept.answers, now_ms, self._seq)
+        return Taker(self.policy, kept.ledger, kept.answers, now_ms, self._seq, self._stock)
 
     def _catch_up(self, party: str, kept: Kept, now_ms: int) -> None:
         while (due_ms := next_due_ms(kept.ledger)) is not None and due_ms <= now_ms:
             self._seq += 1
-            self._tell(party, kept.ledger, come_back(self.policy, kept.ledger, kept.answers, now_ms, self._seq))
+            out = come_back(self.policy, kept.ledger, kept.answers, now_ms, self._seq, self._stock)
+            self._tell(party, kept.ledger, out)
 
     def _spread(self, taker: Taker, party: str, partition: int, sender: int) -> None:
         decided = [result for result in taker.out if isinstance(result, Decided | Refused | Noted)]

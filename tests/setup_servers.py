@@ -1,8 +1,8 @@
 """Get what the tests' servers need: ``python -m tests.setup_servers``; called by ``make test``.
 
-Kafka's jars come through Maven into ``.cache/kafka/libs``, the YAML language server through npm into
-``.cache/editor``. On a Debian where we are root, missing programs are
-installed with apt. What cannot be had is printed and left to the tests, which skip by name or, in CI, fail.
+Kafka's jars come through Maven into ``.cache/kafka/libs``, the YAML language server and the schema of SARIF through npm
+into ``.cache/editor``. On a Debian where we are root, missing programs are installed with apt. What cannot be had is
+printed and left to the tests, which skip by name or, in CI, fail.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from tests.language_server import EDITOR, EDITOR_CACHE, language_server_program, node
+from tests.language_server import EDITOR, EDITOR_CACHE, language_server_program, node, sarif_schema
 from tests.servers import KAFKA_LIBS, KAFKA_POM, ROOT, RedisServer, Unavailable, ValkeyServer, java, kafka_libs
 
 STAMP = KAFKA_LIBS / "pom.sha256"
@@ -30,8 +30,8 @@ def main() -> int:
     """Set up what is missing; 0 even if something stays missing."""
     install_packages(missing_packages())
     fetch_kafka()
-    fetch_language_server()
-    probes = (java, kafka_libs, ValkeyServer.binary, RedisServer.binary, node, language_server_program)
+    fetch_with_npm()
+    probes = (java, kafka_libs, ValkeyServer.binary, RedisServer.binary, node, language_server_program, sarif_schema)
     for problem in filter(None, map(problem_of, probes)):
         say(f"MISSING: {problem}")
     return 0
@@ -108,11 +108,11 @@ def fetch_kafka() -> None:
         STAMP.write_text(sha256(KAFKA_POM.read_bytes()).hexdigest())
 
 
-def fetch_language_server() -> None:
-    """Install the YAML language server with npm, unless it is the one that the lock file names already."""
+def fetch_with_npm() -> None:
+    """Install the YAML language server and the schema of SARIF, unless they are those that the lock file names."""
     if is_fetched(EDITOR_STAMP, EDITOR_LOCK) or shutil.which("npm") is None:
         return
-    say(f"fetching the YAML language server with npm into {EDITOR_CACHE.relative_to(ROOT)}")
+    say(f"fetching the YAML language server and a schema with npm into {EDITOR_CACHE.relative_to(ROOT)}")
     EDITOR_CACHE.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copy(EDITOR / name, EDITOR_CACHE)

@@ -45,5 +45,9 @@ def count_cells(policy: Policy, ledger: Ledger, stock: Stock, now_ms: int) -> No
 
 def _is_open(policy: Policy, stock: Stock, cell: Draw, now_ms: int) -> bool:
     want = policy.window(cell.name, now_ms)
-    level = stock.level(cell, want.opens_at) if want and want.opens_at else None
+    if want is None or want.opens_at is None:
+        return False
+    level = stock.level(cell, want.opens_at)
+    if level is None:
+        stock.need(cell)
     return level is not None and level.is_open

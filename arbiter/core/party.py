@@ -53,8 +53,8 @@ def split(ledger: Ledger, answers: Answers, customer: str) -> Part:
     """Take one customer's part out of a ledger: contacts made to that customer, what waits, facts, answers.
 
     Changes ``ledger`` and ``answers``. All answers in the customer's index that the store still has must be in
-    ``answers``. The directory's entry (``away``) stays. What was taken of a capacity stays taken and can no longer be
-    given back: each partition accounts for its own tokens, and the contact is another's now.
+    ``answers``. The directory's entry (``away``) stays. What the contacts took of a capacity goes with them: it may
+    have to be given back, at whatever partition they are then.
     """
     member = ledger.members.pop(customer, None)
     theirs = Ledger({} if member is None else {customer: member})
@@ -63,8 +63,9 @@ def split(ledger: Ledger, answers: Answers, customer: str) -> Part:
     theirs.waiting, ledger.waiting = _parted(ledger.waiting, lambda one: _asker(one) == customer)
     theirs.open, ledger.open = _parted(ledger.open, lambda one: _asker(one) == customer)
     theirs.events, ledger.events = _parted(ledger.events, lambda one: one.kind.customer == customer)
-    for contact in theirs.contacts:
-        ledger.draws.pop(contact.ref, None)
+    refs = {contact.ref for contact in theirs.contacts}
+    theirs.draws = {ref: draws for ref, draws in ledger.draws.items() if ref in refs}
+    ledger.draws = {ref: draws for ref, draws in ledger.draws.items() if ref not in refs}
     holds = ledger.holds
     theirs.holds, ledger.holds = _still_awaited(holds, theirs), _still_awaited(holds, ledger)
     return Part(theirs, known)
@@ -85,6 +86,7 @@ def merge(ledger: Ledger, answers: Answers, part: Part) -> None:
     ledger.events = sorted(ledger.events + theirs.events, key=lambda event: event.at_ms)
     for rule, closes_ms in theirs.holds.items():
         ledger.holds[rule] = min(closes_ms, ledger.holds.get(rule, closes_ms))
+    ledger.draws |= theirs.draws
     answers |= part.answers
 
 

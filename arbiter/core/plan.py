@@ -82,6 +82,11 @@ class Plan:
         """Whether requests of this shape may take of what all customers share."""
         return bool(self._shared)
 
+    @property
+    def may_boost(self) -> bool:
+        """Whether a floor may raise the score of requests of this shape."""
+        return any(isinstance(judge, FloorJudge) for judge in self._shared)
+
     def shared(self, case: Case, at_ms: int) -> list[SharedJudge]:
         """The rules in force that a contact at ``at_ms`` draws on; those in shadow mode, too."""
         judges = [judge for judge in self._shared if judge.from_ms <= at_ms < judge.until_ms]

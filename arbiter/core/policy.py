@@ -186,11 +186,6 @@ class Policy:
         """What one rule counts for all customers at ``at_ms``, its main window first; nothing if it is off."""
         return [want for judge in self._shared if judge.id == rule for want in judge.wants(self.zone, at_ms)]
 
-    def watched(self, at_ms: int) -> list[Want]:
-        """What is counted for the floors that are in force: it raises scores, whoever asks."""
-        floors = [judge for judge in self._shared if isinstance(judge, FloorJudge)]
-        return [want for judge in floors for want in judge.wants(self.zone, at_ms)]
-
     def case(self, request: ContactRequest, ledger: Ledger, stock: Stock) -> Case:
         """Everything the rules may look at for this request. Its category must be known."""
         member = ledger.members.get(request.customer_id)
@@ -256,7 +251,10 @@ class Policy:
         self, score: float, note: str | None, request: ContactRequest, ledger: Ledger, stock: Stock, now_ms: int
     ) -> tuple[float, str | None]:
         """The score, raised by the floors that are behind."""
-        for floor in self.plan(shape_of(request)).floors(self.case(request, ledger, stock), now_ms):
+        plan = self.plan(shape_of(request))
+        if not plan.may_boost:
+            return score, note
+        for floor in plan.floors(self.case(request, ledger, stock), now_ms):
             boost = floor.boost(stock, now_ms)
             if boost > 1:
                 score *= boost

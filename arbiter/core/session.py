@@ -19,8 +19,9 @@ from arbiter.core.instants import to_ms
 from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.rules import ArbitrationJudge
+from arbiter.core.rules.capacity import window_of
 from arbiter.core.shadow import beside, unless_full
-from arbiter.core.stock import Draw, Stock
+from arbiter.core.stock import CELL, Draw, Stock
 from arbiter.core.told import Decided, Noted
 from arbiter.core.windows import spoken
 from arbiter.messages import ContactRequest
@@ -285,15 +286,14 @@ class Session:
 
     def _settle(self, asked: Asked, request: ContactRequest, verdict: Verdict, told_ms: int) -> None:
         """Book a verdict and publish it, unless it only repeats that the answer comes at ``told_ms``."""
-        ledger = self.ledger
-        verdict = unless_full(self.policy, ledger, verdict)
+        ledger, verdict = self.ledger, unless_full(self.policy, self.ledger, verdict)
         is_news = verdict.outcome != "deferred" or verdict.retry_at_ms != told_ms
         if is_news and asked.held is None:
             verdict = beside(self.policy, ledger, request, asked.received_ms, self.now_ms, self.stock, verdict)
         ahead = None
         if verdict.outcome == "deferred":
             asked.due_ms = verdict.retry_at_ms or 0
-            asked.awaits = self._awaited(request, verdict)
+            asked.awaits = self._awaited(request, verdict) if asked.held is None else []
             ahead = sum(_order(other) < _order(asked) for other in ledger.waiting)
             ledger.waiting.append(asked)
         elif verdict.not_before_ms is not None and verdict.valid_until_ms is not None:
@@ -360,13 +360,13 @@ class Session:
 
     def _awaited(self, request: ContactRequest, verdict: Verdict) -> list[str]:
         """The windows of capacity that a deferred request waits for, or the cell if it is all it waits for."""
-        rules = {finding.rule for finding in verdict.findings if finding.kind == "capacity"}
+        names = {window_of(finding) for finding in verdict.findings} - {None}
         if all(finding.kind == "cell" for finding in verdict.findings):
-            rules = {finding.rule for finding in verdict.findings}
-        if not rules:
+            names = {f"{finding.rule}{CELL}" for finding in verdict.findings}
+        if not names:
             return []
         at_ms = self.now_ms if request.send_after is None else max(self.now_ms, to_ms(request.send_after))
-        return [want.draw.key for want in self.policy.wants(request, self.ledger, at_ms) if want.rule in rules]
+        return [want.draw.key for want in self.policy.wants(request, self.ledger, at_ms) if want.draw.name in names]
 
     def _take(self, ref: bytes, draws: Sequence[Draw]) -> None:
         """Use capacity for a contact."""

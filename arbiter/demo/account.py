@@ -1,28 +1,30 @@
 """What is on the topics, counted: every request read back, what was answered, what became a dead letter.
 
-Shares nothing with the worker: plain JSON, own identities, own windows (``arbiter.demo.caps``). Records may come in
-any order and more than once; ``report`` says how the books stand.
+Shares nothing with the worker: plain JSON, own identities, own windows (``arbiter.demo.caps``, ``capacities``). Records
+may come in any order and more than once; ``report`` says how the books stand.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
-from arbiter.demo.caps import KIND, NUMBERS, Approval, Breach, Customer, Kind, breaches, read_policy
+from arbiter.demo.capacities import Window, Wish, windows
+from arbiter.demo.caps import KIND, NUMBERS, Approval, Breach, Customer, Kind, People, breaches, read_policy
+from arbiter.demo.stories import Key, Stories
 
 REQUESTS, DECISIONS, PROFILES = "contact.requests.v1", "contact.decisions.v1", "contact.profiles.v1"
+OUTCOMES_TOPIC = "contact.outcomes.v1"
 DEAD_LETTERS = ".dlq"
 OUTCOMES = ("approved", "deferred", "rejected")
-
-Key = tuple[str, str, str]
-"""Department, customer and request id."""
+RELEASED = ("bounced", "cancelled")
+"""Outcomes that give back the place in caps; only the last of them gives back that in a capacity."""
 
 
 class Totals(Struct, frozen=True):
@@ -46,6 +48,15 @@ class Answer(Struct):
     place: int
     not_before: str | None
     valid_until: str | None
+    retry_at: str | None
+
+
+class Books(Struct, frozen=True):
+    """The account, every approval that broke a cap, and every window of a capacity."""
+
+    totals: Totals
+    over: list[Breach]
+    windows: list[Window]
 
 
 class Rule(Struct, frozen=True):
@@ -61,8 +72,12 @@ class Account:
 
     def __init__(self) -> None:
         self.requests_read: set[tuple[int, int]] = set()
-        self.asked: dict[Key, tuple[Kind, tuple[float | None, ...]]] = {}
+        self.asked: dict[Key, tuple[Kind, tuple[float | None, ...], datetime]] = {}
         self.asked_at: dict[str, list[datetime]] = {}
+        self.stories = Stories()
+        self.became: dict[Key, tuple[str, str]] = {}
+        self.withdrawn: list[tuple[Key, Answer]] = []
+        self.put_off: list[tuple[str, Key, datetime]] = []
         self.latest: dict[Key, Answer] = {}
         self.dead: dict[tuple[str, int, int], str] = {}
         self.customers: dict[str, Customer] = {}
@@ -70,6 +85,8 @@ class Account:
         self.deferring: Counter[Rule] = Counter()
         self.waiting = 0
         self.came_back: Counter[str] = Counter()
+        self.came_early = 0
+        self.gave_up: Counter[str] = Counter()
         self.told: Counter[str] = Counter()
         self.example: dict[str, Any] | None = None
         self.contradictions: list[str] = []
@@ -77,6 +94,7 @@ class Account:
         self._kinds: dict[Kind, Kind] = {}
         self._names: dict[str, str] = {}
         self._example_worth = 0
+        self._approved: list[dict[str, Any]] = []
 
     @property
     def settled(self) -> int:
@@ -87,6 +105,16 @@ class Account:
     def dead_requests(self) -> int:
         """How many different requests became dead letters."""
         return sum(topic.endswith(REQUESTS) for topic, _, _ in self.dead)
+
+    def party(self, customer: str) -> str:
+        """The household that a customer's profile names, else the customer."""
+        known = self.customers.get(customer)
+        return customer if known is None or known.household is None else f"household {known.household}"
+
+    def newly_approved(self) -> list[dict[str, Any]]:
+        """The approvals that were read since this was asked last."""
+        approved, self._approved = self._approved, []
+        return approved
 
     def take(
         self, topic: str, partition: int, offset: int, value: bytes | None, headers: Mapping[str, bytes] | None = None
@@ -100,6 +128,9 @@ class Account:
             self._decision(value or b"")
         elif topic.endswith(PROFILES):
             self._profile(value or b"")
+        elif topic.endswith(OUTCOMES_TOPIC):
+            outcome = json.loads(value or b"")
+            self.became[self._key(outcome)] = outcome["kind"], outcome["at"]
 
     def _request(self, partition: int, offset: int, value: bytes | None) -> None:
         self.requests_read.add((partition, offset))
@@ -110,7 +141,7 @@ class Account:
         except (ValueError, KeyError, TypeError):
             return  # poison; it has to turn up among the dead letters
         kind = tuple(request.get(field) for field in KIND)
-        self.asked[key] = self._kinds.setdefault(kind, kind), tuple(request.get(field) for field in NUMBERS)
+        self.asked[key] = self._kinds.setdefault(kind, kind), tuple(request.get(field) for field in NUMBERS), at
         self.asked_at.setdefault(key[1], []).append(at)
 
     def _decision(self, value: bytes) -> None:
@@ -123,18 +154,40 @@ class Account:
         known = self.latest.get(key)
         if known is not None and known.n >= n:
             return
+        if decision["outcome"] == "recalled" and known is not None and not _gave_way(decision):
+            self.withdrawn.append((key, known))
         self.latest[key] = Answer(
-            n, decision["outcome"], len(self._contents), decision.get("not_before"), decision.get("valid_until")
+            n,
+            decision["outcome"],
+            len(self._contents),
+            decision.get("not_before"),
+            decision.get("valid_until"),
+            decision.get("retry_at"),
         )
-        self.waiting += (decision["outcome"] == "deferred") - (known is not None and known.outcome == "deferred")
-        if n > 1 and decision.get("final"):
+        waited = known is not None and known.outcome == "deferred"
+        self.waiting += (decision["outcome"] == "deferred") - waited
+        if known is not None and waited and decision.get("final"):
             self.came_back[decision["outcome"]] += 1
+            if decision["outcome"] == "approved" and known.retry_at is not None:
+                self.came_early += _instant(decision["decided_at"]) < _instant(known.retry_at)
+            elif decision["outcome"] == "rejected":
+                self.gave_up.update(f["code"] for f in decision["findings"] if f["effect"] == "reject")
+        if decision["outcome"] == "approved":
+            self._approved.append(decision)
         findings = decision.get("findings", ())
+        self._note_full(key, decision, findings)
+        self.stories.take(key, n, decision)
         self.told.update({finding["code"] for finding in findings})
         for finding in findings:
             rule = Rule(finding["rule"], finding["kind"], finding["owner"])
             (self.rejecting if finding["effect"] == "reject" else self.deferring)[rule] += 1
         self._consider(decision, findings)
+
+    def _note_full(self, key: Key, decision: Mapping[str, Any], findings: Iterable[Mapping[str, Any]]) -> None:
+        """Take note of the capacities that made a request wait."""
+        for finding in findings:
+            if finding["code"] == "capacity_exhausted" and finding["effect"] == "defer":
+                self.put_off.append((finding["rule"], key, _instant(decision["decided_at"])))
 
     def _consider(self, decision: dict[str, Any], findings: Iterable[Mapping[str, Any]]) -> None:
         """Keep the decision that shows most: several rules, several desks among the contacts, a time to come back."""
@@ -154,7 +207,9 @@ class Account:
 
     def _profile(self, value: bytes) -> None:
         profile = json.loads(value)
-        self.customers[profile["customer_id"]] = Customer(profile.get("time_zone"), profile.get("attributes", {}))
+        self.customers[profile["customer_id"]] = Customer(
+            profile.get("time_zone"), profile.get("attributes", {}), profile.get("household_id")
+        )
 
     def _key(self, message: Mapping[str, Any]) -> Key:
         name = self._names.setdefault
@@ -162,13 +217,28 @@ class Account:
         return name(department, department), name(customer, customer), message["request_id"]
 
     def approvals(self) -> list[Approval]:
-        """The approved contacts, in the order in which they were approved."""
+        """The approved contacts that used budgets to the end, in the order in which they were approved.
+
+        One that was stopped by the customer's own word counts until its desk says that it was not made.
+        """
         approved = [
-            Approval(answer.place, *self.asked[key], key[1], _instant(answer.not_before), _last(answer))
-            for key, answer in self.latest.items()
-            if answer.outcome == "approved" and key in self.asked
+            Approval(answer.place, *self.asked[key][:2], key[1], _instant(answer.not_before), self._made(key, answer))
+            for key, answer in self._contacts()
+            if self._became(key) not in RELEASED
         ]
         return sorted(approved, key=lambda approval: approval.place)
+
+    def _contacts(self) -> Iterator[tuple[Key, Answer]]:
+        approved = [(key, answer) for key, answer in self.latest.items() if answer.outcome == "approved"]
+        return ((key, answer) for key, answer in (*approved, *self.withdrawn) if key in self.asked)
+
+    def _became(self, key: Key) -> str | None:
+        return self.became[key][0] if key in self.became else None
+
+    def _made(self, key: Key, answer: Answer) -> datetime:
+        """When a contact was made, or else could have been at the latest: messages have whole milliseconds."""
+        told = self.became.get(key)
+        return _instant(answer.valid_until) - timedelta(milliseconds=1) if told is None else _instant(told[1])
 
     def totals(self, over_cap: int) -> Totals:
         """The account. A request that nobody answered and that is no dead letter is lost."""
@@ -185,19 +255,31 @@ class Account:
             rejected=outcomes["rejected"],
         )
 
-    def check(self, policy_folder: Path) -> tuple[Totals, list[Breach]]:
-        """The account with the caps of the policy counted again, and every approval that broke one."""
-        over = breaches(read_policy(policy_folder), self.approvals(), self.customers)
+    def check(self, policy_folder: Path) -> Books:
+        """The account, with the caps and capacities of the policy counted again."""
+        policy = read_policy(policy_folder)
+        over = breaches(policy, self.approvals(), self.customers)
+        filled = self._windows(policy)
         self.contradictions += [
             f"decision on {'/'.join(key)}, which nobody asked for" for key in self.latest.keys() - self.asked.keys()
         ]
-        return self.totals(len({breach.place for breach in over})), over
+        over_cap = len({breach.place for breach in over}) + sum(window.over for window in filled)
+        return Books(self.totals(over_cap), over, filled)
+
+    def _windows(self, policy: Mapping[str, Any]) -> list[Window]:
+        asked = (Wish(kind, numbers, key[1], at) for key, (kind, numbers, at) in self.asked.items())
+        admitted = (
+            Wish(*self.asked[key][:2], key[1], _instant(answer.not_before))
+            for key, answer in self._contacts()
+            if self._became(key) != "cancelled"
+        )
+        return windows(policy, People(policy, self.customers), asked, admitted, self.put_off)
+
+
+def _gave_way(decision: Mapping[str, Any]) -> bool:
+    """Whether it was recalled for something better, and so used nothing any more."""
+    return any(finding["code"] == "recalled" for finding in decision["findings"])
 
 
 def _instant(text: str | None) -> datetime:
     return datetime.fromisoformat(text or "")
-
-
-def _last(answer: Answer) -> datetime:
-    """The last instant of the permit: messages have whole milliseconds."""
-    return _instant(answer.valid_until) - timedelta(milliseconds=1)

@@ -1,8 +1,8 @@
-"""Counts again, from approvals alone, whether any customer was taken over a cap of the policy.
+"""Counts again, from approvals alone, whether any customer or household was taken over a cap of the policy.
 
 Written for checking, so it shares nothing with the worker: it reads the policy's YAML itself, has its own windows,
-and looks at each approval in the order in which they were given. An approval counts at the last instant of its
-permit. In the demonstration every customer is a party of one.
+and looks at each approval in the order in which they were given. An approval counts at the last instant of its permit,
+or when its desk says that it was made. A party is the household that a customer's profile names, else the customer.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Kind = tuple[str | None, ...]
 class Approval(Struct, frozen=True):
     """An approved contact: its place in the order of approvals, what it was (``KIND``, ``NUMBERS``), its permit.
 
-    ``at`` is the last instant at which it may be made: then it counts.
+    ``at`` is when it counts: the last instant at which it may be made, or when it was.
     """
 
     place: int
@@ -48,6 +48,7 @@ class Customer(Struct, frozen=True):
 
     zone: str | None
     attributes: Mapping[str, object]
+    household: str | None = None
 
 
 NOBODY = Customer(None, {})
@@ -79,22 +80,59 @@ def read_policy(folder: Path) -> dict[str, Any]:
 
 def breaches(policy: Mapping[str, Any], approvals: list[Approval], customers: Mapping[str, Customer]) -> list[Breach]:
     """Every approval, in the order given, after which a cap that it had to obey is exceeded in a window it is in."""
+    kinds = {approval.kind for approval in approvals}
+    caps = [_Cap(rule, policy, kinds) for rule in enforced(policy, "cap")]
+    people = People(policy, customers)
     by_customer: dict[str, list[Approval]] = defaultdict(list)
+    by_party: dict[str, list[Approval]] = defaultdict(list)
     for approval in approvals:
         by_customer[approval.customer].append(approval)
-    kinds = {approval.kind for approval in approvals}
-    rules = [rule for rule in policy["rules"] if rule["kind"] == "cap" and rule.get("mode", "enforce") == "enforce"]
-    caps = [_Cap(rule, policy, kinds) for rule in rules]
-    segments = policy.get("segments") or {}
+        by_party[people.party(approval.customer)].append(approval)
     found: list[Breach] = []
-    for name, own in by_customer.items():
-        customer = customers.get(name, NOBODY)
-        member_of = {segment for segment, text in segments.items() if _matches(text["when"], {}, customer, set())}
-        for cap in caps:
+    for cap in caps:
+        for name, own in (by_party if cap.is_of_party else by_customer).items():
             counted = [approval for approval in own if approval.kind in cap.counted]
             if counted:
-                found += cap.breaches(counted, customer, member_of)
+                found += cap.breaches(counted, people, people.zone(name))
     return found
+
+
+def enforced(policy: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    """The rules of a kind that may say no."""
+    return [rule for rule in policy["rules"] if rule["kind"] == kind and rule.get("mode", "enforce") == "enforce"]
+
+
+class People:
+    """Who the customers are, and which of them are one party."""
+
+    def __init__(self, policy: Mapping[str, Any], customers: Mapping[str, Customer]) -> None:
+        self._customers = customers
+        self._segments = policy.get("segments") or {}
+        self._zone = str(policy["timezone"])
+        self._known: dict[str, tuple[Customer, set[str]]] = {}
+        self._zones: dict[str, set[str]] = defaultdict(set)
+        for name, customer in customers.items():
+            for unit in {name, self.party(name)}:
+                self._zones[unit].add(customer.zone or self._zone)
+
+    def party(self, name: str) -> str:
+        """The household of a customer, or the customer alone."""
+        household = self._customers.get(name, NOBODY).household
+        return name if household is None else f"household {household}"
+
+    def zone(self, name: str) -> ZoneInfo:
+        """The zone of a customer, or the one that all of a party share; else the business zone."""
+        zones = self._zones.get(name, ())
+        return ZoneInfo(next(iter(zones)) if len(zones) == 1 else self._zone)
+
+    def of(self, name: str) -> tuple[Customer, set[str]]:
+        """A customer and the segments that the customer is in."""
+        known = self._known.get(name)
+        if known is None:
+            customer = self._customers.get(name, NOBODY)
+            within = {key for key, text in self._segments.items() if matches(text["when"], {}, customer, set())}
+            known = self._known[name] = customer, within
+        return known
 
 
 class _Cap:
@@ -104,6 +142,7 @@ class _Cap:
         self.rule = rule
         when = rule.get("when") or {}
         counts = rule.get("counts", when)
+        self.is_of_party = "party" in rule["per"]
         self.per = [KIND.index(field) for field in rule["per"] if field not in {"party", "customer"}]
         self.zone = str(policy["timezone"])
         prices = {name: (channel or {}).get("points", 1) for name, channel in policy["channels"].items()}
@@ -111,28 +150,29 @@ class _Cap:
         how, _, self.unit = rule["window"].partition(" ")
         self.rolling = _duration(self.unit) if how == "rolling" else None
         effective = rule.get("effective") or {}
-        self.begin = _moment(effective.get("from", "0001-01-03"), self.zone)
-        self.end = _moment(effective.get("until", "9999-12-28"), self.zone, is_end=True)
+        self.begin = moment(effective.get("from", "0001-01-03"), self.zone)
+        self.end = moment(effective.get("until", "9999-12-28"), self.zone, is_end=True)
         # Few kinds, many contacts: what the kind alone decides is decided once.
         exempt = {name for name, text in policy["categories"].items() if "cap" in (text.get("exempt") or [])}
-        self.counted = {kind for kind in kinds if _fits(counts, kind)}
-        self.obeying = {kind for kind in kinds if _fits(when, kind) and kind[KIND.index("category")] not in exempt}
+        self.counted = {kind for kind in kinds if fits(counts, kind)}
+        self.obeying = {kind for kind in kinds if fits(when, kind) and kind[KIND.index("category")] not in exempt}
         self.counts = {key: condition for key, condition in counts.items() if key not in KIND}
         self.when = {key: condition for key, condition in when.items() if key not in KIND}
 
-    def breaches(self, approvals: list[Approval], customer: Customer, segments: set[str]) -> Iterator[Breach]:
-        """Those of one customer's approvals, all of counted kinds, that went over the cap."""
-        limit = self._limit(segments)
+    def breaches(self, approvals: list[Approval], people: People, zone: ZoneInfo) -> Iterator[Breach]:
+        """Those of one party's or customer's approvals, all of counted kinds, that went over the cap."""
         buckets: dict[Kind, list[tuple[datetime, int]]] = defaultdict(list)
         for approval in approvals:
+            customer, segments = people.of(approval.customer)
             numbers = dict(zip(NUMBERS, approval.numbers, strict=True))
-            if self.counts and not _matches(self.counts, numbers, customer, segments):
+            if self.counts and not matches(self.counts, numbers, customer, segments):
                 continue
             bucket = buckets[tuple(approval.kind[index] for index in self.per)]
             bucket.append((approval.at, self.prices[str(approval.kind[KIND.index("channel")])]))
             must_obey = approval.kind in self.obeying and self.begin <= approval.not_before < self.end
-            if must_obey and _matches(self.when, numbers, customer, segments):
-                used = self._most_used(bucket, customer, limit)
+            if must_obey and matches(self.when, numbers, customer, segments):
+                limit = self._limit(segments)
+                used = self._most_used(bucket, zone, limit)
                 if used > limit:
                     yield Breach(self.rule["id"], approval.customer, approval.place, approval.at, used, limit)
 
@@ -140,7 +180,7 @@ class _Cap:
         special = (self.rule.get("limit_by") or {}).get("segment", {})
         return min((limit for name, limit in special.items() if name in segments), default=int(self.rule["limit"]))
 
-    def _most_used(self, bucket: list[tuple[datetime, int]], customer: Customer, limit: int) -> int:
+    def _most_used(self, bucket: list[tuple[datetime, int]], zone: ZoneInfo, limit: int) -> int:
         """The most that is used in any one window that the newest approval, the bucket's last, is in."""
         at = bucket[-1][0]
         in_all = sum(cost for _, cost in bucket)
@@ -150,9 +190,8 @@ class _Cap:
             length = self.rolling
             ends = [end for end, _ in bucket if at <= end < at + length]
             return max(sum(cost for when, cost in bucket if end - length < when <= end) for end in ends)
-        zone = ZoneInfo(customer.zone or self.zone)
-        window = _calendar(at, zone, self.unit)
-        return sum(cost for when, cost in bucket if _calendar(when, zone, self.unit) == window)
+        window = calendar(at, zone, self.unit)
+        return sum(cost for when, cost in bucket if calendar(when, zone, self.unit) == window)
 
 
 def _duration(text: str) -> timedelta:
@@ -160,7 +199,7 @@ def _duration(text: str) -> timedelta:
     return timedelta(**{UNITS[unit]: int(number)})
 
 
-def _calendar(at: datetime, zone: ZoneInfo, unit: str) -> tuple[object, ...]:
+def calendar(at: datetime, zone: ZoneInfo, unit: str) -> tuple[object, ...]:
     """What tells one calendar window from another."""
     local = at.astimezone(zone)
     if unit == "week":
@@ -172,7 +211,8 @@ def _calendar(at: datetime, zone: ZoneInfo, unit: str) -> tuple[object, ...]:
     return tuple(local.timetuple()[: ("year", "month", "day").index(unit) + 1])
 
 
-def _moment(written: object, zone: str, *, is_end: bool = False) -> datetime:
+def moment(written: object, zone: str, *, is_end: bool = False) -> datetime:
+    """The instant of a date or local time; of a date that is an end, the one after it."""
     text = str(written)
     local = datetime.fromisoformat(text)
     if is_end and len(text) == len("2026-12-24"):
@@ -180,13 +220,13 @@ def _moment(written: object, zone: str, *, is_end: bool = False) -> datetime:
     return (local if local.tzinfo else local.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
 
 
-def _fits(when: Mapping[str, Any], kind: Kind) -> bool:
+def fits(when: Mapping[str, Any], kind: Kind) -> bool:
     """Whether those conditions hold that are about the kind of contact."""
     fields = dict(zip(KIND, kind, strict=True))
-    return _matches({key: when[key] for key in KIND if key in when}, fields, NOBODY, set())
+    return matches({key: when[key] for key in KIND if key in when}, fields, NOBODY, set())
 
 
-def _matches(
+def matches(
     when: Mapping[str, Any], fields: Mapping[str, str | float | None], customer: Customer, segments: set[str]
 ) -> bool:
     """Whether all conditions of a ``when`` hold; a field that is missing never matches."""

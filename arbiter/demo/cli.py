@@ -22,9 +22,9 @@ DEFAULT_SEED = 2008
 def demo(limit: int | None, is_json: bool, seed: int) -> None:
     """A real bank's phone campaigns through a real worker, with nothing to install.
 
-    Every call that the bank made is a request of its phone desk; other desks' offers to the same clients are
-    generated from their real columns. At the end everything is counted again from the topics. Exit code 1 if a
-    request is lost or a customer was contacted more often than a cap allows.
+    Every call that the bank made is a request of its phone desk; other desks' offers to the same clients, and who
+    lives together, are generated from their real columns. At the end everything is counted again from the topics.
+    Exit code 1 if a request is lost, or a cap or a capacity was exceeded.
     """
     from arbiter.demo import report  # noqa: PLC0415 - other commands need not wait for these imports
     from arbiter.demo.feed import FeedError  # noqa: PLC0415
@@ -39,8 +39,8 @@ def demo(limit: int | None, is_json: bool, seed: int) -> None:
     except (DemoError, FeedError, EmbeddedError) as error:
         raise click.ClickException(str(error)) from None
     if is_json:
-        click.echo(json.dumps(msgspec.to_builtins(result.totals)))
+        click.echo(json.dumps(msgspec.to_builtins(result.books.totals)))
     else:
-        report.show(Console(), result.account, result.totals, result.over, result.seconds)
+        report.show(Console(), result.account, result.books, result.seconds)
     if not result.is_good:
         sys.exit(1)

@@ -1,12 +1,12 @@
 """What the demonstration says of each client: profile, consents, wishes and lists.
 
-Attributes are the bank's real columns. Time zones, consents, preferences and suppressions are generated, seeded by
-client, and labelled: who refused the last campaign or is in default withdrew more often than others.
+Attributes are the bank's real columns. Time zones, households, consents, preferences and suppressions are generated,
+seeded by client, and labelled: who refused the last campaign or is in default withdrew more often than others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -51,18 +51,21 @@ class Fact(Struct, frozen=True):
 _encode = msgspec.json.Encoder().encode
 
 
-def facts(clients: list[Client], seed: int) -> Iterator[Fact]:
-    """Every client's profile and what the client allows, in the order in which they are sent."""
+def facts(clients: list[Client], seed: int, homes: Mapping[str, str]) -> Iterator[Fact]:
+    """Every client's profile and what the client allows, in the order in which they are sent.
+
+    ``homes`` has the household of each client who lives in one; see ``households``.
+    """
     for client in clients:
         # A generator of its own for each client, so that a shorter demonstration has the same clients.
         random = Random(seed * 1_000_003 + client.number)  # noqa: S311 - data for a demonstration
-        yield Fact(PROFILES, client.customer_id, _encode(_profile(client, random)))
+        yield Fact(PROFILES, client.customer_id, _encode(_profile(client, random, homes.get(client.customer_id))))
         captured = CAPTURED + timedelta(days=random.randrange(CAPTURED_SPREAD_DAYS))
         for change in _changes(client, captured, random):
             yield Fact(CONSENTS, client.customer_id, _encode(change))
 
 
-def _profile(client: Client, random: Random) -> Profile:
+def _profile(client: Client, random: Random, household: str | None) -> Profile:
     draw = random.random()
     zone: str | None = "Europe/Lisbon"
     if draw < AZORES_SHARE:
@@ -71,6 +74,7 @@ def _profile(client: Client, random: Random) -> Profile:
         zone = None
     return Profile(
         customer_id=client.customer_id,
+        household_id=household,
         time_zone=zone,
         attributes={
             "age": client.age,
@@ -82,6 +86,7 @@ def _profile(client: Client, random: Random) -> Profile:
             "loan": client.has_loan,
             "default": client.has_default,
             "zone_generated": True,
+            **({} if household is None else {"household_generated": True}),
         },
     )
 

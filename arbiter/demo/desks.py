@@ -13,6 +13,46 @@ from arbiter.demo.bank import Client
 YOUNG_AGE_MAX = 35
 
 
+class Bid(Struct, frozen=True, kw_only=True):
+    """What a desk asks for when something happens to a client that several desks wait for."""
+
+    department: str
+    campaign: str
+    category: str
+    product: str
+    priority: int
+    value_share: float = 0.0
+    least_value: float
+
+    def value(self, client: Client) -> float:
+        """The money expected if the offer succeeds."""
+        return round(max(self.least_value, self.value_share * client.balance), 2)
+
+
+PAYDAY = (
+    Bid(department="cards", campaign="cash-back", category="promotional", product="card", priority=50, least_value=20),
+    Bid(department="cards", campaign="travel-insurance", category="promotional", product="insurance", priority=40,
+        value_share=0.01, least_value=12),
+    Bid(department="retention", campaign="stay-with-us", category="promotional", product="retention", priority=70,
+        value_share=0.015, least_value=30),
+)  # fmt: skip
+"""The salary arrives, and within minutes all of these want to send a message to the same telephone."""
+
+GUIDE = Bid(
+    department="channel-education", campaign="app-guide", category="education", product="channels", priority=30,
+    least_value=5,
+)  # fmt: skip
+"""A printed guide, planned a day ahead."""
+
+BROCHURES = {
+    "boat-loans": Bid(department="boat-loans", campaign="boat-brochure", category="promotional", product="boat-loan",
+                      priority=60, value_share=0.05, least_value=100),
+    "mortgages": Bid(department="mortgages", campaign="house-brochure", category="promotional", product="mortgage",
+                     priority=65, value_share=0.03, least_value=250),
+}  # fmt: skip
+"""What a product desk would have printed for the same day, if it wants the client."""
+
+
 class Desk(Struct, frozen=True, kw_only=True):
     """A department as it behaves.
 

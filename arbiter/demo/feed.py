@@ -63,14 +63,15 @@ class Feed:
         self._producer.purge()
         self._producer.close()
 
-    def facts(self, facts: Iterable[Fact]) -> int:
-        """Send profiles and consents, wait until they are there; give their number."""
-        count = 0
+    def facts(self, facts: Iterable[Fact]) -> None:
+        """Send profiles and consents, and wait until they are there."""
+        self.tell(facts)
+        self.flush()
+
+    def tell(self, facts: Iterable[Fact]) -> None:
+        """Send facts; they are on their way when this returns."""
         for fact in facts:
             self._send(fact.topic, fact.customer_id, fact.value)
-            count += 1
-        self.flush()
-        return count
 
     def requests(self, requests: Iterable[Dated]) -> None:
         """Send requests; they are on their way when this returns."""

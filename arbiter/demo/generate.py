@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from arbiter.demo.bank import Client, month_number
-from arbiter.demo.desks import DESKS, Desk
+from arbiter.demo.desks import BROCHURES, DESKS, GUIDE, PAYDAY, Bid, Desk
 from arbiter.demo.propensity import Propensity
 from arbiter.messages import ContactRequest, Scalar
 
@@ -33,6 +33,10 @@ DEPOSIT_SHARE, DEPOSIT_LEAST = 0.04, 20.0
 CALL_GAPS_DAYS = (0, 1, 1, 1, 2, 2, 3, 5)
 EVENING_SHARE = 0.06
 SATURDAY = 5
+
+PAYDAY_SHARE, BID_MINUTES = 0.06, 8
+PLANNED_SHARE, BROCHURE_SHARE = 0.05, 0.6
+PRINT_HOUR, PLANNED_HOURS, BROCHURE_HOURS = 10, (9, 12), (13, 17)
 
 
 class Dated(Struct, frozen=True):
@@ -57,6 +61,8 @@ def requests(clients: list[Client], seed: int) -> list[Dated]:
         for desk in DESKS:
             if desk.wants(client):
                 made += _offers(desk, client, calls, propensity, random)
+        made += _payday(client, calls, propensity, random)
+        made += _planned_mail(client, calls, propensity, random)
     made.sort(key=lambda dated: (dated.at_ms, dated.value))
     return made
 
@@ -154,6 +160,59 @@ def _offers(desk: Desk, client: Client, calls: list[int], propensity: Propensity
         if random.random() >= desk.again:
             return
         number += 1
+
+
+def _payday(client: Client, calls: list[int], propensity: Propensity, random: Random) -> Iterator[Dated]:
+    """Several desks' messages to one mobile within minutes."""
+    if client.contact != "cellular" or random.random() >= PAYDAY_SHARE:
+        return
+    at_ms = _instant(_working_day(_day(calls[0]) - 3, _day(calls[-1]) + 3, random), 10 + 8 * random.random())
+    for bid in random.sample(PAYDAY, random.randint(2, len(PAYDAY))):
+        asked_ms = at_ms + random.randrange(BID_MINUTES * 60) * 1000
+        yield _bid(bid, client, random.choice(("sms", "push")), asked_ms, propensity)
+
+
+def _planned_mail(client: Client, calls: list[int], propensity: Propensity, random: Random) -> Iterator[Dated]:
+    """A guide that is to be printed tomorrow morning; and later that day a brochure, which is worth more."""
+    if random.random() >= PLANNED_SHARE:
+        return
+    day = _working_day(_day(calls[0]) - 5, _day(calls[-1]) + 3, random)
+    send_after = _datetime(_instant(day + 1, PRINT_HOUR))
+    asked_ms = _instant(day, random.uniform(*PLANNED_HOURS))
+    yield _bid(GUIDE, client, "mail", asked_ms, propensity, send_after)
+    wanting = [BROCHURES[desk.department] for desk in DESKS if desk.department in BROCHURES and desk.wants(client)]
+    if wanting and random.random() < BROCHURE_SHARE:
+        asked_ms = _instant(day, random.uniform(*BROCHURE_HOURS))
+        yield _bid(random.choice(wanting), client, "mail", asked_ms, propensity, send_after)
+
+
+def _working_day(first: int, last: int, random: Random) -> int:
+    """A day from the first to the last, Monday to Friday; the next one where none of them is."""
+    day = random.randint(first, last)
+    while _weekday(day) >= SATURDAY:
+        day += 1
+    return day
+
+
+def _bid(
+    bid: Bid, client: Client, channel: str, at_ms: int, propensity: Propensity, send_after: datetime | None = None
+) -> Dated:
+    request = ContactRequest(
+        request_id=f"{bid.campaign}-{client.number}",
+        customer_id=client.customer_id,
+        department=bid.department,
+        campaign=bid.campaign,
+        channel=channel,
+        category=bid.category,
+        product=bid.product,
+        priority=bid.priority,
+        value=bid.value(client),
+        propensity=propensity.of(client, _month(at_ms)),
+        requested_at=_datetime(at_ms),
+        send_after=send_after,
+        attributes=GENERATED,
+    )
+    return Dated(at_ms, client.customer_id, _encode(request))
 
 
 def _day(at_ms: int) -> int:

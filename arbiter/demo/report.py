@@ -1,40 +1,38 @@
-"""What happened, for people: by department, by rule, for the busiest customers, one decision in full, the account."""
+"""What happened, for people: by department, by rule, for the busiest customers, some scenes, the account."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from arbiter.demo.account import OUTCOMES, Account, Totals
-from arbiter.demo.caps import Breach
+from arbiter.demo.account import OUTCOMES, Account, Books
+from arbiter.demo.scenes import COLOURS, busiest, scenes, spoken, table
 
 RULES_SHOWN = 12
 CUSTOMERS_SHOWN = 10
 CONTACTS_SHOWN = 6
 BREACHES_SHOWN = 5
 WIDTH_MAX = 100
-WEEK = timedelta(days=7)
-COLOURS = {"approved": "green", "deferred": "yellow", "rejected": "red"}
 
 
-def show(console: Console, account: Account, totals: Totals, over: list[Breach], seconds: float) -> None:
+def show(console: Console, account: Account, books: Books, seconds: float) -> None:
     """Print the whole report."""
     parts: list[tuple[str, RenderableType]] = [
         ("What the departments asked for, and what they got", _departments(account)),
         ("Which rules said no, and whom to ask about them", _rules(account)),
         ("The ten customers that most contacts were asked for, before and after", _customers(account)),
+        *scenes(account, books.windows),
     ]
     if account.example is not None:
         parts.append(("One decision in full", _decision(account.example)))
-    parts.append(("The account, counted again from the topics", _account(account, totals, over, seconds)))
+    parts.append(("The account, counted again from the topics", _account(account, books, seconds)))
     width = min(console.width, WIDTH_MAX)
     for title, part in parts:
         console.print()
@@ -42,16 +40,8 @@ def show(console: Console, account: Account, totals: Totals, over: list[Breach],
         console.print(part, width=width)
 
 
-def _table(*columns: str, numbers_from: int = 1) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
-        is_number = index >= numbers_from
-        table.add_column(column, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
-    return table
-
-
 def _departments(account: Account) -> Table:
-    table = _table("department", "asked", *OUTCOMES, "approved %")
+    grid = table("department", "asked", *OUTCOMES, "approved %")
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for key in account.asked:
         answer = account.latest.get(key)
@@ -60,39 +50,33 @@ def _departments(account: Account) -> Table:
     for name, count in [*rows, ("all", sum(counts.values(), Counter()))]:
         asked = count.total()
         share = f"{100 * count['approved'] / asked:.1f}" if asked else "-"
-        table.add_row(name, f"{asked:,}", *(f"{count[outcome]:,}" for outcome in OUTCOMES), share)
-    return table
+        grid.add_row(name, f"{asked:,}", *(f"{count[outcome]:,}" for outcome in OUTCOMES), share)
+    return grid
 
 
 def _rules(account: Account) -> Table:
-    table = _table("rule", "owner", "deferred", "rejected", numbers_from=2)
+    grid = table("rule", "owner", "deferred", "rejected", numbers_from=2)
     total = account.deferring + account.rejecting
     for rule, _ in total.most_common(RULES_SHOWN):
         deferred, rejected = account.deferring[rule], account.rejecting[rule]
-        table.add_row(rule.id, rule.owner, f"{deferred:,}", f"{rejected:,}")
+        grid.add_row(rule.id, rule.owner, f"{deferred:,}", f"{rejected:,}")
     if len(total) > RULES_SHOWN:
-        table.caption = f"and {len(total) - RULES_SHOWN} more; one request may be stopped by several"
-    return table
+        grid.caption = f"and {len(total) - RULES_SHOWN} more; one request may be stopped by several"
+    return grid
 
 
 def _customers(account: Account) -> Table:
-    table = _table("customer", "asked", "in a week", "approved", "in a week", "spared")
+    grid = table("customer", "asked", "in a week", "approved", "in a week", "spared")
     approved: dict[str, list[datetime]] = defaultdict(list)
     for approval in account.approvals():
         approved[approval.customer].append(approval.at)
-    busiest = sorted(account.asked_at.items(), key=lambda entry: (-len(entry[1]), entry[0]))
-    table.caption = "in a week: the most in any seven days"
-    for name, before in busiest[:CUSTOMERS_SHOWN]:
+    most = sorted(account.asked_at.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+    grid.caption = "in a week: the most in any seven days"
+    for name, before in most[:CUSTOMERS_SHOWN]:
         after = approved[name]
         saved = f"{100 * (len(before) - len(after)) / len(before):.0f} %"
-        table.add_row(name, str(len(before)), str(_busiest(before)), str(len(after)), str(_busiest(after)), saved)
-    return table
-
-
-def _busiest(times: Iterable[datetime]) -> int:
-    """The most that fell into any seven days."""
-    ordered = sorted(times)
-    return max((sum(first <= at < first + WEEK for at in ordered[i:]) for i, first in enumerate(ordered)), default=0)
+        grid.add_row(name, str(len(before)), str(busiest(before)), str(len(after)), str(busiest(after)), saved)
+    return grid
 
 
 def _decision(decision: Mapping[str, Any]) -> Panel:
@@ -101,10 +85,10 @@ def _decision(decision: Mapping[str, Any]) -> Panel:
         f"{decision['department']} asked to contact {decision['customer_id']} by {decision['channel']} "
         f"for {decision['campaign']} ({decision['category']}), request {decision['request_id']}: ",
         (outcome, f"bold {COLOURS.get(outcome, '')}"),
-        f" on {_spoken(decision['decided_at'])}",
+        f" on {spoken(decision['decided_at'])}",
     )
     if "retry_at" in decision:
-        head.append(f", to be asked again at {_spoken(decision['retry_at'])}")
+        head.append(f", to be asked again at {spoken(decision['retry_at'])}")
     policy = decision["policy"]
     foot = Text(f"policy {policy['name']} version {policy['version']}, decision {decision['decision_id']}", style="dim")
     return Panel(Group(head, *(_finding(finding) for finding in decision["findings"]), Text(), foot))
@@ -119,40 +103,42 @@ def _finding(finding: Mapping[str, Any]) -> Text:
     if "limit" in finding:
         text.append(f"\n  used {finding['used']} of {finding['limit']}, {finding['window']}")
     if "until" in finding:
-        text.append(f"\n  until {_spoken(finding['until'])}")
+        text.append(f"\n  until {spoken(finding['until'])}")
     contacts = finding.get("contacts", ())
     for contact in contacts[:CONTACTS_SHOWN]:
-        text.append(f"\n  - {contact['department']} by {contact['channel']}, {_spoken(contact['at'])}")
+        text.append(f"\n  - {contact['department']} by {contact['channel']}, {spoken(contact['at'])}")
     if len(contacts) > CONTACTS_SHOWN:
         text.append(f"\n  - and {len(contacts) - CONTACTS_SHOWN} more")
     return text
 
 
-def _spoken(instant: str) -> str:
-    return f"{datetime.fromisoformat(instant):%Y-%m-%d %H:%M} UTC"
-
-
-def _account(account: Account, totals: Totals, over: list[Breach], seconds: float) -> Text:
+def _account(account: Account, books: Books, seconds: float) -> Text:
     good, bad = "bold green", "bold red"
+    totals = books.totals
     codes = Counter(code for (topic, _, _), code in account.dead.items())
     text = Text.assemble(
         f"published {totals.published:,} = decided {totals.decided:,} + dead-lettered {totals.dead_lettered:,}",
         f" + lost {totals.lost:,}\n" if totals.lost else "\n",
         (f"lost {totals.lost:,}", bad if totals.lost else good),
         "\n",
-        (f"caps exceeded {totals.over_cap:,}", bad if totals.over_cap else good),
+        (f"caps and capacities exceeded {totals.over_cap:,}", bad if totals.over_cap else good),
         f"\napproved {totals.approved:,}, deferred {totals.deferred:,}, rejected {totals.rejected:,}",
-        f"\ndeferred and then decided: approved {account.came_back['approved']:,}, "
-        f"rejected {account.came_back['rejected']:,}; "
-        f"held for arbitration {account.told['held_for_arbitration']:,}, outranked {account.told['outranked']:,}",
-        f"\n{totals.decided / seconds:,.0f} decisions a second over {seconds:.0f} s" if seconds else "",
+        f"\n{totals.decided / seconds:,.0f} requests a second over {seconds:.0f} s" if seconds else "",
     )
     if codes:
         listed = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
         text.append(f"\ndead letters (poison that was mixed in): {listed}")
-    for breach in over[:BREACHES_SHOWN]:
-        what = f"{breach.rule}: {breach.customer} had {breach.used} of {breach.limit} at {breach.at:%Y-%m-%d %H:%M} UTC"
-        text.append(f"\nover the cap {what}", style=bad)
-    for sentence in account.contradictions[:BREACHES_SHOWN]:
+    for sentence in _wrong(account, books):
         text.append(f"\n{sentence}", style=bad)
     return text
+
+
+def _wrong(account: Account, books: Books) -> list[str]:
+    """What is not as it should be, some of each kind."""
+    over = [
+        f"over the cap {one.rule}: {one.customer} had {one.used} of {one.limit} at {one.at:%Y-%m-%d %H:%M} UTC"
+        for one in books.over[:BREACHES_SHOWN]
+    ]
+    full = [window for window in books.windows if window.over][:BREACHES_SHOWN]
+    over += [f"over the capacity {one.rule}, {one.label}: {one.admitted} of {one.limit}" for one in full]
+    return over + account.contradictions[:BREACHES_SHOWN]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,22 +14,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from arbiter.demo import bank, customers, generate
-from arbiter.demo.account import Account, Totals
-from arbiter.demo.caps import Breach
+from arbiter.demo.account import Account, Books
+from arbiter.demo.aftermath import outcome_of
 from arbiter.demo.feed import POISON, POISON_FROM_REQUESTS, Feed
+from arbiter.demo.households import households
 from arbiter.demo.watch import Watch
 from arbiter.demo.worker import DemoError, Worker, activate_policy, running_worker
 from arbiter.embedded import embedded_broker, embedded_redis
-from arbiter.messages import AUDIT, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS
+from arbiter.messages import AUDIT, DECISIONS, DLQ_SUFFIX, OUTCOMES, PROFILES, REQUESTS
 from arbiter.stream.records import INPUTS
 
-PARTITIONS = 16
+PARTITIONS = 8
 TOPICS = (DECISIONS, AUDIT, *INPUTS, *(topic + DLQ_SUFFIX for topic in INPUTS))
-WATCHED = (PROFILES, REQUESTS, DECISIONS, REQUESTS + DLQ_SUFFIX)
+WATCHED = (PROFILES, REQUESTS, OUTCOMES, DECISIONS, REQUESTS + DLQ_SUFFIX)
 POLICY = "retail-bank"
 
 CHUNK = 2_000
-UNDECIDED_MAX = 60_000
+CHUNK_MS = 7 * 24 * 3_600_000
+CHUNKS_UNDER_WAY = 4
+"""A partition's clock is its own newest record's. They are apart by what is under way: a few weeks at most."""
+
 WAIT_SECONDS = 0.1
 STALL_SECONDS = 60.0
 
@@ -40,14 +45,14 @@ class Result(Struct, frozen=True):
     """What came of it. ``seconds`` went by from the first request to the last decision."""
 
     account: Account
-    totals: Totals
-    over: list[Breach]
+    books: Books
     seconds: float
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing was lost, no cap exceeded, and nothing contradicts itself."""
-        return not (self.totals.lost or self.totals.over_cap or self.account.contradictions)
+        """Whether nothing was lost, no cap or capacity exceeded, and nothing contradicts itself."""
+        totals = self.books.totals
+        return not (totals.lost or totals.over_cap or self.account.contradictions)
 
 
 def policy_folder() -> Path:
@@ -77,25 +82,26 @@ def run(console: Console, limit: int | None, seed: int) -> Result:
         }
         activate_policy(policy, settings)
         progress = stack.enter_context(_progress(console))
-        clients, requests = _material(limit, seed)
+        clients, homes, requests = _material(limit, seed)
         account = Account()
         feed = stack.enter_context(Feed(broker))
         # All facts are there before the worker is: it reads them to their end before it decides the first request.
-        feed.facts(customers.facts(clients, seed))
+        feed.facts(customers.facts(clients, seed, homes))
         watch = stack.enter_context(Watch(broker, WATCHED, PARTITIONS, account))
         worker = stack.enter_context(running_worker(settings, folder / "worker.log"))
         return _Flow(feed, watch, worker, account, progress).run(requests, policy)
 
 
-def _material(limit: int | None, seed: int) -> tuple[list[bank.Client], list[generate.Dated]]:
-    """The requests, the first ``limit`` by time, and the clients whom they are about."""
+def _material(limit: int | None, seed: int) -> tuple[list[bank.Client], dict[str, str], list[generate.Dated]]:
+    """The requests, the first ``limit`` by time, the clients whom they are about, and the households of all."""
     clients = bank.clients()
+    homes = households(clients, seed)
     requests = generate.requests(clients, seed)
     if limit is not None:
         requests = requests[:limit]
         wanted = {request.customer_id for request in requests}
         clients = [client for client in clients if client.customer_id in wanted]
-    return clients, requests
+    return clients, homes, requests
 
 
 @contextmanager
@@ -103,6 +109,16 @@ def _progress(console: Console) -> Iterator[Progress]:
     columns = (TextColumn("{task.description:<9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         yield progress
+
+
+def _chunks(requests: list[generate.Dated]) -> Iterator[tuple[int, int]]:
+    """Where the requests are cut: no piece is longer than so many requests, nor than a week."""
+    start = 0
+    for number, request in enumerate(requests):
+        if number - start >= CHUNK or request.at_ms - requests[start].at_ms >= CHUNK_MS:
+            yield start, number
+            start = number
+    yield start, len(requests)
 
 
 class _Flow:
@@ -125,19 +141,20 @@ class _Flow:
         for task in (self._published, self._decided):
             self._progress.update(task, total=len(requests) + poison)
         began_at = self._moved_at = monotonic()
-        for start in range(0, len(requests), CHUNK):
-            self._feed.requests(requests[start : start + CHUNK])
+        under_way = deque([0], maxlen=CHUNKS_UNDER_WAY)
+        for start, end in _chunks(requests):
+            self._read_until(under_way[0])
+            self._feed.requests(requests[start:end])
             for number in range(poison):
-                if start <= (number + 1) * len(requests) // (poison + 1) < start + CHUNK:
+                if start <= (number + 1) * len(requests) // (poison + 1) < end:
                     self._feed.poison(number)
-            self._read_until(self._feed.sent - UNDECIDED_MAX)
+            under_way.append(self._feed.sent)
         self._feed.flush()
         self._read_until(self._feed.sent)
         seconds = monotonic() - began_at
         self._read_back()
         self._let_come_back()
-        totals, over = self._account.check(policy)
-        return Result(self._account, totals, over, seconds)
+        return Result(self._account, self._account.check(policy), seconds)
 
     def _read_until(self, count: int) -> None:
         """Read until so many requests have an answer; give up when none comes any more."""
@@ -160,7 +177,7 @@ class _Flow:
         self._moved_at = monotonic()
         while self._account.waiting and monotonic() - self._moved_at < STALL_SECONDS:
             self._worker.check()
-            if self._watch.read(WAIT_SECONDS):
+            if self._read(WAIT_SECONDS):
                 self._moved_at = monotonic()
             came_back = self._account.came_back.total()
             self._progress.update(self._came_back, total=came_back + self._account.waiting, completed=came_back)
@@ -172,6 +189,8 @@ class _Flow:
     def _read(self, seconds: float) -> int:
         before = self._account.settled
         count = self._watch.read(seconds)
+        approved = self._account.newly_approved()
+        self._feed.tell(fact for decision in approved if (fact := outcome_of(decision)) is not None)
         if self._account.settled != before:
             self._moved_at = monotonic()
         self._progress.update(self._published, completed=self._feed.sent)

@@ -18,7 +18,7 @@ _BEGIN: Final = Script.read("stock_begin")
 _SEAL: Final = Script.read("stock_seal")
 _MAKE: Final = Script.read("stock_make")
 
-LOCK_MS: Final = 3_000
+LOCK_MS: Final = 5_000
 AT_A_TIME: Final = 32
 ROUNDS_MAX: Final = 3
 
@@ -30,6 +30,7 @@ class RedisStocks:
         """Central entries that are kept through ``client``."""
         self._client = client
         self._keys = keys
+        self._making: dict[str, asyncio.Task[bool]] = {}
 
     async def ask(self, key: str, ask: Ask) -> Grant | None:
         """See ``Stocks.ask``."""
@@ -43,33 +44,44 @@ class RedisStocks:
         return Grant(made, granted, all_granted, all_used, is_open == 1)
 
     async def restock(self, key: str, partitions: int, sealed: int, ttl_ms: int) -> bool:
-        """See ``Stocks.restock``. The lock only spares work: two at once do no harm, the newer entry stands."""
+        """See ``Stocks.restock``. All that ask at one time in this process share one making."""
+        making = self._making.get(key)
+        if making is None:
+            making = self._making[key] = asyncio.create_task(self._restock(key, partitions, sealed, ttl_ms))
+            making.add_done_callback(lambda _: self._making.pop(key, None))
+        # Who gives up waiting does not end it for the others.
+        return await asyncio.shield(making)
+
+    async def keys(self) -> list[str]:
+        """See ``Stocks.keys``."""
+        return [key.decode() for key in await self._client.command("ZRANGE", self._keys.stocks, 0, -1)]
+
+    async def _restock(self, key: str, partitions: int, sealed: int, ttl_ms: int) -> bool:
+        """Lock, name, seal, make. A lock that ran out is no harm: what an overtaken one would make is refused."""
         stock, lock = self._keys.stock(key), self._keys.stock_lock(key)
         begun = await self._client.run(_BEGIN, [stock, lock], [sealed, LOCK_MS])
         if begun[0] != b"yours":
             return bool(begun[0] == b"ok")
         number, now_ms = int(begun[1]), int(begun[2])
-        # Named before it is made: nothing can be set aside in a window that a later owner would not find.
-        await self._client.command("ZADD", self._keys.stocks, now_ms + ttl_ms, key)
-        await self._client.command("ZREMRANGEBYSCORE", self._keys.stocks, "-inf", now_ms)
+        first = number
         for _ in range(ROUNDS_MAX):
-            seals = await self._seal(key, partitions, number, ttl_ms)
+            # Named before it is made: nothing can be set aside in a window that a later owner would not find.
+            seals, *_ = await asyncio.gather(
+                self._seal(key, partitions, number, ttl_ms),
+                self._client.command("ZADD", self._keys.stocks, now_ms + ttl_ms, key),
+                self._client.command("ZREMRANGEBYSCORE", self._keys.stocks, "-inf", now_ms),
+            )
             if seals is None:
                 break
             newest = max(newest for _, _, newest in seals)
             if newest <= number:
-                words: list[Argument] = [number, ttl_ms]
+                words: list[Argument] = [number, ttl_ms, first]
                 for partition, (epoch, used, _) in enumerate(seals):
                     words += [partition, epoch, used]
-                await self._client.run(_MAKE, [stock, lock], words)
-                return True
+                made = await self._client.run(_MAKE, [stock, lock], words)
+                return bool(made[0] == b"ok")
             number = newest + 1
-        await self._client.command("DEL", lock)
         return False
-
-    async def keys(self) -> list[str]:
-        """See ``Stocks.keys``."""
-        return [key.decode() for key in await self._client.command("ZRANGE", self._keys.stocks, 0, -1)]
 
     async def _seal(self, key: str, partitions: int, number: int, ttl_ms: int) -> list[tuple[int, int, int]] | None:
         """(epoch, used, newest seal) of every partition; ``None`` if one of them has no head."""

@@ -33,22 +33,21 @@ def connect(url: str, prefix: str = DEFAULT_PREFIX) -> RedisStore:
 
 
 class RedisStore:
-    """A ``Store`` on one server. Every method raises ``StoreUnavailable``, or ``StoreRefused`` when waiting is idle."""
+    """A ``Store`` on one server. Every method raises ``StoreUnavailable``, or ``StoreRefused`` when waiting is idle.
+
+    ``stocks`` are the central entries of capacity on the same server, under the same prefix.
+    """
 
     def __init__(self, client: RedisClient, keys: Keys) -> None:
         """A store that talks through ``client``."""
         self._client = client
         self._keys = keys
+        self.stocks: Final = RedisStocks(client, keys)
 
     @property
     def policies(self) -> RedisPolicyStore:
         """The policies on the same server, under the same prefix."""
         return RedisPolicyStore(self._client, self._keys)
-
-    @property
-    def stocks(self) -> RedisStocks:
-        """The central entries of capacity on the same server, under the same prefix."""
-        return RedisStocks(self._client, self._keys)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -33,7 +33,11 @@ def ttl_ms(draw: Draw, now_ms: int) -> int:
 
 
 class Spent(Struct, frozen=True):
-    """What a commit books of one window: so many used in all, at most as many as were granted under ``made``."""
+    """What a commit books of one window: so many used in all, at most as many as were granted under ``made``.
+
+    ``used`` may be below 0: a contact that was approved at one partition may be cancelled at another, where its
+    customer has moved. Only the sum over all partitions is a number of contacts.
+    """
 
     used: int
     granted: int

@@ -29,11 +29,10 @@ from arbiter.core.arbitrate import (
 )
 from arbiter.core.decide import asked_at
 from arbiter.core.household import Forward, Join, Leave, Return, Routed, Taker
-from arbiter.core.instants import to_ms
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.policy import NO_STOCK, Policy
 from arbiter.core.render import message_of
-from arbiter.core.stock import Draw, Purse, Stock, Want
+from arbiter.core.stock import Draw, Purse, Stock
 from arbiter.messages import ContactRequest, Decision
 from arbiter.state.codec import OutRecord, pack_answered, pack_ledger, unpack_answered, unpack_ledger
 from arbiter.state.store import Wait
@@ -141,25 +140,6 @@ class Batch:
         self.facts = 0
         self.sent_on: list[str] = []
         self.changes: Mapping[Draw, int] = {}
-
-    def wants(self, items: Iterable[Item]) -> dict[Draw, tuple[Want, int]]:
-        """What these requests, and those of their parties that wait for it, may take of what all customers share."""
-        counts: Counter[Want] = Counter()
-        now_ms = self.now_ms
-        for item in items if self._policy.is_shared else ():
-            message = item.message
-            if item.arrival is not None and isinstance(message, ContactRequest):
-                now_ms = self._time_of(message, item.arrival.received_ms, now_ms)
-                at_ms = now_ms if message.send_after is None else max(now_ms, to_ms(message.send_after))
-                counts.update(self._policy.wants(message, self._parties[item.party].ledger, at_ms))
-        waiting = [asked for party in self._parties.values() for asked in party.ledger.waiting]
-        for key, count in Counter(key for asked in waiting for key in asked.awaits).items():
-            want = self._policy.window(Draw.of(key).name, now_ms)
-            if want is not None:
-                counts[want] += count
-        for want in self._policy.watched(now_ms) if waiting else ():
-            counts[want] += 0
-        return {want.draw: (want, count) for want, count in counts.items()}
 
     def draw_on(self, stock: BatchStock) -> None:
         """The capacity that this batch may use; without one, what needs it is deferred."""

@@ -1,4 +1,4 @@
-"""A batch, decided on the capacity that was granted for it; again, if that turns out to be of the wrong windows."""
+"""A batch, decided on the capacity that there is believed to be; again, if that turns out to be wrong."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from arbiter.stream.deciding import Batch, Loaded
 from arbiter.stream.items import CONSENT_RANK_MAX
 from arbiter.stream.patience import Patience, Shared
 from arbiter.stream.routing import Routing
-from arbiter.stream.tokens import Tokens, Wanted
+from arbiter.stream.tokens import Tokens
 from arbiter.stream.work import Work
 
 DECIDED_MAX = 5
-"""How often a batch is decided when it turns out to need capacity that it had not asked for."""
+"""How often a batch is decided when there turns out to be more or less capacity than was believed."""
 
+ITEMS_MIN, ITEMS_MAX = 100, 100_000
+"""How many records are decided at a time. Fewer, the more often they have to be decided again; then slowly more."""
+
+ITEMS_GROWTH = 1.25
 OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 YIELD_EVERY = 200
 """How many decisions may keep the other partitions and the health checks waiting."""
@@ -30,6 +34,7 @@ class Judging:
         self._partition = partition
         self._patience = patience
         self._tokens = tokens
+        self._items_max = ITEMS_MAX
 
     async def decide(
         self,
@@ -44,18 +49,15 @@ class Judging:
 
         ``ledgers`` has every party of the work.
         """
-        missed: Wanted = {}
         for number in range(1, DECIDED_MAX + 1):
             batch = await self._batch(policy, work, head, ledgers, is_reading_facts=is_reading_facts)
-            wanted = batch.wants(work.items)
-            wanted |= {draw: more for draw, more in missed.items() if more[1] >= wanted.get(draw, more)[1]}
-            stock = await self._tokens.prepare(wanted, work.now_ms, is_last_try=number == DECIDED_MAX)
+            stock = self._tokens.stock(is_last_try=number == DECIDED_MAX)
             batch.draw_on(stock)
             late_from = await self._decide_all(batch, work)
-            if not stock.missed:
+            if await self._tokens.cover(policy, stock, work.now_ms):
+                self._items_max = min(int(self._items_max * ITEMS_GROWTH), ITEMS_MAX)
                 break
-            wants = [(policy.window(draw.name, draw.start_ms), max(stock.changes[draw], 0)) for draw in stock.missed]
-            missed |= {want.draw: (want, count) for want, count in wants if want is not None}
+            self._items_max = max(min(self._items_max, len(work.items)) // 2, ITEMS_MIN)
         return batch, late_from
 
     def routing(self, head: Head) -> Routing:
@@ -93,7 +95,8 @@ class Judging:
                 await asyncio.sleep(0)
         late_from = None
         for index, item in enumerate(work.items):
-            if batch.outbox_bytes > OUTBOX_BYTES_MAX and item.rank > CONSENT_RANK_MAX:
+            is_full = index >= self._items_max or batch.outbox_bytes > OUTBOX_BYTES_MAX
+            if is_full and item.rank > CONSENT_RANK_MAX:
                 late_from = index
                 break
             batch.decide(item)

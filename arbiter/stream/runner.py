@@ -145,10 +145,13 @@ class Runner:
             return True
         if self._is_wall_clock:
             return bool(await self._timers.due(now_ms))
+        return self._is_idle and bool(await self._timers.due(FAR_MS))
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no record came for so long that the event clock may move on by itself."""
         idle_ms = self._shared.settings.event_idle_ms
-        if not idle_ms or (monotonic() - self._idle_since) * 1_000 < idle_ms:
-            return False
-        return bool(await self._timers.due(FAR_MS))
+        return bool(idle_ms) and (monotonic() - self._idle_since) * 1_000 >= idle_ms
 
     async def _clear_outbox(self) -> None:
         """Everything was delivered: the next claim need not tell it again."""
@@ -240,6 +243,7 @@ class Runner:
             return verdict
         await self._publish([*batch.outbox, *work.sent_on()])
         self._adopt(commit, batch)
+        await self._tokens.settle(commit.now_ms)
         metrics.batch_records.observe(len(work.records))
         metrics.misrouted.inc(len(work.home))
         count_batch(metrics, batch, active.policy, is_wall_clock=self._is_wall_clock)
@@ -275,8 +279,9 @@ class Runner:
         if not self._is_wall_clock:
             asked = [asked_at(m, item.arrival.received_ms) for item in work.items
                      if item.arrival is not None and isinstance(m := item.message, ContactRequest)]  # fmt: skip
-            # Without records it was idle for long: the event clock moves on to the next timers.
-            horizon_ms = max([horizon_ms, *asked]) if work.records else FAR_MS
+            # Who is woken or swept is looked at now. Only when it was idle for long the event clock moves on by itself,
+            # to the next timers.
+            horizon_ms = FAR_MS if self._is_idle and not work.records else max([horizon_ms, *asked])
         due = await self._timers.due(horizon_ms)
         work.due = [party for party, _ in due]
         if due and not work.records:

@@ -1,7 +1,12 @@
-"""The capacity that one partition may draw on: asked for before a batch is decided, given back when it was not used.
+"""The capacity that one partition may draw on: a batch is decided first, then what it took is asked for.
 
-A batch is decided on what was granted and nothing else. Where it turns out to need a window that nobody looked up (a
-timer that fires in an earlier one, a request that was not foreseen), it is decided again after asking for that too.
+A batch is decided on what is believed to be left of each window, from what was last heard of it; where nothing was
+heard yet, there is believed to be enough. What it took is then asked for, to the token. If that much is granted, the
+decisions stand. If not, or if more turns out to be left than was believed where something was refused, the batch is
+decided again on what is known now. So a token is set aside only from the grant to the commit that uses it, and what a
+repeated decision did not need after all goes back right after that commit.
+
+What waits is not tried again and again: it is looked at when a token is free, as many of those who wait as there are.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from time import monotonic
 
 from msgspec import Struct
 
-from arbiter.core.instants import DAY_MS
+from arbiter.core.instants import DAY_MS, FAR_MS
 from arbiter.core.policy import Policy
 from arbiter.core.stock import Draw, Level, Want
 from arbiter.state.stock import Ask, Grant, Kept, Spent, ttl_ms
@@ -22,30 +27,36 @@ from arbiter.stream.patience import Patience, Shared
 
 RESTOCK_TRIES = 5
 RESTOCK_SECONDS = 0.1
-SETTLE_TRIES = 20
-SETTLE_SECONDS = 0.25
-"""In event time nobody waits a second for what others have set aside: it is waited for in real time, up to 5 s."""
 
 WAKE_SECONDS = 1.0
 WAKE_MAX = 200
 """Parties that are looked at again at a time because capacity was given back."""
 
 WATCH_SECONDS = 1.0
-"""How old a total may be by which scores are raised."""
+"""How old a total may be by which scores are raised, and how late the others may hear of what is used."""
 
-Wanted = dict[Draw, tuple[Want, int]]
-"""By window what it is, and how many requests may take a place of it."""
+KNOWN_SECONDS = 10.0
+"""How long what was heard of a window is believed after it was last of use."""
 
 
 class _Held(Struct):
-    """One window as this partition knows it: what it uses (committed), the last grant, and what was told by then."""
+    """One window as this partition knows it: what it uses (committed), the last grant, and what was told by then.
+
+    ``asked_at`` is 0 while nothing was heard of it.
+    """
 
     kept: Kept
     told: int = 0
     want: Want | None = None
     asked_at: float = 0.0
+    used_at: float = 0.0
     version: int = 0
     grant: Grant = Grant(0, 0, 0, 0)
+
+    @property
+    def limit(self) -> int | None:
+        """How many there are; ``None``: enough."""
+        return self.want.limit if self.want is not None else None
 
     @property
     def spare(self) -> int:
@@ -53,39 +64,64 @@ class _Held(Struct):
         return self.grant.granted - self.kept.used
 
     @property
+    def free(self) -> int:
+        """What nobody was granted, as far as was heard."""
+        return 0 if self.limit is None else max(self.limit - self.grant.all_granted, 0)
+
+    @property
+    def all_used(self) -> int:
+        """What all partitions use, as far as was heard."""
+        return self.grant.all_used + self.kept.used - self.told
+
+    @property
     def is_news(self) -> bool:
         """Whether the others should hear: of what is not used, so that they may, or of what is, so that they stop."""
         return bool(self.spare) or self.told != self.kept.used
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether the others wait for that news: there is nothing else left for them."""
+        return bool(self.spare) or (self.limit is not None and not self.free and self.told != self.kept.used)
+
+    def is_old(self, seconds: float) -> bool:
+        """Whether it was asked about longer ago than that."""
+        return monotonic() >= self.asked_at + seconds
+
 
 class TokenStock:
-    """A ``core.stock.Stock`` for one batch: the grants, less what the batch took. ``missed`` are windows to ask for."""
+    """A ``core.stock.Stock`` for one batch: what is believed to be left, less what the batch took.
+
+    On the last try it has what was granted and nothing else. ``changes`` is what the batch took and gave back,
+    ``short`` the windows in which it found nothing left (with what it believed was there at first), ``needed`` those
+    that must be known for its answers to stand, ``seen`` all that it looked at.
+    """
 
     def __init__(self, held: Mapping[Draw, _Held], *, is_last_try: bool) -> None:
         self._held = held
         self._is_last_try = is_last_try
         self.changes: Counter[Draw] = Counter()
-        self.missed: set[Draw] = set()
+        self.short: dict[Draw, int] = {}
+        self.needed: set[Draw] = set()
+        self.seen: set[Draw] = set()
 
-    def level(self, draw: Draw, limit: int) -> Level | None:  # noqa: ARG002 - the grant was made with it in mind
+    def level(self, draw: Draw, limit: int) -> Level | None:  # noqa: ARG002 - it is known with the window
         """See ``Stock.level``."""
-        held = self._held.get(draw)
-        if held is None:
-            return Level(-self.changes[draw], 0) if self._is_last_try else None
-        taken = self.changes[draw]
-        return Level(held.spare - taken, held.grant.all_used + taken, held.grant.is_open)
+        self.seen.add(draw)
+        held, taken = self._held.get(draw), self.changes[draw]
+        if held is None or not held.asked_at:
+            return Level(-taken, 0) if self._is_last_try else None
+        left = held.spare if self._is_last_try else held.spare + held.free
+        if taken >= left:
+            self.short[draw] = left
+        return Level(left - taken, held.all_used + taken, held.grant.is_open)
 
     def need(self, draw: Draw) -> None:
         """See ``Stock.need``."""
-        if draw not in self._held:
-            self.missed.add(draw)
+        self.needed.add(draw)
 
     def take(self, draw: Draw) -> None:
         """See ``Stock.take``."""
         self.changes[draw] += 1
-        held = self._held.get(draw)
-        if self.changes[draw] > (held.spare if held else 0):
-            self.missed.add(draw)
 
     def give(self, draw: Draw) -> None:
         """See ``Stock.give``."""
@@ -102,10 +138,10 @@ class Tokens:
         self._patience = patience
         self._version = 0
         self._held: dict[Draw, _Held] = {}
+        self._doubtful: set[Draw] = set()
         self._awaited: set[str] = set()
         self._to_wake: list[str] = []
         self._wake_at = 0.0
-        self._is_event_clock = shared.settings.clock == "event"
 
     async def take_back(self, now_ms: int) -> None:
         """After a claim: what the last owner had set aside and did not use goes back to all; see who waits."""
@@ -118,25 +154,41 @@ class Tokens:
         self._held.clear()
 
     async def give_back(self, now_ms: int, *, is_begun: bool = False) -> None:
-        """Set nothing aside any more, and tell what is used."""
-        news = [draw for draw, held in self._held.items() if held.is_news]
-        await asyncio.gather(*(self._ask(draw, 0, now_ms, is_begun=is_begun) for draw in news))
+        """Set nothing aside any more, and tell what is used: before the partition is left, and when it is idle."""
+        await self._tell([draw for draw, held in self._held.items() if held.is_news], now_ms, is_begun=is_begun)
         self._held.clear()
 
-    async def prepare(self, wanted: Wanted, now_ms: int, *, is_last_try: bool = False) -> TokenStock:
-        """A stock with the tokens for these requests, as far as there are any; all others go back."""
-        await self._look_up(wanted)
-        for draw, (want, _) in wanted.items():
-            self._held[draw].want = want
-        others = [draw for draw in self._held if draw not in wanted]
-        asked = {draw: 0 for draw in others if self._held[draw].is_news}
-        asked |= {draw: count for draw, (_, count) in wanted.items() if count or self._is_old(draw)}
-        await asyncio.gather(*(self._fetch(draw, count, now_ms) for draw, count in asked.items()))
-        for draw in others:
-            del self._held[draw]
-        if self._is_event_clock:
-            await self._settle(wanted, now_ms)
+    async def settle(self, now_ms: int) -> None:
+        """After a commit: what was granted and not used goes back at once; the rest of the news within a second."""
+        if not self._held:
+            return
+        now, held = monotonic(), self._held
+        late = now - WATCH_SECONDS
+        news = [draw for draw, one in held.items() if one.is_urgent or (one.is_news and one.used_at < late)]
+        await self._tell(news, now_ms, is_begun=True)
+        self._held = {draw: one for draw, one in held.items() if one.is_news or one.used_at >= now - KNOWN_SECONDS}
+
+    def stock(self, *, is_last_try: bool = False) -> TokenStock:
+        """What a batch may draw on, as far as is known."""
         return TokenStock(self._held, is_last_try=is_last_try)
+
+    async def cover(self, policy: Policy, stock: TokenStock, now_ms: int) -> bool:
+        """Ask for what a batch took; say whether its decisions stand: it got that much, and what it believed is so."""
+        taken = {draw: change for draw, change in stock.changes.items() if change > 0}
+        watched = {draw for draw in stock.seen if self._is_watched(draw)}
+        unknown = {draw for draw in stock.needed if draw not in self._held or not self._held[draw].asked_at}
+        before = {draw: self._believed(draw) for draw in watched}
+        touched = taken.keys() | stock.short.keys() | watched | unknown
+        await self._look_up(touched)
+        for draw in touched:
+            held = self._held[draw]
+            held.want, held.used_at = policy.window(draw.name, draw.start_ms), monotonic()
+        asked = [draw for draw in touched if taken.get(draw, 0) > self._held[draw].spare or draw not in taken]
+        await asyncio.gather(*(self._fetch(draw, taken.get(draw, 0), now_ms) for draw in asked))
+        is_covered = all(self._held[draw].spare >= count for draw, count in taken.items())
+        is_missed = any(self._held[draw].spare + self._held[draw].free > left for draw, left in stock.short.items())
+        has_moved = any(self._believed(draw) != believed for draw, believed in before.items())
+        return is_covered and not is_missed and not has_moved and not unknown
 
     async def spent(self, changes: Mapping[Draw, int], now_ms: int) -> dict[str, Spent]:
         """What a commit books of the capacity that a batch took (more than 0) and gave back (less)."""
@@ -145,9 +197,9 @@ class Tokens:
         spent = {}
         for draw, change in changes.items():
             held = self._held[draw]
-            used = max(held.kept.used + change, 0)
+            # Below 0 where more was given back here than was taken: a customer may have moved in between.
             granted = max(held.grant.granted, held.kept.used)
-            spent[draw.key] = Spent(used, granted, held.grant.made, ttl_ms(draw, now_ms))
+            spent[draw.key] = Spent(held.kept.used + change, granted, held.grant.made, ttl_ms(draw, now_ms))
         return spent
 
     def adopt(self, commit: Commit) -> None:
@@ -158,15 +210,18 @@ class Tokens:
         self._awaited |= {wait.name for wait, is_waiting in commit.waits.items() if is_waiting}
 
     def forget(self) -> None:
-        """Grants were void: look everything up anew."""
+        """The batch was not committed: look everything up anew, and let go of what was granted for it."""
+        self._doubtful |= self._held.keys()
         self._held.clear()
 
     async def can_wake(self, policy: Policy, now_ms: int) -> bool:
         """Whether there is a place for somebody who waits for one, because one was given back. Asks once a second."""
-        if not self._to_wake and monotonic() >= self._wake_at:
+        if self._awaited and not self._to_wake and monotonic() >= self._wake_at:
             self._wake_at = monotonic() + WAKE_SECONDS
-            for key in sorted(self._awaited):
-                self._to_wake += await self._wakeable(policy, key, now_ms)
+            found = [await self._wakeable(policy, key, now_ms) for key in sorted(self._awaited)]
+            self._to_wake = list(dict.fromkeys(party for parties in found for party in parties))
+            if any(len(parties) == WAKE_MAX for parties in found):
+                self._wake_at = 0.0  # there may be more of them, and none who was woken waits for the same again
         return bool(self._to_wake)
 
     async def woken(self, policy: Policy, now_ms: int) -> list[str]:
@@ -176,6 +231,7 @@ class Tokens:
         return woken
 
     async def _wakeable(self, policy: Policy, key: str, now_ms: int) -> list[str]:
+        """Those who wait for a window and may find a place; none is set aside for them, they may want it no more."""
         draw, store = Draw.of(key), self._shared.store
         want = policy.window(draw.name, draw.start_ms)
         waiting = await self._patience.ask(lambda: store.waiting(self._partition, key, WAKE_MAX))
@@ -183,28 +239,42 @@ class Tokens:
             self._awaited.discard(key)  # who still waits comes back by a timer, or is swept under the new policy
             return []
         await self._look_up([draw])
-        self._held[draw].want = want
-        await self._fetch(draw, len(waiting), now_ms)
         held = self._held[draw]
+        held.want, held.used_at = want, monotonic()
+        await self._fetch(draw, 0, now_ms)
         if draw.is_cell:
             return waiting if held.grant.is_open else []
-        return waiting[: max(held.spare, 0)]
+        return waiting[: max(held.spare + held.free, 0)]
 
-    def _is_old(self, draw: Draw) -> bool:
-        return monotonic() >= self._held[draw].asked_at + WATCH_SECONDS
+    def _is_watched(self, draw: Draw) -> bool:
+        """Whether it only counts, and what was heard of it is old."""
+        held = self._held.get(draw)
+        return held is not None and held.limit is None and bool(held.asked_at) and held.is_old(WATCH_SECONDS)
 
-    async def _look_up(self, draws: Iterable[Draw]) -> None:
+    def _believed(self, draw: Draw) -> tuple[int, bool]:
+        held = self._held[draw]
+        return held.all_used, held.grant.is_open
+
+    async def _look_up(self, draws: Iterable[Draw], *, is_begun: bool = False) -> None:
         """Read what this partition uses of the windows that it does not know."""
         unknown = [draw for draw in draws if draw not in self._held]
         if unknown:
             keys, load = [draw.key for draw in unknown], self._shared.store.load_spent
-            for draw, kept in zip(unknown, await self._patience.ask(lambda: load(self._partition, keys)), strict=True):
+            found = await self._patience.ask(lambda: load(self._partition, keys), is_begun=is_begun)
+            for draw, kept in zip(unknown, found, strict=True):
                 self._held[draw] = _Held(kept, told=kept.used)
+
+    async def _tell(self, draws: Iterable[Draw], now_ms: int, *, is_begun: bool) -> None:
+        """Give back what is not used of these, and of what an earlier try of a batch may have been granted."""
+        doubtful, self._doubtful = self._doubtful - self._held.keys(), set()
+        await self._look_up(doubtful, is_begun=is_begun)
+        told = [*draws, *doubtful]
+        await asyncio.gather(*(self._ask(draw, 0, now_ms, is_begun=is_begun) for draw in told))
 
     async def _fetch(self, draw: Draw, count: int, now_ms: int) -> None:
         """Ask; where there is no central entry, have it made from what all partitions use, and ask again."""
         for _ in range(RESTOCK_TRIES):
-            if await self._ask(draw, count, now_ms) or not count:
+            if await self._ask(draw, count, now_ms):
                 return
             restock, shared = self._shared.store.stocks.restock, self._shared
             sealed, ttl = self._held[draw].kept.sealed, ttl_ms(draw, now_ms)
@@ -232,21 +302,8 @@ class Tokens:
         )
         grant = await self._patience.ask(lambda: self._shared.store.stocks.ask(draw.key, ask), is_begun=is_begun)
         if grant is None:
-            held.version, held.grant = 0, Grant(0, 0, 0, 0)
+            # Until there is one nothing is left of it, here or elsewhere.
+            held.version, held.grant, held.asked_at = 0, Grant(0, held.kept.used, FAR_MS, 0), monotonic()
             return False
         held.version, held.grant, held.told, held.asked_at = ask.version, grant, ask.used, monotonic()
         return True
-
-    async def _settle(self, wanted: Wanted, now_ms: int) -> None:
-        """Event time stands still while others decide what they do with what they hold."""
-        for _ in range(SETTLE_TRIES):
-            waiting = {draw: count for draw, (want, count) in wanted.items() if self._is_set_aside(draw, want, count)}
-            if not waiting:
-                return
-            await asyncio.sleep(SETTLE_SECONDS)
-            await asyncio.gather(*(self._fetch(draw, count, now_ms) for draw, count in waiting.items()))
-
-    def _is_set_aside(self, draw: Draw, want: Want, count: int) -> bool:
-        """Whether this partition lacks tokens that others hold and do not use."""
-        held = self._held[draw]
-        return want.limit is not None and held.spare < count and held.spare < want.limit - held.grant.all_used

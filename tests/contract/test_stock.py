@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from arbiter.core.stock import Draw
+from arbiter.state.keys import Keys
 from arbiter.state.memory import MemoryStore
+from arbiter.state.redis_client import Argument, RedisClient, Script
+from arbiter.state.redis_stock import RedisStocks
+from arbiter.state.redis_store import RedisStore
 from arbiter.state.stock import KEPT_MS, Ask, Grant, Kept, Spent, ttl_ms
 from arbiter.state.store import Store, Verdict, Wait
 from tests.contract.commits import FIRST, P, after, claimed, verdict
@@ -146,6 +151,28 @@ async def test_a_commit_books_the_use(store: Store) -> None:
     assert Verdict.OK is await spend(store, 3, grant, seq=2)
 
 
+async def test_more_given_back_than_taken(backend: Backend) -> None:
+    """Where a customer has moved to, another partition's place is given back: only the sum has to fit."""
+    store = backend.store
+    await opened(store)
+    taken = await store.stocks.ask(KEY, ask(0, want=10))
+    assert Verdict.OK is await spend(store, 10, taken)
+    none = await store.stocks.ask(KEY, ask(1, want=0))
+    assert Verdict.OK is await spend(store, -2, none, partition=1)
+    assert 0 == await granted(store, ask(2))
+    told = await store.stocks.ask(KEY, ask(1, version=2, used=-2, want=0))
+    assert told is not None
+    assert (-2, 8, -2) == (told.granted, told.all_granted, told.all_used)
+    assert 2 == await granted(store, ask(2, version=2))
+    await backend.lose_stocks()
+    assert await store.stocks.restock(KEY, PARTITIONS, told.made + 1, TTL_MS)
+    anew = await store.stocks.ask(KEY, ask(2, version=3, want=0))
+    assert anew is not None
+
+    assert (0, 8, 8) == (anew.granted, anew.all_granted, anew.all_used)
+    assert 0 == await granted(store, ask(1, version=3, used=-2, want=3))
+
+
 async def test_counted_anew_from_what_partitions_use(backend: Backend) -> None:
     """A lost central entry is made from what partitions use; what was granted before is void, and asked for anew."""
     store = backend.store
@@ -193,6 +220,32 @@ async def test_made_anew_by_many_at_once(store: Store) -> None:
 
     grants = [await store.stocks.ask(KEY, ask(partition)) for partition in range(2)]
     assert [Verdict.OK] * 2 == [await spend(store, 5, grant, partition=p) for p, grant in enumerate(grants)]
+
+
+class Slow(RedisClient):
+    """A client so slow that by the time a partition is sealed the lock has run out, and is another's."""
+
+    lock = b""
+
+    async def run(self, script: Script, keys: list[bytes], arguments: list[Argument]) -> Any:
+        """See ``RedisClient.run``."""
+        reply = await super().run(script, keys, arguments)
+        if keys[0].endswith(b"head"):
+            await self.command("SET", self.lock, "another", "PX", TTL_MS)
+        return reply
+
+
+async def test_an_overtaken_maker_makes_nothing(valkey_url: str) -> None:
+    """Its lock ran out while it counted, and another began: an entry of its own would be void already."""
+    client, keys = Slow(valkey_url), Keys(f"overtaken-{uuid4().hex}")
+    client.lock = keys.stock_lock(KEY)
+    for partition in range(PARTITIONS):
+        await RedisStore(client, keys).claim(partition, "a", 1)
+    stocks = RedisStocks(client, keys)
+
+    assert not await stocks.restock(KEY, PARTITIONS, 0, TTL_MS)
+    assert await stocks.ask(KEY, ask()) is None
+    await client.close()
 
 
 async def test_everything_expires(backend: Backend, request: pytest.FixtureRequest) -> None:

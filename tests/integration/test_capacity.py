@@ -14,10 +14,10 @@ import pytest
 from msgspec import Struct
 from redis.asyncio import Redis
 
-from arbiter.core.instants import DAY_MS, MINUTE_MS, to_datetime
+from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
 from arbiter.core.policy import Policy
 from arbiter.core.windows import calendar_window
-from arbiter.messages import OUTCOMES, REQUESTS
+from arbiter.messages import OUTCOMES, PROFILES, REQUESTS
 from arbiter.state.memory import MemoryStore, wall_clock_ms
 from arbiter.state.redis_store import connect
 from arbiter.state.store import Store
@@ -85,27 +85,33 @@ def call(number: int, **fields: Any) -> dict[str, Any]:
     }
 
 
-async def gather(crowd: Crowd) -> None:
+async def gather(crowd: Crowd, **settings: Any) -> None:
     """Three workers share the partitions."""
     for worker in range(WORKERS):
-        await crowd.start(worker, range(worker, PARTITIONS, WORKERS))
+        await crowd.start(worker, range(worker, PARTITIONS, WORKERS), **settings)
 
 
-def is_quiet(crowd: Crowd, count: int) -> bool:
-    """Every request is approved, or waits for the next window."""
-    latest = crowd.latest
-    return len(latest) == count and all(
-        decision["outcome"] == "approved" or "the next year begins" in decision["findings"][0]["message"]
-        for decision in latest.values()
-    )
+CLOCKS: dict[str, dict[str, Any]] = {"wall": {}, "event": {"clock": "event", "event_idle_ms": 0}}
+"""Under the event clock time stands still once all is read: nothing comes back by itself but what is woken."""
 
 
-async def test_exactly_n(ground: Ground) -> None:
+def asked(number: int) -> dict[str, Any]:
+    """Asked for at about the same time, whatever the clock."""
+    return {"requested_at": to_datetime(wall_clock_ms() // DAY_MS * DAY_MS + number).isoformat()}
+
+
+def is_quiet(crowd: Crowd, count: int, places: int = N) -> bool:
+    """Every request has an answer, and the places are taken; the others wait for the next window."""
+    return len(crowd.latest) == count and crowd.outcomes()["approved"] >= places
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+async def test_exactly_n(ground: Ground, clock: str) -> None:
     """Ten times as many requests as places, at once, over eight partitions and three workers."""
     crowd = crowd_of(ground, policy(CALLS), seed=1)
     for number in range(10 * N):
-        crowd.put(REQUESTS, call(number))
-    await gather(crowd)
+        crowd.put(REQUESTS, call(number, **asked(number)))
+    await gather(crowd, **CLOCKS[clock])
     await crowd.until(lambda: is_quiet(crowd, 10 * N))
     await crowd.stop()
 
@@ -113,15 +119,16 @@ async def test_exactly_n(ground: Ground) -> None:
     assert (N, N) == (crowd.most, await ground.in_use())
 
 
+@pytest.mark.parametrize("clock", CLOCKS)
 @pytest.mark.parametrize("seed", range(1, 4))
-async def test_exactly_n_after_kills(ground: Ground, seed: int) -> None:
+async def test_exactly_n_after_kills(ground: Ground, seed: int, clock: str) -> None:
     """Workers die at any step, with places set aside, and others take over: every place is accounted for."""
     crowd = crowd_of(ground, policy(CALLS), seed)
-    await gather(crowd)
+    await gather(crowd, **CLOCKS[clock])
 
     async def feed() -> None:
         for number in range(10 * N):
-            crowd.put(REQUESTS, call(number))
+            crowd.put(REQUESTS, call(number, **asked(number)))
             await asyncio.sleep(crowd.random.random() * 0.01)
 
     feeding = asyncio.create_task(feed())
@@ -129,13 +136,55 @@ async def test_exactly_n_after_kills(ground: Ground, seed: int) -> None:
         await asyncio.sleep(crowd.random.random() * 0.2)
         orphans = await crowd.kill(crowd.random.randrange(WORKERS))
         for orphan in orphans:
-            await crowd.start((round_ + orphan) % WORKERS, [orphan])
+            await crowd.start((round_ + orphan) % WORKERS, [orphan], **CLOCKS[clock])
     await feeding
     await crowd.until(lambda: is_quiet(crowd, 10 * N))
     await crowd.stop()
 
     assert {"approved": N, "deferred": 9 * N} == crowd.outcomes()
     assert (N, N) == (crowd.most, await ground.in_use())
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+async def test_per_hour_too(ground: Ground, clock: str) -> None:
+    """A second number per hour holds as well: as many as the hour has, and the others wait for the next hour."""
+    crowd = crowd_of(ground, policy({**CALLS, "hourly": N // 2}), seed=2)
+    for number in range(10 * N):
+        crowd.put(REQUESTS, call(number, **asked(number)))
+    await gather(crowd, **CLOCKS[clock])
+    await crowd.until(lambda: is_quiet(crowd, 10 * N, N // 2))
+    await crowd.stop()
+    hours = Counter(at(decision["not_before"]) // HOUR_MS for decision in approved(crowd))
+
+    assert N // 2 == max(hours.values())
+    assert N // 2 * len(hours) == crowd.outcomes()["approved"]
+
+
+def approved(crowd: Crowd) -> list[dict[str, Any]]:
+    """The approvals that stand."""
+    return [decision for decision in crowd.latest.values() if decision["outcome"] == "approved"]
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+async def test_who_waits_is_left_alone(ground: Ground, clock: str) -> None:
+    """Many wait for a full window: nobody is decided again until a place is free, and then about as many as that."""
+    crowd = crowd_of(ground, policy(CALLS), seed=3)
+    await gather(crowd, **CLOCKS[clock])
+    for number in range(50 * N):
+        crowd.put(REQUESTS, call(number, **asked(number)))
+    await crowd.until(lambda: is_quiet(crowd, 50 * N))
+    await asyncio.sleep(2.5)
+    before, told = crowd.commits, len(crowd.decisions)
+    await asyncio.sleep(2.5)
+    assert (before, told) == (crowd.commits, len(crowd.decisions))
+    taken = [name for name, decision in crowd.latest.items() if decision["outcome"] == "approved"]
+    cancel(crowd, int(taken[0][1:]))
+    await crowd.until(lambda: is_quiet(crowd, 50 * N, N + 1))
+    await asyncio.sleep(2.5)
+    await crowd.stop()
+
+    assert crowd.commits - before <= 1 + PARTITIONS
+    assert told + 1 == len(crowd.decisions)
 
 
 async def test_unused_places_come_back(ground: Ground) -> None:
@@ -145,7 +194,7 @@ async def test_unused_places_come_back(ground: Ground) -> None:
     for number in range(20):
         crowd.put(REQUESTS, call(number, campaign="slow" if number % 2 else "spring"))
     await gather(crowd)
-    await crowd.until(lambda: is_quiet(crowd, 20))
+    await crowd.until(lambda: is_quiet(crowd, 20, 3))
     await crowd.stop()
 
     assert 3 == crowd.outcomes()["approved"] == crowd.most
@@ -163,7 +212,7 @@ async def test_what_is_cancelled_is_given_out_again(ground: Ground) -> None:
         crowd.put(OUTCOMES, {**call(number), "kind": "cancelled", "at": at})
     for number in range(N, 3 * N):
         crowd.put(REQUESTS, call(number))
-    await crowd.until(lambda: crowd.outcomes()["approved"] == N + N // 2 and is_quiet(crowd, 3 * N))
+    await crowd.until(lambda: is_quiet(crowd, 3 * N, N + N // 2))
     await crowd.stop()
 
     assert (N, N) == (crowd.most, await ground.in_use())
@@ -199,10 +248,51 @@ async def test_what_waits_is_woken_when_a_place_is_free(ground: Ground) -> None:
         at = to_datetime(wall_clock_ms()).isoformat()
         crowd.put(OUTCOMES, {**call(int(name[1:])), "kind": "cancelled", "at": at})
     await crowd.start(1, orphans)
-    await crowd.until(lambda: crowd.outcomes()["approved"] == N + 3 and is_quiet(crowd, 3 * N))
+    await crowd.until(lambda: is_quiet(crowd, 3 * N, N + 3))
     await crowd.stop()
 
     assert (N, N) == (crowd.most, await ground.in_use())
+
+
+def cancel(crowd: Crowd, number: int) -> None:
+    """The desk says that it will not make this call."""
+    crowd.put(OUTCOMES, {**call(number), "kind": "cancelled", "at": to_datetime(wall_clock_ms()).isoformat()})
+
+
+def move(crowd: Crowd, number: int, household: str | None) -> None:
+    """A customer's profile names a household, or none any more."""
+    crowd.put(PROFILES, {"customer_id": f"customer-{number}", "household_id": household})
+
+
+@pytest.mark.parametrize("seed", range(10, 13))
+async def test_what_moved_is_given_back_where_it_is(ground: Ground, seed: int) -> None:
+    """Customers join households elsewhere and leave them, are cancelled before, between or after, and workers die."""
+    crowd = crowd_of(ground, policy(CALLS), seed)
+    await gather(crowd)
+    for number in range(N):
+        crowd.put(REQUESTS, call(number))
+    await crowd.until(lambda: crowd.outcomes()["approved"] == N)
+    for number in range(N):
+        if number % 4 == 0:
+            cancel(crowd, number)
+        move(crowd, number, f"household-{number % 3}")
+    for orphan in await crowd.kill(crowd.random.randrange(WORKERS)):
+        await crowd.start(0, [orphan])
+    for number in range(N):
+        if number % 4 == 1:
+            cancel(crowd, number)
+        if number % 2 == 0:
+            move(crowd, number, None)
+        if number % 4 == 2:
+            cancel(crowd, number)
+    for number in range(N, 4 * N):
+        crowd.put(REQUESTS, call(number))
+    cancelled = 3 * N // 4
+    await crowd.until(lambda: is_quiet(crowd, 4 * N, N + cancelled))
+    await crowd.stop()
+
+    assert (N, N) == (crowd.most, await ground.in_use())
+    assert [] == crowd.dead
 
 
 async def test_event_time(ground: Ground) -> None:
@@ -215,11 +305,7 @@ async def test_event_time(ground: Ground) -> None:
         await crowd.start(worker, range(worker, PARTITIONS, WORKERS), clock="event", event_idle_ms=200)
     await crowd.until(lambda: crowd.outcomes()["approved"] == 4 * N)
     await crowd.stop()
-    weeks = Counter(
-        calendar_window("week", "Europe/Lisbon", at(decision["not_before"]))[0]
-        for decision in crowd.latest.values()
-        if decision["outcome"] == "approved"
-    )
+    weeks = Counter(calendar_window("week", "Europe/Lisbon", at(one["not_before"]))[0] for one in approved(crowd))
 
     assert max(weeks.values()) <= N
     assert 4 * N == sum(weeks.values())

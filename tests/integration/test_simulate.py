@@ -36,7 +36,7 @@ def material(count: int) -> tuple[list[bytes], list[bytes]]:
     requests = generate.requests(clients, DEFAULT_SEED)[:count]
     wanted = {request.customer_id for request in requests}
     known = [client for client in clients if client.customer_id in wanted]
-    facts = [fact.value for fact in customers.facts(known, DEFAULT_SEED)]
+    facts = [fact.value for fact in customers.facts(known, DEFAULT_SEED, {})]
     return facts, [request.value for request in requests]
 
 

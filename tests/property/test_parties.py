@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
 from arbiter.core.model import Ledger
 from arbiter.core.party import customer_party, household_party
+from arbiter.core.stock import WholeStock
 from arbiter.messages import Outcome, Profile
 from tests.builders import MONDAY, grant, policy, request
 from tests.parties import Partitions
@@ -21,6 +22,8 @@ COUNT = 3
 CAP = {"id": "three", "kind": "cap", "per": ["party"], "limit": 3, "window": "rolling 2d"}
 OWN = {"id": "two", "kind": "cap", "per": ["customer"], "limit": 2, "window": "rolling 2d"}
 HOLD = {"id": "best", "kind": "arbitration", "hold": "2h", "when": {"channel": "sms"}}
+
+CALLS = {"id": "calls", "kind": "capacity", "when": {"channel": "email"}, "limit": 4, "window": "calendar week"}
 
 customers = st.sampled_from(CUSTOMERS)
 steps = st.one_of(
@@ -38,7 +41,8 @@ class History:
     """Drives the partitions, and knows what was asked."""
 
     def __init__(self) -> None:
-        self.partitions = Partitions(policy(CAP, OWN, HOLD), COUNT, self.check_caps)
+        self.stock = WholeStock()
+        self.partitions = Partitions(policy(CAP, OWN, HOLD, CALLS), COUNT, self.check_caps, self.stock)
         self.now_ms = MONDAY
         self.asked: dict[str, list[Any]] = {customer: [] for customer in CUSTOMERS}
         self.named: dict[str, str | None] = dict.fromkeys(CUSTOMERS)
@@ -85,6 +89,16 @@ class History:
         assert approvals <= contacts
         assert (contacts - approvals).total() == unknown
         assert partitions.refused == []
+        self.check_capacity()
+
+    def check_capacity(self) -> None:
+        """Every place that is taken is some contact's, wherever that is now; and never too many are."""
+        ledgers = [ledger for _, ledger in self.partitions.ledgers()]
+        held = Counter(draw for ledger in ledgers for draws in ledger.draws.values() for draw in draws)
+        assert {draw: count for draw, count in held.items() if draw.end_ms > self.now_ms} == {
+            draw: count for draw, count in self.stock.taken.items() if count and draw.end_ms > self.now_ms
+        }
+        assert all(0 <= count <= 4 for count in self.stock.taken.values())
 
     def check_caps(self, ledger: Ledger) -> None:
         """Right after an approval its party is within every cap, counting all members together."""

@@ -8,8 +8,8 @@ import pytest
 
 from arbiter.core.identity import answer_key
 from arbiter.core.instants import DAY_MS, HOUR_MS, to_datetime
+from arbiter.core.party import merge, split
 from arbiter.core.policy import NO_STOCK, PolicyError
-from arbiter.core.rules.capacity import ASK_AGAIN_MS
 from arbiter.core.stock import Draw, Level, Purse, WholeStock
 from arbiter.messages import SuppressionChange
 from tests.builders import MONDAY, Desk, at, codes, grant, policy, request
@@ -21,11 +21,13 @@ WEEK = Draw("calls/week", at("2026-03-02T00:00"), NEXT_WEEK)
 
 
 class Parked(WholeStock):
-    """A stock whose places are all set aside elsewhere."""
+    """A stock whose places are all set aside elsewhere, until they come back."""
 
-    def level(self, draw: Draw, limit: int) -> Level:  # noqa: ARG002 - alike for all
-        """Nothing here, though not all is used."""
-        return Level(0, limit - 1)
+    is_parked = True
+
+    def level(self, draw: Draw, limit: int) -> Level:
+        """Nothing here while they are parked, though not all is used."""
+        return Level(0, limit - 1) if self.is_parked else super().level(draw, limit)
 
 
 def desks(stock: WholeStock, *names: str, rule: dict[str, Any] = CALLS, **fields: Any) -> list[Desk]:
@@ -94,21 +96,67 @@ def test_limit_of_none() -> None:
     assert ("rejected", None) == (answer.outcome, answer.next_eligible_at_ms)
 
 
-def test_set_aside_elsewhere_is_looked_at_again_soon() -> None:
-    """While places are set aside but not used, a request waits seconds, not a week; it is told so."""
+def test_set_aside_elsewhere_waits_for_the_next_window() -> None:
+    """While places are set aside but not used, a request waits like any other, and is woken if one comes back."""
     (desk,) = desks(Parked(), "c1")
-    answer = desk.ask(call("a", "c1")).answer
+    answer = desk.ask(call("a", "c1", expires_at=NEXT_WEEK + DAY_MS)).answer
+    (asked,) = desk.ledger.waiting
 
-    assert ("deferred", MONDAY + ASK_AGAIN_MS) == (answer.outcome, answer.retry_at_ms)
-    assert "are being given out" in answer.findings[0].message
+    assert ("deferred", NEXT_WEEK) == (answer.outcome, answer.retry_at_ms)
+    assert "are being given out; the next week begins at" in answer.findings[0].message
+    assert [WEEK.key] == asked.awaits
+
+
+def test_set_aside_elsewhere_is_not_refused_before_its_last_instant() -> None:
+    """Without a next window in its time a request waits for a place to come back as long as it could be approved."""
+    (desk,) = desks(Parked(), "c1")
+    last_ms = MONDAY + DAY_MS - desk.policy.permit_min_ms
+    answer = desk.ask(call("a", "c1", expires_at=MONDAY + DAY_MS)).answer
+
+    assert ("deferred", last_ms) == (answer.outcome, answer.retry_at_ms)
+    assert [("a", "rejected")] == told(desk.tick(last_ms))
+
+
+def test_waits_for_the_window_that_is_full() -> None:
+    """Where the hour is full and the week is not, nobody is woken for a place of the week."""
+    (desk,) = desks(WholeStock(), "c1", rule={**CALLS, "limit": 9, "hourly": 1})
+    desk.ask(call("a", "c1"))
+    desk.ask(call("b", "c1"))
+    (asked,) = desk.ledger.waiting
+
+    assert [f"calls/hour:{MONDAY}:{MONDAY + HOUR_MS}"] == asked.awaits
+
+
+def test_a_permit_that_would_be_too_short_waits_for_no_place() -> None:
+    """There are places; the window is nearly over. Woken for one, it would only be told the same again."""
+    (desk,) = desks(WholeStock(), "c1")
+    desk.ask(call("a", "c1"), NEXT_WEEK - 60_000)
+    (asked,) = desk.ledger.waiting
+
+    assert [] == asked.awaits
+
+
+def test_what_is_held_for_an_auction_waits_for_no_place() -> None:
+    """It is decided at the close, whatever comes back before."""
+    hold = {"id": "auction", "kind": "arbitration", "hold": "10m"}
+    desk = Desk(policy(CALLS, hold), grant(), stock=Parked())
+    desk.ask(call("a", "c1"))
+    (asked,) = desk.ledger.waiting
+
+    assert ("auction", []) == (asked.held, asked.awaits)
 
 
 def test_set_aside_and_another_rule() -> None:
-    """What waits for another rule anyway waits for that one: nobody knows today what is set aside then."""
+    """What waits for another rule as well waits for a place too; once there is one, for that other rule alone."""
     night = {"id": "night", "kind": "quiet_hours", "closed": {"every day": "08:00-12:00"}}
-    desk = Desk(policy(CALLS, night), grant(), stock=Parked())
+    stock = Parked()
+    desk = Desk(policy(CALLS, night), grant(), stock=stock)
+    assert NEXT_WEEK == desk.ask(call("a", "c1")).answer.retry_at_ms
+    stock.is_parked = False
+    (woken,) = desk.wake(MONDAY + HOUR_MS)
+    (asked,) = desk.ledger.waiting
 
-    assert at("2026-03-02T12:00") == desk.ask(call("a", "c1")).answer.retry_at_ms
+    assert ("deferred", at("2026-03-02T12:00"), []) == (woken.answer.outcome, woken.answer.retry_at_ms, asked.awaits)
 
 
 def test_without_a_stock_nothing_is_approved() -> None:
@@ -130,6 +178,21 @@ def test_only_cancelled_gives_it_back(outcome: str, left: int) -> None:
     desk.tell("a", outcome, MONDAY + 2)
 
     assert left == stock.taken[WEEK]
+
+
+def test_a_place_moves_with_its_customer() -> None:
+    """A contact takes its place along to another ledger, where it can be given back, once."""
+    stock = WholeStock()
+    one, household = desks(stock, "c1", "c2")
+    one.ask(call("a", "c1"))
+    part = split(one.ledger, one.answers, "c1")
+    assert ({}, [[WEEK]]) == (one.ledger.draws, list(part.ledger.draws.values()))
+    merge(household.ledger, household.answers, part)
+    one.tell("a", "cancelled", MONDAY + 1)
+    assert 1 == stock.taken[WEEK]
+    household.tell("a", "cancelled", MONDAY + 1)
+
+    assert 0 == stock.taken[WEEK]
 
 
 def test_what_is_freed_goes_to_what_waits() -> None:

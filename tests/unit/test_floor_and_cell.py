@@ -57,7 +57,7 @@ def test_boost(done: int, now: int, expected: float) -> None:
     """The further behind a straight line to its goal, the more its requests count; outside the dates not at all."""
     stock = WholeStock()
     desk = Desk(policy(FLOOR), grant(), stock=stock)
-    (want,) = desk.policy.watched(HALF)
+    (want,) = desk.policy.wants(request("a"), desk.ledger, HALF)
     stock.taken[want.draw] = done
     plain = score(desk, now, campaign="other")
 

@@ -12,14 +12,11 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from arbiter.core.case import Case
-from arbiter.core.instants import FAR_MS, SECOND_MS
+from arbiter.core.instants import FAR_MS
 from arbiter.core.model import Finding
 from arbiter.core.rules.base import Rule, SharedJudge
 from arbiter.core.stock import Draw, Want
 from arbiter.core.windows import calendar_window, parse_window, spoken
-
-ASK_AGAIN_MS = 2 * SECOND_MS
-"""How soon to look again for places that are set aside elsewhere: unused ones come back within a second or two."""
 
 
 class CapacityRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="capacity"):
@@ -66,7 +63,9 @@ class CapacityJudge(SharedJudge):
         return self.permit_end(case, at_ms)
 
     def permit_end(self, case: Case, at_ms: int) -> int:
-        """The end of the first window that the contact draws on."""
+        """The end of the first window that the contact draws on; a rule that is not in force yet is not drawn on."""
+        if at_ms < self.from_ms:
+            return FAR_MS
         return min(draw.end_ms for draw in self.draws(case, at_ms))
 
     def draws(self, case: Case, at_ms: int) -> list[Draw]:
@@ -82,14 +81,24 @@ class CapacityJudge(SharedJudge):
         draw, unit, limit = ceiling.draw(case.business_zone, at_ms), ceiling.unit, ceiling.limit
         level = case.stock.level(draw, limit)
         if level is None:
+            if self.shadow:
+                case.stock.need(draw)
             return None
         counters: dict[str, Any] = {"used": min(level.used, limit), "limit": limit, "window": f"calendar {unit}"}
+        then = f"; the next {unit} begins at {spoken(draw.end_ms, case.business_zone)}" if limit else ""
         if level.used >= limit:
-            until_ms = draw.end_ms if limit else None
-            then = f"; the next {unit} begins at {spoken(draw.end_ms, case.business_zone)}" if limit else ""
             message = f"all {limit} contacts of this {unit} are given out{then}"
-            return self.no("capacity_exhausted", message, until_ms, **counters)
+            return self.no("capacity_exhausted", message, draw.end_ms if limit else None, **counters)
         if level.here > 0 or self.shadow or case.is_ahead:
             return None
-        message = f"the last of the {limit} contacts of this {unit} are being given out; looked at again in a moment"
-        return self.no("capacity_exhausted", message, case.now_ms + ASK_AGAIN_MS, **counters)
+        # Whoever is granted those places may not need them all: then it is woken, and not refused for good before.
+        until_ms = min(draw.end_ms, case.last_ms) if case.now_ms < case.last_ms else draw.end_ms
+        message = f"the last of the {limit} contacts of this {unit} are being given out{then}"
+        return self.no("capacity_exhausted", message, until_ms, **counters)
+
+
+def window_of(finding: Finding) -> str | None:
+    """The name of the window that a finding says is exhausted, as its draws have it."""
+    if finding.code != "capacity_exhausted" or finding.window is None:
+        return None
+    return f"{finding.rule}/{finding.window.removeprefix('calendar ')}"

@@ -56,8 +56,11 @@ class FloorJudge(SharedJudge):
     def boost(self, stock: Stock, now_ms: int) -> float:
         """By how much to multiply a score at ``now``: from 1 up to the ceiling, the more the further behind it is."""
         start_ms, end_ms = self._draw.start_ms, self._draw.end_ms
+        if self.shadow or not start_ms < now_ms < end_ms:
+            return 1.0
         level = stock.level(self._draw, self._reach)
-        if self.shadow or level is None or not start_ms < now_ms < end_ms:
+        if level is None:
+            stock.need(self._draw)
             return 1.0
         expected = self._reach * (now_ms - start_ms) / (end_ms - start_ms)
         return 1.0 + (self._ceiling - 1.0) * min(max((expected - level.used) / expected, 0.0), 1.0)

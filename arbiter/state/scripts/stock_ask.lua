@@ -8,7 +8,7 @@ if not made or made < tonumber(ARGV[6]) then return {'missing'} end
 
 local epoch, version, granted, used = 0, 0, 0, 0
 if there[4] then
-  local words = {string.match(there[4], '^(%d+) (%d+) (%d+) (%d+)$')}
+  local words = {string.match(there[4], '^(%d+) (%d+) (-?%d+) (-?%d+)$')}
   epoch, version, granted, used = tonumber(words[1]), tonumber(words[2]), tonumber(words[3]), tonumber(words[4])
 end
 local my_epoch, my_version, previous = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
