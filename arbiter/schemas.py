@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from arbiter.asyncapi import document
 from arbiter.core.codes import CODES, NOTES, REFUSALS
 from arbiter.core.lifecycle import diagram
+from arbiter.explain.document import Explanation
 from arbiter.messages import (
     AuditRecord,
     ConsentChange,
@@ -30,6 +31,7 @@ from arbiter.messages import (
 from arbiter.policy_files import catalogue
 from arbiter.policy_files.schema import DIALECT, Schema, part_schema, policy_schema
 from arbiter.policy_tests.schema import cases_schema
+from arbiter.report.document import Report
 from arbiter.settings import markdown
 
 MESSAGES: dict[str, type[Struct]] = {
@@ -44,10 +46,14 @@ MESSAGES: dict[str, type[Struct]] = {
 }
 """File name → message, for everything that travels on the public topics."""
 
+PRINTED: dict[str, type[Struct]] = {"explanation": Explanation, "report": Report}
+"""File name → what a command prints with ``--json``."""
+
 
 def generated() -> dict[str, str]:
     """Path in the repository → content, of every generated file."""
     files = {f"schemas/{name}.schema.json": _json(message_schema(kind)) for name, kind in MESSAGES.items()}
+    files |= {f"schemas/{name}.schema.json": _json(message_schema(kind)) for name, kind in PRINTED.items()}
     files["schemas/policy.schema.json"] = _json(policy_schema())
     files["schemas/policy-part.schema.json"] = _json(part_schema())
     files["schemas/policy-test.schema.json"] = _json(cases_schema())

@@ -7,9 +7,11 @@ import importlib
 import rich_click as click
 
 from arbiter import __version__
+from arbiter.cli.explain import explain_command
 from arbiter.cli.generated import schemas
 from arbiter.cli.kill import kill
 from arbiter.cli.policy import policy
+from arbiter.cli.reporting import report_command
 from arbiter.cli.running import settings, topics, worker
 from arbiter.cli.simulate import simulate
 
@@ -35,5 +37,5 @@ def main() -> None:
     """Who may contact a customer, when, and how often: contact requests in, decisions with reasons out."""
 
 
-for _command in (worker, policy, kill, simulate, topics, settings, schemas):
+for _command in (worker, policy, kill, simulate, explain_command, report_command, topics, settings, schemas):
     main.add_command(_command)

@@ -78,6 +78,19 @@ def instant(text: str, zone: str, side: Literal["start", "end"], option: str) ->
         raise Failure(f"{option}: {error}", EXIT_USAGE) from None
 
 
+@contextmanager
+def reading() -> Iterator[None]:
+    """Turn what files raise into one line."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # whoever read our output has seen enough
+    except EOFError:
+        raise Failure("a packed file ends in the middle; pack it again", EXIT_USAGE) from None
+    except OSError as error:
+        raise Failure(f"{error.filename}: {(error.strerror or 'cannot be read').lower()}", EXIT_USAGE) from None
+
+
 def with_policies(work: Callable[[PolicyStore], Awaitable[Result]]) -> Result:
     """Do something with the policies in Redis and give its result; see :func:`servers_may_be_away`."""
     return with_store(lambda store: work(store.policies))

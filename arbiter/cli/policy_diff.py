@@ -10,8 +10,8 @@ import rich_click as click
 from msgspec.structs import replace
 from rich.console import Console
 
-from arbiter.cli.common import EXIT_USAGE, Failure, servers_may_be_away, settings_for
-from arbiter.cli.whatif import material_options, policy_named, progress_bar, reading
+from arbiter.cli.common import EXIT_USAGE, Failure, instant, reading, servers_may_be_away, settings_for
+from arbiter.cli.whatif import material_options, policy_named, progress_bar
 from arbiter.whatif.compare import compare
 from arbiter.whatif.examples import tell
 from arbiter.whatif.page import page
@@ -94,12 +94,9 @@ def diff(
 
 
 def _downloaded(folder: Path, last: int, since: str | None) -> Material:
-    from arbiter.whatif.topics import download, since_ms  # noqa: PLC0415 - who has files need not wait for Kafka's client
+    from arbiter.whatif.topics import download  # noqa: PLC0415 - who has files need not wait for Kafka's client
 
     settings = settings_for("kafka")
-    try:
-        begin_ms = None if since is None else since_ms(since)
-    except ValueError as error:
-        raise Failure(f"--since: {error}", EXIT_USAGE) from None
+    begin_ms = None if since is None else instant(since, "UTC", "start", "--since")
     with servers_may_be_away(settings):
         return download(settings, folder, last, begin_ms)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import tempfile
 from pathlib import Path
@@ -10,14 +9,14 @@ from pathlib import Path
 import rich_click as click
 
 from arbiter.cli.common import EXIT_USAGE, Failure, servers_may_be_away, settings_for
-from arbiter.core.policy import Policy, PolicyError, load
+from arbiter.cli.scanning import scan_bar
+from arbiter.core.policy import Policy
+from arbiter.explain.lookup import Wanted
 from arbiter.policy_tests.capture import Found, drafts
 from arbiter.policy_tests.junit import explained
-from arbiter.policy_tests.lookup import Kafka, NotFound, ledger_of
+from arbiter.policy_tests.lookup import NotFound, look_up
 from arbiter.policy_tests.read import SUFFIX, read_test_file
 from arbiter.policy_tests.run import Result, run_test
-from arbiter.settings import Settings
-from arbiter.state.redis_store import connect
 
 EXIT_NOT_REPRODUCED = 1
 
@@ -29,9 +28,9 @@ def write_test(folder: Path, request_id: str, department: str | None, customer: 
     if path.exists():
         raise Failure(f"{path} is there already; move it, or delete it", EXIT_USAGE)
     try:
-        with servers_may_be_away(settings):
-            found, policy = _look_up(settings, request_id, department, customer, last)
-    except (NotFound, PolicyError) as error:
+        with servers_may_be_away(settings), scan_bar("looking for the request") as tell:
+            found, policy = look_up(settings, Wanted(request_id, department, customer), last, tell)
+    except NotFound as error:
         raise Failure(str(error), EXIT_USAGE) from None
     text = _passing(found, policy)
     try:
@@ -40,29 +39,6 @@ def write_test(folder: Path, request_id: str, department: str | None, customer: 
         raise Failure(f"{path}: cannot be written: {(error.strerror or '').lower()}", EXIT_USAGE) from None
     ref = found.decision.policy
     click.echo(f"written to {path}; it passes against {ref.name} version {ref.version}, which decided the request")
-
-
-def _look_up(
-    settings: Settings, request_id: str, department: str | None, customer: str | None, last: int
-) -> tuple[Found, Policy]:
-    with Kafka(settings) as kafka:
-        decision = kafka.decision(request_id, department, customer, last)
-        request, asked_ms = kafka.request(decision)
-        partitions = kafka.partitions
-
-    async def from_redis() -> tuple[Found, Policy]:
-        store = connect(settings.redis, settings.redis_prefix)
-        try:
-            record = await store.policies.fetch(decision.policy.version)
-            if record is None or record.digest != decision.policy.digest:
-                raise NotFound(f"the policy that decided it, version {decision.policy.version}, is not in Redis")
-            ledger = await ledger_of(store, request.customer_id, partitions)
-            policy = load(record.document, record.version, record.digest)
-            return Found(decision, request, asked_ms, ledger), policy
-        finally:
-            await store.close()
-
-    return asyncio.run(from_redis())
 
 
 def _passing(found: Found, policy: Policy) -> str:

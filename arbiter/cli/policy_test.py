@@ -23,7 +23,7 @@ from arbiter.policy_tests.run import Result, rules_of, run_test, silent_rules
 
 EXIT_FAILED = 1
 RULES_SHOWN = 3
-LAST_DEFAULT = 20_000
+LAST_DEFAULT = 1_000_000
 
 
 @click.command("test", short_help="Run the tests beside a policy, or write one.")
@@ -42,7 +42,7 @@ LAST_DEFAULT = 20_000
     default=LAST_DEFAULT,
     show_default=True,
     metavar="N",
-    help="With --new: how many decisions to look through, the newest of each partition.",
+    help="With --new: how many decisions to look through, the newest.",
 )
 def test(
     folder: Path,

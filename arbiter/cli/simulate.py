@@ -14,7 +14,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from arbiter.cli.whatif import SHOWN_MAX, material_options, policy_named, progress_bar, reading
+from arbiter.cli.common import reading
+from arbiter.cli.whatif import SHOWN_MAX, material_options, policy_named, progress_bar
 from arbiter.core.render import decision_of
 from arbiter.core.simulate import Happening, Told
 from arbiter.messages import encoder

@@ -64,17 +64,6 @@ def policy_named(name: str) -> Policy:
 
 
 @contextmanager
-def reading() -> Iterator[None]:
-    """Turn what files raise into one line."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # whoever read our output has seen enough
-    except OSError as error:
-        raise Failure(f"{error.filename}: {(error.strerror or 'cannot be read').lower()}", EXIT_USAGE) from None
-
-
-@contextmanager
 def progress_bar(material: Material, *names: str) -> Iterator[list[Callable[[int, int], None]]]:
     """A function per name that moves its bar on standard error; no bars where that is not a terminal."""
     console = Console(stderr=True)

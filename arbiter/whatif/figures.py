@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from arbiter.core.windows import local_time
+from arbiter.pages.figures import length, share, signed
 from arbiter.whatif.compare import Comparison
 
 DIGEST_SHOWN = 8
-_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
 
 def policy_name(ref: tuple[str, int, str]) -> str:
@@ -18,24 +18,6 @@ def policy_name(ref: tuple[str, int, str]) -> str:
 def span(c: Comparison, zone: str) -> str:
     """From when to when the requests were made."""
     return f"{local_time(c.since_ms, zone):%Y-%m-%d} to {local_time(c.until_ms, zone):%Y-%m-%d}"
-
-
-def signed(number: int) -> str:
-    """With its sign: ``+1,200``, ``−3``, ``0``."""
-    return f"+{number:,}" if number > 0 else f"−{-number:,}" if number < 0 else "0"
-
-
-def share(part: int, whole: int) -> str:
-    """``12.3 %``."""
-    return f"{100 * part / whole:.1f} %" if whole else "–"
-
-
-def length(span_ms: int) -> str:
-    """A span of time in its largest unit: ``3.5 h``."""
-    for unit_ms, name in _UNITS:
-        if span_ms >= unit_ms:
-            return f"{span_ms / unit_ms:.3g} {name}"
-    return "0"
 
 
 def headline(c: Comparison) -> list[str]:

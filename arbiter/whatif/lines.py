@@ -105,7 +105,7 @@ class Lines:
     def read_with_places(self, file: Path) -> Iterator[tuple[int, Arrival | Unread]]:
         """As :meth:`read`, each with the offset in the (unpacked) text at which its line begins."""
         before, at = self.read_bytes, 0
-        with file.open("rb") as raw, _unpacked(file, raw) as text:
+        with file.open("rb") as raw, unpacked(file, raw) as text:
             for number, line in enumerate(text, 1):
                 if number % 256 == 0:
                     self.read_bytes = before + raw.tell()
@@ -163,5 +163,6 @@ def _topic_by_fields(look: _Look) -> str:
     return REQUESTS if look.kind is None else OUTCOMES
 
 
-def _unpacked(file: Path, raw: IO[bytes]) -> IO[bytes]:
+def unpacked(file: Path, raw: IO[bytes]) -> IO[bytes]:
+    """The text of a file that is open as ``raw``; ``.gz`` is unpacked."""
     return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if file.suffix == ".gz" else raw

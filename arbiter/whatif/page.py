@@ -5,50 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from arbiter.whatif.charts import Pair, Twin, diverging, stacks, twins
+from arbiter.pages.charts import Pair, Twin, diverging, stacks, twins
+from arbiter.pages.figures import length, share, signed
+from arbiter.pages.shell import cards, document, legend, section
 from arbiter.whatif.compare import Comparison, Line, RuleLine
 from arbiter.whatif.examples import Answer, Example
-from arbiter.whatif.figures import length, policy_name, share, signed, span
+from arbiter.whatif.figures import policy_name, span
 
 LINES_SHOWN = 12
 RULES_SHOWN = 14
 
 STYLE = """
-:root { color-scheme: light dark; --ground: #fff; --panel: #f5f6f8; --ink: #1b1f24; --dim: #5c6670; --rule: #d9dde2;
-  --gained: #1f6feb; --lost: #d9730d; --before: #9aa4af; --after: #1f6feb; --rejected: #b9c0c8; --waiting: #e6cf9c;
-  --inside: #fff; --inside-pale: #1b1f24; }
-@media (prefers-color-scheme: dark) { :root { --ground: #14171b; --panel: #1d2127; --ink: #e7eaee; --dim: #9aa4af;
-  --rule: #343a42; --gained: #58a0ff; --lost: #f0953f; --before: #626c77; --after: #58a0ff; --rejected: #4a525c;
-  --waiting: #8a6f36; --inside: #0d1014; --inside-pale: #e7eaee; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 860px; padding: 32px 24px 64px; background: var(--ground); color: var(--ink);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-h1 { font-size: 26px; line-height: 1.2; margin: 0 0 4px; }
-h2 { font-size: 18px; margin: 40px 0 4px; }
-p.sub { color: var(--dim); margin: 0 0 12px; }
-code { font: 13px/1.4 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 12px; margin: 20px 0 8px; }
-.card { background: var(--panel); border-radius: 8px; padding: 12px 14px; }
-.card b { display: block; font-size: 22px; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.card span { color: var(--dim); font-size: 13px; display: block; line-height: 1.35; }
-.legend { display: flex; gap: 18px; color: var(--dim); font-size: 13px; margin: 0 0 8px; }
-.legend i { display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin-right: 6px; }
-svg { display: block; width: 100%; min-width: 560px; height: auto; }
-svg text { font-size: 13px; fill: var(--ink); font-variant-numeric: tabular-nums; }
-svg .figure, svg .mark { fill: var(--dim); font-size: 12px; }
-svg .mark { font-style: italic; }
-svg .net { font-weight: 600; }
-svg .inside { font-size: 12px; fill: var(--inside-pale); }
-svg .approved + .inside { fill: var(--inside); }
-svg .axis { stroke: var(--rule); }
-.gained { fill: var(--gained); background: var(--gained); } .lost { fill: var(--lost); background: var(--lost); }
-.before { fill: var(--before); background: var(--before); } .after { fill: var(--after); background: var(--after); }
-svg .approved { fill: var(--after); } svg .rejected { fill: var(--rejected); } svg .waiting { fill: var(--waiting); }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th { text-align: left; font-weight: 600; color: var(--dim); font-size: 13px; }
-th, td { padding: 5px 10px 5px 0; border-bottom: 1px solid var(--rule); vertical-align: top; }
-td.n, th.n { text-align: right; }
-.scroll { overflow-x: auto; }
 article { background: var(--panel); border-radius: 8px; padding: 14px 16px; margin: 12px 0; break-inside: avoid; }
 article h3 { margin: 0; font-size: 15px; }
 article p { margin: 0 0 8px; color: var(--dim); font-size: 13px; }
@@ -57,10 +24,7 @@ article p { margin: 0 0 8px; color: var(--dim); font-size: 13px; }
 .sides ul { margin: 6px 0 0; padding: 0; list-style: none; font-size: 13px; color: var(--dim); }
 .sides li { margin: 0 0 6px; }
 .sides li b { color: var(--ink); }
-footer { margin-top: 40px; color: var(--dim); font-size: 13px; }
 @media (max-width: 620px) { .sides { grid-template-columns: 1fr; } }
-@media print { :root { color-scheme: light; } body { max-width: none; padding: 0; font-size: 11pt; }
-  section { break-inside: avoid; } * { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """
 
 
@@ -78,19 +42,13 @@ def page(c: Comparison, examples: Sequence[Example], zone: str) -> str:
         _examples(examples, zone),
         _footer(c),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(old)} → {escape(new)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(part for part in body if part)
-        + "\n</body>\n</html>\n"
-    )
+    return document(f"{old} → {new}", body, STYLE)
 
 
 def _cards(c: Comparison) -> str:
     old, new = c.approved
     before, after = c.waiting
-    cards = [
+    entries = [
         (
             signed(new - old),
             f"approvals: {new:,} ({share(new, c.requests)}) instead of {old:,} ({share(old, c.requests)})",
@@ -100,8 +58,7 @@ def _cards(c: Comparison) -> str:
         (f"{c.parties_more:,} / {c.parties_fewer:,}", f"of {c.parties:,} parties get more / fewer contacts"),
         (length(after.tenth_ms), f"or more is the wait of one approved in ten, instead of {length(before.tenth_ms)}"),
     ]
-    told = "".join(f'<div class="card"><b>{escape(b)}</b><span>{escape(text)}</span></div>' for b, text in cards)
-    return f'<div class="cards">{told}</div>'
+    return cards(entries)
 
 
 def _ends(c: Comparison) -> str:
@@ -111,7 +68,8 @@ def _ends(c: Comparison) -> str:
     moves = [(pair, count) for pair, count in c.ends.most_common() if pair[0] != pair[1]]
     told = "; ".join(f"{count:,} {b} → {a}" for (b, a), count in moves) or "no request ends otherwise"
     chart = stacks([("before", before), ("after", after)], "How requests end, before and after")
-    return _section("How requests end", told, chart)
+    key = legend(*((kind, kind) for kind in kinds))
+    return section("How requests end", told, key + chart)
 
 
 def _dimension(name: str, lines: Sequence[Line]) -> str:
@@ -122,8 +80,8 @@ def _dimension(name: str, lines: Sequence[Line]) -> str:
     rest = len(moved) - len(rows)
     more = f"; {rest} more move less" if rest else ""
     text = f"Requests that lose or gain an approval, by {name}, and the difference{more}"
-    legend = _legend(("lost", "approval lost"), ("gained", "approval gained"))
-    return _section(f"By {name}", text, legend + diverging(rows, text))
+    key = legend(("lost", "approval lost"), ("gained", "approval gained"))
+    return section(f"By {name}", text, key + diverging(rows, text))
 
 
 def _rules(lines: Iterable[RuleLine]) -> str:
@@ -134,7 +92,7 @@ def _rules(lines: Iterable[RuleLine]) -> str:
     rest = len(shown) - len(rows)
     more = f"; {rest} more differ less" if rest else ""
     text = f"Requests whose first answer was no, or not now, because of a rule (a request may have several){more}"
-    return _section("By rule", text, _legend(("before", "before"), ("after", "after")) + twins(rows, text))
+    return section("By rule", text, legend(("before", "before"), ("after", "after")) + twins(rows, text))
 
 
 def _over(c: Comparison) -> str:
@@ -147,7 +105,7 @@ def _over(c: Comparison) -> str:
     )
     head = '<tr><th>cap</th><th>owner</th><th class="n">parties over it</th><th class="n">with nothing left</th></tr>'
     text = "New and changed caps apply to contacts already made: who is over one gets no approval until under it again"
-    return _section("At once", text, f"<table>{head}{rows}</table>")
+    return section("At once", text, f"<table>{head}{rows}</table>")
 
 
 def _examples(examples: Sequence[Example], zone: str) -> str:
@@ -176,13 +134,3 @@ def _footer(c: Comparison) -> str:
         "<footer>Both policies were simulated on the same requests by <code>arbiter policy diff</code>. "
         f"Desks would act otherwise on other answers; that is not in here.{left_out}</footer>"
     )
-
-
-def _section(title: str, text: str, content: str) -> str:
-    head = f'<h2>{escape(title)}</h2><p class="sub">{escape(text)}</p>'
-    return f'<section>{head}<div class="scroll">{content}</div></section>'
-
-
-def _legend(*entries: tuple[str, str]) -> str:
-    told = "".join(f'<span><i class="{kind}"></i>{escape(text)}</span>' for kind, text in entries)
-    return f'<div class="legend">{told}</div>'

@@ -11,9 +11,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from arbiter.pages.figures import signed
 from arbiter.whatif.compare import Comparison, Line, RuleLine
 from arbiter.whatif.examples import Example
-from arbiter.whatif.figures import headline, policy_name, signed, span, waiting_sentence
+from arbiter.whatif.figures import headline, policy_name, span, waiting_sentence
 
 LINES_SHOWN = 12
 RULES_SHOWN = 20

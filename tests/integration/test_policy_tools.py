@@ -76,6 +76,7 @@ def test_policies_are_compared_on_what_is_on_kafka(site: Site, tmp_path: Path) -
     assert "test version 2 " in everything.output
     assert " → test version 1 " in everything.output
     assert "three-a-week" in everything.output
-    assert "100 requests" in some.output or "99 requests" in some.output or "98 requests" in some.output
+    # Which hundred records are the newest depends on their time stamps; some of them repeat a request.
+    assert 90 <= int(some.output.split(" requests, ")[0].split()[-1]) <= 100
     assert report.stat().st_size > 10_000
     assert (future.exit_code, "there are no requests to compare" in future.stderr) == (1, True)

@@ -26,6 +26,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "stream": frozenset({"state", "core", "messages", "settings", "metrics"}),
     "web": frozenset({"state", "core", "messages", "settings", "metrics"}),
     "embedded": frozenset(),
+    "pages": frozenset(),
 }
 
 # What the pure core may use besides its own: values and functions, nothing that reads a clock, the machine or the net.

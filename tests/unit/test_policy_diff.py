@@ -6,7 +6,6 @@ import gzip
 import json
 import re
 from collections.abc import Iterable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from arbiter.whatif.page import page
 from arbiter.whatif.run import Material
 from arbiter.whatif.sides import Order, Side, simulate_side
 from tests.builders import MONDAY, document, grant, request
+from tests.pages import Page
 from tests.servers import ROOT
 from tests.traffic import Traffic, bank, encode
 
@@ -180,36 +180,6 @@ def test_a_contact_that_left_the_window_is_not_over(tmp_path: Path) -> None:
     c, _ = compared(tmp_path, document(), document({**CAP, "limit": 1}), messages)
 
     assert [(one.rule, one.parties, one.full) for one in c.over] == [("week", 0, 1)]
-
-
-class Page(HTMLParser):
-    """Whether every element is closed, and what the page would load."""
-
-    VOID = frozenset(("meta", "br", "line", "rect"))
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.loads: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """See the parser."""
-        self.loads += [f"{tag} {name}" for name, _ in attrs if name in ("src", "href", "srcset", "action")]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """See the parser."""
-
-    def handle_endtag(self, tag: str) -> None:
-        """See the parser."""
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        """See the parser."""
-        self.words.append(data)
 
 
 def test_the_page_needs_nothing_else(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Charts as inline SVG: bars with their figures beside them, so that they can be read without colour, too."""
+"""Charts as inline SVG: bars with their figures beside them, so that they can be read without colour, too.
+
+A bar's ``kind`` is a class of the page's style, and names its colour.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,22 @@ from msgspec import Struct
 WIDTH = 760
 ROW, BAR, LEFT = 28, 14, 190
 NAME_MAX = 28
+NAME_WIDTH = 62
+GRID_STEPS = 5
+INSIDE_WIDTH = 7.2
+"""About how wide a character inside a bar is."""
+
+Piece = tuple[str, int]
+"""Kind and count."""
+
+
+class Bar(Struct, frozen=True):
+    """A row of :func:`bars`: ``part`` of ``whole`` is drawn stronger, ``figure`` stands behind it."""
+
+    name: str
+    whole: int
+    part: int
+    figure: str
 
 
 class Pair(Struct, frozen=True):
@@ -71,9 +90,9 @@ def twins(rows: Sequence[Twin], label: str) -> str:
     return _svg(parts, len(rows) * height, label)
 
 
-def stacks(rows: Sequence[tuple[str, Sequence[tuple[str, int]]]], label: str) -> str:
-    """One full bar per row, parted; each part is (kind, count), its share is written into it where it fits."""
-    height, thick = 40, 26
+def stacks(rows: Sequence[tuple[str, Sequence[Piece]]], label: str) -> str:
+    """One full bar per row, parted; the share of each part is written into it where it fits."""
+    height, thick = 34, 24
     width = WIDTH - LEFT
     parts = []
     for number, (name, pieces) in enumerate(rows):
@@ -82,12 +101,59 @@ def stacks(rows: Sequence[tuple[str, Sequence[tuple[str, int]]]], label: str) ->
         parts.append(_name(name, top + thick / 2))
         for kind, count in pieces:
             piece = width * count / whole
-            parts.append(_bar(x, top, max(piece - 2, 0), thick, kind))
-            text = f"{kind} {100 * count / whole:.1f} %"
-            if piece > len(text) * 7.2:
-                parts.append(_text(x + 8, top + thick / 2, text, "inside"))
+            parts.append(_bar(x, top, max(piece - 1, 0), thick, kind, f"{name}: {count:,}"))
+            text = f"{100 * count / whole:.0f} %"
+            if piece > len(text) * INSIDE_WIDTH + 8:
+                parts.append(_text(x + piece / 2, top + thick / 2, text, f"inside {kind}-inside", "middle"))
             x += piece
-    return _svg(parts, len(rows) * height, label)
+    return _svg(parts, len(rows) * height + 4, label)
+
+
+def bars(rows: Sequence[Bar], label: str) -> str:
+    """One bar per row on a common scale, from the left; its stronger part first, its figure behind it."""
+    most = max([row.whole for row in rows] + [1])
+    scale = (WIDTH - LEFT - 150) / most
+    parts = []
+    for number, row in enumerate(rows):
+        middle = number * ROW + ROW / 2
+        parts.append(_name(row.name, middle))
+        parts.append(_bar(LEFT, middle - BAR / 2, row.whole * scale, BAR, "pale"))
+        parts.append(_bar(LEFT, middle - BAR / 2, row.part * scale, BAR, "strong"))
+        parts.append(_text(LEFT + row.whole * scale + 8, middle, row.figure, "figure"))
+    return _svg(parts, len(rows) * ROW, label)
+
+
+def columns(rows: Sequence[tuple[str, Sequence[Piece]]], label: str) -> str:
+    """A column per row, from left to right, its pieces on each other; as many names below as there is room for."""
+    height, below, top, left = 200.0, 22, 14, 56
+    most = max([sum(count for _, count in pieces) for _, pieces in rows] + [1])
+    step = (WIDTH - left) / max(len(rows), 1)
+    width = min(step - min(step * 0.2, 6), 48)
+    parts = [part for line in _grid(most) for part in _grid_line(line, top + height - height * line / most, left)]
+    every = max(-(-len(rows) * NAME_WIDTH // (WIDTH - left)), 1)
+    for number, (name, pieces) in enumerate(rows):
+        x, y = left + number * step + (step - width) / 2, top + height
+        for kind, count in pieces:
+            tall = height * count / most
+            y -= tall
+            parts.append(_bar(x, y, width, tall, kind, f"{name}: {count:,}", radius=0))
+        middle = x + width / 2
+        if number % every == 0 and middle + NAME_WIDTH / 2 < WIDTH:
+            parts.append(_text(middle, top + height + below / 2 + 3, name, "figure", "middle"))
+    return _svg(parts, top + height + below, label)
+
+
+def _grid(most: int) -> range:
+    """Round figures from 0 to ``most``, five steps at most."""
+    step = next(
+        factor * 10**power for power in range(20) for factor in (1, 2, 5) if factor * 10**power * GRID_STEPS >= most
+    )
+    return range(0, most + 1, step)
+
+
+def _grid_line(figure: int, y: float, left: int) -> tuple[str, str]:
+    line = f'<line class="axis" x1="{left}" y1="{y:.1f}" x2="{WIDTH}" y2="{y:.1f}"/>'
+    return line, _text(left - 8, y, f"{figure:,}", "figure", "end")
 
 
 def _svg(parts: Sequence[str], height: float, label: str) -> str:
@@ -97,10 +163,11 @@ def _svg(parts: Sequence[str], height: float, label: str) -> str:
     )
 
 
-def _bar(x: float, y: float, width: float, height: float, kind: str) -> str:
-    if width <= 0:
+def _bar(x: float, y: float, width: float, height: float, kind: str, title: str = "", radius: int = 2) -> str:
+    if width <= 0 or height <= 0:
         return ""
-    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{max(width, 1):.1f}" height="{height}" rx="2"/>'
+    box = f'x="{x:.1f}" y="{y:.1f}" width="{max(width, 1):.1f}" height="{height:.1f}" rx="{radius}"'
+    return f'<rect class="{kind}" {box}>{f"<title>{escape(title)}</title>" if title else ""}</rect>'
 
 
 def _text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> str:

@@ -1,0 +1,94 @@
+"""``arbiter explain``: why a request was answered as it was, and what would have let it through."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import msgspec
+import rich_click as click
+from rich.console import Console
+
+from arbiter.cli.common import EXIT_USAGE, Failure, instant, servers_may_be_away, settings_for
+from arbiter.cli.scanning import scan_bar
+from arbiter.explain.document import Explanation
+from arbiter.explain.history import Found, explain
+from arbiter.explain.lookup import Key, OnKafka, Wanted, fetch_requests, fetch_state, find
+from arbiter.explain.text import as_lines, show
+from arbiter.messages import DECISIONS
+from arbiter.settings import Settings
+from arbiter.stream.scan import Bounds, TopicReader
+
+EXIT_NOT_FOUND = 1
+LAST_DEFAULT = 1_000_000
+CHOICES_SHOWN = 20
+
+
+@click.command("explain", short_help="Why a request was answered as it was.")
+@click.argument("request_id", metavar="REQUEST_ID")
+@click.option("--department", metavar="NAME", help="Whose request, where several have that id.")
+@click.option("--customer", metavar="ID", help="About which customer, where several requests have that id.")
+@click.option(
+    "--last",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Look through the newest N decisions.  [default: {LAST_DEFAULT:,}, or all since --since]",
+)
+@click.option("--since", metavar="DAY", help="Look through the decisions from this day (or time, UTC) on.")
+@click.option("--json", "is_json", is_flag=True, help="One JSON object, see schemas/explanation.schema.json.")
+def explain_command(
+    request_id: str, department: str | None, customer: str | None, last: int | None, since: str | None, is_json: bool
+) -> None:
+    """Tell the history of a request in sentences.
+
+    What was asked and answered; every rule that said no, its counters, whom to ask and which contacts used the budget;
+    when it will be decided again; and which rules, dropped one at a time, would have let it through. Reads the
+    decisions and the request from Kafka, the policies and the customer's ledger from Redis; changes nothing.
+    """
+    settings = settings_for("kafka", "redis")
+    since_ms = None if since is None else instant(since, "UTC", "start", "--since")
+    bounds = Bounds(last=last if last or since else LAST_DEFAULT, since_ms=since_ms)
+    with servers_may_be_away(settings):
+        told = _look_up(settings, Wanted(request_id, department, customer), bounds, since)
+    if is_json:
+        click.echo(msgspec.json.encode(told).decode())
+    else:
+        show(Console(), told)
+
+
+def _look_up(settings: Settings, wanted: Wanted, bounds: Bounds, since: str | None) -> Explanation:
+    with TopicReader(settings) as kafka:
+        with scan_bar("looking for the request") as tell:
+            on_kafka = find(kafka, wanted, bounds, tell)
+        searched = _searched(settings, on_kafka, bounds, since)
+        _, customer = _the_one(wanted, on_kafka, searched)
+        (history,) = on_kafka.histories.values()
+        asked = fetch_requests(kafka, settings, history)
+    state = asyncio.run(fetch_state(settings, history, customer, on_kafka.partitions))
+    return explain(Found(history, asked, state, f"Searched: {searched}."), int(time.time() * 1000))
+
+
+def _the_one(wanted: Wanted, found: OnKafka, searched: str) -> Key:
+    """The request that is meant; ends the command if it is not there, or not the only one."""
+    if not found.histories:
+        named = [f"`{wanted.request_id}`"]
+        named += [f"of department {wanted.department}"] if wanted.department else []
+        named += [f"for customer {wanted.customer}"] if wanted.customer else []
+        raise Failure(
+            f"no decision on request {' '.join(named)} in {searched}; look further back with --last or --since, or see "
+            "whether it became a dead letter (contact.requests.v1.dlq)",
+            EXIT_NOT_FOUND,
+        )
+    if len(found.histories) > 1:
+        choices = as_lines(sorted(found.histories.items()))
+        shown = "".join(f"\n  {line}" for line in choices[:CHOICES_SHOWN])
+        more = f"\n  and {len(choices) - CHOICES_SHOWN} more" if len(choices) > CHOICES_SHOWN else ""
+        raise Failure(f"{len(choices)} requests have the id `{wanted.request_id}`; choose one{shown}{more}", EXIT_USAGE)
+    return next(iter(found.histories))
+
+
+def _searched(settings: Settings, found: OnKafka, bounds: Bounds, since: str | None) -> str:
+    """What was looked through, as a part of a sentence."""
+    how = "all" if bounds.last is None else f"the newest {bounds.last:,}"
+    told = f" since {since} (UTC)" if since else ""
+    return f"{how} decisions{told} on {settings.topic(DECISIONS)} at {settings.kafka} (there were {found.read:,})"

@@ -1,0 +1,23 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
+
+
+def signed(number: int) -> str:
+    """With its sign: ``+1,200``, ``−3``, ``0``."""
+    return f"+{number:,}" if number > 0 else f"−{-number:,}" if number < 0 else "0"
+
+
+def share(part: float, whole: float) -> str:
+    """``12.3 %``."""
+    return f"{100 * part / whole:.1f} %" if whole else "–"
+
+
+def length(span_ms: float) -> str:
+    """A span of time in its largest unit: ``3.5 h``."""
+    for unit_ms, name in _UNITS:
+        if span_ms >= unit_ms:
+            return f"{span_ms / unit_ms:.3g} {name}"
+    return "0"
