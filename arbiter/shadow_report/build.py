@@ -20,7 +20,20 @@ from arbiter.shadow_report.document import (
 )
 from arbiter.shadow_report.examples import of_policy, of_rule
 from arbiter.shadow_report.known import Known, WatchedRule
-from arbiter.shadow_report.tally import APPROVED, GAINED, LATER, LOST, SAME, SAMPLES, SOONER, Ref, Row, Shape, Tally
+from arbiter.shadow_report.tally import (
+    APPROVED,
+    GAINED,
+    LATER,
+    LOST,
+    SAME,
+    SAMPLES,
+    SOONER,
+    Ref,
+    Row,
+    Sample,
+    Shape,
+    Tally,
+)
 
 DEPARTMENT, CAMPAIGN, CHANNEL = range(3)
 EXAMPLES_OF = (LOST, LATER, GAINED, SOONER)
@@ -169,12 +182,12 @@ def _effects(rows: Iterable[Row], name_of: Callable[[Row], str]) -> list[Effect]
 def _rule_effects(rows: Iterable[Row], tally: Tally) -> list[RuleEffect]:
     stops: Counter[str] = Counter()
     frees: Counter[str] = Counter()
-    why = tally.why
+    sets = tally.rule_sets
     for row in rows:
         if row.change in (LOST, LATER):
-            stops.update(why[row.why])
-        elif row.change == GAINED:
-            frees.update(why[row.why])
+            stops.update(sets[row.stops])
+        elif row.change in (GAINED, SOONER):
+            frees.update(sets[row.frees])
     found = [
         RuleEffect(rule=rule, owner=tally.owners.get(rule, ""), stops=stops[rule], frees=frees[rule])
         for rule in {**stops, **frees}
@@ -182,7 +195,7 @@ def _rule_effects(rows: Iterable[Row], tally: Tally) -> list[RuleEffect]:
     return sorted(found, key=lambda line: (-(line.stops + line.frees), line.rule))
 
 
-def _samples(tally: Tally, number: int) -> list[bytes]:
+def _samples(tally: Tally, number: int) -> list[Sample]:
     """Of each kind of change some, as many of each as possible."""
     found = [tally.samples.of((str(number), change), tally.rows) for change in EXAMPLES_OF]
     turns = [values[turn] for turn in range(SAMPLES) for values in found if turn < len(values)]

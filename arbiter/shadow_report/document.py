@@ -92,7 +92,7 @@ class RuleEffect(Struct, frozen=True, kw_only=True):
     """What single rules would have changed.
 
     ``stops``: approved requests that this rule of the shadow policy would have stopped or put off. ``frees``: requests
-    that were not approved, to which this rule in force said no and the shadow policy would not have.
+    that would have been approved, or approved sooner, and to which this rule in force said no then.
     """
 
     rule: str

@@ -7,22 +7,23 @@ from datetime import datetime
 
 import msgspec
 
-from arbiter.core.instants import to_ms
+from arbiter.core.instants import to_datetime, to_ms
 from arbiter.core.windows import local_time
 from arbiter.messages import Decision, Finding
 from arbiter.shadow_report.document import Example, Reason, Said
+from arbiter.shadow_report.tally import Sample
 
 _decode = msgspec.json.Decoder(Decision).decode
 
 
-def of_rule(values: Iterable[bytes], rule: str, zone: str) -> list[Example]:
+def of_rule(samples: Iterable[Sample], rule: str, zone: str) -> list[Example]:
     """Decisions to which a rule in shadow mode would have said no."""
-    return [_of_rule(_decode(value), rule, zone) for value in values]
+    return [_of_rule(_decode(value), rule, zone) for value, _ in samples]
 
 
-def of_policy(values: Iterable[bytes], zone: str) -> list[Example]:
+def of_policy(samples: Iterable[Sample], zone: str) -> list[Example]:
     """Decisions that would have been others under the shadow policy."""
-    return [_of_policy(_decode(value), zone) for value in values]
+    return [_of_policy(_decode(value), row.allowed_ms, zone) for value, row in samples]
 
 
 def _of_rule(decision: Decision, rule: str, zone: str) -> Example:
@@ -33,14 +34,17 @@ def _of_rule(decision: Decision, rule: str, zone: str) -> Example:
     return _example(decision, zone, Said(sentence=sentence, reasons=_reasons(findings)))
 
 
-def _of_policy(decision: Decision, zone: str) -> Example:
+def _of_policy(decision: Decision, allowed_ms: int, zone: str) -> Example:
+    """``allowed_ms`` is when it would have been approved before, if ever."""
     would = decision.shadow_policy
     assert would is not None  # noqa: S101 - only judged decisions are kept as examples
     told = {finding.rule for finding in would.findings}
     alike = [finding for finding in decision.findings if finding.rule in would.rules and finding.rule not in told]
     reasons = _reasons([*would.findings, *alike])
+    if allowed_ms:
+        sentence = f"approved at {_when(to_datetime(allowed_ms), zone)}"
+        return _example(decision, zone, Said(sentence=sentence))
     sentence = {
-        "approved": "approved at once",
         "deferred": f"put off until {_when(would.retry_at, zone)}",
         "rule_error": "not judged, since a rule failed",
     }.get(would.outcome, would.outcome)

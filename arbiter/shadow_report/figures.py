@@ -52,7 +52,8 @@ def rule_sentence(rule: RuleInShadow) -> str:
         return f"would have stopped none of {judged(rule)} requests"
     stopped = f"would have said no to {rule.would_stop:,} of {judged(rule)} requests"
     real = f"{rule.approved:,} of them were approved ({share(rule.approved, rule.would_stop)})"
-    put_off = f", {rule.put_off:,} of which it would only have put off" if rule.put_off else ""
+    which = "all" if rule.put_off == rule.approved else f"{rule.put_off:,}"
+    put_off = f", {which} of which it would only have put off" if rule.put_off else ""
     return f"{stopped}; {real}{put_off}"
 
 

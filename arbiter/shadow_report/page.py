@@ -98,7 +98,7 @@ def _policy_cards(total: Effect) -> str:
 
 
 def _matrix(policy: ShadowPolicy) -> str:
-    text = "Rows: what was answered. Columns: what the shadow policy would have answered. Each request counts once"
+    text = "Rows: what was answered last. Columns: what the shadow policy said to that"
     rows = [
         (live, [(f"{cell:,}", cell / policy.total.requests) for cell in cells])
         for live, cells in figures.matrix(policy)
@@ -128,8 +128,8 @@ def _policy_rules(policy: ShadowPolicy) -> str:
         return ""
     rows = [(rule.rule, rule.owner, f"{rule.stops:,}", f"{rule.frees:,}") for rule in policy.rules[: 2 * LINES_SHOWN]]
     text = (
-        "Would stop: approved requests to which this rule of the shadow policy says no. Would free: requests that were "
-        "not approved because of this rule in force, among others, and that the shadow policy lets pass"
+        "Would stop: approved requests to which this rule of the shadow policy says no. Would free: requests that it "
+        "would have approved, or approved sooner, and to which this rule in force said no"
     )
     return section("By rule", text, table(("rule", "owner", "would stop", "would free"), rows, texts=2))
 

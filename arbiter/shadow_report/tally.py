@@ -23,6 +23,9 @@ GROUPS_MAX: Final = 50
 
 RECALLED: Final = "recalled"
 NOT_JUDGED: Final = ""
+POLICY: Final = "policy"
+"""The kind of a finding that is none of a rule."""
+
 APPROVED, DEFERRED, REJECTED, RULE_ERROR = "approved", "deferred", "rejected", "rule_error"
 LOST, LATER, GAINED, SOONER, FAILED, SAME = "lost", "later", "gained", "sooner", "failed", "same"
 
@@ -87,8 +90,8 @@ _decode = msgspec.json.Decoder(Seen).decode
 
 class Row(Struct):
     """A request, by its newest decision. ``stopped`` are the rules in shadow mode that said no (rule, for good or not),
-    ``would`` is what the shadow policy said, ``why`` the rules that make the difference. ``was_allowed`` says that the
-    shadow policy would have approved it when it was not.
+    ``would`` is what the shadow policy said, ``stops`` by which of its rules. ``allowed_ms`` is when it would first
+    have approved what was not approved (0: never), ``frees`` the rules in force that stood in the way then.
     """
 
     n: int
@@ -99,8 +102,9 @@ class Row(Struct):
     stopped: int
     would: str
     shadow: int
-    why: int
-    was_allowed: bool = False
+    stops: int
+    allowed_ms: int
+    frees: int
 
     @property
     def change(self) -> str:
@@ -108,10 +112,16 @@ class Row(Struct):
         if self.would == RULE_ERROR:
             return FAILED
         if self.outcome != APPROVED:
-            return GAINED if self.would == APPROVED or self.was_allowed else SAME
+            return GAINED if self.allowed_ms else SAME
+        if self.allowed_ms:
+            return SOONER
         if self.would == APPROVED:
-            return SOONER if self.was_allowed else SAME
+            return SAME
         return LATER if self.would == DEFERRED else LOST
+
+
+Sample = tuple[bytes, Row]
+"""A decision as it was read, and its request."""
 
 
 class Samples:
@@ -127,12 +137,14 @@ class Samples:
             return
         groups.setdefault(group, deque(maxlen=SAMPLES)).append((key, n, value))
 
-    def of(self, what: tuple[str, str], newest: dict[int, Row]) -> list[bytes]:
+    def of(self, what: tuple[str, str], newest: dict[int, Row]) -> list[Sample]:
         """Some that are still the newest of their requests, from as many groups as possible."""
         groups = self._kept.get(what, {})
-        current = [[value for key, n, value in reversed(kept) if newest[key].n == n] for kept in groups.values()]
-        turns: Iterator[bytes | None] = chain.from_iterable(zip_longest(*current))
-        return [value for value in turns if value is not None][:SAMPLES]
+        current = [
+            [(value, newest[key]) for key, n, value in reversed(kept) if newest[key].n == n] for kept in groups.values()
+        ]
+        turns: Iterator[Sample | None] = chain.from_iterable(zip_longest(*current))
+        return [sample for sample in turns if sample is not None][:SAMPLES]
 
 
 class Tally:
@@ -141,7 +153,7 @@ class Tally:
     def __init__(self, since_ms: int, until_ms: int) -> None:
         self._span = range(since_ms, until_ms)
         self._shapes, self._policies, self._shadows = Names(), Names(), Names()
-        self._stopped, self._why = Names(), Names()
+        self._stopped, self._rule_sets = Names(), Names()
         self.rows: dict[int, Row] = {}
         self.rules: dict[str, SeenFinding] = {}
         self.owners: dict[str, str] = {}
@@ -185,36 +197,36 @@ class Tally:
         return list(self._stopped)  # type: ignore[arg-type]
 
     @property
-    def why(self) -> list[tuple[str, ...]]:
+    def rule_sets(self) -> list[tuple[str, ...]]:
         """By the number that rows have."""
-        return list(self._why)  # type: ignore[arg-type]
+        return list(self._rule_sets)  # type: ignore[arg-type]
 
     def _row(self, seen: Seen, n: int, at_ms: int, before: Row | None) -> Row:
-        shadow, would = -1, NOT_JUDGED
-        why: tuple[str, ...] = ()
-        beside = seen.shadow_policy
-        if beside is not None:
-            shadow, would = self._shadows[beside.policy.ref], beside.outcome
-            live = [finding.rule for finding in seen.findings]
-            rules = beside.rules if seen.outcome == APPROVED else [rule for rule in live if rule not in beside.rules]
-            why = tuple(rules)
-        was_allowed = (
-            before is not None
-            and before.shadow == shadow
-            and (before.was_allowed or (before.would == APPROVED and before.outcome != APPROVED))
-        )
-        return Row(
+        row = Row(
             n,
             self._shapes[seen.department, seen.campaign, seen.channel, seen.category],
             seen.outcome,
             at_ms,
             self._policies[seen.policy.ref],
             self._stopped[tuple((finding.rule, finding.effect == "defer") for finding in seen.shadow)],
-            would,
-            shadow,
-            self._why[why],
-            was_allowed,
+            NOT_JUDGED,
+            -1,
+            self._rule_sets[()],
+            0,
+            self._rule_sets[()],
         )
+        beside = seen.shadow_policy
+        if beside is None:
+            return row
+        row.shadow, row.would = self._shadows[beside.policy.ref], beside.outcome
+        if seen.outcome == APPROVED:
+            row.stops = self._rule_sets[_telling(beside.rules, beside.findings)]
+        if before is not None and before.shadow == row.shadow and before.allowed_ms:
+            row.allowed_ms, row.frees = before.allowed_ms, before.frees
+        elif seen.outcome != APPROVED == beside.outcome:
+            rules = [finding.rule for finding in seen.findings]
+            row.allowed_ms, row.frees = at_ms, self._rule_sets[_telling(rules, seen.findings)]
+        return row
 
     def _note(self, seen: Seen, row: Row, key: int, value: bytes) -> None:
         """Whose the rules are, and examples."""
@@ -229,3 +241,9 @@ class Tally:
             self.owners[finding.rule] = finding.owner
         if row.change != SAME:
             self.samples.keep((str(row.shadow), row.change), group, key, row.n, value)
+
+
+def _telling(rules: list[str], findings: list[SeenFinding]) -> tuple[str, ...]:
+    """The rules, without what the policy says only because of them: that it would come too late."""
+    own = {finding.rule for finding in findings if finding.kind == POLICY}
+    return tuple(rule for rule in rules if rule not in own) or tuple(rules)
