@@ -52,7 +52,8 @@ SERVERLESS = ("policy-tests.md", "simulate.md")
 """Documents of which every command runs on the samples, without a server."""
 
 ON_SERVERS = ("explain-and-report.md", "shadow.md")
-"""Documents whose commands need an installation that has decided something; see test_explain.py, test_worker_shadow.py."""
+"""Documents whose commands need an installation that has decided something; see test_explain.py,
+test_worker_shadow.py."""
 
 
 @pytest.mark.parametrize("name", SERVERLESS)
