@@ -98,7 +98,10 @@ def _policy_cards(total: Effect) -> str:
 
 
 def _matrix(policy: ShadowPolicy) -> str:
-    text = "Rows: what was answered last. Columns: what the shadow policy said to that"
+    text = (
+        "Rows: what was answered last. Columns: what the shadow policy said to that; what it would have approved "
+        "before, the figures above tell"
+    )
     rows = [
         (live, [(f"{cell:,}", cell / policy.total.requests) for cell in cells])
         for live, cells in figures.matrix(policy)
