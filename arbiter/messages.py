@@ -195,6 +195,20 @@ class Obligations(Struct, frozen=True, kw_only=True, omit_defaults=True):
 OutcomeName = Literal["approved", "deferred", "rejected", "recalled"]
 
 
+class ShadowDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the shadow policy beside the one in force would have answered; it decided nothing.
+
+    ``outcome`` is ``rule_error`` where one of its rules, or all of it, failed. ``rules`` are all that say no;
+    ``findings`` tells only those that the policy in force does not say likewise.
+    """
+
+    policy: PolicyRef
+    outcome: Literal["approved", "deferred", "rejected", "rule_error"]
+    rules: list[str] = []
+    retry_at: datetime | None = None
+    findings: list[Finding] = []
+
+
 class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to a request. Topic ``contact.decisions.v1``, key ``customer_id``.
 
@@ -231,6 +245,7 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ] = 0
     findings_omitted: Annotated[int, Meta(description="Findings left out because there were too many to send.")] = 0
     exceptions: Annotated[list[str], Meta(description="The policy's exceptions that lifted a rule here.")] = []
+    shadow_policy: ShadowDecision | None = None
 
 
 AuditAction = Literal[
@@ -246,6 +261,8 @@ AuditAction = Literal[
     "killed",
     "kill_lifted",
     "kill_ended",
+    "shadow_began",
+    "shadow_ended",
 ]
 
 

@@ -14,6 +14,40 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 RECORDS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_000, 5_000)
 
 
+class ShadowMetrics:
+    """What rules in shadow mode and the shadow policy would have done."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.findings = Counter(
+            "arbiter_shadow_findings",
+            "Decisions to which a rule in shadow mode would have said no, by rule.",
+            ("rule",),
+            registry=registry,
+        )
+        self.would_stop = Counter(
+            "arbiter_shadow_would_stop",
+            "Approvals that a rule in shadow mode would have stopped or put off, by rule.",
+            ("rule",),
+            registry=registry,
+        )
+        self.decisions = Counter(
+            "arbiter_shadow_policy_decisions",
+            "Decisions that the shadow policy judged, too: what was answered, and what it would have answered.",
+            ("live", "shadow"),
+            registry=registry,
+        )
+        self.version = Gauge(
+            "arbiter_shadow_policy_version",
+            "Version of the shadow policy that is judged here; 0 for none.",
+            registry=registry,
+        )
+        self.failures = Counter(
+            "arbiter_shadow_policy_load_failures",
+            "Shadow policies that this worker could not take; it decides as without one.",
+            registry=registry,
+        )
+
+
 class Metrics:
     """The metrics of one process."""
 
@@ -34,9 +68,8 @@ class Metrics:
             ("rule",),
             registry=registry,
         )
-        self.facts = Counter(
-            "arbiter_facts", "Consents, preferences, suppressions, profiles and outcomes read.", registry=registry
-        )
+        text = "Consents, preferences, suppressions, profiles and outcomes read."
+        self.facts = Counter("arbiter_facts", text, registry=registry)
         self.dead_letters = Counter(
             "arbiter_dead_letters", "Records that could not be taken, by code.", ("code",), registry=registry
         )
@@ -93,6 +126,7 @@ class Metrics:
             "Active policies that this worker could not take; the last good one stays.",
             registry=registry,
         )
+        self.shadow = ShadowMetrics(registry)
         self.kill_switches = Gauge("arbiter_kill_switches", "Kill switches in force here.", registry=registry)
         self.alarms = Counter(
             "arbiter_alarms", "Things that a person must look at, by kind.", ("kind",), registry=registry

@@ -33,6 +33,7 @@ from arbiter.policy_files.schema import DIALECT, Schema, part_schema, policy_sch
 from arbiter.policy_tests.schema import cases_schema
 from arbiter.report.document import Report
 from arbiter.settings import markdown
+from arbiter.shadow_report.document import ShadowReport
 
 MESSAGES: dict[str, type[Struct]] = {
     "contact-request": ContactRequest,
@@ -46,7 +47,7 @@ MESSAGES: dict[str, type[Struct]] = {
 }
 """File name → message, for everything that travels on the public topics."""
 
-PRINTED: dict[str, type[Struct]] = {"explanation": Explanation, "report": Report}
+PRINTED: dict[str, type[Struct]] = {"explanation": Explanation, "report": Report, "shadow-report": ShadowReport}
 """File name → what a command prints with ``--json``."""
 
 

@@ -28,7 +28,7 @@ from arbiter.stream.clock import StoreClock, keep_reading
 from arbiter.stream.health import Health
 from arbiter.stream.ownership import Ownership
 from arbiter.stream.patience import Shared
-from arbiter.stream.policies import Policies, keep_watching
+from arbiter.stream.policies import Active, Policies, keep_watching
 from arbiter.stream.publisher import KafkaPublisher
 from arbiter.stream.told import LastTold
 from arbiter.web.server import Server
@@ -107,9 +107,19 @@ class Worker:
             "ready": not reasons,
             "partitions": {"assigned": owner.assigned if owner else 0, "claimed": owner.claimed if owner else 0},
             "policy": {"name": name, "version": version, "digest": digest, "activation": number} if current else None,
+            "shadow_policy": self._shadow_shown(current),
             "store": not self._health.has("store"),
             "reasons": reasons,
         }
+
+    def _shadow_shown(self, current: Active | None) -> dict[str, Any] | None:
+        """The shadow policy, or why the one that was ordered is not judged. That makes no worker unready."""
+        if self._policies.shadow_trouble:
+            return {"trouble": self._policies.shadow_trouble}
+        if current is None or current.policy.shadow is None:
+            return None
+        name, version, digest = current.policy.shadow.ref
+        return {"name": name, "version": version, "digest": digest}
 
     async def run(self) -> int:
         """Run from start to end; see :func:`run`."""

@@ -55,9 +55,11 @@ def document(*rules: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {**base, "rules": filled, **fields}
 
 
-def policy(*rules: dict[str, Any], version: int = 1, kills: Sequence[Kill] = (), **fields: Any) -> Policy:
-    """The compiled :func:`document`, with these kill switches beside it."""
-    return load(msgspec.json.encode(document(*rules, **fields)), version, "0" * 64, kills)
+def policy(
+    *rules: dict[str, Any], version: int = 1, kills: Sequence[Kill] = (), shadow: Policy | None = None, **fields: Any
+) -> Policy:
+    """The compiled :func:`document`, with these kill switches and this shadow policy beside it."""
+    return load(msgspec.json.encode(document(*rules, **fields)), version, "0" * 64, kills, shadow)
 
 
 def request(request_id: str = "r1", **fields: Any) -> ContactRequest:

@@ -54,7 +54,7 @@ def publish(folder: Path, author: str, reason: str, is_activated: bool, is_alone
     tell(unread)
     if unread:
         raise Failure("not published: its tests cannot be read", EXIT_BAD_POLICY)
-    name, because = _named(author, "--author"), _named(reason, "--reason")
+    name, because = named(author, "--author"), named(reason, "--reason")
 
     async def work(policies: PolicyStore) -> PolicyRecord:
         record = await policies.publish(document.policy, digest_of(content), name, content, reason=because, tests=tests)
@@ -66,7 +66,7 @@ def publish(folder: Path, author: str, reason: str, is_activated: bool, is_alone
     record = with_policies(work)
     count = len(unpack_tests(record.tests))
     with_tests = f" with {count} test file{'s' if count > 1 else ''}" if count else ""
-    click.echo(f"{_shown(record)} is published by {record.author}{with_tests}")
+    click.echo(f"{shown(record)} is published by {record.author}{with_tests}")
     if is_activated:
         click.echo(f"it is in force, WITHOUT the approval of a second person; {SOON}")
     elif record.approval is None:
@@ -79,16 +79,16 @@ def publish(folder: Path, author: str, reason: str, is_activated: bool, is_alone
 @click.option("--reason", default="", metavar="TEXT", help="What was looked at; the audit keeps it.")
 def approve(version: int, approver: str, reason: str) -> None:
     """Approve VERSION, as somebody other than its author. `arbiter policy show VERSION` shows it."""
-    name = _named(approver, "--approver")
+    name = named(approver, "--approver")
 
     async def work(policies: PolicyStore) -> PolicyRecord:
-        record = await _fetched(policies, version)
+        record = await fetched(policies, version)
         return await policies.approve(version, record.digest, name, reason)
 
     record = with_policies(work)
     approval = record.approval
     if approval is not None:
-        click.echo(f"{_shown(record)} by {record.author} is approved by {approval.approver}")
+        click.echo(f"{shown(record)} by {record.author} is approved by {approval.approver}")
     click.echo(f"next: `arbiter policy activate {version}`")
 
 
@@ -120,11 +120,11 @@ def activate(
     It must be approved, and its own tests must pass.
     """
     _check_alone(is_alone=is_alone)
-    name = _named(by, "--by")
+    name = named(by, "--by")
 
     async def work(store: RedisStore) -> tuple[PolicyRecord, Activation | None]:
         policies = store.policies
-        record = await _fetched(policies, version)
+        record = await fetched(policies, version)
         _check_tests(record)
         if counts:
             await tell_over(store, record)
@@ -151,7 +151,7 @@ def activate(
 @click.option("--reason", default="", metavar="TEXT", help="Why; the audit keeps it.")
 def rollback(by: str, reason: str) -> None:
     """End what is in force: the version before it comes back, in two seconds everywhere. Again: one further back."""
-    name = _named(by, "--by")
+    name = named(by, "--by")
 
     async def work(policies: PolicyStore) -> tuple[Activation, Activation]:
         before = await policies.active()
@@ -172,7 +172,7 @@ def rollback(by: str, reason: str) -> None:
 @click.option("--reason", default="", metavar="TEXT", help="Why; the audit keeps it.")
 def cancel(version: int, by: str, reason: str) -> None:
     """Forget the planned activations of VERSION that have not begun."""
-    name = _named(by, "--by")
+    name = named(by, "--by")
     with_policies(lambda policies: policies.cancel(version, name, reason))
     click.echo(f"version {version} will not be put in force by itself")
 
@@ -193,13 +193,14 @@ def _check_tests(record: PolicyRecord) -> None:
         raise Failure(f"version {record.version} is not put in force: its own tests fail", EXIT_REFUSED)
 
 
-def _named(text: str, option: str) -> str:
+def named(text: str, option: str) -> str:
+    """What an option names, without spaces around it; ends the command if that is nothing."""
     if not text.strip():
         raise Failure(f"{option} is empty; say who or why, for the audit", EXIT_USAGE)
     return text.strip()
 
 
-async def _fetched(policies: PolicyStore, version: int) -> PolicyRecord:
+async def fetched(policies: PolicyStore, version: int) -> PolicyRecord:
     """A version, as it was published; what somebody changed in the store since is not touched."""
     record = await policies.fetch(version)
     if record is None:
@@ -214,7 +215,8 @@ def unknown_version(version: int) -> Failure:
     return Failure(f"there is no version {version}; `arbiter policy history` tells the versions", EXIT_USAGE)
 
 
-def _shown(record: PolicyRecord) -> str:
+def shown(record: PolicyRecord) -> str:
+    """A version by name, number and digest."""
     return f"{record.name} version {record.version} (digest {record.digest[:DIGEST_SHOWN]})"
 
 

@@ -18,7 +18,7 @@ from arbiter.core.document import PolicyDocument
 from arbiter.core.instants import to_datetime
 from arbiter.core.kills import Kill
 from arbiter.state.audit import audit_record
-from arbiter.state.policy_store import Activation, AuditEntry, Planned, PolicyRecord, PolicyStore
+from arbiter.state.policy_store import Activation, AuditEntry, Planned, PolicyRecord, PolicyStore, Shadow
 
 _format = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
@@ -78,6 +78,8 @@ def history(limit: int, form: str) -> None:
 def described(entry: AuditEntry) -> str:
     """What was done, in words: ``activated until 2026-12-24 18:00 UTC, without approval``."""
     what = entry.action.removeprefix("kill_").replace("_", " ")
+    if entry.action in ("shadow_began", "shadow_ended"):
+        what = "judged in shadow" if entry.action == "shadow_began" else "no longer judged in shadow"
     if entry.kill is not None:
         what = f"kill switch {entry.kill} ({_target(entry)}) {'ordered' if entry.action == 'killed' else what}"
     if entry.action == "scheduled" and entry.from_ms is not None:
@@ -112,6 +114,7 @@ def _as_json(seen: _Seen, record: PolicyRecord) -> dict[str, Any]:
         "approval": {**approved, "at": to_datetime(approval.at_ms).isoformat()} if approved and approval else None,
         "active": _is_active(seen, record),
         "activation": seen.active.number if seen.active else None,
+        "shadow": msgspec.to_builtins(seen.active.shadow) if seen.active else None,
         "planned": [_times(planned) for planned in _to_come(seen)],
         "kill_switches": [
             {**msgspec.to_builtins(kill), "until": to_datetime(kill.until_ms).isoformat()} for kill in seen.kills
@@ -130,7 +133,7 @@ def _to_come(seen: _Seen) -> list[Planned]:
     return [planned for planned in seen.plan if not planned.has_begun or planned.until_ms is not None]
 
 
-def _is_active(seen: _Seen, record: PolicyRecord) -> bool:
+def _is_active(seen: _Seen, record: PolicyRecord | Shadow) -> bool:
     return seen.active is not None and seen.active.version == record.version
 
 
@@ -149,6 +152,11 @@ def _print(seen: _Seen, record: PolicyRecord) -> None:
         begins = "is in force" if planned.has_begun else f"will be in force from {_minute(planned.from_ms)}"
         until = "" if planned.until_ms is None else f" until {_minute(planned.until_ms)}"
         click.echo(f"planned: version {planned.version} {begins}{until}")
+    beside = seen.active.shadow if seen.active else None
+    if beside is not None:
+        what = "judged beside what is in force; it decides nothing"
+        what = "in force itself, so nothing is judged beside it" if _is_active(seen, beside) else what
+        click.echo(f"shadow policy: version {beside.version}, {what}")
     for kill in seen.kills:
         click.echo(
             f"kill switch {kill.id} stops {kill.label} until {_minute(kill.until_ms)}, by {kill.by}: {kill.reason}"

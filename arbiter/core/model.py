@@ -229,6 +229,20 @@ class Finding(Struct, frozen=True, array_like=True):
     contacts: tuple[Used, ...] = ()
 
 
+class ShadowVerdict(Struct, frozen=True, array_like=True):
+    """What a shadow policy would have answered. ``policy`` is its (name, version, digest).
+
+    ``outcome`` is approved, deferred, rejected, or ``rule_error`` where one of its rules, or all of it, failed.
+    ``rules`` are all that say no; ``findings`` only those that the live policy does not say likewise, without contacts.
+    """
+
+    policy: tuple[str, int, str]
+    outcome: str
+    rules: tuple[str, ...] = ()
+    retry_at_ms: int | None = None
+    findings: tuple[Finding, ...] = ()
+
+
 class Answer(Struct, frozen=True, array_like=True):
     """A decision without what the request itself says; ``arbiter.core.render`` makes the message of it.
 
@@ -254,6 +268,7 @@ class Answer(Struct, frozen=True, array_like=True):
     score_note: str | None = None
     shadow: tuple[Finding, ...] = ()
     exceptions: tuple[str, ...] = ()
+    shadow_policy: ShadowVerdict | None = None
 
 
 class Answered(Struct, frozen=True, array_like=True):

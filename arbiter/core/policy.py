@@ -64,10 +64,21 @@ class PolicyError(ValueError):
 
 
 class Policy:
-    """An immutable, compiled policy. ``ref`` is (name, version, digest); ``kills`` are in force beside its rules."""
+    """An immutable, compiled policy. ``ref`` is (name, version, digest); ``kills`` are in force beside its rules.
 
-    def __init__(self, document: PolicyDocument, version: int, digest: str, kills: Sequence[Kill] = ()) -> None:
+    ``shadow`` is a policy of which every decision tells what it would have said; it decides nothing.
+    """
+
+    def __init__(
+        self,
+        document: PolicyDocument,
+        version: int,
+        digest: str,
+        kills: Sequence[Kill] = (),
+        shadow: Policy | None = None,
+    ) -> None:
         self.document = document
+        self.shadow = shadow
         self.ref = (document.policy, version, digest)
         self.zone = document.timezone
         self.permit_min_ms = duration_ms(document.permit.min)
@@ -319,8 +330,13 @@ def holidays_of(names: list[str], calendars: Mapping[str, list[str]]) -> Dates:
     return days
 
 
-def load(document: bytes, version: int, digest: str, kills: Sequence[Kill] = ()) -> Policy:
-    """Compile a published document (JSON). Raises :class:`PolicyError` with every problem found."""
+def load(
+    document: bytes, version: int, digest: str, kills: Sequence[Kill] = (), shadow: Policy | None = None
+) -> Policy:
+    """Compile a published document (JSON), to be judged beside ``shadow``.
+
+    Raises :class:`PolicyError` with every problem found.
+    """
     try:
         parsed = msgspec.json.decode(document, type=PolicyDocument)
     except msgspec.DecodeError as error:
@@ -328,4 +344,4 @@ def load(document: bytes, version: int, digest: str, kills: Sequence[Kill] = ())
     found = [problem for problem in problems(parsed) if problem.severity == "error"]
     if found:
         raise PolicyError("; ".join(f"{problem.where}: {problem.message}" for problem in found))
-    return Policy(parsed, version, digest, kills)
+    return Policy(parsed, version, digest, kills, shadow)

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from arbiter.core.arbitrate import Decided
 from arbiter.core.instants import to_datetime
-from arbiter.core.model import Finding
-from arbiter.messages import Decision, Obligations, PolicyRef, Source, UsedContact, encoder
+from arbiter.core.model import Finding, ShadowVerdict
+from arbiter.messages import Decision, Obligations, PolicyRef, ShadowDecision, Source, UsedContact, encoder
 from arbiter.messages import Finding as FindingMessage
 
 DECISION_BYTES_MAX = 256 * 1024
@@ -45,9 +45,13 @@ def _with_half_the_findings(decision: Decision) -> Decision:
         return finding.effect == "defer", -(finding.until.timestamp() if finding.until else 0)
 
     kept = sorted(decision.findings, key=weight)[: len(decision.findings) // 2]
-    shadow = [] if decision.shadow else decision.shadow
+    beside = decision.shadow_policy
     omitted = len(decision.findings) - len(kept) + len(decision.shadow)
-    return replace(decision, findings=kept, shadow=shadow, findings_omitted=decision.findings_omitted + omitted)
+    if beside is not None:
+        omitted += len(beside.findings)
+        beside = replace(beside, findings=[])
+    omitted += decision.findings_omitted
+    return replace(decision, findings=kept, shadow=[], shadow_policy=beside, findings_omitted=omitted)
 
 
 def decision_id(identity: bytes, n: int, source: tuple[str, int, int]) -> str:
@@ -86,7 +90,21 @@ def decision_of(decided: Decided) -> Decision:
         score_note=answer.score_note,
         shadow=[_finding(finding) for finding in answer.shadow],
         exceptions=list(answer.exceptions),
+        shadow_policy=_shadow_policy(answer.shadow_policy),
         dry_run=answer.n == 0,
+    )
+
+
+def _shadow_policy(would: ShadowVerdict | None) -> ShadowDecision | None:
+    if would is None:
+        return None
+    name, version, digest = would.policy
+    return ShadowDecision(
+        policy=PolicyRef(name=name, version=version, digest=digest),
+        outcome=would.outcome,  # type: ignore[arg-type]
+        rules=list(would.rules),
+        retry_at=_instant(would.retry_at_ms),
+        findings=[_finding(finding) for finding in would.findings],
     )
 
 

@@ -21,6 +21,7 @@ from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, F
 from arbiter.core.policy import Policy
 from arbiter.core.rules import ArbitrationJudge
 from arbiter.core.rules.capacity import window_of
+from arbiter.core.shadow import beside, unless_full
 from arbiter.core.stock import CELL, Draw, Stock
 from arbiter.core.told import Decided, Noted
 from arbiter.core.verdict import Verdict, refuse
@@ -222,10 +223,8 @@ class Session:
         findings = (*verdict.findings, hold.no("held_for_arbitration", message, closes_ms))
         verdict = replace(verdict, findings=findings, not_before_ms=None, valid_until_ms=None, retry_at_ms=closes_ms)
         if closes_ms >= expiry_of(request, asked.received_ms):
-            late = policy_finding(
-                self.policy, "expires_at", "would_expire", "it expires before the requests are decided"
-            )
-            return refuse(verdict, late)
+            why = "it expires before the requests are decided"
+            return refuse(verdict, policy_finding(self.policy, "expires_at", "would_expire", why))
         self.ledger.holds[hold.id] = closes_ms
         asked.held = hold.id
         return replace(verdict, outcome="deferred", final=False)
@@ -293,11 +292,10 @@ class Session:
 
     def _settle(self, asked: Asked, request: ContactRequest, verdict: Verdict, told_ms: int) -> None:
         """Book a verdict and publish it, unless it only repeats that the answer comes at ``told_ms``."""
-        ledger = self.ledger
-        if verdict.outcome == "deferred" and len(ledger.waiting) >= self.policy.waiting_max:
-            most = self.policy.waiting_max
-            message = f"{most} requests wait for this customer already"
-            verdict = refuse(verdict, policy_finding(self.policy, "waiting_max", "waiting_full", message))
+        ledger, verdict = self.ledger, unless_full(self.policy, self.ledger, verdict)
+        is_news = verdict.outcome != "deferred" or verdict.retry_at_ms != told_ms
+        if is_news and asked.held is None:
+            verdict = beside(self.policy, ledger, request, asked.received_ms, self.now_ms, self.stock, verdict)
         ahead = None
         if verdict.outcome == "deferred":
             asked.due_ms = verdict.retry_at_ms or 0
@@ -307,7 +305,7 @@ class Session:
         elif verdict.not_before_ms is not None and verdict.valid_until_ms is not None:
             self._approve(asked, request, verdict.not_before_ms, verdict.valid_until_ms)
             self._take(asked.identity[:8], verdict.draws)
-        if verdict.outcome != "deferred" or verdict.retry_at_ms != told_ms:
+        if is_news:
             self._publish(asked, request, verdict, ahead)
 
     def _again(self, victim: Asked) -> None:
@@ -363,6 +361,7 @@ class Session:
             verdict.score_note,
             verdict.shadow,
             verdict.exceptions,
+            verdict.shadow_policy,
         )
 
     def _awaited(self, request: ContactRequest, verdict: Verdict) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.core.model import Finding
+from arbiter.core.model import Finding, ShadowVerdict
 from arbiter.core.stock import Draw
 
 
@@ -26,6 +26,7 @@ class Verdict(Struct, frozen=True):
     score_note: str | None = None
     draws: tuple[Draw, ...] = ()
     exceptions: tuple[str, ...] = ()
+    shadow_policy: ShadowVerdict | None = None
 
 
 def refuse(verdict: Verdict, finding: Finding) -> Verdict:

@@ -26,6 +26,7 @@ from arbiter.state.policy_store import (
     Planned,
     PolicyRecord,
     PolicyRefused,
+    Shadow,
     person,
 )
 
@@ -52,6 +53,8 @@ class MemoryPolicyStore:
         self._plan: list[_Entry] = []
         self._ordered = self._number = self._recalls = self._switched = 0
         self._in_force: _Entry | None = None
+        self._shadow: Shadow | None = None
+        self._ruled = 0
         self._kills: dict[int, Kill] = {}
         self._audit: list[AuditEntry] = []
         self._seq = self._told = 0
@@ -153,6 +156,28 @@ class MemoryPolicyStore:
         ends = [None if entry.until_ms >= FAR_MS else entry.until_ms for entry in self._plan]
         return [Planned(e.id, e.version, e.from_ms, end, e.has_begun) for e, end in zip(self._plan, ends, strict=True)]
 
+    async def shadow(self, version: int, by: str, reason: str) -> Activation | None:
+        """See ``PolicyStore.shadow``."""
+        self._settle()
+        record = self._known(version)
+        if self._in_force is None:
+            _refuse("nothing_in_force")
+        wanted = Shadow(version, record.digest)
+        if self._shadow != wanted:
+            self._move_shadow(wanted)
+            self._tell("shadow_began", by, reason, version, number=self._number)
+        return self._view()
+
+    async def unshadow(self, by: str, reason: str) -> Activation | None:
+        """See ``PolicyStore.unshadow``."""
+        self._settle()
+        if self._shadow is None:
+            _refuse("no_shadow")
+        version = self._shadow.version
+        self._move_shadow(None)
+        self._tell("shadow_ended", by, reason, version, number=self._number)
+        return self._view()
+
     async def kill(self, order: KillOrder) -> tuple[Kill, Activation | None]:
         """See ``PolicyStore.kill``."""
         now_ms = self._settle()
@@ -170,7 +195,7 @@ class MemoryPolicyStore:
         kill = Kill(number, *what)
         if self._kills.get(number) != kill:
             self._kills[number] = kill
-            self._number += 1
+            self._ruled = self._number = self._number + 1
             more = {"until_ms": until_ms, "includes_legal": order.includes_legal, "number": self._number}
             self._tell_of(kill, "killed", order.by, order.reason, **more)
         return kill, self._view()
@@ -180,7 +205,7 @@ class MemoryPolicyStore:
         now_ms = self._settle()
         if kill not in self._kills or self._kills[kill].until_ms <= now_ms:
             _refuse("unknown_kill")
-        self._number += 1
+        self._ruled = self._number = self._number + 1
         self._tell_of(self._kills.pop(kill), "kill_lifted", by, reason, number=self._number)
         return self._view()
 
@@ -235,11 +260,15 @@ class MemoryPolicyStore:
         return now_ms
 
     def _put_in_force(self, entry: _Entry) -> None:
-        self._number += 1
+        self._ruled = self._number = self._number + 1
         if entry.recalls and not entry.has_begun:
             self._recalls = self._number
         entry.has_begun = True
         self._in_force = entry
+
+    def _move_shadow(self, shadow: Shadow | None) -> None:
+        self._number += 1
+        self._shadow = shadow
 
     def _shortened(self, plan: list[_Entry], entry: _Entry, now_ms: int) -> list[_Entry]:
         """The plan without the oldest activation that could only be come back to."""
@@ -261,7 +290,8 @@ class MemoryPolicyStore:
             return None
         version = self._in_force.version
         digest = self._records[version - 1].digest
-        return Activation(self._number, version, digest, tuple(self._kills.values()), self._recalls)
+        kills, moves = tuple(self._kills.values()), self._number - self._ruled
+        return Activation(self._number, version, digest, kills, self._recalls, self._shadow, moves)
 
     def _tell(self, action: AuditAction, by: str, reason: str, version: int, **more: Any) -> None:
         record = self._records[version - 1]

@@ -48,6 +48,8 @@ REFUSALS: Final[dict[str, str]] = {
     "full": "too many are there already",
     "too_long": "it must end within 30 days",
     "unknown_kill": "there is no such kill switch; `arbiter kill list` lists those in force",
+    "nothing_in_force": "no policy is in force that it could be judged beside; activate one first",
+    "no_shadow": "no shadow policy is judged beside the one in force",
 }
 """Why the store refuses, by code."""
 
@@ -87,11 +89,20 @@ class PolicyRecord(Struct, frozen=True):
         return hashlib.sha256(self.document).hexdigest() == self.digest
 
 
-class Activation(Struct, frozen=True):
-    """What is in force: a version, and the kill switches beside it.
+class Shadow(Struct, frozen=True):
+    """The version that is judged beside the one in force, and decides nothing."""
 
-    ``number`` only ever grows: with every change of the version and of the switches, also when an older version comes
-    back. ``recalls`` is the last number at which unsent approvals that the policy no longer allows were to be recalled.
+    version: int
+    digest: str
+
+
+class Activation(Struct, frozen=True):
+    """What is in force: a version, the kill switches beside it, and the shadow policy beside it.
+
+    ``number`` only ever grows: with every change of the version, the switches and the shadow, also when an older
+    version comes back; with the last ``shadow_moves`` numbers only the shadow changed, so that nothing needs to be
+    decided again. ``recalls`` is the last number at which unsent approvals that the policy no longer allows were to be
+    recalled.
     """
 
     number: int
@@ -99,6 +110,8 @@ class Activation(Struct, frozen=True):
     digest: str
     kills: tuple[Kill, ...] = ()
     recalls: int = 0
+    shadow: Shadow | None = None
+    shadow_moves: int = 0
 
 
 class Planned(Struct, frozen=True):
@@ -197,6 +210,12 @@ class PolicyStore(Protocol):
 
     async def plan(self) -> list[Planned]:
         """All activations that matter or may matter again, in the order in which they were ordered."""
+
+    async def shadow(self, version: int, by: str, reason: str) -> Activation | None:
+        """Let a published version be judged beside what is in force, instead of any other; it needs no approval."""
+
+    async def unshadow(self, by: str, reason: str) -> Activation | None:
+        """Judge nothing beside what is in force any more."""
 
     async def kill(self, order: KillOrder) -> tuple[Kill, Activation | None]:
         """Stop something; a second order for the same target replaces the first. Gives what is in force then."""

@@ -23,6 +23,7 @@ from arbiter.state.policy_store import (
     Planned,
     PolicyRecord,
     PolicyRefused,
+    Shadow,
     person,
 )
 from arbiter.state.redis_client import Argument, RedisClient, Script
@@ -33,10 +34,15 @@ _APPROVE: Final = Script.read("registry", "policy_approve")
 _ACTIVATE: Final = Script.read("registry", "policy_activate")
 _ROLLBACK: Final = Script.read("registry", "policy_rollback")
 _CANCEL: Final = Script.read("registry", "policy_cancel")
+_SHADOW: Final = Script.read("registry", "policy_shadow")
+_UNSHADOW: Final = Script.read("registry", "policy_unshadow")
 _KILL: Final = Script.read("registry", "policy_kill")
 _LIFT: Final = Script.read("registry", "policy_lift")
 _UNTOLD: Final = Script.read("registry", "policy_untold")
 _TOLD: Final = Script.read("registry", "policy_told")
+
+VIEWED: Final = 7
+"""How many words of a view come before the switches."""
 
 _RECORD_FIELDS: Final = ("name", "digest", "author", "published_at_ms", "document", "reason", "tests")
 _APPROVAL_FIELDS: Final = ("approver", "approval_reason", "approved_at_ms")
@@ -90,6 +96,14 @@ class RedisPolicyStore:
             for number, version, from_ms, until_ms, state in entries
         ]
 
+    async def shadow(self, version: int, by: str, reason: str) -> Activation | None:
+        """See ``PolicyStore.shadow``."""
+        return _activation(await self._order(_SHADOW, self._grace_ms, version, by, reason))
+
+    async def unshadow(self, by: str, reason: str) -> Activation | None:
+        """See ``PolicyStore.unshadow``."""
+        return _activation(await self._order(_UNSHADOW, self._grace_ms, by, reason))
+
     async def kill(self, order: KillOrder) -> tuple[Kill, Activation | None]:
         """See ``PolicyStore.kill``."""
         span = _text(order.until_ms), order.for_ms or 0
@@ -106,7 +120,7 @@ class RedisPolicyStore:
         reply = await self._client.run(_ACTIVE, self._keys, [self._grace_ms])
         seconds, microseconds = await self._client.command("TIME")
         now_ms = int(seconds) * 1_000 + int(microseconds) // 1_000
-        return [kill for kill in map(_kill, reply[4:]) if kill.until_ms > now_ms]
+        return [kill for kill in map(_kill, reply[VIEWED:]) if kill.until_ms > now_ms]
 
     async def active(self) -> Activation | None:
         """See ``PolicyStore.active``."""
@@ -157,10 +171,12 @@ def _kill(packed: bytes) -> Kill:
 
 
 def _activation(reply: list[bytes]) -> Activation | None:
-    number, version, digest, recalls, *kills = reply
+    number, version, digest, recalls, shadow, shadow_digest, moves = reply[:VIEWED]
     if not version:
         return None
-    return Activation(int(number), int(version), digest.decode(), tuple(map(_kill, kills)), int(recalls))
+    beside = Shadow(int(shadow), shadow_digest.decode()) if shadow else None
+    kills = tuple(map(_kill, reply[VIEWED:]))
+    return Activation(int(number), int(version), digest.decode(), kills, int(recalls), beside, int(moves))
 
 
 def _entries(packed: list[bytes]) -> list[AuditEntry]:

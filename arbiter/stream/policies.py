@@ -10,29 +10,40 @@ from msgspec import Struct
 from arbiter.core.kills import Kill
 from arbiter.core.policy import Policy, PolicyError, load
 from arbiter.metrics import Metrics
-from arbiter.state.policy_store import Activation, PolicyRecord, PolicyStore
+from arbiter.state.policy_store import Activation, PolicyRecord, PolicyStore, Shadow
 from arbiter.state.store import StoreUnavailable
 from arbiter.stream.health import Health
 
 POLL_SECONDS = 0.5
-ABSENT, BROKEN = "policy", "policy-load"
+ABSENT, BROKEN, SHADOW_BROKEN = "policy", "policy-load", "shadow-policy-load"
 
 log = logging.getLogger("arbiter")
 
 
 class Active(Struct, frozen=True):
-    """A policy with the kill switches beside it, and the number of the activation that put this in force.
+    """A policy with the kill switches and the shadow policy beside it, and the number of the activation that put this
+    in force.
 
-    ``recalls`` is the last number at which approvals that the policy no longer allows were to be recalled.
+    ``recalls`` is the last number at which approvals that the policy no longer allows were to be recalled; with the
+    last ``shadow_moves`` numbers only the shadow policy changed.
     """
 
     number: int
     policy: Policy
     recalls: int = 0
+    shadow_moves: int = 0
+
+    @property
+    def ruling(self) -> int:
+        """The last number with which that changed by which is decided."""
+        return self.number - self.shadow_moves
 
 
 class Policies:
-    """Watches what is active. ``current`` is ``None`` until there was a policy that could be taken."""
+    """Watches what is active. ``current`` is ``None`` until there was a policy that could be taken.
+
+    ``shadow_trouble`` says why the shadow policy that was ordered is not judged; empty if it is, or none was ordered.
+    """
 
     def __init__(self, store: PolicyStore, health: Health, metrics: Metrics) -> None:
         self._store = store
@@ -41,7 +52,11 @@ class Policies:
         self._refused = -1
         self._good: PolicyRecord | None = None
         self._kills: tuple[Kill, ...] = ()
+        self._shadow: Shadow | None = None
+        self._tried: tuple[Shadow | None, tuple[Kill, ...]] = (None, ())
+        self._judged: Policy | None = None
         self.current: Active | None = None
+        self.shadow_trouble = ""
 
     async def refresh(self) -> None:
         """Take over what is active now, if it is new and good; :class:`StoreUnavailable`."""
@@ -60,48 +75,83 @@ class Policies:
 
     async def _take(self, activation: Activation) -> None:
         try:
-            record = await self._fetch(activation)
-            policy = load(record.document, record.version, record.digest, activation.kills)
+            record = await self._fetch(activation.version, activation.digest)
+            shadow = await self._beside(record, activation)
+            policy = load(record.document, record.version, record.digest, activation.kills, shadow)
         except PolicyError as error:
-            self._refuse(activation, error)
+            await self._refuse(activation, error)
             return
         self._good = record
         self._put(activation, policy, activation.recalls)
         self._health.over(ABSENT)
         self._health.over(BROKEN)
 
-    def _refuse(self, activation: Activation, error: PolicyError) -> None:
-        """The last good policy stays; kill switches hold beside it, whatever is wrong with the new one."""
+    async def _refuse(self, activation: Activation, error: PolicyError) -> None:
+        """The last good policy stays; what stands beside it is taken, whatever is wrong with the new one."""
         self._refused = activation.number
         self._metrics.policy_failures.inc()
         good = self._good
         kept = f"version {good.version} stays" if good else "nothing is decided"
         text = f"policy version {activation.version} cannot be taken, {kept}: {error}"
         self._health.trouble(BROKEN, text, alarm=True)
-        if good is not None and self.current is not None and activation.kills != self._kills:
-            policy = load(good.document, good.version, good.digest, activation.kills)
+        is_moved = (activation.kills, activation.shadow) != (self._kills, self._shadow)
+        if good is not None and self.current is not None and is_moved:
+            shadow = await self._beside(good, activation)
+            policy = load(good.document, good.version, good.digest, activation.kills, shadow)
             self._put(activation, policy, self.current.recalls)
+
+    async def _beside(self, live: PolicyRecord, activation: Activation) -> Policy | None:
+        """The shadow policy, with the same switches; ``None`` if there is none, or none that can be judged.
+
+        Beside itself a version would only say the same.
+        """
+        shadow, kills = activation.shadow, activation.kills
+        if (shadow, kills) != self._tried:
+            self.shadow_trouble = ""
+            self._judged = None if shadow is None else await self._taken(shadow, kills)
+            self._tried = (shadow, kills)
+        is_itself = shadow is not None and (shadow.version, shadow.digest) == (live.version, live.digest)
+        return None if is_itself else self._judged
+
+    async def _taken(self, shadow: Shadow, kills: tuple[Kill, ...]) -> Policy | None:
+        try:
+            record = await self._fetch(shadow.version, shadow.digest)
+            return load(record.document, record.version, record.digest, kills)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the policy in force must not suffer
+            self._metrics.shadow.failures.inc()
+            self._metrics.alarms.labels(SHADOW_BROKEN).inc()
+            self.shadow_trouble = f"shadow policy version {shadow.version} cannot be taken, none is judged: {error}"
+            log.error("%s", self.shadow_trouble)
+            return None
 
     def _put(self, activation: Activation, policy: Policy, recalls: int) -> None:
         name, version, _ = policy.ref
-        if self.current is None or self.current.policy.ref != policy.ref:
+        beside = policy.shadow.ref[1] if policy.shadow is not None else 0
+        before = self.current.policy if self.current is not None else None
+        if before is None or before.ref != policy.ref:
             log.info("policy %s version %d is in force (activation %d)", name, version, activation.number)
         if activation.kills != self._kills:
             stopped = ", ".join(kill.label for kill in activation.kills) or "nothing"
             log.warning("kill switches stop %s (activation %d)", stopped, activation.number)
-        self._kills = activation.kills
-        self.current = Active(activation.number, policy, recalls)
+        if activation.shadow != self._shadow:
+            shown = f"version {beside}" if beside else "none"
+            log.info("shadow policy: %s (activation %d)", shown, activation.number)
+        self._kills, self._shadow = activation.kills, activation.shadow
+        self.current = Active(activation.number, policy, recalls, activation.shadow_moves)
         self._metrics.policy_version.set(version)
+        self._metrics.shadow.version.set(beside)
 
-    async def _fetch(self, activation: Activation) -> PolicyRecord:
+    async def _fetch(self, version: int, digest: str) -> PolicyRecord:
         good = self._good
-        if good is not None and (good.version, good.digest) == (activation.version, activation.digest):
+        if good is not None and (good.version, good.digest) == (version, digest):
             return good
-        record = await self._store.fetch(activation.version)
+        record = await self._store.fetch(version)
         if record is None:
             raise PolicyError("it is not in the store")
-        if record.digest != activation.digest:
-            raise PolicyError(f"its digest is {record.digest}, activated was {activation.digest}")
+        if record.digest != digest:
+            raise PolicyError(f"its digest is {record.digest}, ordered was {digest}")
         if not record.is_intact:
             raise PolicyError(f"its document is not the one with the digest {record.digest}: somebody has changed it")
         return record

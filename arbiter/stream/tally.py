@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from arbiter.core.codes import NOTES
+from arbiter.core.decide import RULE_ERROR
 from arbiter.core.kills import KILL_SWITCH
+from arbiter.core.model import Answer
 from arbiter.core.policy import Policy
 from arbiter.core.told import Noted
 from arbiter.messages import ContactRequest
@@ -20,6 +22,9 @@ REPORTED_MAX = 20
 """How many contacts without an approval one commit names in the log."""
 
 log = logging.getLogger("arbiter")
+
+SHADOW_RULE_ERROR = "shadow-rule-error"
+"""The alarm's kind when a shadow policy fails while judging; nobody suffers, but its numbers do."""
 
 
 def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock: bool) -> None:
@@ -40,6 +45,7 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
         rules.update(f.rule if f.kind != KILL_SWITCH else KILL_SWITCH for f in answer.findings)
     for labels, count in decisions.items():
         metrics.decisions.labels(*labels).inc(count)
+    _count_shadows(metrics, [told.decided.answer for told in batch.told if not told.decided.repeated])
     for rule, count in rules.items():
         metrics.findings.labels(rule).inc(count)
     metrics.repeats.inc(repeats)
@@ -66,6 +72,27 @@ def _report(notes: Iterable[tuple[Noted, Place | None]]) -> None:
         log.warning("%s: %s (%s/%d/%d)", note.department, NOTES[note.what], topic, partition, offset)
     if len(unapproved) > REPORTED_MAX:
         log.warning("and %d more contacts without an approval", len(unapproved) - REPORTED_MAX)
+
+
+def _count_shadows(metrics: Metrics, answers: Iterable[Answer]) -> None:
+    findings: Counter[str] = Counter()
+    would_stop: Counter[str] = Counter()
+    pairs: Counter[tuple[str, str]] = Counter()
+    for answer in answers:
+        if answer.shadow:
+            rules = {finding.rule for finding in answer.shadow}
+            findings.update(rules)
+            would_stop.update(rules if answer.outcome == "approved" else ())
+        if answer.shadow_policy is not None:
+            pairs[answer.outcome, answer.shadow_policy.outcome] += 1
+    for rule, count in findings.items():
+        metrics.shadow.findings.labels(rule).inc(count)
+    for rule, count in would_stop.items():
+        metrics.shadow.would_stop.labels(rule).inc(count)
+    for labels, count in pairs.items():
+        metrics.shadow.decisions.labels(*labels).inc(count)
+        if labels[1] == RULE_ERROR:
+            metrics.alarms.labels(SHADOW_RULE_ERROR).inc(count)
 
 
 def count_dead(metrics: Metrics, codes: Iterable[str]) -> None:

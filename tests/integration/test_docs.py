@@ -60,8 +60,9 @@ def test_make_targets_do_what_the_documents_say() -> None:
 SERVERLESS = ("policy-tests.md", "simulate.md")
 """Documents of which every command runs on the samples, without a server."""
 
-ON_SERVERS = ("explain-and-report.md",)
-"""Documents whose commands need an installation that has decided something; see test_explain.py."""
+ON_SERVERS = ("explain-and-report.md", "shadow.md")
+"""Documents whose commands need an installation that has decided something; see test_explain.py,
+test_worker_shadow.py."""
 
 
 @pytest.mark.parametrize("name", SERVERLESS)

@@ -330,3 +330,63 @@ def test_who_is_over_a_new_cap_is_counted_before_it_is_in_force() -> None:
     assert second.output.splitlines()[0] == "few: 4 of 12 parties are over it at once, 2 at it"
     assert same.output.startswith("no cap is new or changed; 12 parties were looked at\n")
     assert (first.exit_code, second.exit_code, same.exit_code) == (0, 0, 0)
+
+
+# The shadow policy
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_version_is_judged_in_shadow_and_no_longer() -> None:
+    """Published is enough; `show` and `history` tell of it, with who and why, and it is no activation."""
+    arbiter("policy", "publish", FIRM, *ALONE)
+    publish(BANK)
+    begun = arbiter("policy", "shadow", "2", "--by", "ana", "--reason", "what would a bank say?")
+    shown, as_json = arbiter("policy", "show"), json.loads(arbiter("policy", "show", "--format", "json").output)
+    ended = arbiter("policy", "shadow", "--off", "--by", "rui")
+    told = arbiter("policy", "history").output
+
+    assert [0, 0, 0] == [begun.exit_code, shown.exit_code, ended.exit_code]
+    assert "version 2" in begun.output
+    assert "is judged beside what is in force (activation 2); running workers take it over within two" in begun.output
+    assert "shadow policy: version 2, judged beside what is in force; it decides nothing" in shown.output
+    assert (1, True, 2) == (as_json["version"], as_json["active"], as_json["shadow"]["version"])
+    assert "no shadow policy is judged any more (activation 3)" in ended.output
+    assert "judged in shadow" in told
+    assert "no longer judged in shadow" in told
+    assert "what would a bank say?" in told
+    assert [("shadow_began", "ana", 2), ("shadow_ended", "rui", 3)] == [
+        (one["action"], one["by"], one["activation"]) for one in history()[-2:]
+    ]
+
+
+@pytest.mark.usefixtures("alone")
+def test_another_shadow_takes_the_place_of_the_first() -> None:
+    """One at a time; the version in force may stand beside, too, for after a rollback."""
+    arbiter("policy", "publish", FIRM, *ALONE)
+    publish(BANK)
+    arbiter("policy", "shadow", "2")
+    other = arbiter("policy", "shadow", "1")
+
+    assert "instead of version 2" in other.output
+    assert "version 1 is in force itself: nothing is judged beside it until another one is" in other.output
+    assert "in force itself, so nothing is judged beside it" in arbiter("policy", "show").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        ((), 2, "give either a VERSION or --off"),
+        (("1", "--off"), 2, "give either a VERSION or --off"),
+        (("7",), 2, "there is no version 7"),
+        (("1",), 1, "no policy is in force that it could be judged beside"),
+        (("--off",), 1, "no shadow policy is judged"),
+        (("1", "--by", " "), 2, "--by is empty"),
+    ],
+)
+def test_a_shadow_that_cannot_be_is_refused(arguments: tuple[str, ...], code: int, text: str) -> None:
+    """With what to do instead."""
+    publish()
+    refused = arbiter("policy", "shadow", *arguments)
+
+    assert code == refused.exit_code
+    assert text in refused.stderr

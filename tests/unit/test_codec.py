@@ -23,6 +23,7 @@ from arbiter.core.model import (
     Member,
     Posted,
     Preferences,
+    ShadowVerdict,
     Suppression,
     Traits,
     Used,
@@ -228,7 +229,8 @@ FINDING = Finding(
 ANSWERED = Answered(
     b"content-hash-16b",
     Answer(2, "deferred", False, ("bank", 7, "sha256:d"), ("requests", 3, 2**40), 99, NOW_MS, (FINDING,), NOW_MS + 1,
-           score=12.5, shadow=(FINDING, FINDING)),
+           score=12.5, shadow=(FINDING, FINDING),
+           shadow_policy=ShadowVerdict(("bank", 8, "sha256:e"), "rejected", ("never",), None, (FINDING,))),
 )  # fmt: skip
 
 

@@ -161,3 +161,105 @@ async def test_what_the_topic_refused_is_told_again_with_the_same_bytes(world: W
 
     assert 2 == len(first)
     assert first == repeated.records
+
+
+# The shadow policy
+
+
+def beside(world: World) -> tuple[int, int, int | None]:
+    """Activation number, version, and the version that is judged beside it."""
+    current = world.policies.current
+    assert current is not None
+    shadow = current.policy.shadow
+    return current.number, current.policy.ref[1], shadow.ref[1] if shadow else None
+
+
+async def published(world: World, **fields: Any) -> int:
+    """Publish a policy, good or bad; gives its version."""
+    content = msgspec.json.encode(document(**fields))
+    return (await world.store.publish("test", sha256(content).hexdigest(), "ana", content)).version
+
+
+def value(world: World, name: str, **labels: str) -> float:
+    """A metric."""
+    return world.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+async def test_a_shadow_policy_is_taken_over_with_the_policy(world: World) -> None:
+    """As one view with one number, with the switches of the moment; nothing has to be decided again for it."""
+    await world.put_in_force()
+    await world.store.shadow(await published(world, score="value"), "ana", "")
+    await world.policies.refresh()
+    during = beside(world)
+    shown = value(world, "arbiter_shadow_policy_version")
+    await world.store.kill(STOP)
+    await world.policies.refresh()
+    current = world.policies.current
+    assert current is not None
+    assert current.policy.shadow is not None
+    stops = current.policy.shadow.has_kills, current.ruling
+    await world.store.unshadow("ana", "")
+    await world.policies.refresh()
+    after = world.policies.current
+
+    assert after is not None
+    assert [(2, 1, 2), (4, 1, None)] == [during, beside(world)]
+    assert (True, 3) == stops
+    assert (3, 2.0, 0.0) == (after.ruling, shown, value(world, "arbiter_shadow_policy_version"))
+
+
+async def test_a_version_is_not_judged_beside_itself(world: World) -> None:
+    """Once it is in force it only says the same; rolled back, it stands beside again."""
+    await world.put_in_force()
+    await world.policies.refresh()
+    await world.store.shadow(await published(world, score="value"), "ana", "")
+    await world.store.activate(2, ALONE)
+    await world.policies.refresh()
+    during = beside(world)
+    await world.store.rollback("ana", "", 3)
+    await world.policies.refresh()
+
+    assert [(3, 2, None), (4, 1, 2)] == [during, beside(world)]
+    assert "" == world.policies.shadow_trouble
+
+
+async def test_a_bad_shadow_policy_harms_nobody(world: World) -> None:
+    """It is counted, alarmed once and told; the worker stays ready and takes over whatever comes."""
+    await world.put_in_force()
+    await world.store.shadow(await published(world, timezone="Nowhere/Land"), "ana", "")
+    await world.policies.refresh()
+    trouble = world.policies.shadow_trouble
+    await world.put_in_force(score="priority")
+    await world.policies.refresh()
+    alarmed = value(world, "arbiter_alarms_total", kind="shadow-policy-load")
+    await world.store.shadow(1, "ana", "")
+    await world.policies.refresh()
+
+    assert (4, 3, 1) == beside(world)
+    assert "shadow policy version 2 cannot be taken" in trouble
+    assert ([], "") == (world.health.reasons, world.policies.shadow_trouble)
+    assert (1.0, 1.0) == (alarmed, value(world, "arbiter_shadow_policy_load_failures_total"))
+
+
+async def test_a_shadow_document_that_somebody_changed_is_not_judged(world: World) -> None:
+    """Its digest is not that of what was published."""
+    await world.put_in_force()
+    content = msgspec.json.encode(document(score="value"))
+    await world.store.publish("test", sha256(b"what was looked at").hexdigest(), "ana", content)
+    await world.store.shadow(2, "ana", "")
+    await world.policies.refresh()
+
+    assert (2, 1, None) == beside(world)
+    assert "somebody has changed it" in world.policies.shadow_trouble
+
+
+async def test_a_shadow_policy_stands_beside_the_last_good_one(world: World) -> None:
+    """When the policy that should be in force cannot be taken."""
+    await world.put_in_force()
+    await world.policies.refresh()
+    await world.put_in_force(timezone="Nowhere/Land")
+    await world.policies.refresh()
+    await world.store.shadow(await published(world, score="value"), "ana", "")
+    await world.policies.refresh()
+
+    assert (3, 1, 3) == beside(world)

@@ -190,3 +190,37 @@ async def test_the_event_clock_does_not_depend_on_batches(world: World) -> None:
     decided = [msgspec.json.decode(record.value or b"")["decided_at"][:10] for record in world.topics.of(DECISIONS)]
 
     assert decided == ["2020-01-01", "2020-01-09", "2020-01-09"]
+
+
+async def test_what_shadows_would_have_done_is_counted(world: World) -> None:
+    """By rule in shadow mode, and how often it would have stopped an approval; by pair of outcomes for a policy."""
+    trial = {**CAP, "id": "trial", "limit": 1, "mode": "shadow"}
+    world.policies.current = Active(1, policy(CAP, trial, shadow=policy({**CAP, "limit": 0}, version=2)))
+    for name in ("a", "b", "c", "c"):
+        world.request(name)
+    await world.run()
+    sample = world.metrics.registry.get_sample_value
+
+    assert (2.0, 1.0) == tuple(
+        sample(f"arbiter_shadow_{what}_total", {"rule": "trial"}) for what in ("findings", "would_stop")
+    )
+    assert {("approved", "rejected"): 2.0, ("deferred", "rejected"): 1.0, ("approved", "approved"): None} == {
+        (live, shadow): sample("arbiter_shadow_policy_decisions_total", {"live": live, "shadow": shadow})
+        for live, shadow in (("approved", "rejected"), ("deferred", "rejected"), ("approved", "approved"))
+    }
+
+
+async def test_a_shadow_policy_that_fails_while_judging_is_an_alarm(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its numbers would be wrong; every request gets its answer."""
+    shadow = policy(version=2)
+    monkeypatch.setattr(shadow, "case", lambda *_: 1 // 0)
+    world.policies.current = Active(1, policy(CAP, shadow=shadow))
+    world.request("a")
+    await world.run()
+    said = msgspec.json.decode(world.topics.of(DECISIONS)[0].value or b"")
+
+    assert ("approved", "rule_error") == (said["outcome"], said["shadow_policy"]["outcome"])
+    assert world.metrics.registry.get_sample_value("arbiter_alarms_total", {"kind": "shadow-rule-error"}) == 1.0
+    assert [] == world.topics.dead

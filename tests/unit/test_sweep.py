@@ -198,3 +198,18 @@ async def test_what_was_sent_is_left_alone(world: World) -> None:
     await swept(world, 2)
 
     assert outcomes(world, "recalled") == [name for name in ALL if name != "r0"]
+
+
+async def test_a_shadow_policy_sweeps_nothing(world: World) -> None:
+    """It changes no answer, so nobody has to be looked at again; the next real change is swept as ever."""
+    await swept(world, 1)
+    world.policies.current = Active(2, policy(NIGHTLESS, shadow=policy(NONE, version=2)), shadow_moves=1)
+    world.request("after", CUSTOMERS[0])
+    before = len(world.store.commits)
+    await world.run()
+    commits = world.store.commits[before:]
+    world.policies.current = Active(3, policy(NONE), recalls=3)
+    await swept(world, 3)
+
+    assert [(2, 1)] == [(commit.activation, commit.swept) for commit in commits]
+    assert sorted([*ALL, "after"]) == outcomes(world, "recalled")

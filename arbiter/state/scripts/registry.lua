@@ -1,8 +1,9 @@
 -- Goes before the scripts about policies. KEYS registry (a hash), audit (a list), …
 -- The registry has <version>:<field> of every version; `plan`, all activations ("id version from until state;" each,
 -- where state 0 has yet to begin, 2 too and then recalls, 1 has begun); `entry`, the activation in force, with `number`,
--- `active` (its version) and `active_digest`; `kills`, the numbers of the switches, with kill:<number> of each; `next`,
--- when something happens by itself. Everything is text.
+-- `active` (its version) and `active_digest`; `kills`, the numbers of the switches, with kill:<number> of each; `shadow`
+-- (a version, or empty) and `shadow_digest`, with `shadow_number`, when it changed last, and `shadow_moves`, how often
+-- in a row; `next`, when something happens by itself. Everything is text.
 local REGISTRY, AUDIT, FAR = KEYS[1], KEYS[2], 253402300799999
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -117,10 +118,27 @@ local function settle(grace)
   keep(without(plan, function(entry) return entry.until_ <= now end), kills, grace)
 end
 
+-- How many of the last numbers were given only because the shadow changed.
+local function shadow_moves()
+  local there = redis.call('HMGET', REGISTRY, 'number', 'shadow_number', 'shadow_moves')
+  return there[1] and there[1] == there[2] and there[3] or '0'
+end
+
+-- Let `version` (empty for none) be judged beside what is in force; gives the activation's number.
+local function put_beside(version)
+  local moves = whole(tonumber(shadow_moves()) + 1)
+  local number = raise('number')
+  local digest = version ~= '' and get(version .. ':digest') or ''
+  set('shadow', version, 'shadow_digest', digest, 'shadow_number', number, 'shadow_moves', moves)
+  return number
+end
+
 -- What is in force, as the store's `_activation` reads it.
 local function view()
-  local there = redis.call('HMGET', REGISTRY, 'number', 'active', 'active_digest', 'recalls', 'kills')
-  local reply = {there[1] or '', there[2] or '', there[3] or '', there[4] or '0'}
-  for id in string.gmatch(there[5] or '', '%d+') do reply[#reply + 1] = get('kill:' .. id) end
+  local there = redis.call('HMGET', REGISTRY, 'number', 'active', 'active_digest', 'recalls', 'shadow', 'shadow_digest',
+    'kills')
+  local reply = {there[1] or '', there[2] or '', there[3] or '', there[4] or '0', there[5] or '', there[6] or '',
+    shadow_moves()}
+  for id in string.gmatch(there[7] or '', '%d+') do reply[#reply + 1] = get('kill:' .. id) end
   return reply
 end
