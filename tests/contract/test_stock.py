@@ -239,13 +239,17 @@ async def test_an_overtaken_maker_makes_nothing(valkey_url: str) -> None:
     """Its lock ran out while it counted, and another began: an entry of its own would be void already."""
     client, keys = Slow(valkey_url), Keys(f"overtaken-{uuid4().hex}")
     client.lock = keys.stock_lock(KEY)
+    store = RedisStore(RedisClient(valkey_url), keys)
     for partition in range(PARTITIONS):
-        await RedisStore(client, keys).claim(partition, "a", 1)
+        await store.claim(partition, "a", 1)
     stocks = RedisStocks(client, keys)
 
     assert not await stocks.restock(KEY, PARTITIONS, 0, TTL_MS)
     assert await stocks.ask(KEY, ask()) is None
+    await client.command("DEL", client.lock)
+    assert await store.stocks.restock(KEY, PARTITIONS, 0, TTL_MS)
     await client.close()
+    await store.close()
 
 
 async def test_everything_expires(backend: Backend, request: pytest.FixtureRequest) -> None:
