@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from arbiter.core.instants import FAR_MS
 from arbiter.core.match import Subject
 from arbiter.core.model import FREE, Kind, Ledger, Member
-from arbiter.core.stock import Stock
+from arbiter.core.stock import Draw, Stock
 from arbiter.messages import ContactRequest, Scalar
 
 Shape = tuple[str | None, ...]
@@ -76,6 +76,7 @@ class Case:
         "request",
         "shape",
         "stock",
+        "unknown",
         "zone",
         "zones",
     )
@@ -102,6 +103,7 @@ class Case:
         self.member = ledger.members.get(request.customer_id) or Member()
         self._segments_of = segments_of
         self.stock = stock
+        self.unknown: list[Draw] = []  # windows of capacity of which nothing is known: an approval asks for its place
         self.now_ms = 0
         self.last_ms = FAR_MS
         self.is_ahead = False

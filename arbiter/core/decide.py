@@ -231,6 +231,10 @@ class Hearing:
                 (look.shadow if judge.shadow else look.findings).append(finding)
         if self.minds_preferences and case.member.preferences is not None:
             look.findings += PREFERENCES.checks(case, at_ms)
+        if case.unknown and (look.findings or self.request.dry_run):
+            # Nobody will ask for a place, so nobody would learn that there is none: that "no" must not be missing.
+            for draw in case.unknown:
+                case.stock.need(draw)
         if not look.findings:
             self._permit(look, stretch)
         return look

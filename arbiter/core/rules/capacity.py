@@ -81,7 +81,10 @@ class CapacityJudge(SharedJudge):
         draw, unit, limit = ceiling.draw(case.business_zone, at_ms), ceiling.unit, ceiling.limit
         level = case.stock.level(draw, limit)
         if level is None:
-            case.stock.need(draw)  # else its "no" might be missing from the answer
+            if self.shadow:
+                case.stock.need(draw)
+            elif not case.is_ahead:
+                case.unknown.append(draw)
             return None
         counters: dict[str, Any] = {"used": min(level.used, limit), "limit": limit, "window": f"calendar {unit}"}
         then = f"; the next {unit} begins at {spoken(draw.end_ms, case.business_zone)}" if limit else ""
