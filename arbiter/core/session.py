@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from arbiter.core.case import kind_of
-from arbiter.core.decide import decide, expiry_of, objections, policy_finding
+from arbiter.core.decide import decide, expiry_of, objections, policy_finding, wait_for_word
 from arbiter.core.facts import Refused
 from arbiter.core.forgetting import forget
 from arbiter.core.identity import REF_BYTES, answer_key, content_of, identity, remember, was_answered
@@ -24,7 +24,7 @@ from arbiter.core.rules.capacity import window_of
 from arbiter.core.shadow import beside, unless_full
 from arbiter.core.stock import CELL, Draw, Stock
 from arbiter.core.told import Decided, Noted
-from arbiter.core.verdict import Verdict, refuse
+from arbiter.core.verdict import Verdict, answer_of, refuse
 from arbiter.core.windows import spoken
 from arbiter.messages import ContactRequest
 
@@ -33,6 +33,9 @@ BUDGET_CODES = ("cap_reached", "reserved", "capacity_exhausted")
 
 TIME_CODES = ("would_expire", "permit_too_short", "too_early", "expired")
 """What says no to a request only because time went by."""
+
+RECALL = "/recall"
+"""The hold of what was recalled and could be approved anew; no rule is called so."""
 
 APPROVED = ContactState.APPROVED
 
@@ -311,7 +314,13 @@ class Session:
     def _again(self, victim: Asked) -> None:
         """Decide a recalled request anew, after the one that it gave way to has taken its place."""
         request = _decode(victim.request)
-        self._settle(victim, request, self._judge(victim, request), 0)
+        verdict = self._judge(victim, request)
+        if verdict.outcome == "approved":
+            until_ms = self.now_ms + self.policy.permit_min_ms
+            verdict = wait_for_word(self.policy, verdict, until_ms, expiry_of(request, victim.received_ms))
+            if verdict.outcome == "deferred":
+                victim.held, self.ledger.holds[RECALL] = RECALL, until_ms
+        self._settle(victim, request, verdict, 0)
 
     def _approve(self, asked: Asked, request: ContactRequest, not_before_ms: int, valid_until_ms: int) -> None:
         kind = kind_of(request)
@@ -341,28 +350,7 @@ class Session:
         self.out.append(Decided(request, asked.identity, answer, False))
 
     def _answer(self, asked: Asked, verdict: Verdict, ahead: int | None) -> Answer:
-        return Answer(
-            asked.n,
-            verdict.outcome,
-            verdict.final,
-            self.policy.ref,
-            asked.source,
-            self.seq,
-            self.now_ms,
-            verdict.findings,
-            verdict.retry_at_ms,
-            ahead,
-            verdict.next_eligible_at_ms,
-            verdict.not_before_ms,
-            verdict.valid_until_ms,
-            verdict.notify,
-            verdict.preferred_channel,
-            verdict.score,
-            verdict.score_note,
-            verdict.shadow,
-            verdict.exceptions,
-            verdict.shadow_policy,
-        )
+        return answer_of(self.policy.ref, asked, verdict, ahead, self.seq, self.now_ms)
 
     def _awaited(self, request: ContactRequest, verdict: Verdict) -> list[str]:
         """The windows of capacity that a deferred request waits for, or the cell if it is all it waits for."""

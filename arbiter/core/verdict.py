@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.core.model import Finding, ShadowVerdict
+from arbiter.core.model import Answer, Asked, Finding, ShadowVerdict
 from arbiter.core.stock import Draw
 
 
@@ -41,4 +41,32 @@ def refuse(verdict: Verdict, finding: Finding) -> Verdict:
         retry_at_ms=None,
         draws=(),
         next_eligible_at_ms=verdict.retry_at_ms,
+    )
+
+
+def answer_of(
+    policy: tuple[str, int, str], asked: Asked, verdict: Verdict, ahead: int | None, seq: int, now_ms: int
+) -> Answer:
+    """What is published and remembered of a verdict on ``asked`` by this policy, at ``now`` in the commit ``seq``."""
+    return Answer(
+        asked.n,
+        verdict.outcome,
+        verdict.final,
+        policy,
+        asked.source,
+        seq,
+        now_ms,
+        verdict.findings,
+        verdict.retry_at_ms,
+        ahead,
+        verdict.next_eligible_at_ms,
+        verdict.not_before_ms,
+        verdict.valid_until_ms,
+        verdict.notify,
+        verdict.preferred_channel,
+        verdict.score,
+        verdict.score_note,
+        verdict.shadow,
+        verdict.exceptions,
+        verdict.shadow_policy,
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from arbiter.core.instants import HOUR_MS, MINUTE_MS
 from arbiter.core.windows import calendar_window, parse_window
 from tests.builders import Desk, at, grant, policy, request
+from tests.examples import times
 
 START = at("2026-03-24T00:00")  # the clocks change on the 29th
 WINDOWS = ("rolling 1d", "rolling 36h", "rolling 7d", "calendar day", "calendar week")
@@ -36,7 +37,7 @@ def rules(limit: int, window: str, unit: str) -> tuple[dict[str, Any], ...]:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(150), deadline=None)
 @given(caps, asks)
 def test_no_window_ever_holds_more_than_its_limit(cap: tuple[int, str, str], asked: list[Any]) -> None:
     """Whenever approvals are really sent within their permits, every window holds by true sending time."""
@@ -63,7 +64,7 @@ def test_no_window_ever_holds_more_than_its_limit(cap: tuple[int, str, str], ask
         assert sum(cost for when, cost in sent if low < when < high) <= ceiling
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(150), deadline=None)
 @given(caps, asks)
 def test_every_deferral_is_approvable_at_its_retry_time(cap: tuple[int, str, str], asked: list[Any]) -> None:
     """If nothing else happens, asking again at `retry_at` is approved, and a moment earlier it is not."""
@@ -80,7 +81,7 @@ def test_every_deferral_is_approvable_at_its_retry_time(cap: tuple[int, str, str
             assert "approved" != desk.ask(probe, now).answer.outcome
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=times(100), deadline=None)
 @given(asks, st.randoms(use_true_random=False))
 def test_order_of_alike_requests_does_not_matter(asked: list[Any], random: Any) -> None:
     """How many of the requests of one instant are approved does not depend on the order of those alike."""

@@ -14,6 +14,7 @@ from arbiter.core.party import customer_party, household_party
 from arbiter.core.stock import WholeStock
 from arbiter.messages import Outcome, Profile
 from tests.builders import MONDAY, grant, policy, request
+from tests.examples import times
 from tests.parties import Partitions
 
 CUSTOMERS = ("c0", "c1", "c2", "d0")
@@ -123,7 +124,7 @@ class History:
                 assert f"{customer}/{asked.request_id}" in self.partitions.told
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=times(300), deadline=None)
 @given(st.lists(steps, min_size=5, max_size=80))
 def test_no_budget_is_lost_or_doubled(history: list[tuple[str, Any, Any]]) -> None:
     """Whatever joins, leaves and asks, in whatever order records travel between partitions."""

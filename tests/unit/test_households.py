@@ -16,6 +16,7 @@ from arbiter.messages import DLQ_SUFFIX, REQUESTS, ROUTED, Outcome, Profile
 from arbiter.state.codec import CodecError
 from arbiter.state.parcels import unpack_parcel
 from tests.builders import MONDAY, grant, policy, request
+from tests.examples import times
 from tests.installation import Installation
 
 PARTITIONS = 3
@@ -128,7 +129,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=times(120), deadline=None)
 @given(st.lists(steps, min_size=5, max_size=50))
 def test_crashes_lose_and_double_nothing(history: list[tuple[str, Any, Any]]) -> None:
     """Processes end before, while and after they publish; each contact is in one place, each request decided once."""

@@ -145,15 +145,31 @@ def test_a_suppression_that_ends_before_the_permit_begins_recalls_nothing() -> N
     assert [] == desk.send(SuppressionChange(customer_id="c1", list="holiday", active=True, **times), MONDAY + 1)
 
 
-def test_a_consent_that_is_shortened_recalls_what_would_outlast_it() -> None:
-    """A newer grant ends within the permit: the approval is recalled, and given anew until then at most."""
+def shortened() -> tuple[Desk, list[Decided]]:
+    """An approval that is good for a day, of a customer whose newer grant ends in three hours; what that decides."""
     desk = Desk(policy(), grant())
     desk.ask(request("a"))
-    out = desk.send(grant(captured=1, expires_at=MONDAY + 3 * HOUR_MS), MONDAY + 1)
-    recalled, again = [one for one in out if isinstance(one, Decided)]
+    out = desk.send(grant(captured=1, expires_at=MONDAY + 3 * HOUR_MS), MONDAY)
+    return desk, [one for one in out if isinstance(one, Decided)]
 
-    assert ("recalled", ["consent_expired"]) == (recalled.answer.outcome, codes(recalled))
+
+def test_a_consent_that_is_shortened_recalls_what_would_outlast_it() -> None:
+    """It is approved anew, until the consent ends at most, when its department has had time to hear of the recall."""
+    desk, out = shortened()
+    assert [("a", "recalled"), ("a", "deferred")] == told(out)
+    assert [["consent_expired"], ["recalled"]] == [codes(one) for one in out]
+    assert MONDAY + 10 * MINUTE_MS == out[1].answer.retry_at_ms
+    (again,) = desk.tick(MONDAY + 10 * MINUTE_MS)
+
     assert ("approved", MONDAY + 3 * HOUR_MS) == (again.answer.outcome, again.answer.valid_until_ms)
+
+
+def test_a_recall_that_is_confirmed_is_decided_at_once() -> None:
+    """`cancelled` says that nothing was sent: the place is free, and the request need not wait."""
+    desk, _ = shortened()
+
+    assert [("a", "approved")] == told(desk.tell("a", "cancelled", MONDAY + 1))
+    assert ["RELEASED", "APPROVED"] == [contact.state.name for contact in desk.ledger.contacts]
 
 
 def test_a_changed_fact_is_answered_at_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -388,6 +389,7 @@ async def test_what_cannot_even_be_refused_comes_back_later(monkeypatch: pytest.
 
 async def test_a_contact_without_an_approval_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """By department and by the place of the record that told of it, never by the customer."""
+    caplog.set_level(logging.WARNING, logger="arbiter")
     site = installed()
     site.send(Outcome(customer_id="c1", department="cards", request_id="none", kind="sent", at=to_datetime(MONDAY)))
     await site.settle()
