@@ -68,7 +68,7 @@ def test_the_bank_is_decided_as_by_a_live_worker(
     simulated = simulate(requests, facts, site, version, tmp_path)
     assert simulated.keys() == live.keys()
     assert [key for key, said in live.items() if simulated[key] != said] == []
-    assert {said["outcome"] for said in live.values()} == {"approved", "deferred", "rejected"}
+    assert {said["outcome"] for said in live.values()} >= {"approved", "deferred", "rejected"}
     assert len({key.partition(":")[0] for key in live}) == REQUESTS_SENT
 
 
