@@ -298,7 +298,8 @@ class Session:
         ledger, verdict = self.ledger, unless_full(self.policy, self.ledger, verdict)
         is_news = verdict.outcome != "deferred" or verdict.retry_at_ms != told_ms
         if is_news and asked.held is None:
-            verdict = beside(self.policy, ledger, request, asked.received_ms, self.now_ms, self.stock, verdict)
+            when, is_new = (asked.received_ms, self.now_ms), asked.n == 0
+            verdict = beside(self.policy, ledger, request, *when, self.stock, verdict, is_new=is_new)
         ahead = None
         if verdict.outcome == "deferred":
             asked.due_ms = verdict.retry_at_ms or 0

@@ -25,14 +25,16 @@ def beside(
     now_ms: int,
     stock: Stock,
     verdict: Verdict,
+    *,
+    is_new: bool,
 ) -> Verdict:
     """The verdict of ``policy`` with that of its shadow policy beside it, if it has one. To be called before it is
-    booked. Changes nothing; whatever fails here is told, and harms nobody.
+    booked; ``is_new`` as in ``decide``. Changes nothing; whatever fails here is told, and harms nobody.
     """
     shadow = policy.shadow
     if shadow is None:
         return verdict
-    would = _judge(shadow, ledger, request, received_ms, now_ms, _Watched(stock, policy), verdict)
+    would = _judge(shadow, ledger, request, received_ms, now_ms, _Watched(stock, policy), verdict, is_new=is_new)
     return replace(verdict, shadow_policy=would)
 
 
@@ -44,9 +46,11 @@ def _judge(
     now_ms: int,
     stock: Stock,
     said: Verdict,
+    *,
+    is_new: bool,
 ) -> ShadowVerdict:
     try:
-        verdict = decide(shadow, ledger, request, received_ms, now_ms, stock)
+        verdict = decide(shadow, ledger, request, received_ms, now_ms, stock, is_new=is_new)
         verdict = unless_full(shadow, ledger, verdict)
     except Exception as error:  # noqa: BLE001 - whatever it is, the decision in force must not suffer from it
         failed = policy_finding(shadow, "policy", RULE_ERROR, f"the policy failed: {type(error).__name__}")
