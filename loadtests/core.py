@@ -20,6 +20,7 @@ from aiokafka import ConsumerRecord
 
 from arbiter.core.decide import asked_at
 from arbiter.core.policy import Policy, load
+from arbiter.core.stock import Draw, WholeStock
 from arbiter.messages import CONSENTS, PROFILES, REQUESTS, ContactRequest
 from arbiter.policy_files import digest_of, document_bytes, read_policy
 from arbiter.state.codec import pack_outbox
@@ -41,6 +42,12 @@ OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 STAMP_MS = 1_780_000_000_000
 
 
+class Capacity(WholeStock):
+    """All there is of what customers share, for this one partition."""
+
+    changes: Counter[Draw] = Counter()
+
+
 class Bench:
     """A partition in event time: ledgers packed, timers in a dict."""
 
@@ -52,10 +59,12 @@ class Bench:
         self._readers = {
             topic: Reader(topic, 1_000_000, is_wall_clock=False) for topic in (CONSENTS, PROFILES, REQUESTS)
         }
+        self._stock = Capacity()
         self._now_ms = 0
         self._seq = 0
         self.outcomes: Counter[str] = Counter()
         self.digest = hashlib.sha256()
+        self.state = hashlib.sha256()
 
     def run(self, topic: str, entries: Iterable[Entry], batch_size: int) -> None:
         """Take all entries, in batches."""
@@ -76,6 +85,7 @@ class Bench:
         batch = Batch(
             self._policy, 0, self._seq, self._now_ms, "decisions", ledgers, routing, is_event_clock=True
         )  # fmt: skip
+        batch.draw_on(self._stock)
         known = batch.answered_before(items)
         batch.give_answers(known, [self._answers.get(key) for _, key in known])
         for item in items:
@@ -99,10 +109,14 @@ class Bench:
 
     def _adopt(self, batch: Batch) -> None:
         """What a commit does, without a store."""
-        batch.changed_ledgers()
+        for name, packed in batch.changed_ledgers().items():
+            self.state.update(name.encode() + packed)
         for name, packed, ledger in batch.unpacked():
             self._ledgers.put(name, packed, ledger)
-        self._answers |= batch.changed_answers()
+        answers = batch.changed_answers()
+        self._answers |= answers
+        for key, packed in answers.items():
+            self.state.update(key + packed)
         self._timers |= {name: at for name, at in batch.changed_timers().items() if at is not None}
         for name in [name for name, at in batch.changed_timers().items() if at is None]:
             self._timers.pop(name, None)
@@ -132,7 +146,8 @@ def policy_of(folder: Path) -> Policy:
 def main(records: int, customers: int, batch: int, policy: Path, *, profile: bool) -> None:
     """Decide in this process; a tenth of the requests is warm-up.
 
-    Prints the processor time, and a hash of all decisions: two builds that decide alike print the same one.
+    Prints the processor time, a hash of all decisions and one of all that is kept: two builds that decide alike print
+    the same.
     """
     gc.set_threshold(*GC_THRESHOLDS)
     compiled = policy_of(policy)
@@ -153,7 +168,9 @@ def main(records: int, customers: int, batch: int, policy: Path, *, profile: boo
     micros = (time.process_time() - started) * 1e6
     told = sum(bench.outcomes.values())
     click.echo(f"{micros / (records - warm):.1f} µs per request, {micros / told:.1f} µs per decision")
-    click.echo(f"{dict(bench.outcomes)}, decisions {bench.digest.hexdigest()[:16]}")
+    click.echo(
+        f"{dict(bench.outcomes)}, decisions {bench.digest.hexdigest()[:16]}, state {bench.state.hexdigest()[:16]}"
+    )
     if profile:
         pstats.Stats(profiler).sort_stats("cumtime").print_stats(60)
 
