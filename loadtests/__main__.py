@@ -109,7 +109,8 @@ def _run(chosen: Sequence[Contender], policy: PolicyDocument, plan: Plan, consol
                     result = rig.run(contender, number)
                     results.append(result)
                     took = time.monotonic() - begun
-                    said = f"{result.throughput.per_second:,.0f} decisions/s, took {took:.0f} s"
+                    rates = result.throughput.requests_per_second, result.throughput.decisions_per_second
+                    said = "{:,.0f} requests/s, {:,.0f} decisions/s".format(*rates) + f", took {took:.0f} s"
                     progress.console.print(f"round {number} {contender.name}: {said}")
             return results
         finally:

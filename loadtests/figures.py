@@ -81,14 +81,14 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
 
 
 def rate_between(progress: Sequence[tuple[int, int]], warm_up: float) -> tuple[int, int, float]:
-    """Throughput after the warm-up: (index in ``progress`` where it begins, decisions since, decisions per second).
+    """Throughput after the warm-up: (index in ``progress`` where it begins, requests since, requests per second).
 
-    ``progress`` has (nanoseconds, decisions seen so far), ascending. What came before ``warm_up`` (a share of the
+    ``progress`` has (nanoseconds, requests answered so far), ascending. What came before ``warm_up`` (a share of the
     last count) is left out: start-up, first connections, empty caches. ``ValueError`` if nothing is left to measure.
     """
     total = progress[-1][1] if progress else 0
     begin = next((i for i, (_, count) in enumerate(progress) if count >= total * warm_up), 0)
     if not progress or progress[begin][0] >= progress[-1][0]:
-        raise ValueError("too few decisions to measure a rate; take more --records")
-    decided = total - progress[begin][1]
-    return begin, decided, decided * NS_PER_SECOND / (progress[-1][0] - progress[begin][0])
+        raise ValueError("too few answers to measure a rate; take more --records")
+    answered = total - progress[begin][1]
+    return begin, answered, answered * NS_PER_SECOND / (progress[-1][0] - progress[begin][0])

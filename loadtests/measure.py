@@ -14,7 +14,7 @@ from msgspec import Struct
 from loadtests.figures import Latency, latency, percentile, rate_between
 from loadtests.generator import generate
 from loadtests.process import Worker, cpu_seconds, waiting_seconds
-from loadtests.traffic import Entry, number_in
+from loadtests.traffic import Entry, decision_in, number_in
 
 START_SECONDS_MAX = 120.0
 SILENCE_SECONDS_MAX = 30.0
@@ -24,15 +24,20 @@ WARM_UP_SHARE = 0.1
 
 
 class Throughput(Struct, frozen=True):
-    """A backlog drained, its first tenth not counted. Processor time is per decision, in microseconds.
+    """A backlog drained, its first tenth not counted: how many requests got their first answer, and how many decisions
+    were published meanwhile, first and later ones. Processor time is in microseconds.
 
     ``starved`` is for how many seconds of each second the worker's threads, together, were ready but had no core.
     """
 
+    requests: int
     decisions: int
-    per_second: float
-    worker_cpu_us: float
-    redis_cpu_us: float
+    requests_per_second: float
+    decisions_per_second: float
+    worker_us_per_request: float
+    worker_us_per_decision: float
+    redis_us_per_request: float
+    redis_us_per_decision: float
     decision_bytes: float
     starved: float
 
@@ -43,7 +48,7 @@ class Paced(Struct, frozen=True):
     rate: float
     latency: Latency
     late_p99_ms: float
-    worker_cpu_us: float
+    worker_us_per_request: float
     starved: float
 
 
@@ -52,7 +57,11 @@ class NotDecided(Exception):
 
 
 class Answers:
-    """Reads decisions and knows which requests are still to be answered."""
+    """Reads decisions and knows which requests are still to be answered.
+
+    ``requests`` counts those that were, ``decisions`` what was decided about them: a request that was put off gets more
+    than one. A decision that is told again counts once.
+    """
 
     def __init__(self, consumer: Consumer, worker: Worker) -> None:
         self._consumer = consumer
@@ -60,8 +69,9 @@ class Answers:
         self._begun_at = self._heard_at = time.monotonic()
         self._has_begun = False
         self._seen = bytearray()
+        self._decisions: set[bytes | int] = set()
         self.bytes = 0
-        self.count = 0
+        self.requests = 0
 
     def expect(self, count: int) -> None:
         """Requests with numbers below ``count`` are or will be published."""
@@ -71,7 +81,12 @@ class Answers:
     @property
     def are_complete(self) -> bool:
         """Whether every expected request was answered."""
-        return self.count == len(self._seen)
+        return self.requests == len(self._seen)
+
+    @property
+    def decisions(self) -> int:
+        """How many decisions were seen."""
+        return len(self._decisions)
 
     def read(self, most: int, seconds: float) -> list[int]:
         """The numbers of requests that are answered for the first time, after at most ``seconds``.
@@ -82,7 +97,7 @@ class Answers:
         if first:
             self._has_begun, self._heard_at = True, time.monotonic()
         elif time.monotonic() - self._heard_at > (SILENCE_SECONDS_MAX if self._has_begun else START_SECONDS_MAX):
-            left = f"{len(self._seen) - self.count} of {len(self._seen)}"
+            left = f"{len(self._seen) - self.requests} of {len(self._seen)}"
             raise NotDecided(f"{left} requests have no decision. {self._worker.failure('is silent')}")
         else:
             self._worker.check()
@@ -91,31 +106,43 @@ class Answers:
     def _note(self, message: Message) -> list[int]:
         value = message.value() or b""
         number = number_in(value)
-        if message.error() is not None or number is None or number >= len(self._seen) or self._seen[number]:
+        if message.error() is not None or number is None or number >= len(self._seen):
+            return []
+        decision = decision_in(value) or number
+        if decision not in self._decisions:
+            self._decisions.add(decision)
+            self.bytes += len(value)
+        if self._seen[number]:
             return []
         self._seen[number] = 1
-        self.count += 1
-        self.bytes += len(value)
+        self.requests += 1
         return [number]
 
 
 def drain(answers: Answers, worker: Worker, redis_pid: int) -> Throughput:
     """How fast a published backlog is decided, from a tenth of it on."""
     progress: list[tuple[int, int]] = []
-    used: list[tuple[float, float, float]] = []
+    used: list[tuple[int, float, float, float]] = []
     while not answers.are_complete:
         if answers.read(DRAIN_BATCH, DRAIN_POLL_SECONDS):
-            progress.append((time.monotonic_ns(), answers.count))
-            used.append((cpu_seconds(worker.pid), cpu_seconds(redis_pid), waiting_seconds(worker.pid)))
-    begin, decided, per_second = rate_between(progress, WARM_UP_SHARE)
-    ours, redis, waiting = (after - before for before, after in zip(used[begin], used[-1], strict=True))
+            progress.append((time.monotonic_ns(), answers.requests))
+            cpu = cpu_seconds(worker.pid), cpu_seconds(redis_pid)
+            used.append((answers.decisions, *cpu, waiting_seconds(worker.pid)))
+    begin, requests, per_second = rate_between(progress, WARM_UP_SHARE)
+    before, after = used[begin], used[-1]
+    decisions = after[0] - before[0]
+    ours, redis, waiting = (after[i] - before[i] for i in (1, 2, 3))
     return Throughput(
-        decided,
+        requests,
+        decisions,
         per_second,
-        1e6 * ours / decided,
-        1e6 * redis / decided,
-        answers.bytes / answers.count,
-        waiting * per_second / decided,
+        per_second * decisions / requests,
+        1e6 * ours / requests,
+        1e6 * ours / decisions,
+        1e6 * redis / requests,
+        1e6 * redis / decisions,
+        answers.bytes / answers.decisions,
+        waiting * per_second / requests,
     )
 
 

@@ -19,8 +19,10 @@ def plot(found: Report) -> str:
     """The picture; bars are medians, thin lines reach from the lowest to the highest round."""
     rows = found.summaries
     panels: list[tuple[str, list[Row]]] = [
-        ("decisions per second", [(row.contender, row.per_second) for row in rows]),
-        ("worker processor time per decision, µs", [(row.contender, row.worker_cpu_us) for row in rows]),
+        ("requests answered per second", [(row.contender, row.requests_per_second) for row in rows]),
+        ("decisions published per second", [(row.contender, row.decisions_per_second) for row in rows]),
+        ("worker processor time per request, µs", [(row.contender, row.worker_us_per_request) for row in rows]),
+        ("worker processor time per decision, µs", [(row.contender, row.worker_us_per_decision) for row in rows]),
         ("p50 from scheduled arrival to decision, ms", [(f"{r.contender} {r.rate:.0f}/s", r.p50_ms) for r in rows]),
         ("p99 from scheduled arrival to decision, ms", [(f"{r.contender} {r.rate:.0f}/s", r.p99_ms) for r in rows]),
     ]

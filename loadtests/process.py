@@ -40,7 +40,8 @@ class Worker:
     def __init__(self, name: str, command: list[str], environment: Mapping[str, str], directory: Path) -> None:
         self.name = name
         self._command = command
-        self._environment = {**os.environ, **environment}
+        # Where stock Faust keeps its tables' files: not in the directory in which the load test was started.
+        self._environment = {**os.environ, "APP_DATADIR": str(directory / f"{name}-data"), **environment}
         self._log = directory / f"{name}-{time.time_ns()}.log"
         self._process: subprocess.Popen[bytes] | None = None
 

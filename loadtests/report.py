@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -27,9 +28,12 @@ class Summary(Struct, frozen=True):
     """One contender over all rounds."""
 
     contender: str
-    per_second: Spread
-    worker_cpu_us: Spread
-    redis_cpu_us: Spread
+    requests_per_second: Spread
+    decisions_per_second: Spread
+    worker_us_per_request: Spread
+    worker_us_per_decision: Spread
+    redis_us_per_request: Spread
+    redis_us_per_decision: Spread
     decision_bytes: float
     rate: float
     p50_ms: Spread
@@ -43,8 +47,10 @@ class Compared(Struct, frozen=True):
     """The arbiter by another contender, round by round."""
 
     other: str
-    per_second: Spread
-    worker_cpu_us: Spread
+    requests_per_second: Spread
+    decisions_per_second: Spread
+    worker_us_per_request: Spread
+    worker_us_per_decision: Spread
 
 
 class Report(Struct, frozen=True):
@@ -77,9 +83,12 @@ def _summary(name: str, rounds: Sequence[Result]) -> Summary:
 
     return Summary(
         name,
-        over(lambda result: result.throughput.per_second),
-        over(lambda result: result.throughput.worker_cpu_us),
-        over(lambda result: result.throughput.redis_cpu_us),
+        over(lambda result: result.throughput.requests_per_second),
+        over(lambda result: result.throughput.decisions_per_second),
+        over(lambda result: result.throughput.worker_us_per_request),
+        over(lambda result: result.throughput.worker_us_per_decision),
+        over(lambda result: result.throughput.redis_us_per_request),
+        over(lambda result: result.throughput.redis_us_per_decision),
         over(lambda result: result.throughput.decision_bytes).median,
         rounds[0].paced.rate,
         over(lambda result: result.paced.latency.p50_ms),
@@ -96,8 +105,10 @@ def _compared(name: str, ours: Sequence[Result], theirs: Sequence[Result]) -> Co
 
     return Compared(
         name,
-        by(lambda result: result.throughput.per_second),
-        by(lambda result: result.throughput.worker_cpu_us),
+        by(lambda result: result.throughput.requests_per_second),
+        by(lambda result: result.throughput.decisions_per_second),
+        by(lambda result: result.throughput.worker_us_per_request),
+        by(lambda result: result.throughput.worker_us_per_decision),
     )
 
 
@@ -116,15 +127,9 @@ def show(found: Report, console: Console) -> None:
     rounds = found.plan.rounds
     scope = f"medians of {rounds} rounds (lowest–highest)" if rounds > 1 else "one round"
     console.print(f"policy {found.policy}, {found.rules} rules; {scope}", highlight=False)
-    drained = _table("a backlog drained", "decisions/s", "worker CPU µs each", "Redis CPU µs each", "bytes each")
-    for row in found.summaries:
-        spreads = (row.per_second, row.worker_cpu_us, row.redis_cpu_us)
-        drained.add_row(row.contender, *map(_told, spreads), f"{row.decision_bytes:,.0f}")
-    paced = _table("arrivals on a schedule", "arrivals/s", "p50 ms", "p99 ms", "max ms")
-    for row in found.summaries:
-        latencies = (row.p50_ms, row.p99_ms, row.max_ms)
-        paced.add_row(row.contender, f"{row.rate:,.0f}", *map(_told, latencies))
-    console.print(drained, paced)
+    tables = [_rates(found), _processor_time(found), _latencies(found)]
+    for table in [*tables, _ratios(found)] if found.compared else tables:
+        console.print(table, "")
     for row in found.summaries:
         if row.starved > STARVED_MAX or row.generator_late_p99_ms > LATE_MS_MAX:
             console.print(
@@ -133,17 +138,51 @@ def show(found: Report, console: Console) -> None:
                 "Latencies are the machine's, too; look at the ratios, or run again on a quiet machine.",
                 highlight=False,
             )
-    for pair in found.compared:
-        console.print(
-            f"{OURS} / {pair.other}: {_told(pair.per_second)} times the decisions/s, "
-            f"{_told(pair.worker_cpu_us)} times the worker CPU each",
-            highlight=False,
-        )
 
 
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("contender", no_wrap=True)
+def _rates(found: Report) -> Table:
+    table = _table("a backlog drained", "contender", "requests/s", "decisions/s", "bytes each")
+    for row in found.summaries:
+        rates = row.requests_per_second, row.decisions_per_second
+        table.add_row(row.contender, *map(_told, rates), f"{row.decision_bytes:,.0f}")
+    return table
+
+
+def _processor_time(found: Report) -> Table:
+    table = _table("processor time for that, µs", "contender", "per request", "per decision")
+    for row in found.summaries:
+        worker = row.worker_us_per_request, row.worker_us_per_decision
+        redis = row.redis_us_per_request, row.redis_us_per_decision
+        table.add_row(f"{row.contender}, worker", *map(_told, worker))
+        table.add_row(f"{row.contender}, Redis", *map(_told, redis))
+    return table
+
+
+def _latencies(found: Report) -> Table:
+    table = _table("arrivals on a schedule, ms", "contender", "arrivals/s", "p50", "p99", "max")
+    for row in found.summaries:
+        spreads = row.p50_ms, row.p99_ms
+        table.add_row(row.contender, f"{row.rate:,.0f}", *map(_told, spreads), _short(row.max_ms.high))
+    return table
+
+
+def _ratios(found: Report) -> Table:
+    table = _table(f"{OURS}, so many times the …", "", *(f"of {pair.other}" for pair in found.compared))
+    figures: list[tuple[str, Callable[[Compared], Spread]]] = [
+        ("requests/s", lambda pair: pair.requests_per_second),
+        ("decisions/s", lambda pair: pair.decisions_per_second),
+        ("worker time per request", lambda pair: pair.worker_us_per_request),
+        ("worker time per decision", lambda pair: pair.worker_us_per_decision),
+    ]
+    for name, figure in figures:
+        table.add_row(name, *(_told(figure(pair)) for pair in found.compared))
+    return table
+
+
+def _table(title: str, first: str, *headings: str) -> Table:
+    """A table that fits into 80 columns, whatever the figures."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column(first, no_wrap=True)
     for heading in headings:
         table.add_column(heading, justify="right")
     return table

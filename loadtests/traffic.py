@@ -157,9 +157,16 @@ def request_id(number: int) -> str:
 
 _MARK = b'"request_id":"load-'
 _DIGITS = 8
+_DECISION_MARK = b'"decision_id":"'
 
 
 def number_in(value: bytes) -> int | None:
     """The number of the request that a message (request or decision) is about; ``None`` if it names none of ours."""
     at = value.find(_MARK) + len(_MARK)
     return int(value[at : at + _DIGITS]) if at >= len(_MARK) else None
+
+
+def decision_in(value: bytes) -> bytes | None:
+    """The id of the decision that a message is; ``None`` if it names none: whoever answers once needs no id."""
+    at = value.find(_DECISION_MARK) + len(_DECISION_MARK)
+    return value[at : value.find(b'"', at)] if at >= len(_DECISION_MARK) else None

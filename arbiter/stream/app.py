@@ -16,9 +16,16 @@ REQUEST_SECONDS = 30.0
 POLL_INTERVAL_SECONDS_MAX = 600.0
 
 
+class _App(faust.App):
+    """Faust makes directories for its tables in the current one. There are no tables, and that one may be read-only."""
+
+    def _create_directories(self) -> None:
+        pass
+
+
 def make_app(settings: Settings) -> faust.App:
     """The application, on the batch transport, without its agent."""
-    app = faust.App(
+    app = _App(
         settings.group,
         broker=[f"aiokafka://{address}" for address in settings.kafka.split(",")],
         broker_credentials=_credentials(settings),

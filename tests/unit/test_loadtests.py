@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
 from io import StringIO
@@ -26,12 +27,12 @@ from loadtests.figures import (
     schedule,
     spread,
 )
-from loadtests.measure import Paced, Throughput
+from loadtests.measure import Answers, Paced, Throughput, drain
 from loadtests.plot import plot
-from loadtests.process import cpu_seconds, waiting_seconds
+from loadtests.process import Worker, cpu_seconds, waiting_seconds
 from loadtests.report import Report, report, save, show
 from loadtests.rounds import Plan, Result
-from loadtests.traffic import Traffic, number_in, request_id
+from loadtests.traffic import Traffic, decision_in, number_in, request_id
 
 POLICY = msgspec.convert(
     {
@@ -137,7 +138,7 @@ def test_the_rate_leaves_out_the_warm_up() -> None:
 @pytest.mark.parametrize("progress", [[], [(1, 100)]])
 def test_a_rate_needs_two_points(progress: list[tuple[int, int]]) -> None:
     """What arrived all at once has no rate."""
-    with pytest.raises(ValueError, match="too few decisions"):
+    with pytest.raises(ValueError, match="too few answers"):
         rate_between(progress, 0.1)
 
 
@@ -206,6 +207,90 @@ def test_the_number_of_a_request_is_found_in_an_answer(value: bytes, expected: i
     assert expected == number_in(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b'{"decision_id":"1a:2","request_id":"' + request_id(42).encode() + b'"}', b"1a:2"),
+        (b'{"request_id":"' + request_id(42).encode() + b'"}', None),
+    ],
+)
+def test_the_id_of_a_decision_is_found_in_an_answer(value: bytes, expected: bytes | None) -> None:
+    """Peers that answer once give none."""
+    assert expected == decision_in(value)
+
+
+class Said:
+    """A message, or what the harness needs of one."""
+
+    def __init__(self, number: int, decision: str | None = None) -> None:
+        named = f'"decision_id":"{decision}",' if decision else ""
+        self._value = f'{{{named}"request_id":"{request_id(number)}"}}'.encode()
+
+    def value(self) -> bytes:
+        """The body."""
+        return self._value
+
+    def error(self) -> None:
+        """None."""
+
+
+class Script:
+    """A consumer that gives prepared messages, some at a time."""
+
+    def __init__(self, *batches: list[Said]) -> None:
+        self._batches = list(batches)
+
+    def consume(self, most: int, seconds: float) -> list[Said]:  # noqa: ARG002 - the signature is Kafka's
+        """The next ones."""
+        return self._batches.pop(0)
+
+
+class Ourselves:
+    """This process, as the worker under measurement."""
+
+    pid = os.getpid()
+
+
+def drained(*batches: list[Said]) -> Throughput:
+    """What a backlog of ten requests gives that is answered in this way."""
+    answers = Answers(Script(*batches), Ourselves())  # type: ignore[arg-type]
+    answers.expect(10)
+    return drain(answers, Ourselves(), os.getpid())  # type: ignore[arg-type]
+
+
+def test_requests_and_decisions_are_counted_apart() -> None:
+    """A request counts with its first decision, every decision once: later ones do, the same one again does not."""
+    first = [Said(0, "a:1")]
+    later = [Said(0, "a:2"), Said(0, "a:2"), *(Said(number, f"{number}:1") for number in range(1, 9))]
+    last = [Said(3, "3:2"), Said(9, "9:1")]
+    found = drained(first, later, last)
+
+    assert (found.requests, found.decisions) == (9, 11)
+    assert found.decisions_per_second == pytest.approx(found.requests_per_second * 11 / 9)
+    assert found.worker_us_per_decision == pytest.approx(found.worker_us_per_request * 9 / 11)
+
+
+def test_whoever_answers_once_has_a_decision_for_each_request() -> None:
+    """Peers name no decisions; an answer that is repeated (a replay) is none."""
+    found = drained([Said(0)], [Said(0), *(Said(number) for number in range(1, 10))])
+
+    assert (found.requests, found.decisions) == (9, 9)
+
+
+def test_a_worker_leaves_nothing_in_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stock Faust makes a directory when it starts: among the files of the load test, which are removed."""
+    here, files = tmp_path / "here", tmp_path / "files"
+    here.mkdir()
+    files.mkdir()
+    monkeypatch.chdir(here)
+    program = "import asyncio, faust; asyncio.run(faust.App('who').on_first_start())"
+    with Worker("stock", [sys.executable, "-c", program], {}, files) as worker:
+        os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+
+    assert list(here.iterdir()) == []
+    assert (files / "stock-data").is_dir()
+
+
 def test_processor_time_is_read_from_proc() -> None:
     """Ours has used some, and agrees with what Python says to a few hundredths."""
     times = os.times()
@@ -222,7 +307,9 @@ def test_waiting_for_a_core_is_read_from_proc() -> None:
 
 def result(name: str, number: int, per_second: float, starved: float = 0.1) -> Result:
     """A made-up result."""
-    throughput = Throughput(1000, per_second, 1e6 / per_second, 10.0, 600.0, 0.1)
+    throughput = Throughput(
+        1000, 2000, per_second, 2 * per_second, 1e6 / per_second, 5e5 / per_second, 10.0, 5.0, 600.0, 0.1
+    )
     return Result(name, number, throughput, Paced(200.0, Latency(1000, 2.0, 3.0, 9.5, 12.0), 0.1, 80.0, starved))
 
 
@@ -236,8 +323,9 @@ def found() -> Report:
 def test_a_report_compares_us_with_each_of_the_others(found: Report) -> None:
     """Medians by contender, ratios by round."""
     assert [summary.contender for summary in found.summaries] == ["arbiter", "faust"]
-    assert found.summaries[0].per_second == Spread(25_000.0, 20_000.0, 30_000.0)
-    assert [(pair.other, pair.per_second) for pair in found.compared] == [("faust", Spread(17.5, 15.0, 20.0))]
+    assert found.summaries[0].requests_per_second == Spread(25_000.0, 20_000.0, 30_000.0)
+    assert found.summaries[0].decisions_per_second == Spread(50_000.0, 40_000.0, 60_000.0)
+    assert [(pair.other, pair.requests_per_second) for pair in found.compared] == [("faust", Spread(17.5, 15.0, 20.0))]
 
 
 def test_without_us_nothing_is_compared() -> None:
@@ -245,23 +333,41 @@ def test_without_us_nothing_is_compared() -> None:
     assert report(PLAN, "two-desks", 3, [result("faust", 1, 1_000.0)]).compared == []
 
 
+def shown_in(columns: int, found: Report) -> list[str]:
+    """The lines that a terminal of so many columns shows."""
+    console = Console(width=columns, record=True, file=StringIO())
+    show(found, console)
+    return [line.rstrip() for line in console.export_text().splitlines()]
+
+
 def test_a_report_is_shown_and_kept(found: Report, tmp_path: Path) -> None:
     """The table names contenders and ratios; the JSON reads back as the same report."""
-    console = Console(width=200, record=True, file=StringIO())
-    show(found, console)
-    shown = console.export_text()
+    shown = [line.split() for line in shown_in(80, found)]
 
-    assert "25,000 (20,000–30,000)" in shown
-    assert "arbiter / faust: 17.5 (15.0–20.0) times the decisions/s" in shown
+    assert ["arbiter", "25,000", "(20,000–30,000)", "50,000", "(40,000–60,000)", "600"] in shown
+    assert ["requests/s", "17.5", "(15.0–20.0)"] in shown
     assert msgspec.json.decode(save(found, tmp_path).read_bytes(), type=Report) == found
 
 
 def test_a_busy_machine_is_told() -> None:
     """Whoever reads the latencies learns that the worker had to wait for a core."""
-    console = Console(width=300, record=True, file=StringIO())
-    show(report(PLAN, "two-desks", 3, [result("arbiter", 1, 1_000.0, starved=0.4)]), console)
+    busy = report(PLAN, "two-desks", 3, [result("arbiter", 1, 1_000.0, starved=0.4)])
 
-    assert "arbiter: the machine was busy" in console.export_text()
+    assert any(line.startswith("arbiter: the machine was busy") for line in shown_in(80, busy))
+
+
+def test_the_tables_fit_into_a_terminal(found: Report) -> None:
+    """Nothing is folded in 80 columns, also with long figures: there are as many lines as with room to spare."""
+    slow = Paced(1_000.0, Latency(1000, 1_230.0, 9.0, 123_000.0, 124_000.0), 0.1, 80.0, 0.1)
+    fast = Paced(1_000.0, Latency(1000, 1.23, 9.0, 1.25, 1.26), 0.1, 80.0, 0.1)
+    rounds = [
+        msgspec.structs.replace(result(name, number, rate), paced=paced)
+        for number, rate, paced in ((1, 101_000.0, slow), (2, 134_000.0, fast))
+        for name in ("arbiter", "faust")
+    ]
+
+    for case in (found, report(PLAN, "two-desks", 3, rounds)):
+        assert shown_in(80, case) == shown_in(200, case)
 
 
 def test_the_picture_is_an_svg_that_names_every_contender(found: Report) -> None:
@@ -269,6 +375,6 @@ def test_the_picture_is_an_svg_that_names_every_contender(found: Report) -> None
     root = ET.fromstring(plot(found))  # noqa: S314 - our own
     names = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
 
-    assert names.count("faust") == 2
+    assert names.count("faust") == 4
     assert names.count("faust 200/s") == 2
-    assert sum(1 for _ in root.iter("{http://www.w3.org/2000/svg}rect")) == 1 + 4 * 2
+    assert sum(1 for _ in root.iter("{http://www.w3.org/2000/svg}rect")) == 1 + 6 * 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from intervaltree import IntervalTree  # type: ignore[import-untyped]
 
+from arbiter.settings import Settings
+from arbiter.stream.app import make_app
 from arbiter.stream.partitioner import murmur2, partition_of
 from arbiter.stream.transport import Batch, Consumer, ConsumerThread
 
@@ -184,3 +188,15 @@ def test_murmur2_is_kafkas(data: bytes) -> None:
 def test_homes_are_spread_over_all_partitions() -> None:
     """A thousand customers reach each of 32 partitions."""
     assert {partition_of(f"customer-{number}", 32) for number in range(1_000)} == set(range(32))
+
+
+def test_a_worker_makes_no_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faust would make one named after the group in the current one, for tables that there are not."""
+    monkeypatch.chdir(tmp_path)
+
+    async def start() -> None:
+        await make_app(Settings(kafka="127.0.0.1:1", redis="redis://127.0.0.1:1", group="who")).on_first_start()
+
+    asyncio.run(start())
+
+    assert list(tmp_path.iterdir()) == []
