@@ -1,13 +1,12 @@
 """One Redis or Valkey server as the stores see it: commands and scripts in, answers or two kinds of error out.
 
-redis-py repeats a command up to ten times by itself when a reply is late; here nothing is repeated behind the
-caller's back, every wait ends, and "not now" is told apart from "never".
+Nothing is repeated behind the caller's back, every wait ends, and "not now" is told apart from "never".
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,13 +17,13 @@ from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from arbiter.state.redis_line import Argument, Line, LineBroken, Refusal
 from arbiter.state.store import StoreUnavailable
 
 TIMEOUT_S: Final = 10.0
 """How long a reply may take. A script may run 5 s before the server calls itself busy; then comes the network."""
 
 CONNECT_TIMEOUT_S: Final = 3.0
-CONNECTIONS_MAX: Final = 256
 
 # First words of replies that mean "not now": https://redis.io/docs/latest/develop/reference/protocol-spec/ and
 # the servers' own sources. A wait cures them, or an operator does, and then the same call succeeds.
@@ -32,7 +31,8 @@ NOT_NOW: Final = frozenset(
     ("LOADING", "READONLY", "OOM", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS")
 )
 
-Argument = bytes | str | int
+AWAY: Final = (LineBroken, exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)
+ERRORS: Final = (Refusal, exceptions.RedisError, *AWAY)
 
 
 class StoreRefused(Exception):
@@ -59,54 +59,80 @@ class Script(Struct, frozen=True):
 
 
 class RedisClient:
-    """Runs commands and scripts on one server; errors name its address and never its password."""
+    """Runs commands and scripts on one server, over one connection that is made when it is needed.
+
+    Errors name the server's address and never its password.
+    """
 
     def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
         """Connects on first use; ``ValueError`` for a malformed URL."""
         self.address = _address(url)
-        self._redis = redis.Redis.from_url(
+        self._timeout_s = timeout_s
+        self._connections = redis.ConnectionPool.from_url(
             url,
             retry=Retry(NoBackoff(), 0),
             socket_timeout=timeout_s,
             socket_connect_timeout=min(timeout_s, CONNECT_TIMEOUT_S),
             # A unix socket has no keep-alive, and redis-py refuses the word for it.
             **({} if url.startswith("unix:") else {"socket_keepalive": True}),
-            max_connections=CONNECTIONS_MAX,
             decode_responses=False,
             protocol=2,
         )
-        self._execute: Callable[..., Awaitable[Any]] = self._redis.execute_command
+        self._line: Line | None = None
+        self._connecting: asyncio.Task[Line] | None = None
 
     async def run(self, script: Script, keys: list[bytes], arguments: list[Argument]) -> Any:
         """The reply of a script; sent as source when the server does not know it (restarted, SCRIPT FLUSH)."""
-
-        async def call() -> Any:
+        try:
             try:
-                return await self._execute("EVALSHA", script.sha, len(keys), *keys, *arguments)
-            except exceptions.NoScriptError:
-                return await self._execute("EVAL", script.source, len(keys), *keys, *arguments)
-
-        return await self._guard(call)
+                return await self._ask("EVALSHA", script.sha, len(keys), *keys, *arguments)
+            except Refusal as refusal:
+                if refusal.code != "NOSCRIPT":
+                    raise
+                return await self._ask("EVAL", script.source, len(keys), *keys, *arguments)
+        except ERRORS as error:
+            raise self._told(error) from error
 
     async def command(self, *words: Argument) -> Any:
         """The raw reply of a command."""
-        return await self._guard(lambda: self._execute(*words))
+        try:
+            return await self._ask(*words)
+        except ERRORS as error:
+            raise self._told(error) from error
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._redis.aclose()
+        """Hang up."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._line is not None:
+            await self._line.close()
 
-    async def _guard(self, call: Callable[[], Awaitable[Any]]) -> Any:
+    async def _ask(self, *words: Argument) -> Any:
+        line = self._line
+        if line is None or line.is_broken:
+            line = await self._connected()
+        return await line.ask(words)
+
+    async def _connected(self) -> Line:
+        """The line; all that need one at a time wait for the same, and who gives up does not end it for the others."""
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect())
+        return await asyncio.shield(self._connecting)
+
+    async def _connect(self) -> Line:
         try:
-            return await call()
-        except (exceptions.AuthenticationError, exceptions.AuthorizationError) as error:
-            raise self._refused(error) from error
-        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError) as error:
-            raise self._unavailable(error) from error
-        except exceptions.RedisError as error:
-            if _code(error) in NOT_NOW:
-                raise self._unavailable(error) from error
-            raise self._refused(error) from error
+            connection: redis.Connection = self._connections.make_connection()  # type: ignore[no-untyped-call]
+            await connection.connect()  # type: ignore[no-untyped-call]
+            self._line = Line(connection, self._timeout_s)
+            return self._line
+        finally:
+            self._connecting = None
+
+    def _told(self, error: Exception) -> StoreUnavailable | StoreRefused:
+        """What the caller is told: "not now", or "never"."""
+        is_login = isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError)
+        is_away = isinstance(error, AWAY) and not is_login
+        return self._unavailable(error) if is_away or _code(error) in NOT_NOW else self._refused(error)
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         return StoreUnavailable(f"store {self.address} cannot answer now: {_text(error)}")
@@ -125,7 +151,7 @@ def _address(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or 'localhost'}:{parts.port or 6379}{parts.path}"
 
 
-def _code(error: exceptions.RedisError) -> str:
+def _code(error: Exception) -> str:
     """The first word of the server's reply, which redis-py cuts off from the errors that it knows."""
     return str(getattr(error, "status_code", None) or str(error).partition(" ")[0])
 

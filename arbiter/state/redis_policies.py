@@ -26,7 +26,8 @@ from arbiter.state.policy_store import (
     Shadow,
     person,
 )
-from arbiter.state.redis_client import Argument, RedisClient, Script
+from arbiter.state.redis_client import RedisClient, Script
+from arbiter.state.redis_line import Argument
 
 _ACTIVE: Final = Script.read("registry", "policy_active")
 _PUBLISH: Final = Script.read("registry", "policy_publish")

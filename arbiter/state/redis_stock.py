@@ -10,7 +10,8 @@ import asyncio
 from typing import Final
 
 from arbiter.state.keys import Keys
-from arbiter.state.redis_client import Argument, RedisClient, Script
+from arbiter.state.redis_client import RedisClient, Script
+from arbiter.state.redis_line import Argument
 from arbiter.state.stock import Ask, Grant
 
 _ASK: Final = Script.read("stock_ask")

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from arbiter.state.keys import DEFAULT_PREFIX, Keys, PartitionKeys
-from arbiter.state.redis_client import Argument, RedisClient, Script
+from arbiter.state.redis_client import RedisClient, Script
+from arbiter.state.redis_line import Argument
 from arbiter.state.redis_policies import RedisPolicyStore
 from arbiter.state.redis_stock import RedisStocks
 from arbiter.state.stock import Kept
@@ -136,11 +137,9 @@ class RedisStore:
         """Every party and its ledger, in no order; only reads, some at a time. What changes meanwhile is told as it was
         before or after, and rarely twice.
         """
-        cursor, is_first = 0, True
-        while cursor or is_first:
-            is_first = False
-            # redis-py reads the reply of this command, too.
-            words = ("SCAN", cursor, "MATCH", self._keys.any_ledger, "COUNT", SCANNED)
+        cursor = b""
+        while cursor != b"0":
+            words = ("SCAN", cursor or b"0", "MATCH", self._keys.any_ledger, "COUNT", SCANNED)
             cursor, names = await self._client.command(*words)
             for name, packed in zip(names, await self._get(names), strict=True):
                 if packed is not None:
@@ -151,9 +150,8 @@ class RedisStore:
         return _ms(*await self._client.command("TIME"))
 
     async def _scan(self, key: bytes, cursor: str, count: int) -> tuple[list[str], str]:
-        # redis-py reads the reply of this command: a number, and pairs of member and score.
         after, found = await self._client.command("ZSCAN", key, cursor or "0", "COUNT", count)
-        return [party.decode() for party, _ in found], str(after) if after else ""
+        return [party.decode() for party in found[::2]], "" if after == b"0" else after.decode()
 
     async def _get(self, keys: list[bytes]) -> list[bytes | None]:
         if not keys:

@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from arbiter.core.stock import Draw
 from arbiter.state.keys import Keys
 from arbiter.state.memory import MemoryStore
-from arbiter.state.redis_client import Argument, RedisClient, Script
+from arbiter.state.redis_client import RedisClient, Script
+from arbiter.state.redis_line import Argument
 from arbiter.state.redis_stock import RedisStocks
 from arbiter.state.redis_store import RedisStore
 from arbiter.state.stock import KEPT_MS, Ask, Grant, Kept, Spent, ttl_ms
