@@ -20,7 +20,7 @@ from intervaltree import IntervalTree  # type: ignore[import-untyped]
 from arbiter.settings import Settings
 from arbiter.stream.app import make_app
 from arbiter.stream.partitioner import murmur2, partition_of
-from arbiter.stream.transport import Batch, Consumer, ConsumerThread
+from arbiter.stream.transport import Batch, Consumer, ConsumerThread, unhurried
 
 P = TP("contact.requests.v1", 3)
 
@@ -177,6 +177,22 @@ def test_an_empty_choice_of_partitions_is_still_a_choice(thread: ConsumerThread)
     """Else aiokafka would hand out every partition while none is claimed."""
     assert thread._open  # noqa: SLF001 - what aiokafka is given
     assert P not in thread._open  # noqa: SLF001 - as above
+
+
+@pytest.mark.parametrize(("has_records", "expected"), [(True, ["asked node 1", "woken"]), (False, ["asked node 1"])])
+async def test_what_a_fetch_brought_is_handed_out_before_the_pause(has_records: bool, expected: list[str]) -> None:
+    """A poll that waits looks again while the fetch is still held to be under way; one that brought nothing ends."""
+    seen: list[str] = []
+
+    async def fetch(node: int) -> bool:
+        seen.append(f"asked node {node}")
+        return has_records
+
+    under_way = asyncio.ensure_future(unhurried(fetch, lambda: seen.append("woken"))(1))
+    await asyncio.sleep(0)
+
+    assert (expected, has_records) == (seen, not under_way.done())
+    assert has_records is await under_way
 
 
 @given(st.binary(max_size=64))
