@@ -192,3 +192,19 @@ def test_prefix_that_breaks_the_hash_tag_is_an_error(prefix: str) -> None:
     """A brace in the prefix would take the partition's keys apart on a cluster."""
     with pytest.raises(ValueError, match="prefix"):
         connect("redis://127.0.0.1:1/0", prefix)
+
+
+async def test_all_ask_over_one_connection(store: RedisStore, admin: Redis) -> None:
+    """Also while it is being made; and who gives up waiting takes no reply away from the others."""
+    await admin.script_flush()
+    waiting = [asyncio.ensure_future(store.load(P, [name])) for name in ("C1", "C2")]
+    await claimed(store, FIRST)
+    gone = asyncio.ensure_future(store.load(P, ["C2", "C3"]))
+    kept = [asyncio.ensure_future(store.load(P, ["C1"])) for _ in range(50)]
+    await asyncio.sleep(0)
+    gone.cancel()
+
+    assert [[None], [None]] == await asyncio.gather(*waiting)
+    assert [[b"ledger of C1"]] * 50 == await asyncio.gather(*kept)
+    assert gone.cancelled()
+    assert 2 == len(await admin.client_list())
