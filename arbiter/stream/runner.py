@@ -126,8 +126,7 @@ class Runner:
     async def _idle(self) -> None:
         self._news.clear()
         try:
-            # Not wait_for, which makes a task of what it waits for: this is done once per batch.
-            async with asyncio.timeout(IDLE_SECONDS):
+            async with asyncio.timeout(IDLE_SECONDS):  # not wait_for, which makes a task each time
                 await self._news.wait()
             self._idle_since = monotonic()
         except TimeoutError:
@@ -248,8 +247,7 @@ class Runner:
         self._adopt(commit, batch)
         await self._tokens.settle(commit.now_ms)
         metrics.batch_records.observe(len(work.records))
-        if work.home:
-            metrics.misrouted.inc(len(work.home))
+        metrics.misrouted.inc(len(work.home))
         count_batch(metrics, batch, active.policy, is_wall_clock=self._is_wall_clock)
         return verdict
 
@@ -269,9 +267,8 @@ class Runner:
             else:
                 self._shared.metrics.replays.inc()
         for reader in self._readers.values():
-            if reader.unknown_fields:
-                self._shared.metrics.unknown_fields.inc(reader.unknown_fields)
-                reader.unknown_fields = 0
+            self._shared.metrics.unknown_fields.inc(reader.unknown_fields)
+            reader.unknown_fields = 0
         # Stable: of one rank and topic they stay in offset order.
         work.items.sort(key=lambda item: item.rank)
         return work
