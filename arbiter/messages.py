@@ -143,7 +143,7 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     product: Name | None = None
 
 
-class UsedContact(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class UsedContact(Struct, frozen=True, omit_defaults=True):
     """A contact that used a budget, as far as another desk may know of it."""
 
     department: str
@@ -152,7 +152,7 @@ class UsedContact(Struct, frozen=True, kw_only=True, omit_defaults=True):
     campaign: str | None = None
 
 
-class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Finding(Struct, frozen=True, omit_defaults=True):
     """One rule's "no": which rule, whose, what used the budget and when it ends."""
 
     rule: str
@@ -169,7 +169,7 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     contacts: list[UsedContact] = []
 
 
-class PolicyRef(Struct, frozen=True, kw_only=True):
+class PolicyRef(Struct, frozen=True):
     """The policy that made a decision."""
 
     name: str
@@ -177,7 +177,7 @@ class PolicyRef(Struct, frozen=True, kw_only=True):
     digest: str
 
 
-class Source(Struct, frozen=True, kw_only=True):
+class Source(Struct, frozen=True):
     """Where the request was read."""
 
     topic: str
@@ -185,7 +185,7 @@ class Source(Struct, frozen=True, kw_only=True):
     offset: int
 
 
-class Obligations(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Obligations(Struct, frozen=True, omit_defaults=True):
     """What an approval asks of the sender."""
 
     notify: str | None = None
@@ -195,7 +195,7 @@ class Obligations(Struct, frozen=True, kw_only=True, omit_defaults=True):
 OutcomeName = Literal["approved", "deferred", "rejected", "recalled"]
 
 
-class ShadowDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ShadowDecision(Struct, frozen=True, omit_defaults=True):
     """What the shadow policy beside the one in force would have answered; it decided nothing.
 
     ``outcome`` is ``rule_error`` where one of its rules, or all of it, failed. ``rules`` are all that say no;
@@ -209,7 +209,7 @@ class ShadowDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     findings: list[Finding] = []
 
 
-class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Decision(Struct, frozen=True, omit_defaults=True):
     """The answer to a request. Topic ``contact.decisions.v1``, key ``customer_id``.
 
     ``decision_id`` ends in ``:n``, n counting the decisions on that request; a consumer keeps the highest n

@@ -5,13 +5,44 @@ Labels are bounded: names that a policy or this source lists, never a customer, 
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 OTHER = "other"
 """The label of a department or channel that the policy does not know."""
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 RECORDS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_000, 5_000)
+
+
+class Latencies(Collector):
+    """A histogram of what comes by the hundred; the usual one takes a lock and a walk through the buckets for each."""
+
+    def __init__(self, name: str, documentation: str, *, buckets: Sequence[float], registry: CollectorRegistry) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._bounds = buckets
+        self._counts = [0] * (len(buckets) + 1)
+        self._sum = 0.0
+        registry.register(self)
+
+    def observe(self, seconds: Iterable[float]) -> None:
+        """Count all of these."""
+        bounds, counts = self._bounds, self._counts
+        for value in seconds:
+            counts[bisect_left(bounds, value)] += 1
+            self._sum += value
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """What a scrape reads: for each bound how many were no higher."""
+        bounds = [*map(str, self._bounds), "+Inf"]
+        buckets = list(zip(bounds, accumulate(self._counts), strict=True))
+        yield HistogramMetricFamily(self._name, self._documentation, buckets=buckets, sum_value=self._sum)
 
 
 class ShadowMetrics:
@@ -101,7 +132,7 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self.latency_seconds = Histogram(
+        self.latency_seconds = Latencies(
             "arbiter_latency_seconds",
             "Time from a request's record timestamp to its confirmed decision (wall clock only).",
             buckets=SECONDS,

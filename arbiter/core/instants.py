@@ -28,4 +28,4 @@ def to_ms(instant: datetime) -> int:
 
 def to_datetime(instant_ms: int) -> datetime:
     """The UTC datetime of an instant in milliseconds."""
-    return EPOCH + timedelta(milliseconds=instant_ms)
+    return EPOCH + timedelta(0, 0, 0, instant_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from functools import lru_cache
 
 from msgspec.structs import replace
 
@@ -16,6 +16,9 @@ DECISION_BYTES_MAX = 256 * 1024
 """An encoded decision is no longer: Kafka would refuse it in the end, and its partition would wait for ever."""
 
 _encode = encoder().encode
+
+# Most answers of a batch tell of the same few instants: now, the end of the quiet hours, the contacts of last week.
+_instant = lru_cache(maxsize=8_192)(to_datetime)
 
 
 def message_of(decided: Decided) -> tuple[Decision, bytes]:
@@ -62,73 +65,60 @@ def decision_id(identity: bytes, n: int, source: tuple[str, int, int]) -> str:
 def decision_of(decided: Decided) -> Decision:
     """The published form of an answer."""
     request, answer = decided.request, decided.answer
-    name, version, digest = answer.policy
-    topic, partition, offset = answer.source
     wishes = answer.notify is not None or answer.preferred_channel is not None
+    # By position, and only one object for each thing told: this runs for every decision.
     return Decision(
-        decision_id=decision_id(decided.identity, answer.n, answer.source),
-        request_id=request.request_id,
-        customer_id=request.customer_id,
-        department=request.department,
-        campaign=request.campaign,
-        channel=request.channel,
-        category=request.category,
-        outcome=answer.outcome,  # type: ignore[arg-type]
-        final=answer.final,
-        policy=PolicyRef(name=name, version=version, digest=digest),
-        source=Source(topic=topic, partition=partition, offset=offset),
-        seq=answer.seq,
-        decided_at=to_datetime(answer.decided_at_ms),
-        findings=[_finding(finding) for finding in answer.findings],
-        retry_at=_instant(answer.retry_at_ms),
-        ahead=answer.ahead,
-        next_eligible_at=_instant(answer.next_eligible_at_ms),
-        not_before=_instant(answer.not_before_ms),
-        valid_until=_instant(answer.valid_until_ms),
-        obligations=Obligations(notify=answer.notify, preferred_channel=answer.preferred_channel) if wishes else None,
-        score=answer.score,
-        score_note=answer.score_note,
-        shadow=[_finding(finding) for finding in answer.shadow],
+        decision_id(decided.identity, answer.n, answer.source),
+        request.request_id,
+        request.customer_id,
+        request.department,
+        request.campaign,
+        request.channel,
+        request.category,
+        answer.outcome,  # type: ignore[arg-type]
+        answer.final,
+        PolicyRef(*answer.policy),
+        Source(*answer.source),
+        answer.seq,
+        _instant(answer.decided_at_ms),
+        [_finding(finding) for finding in answer.findings],
+        None if answer.retry_at_ms is None else _instant(answer.retry_at_ms),
+        answer.ahead,
+        None if answer.next_eligible_at_ms is None else _instant(answer.next_eligible_at_ms),
+        None if answer.not_before_ms is None else _instant(answer.not_before_ms),
+        None if answer.valid_until_ms is None else _instant(answer.valid_until_ms),
+        Obligations(answer.notify, answer.preferred_channel) if wishes else None,
+        answer.score,
+        answer.score_note,
+        [_finding(finding) for finding in answer.shadow],
+        answer.n == 0,
         exceptions=list(answer.exceptions),
-        shadow_policy=_shadow_policy(answer.shadow_policy),
-        dry_run=answer.n == 0,
+        shadow_policy=None if answer.shadow_policy is None else _shadow_policy(answer.shadow_policy),
     )
 
 
-def _shadow_policy(would: ShadowVerdict | None) -> ShadowDecision | None:
-    if would is None:
-        return None
-    name, version, digest = would.policy
+def _shadow_policy(would: ShadowVerdict) -> ShadowDecision:
     return ShadowDecision(
-        policy=PolicyRef(name=name, version=version, digest=digest),
-        outcome=would.outcome,  # type: ignore[arg-type]
-        rules=list(would.rules),
-        retry_at=_instant(would.retry_at_ms),
-        findings=[_finding(finding) for finding in would.findings],
+        PolicyRef(*would.policy),
+        would.outcome,  # type: ignore[arg-type]
+        list(would.rules),
+        None if would.retry_at_ms is None else _instant(would.retry_at_ms),
+        [_finding(finding) for finding in would.findings],
     )
 
 
 def _finding(finding: Finding) -> FindingMessage:
     return FindingMessage(
-        rule=finding.rule,
-        kind=finding.kind,
-        code=finding.code,
-        effect="defer" if finding.defers else "reject",
-        owner=finding.owner,
-        why=finding.why,
-        message=finding.message,
-        used=finding.used,
-        limit=finding.limit,
-        window=finding.window,
-        until=_instant(finding.until_ms),
-        contacts=[
-            UsedContact(
-                department=used.department, channel=used.channel, at=to_datetime(used.at_ms), campaign=used.campaign
-            )
-            for used in finding.contacts
-        ],
+        finding.rule,
+        finding.kind,
+        finding.code,
+        "defer" if finding.defers else "reject",
+        finding.owner,
+        finding.why,
+        finding.message,
+        finding.used,
+        finding.limit,
+        finding.window,
+        None if finding.until_ms is None else _instant(finding.until_ms),
+        [UsedContact(used.department, used.channel, _instant(used.at_ms), used.campaign) for used in finding.contacts],
     )
-
-
-def _instant(at_ms: int | None) -> datetime | None:
-    return None if at_ms is None else to_datetime(at_ms)

@@ -36,7 +36,7 @@ from arbiter.core.model import Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.render import message_of
 from arbiter.core.stock import Draw, Purse, Stock
-from arbiter.messages import ContactRequest, Decision
+from arbiter.messages import ContactRequest
 from arbiter.state.codec import OutRecord, pack_answered, pack_ledger, unpack_answered
 from arbiter.state.store import Wait
 from arbiter.stream.items import Item, needed_answers
@@ -66,7 +66,6 @@ class Told(Struct):
 
     item: Item | None
     decided: Decided
-    decision: Decision
 
 
 class Batch:
@@ -279,7 +278,7 @@ class Batch:
         ]
         self.outbox.append(OutRecord(self._topic, self._partition, decision.customer_id.encode(), value, headers))
         self.outbox_bytes += len(value)
-        self.told.append(Told(item, decided, decision))
+        self.told.append(Told(item, decided))
 
     @property
     def routed(self) -> dict[str, int]:

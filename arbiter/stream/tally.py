@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from arbiter.core.codes import NOTES
 from arbiter.core.decide import RULE_ERROR
@@ -32,6 +32,7 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
     departments, channels = policy.document.departments, policy.document.channels
     decisions: Counter[tuple[str, str, str]] = Counter()
     rules: Counter[str] = Counter()
+    shadowed: list[Answer] = []
     repeats = 0
     for told in batch.told:
         if told.decided.repeated:
@@ -41,28 +42,40 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
         department = request.department if request.department in departments else OTHER
         channel = request.channel if request.channel in channels else OTHER
         decisions[answer.outcome, department, channel] += 1
-        # Kill switches are numbered for ever; a label is not.
-        rules.update(f.rule if f.kind != KILL_SWITCH else KILL_SWITCH for f in answer.findings)
+        for finding in answer.findings:
+            # Kill switches are numbered for ever; a label is not.
+            rules[finding.rule if finding.kind != KILL_SWITCH else KILL_SWITCH] += 1
+        if answer.shadow or answer.shadow_policy is not None:
+            shadowed.append(answer)
     for labels, count in decisions.items():
         metrics.decisions.labels(*labels).inc(count)
-    _count_shadows(metrics, [told.decided.answer for told in batch.told if not told.decided.repeated])
     for rule, count in rules.items():
         metrics.findings.labels(rule).inc(count)
+    _count_shadows(metrics, shadowed)
     metrics.repeats.inc(repeats)
     for what, count in Counter(batch.sent_on).items():
         metrics.routed.labels(what).inc(count)
     metrics.facts.inc(batch.facts)
     metrics.alarms.labels("undecidable").inc(batch.alarms)
-    for note, _ in batch.notes:
-        metrics.notes.labels(note.what, note.department if note.department in departments else OTHER).inc()
-    _report(batch.notes)
+    _count_notes(metrics, batch.notes, departments)
     if is_wall_clock:
-        now_ms = time.time() * 1_000
-        observe = metrics.latency_seconds.observe
-        for told in batch.told:
-            arrival = told.item.arrival if told.item is not None else None
-            if arrival is not None and isinstance(arrival.message, ContactRequest):
-                observe(max(0.0, now_ms - arrival.received_ms) / 1_000)
+        metrics.latency_seconds.observe(_latencies(batch))
+
+
+def _latencies(batch: Batch) -> Iterator[float]:
+    """How long ago each request came that was answered now (s)."""
+    now_ms = time.time() * 1_000
+    for told in batch.told:
+        arrival = told.item.arrival if told.item is not None else None
+        if arrival is not None and isinstance(arrival.message, ContactRequest):
+            yield max(0.0, now_ms - arrival.received_ms) / 1_000
+
+
+def _count_notes(metrics: Metrics, notes: Sequence[tuple[Noted, Place | None]], departments: Container[str]) -> None:
+    counts = Counter((note.what, note.department if note.department in departments else OTHER) for note, _ in notes)
+    for labels, count in counts.items():
+        metrics.notes.labels(*labels).inc(count)
+    _report(notes)
 
 
 def _report(notes: Iterable[tuple[Noted, Place | None]]) -> None:
