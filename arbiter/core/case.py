@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from arbiter.core.instants import FAR_MS
 from arbiter.core.match import Subject
-from arbiter.core.model import FREE, Kind, Ledger, Member
+from arbiter.core.model import Kind, Ledger, Member
 from arbiter.core.stock import Draw, Stock
 from arbiter.messages import ContactRequest, Scalar
 
@@ -19,15 +19,8 @@ def shape_of(what: ContactRequest | Kind) -> Shape:
     return (what.department, what.campaign, what.channel, what.category, what.product, what.partner)
 
 
-class Group:
-    """A party's contacts of one kind that use budgets: when they count (ms)."""
-
-    __slots__ = ("kind", "shape", "times")
-
-    def __init__(self, kind: Kind) -> None:
-        self.kind = kind
-        self.shape = shape_of(kind)
-        self.times: list[int] = []
+Spent = tuple[int, Kind, Shape, Sequence[Any]]
+"""A contact that uses budgets: when it counts (ms), what it was, and the rules that count it for a request."""
 
 
 class Counting(Protocol):
@@ -39,8 +32,8 @@ class Counting(Protocol):
     def own(self) -> Mapping[Any, int | None]:
         """What the request costs in each cap, where its shape says so."""
 
-    def counted(self, case: Any) -> dict[Any, list[Group]]:
-        """For each cap the contacts that it counts."""
+    def spent(self, case: Any) -> list[Spent]:
+        """The party's contacts that use budgets, each with the caps that count it."""
 
     def view(self, case: Any) -> Any:
         """The rules that speak about the request."""
@@ -56,9 +49,8 @@ class Case:
 
     __slots__ = (
         "_asking",
-        "_counted",
-        "_groups",
         "_segments_of",
+        "_spent",
         "_subjects",
         "business_zone",
         "consent_ends",
@@ -112,7 +104,7 @@ class Case:
         self.plan = plan
         self.consent_ends: dict[Hashable, tuple[int, int]] = {}  # (judged at, good until): the permit asks right after
         self.shape = plan.shape
-        self._counted: dict[Any, list[Group]] | None = None
+        self._spent: list[Spent] | None = None
         self.purpose = purpose
         self.points = points
         self.zones = zones
@@ -120,39 +112,19 @@ class Case:
         self.party_zone = party_zone
         self.business_zone = business_zone
         self.discloses_campaign = discloses_campaign
-        self._groups: list[Group] | None = None
 
     @property
-    def groups(self) -> list[Group]:
-        """The party's contacts that use budgets, by kind, so that a rule matches a kind once."""
-        if self._groups is None:
-            groups: dict[int, Group] = {}
-            for contact in self.ledger.contacts:
-                # What `counts` and `at_ms` say, without the calls: this runs for each contact of each decision.
-                if contact.state not in FREE:
-                    kind, sent_ms = contact.kind, contact.sent_at_ms
-                    group = groups.get(id(kind))
-                    if group is None:
-                        group = groups[id(kind)] = Group(kind)
-                    group.times.append(contact.valid_until_ms - 1 if sent_ms is None else sent_ms)
-            self._groups = list(groups.values())
-        return self._groups
+    def spent(self) -> list[Spent]:
+        """The party's contacts that use budgets, each with the rules that count it for this request."""
+        if self._spent is None:
+            self._spent = self.plan.spent(self)
+        return self._spent
 
-    @property
-    def counted(self) -> dict[Any, list[Group]]:
-        """For each cap of the policy the party's contacts that it counts."""
-        if self._counted is None:
-            self._counted = self.plan.counted(self)
-        return self._counted
-
-    def counted_by(self, judge: Hashable) -> Sequence[Group]:
+    def counted_by(self, judge: Hashable) -> Sequence[Spent]:
         """The party's contacts that a cap counts; a customer's own cap, which is no rule of the policy, counts all."""
-        groups = self.counted.get(judge)
-        if groups is not None:
-            return groups
         if judge in self.plan.own:
-            return ()
-        return [group for group in self.groups if group.kind.customer == self.customer]
+            return [spent for spent in self.spent if judge in spent[3]]
+        return [spent for spent in self.spent if spent[1].customer == self.customer]
 
     @property
     def subject(self) -> Subject:

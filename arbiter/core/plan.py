@@ -14,37 +14,52 @@ be. A rule says in ``needs`` what it cannot say no without; none is left out tha
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Any
 
-from arbiter.core.case import Case, Group, Shape
-from arbiter.core.instants import FAR_MS, HOUR_MS
+from msgspec import Struct
+
+from arbiter.core.case import Case, Shape, Spent
+from arbiter.core.instants import DAY_MS, FAR_MS
+from arbiter.core.model import FREE
 from arbiter.core.rules import ArbitrationJudge, FloorJudge, Judge, Need, SharedJudge
 from arbiter.core.rules.counting import CountingJudge
 
 PAIRS_MAX = 10_000
-STRETCHES_MAX = 10_000
+ZONES_MAX = 1_000
+STRETCHES_MAX = 1_000
+"""Of one view, for customers in the same zones."""
 
 _place = attrgetter("place")
 
 
 class Counts:
-    """By shape of a past contact the rules of a policy that may count it, and whether that depends on whose it is."""
+    """By shape of a past contact the rules of a policy that may count it."""
 
     def __init__(self, judges: Iterable[Judge]) -> None:
         self._judges = [j for j in judges if isinstance(j, CountingJudge) and j.needs is Need.CONTACTS]
-        self._memo: dict[Shape, list[tuple[CountingJudge, bool]]] = {}
+        self._memo: dict[Shape, list[CountingJudge]] = {}
 
-    def of(self, shape: Shape) -> list[tuple[CountingJudge, bool]]:
+    def of(self, shape: Shape) -> list[CountingJudge]:
         """The rules for contacts of this shape."""
         known = self._memo.get(shape)
         if known is None:
             if len(self._memo) > PAIRS_MAX:
                 self._memo.clear()
-            known = [(judge, judge.asks_who) for judge in self._judges if judge.counts_shape(shape)]
-            self._memo[shape] = known
+            known = self._memo[shape] = [judge for judge in self._judges if judge.counts_shape(shape)]
         return known
+
+
+class Pair(Struct, frozen=True):
+    """Which rules count contacts of one shape for requests of another: if they were to the same customer (``own``), to
+    another one of the party (``other``), or if what is known of the customer says so (``unsure``).
+    """
+
+    own: list[CountingJudge]
+    other: list[CountingJudge]
+    unsure: list[CountingJudge]
 
 
 class Plan:
@@ -61,7 +76,7 @@ class Plan:
         counting = [j for j in self._speaking if isinstance(j, CountingJudge) and j.needs is Need.CONTACTS]
         self._shared = [judge for judge in self._speaking if isinstance(judge, SharedJudge)]
         self.arbitrations = [judge for judge in self._speaking if isinstance(judge, ArbitrationJudge)]
-        self._pairs: dict[Shape, list[tuple[CountingJudge, bool]]] = {}
+        self._pairs: dict[Shape, Pair] = {}
         self._views: dict[tuple[bool, ...], View] = {}
         self.own: dict[Any, int | None] = {judge: judge.cost_of_shape(shape, points) for judge in counting}
 
@@ -96,29 +111,36 @@ class Plan:
         """The floors that speak about this very request."""
         return [judge for judge in self.shared(case, at_ms) if isinstance(judge, FloorJudge)]
 
-    def counted(self, case: Case) -> dict[Any, list[Group]]:
-        """By rule the contacts that it counts, whenever they were; rules that count none are left out."""
-        found: dict[Any, list[Group]] = {}
-        for group in case.groups:
-            pairs = self._pairs.get(group.shape)
-            for judge, asks_who in self._pair(group.shape) if pairs is None else pairs:
-                if not asks_who or judge.counts_group(case, group):
-                    groups = found.get(judge)
-                    if groups is None:
-                        found[judge] = [group]
-                    else:
-                        groups.append(group)
+    def spent(self, case: Case) -> list[Spent]:
+        """The party's contacts that use budgets, whenever they were, each with the rules that count it."""
+        found: list[Spent] = []
+        customer, pairs = case.customer, self._pairs
+        for contact in case.ledger.contacts:
+            if contact.state in FREE:
+                continue
+            # What `shape_of` and `at_ms` say, without the calls: this runs for each contact of each decision.
+            kind, sent_ms = contact.kind, contact.sent_at_ms
+            shape = (kind.department, kind.campaign, kind.channel, kind.category, kind.product, kind.partner)
+            pair = pairs.get(shape) or self._pair(shape)
+            is_own = kind.customer == customer
+            judges = pair.own if is_own else pair.other
+            if pair.unsure:
+                judges = judges + [
+                    judge
+                    for judge in pair.unsure
+                    if (is_own or not judge.per_customer) and judge.counts_of(case, kind.customer)
+                ]
+            found.append((contact.valid_until_ms - 1 if sent_ms is None else sent_ms, kind, shape, judges))
         return found
 
-    def _pair(self, other: Shape) -> list[tuple[CountingJudge, bool]]:
-        """Which rules count contacts of a shape, and whether that depends on whose contacts they are."""
+    def _pair(self, other: Shape) -> Pair:
         if len(self._pairs) > PAIRS_MAX:
             self._pairs.clear()
-        shape = self.shape
-        own = self.own
-        pairs = [(j, asks_who) for j, asks_who in self._counts.of(other) if j in own and j.is_shared(shape, other)]
-        self._pairs[other] = pairs
-        return pairs
+        judges = [j for j in self._counts.of(other) if j in self.own and j.is_shared(self.shape, other)]
+        sure = [judge for judge in judges if not judge.asks_who]
+        unsure = [judge for judge in judges if judge.asks_who]
+        pair = self._pairs[other] = Pair(sure, [judge for judge in sure if not judge.per_customer], unsure)
+        return pair
 
 
 class View:
@@ -129,36 +151,44 @@ class View:
     def __init__(self, judges: list[Judge], own: Mapping[Any, int | None]) -> None:
         self.judges = judges
         self._own = own
-        self._stretches: dict[tuple[Any, ...], list[Stretch]] = {}  # by zones and hour
+        # By zones the ends of stretches, in order, and the stretches.
+        self._stretches: dict[tuple[Any, ...], tuple[list[int], list[Stretch]]] = {}
 
     def stretch(self, case: Case, at_ms: int) -> Stretch:
         """The span around ``at_ms`` in which nothing changes by the clock alone, for customers in these zones."""
-        key = (case.zones, case.zone, case.party_zone, at_ms // HOUR_MS)
+        key = (case.zones, case.zone, case.party_zone)
         kept = self._stretches.get(key)
         if kept is None:
-            if len(self._stretches) > STRETCHES_MAX:
+            if len(self._stretches) > ZONES_MAX:
                 self._stretches.clear()
-            kept = self._stretches[key] = []
-        for stretch in kept:
-            if stretch.from_ms <= at_ms < stretch.until_ms:
-                return stretch
+            kept = self._stretches[key] = ([], [])
+        ends, stretches = kept
+        place = bisect_right(ends, at_ms)
+        if place < len(ends) and stretches[place].from_ms <= at_ms:
+            return stretches[place]
         new = Stretch(self.judges, self._own, case, at_ms)
-        for index, old in enumerate(kept):
-            # One that ends at the same instant is the same one, seen from a later instant.
-            if old.until_ms == new.until_ms:
-                kept[index] = new
-                return new
-        kept.append(new)
+        self._keep(new, ends, stretches, case.now_ms)
         return new
+
+    def _keep(self, new: Stretch, ends: list[int], stretches: list[Stretch], now_ms: int) -> None:
+        over = len(ends) if len(ends) > STRETCHES_MAX else bisect_right(ends, now_ms - DAY_MS)
+        del ends[:over], stretches[:over]
+        place = bisect_left(ends, new.until_ms)
+        if place < len(ends) and ends[place] == new.until_ms:
+            stretches[place] = new  # the same one, seen from an earlier instant
+        else:
+            ends.insert(place, new.until_ms)
+            stretches.insert(place, new)
 
 
 class Stretch:
     """Within ``[from_ms, until_ms)`` the same rules are in force, closed and open, and calendar windows are the same.
 
-    ``asked`` may say no whatever the customer's state is. ``bounds`` has the window of each rule that counts contacts:
-    what is strictly later than the first (or, where that is ``None``, later than the third ago) and strictly earlier
-    than the second. ``cut_ms`` is when a permit ends by the calendar and ``cutter`` the rule that ends it;
-    ``cutters`` are the rules that may end it for other reasons.
+    ``asked`` may say no whatever the customer's state is. ``bounds`` has the window and the room of each rule that
+    counts contacts: what counts is strictly later than the first (or, where that is ``None``, later than the third ago)
+    and strictly earlier than the second, and the fourth is how much of it leaves room for the request. ``cut_ms`` is
+    when a permit ends by the calendar and ``cutter`` the rule that ends it; ``cutters`` are the rules that may end it
+    for other reasons.
     """
 
     __slots__ = ("asked", "bounds", "cut_ms", "cutter", "cutters", "events", "from_ms", "lists", "until_ms")
@@ -168,7 +198,7 @@ class Stretch:
         self.asked: list[Judge] = []
         self.lists: list[Judge] = []
         self.events: list[Judge] = []
-        self.bounds: dict[Any, tuple[int | None, int, int]] = {}
+        self.bounds: dict[Judge, tuple[int | None, int, int, int]] = {}
         self.cut_ms, self.cutter = FAR_MS, None
         self.cutters: list[Judge] = []
         for judge in judges:
@@ -186,16 +216,22 @@ class Stretch:
     cutter: Judge | None
 
     def _take(self, judge: Judge, own: int | None, case: Case, at_ms: int, *, is_in_force: bool) -> None:
+        """Find a rule's place. Whatever can fail comes first, so that a rule that does has none yet."""
         if judge.is_timed:
             self.until_ms = min(self.until_ms, judge.changes_at(case, at_ms))
+        bound = None
+        may_object = is_in_force
         if is_in_force and isinstance(judge, CountingJudge) and judge.needs is Need.CONTACTS:
-            self.bounds[judge] = judge.window(case, at_ms)
-            if own is None or own > judge.least:
-                self.asked.append(judge)
-        elif is_in_force and judge.may_object(case, at_ms):
-            {Need.LISTS: self.lists, Need.EVENTS: self.events}.get(judge.needs, self.asked).append(judge)
+            if own is not None and own <= judge.least:
+                bound = (*judge.window(case, at_ms), judge.least - own)
+        elif is_in_force:
+            may_object = judge.may_object(case, at_ms)
         if judge.cuts and not judge.shadow:
             self._cut(judge, own, case, at_ms)
+        if bound is not None:
+            self.bounds[judge] = bound
+        elif may_object:
+            {Need.LISTS: self.lists, Need.EVENTS: self.events}.get(judge.needs, self.asked).append(judge)
 
     def _cut(self, judge: Judge, own: int | None, case: Case, at_ms: int) -> None:
         if not judge.is_timed or (isinstance(judge, CountingJudge) and own is None):
@@ -216,30 +252,22 @@ class Stretch:
             full = self._full(case, at_ms)
             if full:
                 found = found + full
-        return found if found is self.asked else sorted(set(found), key=_place)
+        return found if found is self.asked else sorted(found, key=_place)
 
     def _full(self, case: Case, at_ms: int) -> list[Judge]:
         """The rules that count contacts and have no room for this one unless they know better."""
-        found: list[Judge] = []
-        bounds, owns = self.bounds, case.plan.own
-        for judge, groups in case.counted.items():
-            window = bounds.get(judge)
-            own = owns[judge]
-            if window is None or own is None:
-                continue  # not in force, or it is asked anyway
-            room = judge.least - own
-            low, high, span = window
-            if low is None:
-                low = at_ms - span
-            costs = case.points if judge.in_points else None
-            for group in groups:
-                cost = 1 if costs is None else costs.get(group.kind.channel, 1)
-                for when_ms in group.times:
-                    if low < when_ms < high:
-                        room -= cost
-            if room < 0:
-                found.append(judge)
-        return found
+        left: dict[Judge, int] = {}
+        bounds = self.bounds
+        for when_ms, kind, _, judges in case.spent:
+            for judge in judges:
+                bound = bounds.get(judge)
+                if bound is None:
+                    continue  # not in force, or it is asked anyway
+                low, high, span, room = bound
+                if (at_ms - span if low is None else low) < when_ms < high:
+                    cost = case.points.get(kind.channel, 1) if judge.in_points else 1
+                    left[judge] = left.get(judge, room) - cost
+        return [judge for judge, room in left.items() if room < 0]
 
 
 def _has_lists(case: Case) -> bool:

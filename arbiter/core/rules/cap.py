@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from arbiter.core.case import Case, Group, Shape
+from arbiter.core.case import Case, Shape, Spent
 from arbiter.core.instants import FAR_MS
 from arbiter.core.match import SHAPE_FIELDS, Matcher, Subject, When, spoken_when
 from arbiter.core.model import Finding
@@ -27,6 +27,10 @@ CATEGORY, CHANNEL = SHAPE_FIELDS.index("category"), SHAPE_FIELDS.index("channel"
 
 Counted = tuple[int, int, str, str, str]
 """(instant, cost, department, channel, campaign) of a contact that counts."""
+
+
+_ONE_EACH: Mapping[str, int] = {}
+"""What contacts cost by channel, where they are only counted."""
 
 
 class Keep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
@@ -80,7 +84,8 @@ class CapJudge(CountingJudge):
         self.in_points = rule.unit == "points"
         self._counts = Matcher(rule.when if rule.counts is None else rule.counts)
         self._same = [SHAPE_FIELDS.index(field) for field in rule.per if field in SHAPE_FIELDS]
-        self._same_customer = "customer" in rule.per
+        self.per_customer = "customer" in rule.per
+        self.asks_who = not self._counts.shape_only
         self._party_zone = "party" in rule.per
         self._kept = rule.keep.slots if rule.keep else 0
         self._for = Matcher(rule.keep.for_) if rule.keep else None
@@ -150,29 +155,22 @@ class CapJudge(CountingJudge):
                 return False
         return True
 
-    @property
-    def asks_who(self) -> bool:
-        """Whether it depends on more than shapes what it counts."""
-        return self._same_customer or not self._counts.shape_only
-
-    def counts_group(self, case: Case, group: Group) -> bool:
-        """Whether contacts whose shape counts do count for this customer."""
-        if self._same_customer and group.kind.customer != case.customer:
-            return False
-        return self._counts.shape_only or self._counts.rest_matches(case.contact_subject(group.kind.customer))
+    def counts_of(self, case: Case, customer: str) -> bool:
+        """See :meth:`CountingJudge.counts_of`."""
+        return self._counts.rest_matches(case.contact_subject(customer))
 
     def _full(self, case: Case, at_ms: int) -> _Full | None:
         """What is in the way of this contact, if the budget has no room for it."""
-        own, groups, limit = self._own(case), case.counted_by(self), self._limit_for(case)
-        full = self._over(case, groups, at_ms, own, limit, "cap_reached")
+        own, spent, limit = self._own(case), case.counted_by(self), self._limit_for(case)
+        full = self._over(case, spent, at_ms, own, limit, "cap_reached")
         if full is None and self._for is not None and not _matches(self._for, case.shape, case.subject):
             left = max(limit - self._kept, 0)
-            full = self._over(case, self._others(case, groups), at_ms, own, left, "reserved")
+            full = self._over(case, self._others(case, spent), at_ms, own, left, "reserved")
         return full
 
-    def _over(self, case: Case, groups: Sequence[Group], at_ms: int, own: int, limit: int, code: str) -> _Full | None:
+    def _over(self, case: Case, spent: Sequence[Spent], at_ms: int, own: int, limit: int, code: str) -> _Full | None:
         """Whether what counts leaves no room under ``limit``."""
-        counted = self._counted(case, groups)
+        counted = self._counted(case, spent)
         low, high = self._bounds(case, at_ms)
         inside = [entry for entry in counted if low < entry[0] < high]
         if sum([entry[1] for entry in inside]) + own <= limit:
@@ -193,19 +191,19 @@ class CapJudge(CountingJudge):
             cost = case.cost(case.request.channel, self._unit) if matches else 0
         return cost
 
-    def _others(self, case: Case, groups: Sequence[Group]) -> Sequence[Group]:
+    def _others(self, case: Case, spent: Sequence[Spent]) -> Sequence[Spent]:
         """Without the contacts that headroom is kept for."""
         kept = self._for
         if kept is None:
-            return groups
-        return [g for g in groups if not _matches(kept, g.shape, case.contact_subject(g.kind.customer))]
+            return spent
+        return [one for one in spent if not _matches(kept, one[2], case.contact_subject(one[1].customer))]
 
-    def _counted(self, case: Case, groups: Sequence[Group]) -> list[Counted]:
-        counted: list[Counted] = []
-        for group in groups:
-            kind, cost = group.kind, case.cost(group.kind.channel, self._unit)
-            counted += [(at_ms, cost, kind.department, kind.channel, kind.campaign) for at_ms in group.times]
-        return counted
+    def _counted(self, case: Case, spent: Sequence[Spent]) -> list[Counted]:
+        costs = case.points if self.in_points else _ONE_EACH
+        return [
+            (at_ms, costs.get(kind.channel, 1), kind.department, kind.channel, kind.campaign)
+            for at_ms, kind, _, _ in spent
+        ]
 
     def _bounds(self, case: Case, at_ms: int) -> tuple[int, int]:
         """What lies strictly after the first and before the second is in the window."""

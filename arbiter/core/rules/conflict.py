@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from arbiter.core.case import Case, Group, Shape, shape_of
+from arbiter.core.case import Case, Shape, shape_of
 from arbiter.core.instants import FAR_MS
 from arbiter.core.match import Condition, Matcher, When, spoken_condition, spoken_when
 from arbiter.core.model import Finding
@@ -49,7 +49,8 @@ class ConflictJudge(CountingJudge):
         self._within_ms = duration_ms(rule.within)
         self._within = rule.within
         self._what = _spoken(outcome, after)
-        self._party = rule.per == "party"
+        self.per_customer = rule.per == "customer"
+        self.asks_who = not self._after.shape_only
         self.needs = Need.CONTACTS if outcome is None else Need.EVENTS
 
     def check(self, case: Case, at_ms: int) -> Finding | None:
@@ -65,11 +66,6 @@ class ConflictJudge(CountingJudge):
             "conflict", message, until_ms, used=len(before), limit=0, window=f"rolling {self._within}", **counters
         )
 
-    @property
-    def asks_who(self) -> bool:
-        """Whether it depends on more than shapes what it counts."""
-        return not self._party or not self._after.shape_only
-
     def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:  # noqa: ARG002 - alike for all
         """Nothing: only what went before counts."""
         return 0
@@ -78,37 +74,34 @@ class ConflictJudge(CountingJudge):
         """Whether it is what must not go before."""
         return self._after.shape_matches(shape)
 
-    def counts_group(self, case: Case, group: Group) -> bool:
-        """Whether it is the customer's, or the party's, and matches in all else."""
-        return self._counts(case, group.kind.customer, group.shape)
+    def counts_of(self, case: Case, customer: str) -> bool:
+        """Whether it matches in all else."""
+        return self._after.rest_matches(case.contact_subject(customer))
 
     def window(self, case: Case, at_ms: int) -> Span:  # noqa: ARG002 - alike for all
         """As long ago as ``within`` says."""
         return None, FAR_MS, self._within_ms
 
     def _before(self, case: Case) -> list[tuple[int, str, str, str]]:
+        if self._outcomes is None:
+            counted = case.counted_by(self)
+            return [(at_ms, kind.department, kind.channel, kind.campaign) for at_ms, kind, _, _ in counted]
         found: list[tuple[int, str, str, str]] = []
-        if self._outcomes is not None:
-            for event in case.ledger.events:
-                kind = event.kind
-                if self._matches_outcome(event.outcome) and self._counts(case, kind.customer, shape_of(kind)):
-                    found.append((event.at_ms, kind.department, kind.channel, kind.campaign))
-            return found
-        for group in case.groups:
-            if self._counts(case, group.kind.customer, group.shape):
-                kind = group.kind
-                found += [(at_ms, kind.department, kind.channel, kind.campaign) for at_ms in group.times]
+        for event in case.ledger.events:
+            kind = event.kind
+            if self._matches_outcome(event.outcome) and self._counts(case, kind.customer, shape_of(kind)):
+                found.append((event.at_ms, kind.department, kind.channel, kind.campaign))
         return found
 
     def _matches_outcome(self, outcome: str) -> bool:
         return self._outcomes is not None and self._outcomes.shape_matches((None, None, outcome, None, None, None))
 
     def _counts(self, case: Case, customer: str, shape: Shape) -> bool:
-        if not self._party and customer != case.customer:
+        if self.per_customer and customer != case.customer:
             return False
         if not self._after.shape_matches(shape):
             return False
-        return self._after.shape_only or self._after.rest_matches(case.contact_subject(customer))
+        return not self.asks_who or self.counts_of(case, customer)
 
 
 def _spoken(outcome: Condition | None, contact: When) -> str:

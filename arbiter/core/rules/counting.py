@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from arbiter.core.case import Case, Group, Shape
+from arbiter.core.case import Case, Shape
 from arbiter.core.rules.base import Judge, Need
 
 Span = tuple[int | None, int, int]
@@ -20,11 +20,10 @@ class CountingJudge(Judge):
     """What there is always room for, whoever asks."""
     in_points = False
     """Whether a contact costs its channel's points instead of 1."""
-
-    @property
-    def asks_who(self) -> bool:
-        """Whether it depends on more than shapes what it counts."""
-        raise NotImplementedError  # pragma: no cover
+    per_customer = False
+    """Whether only contacts to the very customer count, not those to the rest of the party."""
+    asks_who = False
+    """Whether it depends on what is known of a contact's customer, too, whether it counts: see ``counts_of``."""
 
     def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:
         """What a request of this shape costs; ``None`` if more than the shape decides."""
@@ -38,8 +37,8 @@ class CountingJudge(Judge):
         """Whether contacts of shape ``other``, if they count, share a budget with requests of ``shape``."""
         return True
 
-    def counts_group(self, case: Case, group: Group) -> bool:
-        """Whether contacts whose shape counts do count for this customer."""
+    def counts_of(self, case: Case, customer: str) -> bool:
+        """Whether contacts to ``customer`` count, where their shape does: for a rule that ``asks_who``."""
         raise NotImplementedError  # pragma: no cover
 
     def window(self, case: Case, at_ms: int) -> Span:
