@@ -67,7 +67,7 @@ def arbitrate(
     session = Session(policy, ledger, answers, now_ms, seq, stock, hears=hears)
     message = arrival.message
     if isinstance(message, ContactRequest):
-        session.ask(message, arrival.raw, arrival.received_ms, arrival.source)
+        session.ask(arrival, message)
     elif isinstance(message, Outcome):
         take_outcome(session, message)
     else:

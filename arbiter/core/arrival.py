@@ -27,7 +27,8 @@ class Arrival(Struct, frozen=True):
     """A record that was read: the message, where it stood, when it was received (ms), and its JSON.
 
     ``key``, ``value`` and ``headers`` are the record's own (``value`` only where it is not the JSON alone), so that
-    it can still become a dead letter elsewhere; ``hops`` says how often it was sent on.
+    it can still become a dead letter elsewhere; ``hops`` says how often it was sent on. ``identity`` is that of a
+    request, where it was worked out already.
     """
 
     message: Message
@@ -38,6 +39,7 @@ class Arrival(Struct, frozen=True):
     value: bytes | None = None
     headers: Sequence[tuple[str, bytes | None]] = ()
     hops: int = 0
+    identity: bytes = b""
 
 
 def posted(arrival: Arrival) -> Posted:

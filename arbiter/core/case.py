@@ -29,6 +29,10 @@ class Counting(Protocol):
     shape: Shape
 
     @property
+    def arbitrations(self) -> Sequence[Any]:
+        """The arbitrations that speak about the shape."""
+
+    @property
     def own(self) -> Mapping[Any, int | None]:
         """What the request costs in each cap, where its shape says so."""
 
@@ -37,6 +41,12 @@ class Counting(Protocol):
 
     def view(self, case: Any) -> Any:
         """The rules that speak about the request."""
+
+    def shared(self, case: Any, at_ms: int) -> list[Any]:
+        """The rules in force that a contact at ``at_ms`` draws on."""
+
+    def floors(self, case: Any, at_ms: int) -> list[Any]:
+        """The floors that speak about the request."""
 
 
 class Case:
@@ -77,22 +87,23 @@ class Case:
         self,
         request: ContactRequest,
         ledger: Ledger,
+        member: Member,
         segments_of: Callable[[Mapping[str, Scalar]], frozenset[str]],
         plan: Counting,
         stock: Stock,
-        *,
         purpose: str,
         points: Mapping[str, int],
         zones: tuple[str, ...],
         zone: str,
         party_zone: str,
         business_zone: str,
+        *,
         discloses_campaign: bool,
     ) -> None:
         self.request = request
         self.customer = request.customer_id
         self.ledger = ledger
-        self.member = ledger.members.get(request.customer_id) or Member()
+        self.member = member
         self._segments_of = segments_of
         self.stock = stock
         self.unknown: list[Draw] = []  # windows of capacity of which nothing is known: an approval asks for its place

@@ -1,13 +1,19 @@
-"""Who waits for a cell: a campaign that starts only once enough customers could be contacted."""
+"""Who waits for what all customers share: for capacity, or for a cell.
+
+A cell is a campaign that starts only once enough customers could be contacted.
+"""
 
 from __future__ import annotations
 
 import msgspec
 from msgspec import Struct
 
+from arbiter.core.decide import Hearing
 from arbiter.core.model import Ledger
 from arbiter.core.policy import Policy
-from arbiter.core.stock import Draw, Stock
+from arbiter.core.rules.capacity import window_of
+from arbiter.core.stock import CELL, Draw, Stock
+from arbiter.core.verdict import Verdict
 
 
 class _Asker(Struct):
@@ -17,12 +23,23 @@ class _Asker(Struct):
 _asker = msgspec.json.Decoder(_Asker).decode
 
 
+def awaited(hearing: Hearing, verdict: Verdict) -> list[str]:
+    """The windows of capacity that a deferred request waits for, or the cell if it is all it waits for."""
+    names = {window_of(finding) for finding in verdict.findings} - {None}
+    if all(finding.kind == "cell" for finding in verdict.findings):
+        names = {f"{finding.rule}{CELL}" for finding in verdict.findings}
+    if not names:
+        return []
+    at_ms = max(hearing.now_ms, hearing.send_after_ms)
+    return [want.draw.key for want in hearing.policy.wants(hearing.case, at_ms) if want.draw.name in names]
+
+
 def count_cells(policy: Policy, ledger: Ledger, stock: Stock, now_ms: int) -> None:
     """Count each customer who waits for nothing but a cell once; who does so no more is not, until it is open.
 
     Changes ``ledger`` and draws on ``stock``; to be called whenever something that waits may have changed.
     """
-    if not ledger.cells and not any(asked.awaits for asked in ledger.waiting):
+    if not ledger.cells and not (ledger.waiting and any(asked.awaits for asked in ledger.waiting)):
         return
     counted = {(key, customer) for key, customers in ledger.cells.items() for customer in customers}
     waiting = {

@@ -6,20 +6,20 @@ time. All branching on outcomes is in this file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from msgspec.structs import replace
 
+from arbiter.core.case import Case, shape_of
 from arbiter.core.instants import DAY_MS, FAR_MS, to_ms
 from arbiter.core.kills import KILL_SWITCH
+from arbiter.core.lifts import NO_LIFTS
 from arbiter.core.look import Look
 from arbiter.core.model import Finding, Ledger
-from arbiter.core.plan import Stretch
+from arbiter.core.plan import Stretch, View
 from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import PreferenceJudge
-from arbiter.core.problem import nearest
-from arbiter.core.rules import NEVER_MS, Judge
+from arbiter.core.rules import NEVER_MS, ArbitrationJudge, Judge
 from arbiter.core.stock import Stock
+from arbiter.core.terms import finding_of
 from arbiter.core.verdict import Verdict, refuse
 from arbiter.core.windows import spoken
 from arbiter.messages import ContactRequest
@@ -62,28 +62,35 @@ def decide(
 
     ``is_new``: it just arrived. One that was answered before and waits is known, however old it is by now.
     """
-    unknown = _unknown_names(policy, request)
-    if unknown:
-        return Verdict("rejected", findings=tuple(unknown))
     return Hearing(policy, ledger, request, received_ms, now_ms, stock).verdict(is_new=is_new)
 
 
-def objections(
-    policy: Policy,
-    ledger: Ledger,
-    request: ContactRequest,
-    received_ms: int,
-    now_ms: int,
-    permit: tuple[int, int],
-    stock: Stock,
-) -> list[Finding]:
-    """What stands against sending under a ``permit``; see :meth:`Hearing.objections`. What is unknown now, too."""
-    unknown = _unknown_names(policy, request)
-    return unknown or Hearing(policy, ledger, request, received_ms, now_ms, stock).objections(*permit)
-
-
 class Hearing:
-    """One request before the rules, at as many instants as it takes to find out when they all say yes."""
+    """One request before the rules, at as many instants as it takes to find out when they all say yes.
+
+    It holds for the ledger as it is. Where a name is unknown to the policy, there is no ``case``.
+    """
+
+    __slots__ = (
+        "asked_ms",
+        "case",
+        "expires_ms",
+        "has_lifts",
+        "lifts",
+        "minds_preferences",
+        "now_ms",
+        "policy",
+        "priority",
+        "request",
+        "score",
+        "score_note",
+        "send_after_ms",
+        "terms",
+        "view",
+    )
+
+    case: Case
+    view: View
 
     def __init__(
         self, policy: Policy, ledger: Ledger, request: ContactRequest, received_ms: int, now_ms: int, stock: Stock
@@ -91,22 +98,31 @@ class Hearing:
         self.policy = policy
         self.request = request
         self.now_ms = now_ms
+        self.terms = terms = policy.terms(shape_of(request))
         self.asked_ms = asked_at(request, received_ms)
         self.expires_ms = _expiry(request, self.asked_ms)
         self.send_after_ms = -FAR_MS if request.send_after is None else to_ms(request.send_after)
-        self.case = policy.case(request, ledger, stock)
-        self.case.now_ms = now_ms
-        self.case.last_ms = self.expires_ms - policy.permit_min_ms
-        category = policy.document.categories[request.category]
-        self.view = self.case.plan.view(self.case)
-        self.lifts = policy.lifts(self.case)
-        self.minds_preferences = "preference" not in category.exempt
-        self.score, self.score_note = policy.score(request, ledger, stock, now_ms)
+        self.score, self.priority, self.score_note = policy.score(request, terms)
+        self.lifts, self.has_lifts = NO_LIFTS, False
+        if terms.unknown:
+            return
+        self.case = case = policy.case(request, ledger, stock, terms)
+        case.now_ms = now_ms
+        case.last_ms = self.expires_ms - policy.permit_min_ms
+        self.view = case.plan.view(case)
+        if policy.has_lifts:
+            self.lifts = policy.lifts(case)
+            self.has_lifts = bool(self.lifts)
+        self.minds_preferences = terms.minds_preferences and case.member.preferences is not None
+        if terms.may_boost:
+            self.score, self.score_note = policy.boosted(self.score, self.score_note, case, now_ms)
 
     def verdict(self, *, is_new: bool = True) -> Verdict:
         """The answer at ``now``; ``is_new`` as in :func:`decide`."""
+        if self.terms.unknown:
+            return Verdict("rejected", findings=self.terms.unknown)
         look = self._look(self.now_ms, self._gate(is_new=is_new))
-        if self.lifts:
+        if self.has_lifts:
             look.waived = self.policy.waived(self.case, self.now_ms, self.lifts)
         if not look.findings:
             return self._approved(look)
@@ -117,8 +133,10 @@ class Hearing:
     def objections(self, begin_ms: int, end_ms: int) -> list[Finding]:
         """What consent, suppression and kill switches say against sending in ``[begin, end)``; by these it is recalled.
 
-        What ends before the permit begins does not concern it.
+        What ends before the permit begins does not concern it. What is unknown now is said, too.
         """
+        if self.terms.unknown:
+            return [*self.terms.unknown]
         at_ms = max(self.now_ms, begin_ms)
         found = []
         for judge in self.view.judges:
@@ -131,20 +149,26 @@ class Hearing:
                     found.append(finding)
         return found
 
+    def arbitrations(self) -> list[ArbitrationJudge]:
+        """The arbitrations for which the request must wait."""
+        return [] if self.terms.unknown else self.policy.arbitrations(self.case, self.now_ms)
+
     def _approved(self, look: Look) -> Verdict:
-        case, member = self.case, self.case.member
-        shared = self.policy.plan(case.shape).shared(case, look.at_ms)
-        wishes = member.preferences.preferred_channel if member.preferences else None
-        return self._answer(
+        case, at_ms = self.case, look.at_ms
+        wishes = case.member.preferences.preferred_channel if case.member.preferences else None
+        # What is given out cannot be taken once more, also where an exception lets it pass.
+        shared = [judge for judge in case.plan.shared(case, at_ms) if judge not in look.lifted]
+        return Verdict(
             "approved",
-            look,
-            [],
-            not_before_ms=look.at_ms,
+            shadow=tuple(look.shadow),
+            not_before_ms=at_ms,
             valid_until_ms=look.valid_until_ms,
-            # What is given out cannot be taken once more, also where an exception lets it pass.
-            draws=tuple(draw for judge in shared if judge not in look.lifted for draw in judge.draws(case, look.at_ms)),
             notify=self._relationship_owner(),
             preferred_channel=wishes if wishes != self.request.channel else None,
+            score=self.score,
+            score_note=self.score_note,
+            draws=tuple([draw for judge in shared for draw in judge.draws(case, at_ms)]) if shared else (),
+            exceptions=look.exceptions,
         )
 
     def _relationship_owner(self) -> str | None:
@@ -153,6 +177,8 @@ class Hearing:
         if own is not None and own.relationship_owner is not None:
             return own.relationship_owner
         members = self.case.ledger.members.values()
+        if own is not None and len(members) == 1:
+            return None
         named = {member.traits.relationship_owner for member in members if member.traits} - {None}
         return named.pop() if len(named) == 1 else None
 
@@ -167,7 +193,7 @@ class Hearing:
             if until_ms is None:
                 return self._answer("deferred", first, first.findings, final=False, retry_at_ms=at_ms)
             if until_ms >= NEVER_MS:
-                final = [finding for finding in self._look(at_ms).findings if not finding.defers]
+                final = [finding for finding in self._look(at_ms, []).findings if not finding.defers]
                 return self._answer("rejected", first, first.findings + final)
             at_ms = until_ms
         late = self._own(
@@ -190,17 +216,7 @@ class Hearing:
 
     def _gate(self, *, is_new: bool) -> list[Finding]:
         """What is settled by the request alone, for good."""
-        found: list[Finding] = []
-        request, name = self.request, self.request.department
-        department = self.policy.document.departments[name]
-        if request.category not in department.categories:
-            allowed = ", ".join(department.categories)
-            found.append(
-                self._own("departments", "not_allowed", f"{name} may ask for {allowed}, not {request.category}")
-            )
-        if department.channels is not None and request.channel not in department.channels:
-            allowed = ", ".join(department.channels)
-            found.append(self._own("departments", "not_allowed", f"{name} may use {allowed}, not {request.channel}"))
+        found = [*self.terms.refusals]
         if self.now_ms >= self.expires_ms:
             expired = spoken(self.expires_ms, self.policy.zone)
             found.append(self._own("expires_at", "expired", f"the request expired at {expired}"))
@@ -209,15 +225,19 @@ class Hearing:
             found.append(self._own("requested_at", "expired", f"the request is from {asked}, more than 30 days ago"))
         return found
 
-    def _look(self, now_ms: int, gate: Sequence[Finding] = ()) -> Look:
-        """Ask every rule about a contact at ``max(now, send_after)``; if none objects, work out the permit."""
-        at_ms = max(now_ms, self.send_after_ms)
-        look = Look(at_ms, list(gate), [])
+    def _look(self, now_ms: int, found: list[Finding]) -> Look:
+        """Ask every rule about a contact at ``max(now, send_after)``; if none objects, work out the permit.
+
+        ``found`` is what stands against it already.
+        """
+        send_after_ms = self.send_after_ms
+        at_ms = max(now_ms, send_after_ms)
+        look = Look(at_ms, found, [])
         ahead_ms = self.policy.reserve_ahead_ms
-        if self.send_after_ms - now_ms > ahead_ms:
-            when_ms = self.send_after_ms - ahead_ms
+        if send_after_ms - now_ms > ahead_ms:
+            when_ms = send_after_ms - ahead_ms
             message = f"budgets may be reserved {self.policy.document.reserve_ahead} ahead, from {self._say(when_ms)}"
-            look.findings.append(self._own("reserve_ahead", "too_early", message, when_ms))
+            found.append(self._own("reserve_ahead", "too_early", message, when_ms))
         case = self.case
         stretch = self.view.stretch(case, at_ms)
         for judge in stretch.suspects(case, at_ms):
@@ -225,31 +245,31 @@ class Hearing:
                 finding = judge.check(case, at_ms)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
                 finding = _failed(judge, error)
-            if finding is not None and not judge.shadow and self.lifts:
+            if finding is not None and not judge.shadow and self.has_lifts:
                 finding = self._unless_lifted(judge, finding, look)
             if finding is not None:
-                (look.shadow if judge.shadow else look.findings).append(finding)
-        if self.minds_preferences and case.member.preferences is not None:
-            look.findings += PREFERENCES.checks(case, at_ms)
-        if case.unknown and (look.findings or self.request.dry_run):
+                (look.shadow if judge.shadow else found).append(finding)
+        if self.minds_preferences:
+            found += PREFERENCES.checks(case, at_ms)
+        if case.unknown and (found or self.request.dry_run):
             # Nobody will ask for a place, so nobody would learn that there is none: that "no" must not be missing.
             for draw in case.unknown:
                 case.stock.need(draw)
-        if not look.findings:
+        if not found:
             self._permit(look, stretch)
         return look
 
     def _peek(self, now_ms: int) -> int | None:
         """As :meth:`_look`, without findings: when every "no" of now has ended (ms); ``NEVER_MS``; ``None`` for yes."""
-        if self.lifts:
-            look = self._look(now_ms)
+        if self.has_lifts:
+            look = self._look(now_ms, [])
             return None if not look.findings else NEVER_MS if look.rejects else look.until_ms
         case, at_ms = self.case, max(now_ms, self.send_after_ms)
         ahead_ms = self.send_after_ms - self.policy.reserve_ahead_ms
         until_ms = ahead_ms if ahead_ms > now_ms else -FAR_MS
         stretch = self.view.stretch(case, at_ms)
         judges = [judge for judge in stretch.suspects(case, at_ms) if not judge.shadow]
-        if self.minds_preferences and case.member.preferences is not None:
+        if self.minds_preferences:
             judges.append(PREFERENCES)
         for judge in judges:
             try:
@@ -286,12 +306,12 @@ class Hearing:
     def _permit(self, look: Look, stretch: Stretch) -> None:
         """Set ``valid_until``, or add the finding of whatever leaves less than the shortest permit."""
         at_ms = look.at_ms
-        end_ms = min(at_ms + self.policy.permit_max_ms[self.request.channel], self.expires_ms)
+        end_ms = min(at_ms + self.terms.permit_max_ms, self.expires_ms)
         cutter: Judge | None = None
-        if stretch.cut_ms < end_ms and not self.lifts:
+        if stretch.cut_ms < end_ms and not self.has_lifts:
             end_ms, cutter = stretch.cut_ms, stretch.cutter
-        cutters = self._cutters(look) if self.lifts else stretch.cutters
-        if self.minds_preferences and self.case.member.preferences is not None:
+        cutters = self._cutters(look) if self.has_lifts else stretch.cutters
+        if self.minds_preferences:
             cutters = [*cutters, PREFERENCES]
         for judge in cutters:
             try:
@@ -299,7 +319,7 @@ class Hearing:
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
                 look.findings.append(_failed(judge, error))
                 return
-            if cut_ms < end_ms and self.lifts:
+            if cut_ms < end_ms and self.has_lifts:
                 cut_ms = self._cut_by(judge, cut_ms, look)
             if cut_ms < end_ms:
                 end_ms, cutter = cut_ms, judge
@@ -362,26 +382,4 @@ def wait_for_word(policy: Policy, verdict: Verdict, until_ms: int, expires_ms: i
 
 def policy_finding(policy: Policy, rule: str, code: str, message: str, until_ms: int | None = None) -> Finding:
     """A finding of the policy as a whole rather than of one of its rules; ``rule`` names its setting."""
-    owner, why = policy.document.owner, f"the policy {policy.document.policy} says so"
-    return Finding(rule, "policy", code, until_ms is not None, owner, why, message, until_ms=until_ms)
-
-
-def _unknown_names(policy: Policy, request: ContactRequest) -> list[Finding]:
-    document = policy.document
-    if (
-        request.department in document.departments
-        and request.channel in document.channels
-        and request.category in document.categories
-    ):
-        return []
-    found: list[Finding] = []
-    for what, name, known in (
-        ("department", request.department, document.departments),
-        ("channel", request.channel, document.channels),
-        ("category", request.category, document.categories),
-    ):
-        if name not in known:
-            names = ", ".join(sorted(known)[:20])
-            message = f"unknown {what} `{name}`; {nearest(name, known)} Known: {names}"
-            found.append(policy_finding(policy, f"{what}s" if what != "category" else "categories", "invalid", message))
-    return found
+    return finding_of(policy.document, rule, code, message, until_ms)

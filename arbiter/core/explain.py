@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.core.decide import decide
+from arbiter.core.decide import Hearing
 from arbiter.core.identity import REF_BYTES, identity
 from arbiter.core.instants import to_ms
 from arbiter.core.kills import KILL_SWITCH, Kill, KillJudge
@@ -137,12 +137,11 @@ def judge(policy: Policy, ledger: Ledger, told: Told) -> Verdict:
 
     As a party's session does it, but for recalls and for the places that others wait for.
     """
-    request, now_ms = told.request, told.now_ms
-    verdict = decide(policy, ledger, request, told.received_ms, now_ms, _StockThen(told))
-    is_known = request.category in policy.document.categories
-    if verdict.outcome == "rejected" or not told.is_first or told.decision.dry_run or not is_known:
+    hearing = Hearing(policy, ledger, told.request, told.received_ms, told.now_ms, _StockThen(told))
+    verdict = hearing.verdict()
+    if verdict.outcome == "rejected" or not told.is_first or told.decision.dry_run:
         return verdict
-    holds = policy.arbitrations(request, ledger, now_ms)
+    holds = hearing.arbitrations()
     if not holds:
         return verdict
     last = max(holds, key=lambda hold: _closes(hold, told))

@@ -18,7 +18,7 @@ from arbiter.core.instants import FAR_MS
 from arbiter.core.kills import Kill, KillJudge
 from arbiter.core.lifts import NO_LIFTS, Lift, Lifts
 from arbiter.core.match import SHAPE_FIELDS, Matcher, Subject
-from arbiter.core.model import Kind, Ledger, Traits
+from arbiter.core.model import Kind, Ledger, Member, Traits
 from arbiter.core.plan import Counts, Plan
 from arbiter.core.rules import (
     AnyRule,
@@ -50,6 +50,7 @@ from arbiter.core.rules import (
 )
 from arbiter.core.score import parse_formula, safely
 from arbiter.core.stock import EmptyStock, Stock, Want
+from arbiter.core.terms import Terms, terms_of
 from arbiter.core.windows import duration_ms, known_zone, moment
 from arbiter.messages import ContactRequest, Scalar
 
@@ -88,7 +89,8 @@ class Policy:
         self.points = {name: channel.points for name, channel in document.channels.items()}
         every = document.unknown_customer_zone == "every_candidate"
         self._unknown_zones = tuple(document.candidate_zones if every else ()) or (document.timezone,)
-        self._zones: dict[tuple[str | None, ...], tuple[tuple[str, ...], str]] = {}
+        self._zones: dict[tuple[str | None, ...] | str | None, tuple[tuple[str, ...], str]] = {}
+        self._discloses_campaign = document.disclose == "campaign"
         self.recall = document.recall
         self.recall_margin_ms = duration_ms(document.recall.margin)
         self.waiting_max = document.waiting_max
@@ -101,28 +103,32 @@ class Policy:
         self._judges = [j for j in judges if not (isinstance(j, ArbitrationJudge) and j.shadow)]
         self._counts = Counts(judges)
         self._shared = [judge for judge in judges if isinstance(judge, SharedJudge)]
-        self._has_floors = any(isinstance(judge, FloorJudge) for judge in judges)
-        self._plans: dict[Shape, Plan] = {}
+        self.is_shared = bool(self._shared)
+        """Whether there is anything that all customers have in common."""
+        self._terms: dict[Shape, Terms] = {}
         self._kills = [KillJudge(kill) for kill in kills]
+        self.has_kills = bool(kills)
         for place, kill_judge in enumerate(self._kills, -len(self._kills)):
             kill_judge.place = place
+        self.has_lifts = bool(document.exceptions)
         self._lifts = Lifts([Lift.of(written, document.timezone) for written in document.exceptions])
 
-    def plan(self, shape: Shape) -> Plan:
-        """The rules that speak about requests of this shape and from which its category is not exempt."""
-        plan = self._plans.get(shape)
-        if plan is None:
-            if len(self._plans) > SHAPES_MAX:
-                self._plans.clear()
-            exempt = self.document.categories[shape[CATEGORY] or ""].exempt
-            judges = [j for j in self._judges if j.kind in NEVER_EXEMPT or j.kind not in exempt]
-            plan = self._plans[shape] = Plan(shape, [*self._stopping(shape), *judges], self.points, self._counts)
-        return plan
+    def terms(self, shape: Shape) -> Terms:
+        """What this policy says about requests of a shape, whoever the customer is."""
+        terms = self._terms.get(shape)
+        if terms is None:
+            if len(self._terms) > SHAPES_MAX:
+                self._terms.clear()
+            terms = self._terms[shape] = terms_of(self.document, shape, self._plan(shape))
+        return terms
 
-    @property
-    def has_kills(self) -> bool:
-        """Whether any kill switch is in force."""
-        return bool(self._kills)
+    def _plan(self, shape: Shape) -> Plan | None:
+        """The rules that speak about requests of this shape and from which its category is not exempt."""
+        category = self.document.categories.get(shape[CATEGORY] or "")
+        if category is None:
+            return None
+        judges = [j for j in self._judges if j.kind in NEVER_EXEMPT or j.kind not in category.exempt]
+        return Plan(shape, [*self._stopping(shape), *judges], self.points, self._counts)
 
     def is_stopped(self, kind: Kind, at_ms: int) -> bool:
         """Whether a kill switch stops contacts of this kind at ``at_ms``."""
@@ -134,48 +140,40 @@ class Policy:
 
     def lifts(self, case: Case) -> Lifts:
         """The exceptions that are for this request."""
-        return self._lifts.matching(case) if self._lifts else NO_LIFTS
+        return self._lifts.matching(case) if self.has_lifts else NO_LIFTS
 
-    def arbitrations(self, request: ContactRequest, ledger: Ledger, at_ms: int) -> list[ArbitrationJudge]:
+    def arbitrations(self, case: Case, at_ms: int) -> list[ArbitrationJudge]:
         """The arbitrations in force that speak about this request, unless its category is exempt or they are lifted."""
-        found = [j for j in self.plan(shape_of(request)).arbitrations if j.from_ms <= at_ms < j.until_ms]
-        if not found or (not self._lifts and all(judge.when.shape_only for judge in found)):
+        found = self._speaking(case, at_ms)
+        if not found or not self.has_lifts:
             return found
-        case = self.case(request, ledger, NO_STOCK)
         lifts = self.lifts(case)
-        return [j for j in found if j.when.rest_matches(case.subject) and lifts.at(j.id, at_ms) is None]
+        return [judge for judge in found if lifts.at(judge.id, at_ms) is None]
 
     def waived(self, case: Case, at_ms: int, lifts: Lifts) -> list[Lift]:
         """The exceptions by which this request need not wait for an arbitration."""
-        found = [j for j in self.plan(case.shape).arbitrations if j.from_ms <= at_ms < j.until_ms]
-        lifting = [lifts.at(judge.id, at_ms) for judge in found if judge.when.rest_matches(case.subject)]
+        lifting = [lifts.at(judge.id, at_ms) for judge in self._speaking(case, at_ms)]
         return [lift for lift in lifting if lift is not None]
+
+    def _speaking(self, case: Case, at_ms: int) -> list[ArbitrationJudge]:
+        there = case.plan.arbitrations
+        return [j for j in there if j.from_ms <= at_ms < j.until_ms and j.when.rest_matches(case.subject)]
 
     def arbitration(self, rule: str) -> ArbitrationJudge | None:
         """An arbitration rule by its id; ``None`` if this policy has none of that name."""
         return self._arbitrations.get(rule)
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether there is anything that all customers have in common."""
-        return bool(self._shared)
-
     def rank(self, request: ContactRequest, ledger: Ledger, stock: Stock, now_ms: int) -> tuple[float, float]:
         """(score, priority) by which requests are ordered, lowered to what the department may claim."""
-        department = self.document.departments.get(request.department)
-        if department is None:
-            return 0.0, 0.0
-        return self.score(request, ledger, stock, now_ms)[0], min(request.priority, department.max_priority)
+        terms = self.terms(shape_of(request))
+        score, priority, note = self.score(request, terms)
+        if terms.may_boost:
+            score, _ = self.boosted(score, note, self.case(request, ledger, stock), now_ms)
+        return score, priority
 
-    def wants(self, request: ContactRequest, ledger: Ledger, at_ms: int) -> list[Want]:
+    def wants(self, case: Case, at_ms: int) -> list[Want]:
         """What an approval at ``at_ms`` would take of the capacity that all customers share."""
-        if request.category not in self.document.categories:
-            return []
-        plan = self.plan(shape_of(request))
-        if not plan.may_draw:
-            return []
-        case = self.case(request, ledger, NO_STOCK)
-        return [want for judge in plan.shared(case, at_ms) for want in judge.wants(self.zone, at_ms)]
+        return [want for judge in case.plan.shared(case, at_ms) for want in judge.wants(self.zone, at_ms)]
 
     def window(self, name: str, at_ms: int) -> Want | None:
         """The window of a name, as its draws have it, that holds ``at_ms``; ``None`` if there is no such rule."""
@@ -186,30 +184,37 @@ class Policy:
         """What one rule counts for all customers at ``at_ms``, its main window first; nothing if it is off."""
         return [want for judge in self._shared if judge.id == rule for want in judge.wants(self.zone, at_ms)]
 
-    def case(self, request: ContactRequest, ledger: Ledger, stock: Stock) -> Case:
-        """Everything the rules may look at for this request. Its category must be known."""
+    def case(self, request: ContactRequest, ledger: Ledger, stock: Stock, terms: Terms | None = None) -> Case:
+        """Everything the rules may look at for this request; ``KeyError`` where its category is not known.
+
+        ``terms`` are those of its shape, where they were looked up already.
+        """
+        terms = terms or self.terms(shape_of(request))
+        if terms.plan is None:
+            raise KeyError(request.category)
         member = ledger.members.get(request.customer_id)
         zones, zone = self.zones_of(member.traits if member else None)
         return Case(
             request,
             ledger,
+            member or Member(),
             self._segments_of,
-            self.plan(shape_of(request)),
+            terms.plan,
             stock,
-            purpose=self.document.categories[request.category].purpose,
-            points=self.points,
-            zones=zones,
-            zone=zone,
-            party_zone=self._party_zone(ledger, zone),
-            business_zone=self.zone,
-            discloses_campaign=self.document.disclose == "campaign",
+            terms.purpose,
+            self.points,
+            zones,
+            zone,
+            zone if len(ledger.members) <= 1 else self._party_zone(ledger),
+            self.zone,
+            discloses_campaign=self._discloses_campaign,
         )
 
     def zones_of(self, traits: Traits | None) -> tuple[tuple[str, ...], str]:
         """Of a customer: all zones in which quiet hours must be open, and the zone of calendar windows."""
         if traits is None:
             return self._unknown_zones, self.zone
-        key = (traits.time_zone, *traits.time_zones)
+        key = (traits.time_zone, *traits.time_zones) if traits.time_zones else traits.time_zone
         zones = self._zones.get(key)
         if zones is None:
             if len(self._zones) > SHAPES_MAX:
@@ -224,38 +229,31 @@ class Policy:
         every = self.document.unknown_customer_zone == "every_candidate"
         return (named if named and every else self._unknown_zones), self.zone
 
-    def score(self, request: ContactRequest, ledger: Ledger, stock: Stock, now_ms: int) -> tuple[float, str | None]:
-        """The score and, if anything was lowered, raised or could not be computed, a note that says so."""
-        department = self.document.departments[request.department]
-        defaults = self.document.score_defaults
-        priority = request.priority
-        value = defaults.value if request.value is None else request.value
-        propensity = defaults.propensity if request.propensity is None else request.propensity
+    def score(self, request: ContactRequest, terms: Terms) -> tuple[float, float, str | None]:
+        """(score, priority) before any floor; and, if either was lowered or could not be computed, a note of that."""
+        department, defaults = terms.department, self.document.score_defaults
+        if department is None:
+            return 0.0, 0.0, None
+        priority, value, propensity = request.priority, request.value, request.propensity
         notes: list[str] = []
         if priority > department.max_priority:
             notes.append(f"priority {priority:g} lowered to {department.max_priority:g}")
             priority = department.max_priority
+        if value is None:
+            value = defaults.value
         if department.max_value is not None and value > department.max_value:
             notes.append(f"value {value:g} lowered to {department.max_value:g}")
             value = department.max_value
-        score = safely(self._formula, priority, propensity, value)
+        score = safely(self._formula, priority, defaults.propensity if propensity is None else propensity, value)
         if score is None:
             notes.append("the formula gave no finite number; 0 stands")
             score = 0.0
-        note = f"{'; '.join(notes)} (department {request.department})" if notes else None
-        if not self._has_floors or request.category not in self.document.categories:
-            return score, note
-        return self._boosted(score, note, request, ledger, stock, now_ms)
+        return score, priority, f"{'; '.join(notes)} (department {request.department})" if notes else None
 
-    def _boosted(
-        self, score: float, note: str | None, request: ContactRequest, ledger: Ledger, stock: Stock, now_ms: int
-    ) -> tuple[float, str | None]:
-        """The score, raised by the floors that are behind."""
-        plan = self.plan(shape_of(request))
-        if not plan.may_boost:
-            return score, note
-        for floor in plan.floors(self.case(request, ledger, stock), now_ms):
-            boost = floor.boost(stock, now_ms)
+    def boosted(self, score: float, note: str | None, case: Case, now_ms: int) -> tuple[float, str | None]:
+        """The score and its note, raised by the floors that speak about the request and are behind."""
+        for floor in case.plan.floors(case, now_ms):
+            boost = floor.boost(case.stock, now_ms)
             if boost > 1:
                 score *= boost
                 raised = f"raised {boost:.4g} times by `{floor.id}`, which is behind"
@@ -272,10 +270,8 @@ class Policy:
         subject = Subject(None, profile, _no_segments)
         return frozenset([name for name, when in self._segments.items() if when.rest_matches(subject)])
 
-    def _party_zone(self, ledger: Ledger, zone: str) -> str:
-        """The zone that all members share, the business zone if they do not; ``zone`` is that of one of them."""
-        if len(ledger.members) <= 1:
-            return zone
+    def _party_zone(self, ledger: Ledger) -> str:
+        """The zone that all members share, the business zone if they do not."""
         zones = {self.zones_of(member.traits)[1] for member in ledger.members.values()}
         return zones.pop() if len(zones) == 1 else self.zone
 

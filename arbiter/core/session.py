@@ -11,18 +11,18 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
+from arbiter.core.arrival import Arrival
 from arbiter.core.case import kind_of
-from arbiter.core.decide import decide, expiry_of, objections, policy_finding, wait_for_word
+from arbiter.core.cells import awaited
+from arbiter.core.decide import Hearing, policy_finding, wait_for_word
 from arbiter.core.facts import Refused
 from arbiter.core.forgetting import forget
 from arbiter.core.identity import REF_BYTES, answer_key, content_of, identity, remember, was_answered
-from arbiter.core.instants import to_ms
-from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Ledger
+from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Kind, Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.rules import ArbitrationJudge
-from arbiter.core.rules.capacity import window_of
 from arbiter.core.shadow import beside, unless_full
-from arbiter.core.stock import CELL, Draw, Stock
+from arbiter.core.stock import Draw, Stock
 from arbiter.core.told import Decided, Noted
 from arbiter.core.verdict import Verdict, answer_of, refuse
 from arbiter.core.windows import spoken
@@ -66,19 +66,22 @@ class Session:
         self.stock = stock
         self.out: list[Decided | Refused | Noted] = []
 
-    def ask(self, request: ContactRequest, raw: bytes, received_ms: int, source: tuple[str, int, int]) -> None:
+    def ask(self, arrival: Arrival, request: ContactRequest) -> None:
         """Answer a request that has just arrived, or tell a repeated one what it was told."""
-        key, content = identity(request), content_of(request)
-        asked = Asked(key, content, raw, received_ms, source, 0, *self._rank(request))
+        key, content = arrival.identity or identity(request), content_of(request)
         if request.dry_run:
-            verdict = decide(self.policy, self.ledger, request, received_ms, self.now_ms, self.stock)
-            self.out.append(Decided(request, key, self._answer(asked, replace(verdict, final=True), None), False))
+            hearing = self._hear(request, arrival.received_ms)
+            asked = self._asked(arrival, key, content, hearing)
+            answer = self._answer(asked, replace(hearing.verdict(), final=True), None)
+            self.out.append(Decided(request, key, answer, False))
             return
         customer = request.customer_id
         known = self.answers.get(answer_key(customer, key)) if was_answered(self.ledger, customer, key) else None
         if known is None:
             remember(self.ledger, customer, key, self.now_ms)
-            self._first(asked, request)
+            self._forget()
+            hearing = self._hear(request, arrival.received_ms)
+            self._first(self._asked(arrival, key, content, hearing), hearing)
         elif known.content == content:
             self.out.append(Decided(request, key, known.answer, True))
         else:
@@ -119,12 +122,13 @@ class Session:
                 self.ledger.waiting.append(asked)
                 continue
             request, arbitration, asked.held = requests[asked.identity], asked.held, None
-            verdict, victim = self._decide(asked, request)
+            hearing = self._hear(request, asked.received_ms)
+            verdict, victim = self._decide(asked, hearing)
             if arbitration is not None and verdict.outcome == "deferred":
                 verdict = self._outranked(verdict, arbitration, won)
             if verdict.outcome == "approved":
                 won.append((asked, request))
-            self._settle(asked, request, verdict, asked.due_ms)
+            self._settle(asked, hearing, verdict, asked.due_ms)
             if victim is not None:
                 self._again(victim)
         for rule, closes_ms in list(self.ledger.holds.items()):
@@ -143,9 +147,8 @@ class Session:
             begins_ms = contact.not_before_ms
             if only_stopped and not self.policy.is_stopped(contact.kind, max(self.now_ms, begins_ms)):
                 continue
-            request, when = _decode(asked.request), (asked.received_ms, self.now_ms)
-            permit = (begins_ms, contact.valid_until_ms)
-            findings = objections(self.policy, self.ledger, request, *when, permit, self.stock)
+            request = _decode(asked.request)
+            findings = self._hear(request, asked.received_ms).objections(begins_ms, contact.valid_until_ms)
             if findings:
                 contact.state = ContactState.WITHDRAWN
                 self._recall(asked, request, findings)
@@ -205,51 +208,50 @@ class Session:
         """Count something that ops and the department's owner should know of."""
         self.out.append(Noted(what, department))
 
-    def _first(self, asked: Asked, request: ContactRequest) -> None:
-        self._forget()
-        hold = self._hold(request)
+    def _first(self, asked: Asked, hearing: Hearing) -> None:
+        hold = self._hold(hearing)
         if hold is None:
-            verdict, victim = self._decide(asked, request)
-            self._settle(asked, request, verdict, 0)
+            verdict, victim = self._decide(asked, hearing)
+            self._settle(asked, hearing, verdict, 0)
             if victim is not None:
                 self._again(victim)
             return
-        verdict = self._judge(asked, request)
+        verdict = hearing.verdict()
         if verdict.outcome != "rejected":
-            verdict = self._held(asked, request, hold, verdict)
-        self._settle(asked, request, verdict, 0)
+            verdict = self._held(asked, hearing, hold, verdict)
+        self._settle(asked, hearing, verdict, 0)
 
-    def _held(self, asked: Asked, request: ContactRequest, hold: ArbitrationJudge, verdict: Verdict) -> Verdict:
+    def _held(self, asked: Asked, hearing: Hearing, hold: ArbitrationJudge, verdict: Verdict) -> Verdict:
         """Wait for the close of the arbitration, which the party's first matching request opens."""
         closes_ms = self.ledger.holds.get(hold.id, self.now_ms + hold.hold_ms)
         message = f"requests are gathered and decided together, best first, at {spoken(closes_ms, self.policy.zone)}"
         findings = (*verdict.findings, hold.no("held_for_arbitration", message, closes_ms))
         verdict = replace(verdict, findings=findings, not_before_ms=None, valid_until_ms=None, retry_at_ms=closes_ms)
-        if closes_ms >= expiry_of(request, asked.received_ms):
+        if closes_ms >= hearing.expires_ms:
             why = "it expires before the requests are decided"
             return refuse(verdict, policy_finding(self.policy, "expires_at", "would_expire", why))
         self.ledger.holds[hold.id] = closes_ms
         asked.held = hold.id
         return replace(verdict, outcome="deferred", final=False)
 
-    def _hold(self, request: ContactRequest) -> ArbitrationJudge | None:
+    def _hold(self, hearing: Hearing) -> ArbitrationJudge | None:
         """The arbitration that this request must wait for: the one that closes last, if several speak about it."""
-        if request.category not in self.policy.document.categories:
+        found = hearing.arbitrations()
+        if not found:
             return None
-        found = self.policy.arbitrations(request, self.ledger, self.now_ms)
-        return max(found, key=lambda judge: self.ledger.holds.get(judge.id, self.now_ms + judge.hold_ms), default=None)
+        return max(found, key=lambda judge: self.ledger.holds.get(judge.id, self.now_ms + judge.hold_ms))
 
-    def _decide(self, asked: Asked, request: ContactRequest) -> tuple[Verdict, Asked | None]:
+    def _decide(self, asked: Asked, hearing: Hearing) -> tuple[Verdict, Asked | None]:
         """The verdict now, and the approval that was recalled for it where only budgets were in the way."""
-        verdict = self._judge(asked, request)
+        verdict = hearing.verdict(is_new=asked.n == 0)
         if verdict.outcome != "deferred" or any(f.code not in BUDGET_CODES for f in verdict.findings):
             return verdict, None
         for victim, contact in self._victims(asked):
             contact.state = ContactState.RECALLED
             freed = self.give_back(contact)
-            better = self._judge(asked, request)
+            better = self._judge(asked, hearing.request)
             if better.outcome == "approved":
-                self._give_way(victim, asked, request, verdict.findings[0])
+                self._give_way(victim, asked, hearing.request, verdict.findings[0])
                 return better, victim
             contact.state = ContactState.APPROVED
             self._take(contact.ref, freed)
@@ -258,9 +260,12 @@ class Session:
     def _rank(self, request: ContactRequest) -> tuple[float, float]:
         return self.policy.rank(request, self.ledger, self.stock, self.now_ms)
 
+    def _hear(self, request: ContactRequest, received_ms: int) -> Hearing:
+        """The request before the rules and the ledger as it is now; to be made anew when the ledger changes."""
+        return Hearing(self.policy, self.ledger, request, received_ms, self.now_ms, self.stock)
+
     def _judge(self, asked: Asked, request: ContactRequest) -> Verdict:
-        is_new = asked.n == 0
-        return decide(self.policy, self.ledger, request, asked.received_ms, self.now_ms, self.stock, is_new=is_new)
+        return self._hear(request, asked.received_ms).verdict(is_new=asked.n == 0)
 
     def _victims(self, asked: Asked) -> list[tuple[Asked, Contact]]:
         """The approvals that may be recalled for ``asked``, the lowest score first."""
@@ -293,43 +298,53 @@ class Session:
         self.ledger.open.remove(asked)
         self._publish(asked, request, Verdict("recalled", False, tuple(findings), score=asked.score), None)
 
-    def _settle(self, asked: Asked, request: ContactRequest, verdict: Verdict, told_ms: int) -> None:
+    def _settle(self, asked: Asked, hearing: Hearing, verdict: Verdict, told_ms: int) -> None:
         """Book a verdict and publish it, unless it only repeats that the answer comes at ``told_ms``."""
-        ledger, verdict = self.ledger, unless_full(self.policy, self.ledger, verdict)
+        ledger, request = self.ledger, hearing.request
+        if verdict.outcome == "deferred":
+            verdict = unless_full(self.policy, ledger, verdict)
         is_news = verdict.outcome != "deferred" or verdict.retry_at_ms != told_ms
-        if is_news and asked.held is None:
+        if self.policy.shadow is not None and is_news and asked.held is None:
             when, is_new = (asked.received_ms, self.now_ms), asked.n == 0
             verdict = beside(self.policy, ledger, request, *when, self.stock, verdict, is_new=is_new)
         ahead = None
         if verdict.outcome == "deferred":
             asked.due_ms = verdict.retry_at_ms or 0
-            asked.awaits = self._awaited(request, verdict) if asked.held is None else []
-            ahead = sum(_order(other) < _order(asked) for other in ledger.waiting)
+            asked.awaits = awaited(hearing, verdict) if self.policy.is_shared and asked.held is None else []
+            own = _order(asked)
+            ahead = sum([_order(other) < own for other in ledger.waiting])
             ledger.waiting.append(asked)
         elif verdict.not_before_ms is not None and verdict.valid_until_ms is not None:
-            self._approve(asked, request, verdict.not_before_ms, verdict.valid_until_ms)
-            self._take(asked.identity[:8], verdict.draws)
+            self._approve(asked, hearing, verdict.not_before_ms, verdict.valid_until_ms)
+            if verdict.draws:
+                self._take(asked.identity[:REF_BYTES], verdict.draws)
         if is_news:
             self._publish(asked, request, verdict, ahead)
 
     def _again(self, victim: Asked) -> None:
         """Decide a recalled request anew, after the one that it gave way to has taken its place."""
-        request = _decode(victim.request)
-        verdict = self._judge(victim, request)
+        hearing = self._hear(_decode(victim.request), victim.received_ms)
+        verdict = hearing.verdict(is_new=victim.n == 0)
         if verdict.outcome == "approved":
             until_ms = self.now_ms + self.policy.permit_min_ms
-            verdict = wait_for_word(self.policy, verdict, until_ms, expiry_of(request, victim.received_ms))
+            verdict = wait_for_word(self.policy, verdict, until_ms, hearing.expires_ms)
             if verdict.outcome == "deferred":
                 victim.held, self.ledger.holds[RECALL] = RECALL, until_ms
-        self._settle(victim, request, verdict, 0)
+        self._settle(victim, hearing, verdict, 0)
 
-    def _approve(self, asked: Asked, request: ContactRequest, not_before_ms: int, valid_until_ms: int) -> None:
-        kind = kind_of(request)
-        kind = next((contact.kind for contact in self.ledger.contacts if contact.kind == kind), kind)
-        self.ledger.contacts.append(Contact(kind, asked.identity[:8], not_before_ms, valid_until_ms))
-        silent = self.policy.document.channels[request.channel].on_silence == "release"
-        asked.due_ms = valid_until_ms if silent else 0
+    def _approve(self, asked: Asked, hearing: Hearing, not_before_ms: int, valid_until_ms: int) -> None:
+        kind = self._kind(hearing.request)
+        self.ledger.contacts.append(Contact(kind, asked.identity[:REF_BYTES], not_before_ms, valid_until_ms))
+        asked.due_ms = valid_until_ms if hearing.terms.is_released else 0
         self.ledger.open.append(asked)
+
+    def _kind(self, request: ContactRequest) -> Kind:
+        """The kind of contact that an approval makes; contacts that are alike share one."""
+        kind = kind_of(request)
+        for contact in self.ledger.contacts:
+            if contact.kind == kind:
+                return contact.kind
+        return kind
 
     def _outranked(self, verdict: Verdict, rule: str, won: list[tuple[Asked, ContactRequest]]) -> Verdict:
         """Tell a loser of an arbitration who won what it now waits for."""
@@ -344,6 +359,11 @@ class Session:
         lost = judge.no("outranked", message, blocked.until_ms)
         return replace(verdict, findings=(*verdict.findings, lost))
 
+    @staticmethod
+    def _asked(arrival: Arrival, key: bytes, content: bytes, hearing: Hearing) -> Asked:
+        place = (arrival.raw, arrival.received_ms, arrival.source)
+        return Asked(key, content, *place, 0, hearing.score, hearing.priority)
+
     def _publish(self, asked: Asked, request: ContactRequest, verdict: Verdict, ahead: int | None) -> None:
         asked.n += 1
         answer = self._answer(asked, verdict, ahead)
@@ -352,16 +372,6 @@ class Session:
 
     def _answer(self, asked: Asked, verdict: Verdict, ahead: int | None) -> Answer:
         return answer_of(self.policy.ref, asked, verdict, ahead, self.seq, self.now_ms)
-
-    def _awaited(self, request: ContactRequest, verdict: Verdict) -> list[str]:
-        """The windows of capacity that a deferred request waits for, or the cell if it is all it waits for."""
-        names = {window_of(finding) for finding in verdict.findings} - {None}
-        if all(finding.kind == "cell" for finding in verdict.findings):
-            names = {f"{finding.rule}{CELL}" for finding in verdict.findings}
-        if not names:
-            return []
-        at_ms = self.now_ms if request.send_after is None else max(self.now_ms, to_ms(request.send_after))
-        return [want.draw.key for want in self.policy.wants(request, self.ledger, at_ms) if want.draw.name in names]
 
     def _take(self, ref: bytes, draws: Sequence[Draw]) -> None:
         """Use capacity for a contact."""

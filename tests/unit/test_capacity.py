@@ -300,7 +300,7 @@ def test_sending_later_takes_a_place_of_then() -> None:
     desk.ask(call("a", "c1", send_after=NEXT_WEEK + DAY_MS))
 
     assert [NEXT_WEEK] == [draw.start_ms for draw in stock.taken]
-    (want,) = desk.policy.wants(call("b", "c1"), desk.ledger, NEXT_WEEK)
+    (want,) = desk.policy.wants(desk.policy.case(call("b", "c1"), desk.ledger, NO_STOCK), NEXT_WEEK)
     assert (2, NEXT_WEEK) == (want.limit, want.draw.start_ms)
 
 

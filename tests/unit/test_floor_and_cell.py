@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS
-from arbiter.core.policy import PolicyError
+from arbiter.core.policy import NO_STOCK, PolicyError
 from arbiter.core.stock import WholeStock
 from arbiter.messages import ContactRequest
 from tests.builders import Desk, at, codes, grant, policy, request
@@ -57,7 +57,7 @@ def test_boost(done: int, now: int, expected: float) -> None:
     """The further behind a straight line to its goal, the more its requests count; outside the dates not at all."""
     stock = WholeStock()
     desk = Desk(policy(FLOOR), grant(), stock=stock)
-    (want,) = desk.policy.wants(request("a"), desk.ledger, HALF)
+    (want,) = desk.policy.wants(desk.policy.case(request("a"), desk.ledger, NO_STOCK), HALF)
     stock.taken[want.draw] = done
     plain = score(desk, now, campaign="other")
 

@@ -1,0 +1,88 @@
+"""What a policy as a whole says about requests of one shape: whom it knows, who may ask for what, what it is called.
+
+It depends on names alone, so it is worked out once for each shape and kept.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from arbiter.core.case import Shape
+from arbiter.core.document import Department, PolicyDocument
+from arbiter.core.model import Finding
+from arbiter.core.plan import Plan
+from arbiter.core.problem import nearest
+from arbiter.core.windows import duration_ms
+
+
+class Terms(Struct, frozen=True):
+    """What holds for requests of one shape.
+
+    ``unknown`` are the names that the policy does not have; such a request is rejected, and no rule is asked.
+    ``refusals`` are what the department may not ask for. ``plan`` is ``None`` where the category is not known.
+    ``may_boost`` says that a floor may raise the score, ``is_released`` that silence gives the contact's place back.
+    """
+
+    unknown: tuple[Finding, ...]
+    refusals: tuple[Finding, ...]
+    plan: Plan | None
+    purpose: str
+    minds_preferences: bool
+    department: Department | None
+    may_boost: bool
+    permit_max_ms: int
+    is_released: bool
+
+
+def terms_of(document: PolicyDocument, shape: Shape, plan: Plan | None) -> Terms:
+    """The terms of requests of this shape, which have this plan."""
+    department_name, _, channel_name, category_name, _, _ = map(str, shape)
+    department = document.departments.get(department_name)
+    channel = document.channels.get(channel_name)
+    category = document.categories.get(category_name)
+    longest = document.permit.max.get(channel_name)
+    return Terms(
+        unknown=_unknown_names(document, department_name, channel_name, category_name),
+        refusals=_refusals(document, department_name, channel_name, category_name),
+        plan=plan,
+        purpose=category.purpose if category else "",
+        minds_preferences=category is not None and "preference" not in category.exempt,
+        department=department,
+        may_boost=department is not None and plan is not None and plan.may_boost,
+        permit_max_ms=duration_ms(longest) if longest else 0,
+        is_released=channel is not None and channel.on_silence == "release",
+    )
+
+
+def finding_of(document: PolicyDocument, rule: str, code: str, message: str, until_ms: int | None = None) -> Finding:
+    """A finding of the policy as a whole rather than of one of its rules; ``rule`` names its setting."""
+    owner, why = document.owner, f"the policy {document.policy} says so"
+    return Finding(rule, "policy", code, until_ms is not None, owner, why, message, until_ms=until_ms)
+
+
+def _unknown_names(document: PolicyDocument, department: str, channel: str, category: str) -> tuple[Finding, ...]:
+    found: list[Finding] = []
+    for what, setting, name, known in (
+        ("department", "departments", department, document.departments),
+        ("channel", "channels", channel, document.channels),
+        ("category", "categories", category, document.categories),
+    ):
+        if name not in known:
+            names = ", ".join(sorted(known)[:20])
+            message = f"unknown {what} `{name}`; {nearest(name, known)} Known: {names}"
+            found.append(finding_of(document, setting, "invalid", message))
+    return tuple(found)
+
+
+def _refusals(document: PolicyDocument, name: str, channel: str, category: str) -> tuple[Finding, ...]:
+    department = document.departments.get(name)
+    if department is None:
+        return ()
+    found: list[Finding] = []
+    if category not in department.categories:
+        message = f"{name} may ask for {', '.join(department.categories)}, not {category}"
+        found.append(finding_of(document, "departments", "not_allowed", message))
+    if department.channels is not None and channel not in department.channels:
+        message = f"{name} may use {', '.join(department.channels)}, not {channel}"
+        found.append(finding_of(document, "departments", "not_allowed", message))
+    return tuple(found)
