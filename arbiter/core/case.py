@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from arbiter.core.instants import FAR_MS
 from arbiter.core.match import Subject
-from arbiter.core.model import Kind, Ledger, Member
+from arbiter.core.model import Kind, Ledger, Member, Traits
 from arbiter.core.stock import Draw, Stock
-from arbiter.messages import ContactRequest, Scalar
+from arbiter.messages import ContactRequest
 
 Shape = tuple[str | None, ...]
 
@@ -88,7 +88,7 @@ class Case:
         request: ContactRequest,
         ledger: Ledger,
         member: Member,
-        segments_of: Callable[[Mapping[str, Scalar]], frozenset[str]],
+        segments_of: Callable[[Traits], frozenset[str]],
         plan: Counting,
         stock: Stock,
         purpose: str,
@@ -142,8 +142,7 @@ class Case:
         """The request as a ``when`` sees it."""
         subject = self._asking
         if subject is None:
-            traits = self.member.traits
-            subject = self._asking = Subject(self.request, traits.attributes if traits else None, self._segments_of)
+            subject = self._asking = Subject(self.request, self.member.traits, self._segments_of)
         return subject
 
     def contact_subject(self, customer: str) -> Subject:
@@ -152,8 +151,7 @@ class Case:
         if subject is None:
             member = self.ledger.members.get(customer)
             traits = member.traits if member else None
-            profile = traits.attributes if traits else None
-            subject = self._subjects[customer] = Subject(None, profile, self._segments_of)
+            subject = self._subjects[customer] = Subject(None, traits, self._segments_of)
         return subject
 
     def cost(self, channel: str, unit: str) -> int:

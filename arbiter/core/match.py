@@ -8,12 +8,13 @@ partner) is answered once per shape and remembered; only the rest is evaluated f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from arbiter.core.model import Traits
 from arbiter.messages import ContactRequest, Scalar
 
 SHAPE_FIELDS = ("department", "campaign", "channel", "category", "product", "partner")
@@ -50,27 +51,25 @@ class Subject:
     """What a ``when`` is held against: a request or a past contact, with the customer's attributes and segments.
 
     ``request`` is ``None`` for a past contact, of which only the shape is remembered; ``profile`` is ``None`` for a
-    customer without a profile, who is in no segment and not outside of one either.
+    customer without a profile (no ``traits``), who is in no segment and not outside of one either.
     """
 
-    __slots__ = ("_segments", "_segments_of", "profile", "request")
+    __slots__ = ("_segments", "_segments_of", "_traits", "profile", "request")
 
     def __init__(
-        self,
-        request: ContactRequest | None,
-        profile: Mapping[str, Scalar] | None,
-        segments_of: Callable[[Mapping[str, Scalar]], frozenset[str]],
+        self, request: ContactRequest | None, traits: Traits | None, segments_of: Callable[[Traits], frozenset[str]]
     ) -> None:
         self.request = request
-        self.profile = profile
+        self.profile = None if traits is None else traits.attributes
+        self._traits = traits
         self._segments_of = segments_of
         self._segments: frozenset[str] | None = None
 
     @property
     def segments(self) -> frozenset[str] | None:
         """The customer's segments, worked out when first asked for."""
-        if self._segments is None and self.profile is not None:
-            self._segments = self._segments_of(self.profile)
+        if self._segments is None and self._traits is not None:
+            self._segments = self._segments_of(self._traits)
         return self._segments
 
 
@@ -87,6 +86,8 @@ class Matcher:
         self._memo: dict[tuple[str | None, ...], bool] = {}
         self.shape_only = not self._rest
         """Whether the shape alone decides."""
+        self.by_segment = all(key == "segment" for key in when if key not in SHAPE_FIELDS)
+        """Whether shape and segments decide."""
 
     def shape_matches(self, shape: tuple[str | None, ...]) -> bool:
         """Whether the shape part holds, for ``shape`` in the order of ``SHAPE_FIELDS``."""

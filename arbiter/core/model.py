@@ -98,7 +98,7 @@ class Preferences(Struct, frozen=True, array_like=True):
     maximum_window: str | None = None
 
 
-class Traits(Struct, frozen=True, array_like=True):
+class Traits(Struct, frozen=True, array_like=True, dict=True):
     """The profile, as far as rules look at it."""
 
     household: str | None = None

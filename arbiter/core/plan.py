@@ -28,6 +28,7 @@ from arbiter.core.rules import ArbitrationJudge, FloorJudge, Judge, Need, Shared
 from arbiter.core.rules.counting import CountingJudge
 
 PAIRS_MAX = 10_000
+SEGMENTS_MAX = 1_000
 ZONES_MAX = 1_000
 STRETCHES_MAX = 1_000
 """Of one view, for customers in the same zones."""
@@ -65,14 +66,29 @@ class Pair(Struct, frozen=True):
 class Plan:
     """The rules for one shape. ``own`` is what one costs where contacts are counted (``None``: it depends)."""
 
-    __slots__ = ("_counts", "_pairs", "_shared", "_sometimes", "_speaking", "_views", "arbitrations", "own", "shape")
+    __slots__ = (
+        "_by_segment",
+        "_counts",
+        "_in_segments",
+        "_otherwise",
+        "_pairs",
+        "_shared",
+        "_speaking",
+        "_views",
+        "arbitrations",
+        "own",
+        "shape",
+    )
 
     def __init__(self, shape: Shape, judges: Iterable[Judge], points: Mapping[str, int], counts: Counts) -> None:
         """``judges`` are all that the request's category must obey, ``counts`` what is known of past contacts."""
         self.shape = shape
         self._counts = counts
         self._speaking = [judge for judge in judges if judge.when.shape_matches(shape)]
-        self._sometimes = [judge for judge in self._speaking if not judge.when.shape_only]
+        sometimes = [judge for judge in self._speaking if not judge.when.shape_only]
+        self._by_segment = [judge for judge in sometimes if judge.when.by_segment]
+        self._otherwise = [judge for judge in sometimes if not judge.when.by_segment]
+        self._in_segments: dict[frozenset[str] | None, tuple[bool, ...]] = {}
         counting = [j for j in self._speaking if isinstance(j, CountingJudge) and j.needs is Need.CONTACTS]
         self._shared = [judge for judge in self._speaking if isinstance(judge, SharedJudge)]
         self.arbitrations = [judge for judge in self._speaking if isinstance(judge, ArbitrationJudge)]
@@ -82,15 +98,27 @@ class Plan:
 
     def view(self, case: Case) -> View:
         """The rules that speak about this very request."""
-        key: tuple[bool, ...] = ()
-        if self._sometimes:
+        speaks: tuple[bool, ...] = ()
+        if self._by_segment:
+            segments = case.subject.segments
+            known = self._in_segments.get(segments)
+            speaks = self._speaks_in(segments, case) if known is None else known
+        if self._otherwise:
             subject = case.subject
-            key = tuple([judge.when.rest_matches(subject) for judge in self._sometimes])
-        view = self._views.get(key)
+            speaks += tuple([judge.when.rest_matches(subject) for judge in self._otherwise])
+        view = self._views.get(speaks)
         if view is None:
-            silent = {judge for judge, speaks in zip(self._sometimes, key, strict=True) if not speaks}
-            view = self._views[key] = View([judge for judge in self._speaking if judge not in silent], self.own)
+            sometimes = zip((*self._by_segment, *self._otherwise), speaks, strict=True)
+            silent = {judge for judge, does_speak in sometimes if not does_speak}
+            view = self._views[speaks] = View([judge for judge in self._speaking if judge not in silent], self.own)
         return view
+
+    def _speaks_in(self, segments: frozenset[str] | None, case: Case) -> tuple[bool, ...]:
+        if len(self._in_segments) > SEGMENTS_MAX:
+            self._in_segments.clear()
+        subject = case.subject
+        speaks = self._in_segments[segments] = tuple([judge.when.rest_matches(subject) for judge in self._by_segment])
+        return speaks
 
     @property
     def may_draw(self) -> bool:

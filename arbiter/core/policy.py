@@ -52,7 +52,7 @@ from arbiter.core.score import parse_formula, safely
 from arbiter.core.stock import EmptyStock, Stock, Want
 from arbiter.core.terms import Terms, terms_of
 from arbiter.core.windows import duration_ms, known_zone, moment
-from arbiter.messages import ContactRequest, Scalar
+from arbiter.messages import ContactRequest
 
 SHAPES_MAX = 10_000
 NEVER_EXEMPT = ("consent", "suppression")
@@ -263,12 +263,16 @@ class Policy:
     def segments_of(self, ledger: Ledger, customer: str) -> frozenset[str]:
         """The segments of a customer, by the profile as it is known now."""
         member = ledger.members.get(customer)
-        traits = member.traits if member else None
-        return self._segments_of(traits.attributes if traits else {})
+        return self._segments_of(member.traits or Traits() if member else Traits())
 
-    def _segments_of(self, profile: Mapping[str, Scalar]) -> frozenset[str]:
-        subject = Subject(None, profile, _no_segments)
-        return frozenset([name for name, when in self._segments.items() if when.rest_matches(subject)])
+    def _segments_of(self, traits: Traits) -> frozenset[str]:
+        """Worked out once for each profile, and kept beside it: a profile never changes, it is replaced."""
+        kept = traits.__dict__.get("segments")
+        if kept is None or kept[0] is not self._segments:
+            subject = Subject(None, traits, _no_segments)
+            found = frozenset([name for name, when in self._segments.items() if when.rest_matches(subject)])
+            kept = traits.__dict__["segments"] = (self._segments, found)
+        return kept[1]
 
     def _party_zone(self, ledger: Ledger) -> str:
         """The zone that all members share, the business zone if they do not."""
@@ -276,7 +280,7 @@ class Policy:
         return zones.pop() if len(zones) == 1 else self.zone
 
 
-def _no_segments(_: Mapping[str, Scalar]) -> frozenset[str]:
+def _no_segments(_: Traits) -> frozenset[str]:
     """A segment is made of attributes, never of segments."""
     return frozenset()
 
