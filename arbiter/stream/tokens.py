@@ -117,10 +117,8 @@ class TokenStock:
         if held is None or not held.asked_at:
             return Level(-taken, 0) if self.is_last_try else None
         left = held.spare if self.is_last_try else held.spare + held.free
-        if held.limit is None:
-            if held.is_old(WATCH_SECONDS):
-                self._ask(draw)
-        elif taken >= left and (held.asked_at < self._begun_at or held.is_old(WATCH_SECONDS)):
+        # Once in a batch at most, or it would never be settled.
+        if held.asked_at < self._begun_at and (held.is_old(WATCH_SECONDS) if held.limit is None else taken >= left):
             self._ask(draw)
         return Level(left - taken, held.all_used + taken, held.grant.is_open)
 

@@ -189,7 +189,7 @@ async def test_the_last_try_has_what_was_granted(desks: list[Desk]) -> None:
 async def test_what_only_counts_is_looked_at_again_when_it_is_old(
     desks: list[Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A total by which scores are raised is believed for a second, whatever the batches."""
+    """A total by which scores are raised is believed for a second, and for the rest of the batch in any case."""
     one, two = desks
     stock = one.stock()
     stock.need(SPRING)
@@ -206,6 +206,7 @@ async def test_what_only_counts_is_looked_at_again_when_it_is_old(
     await one.answer(stock)
 
     assert 1 == (stock.level(SPRING, 9) or Level(0, 0)).used
+    assert {} == stock.questions
 
 
 async def test_of_what_only_counts_nothing_need_be_given_back(desks: list[Desk]) -> None:
