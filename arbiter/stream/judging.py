@@ -88,7 +88,7 @@ class Judging:
         for index, (name, at_any_rate) in enumerate(looks):
             look = partial(batch.come_back, name, at_any_rate=at_any_rate, recalls=at_any_rate and work.recalls)
             await self._take(look, stock)
-            if index % LOOKS_EVERY == LOOKS_EVERY - 1:
+            if index % LOOKS_EVERY == 0:
                 await asyncio.sleep(0)
         late_from = None
         for index, item in enumerate(work.items):
