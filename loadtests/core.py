@@ -46,6 +46,7 @@ class Capacity(WholeStock):
     """All there is of what customers share, for this one partition."""
 
     changes: Counter[Draw] = Counter()
+    questions: dict[Draw, int] = {}
 
 
 class Bench:

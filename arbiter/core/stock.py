@@ -159,7 +159,8 @@ class Purse:
 
     def need(self, draw: Draw) -> None:
         """See ``Stock.need``."""
-        self._stock.need(draw)
+        if self._shown is None:
+            self._stock.need(draw)
 
     def take(self, draw: Draw) -> None:
         """See ``Stock.take``."""

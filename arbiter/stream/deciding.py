@@ -5,6 +5,9 @@ core fails on is tried once more, alone, on a fresh copy that has seen only what
 left out as a dead letter, and its party goes on as if it had never come. Before that it is taken without hearing what
 waits, lest a request that cannot be decided stands in the way of a withdrawal; and what waits and cannot be decided
 when it is due is ended with a no, as a rule that fails ends it.
+
+A step that drew on what is not known of the capacity, or not granted, is undone (:class:`Unsettled`), and taken again
+once it was asked for. The steps before it stand.
 """
 
 from __future__ import annotations
@@ -56,9 +59,23 @@ log = logging.getLogger("arbiter")
 
 
 class BatchStock(Stock, Protocol):
-    """A stock that counts what is taken: by window, how many more (or less, if given back)."""
+    """A stock that counts what is taken: by window, how many more (or less, if given back).
+
+    ``questions`` are the windows that the step must have asked about before it can stand, each with how many places
+    the batch would have taken of it.
+    """
 
     changes: Counter[Draw]
+    questions: dict[Draw, int]
+
+
+class Unsettled(Exception):
+    """A step must be taken again, once its ``questions`` are answered; it is undone. ``step`` tells steps apart."""
+
+    def __init__(self, questions: dict[Draw, int], step: tuple[str, int]) -> None:
+        super().__init__("what all customers share must be asked for")
+        self.questions = questions
+        self.step = step
 
 
 class Told(Struct):
@@ -93,7 +110,7 @@ class Batch:
         self._topic = decisions_topic
         self._is_event_clock = is_event_clock
         self._is_reading_facts = is_reading_facts
-        self._parties = {name: Party(loaded) for name, loaded in ledgers.items()}
+        self._parties = {name: Party(name, loaded) for name, loaded in ledgers.items()}
         self._routing = routing
         self.now_ms = now_ms
         self.told: list[Told] = []
@@ -105,10 +122,11 @@ class Batch:
         self.alarms = 0
         self.sent_on: list[str] = []
         self.changes: Mapping[Draw, int] = {}
+        self._questions: dict[Draw, int] = {}
 
     def draw_on(self, stock: BatchStock) -> None:
         """The capacity that this batch may use; without one, what needs it is deferred."""
-        self.changes = stock.changes
+        self.changes, self._questions = stock.changes, stock.questions
         if self._policy.is_shared or any(party.ledger.draws for party in self._parties.values()):
             for party in self._parties.values():
                 party.purse = Purse(stock)
@@ -133,7 +151,10 @@ class Batch:
                 party.loaded[key] = party.answers[key] = unpack_answered(data)
 
     def decide(self, item: Item) -> None:
-        """Apply one record, after what was due before it; never raises for what the core does with it."""
+        """Apply one record, after what was due before it; never raises for what the core does with it.
+
+        Raises :class:`Unsettled`; to be called again then.
+        """
         message = item.message
         if item.arrival is not None and isinstance(message, ContactRequest):
             self.now_ms = self._time_of(message, item.arrival.received_ms, self.now_ms)
@@ -146,7 +167,8 @@ class Batch:
     def come_back(self, name: str, *, at_any_rate: bool = False, recalls: bool = False) -> None:
         """Look at a party again if its timer is due, or ``at_any_rate`` because the policy is another one.
 
-        With ``recalls`` what is approved, unsent, and not allowed by the policy any more is recalled.
+        With ``recalls`` what is approved, unsent, and not allowed by the policy any more is recalled. Raises
+        :class:`Unsettled`; to be called again then.
         """
         party = self._parties[name]
         self._catch_up(party)
@@ -154,7 +176,10 @@ class Batch:
             self._take(party, None, self.now_ms, recalls=recalls)
 
     def finish(self, outbox_bytes_max: int) -> None:
-        """Let come back what became due while the batch was decided; what no longer fits stays due."""
+        """Let come back what became due while the batch was decided; what no longer fits stays due.
+
+        Raises :class:`Unsettled`; to be called again then.
+        """
         for party in self._parties.values():
             if self.outbox_bytes > outbox_bytes_max:
                 return
@@ -187,7 +212,12 @@ class Batch:
             if again is None:
                 return False
             results, step = again
+        if self._questions:
+            questions = dict(self._questions)
+            self._rewind(party)
+            raise Unsettled(questions, (party.name, len(party.steps)))
         party.steps.append(step)
+        self.alarms += step.way is not Way.USUAL
         if item is not None and item.parcel is not None:
             party.opened_ms = max(party.opened_ms, *permit_ends(party.ledger), 0)
         self.facts += item is not None and item.is_fact
@@ -252,7 +282,6 @@ class Batch:
                 log.exception("%s cannot be decided (%s)", place, way.value)
                 failure = type(error).__name__
             else:
-                self.alarms += way is not Way.USUAL
                 return results, tried
         self._rewind(party)
         if item is not None:
@@ -262,8 +291,9 @@ class Batch:
         return None
 
     def _rewind(self, party: Party) -> None:
-        """The party as it was before the failing step: loaded anew, and led through what it had gone through."""
+        """The party as it was before the step under way: loaded anew, and led through what it had gone through."""
         party.purse.rewind()
+        self._questions.clear()
         party.ledger = fresh(party.packed)
         party.answers = dict(party.loaded)
         for step in party.steps:

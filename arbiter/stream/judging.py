@@ -1,30 +1,31 @@
-"""A batch, decided on the capacity that there is believed to be; again, if that turns out to be wrong."""
+"""A batch, decided; what a step drew on of what all share is asked for before the next one."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 
 from arbiter.core.policy import Policy
 from arbiter.messages import DECISIONS, ROUTED
 from arbiter.state.store import Head
-from arbiter.stream.deciding import Batch
+from arbiter.stream.deciding import Batch, Unsettled
 from arbiter.stream.items import CONSENT_RANK_MAX
 from arbiter.stream.patience import Patience, Shared
 from arbiter.stream.routing import Routing
 from arbiter.stream.steps import Loaded
-from arbiter.stream.tokens import Tokens
+from arbiter.stream.tokens import Tokens, TokenStock
 from arbiter.stream.work import Work
 
-DECIDED_MAX = 5
-"""How often a batch is decided when there turns out to be more or less capacity than was believed."""
+STEP_TRIES = 5
+"""How often a step is taken when there turns out to be more or less capacity than was believed."""
 
-ITEMS_MIN, ITEMS_MAX = 100, 100_000
-"""How many records are decided at a time. Fewer, the more often they have to be decided again; then slowly more."""
-
-ITEMS_GROWTH = 1.25
 OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 YIELD_EVERY = 200
 """How many decisions may keep the other partitions and the health checks waiting."""
+
+LOOKS_EVERY = 20
+"""How many parties are looked at before the others have their turn: much may wait in each."""
 
 
 class Judging:
@@ -35,7 +36,6 @@ class Judging:
         self._partition = partition
         self._patience = patience
         self._tokens = tokens
-        self._items_max = ITEMS_MAX
 
     async def decide(
         self,
@@ -50,16 +50,10 @@ class Judging:
 
         ``ledgers`` has every party of the work.
         """
-        for number in range(1, DECIDED_MAX + 1):
-            batch = await self._batch(policy, work, head, ledgers, is_reading_facts=is_reading_facts)
-            stock = self._tokens.stock(is_last_try=number == DECIDED_MAX)
-            batch.draw_on(stock)
-            late_from = await self._decide_all(batch, work)
-            if await self._tokens.cover(policy, stock, work.now_ms):
-                self._items_max = min(int(self._items_max * ITEMS_GROWTH), ITEMS_MAX)
-                break
-            self._items_max = max(min(self._items_max, len(work.items)) // 2, ITEMS_MIN)
-        return batch, late_from
+        batch = await self._batch(policy, work, head, ledgers, is_reading_facts=is_reading_facts)
+        stock = self._tokens.stock(policy, work.now_ms)
+        batch.draw_on(stock)
+        return batch, await self._decide_all(batch, work, stock)
 
     def routing(self, head: Head) -> Routing:
         """What goes between partitions in the commit after ``head``; each try of a batch has its own."""
@@ -89,19 +83,48 @@ class Judging:
             batch.give_answers(known, await self._patience.ask(lambda: store.load_answers(self._partition, keys)))
         return batch
 
-    async def _decide_all(self, batch: Batch, work: Work) -> int | None:
-        for names, at_any_rate in ((work.due, False), (work.swept, True)):
-            for name in names:
-                batch.come_back(name, at_any_rate=at_any_rate, recalls=at_any_rate and work.recalls)
+    async def _decide_all(self, batch: Batch, work: Work, stock: TokenStock) -> int | None:
+        looks = [(name, False) for name in work.due] + [(name, True) for name in work.swept]
+        for index, (name, at_any_rate) in enumerate(looks):
+            look = partial(batch.come_back, name, at_any_rate=at_any_rate, recalls=at_any_rate and work.recalls)
+            await self._take(look, stock)
+            if index % LOOKS_EVERY == 0:
                 await asyncio.sleep(0)
         late_from = None
         for index, item in enumerate(work.items):
-            is_full = index >= self._items_max or batch.outbox_bytes > OUTBOX_BYTES_MAX
-            if is_full and item.rank > CONSENT_RANK_MAX:
+            if batch.outbox_bytes > OUTBOX_BYTES_MAX and item.rank > CONSENT_RANK_MAX:
                 late_from = index
                 break
-            batch.decide(item)
+            try:
+                batch.decide(item)
+            except Unsettled as unsettled:
+                await self._settle(partial(batch.decide, item), stock, unsettled)
             if index % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
-        batch.finish(OUTBOX_BYTES_MAX)
+        await self._take(partial(batch.finish, OUTBOX_BYTES_MAX), stock)
         return late_from
+
+    async def _take(self, steps: Callable[[], None], stock: TokenStock) -> None:
+        """Take some steps; what they use of what all share is settled then."""
+        try:
+            steps()
+        except Unsettled as unsettled:
+            await self._settle(steps, stock, unsettled)
+
+    async def _settle(self, steps: Callable[[], None], stock: TokenStock, unsettled: Unsettled) -> None:
+        """Ask for what a step drew on and take it again, the last time with what was granted and nothing else."""
+        tries: dict[tuple[str, int], int] = {}
+        while True:
+            number = tries[unsettled.step] = tries.get(unsettled.step, 1) + 1
+            await self._tokens.cover(stock, unsettled.questions)
+            if number > STEP_TRIES:
+                # Not even that is there: the tokens of this batch are void. Its commit is refused, and will say why.
+                stock.is_void = True
+            stock.is_last_try = number >= STEP_TRIES
+            try:
+                steps()
+            except Unsettled as again:
+                unsettled = again
+            else:
+                stock.is_last_try = False
+                return

@@ -117,6 +117,7 @@ class Runner:
                     await self._idle()
         except Stopped:
             log.debug("partition %d: stopped before a commit", self.partition)
+            self._tokens.forget()  # also what was asked for at this moment goes back
         # Also when the next batch was begun already: what was delivered must not be told again.
         with suppress(Stopped):
             self._patience.check(is_begun=True)

@@ -60,9 +60,10 @@ class Party:
     ``opened_ms`` is the end of the last permit that it got.
     """
 
-    __slots__ = ("answers", "due_ms", "ledger", "loaded", "opened_ms", "packed", "purse", "steps", "waits")
+    __slots__ = ("answers", "due_ms", "ledger", "loaded", "name", "opened_ms", "packed", "purse", "steps", "waits")
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, name: str, loaded: Loaded) -> None:
+        self.name = name
         self.packed = loaded.packed
         self.ledger = loaded.take()
         self.due_ms = next_due_ms(self.ledger)

@@ -1,10 +1,10 @@
-"""The capacity that one partition may draw on: a batch is decided first, then what it took is asked for.
+"""The capacity that one partition may draw on: a step is taken first, then what it took is asked for.
 
-A batch is decided on what is believed to be left of each window, from what was last heard of it; where nothing was
-heard yet, there is believed to be enough. What it took is then asked for, to the token. If that much is granted, the
-decisions stand. If not, or if more turns out to be left than was believed where something was refused, the batch is
-decided again on what is known now. So a token is set aside only from the grant to the commit that uses it, and what a
-repeated decision did not need after all goes back right after that commit.
+A step is taken on what is believed to be left of each window, from what was last heard of it; where nothing was heard
+yet, there is believed to be enough. If what it took is granted already, and what it found full was asked about in this
+batch, it stands. If not, that is asked, and the step taken again on what is known then. Of a window that is drawn on
+again and again more tokens are asked for each time, as many as the batch has taken of it so far. So a token is set
+aside only for the length of a batch and its commit, and what was not needed after all goes back right after that.
 
 What waits is not tried again and again: it is looked at when a token is free, as many of those who wait as there are.
 """
@@ -34,6 +34,9 @@ WAKE_MAX = 200
 
 WATCH_SECONDS = 1.0
 """How old a total may be by which scores are raised, and how late the others may hear of what is used."""
+
+COUNTED_AHEAD = 50
+"""How many tokens more are asked for of what only counts: there are enough for all."""
 
 KNOWN_SECONDS = 10.0
 """How long what was heard of a window is believed after it was last of use."""
@@ -80,8 +83,8 @@ class _Held(Struct):
 
     @property
     def is_urgent(self) -> bool:
-        """Whether the others wait for that news: there is nothing else left for them."""
-        return bool(self.spare) or (self.limit is not None and not self.free and self.told != self.kept.used)
+        """Whether the others wait for that news: there are only so many, or nothing else is left for them."""
+        return self.limit is not None and (bool(self.spare) or (not self.free and self.told != self.kept.used))
 
     def is_old(self, seconds: float) -> bool:
         """Whether it was asked about longer ago than that."""
@@ -91,41 +94,54 @@ class _Held(Struct):
 class TokenStock:
     """A ``core.stock.Stock`` for one batch: what is believed to be left, less what the batch took.
 
-    On the last try it has what was granted and nothing else. ``changes`` is what the batch took and gave back,
-    ``short`` the windows in which it found nothing left (with what it believed was there at first), ``needed`` those
-    that must be known for its answers to stand, ``seen`` all that it looked at.
+    On the last try of a step it has what was granted and nothing else. ``changes`` is what the batch took and gave
+    back; ``questions`` what must be asked before the step under way can stand: of a window that is not known, or not
+    as of this batch where nothing was left, or of which more was taken than is granted. A void stock asks nothing any
+    more.
     """
 
-    def __init__(self, held: Mapping[Draw, _Held], *, is_last_try: bool) -> None:
-        self._held = held
-        self._is_last_try = is_last_try
+    def __init__(self, policy: Policy, now_ms: int, held: Mapping[Draw, _Held]) -> None:
+        """``policy`` says how many there are, at ``now_ms``."""
+        self.policy = policy
+        self.now_ms = now_ms
         self.changes: Counter[Draw] = Counter()
-        self.short: dict[Draw, int] = {}
-        self.needed: set[Draw] = set()
-        self.seen: set[Draw] = set()
+        self.questions: dict[Draw, int] = {}
+        self.is_last_try = False
+        self.is_void = False
+        self._held = held
+        self._begun_at = monotonic()
 
     def level(self, draw: Draw, limit: int) -> Level | None:  # noqa: ARG002 - it is known with the window
         """See ``Stock.level``."""
-        self.seen.add(draw)
         held, taken = self._held.get(draw), self.changes[draw]
         if held is None or not held.asked_at:
-            return Level(-taken, 0) if self._is_last_try else None
-        left = held.spare if self._is_last_try else held.spare + held.free
-        if taken >= left:
-            self.short[draw] = left
+            return Level(-taken, 0) if self.is_last_try else None
+        left = held.spare if self.is_last_try else held.spare + held.free
+        # Once in a batch at most, or it would never be settled.
+        if held.asked_at < self._begun_at and (held.is_old(WATCH_SECONDS) if held.limit is None else taken >= left):
+            self._ask(draw)
         return Level(left - taken, held.all_used + taken, held.grant.is_open)
 
     def need(self, draw: Draw) -> None:
         """See ``Stock.need``."""
-        self.needed.add(draw)
+        held = self._held.get(draw)
+        if held is None or not held.asked_at:
+            self._ask(draw)
 
     def take(self, draw: Draw) -> None:
         """See ``Stock.take``."""
         self.changes[draw] += 1
+        held = self._held.get(draw)
+        if self.changes[draw] > (held.spare if held is not None else 0):
+            self._ask(draw)
 
     def give(self, draw: Draw) -> None:
         """See ``Stock.give``."""
         self.changes[draw] -= 1
+
+    def _ask(self, draw: Draw) -> None:
+        if not self.is_void:
+            self.questions[draw] = max(self.changes[draw], self.questions.get(draw, 0))
 
 
 class Tokens:
@@ -163,32 +179,33 @@ class Tokens:
         if not self._held:
             return
         now, held = monotonic(), self._held
-        late = now - WATCH_SECONDS
-        news = [draw for draw, one in held.items() if one.is_urgent or (one.is_news and one.used_at < late)]
+        news = [draw for draw, one in held.items() if one.is_urgent or (one.is_news and one.is_old(WATCH_SECONDS))]
         await self._tell(news, now_ms, is_begun=True)
         self._held = {draw: one for draw, one in held.items() if one.is_news or one.used_at >= now - KNOWN_SECONDS}
 
-    def stock(self, *, is_last_try: bool = False) -> TokenStock:
+    def stock(self, policy: Policy, now_ms: int) -> TokenStock:
         """What a batch may draw on, as far as is known."""
-        return TokenStock(self._held, is_last_try=is_last_try)
+        return TokenStock(policy, now_ms, self._held)
 
-    async def cover(self, policy: Policy, stock: TokenStock, now_ms: int) -> bool:
-        """Ask for what a batch took; say whether its decisions stand: it got that much, and what it believed is so."""
-        taken = {draw: change for draw, change in stock.changes.items() if change > 0}
-        watched = {draw for draw in stock.seen if self._is_watched(draw)}
-        unknown = {draw for draw in stock.needed if draw not in self._held or not self._held[draw].asked_at}
-        before = {draw: self._believed(draw) for draw in watched}
-        touched = taken.keys() | stock.short.keys() | watched | unknown
-        await self._look_up(touched)
-        for draw in touched:
+    async def cover(self, stock: TokenStock, questions: Mapping[Draw, int]) -> None:
+        """Learn about these windows, and ask for so many tokens of each, with some more for what may follow."""
+        await self._look_up(questions)
+        for draw in questions:
             held = self._held[draw]
-            held.want, held.used_at = policy.window(draw.name, draw.start_ms), monotonic()
-        asked = [draw for draw in touched if taken.get(draw, 0) > self._held[draw].spare or draw not in taken]
-        await asyncio.gather(*(self._fetch(draw, taken.get(draw, 0), now_ms) for draw in asked))
-        is_covered = all(self._held[draw].spare >= count for draw, count in taken.items())
-        is_missed = any(self._held[draw].spare + self._held[draw].free > left for draw, left in stock.short.items())
-        has_moved = any(self._believed(draw) != believed for draw, believed in before.items())
-        return is_covered and not is_missed and not has_moved and not unknown
+            held.want, held.used_at = stock.policy.window(draw.name, draw.start_ms), monotonic()
+        counts = {draw: self._wanted(stock, draw, count) for draw, count in questions.items()}
+        await asyncio.gather(*(self._fetch(draw, count, stock.now_ms) for draw, count in counts.items()))
+
+    def _wanted(self, stock: TokenStock, draw: Draw, count: int) -> int:
+        """How many tokens to ask for: all that the batch took, and if one more is needed, as many once more.
+
+        Only a part of what is free, lest the others find nothing in the meantime; it goes back with the commit.
+        """
+        held, taken = self._held[draw], max(stock.changes[draw], 0)
+        if held.limit is None:
+            return max(count, taken, held.spare) + (COUNTED_AHEAD if count > held.spare else 0)
+        more = min(taken, held.free // (2 * self._shared.partitions)) if count > held.spare else 0
+        return max(count, taken) + more
 
     async def spent(self, changes: Mapping[Draw, int], now_ms: int) -> dict[str, Spent]:
         """What a commit books of the capacity that a batch took (more than 0) and gave back (less)."""
@@ -245,15 +262,6 @@ class Tokens:
         if draw.is_cell:
             return waiting if held.grant.is_open else []
         return waiting[: max(held.spare + held.free, 0)]
-
-    def _is_watched(self, draw: Draw) -> bool:
-        """Whether it only counts, and what was heard of it is old."""
-        held = self._held.get(draw)
-        return held is not None and held.limit is None and bool(held.asked_at) and held.is_old(WATCH_SECONDS)
-
-    def _believed(self, draw: Draw) -> tuple[int, bool]:
-        held = self._held[draw]
-        return held.all_used, held.grant.is_open
 
     async def _look_up(self, draws: Iterable[Draw], *, is_begun: bool = False) -> None:
         """Read what this partition uses of the windows that it does not know."""

@@ -1,4 +1,4 @@
-"""Tokens of one partition: asked for when a batch has been decided, and given back when it did not need them."""
+"""Tokens of one partition: asked for when a step has drawn on them, and given back when it did not need them."""
 
 from __future__ import annotations
 
@@ -43,18 +43,32 @@ class Desk:
         self.tokens = Tokens(shared, partition, 1, Patience(shared))
         self._seq = 0
 
-    def decide(self, count: int, *, is_last_try: bool = False) -> TokenStock:
-        """A batch that wants so many places, and takes those that it believes to be there."""
-        stock = self.tokens.stock(is_last_try=is_last_try)
-        for _ in range(count):
-            level = stock.level(WEEK, LIMIT)
-            if level is None or level.here > 0:
-                stock.take(WEEK)
-        return stock
+    def stock(self) -> TokenStock:
+        """What a batch that begins now may draw on."""
+        return self.tokens.stock(self.policy, MONDAY)
 
-    async def cover(self, stock: TokenStock) -> bool:
-        """Ask for what it took."""
-        return await self.tokens.cover(self.policy, stock, MONDAY)
+    async def decide(self, stock: TokenStock, count: int) -> int:
+        """Steps that want one place each, taken again until they stand; gives how often one was taken."""
+        tries = 0
+        for _ in range(count):
+            while True:
+                tries += 1
+                level = stock.level(WEEK, LIMIT)
+                is_taken = level is None or level.here > 0
+                if is_taken:
+                    stock.take(WEEK)
+                if not stock.questions:
+                    break
+                if is_taken:
+                    stock.give(WEEK)
+                await self.answer(stock)
+        return tries
+
+    async def answer(self, stock: TokenStock) -> None:
+        """Ask what the step has to know."""
+        questions = dict(stock.questions)
+        stock.questions.clear()
+        await self.tokens.cover(stock, questions)
 
     async def commit(self, used: int) -> None:
         """Book so many places in all."""
@@ -64,9 +78,8 @@ class Desk:
         await self.tokens.settle(MONDAY)
 
     async def take(self, count: int) -> int:
-        """A whole batch, decided until its decisions stand; gives how many places it got."""
-        while not await self.cover(stock := self.decide(count)):
-            pass
+        """A whole batch; gives how many places it got."""
+        await self.decide(stock := self.stock(), count)
         await self.commit(stock.changes[WEEK])
         return stock.changes[WEEK]
 
@@ -81,43 +94,68 @@ async def desks() -> list[Desk]:
 
 
 async def test_what_nobody_heard_of_is_believed_to_be_enough(desks: list[Desk]) -> None:
-    """The first batch is decided before anything is asked, and then asks for just what it took."""
+    """The first step is taken before anything is asked, and then asks for just what it took."""
     one, two = desks
-    stock = one.decide(2)
-    assert (None, 2) == (stock.level(WEEK, LIMIT), stock.changes[WEEK])
-    assert await one.cover(stock)
+    stock = one.stock()
+    assert stock.level(WEEK, LIMIT) is None
+    stock.take(WEEK)
+    assert {WEEK: 1} == stock.questions
+    stock.give(WEEK)
+    await one.answer(stock)
 
-    assert not await two.cover(two.decide(2))
-    assert Level(1, 0) == two.tokens.stock().level(WEEK, LIMIT)
-    assert 1 == await two.take(2)
+    assert Level(LIMIT, 0) == stock.level(WEEK, LIMIT)
+    assert LIMIT - 1 == await two.take(LIMIT)
+
+
+async def test_what_only_was_looked_at_is_not_asked_for(desks: list[Desk]) -> None:
+    """A request that is refused for another reason, and a place that is given back, need no word from the others."""
+    one, _ = desks
+    stock = one.stock()
+    stock.level(WEEK, LIMIT)
+    stock.give(WEEK)
+
+    assert {} == stock.questions
 
 
 async def test_what_is_full_is_known_to_be_full(desks: list[Desk]) -> None:
-    """The next batch takes none, and its decisions stand at once."""
+    """Each batch asks once whether it still is; all that it refuses then stands at once."""
     one, two = desks
     assert LIMIT == await one.take(9)
     assert 0 == await two.take(1)
-    stock = two.decide(5)
+    stock = two.stock()
 
-    assert Level(0, LIMIT) == stock.level(WEEK, LIMIT)
-    assert ({}, True) == (stock.changes, await two.cover(stock))
+    assert 5 + 1 == await two.decide(stock, 5)
+    assert (Level(0, LIMIT), {}) == (stock.level(WEEK, LIMIT), stock.questions)
 
 
 async def test_more_than_was_believed(desks: list[Desk]) -> None:
-    """Where a place was given back since, a batch that found none is decided again, and finds it."""
+    """Where a place was given back since, a step that found none is taken again, and finds it."""
     one, two = desks
     await one.take(LIMIT)
     await two.take(1)
     await one.commit(LIMIT - 1)
 
-    assert not await two.cover(two.decide(1))
     assert 1 == await two.take(1)
+
+
+async def test_the_more_are_taken_the_more_are_asked_for(desks: list[Desk], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a window with many places, twice as many each time; the others find at least half of what is left."""
+    many = {**CALLS, "limit": 1_000}
+    for desk in desks:
+        desk.policy = policy(many)
+    monkeypatch.setattr("tests.unit.test_tokens.LIMIT", 1_000)
+    one, two = desks
+    stock = one.stock()
+
+    assert 255 + 8 == await one.decide(stock, 255)
+    assert 255 == stock.changes[WEEK]
+    assert 1_000 - 255 == await two.take(1_000)
 
 
 async def test_what_was_not_needed_goes_back_with_the_commit(desks: list[Desk]) -> None:
     """A batch that used less in the end than it was granted keeps nothing from the others."""
     one, two = desks
-    assert await one.cover(one.decide(LIMIT))
+    await one.decide(one.stock(), LIMIT)
     assert 0 == await two.take(1)
     await one.commit(1)
 
@@ -127,9 +165,8 @@ async def test_what_was_not_needed_goes_back_with_the_commit(desks: list[Desk]) 
 async def test_what_was_not_committed_goes_back(desks: list[Desk]) -> None:
     """A commit was refused, and the batch decided again does not want those places any more."""
     one, two = desks
-    assert await one.cover(one.decide(LIMIT))
+    await one.decide(one.stock(), LIMIT)
     one.tokens.forget()
-    assert await one.cover(one.decide(0))
     await one.tokens.give_back(MONDAY)
 
     assert LIMIT == await two.take(LIMIT)
@@ -138,33 +175,52 @@ async def test_what_was_not_committed_goes_back(desks: list[Desk]) -> None:
 async def test_the_last_try_has_what_was_granted(desks: list[Desk]) -> None:
     """Then nothing is believed: what is not there yet is not taken."""
     one, _ = desks
-    assert Level(0, 0) == one.decide(0, is_last_try=True).level(WEEK, LIMIT)
-    assert await one.cover(one.decide(2))
+    stock = one.stock()
+    stock.is_last_try = True
+    assert Level(0, 0) == stock.level(WEEK, LIMIT)
+    stock.is_last_try = False
+    await one.decide(stock, 2)
+    stock.is_last_try = True
+    await one.decide(stock, LIMIT)
 
-    assert {WEEK: 2} == one.decide(LIMIT, is_last_try=True).changes
+    assert {WEEK: 2} == stock.changes
 
 
 async def test_what_only_counts_is_looked_at_again_when_it_is_old(
     desks: list[Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A total by which scores are raised is believed for a second; then the batch that saw it is decided again."""
+    """A total by which scores are raised is believed for a second, and for the rest of the batch in any case."""
     one, two = desks
-    monkeypatch.setattr("arbiter.stream.tokens.WATCH_SECONDS", -1.0)
-    first = one.tokens.stock()
-    first.need(SPRING)
-    again = [await one.cover(first)]
-    other = two.tokens.stock()
+    stock = one.stock()
+    stock.need(SPRING)
+    await one.answer(stock)
+    other = two.stock()
     other.take(SPRING)
-    assert await two.cover(other)
+    await two.answer(other)
     two.tokens.adopt(Commit(1, "o", 1, 1, MONDAY, {}, {}, {}, 1, {}, b"", {SPRING.key: Spent(1, 1, 1, 10_000)}))
     await two.tokens.give_back(MONDAY)
-    for _ in range(2):
-        stock = one.tokens.stock()
-        stock.level(SPRING, 9)
-        again.append(await one.cover(stock))
+    stock = one.stock()
+    assert (Level(0, 0), {}) == (stock.level(SPRING, 9), stock.questions)
+    monkeypatch.setattr("arbiter.stream.tokens.WATCH_SECONDS", -1.0)
+    stock.level(SPRING, 9)
+    await one.answer(stock)
 
-    assert [False, False, True] == again
-    assert 1 == (one.tokens.stock().level(SPRING, 9) or Level(0, 0)).used
+    assert 1 == (stock.level(SPRING, 9) or Level(0, 0)).used
+    assert {} == stock.questions
+
+
+async def test_of_what_only_counts_nothing_need_be_given_back(desks: list[Desk]) -> None:
+    """There is enough for all: the next batch takes what the last one was granted, and asks nothing."""
+    one, _ = desks
+    stock = one.stock()
+    stock.take(SPRING)
+    stock.give(SPRING)
+    await one.answer(stock)
+    await one.tokens.settle(MONDAY)
+    stock = one.stock()
+    stock.take(SPRING)
+
+    assert {} == stock.questions
 
 
 async def test_as_many_are_woken_as_are_free(desks: list[Desk], monkeypatch: pytest.MonkeyPatch) -> None:
