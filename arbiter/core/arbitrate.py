@@ -65,7 +65,13 @@ def arbitrate(
     (``hears`` is false) nothing that waits is decided: a withdrawal may be among them.
     """
     session = Session(policy, ledger, answers, now_ms, seq, stock, hears=hears)
-    message = arrival.message
+    take(session, arrival)
+    return session.out
+
+
+def take(session: Session, arrival: Arrival) -> None:
+    """As :func:`arbitrate`, where there is a session already; what is to be told is in its ``out``."""
+    policy, ledger, message = session.policy, session.ledger, arrival.message
     if isinstance(message, ContactRequest):
         session.ask(arrival, message)
     elif isinstance(message, Outcome):
@@ -73,12 +79,12 @@ def arbitrate(
     else:
         refused = apply_fact(ledger, message, policy.history_ms)
         if refused is not None:
-            return [refused]
+            session.out.append(refused)
+            return
         if isinstance(message, ConsentChange | SuppressionChange):
             session.recall_unsent()
         session.reconsider()
-    count_cells(policy, ledger, stock, now_ms)
-    return session.out
+    count_cells(policy, ledger, session.stock, session.now_ms)
 
 
 def come_back(

@@ -121,7 +121,10 @@ class Hearing:
         """The answer at ``now``; ``is_new`` as in :func:`decide`."""
         if self.terms.unknown:
             return Verdict("rejected", findings=self.terms.unknown)
-        look = self._look(self.now_ms, self._gate(is_new=is_new))
+        found = [*self.terms.refusals]
+        if self.now_ms >= self.expires_ms or (is_new and self.now_ms - self.asked_ms > REMEMBERED_MS):
+            found.append(self._late())
+        look = self._look(self.now_ms, found)
         if self.has_lifts:
             look.waived = self.policy.waived(self.case, self.now_ms, self.lifts)
         if not look.findings:
@@ -157,7 +160,7 @@ class Hearing:
         case, at_ms = self.case, look.at_ms
         wishes = case.member.preferences.preferred_channel if case.member.preferences else None
         # What is given out cannot be taken once more, also where an exception lets it pass.
-        shared = [judge for judge in case.plan.shared(case, at_ms) if judge not in look.lifted]
+        shared = case.plan.shared(case, at_ms) if self.terms.may_draw else []
         return Verdict(
             "approved",
             shadow=tuple(look.shadow),
@@ -167,7 +170,7 @@ class Hearing:
             preferred_channel=wishes if wishes != self.request.channel else None,
             score=self.score,
             score_note=self.score_note,
-            draws=tuple([draw for judge in shared for draw in judge.draws(case, at_ms)]) if shared else (),
+            draws=tuple([draw for judge in shared if judge not in look.lifted for draw in judge.draws(case, at_ms)]),
             exceptions=look.exceptions,
         )
 
@@ -214,16 +217,12 @@ class Hearing:
             **more,  # type: ignore[arg-type]
         )
 
-    def _gate(self, *, is_new: bool) -> list[Finding]:
-        """What is settled by the request alone, for good."""
-        found = [*self.terms.refusals]
+    def _late(self) -> Finding:
+        """That the request expired, or is too old to be told from one that was answered."""
         if self.now_ms >= self.expires_ms:
-            expired = spoken(self.expires_ms, self.policy.zone)
-            found.append(self._own("expires_at", "expired", f"the request expired at {expired}"))
-        elif is_new and self.now_ms - self.asked_ms > REMEMBERED_MS:
-            asked = spoken(self.asked_ms, self.policy.zone)
-            found.append(self._own("requested_at", "expired", f"the request is from {asked}, more than 30 days ago"))
-        return found
+            return self._own("expires_at", "expired", f"the request expired at {self._say(self.expires_ms)}")
+        asked = self._say(self.asked_ms)
+        return self._own("requested_at", "expired", f"the request is from {asked}, more than 30 days ago")
 
     def _look(self, now_ms: int, found: list[Finding]) -> Look:
         """Ask every rule about a contact at ``max(now, send_after)``; if none objects, work out the permit.

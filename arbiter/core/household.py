@@ -17,7 +17,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.core.arbitrate import Result, arbitrate
+from arbiter.core.arbitrate import Result, take
 from arbiter.core.arrival import Arrival, arrived, posted
 from arbiter.core.cells import count_cells
 from arbiter.core.facts import Refused
@@ -90,14 +90,11 @@ class Taker:
 
         ``hears`` is false while facts are still being read; see :func:`arbiter.core.arbitrate.arbitrate`.
         """
-        self._policy = policy
         self._ledger = ledger
         self._answers = answers
-        self._now_ms = now_ms
-        self._seq = seq
-        self._stock = stock
-        self._hears = hears
-        self.out: list[Result | Routed] = []
+        self._session = Session(policy, ledger, answers, now_ms, seq, stock, hears=hears)
+        # One list, so that what is told stays in order.
+        self.out: list[Result | Routed] = self._session.out  # type: ignore[assignment]
 
     def arrive(self, arrival: Arrival) -> None:
         """A record at the home of its customer."""
@@ -110,7 +107,7 @@ class Taker:
                 self._join(message.customer_id, named, away)
                 self._send_on(household_party(named), arrival)
             else:
-                self._decide(arrival)
+                take(self._session, arrival)
         elif not isinstance(message, Profile) or named == away.household:
             self._send_on(household_party(away.household), arrival)
         else:
@@ -179,10 +176,8 @@ class Taker:
             return
         self._ledger.members[routed.customer] = Member()
         self._merge(routed.part)
-        session = self._session()
         # One member on a list that counts for all stops them all.
-        session.recall_unsent()
-        self.out += session.out
+        self._session.recall_unsent()
         self._look_again()
 
     # Both
@@ -194,7 +189,7 @@ class Taker:
         if not is_household(party):
             self.arrive(arrival)
         elif customer in self._ledger.members:
-            self._decide(arrival)
+            take(self._session, arrival)
         else:
             self._send_on(customer_party(customer), arrival)
         self.out[before:] = [_about(result, post) for result in self.out[before:]]
@@ -203,12 +198,7 @@ class Taker:
         ledger = self._ledger
         merge(ledger, self._answers, part)
         # Closed on the way: what was held for it is decided now, and the next request opens another one.
-        ledger.holds = {rule: closes_ms for rule, closes_ms in ledger.holds.items() if closes_ms > self._now_ms}
-
-    def _decide(self, arrival: Arrival) -> None:
-        ledger, answers = self._ledger, self._answers
-        when = self._now_ms, self._seq
-        self.out += arbitrate(self._policy, ledger, answers, arrival, *when, self._stock, hears=self._hears)
+        ledger.holds = {rule: closes_ms for rule, closes_ms in ledger.holds.items() if closes_ms > self._session.now_ms}
 
     def _send_on(self, party: str, arrival: Arrival) -> None:
         if arrival.hops >= HOPS_MAX:
@@ -218,17 +208,12 @@ class Taker:
             self.out.append(Forward(party, posted(replace(arrival, hops=arrival.hops + 1))))
 
     def _look_again(self) -> None:
-        session = self._session()
-        session.come_back()
-        self.out += session.out
+        self._session.come_back()
         self._count_cells()
 
     def _count_cells(self) -> None:
-        count_cells(self._policy, self._ledger, self._stock, self._now_ms)
-
-    def _session(self) -> Session:
-        when = self._now_ms, self._seq
-        return Session(self._policy, self._ledger, self._answers, *when, self._stock, hears=self._hears)
+        session = self._session
+        count_cells(session.policy, session.ledger, session.stock, session.now_ms)
 
 
 def _size(post: Posted) -> int:

@@ -57,7 +57,7 @@ def answer_keys(ledger: Ledger, customer: str) -> list[bytes]:
 def was_answered(ledger: Ledger, customer: str, request_identity: bytes) -> bool:
     """Whether the customer's index knows the request; its answer must then be at hand to arbitrate it."""
     member = ledger.members.get(customer)
-    if member is None:
+    if member is None or not member.answered:
         return False
     wanted, index = request_identity[:REF_BYTES], member.answered
     at = index.find(wanted)
@@ -69,7 +69,9 @@ def was_answered(ledger: Ledger, customer: str, request_identity: bytes) -> bool
 def remember(ledger: Ledger, customer: str, request_identity: bytes, now_ms: int) -> None:
     """Put a request into the customer's index, and drop the entries that are too old to matter."""
     forgotten = (now_ms - ANSWERS_KEPT_MS) // SECOND_MS
-    member = ledger.members.setdefault(customer, Member())
+    member = ledger.members.get(customer)
+    if member is None:
+        member = ledger.members[customer] = Member()
     index, start = member.answered, 0
     while start < len(index) and int.from_bytes(index[start + REF_BYTES : start + ENTRY_BYTES], "big") < forgotten:
         start += ENTRY_BYTES

@@ -20,7 +20,8 @@ class Terms(Struct, frozen=True):
 
     ``unknown`` are the names that the policy does not have; such a request is rejected, and no rule is asked.
     ``refusals`` are what the department may not ask for. ``plan`` is ``None`` where the category is not known.
-    ``may_boost`` says that a floor may raise the score, ``is_released`` that silence gives the contact's place back.
+    ``may_draw`` says that a contact may take of what all customers share, ``may_boost`` that a floor may raise the
+    score, ``is_released`` that silence gives the contact's place back.
     """
 
     unknown: tuple[Finding, ...]
@@ -29,6 +30,7 @@ class Terms(Struct, frozen=True):
     purpose: str
     minds_preferences: bool
     department: Department | None
+    may_draw: bool
     may_boost: bool
     permit_max_ms: int
     is_released: bool
@@ -48,6 +50,7 @@ def terms_of(document: PolicyDocument, shape: Shape, plan: Plan | None) -> Terms
         purpose=category.purpose if category else "",
         minds_preferences=category is not None and "preference" not in category.exempt,
         department=department,
+        may_draw=plan is not None and plan.may_draw,
         may_boost=department is not None and plan is not None and plan.may_boost,
         permit_max_ms=duration_ms(longest) if longest else 0,
         is_released=channel is not None and channel.on_silence == "release",

@@ -59,14 +59,21 @@ def needed_answers(item: Item, ledger: Ledger) -> list[bytes]:
     if isinstance(message, ContactRequest):
         customer = message.customer_id
         member = ledger.members.get(customer)
-        # Most customers have no answers at all, and an identity is a hash.
-        key = identity(message) if member is not None and member.answered else b""
-        return [answer_key(customer, key)] if key and was_answered(ledger, customer, key) else []
+        if item.arrival is None or member is None or not member.answered:
+            return []
+        key = item.arrival.identity or identity(message)
+        return [answer_key(customer, key)] if was_answered(ledger, customer, key) else []
     if isinstance(message, Profile) and message.household_id is not None and not is_household(item.party):
         return answer_keys(ledger, message.customer_id)
     routed = item.parcel.open() if item.parcel is not None and item.arrival is None else None
     return answer_keys(ledger, routed.customer) if isinstance(routed, Leave) else []
 
 
+_ranks: dict[type, int] = {}
+
+
 def _rank(what: Message | Parcel) -> int:
-    return next(rank for rank, kinds in enumerate(RANKS) if isinstance(what, kinds))
+    rank = _ranks.get(type(what))
+    if rank is None:
+        rank = _ranks[type(what)] = next(rank for rank, kinds in enumerate(RANKS) if isinstance(what, kinds))
+    return rank

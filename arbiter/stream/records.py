@@ -17,6 +17,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from arbiter.core.arrival import Arrival, Message
 from arbiter.core.household import HOPS_MAX
+from arbiter.core.identity import identity
 from arbiter.core.instants import DAY_MS, to_datetime, to_ms
 from arbiter.core.model import Posted
 from arbiter.messages import (
@@ -170,7 +171,8 @@ class Reader:
             return rejected.letter
         value, hops = (None if data is record.value else record.value), _hops(record) if record.headers else 0
         source = (record.topic, record.partition, record.offset)
-        return Arrival(message, source, received_ms, data, record.key, value, record.headers, hops)
+        key = identity(message) if isinstance(message, ContactRequest) else b""
+        return Arrival(message, source, received_ms, data, record.key, value, record.headers, hops, key)
 
     def _data(self, record: Record) -> bytes:
         value = record.value
