@@ -135,14 +135,13 @@ def fail_on(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
     """Let the core raise in the middle of this request, after it has changed ledger and answers."""
     left = [times]
 
-    def failing(policy: Any, ledger: Any, answers: Any, arrival: Arrival, *rest: Any, hears: bool) -> Any:
-        results = core.arbitrate(policy, ledger, answers, arrival, *rest, hears=hears)
+    def failing(session: Any, arrival: Arrival) -> None:
+        core.take(session, arrival)
         if getattr(arrival.message, "request_id", "") == name and left[0]:
             left[0] -= 1
             raise ZeroDivisionError
-        return results
 
-    monkeypatch.setattr(household, "arbitrate", failing)
+    monkeypatch.setattr(household, "take", failing)
 
 
 async def test_a_fenced_worker_ends(world: World) -> None:
