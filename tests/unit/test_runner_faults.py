@@ -13,11 +13,11 @@ from confluent_kafka import KafkaError
 from arbiter.core import arbitrate as core
 from arbiter.core import household
 from arbiter.core.arbitrate import Arrival
+from arbiter.core.decide import Hearing
 from arbiter.core.giving_up import PUT_OFF_MS
 from arbiter.core.instants import DAY_MS, to_datetime
-from arbiter.core.model import Asked
 from arbiter.core.session import Session
-from arbiter.messages import DECISIONS, REQUESTS, ContactRequest, Outcome
+from arbiter.messages import DECISIONS, REQUESTS, Outcome
 from arbiter.state.codec import OutRecord
 from arbiter.state.memory import MemoryStore
 from arbiter.state.store import StoreUnavailable
@@ -302,14 +302,14 @@ async def test_an_idle_partition_that_changes_hands_gives_nothing_up(world: Worl
 
 def judging_fails(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let the core fail whenever one of these requests is decided again."""
-    usual = Session._judge  # noqa: SLF001 - to fail where no rule is asked yet
+    usual = Hearing.verdict
 
-    def failing(session: Session, asked: Asked, request: ContactRequest) -> Any:
-        if request.request_id in names and asked.n:
+    def failing(hearing: Hearing, *, is_new: bool = True) -> Any:
+        if hearing.request.request_id in names and not is_new:
             raise ZeroDivisionError
-        return usual(session, asked, request)
+        return usual(hearing, is_new=is_new)
 
-    monkeypatch.setattr(Session, "_judge", failing)
+    monkeypatch.setattr(Hearing, "verdict", failing)
 
 
 def installed() -> Site:
