@@ -83,7 +83,14 @@ class Metrics:
     """The metrics of one process."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
+        self._count_answers(self.registry)
+        self._count_records(self.registry)
+        self._time_batches(self.registry)
+        self._tell_state(self.registry)
+
+    def _count_answers(self, registry: CollectorRegistry) -> None:
+        """What was answered, and why."""
         self.decisions = Counter(
             "arbiter_decisions",
             "Decisions made, repeats not counted.",
@@ -99,6 +106,15 @@ class Metrics:
             ("rule",),
             registry=registry,
         )
+        notes = "What outcomes told that was not as approved, by what and whose."
+        self.notes = Counter("arbiter_outcome_notes", notes, ("what", "department"), registry=registry)
+        self.shadow = ShadowMetrics(registry)
+        self.alarms = Counter(
+            "arbiter_alarms", "Things that a person must look at, by kind.", ("kind",), registry=registry
+        )
+
+    def _count_records(self, registry: CollectorRegistry) -> None:
+        """What came, and what became of it beside an answer."""
         text = "Consents, preferences, suppressions, profiles and outcomes read."
         self.facts = Counter("arbiter_facts", text, registry=registry)
         self.dead_letters = Counter(
@@ -115,6 +131,9 @@ class Metrics:
         )
         text = "Records sent to a household's partition or back to a customer's home."
         self.routed = Counter("arbiter_routed_records", text, ("what",), registry=registry)
+
+    def _time_batches(self, registry: CollectorRegistry) -> None:
+        """What a commit and its steps take."""
         self.batch_records = Histogram(
             "arbiter_batch_records", "Records per commit.", buckets=RECORDS, registry=registry
         )
@@ -124,8 +143,6 @@ class Metrics:
         self.commit_seconds = Histogram(
             "arbiter_commit_seconds", "Time of a commit in the store.", buckets=SECONDS, registry=registry
         )
-        notes = "What outcomes told that was not as approved, by what and whose."
-        self.notes = Counter("arbiter_outcome_notes", notes, ("what", "department"), registry=registry)
         self.publish_seconds = Histogram(
             "arbiter_publish_seconds",
             "Time from handing a commit's records to Kafka to the last confirmation.",
@@ -144,6 +161,9 @@ class Metrics:
         self.cache_misses = Counter(
             "arbiter_ledger_cache_misses", "Ledgers that were read from the store.", registry=registry
         )
+
+    def _tell_state(self, registry: CollectorRegistry) -> None:
+        """How the worker stands."""
         self.partitions_assigned = Gauge(
             "arbiter_partitions_assigned", "Partitions that the group gave to this worker.", registry=registry
         )
@@ -157,8 +177,4 @@ class Metrics:
             "Active policies that this worker could not take; the last good one stays.",
             registry=registry,
         )
-        self.shadow = ShadowMetrics(registry)
         self.kill_switches = Gauge("arbiter_kill_switches", "Kill switches in force here.", registry=registry)
-        self.alarms = Counter(
-            "arbiter_alarms", "Things that a person must look at, by kind.", ("kind",), registry=registry
-        )
