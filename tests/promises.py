@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 
 from arbiter.core.arbitrate import Decided
-from arbiter.core.decide import decide, expiry_of
+from arbiter.core.decide import asked_at, decide, expiry_of
 from arbiter.core.instants import FAR_MS, MINUTE_MS, to_datetime
 from arbiter.core.model import Asked, Contact, Ledger, Member
 from arbiter.core.policy import Policy
@@ -59,7 +59,7 @@ def _check_promise(policy: Policy, ledger: Ledger, asked: Asked, decided: Decide
     def outcome(when_ms: int) -> str:
         return decide(policy, ledger, request, asked.received_ms, when_ms, stock, is_new=False).outcome
 
-    assert now_ms < at_ms < expiry_of(request, asked.received_ms)
+    assert now_ms < at_ms < expiry_of(request, asked_at(request, asked.received_ms))
     assert "approved" == outcome(at_ms), f"{request.request_id} could not be approved at `retry_at`"
     for early_ms in {now_ms, now_ms + (at_ms - now_ms) // 3, at_ms - 1}:
         assert "deferred" == outcome(early_ms), f"{request.request_id} could have been approved before `retry_at`"

@@ -7,7 +7,6 @@ what changed; the reference model of the tests feeds it the same, one at a time.
 from __future__ import annotations
 
 from arbiter.core.arrival import Arrival, Message
-from arbiter.core.cells import count_cells
 from arbiter.core.facts import Refused, apply_fact
 from arbiter.core.identity import ANSWERS_KEPT_MS, content_of, identity, was_answered
 from arbiter.core.model import Answered, ContactState, Ledger
@@ -71,20 +70,20 @@ def arbitrate(
 
 def take(session: Session, arrival: Arrival) -> None:
     """As :func:`arbitrate`, where there is a session already; what is to be told is in its ``out``."""
-    policy, ledger, message = session.policy, session.ledger, arrival.message
+    message = arrival.message
     if isinstance(message, ContactRequest):
         session.ask(arrival, message)
     elif isinstance(message, Outcome):
         take_outcome(session, message)
     else:
-        refused = apply_fact(ledger, message, policy.history_ms)
+        refused = apply_fact(session.ledger, message, session.policy.history_ms)
         if refused is not None:
             session.out.append(refused)
             return
         if isinstance(message, ConsentChange | SuppressionChange):
             session.recall_unsent()
         session.reconsider()
-    count_cells(policy, ledger, session.stock, session.now_ms)
+    session.count_cells()
 
 
 def come_back(
@@ -105,7 +104,7 @@ def come_back(
     if recalls:
         session.recall_refused()
     session.come_back()
-    count_cells(policy, ledger, stock, now_ms)
+    session.count_cells()
     return session.out
 
 

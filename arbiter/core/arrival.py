@@ -14,9 +14,12 @@ from arbiter.messages import ContactRequest, CustomerChange, Outcome, Profile
 
 Message = ContactRequest | Fact | Outcome
 
+request_of: Final[Callable[[bytes], ContactRequest]] = msgspec.json.Decoder(ContactRequest).decode
+"""A request from its JSON; ``msgspec.DecodeError``."""
+
 _What = Literal["request", "change", "profile", "outcome"]
 _READ: Final[dict[_What, Callable[[bytes], Any]]] = {
-    "request": msgspec.json.Decoder(ContactRequest).decode,
+    "request": request_of,
     "change": msgspec.json.Decoder(CustomerChange).decode,
     "profile": msgspec.json.Decoder(Profile).decode,
     "outcome": msgspec.json.Decoder(Outcome).decode,

@@ -34,12 +34,8 @@ ROUNDS_MAX = 32
 PREFERENCES = PreferenceJudge()
 
 
-def expiry_of(request: ContactRequest, received_ms: int) -> int:
-    """When the request expires (ms): its own word, else seven days after it was asked."""
-    return _expiry(request, asked_at(request, received_ms))
-
-
-def _expiry(request: ContactRequest, asked_ms: int) -> int:
+def expiry_of(request: ContactRequest, asked_ms: int) -> int:
+    """When a request that was asked then expires (ms): its own word, else after seven days."""
     return asked_ms + DEFAULT_EXPIRY_MS if request.expires_at is None else to_ms(request.expires_at)
 
 
@@ -100,7 +96,7 @@ class Hearing:
         self.now_ms = now_ms
         self.terms = terms = policy.terms(shape_of(request))
         self.asked_ms = asked_at(request, received_ms)
-        self.expires_ms = _expiry(request, self.asked_ms)
+        self.expires_ms = expiry_of(request, self.asked_ms)
         self.send_after_ms = -FAR_MS if request.send_after is None else to_ms(request.send_after)
         self.score, self.priority, self.score_note = policy.score(request, terms)
         self.lifts, self.has_lifts = NO_LIFTS, False
@@ -355,7 +351,7 @@ class Hearing:
         return cutter.no("permit_too_short", message, end_ms if then is None else then.until_ms)
 
     def _own(self, rule: str, code: str, message: str, until_ms: int | None = None) -> Finding:
-        return policy_finding(self.policy, rule, code, message, until_ms)
+        return finding_of(self.policy.document, rule, code, message, until_ms)
 
     def _say(self, at_ms: int) -> str:
         return spoken(at_ms, self.policy.zone)
@@ -371,14 +367,9 @@ def wait_for_word(policy: Policy, verdict: Verdict, until_ms: int, expires_ms: i
     Its department must hear of the recall first, or it could take two permits for one.
     """
     message = "it was just recalled; decided again when its department has confirmed that, or had time to hear of it"
-    finding = policy_finding(policy, "recall", "recalled", message, until_ms)
+    finding = finding_of(policy.document, "recall", "recalled", message, until_ms)
     told = {"shadow": verdict.shadow, "score": verdict.score, "score_note": verdict.score_note}
     waiting = Verdict("deferred", False, (finding,), retry_at_ms=until_ms, **told)  # type: ignore[arg-type]
     if until_ms < expires_ms:
         return waiting
-    return refuse(waiting, policy_finding(policy, "expires_at", "would_expire", "it expires before that"))
-
-
-def policy_finding(policy: Policy, rule: str, code: str, message: str, until_ms: int | None = None) -> Finding:
-    """A finding of the policy as a whole rather than of one of its rules; ``rule`` names its setting."""
-    return finding_of(policy.document, rule, code, message, until_ms)
+    return refuse(waiting, finding_of(policy.document, "expires_at", "would_expire", "it expires before that"))

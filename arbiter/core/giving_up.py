@@ -6,20 +6,15 @@ is looked at again: a request kept by another build, a defect in deciding itself
 
 from __future__ import annotations
 
-import msgspec
-
 from arbiter.core.arbitrate import Result
-from arbiter.core.cells import count_cells
+from arbiter.core.arrival import request_of
 from arbiter.core.instants import MINUTE_MS
 from arbiter.core.model import Answered, Asked, Ledger
 from arbiter.core.policy import NO_STOCK, Policy
 from arbiter.core.session import Session
 from arbiter.core.stock import Stock
-from arbiter.messages import ContactRequest
 
 PUT_OFF_MS = 5 * MINUTE_MS
-
-_decode = msgspec.json.Decoder(ContactRequest).decode
 
 
 def give_up(
@@ -36,7 +31,7 @@ def give_up(
     session = _Lenient(policy, ledger, answers, now_ms, seq, stock)
     session.give_up(is_all=is_all)
     session.come_back()
-    count_cells(policy, ledger, stock, now_ms)
+    session.count_cells()
     return [*session.out]
 
 
@@ -60,7 +55,7 @@ class _Lenient(Session):
 
     def _can_judge(self, asked: Asked) -> bool:
         try:
-            request = _decode(asked.request)
+            request = request_of(asked.request)
             self._rank(request)
             self._judge(asked, request)
         except Exception:  # noqa: BLE001 - whatever it is, it must not stop the others

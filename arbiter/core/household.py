@@ -19,7 +19,6 @@ from msgspec.structs import replace
 
 from arbiter.core.arbitrate import Result, take
 from arbiter.core.arrival import Arrival, arrived, posted
-from arbiter.core.cells import count_cells
 from arbiter.core.facts import Refused
 from arbiter.core.model import Away, Ledger, Member, Posted
 from arbiter.core.party import Answers, Part, customer_party, household_party, is_household, merge, split
@@ -138,7 +137,7 @@ class Taker:
         part = split(ledger, self._answers, customer)
         # A customer's own ledger has nobody else in it; what is left of it is the stub.
         ledger.away = Away(household, version)
-        self._count_cells()
+        self._session.count_cells()
         self.out.append(Join(household_party(household), customer, version, part))
 
     def _hold(self, away: Away, arrival: Arrival) -> None:
@@ -209,11 +208,7 @@ class Taker:
 
     def _look_again(self) -> None:
         self._session.come_back()
-        self._count_cells()
-
-    def _count_cells(self) -> None:
-        session = self._session
-        count_cells(session.policy, session.ledger, session.stock, session.now_ms)
+        self._session.count_cells()
 
 
 def _size(post: Posted) -> int:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 from msgspec.structs import replace
 
-from arbiter.core.arrival import Arrival
+from arbiter.core.arrival import Arrival, request_of
 from arbiter.core.case import kind_of
-from arbiter.core.cells import awaited
-from arbiter.core.decide import Hearing, policy_finding, wait_for_word
+from arbiter.core.cells import awaited, count_cells
+from arbiter.core.decide import Hearing, wait_for_word
 from arbiter.core.facts import Refused
 from arbiter.core.forgetting import forget
 from arbiter.core.identity import REF_BYTES, answer_key, content_of, identity, remember, was_answered
@@ -23,6 +22,7 @@ from arbiter.core.policy import Policy
 from arbiter.core.rules import ArbitrationJudge
 from arbiter.core.shadow import beside, unless_full
 from arbiter.core.stock import Draw, Stock
+from arbiter.core.terms import finding_of
 from arbiter.core.told import Decided, Noted
 from arbiter.core.verdict import Verdict, answer_of, refuse
 from arbiter.core.windows import spoken
@@ -38,8 +38,6 @@ RECALL = "/recall"
 """The hold of what was recalled and could be approved anew; no rule is called so."""
 
 APPROVED = ContactState.APPROVED
-
-_decode = msgspec.json.Decoder(ContactRequest).decode
 
 
 class Session:
@@ -111,7 +109,7 @@ class Session:
             self._hear_all()
 
     def _hear_all(self) -> None:
-        requests = {asked.identity: _decode(asked.request) for asked in self.ledger.waiting}
+        requests = {asked.identity: request_of(asked.request) for asked in self.ledger.waiting}
         for asked in self.ledger.waiting:
             asked.score, asked.priority = self._rank(requests[asked.identity])
         queue = sorted(self.ledger.waiting, key=_order)
@@ -147,7 +145,7 @@ class Session:
             begins_ms = contact.not_before_ms
             if only_stopped and not self.policy.is_stopped(contact.kind, max(self.now_ms, begins_ms)):
                 continue
-            request = _decode(asked.request)
+            request = request_of(asked.request)
             findings = self._hear(request, asked.received_ms).objections(begins_ms, contact.valid_until_ms)
             if findings:
                 contact.state = ContactState.WITHDRAWN
@@ -161,7 +159,7 @@ class Session:
         sent already counts on until it is cancelled.
         """
         for asked, contact in self._unsent(sorted(self.ledger.open, key=_order, reverse=True)):
-            request, freed = _decode(asked.request), self.give_back(contact)
+            request, freed = request_of(asked.request), self.give_back(contact)
             contact.state = ContactState.RECALLED
             verdict = self._judge(asked, request)
             findings = [finding for finding in verdict.findings if finding.code not in TIME_CODES]
@@ -179,15 +177,17 @@ class Session:
         if asked is None:
             return None
         self._end(asked, rule, "withdrawn", message)
-        return _decode(asked.request)
+        return request_of(asked.request)
 
     def _end(self, asked: Asked, rule: str, code: str, message: str) -> None:
         """Reject a request that waits, without asking any rule; the last of an arbitration closes it."""
         self.ledger.waiting.remove(asked)
         if asked.held is not None and all(other.held != asked.held for other in self.ledger.waiting):
             self.ledger.holds.pop(asked.held, None)
-        verdict = Verdict("rejected", findings=(policy_finding(self.policy, rule, code, message),), score=asked.score)
-        self._publish(asked, _decode(asked.request), verdict, None)
+        verdict = Verdict(
+            "rejected", findings=(finding_of(self.policy.document, rule, code, message),), score=asked.score
+        )
+        self._publish(asked, request_of(asked.request), verdict, None)
 
     def contact(self, key: bytes) -> Contact | None:
         """The contact of a request, the latest if it was approved again after a recall."""
@@ -229,7 +229,7 @@ class Session:
         verdict = replace(verdict, findings=findings, not_before_ms=None, valid_until_ms=None, retry_at_ms=closes_ms)
         if closes_ms >= hearing.expires_ms:
             why = "it expires before the requests are decided"
-            return refuse(verdict, policy_finding(self.policy, "expires_at", "would_expire", why))
+            return refuse(verdict, finding_of(self.policy.document, "expires_at", "would_expire", why))
         self.ledger.holds[hold.id] = closes_ms
         asked.held = hold.id
         return replace(verdict, outcome="deferred", final=False)
@@ -279,7 +279,7 @@ class Session:
                 and not candidate.recalled
                 and self.now_ms < contact.not_before_ms - self.policy.recall_margin_ms
                 and asked.score >= recall.factor * candidate.score
-                and _decode(candidate.request).recallable
+                and request_of(candidate.request).recallable
             ):
                 found.append((candidate, contact))
         return sorted(found, key=lambda pair: _order(pair[0]), reverse=True)
@@ -292,7 +292,7 @@ class Session:
         )
         finding = replace(blocked, code="recalled", message=message, until_ms=None, contacts=())
         victim.recalled = True
-        self._recall(victim, _decode(victim.request), [finding])
+        self._recall(victim, request_of(victim.request), [finding])
 
     def _recall(self, asked: Asked, request: ContactRequest, findings: list[Finding]) -> None:
         self.ledger.open.remove(asked)
@@ -323,7 +323,7 @@ class Session:
 
     def _again(self, victim: Asked) -> None:
         """Decide a recalled request anew, after the one that it gave way to has taken its place."""
-        hearing = self._hear(_decode(victim.request), victim.received_ms)
+        hearing = self._hear(request_of(victim.request), victim.received_ms)
         verdict = hearing.verdict(is_new=victim.n == 0)
         if verdict.outcome == "approved":
             until_ms = self.now_ms + self.policy.permit_min_ms
@@ -379,6 +379,10 @@ class Session:
             self.stock.take(draw)
         if draws:
             self.ledger.draws[ref] = [*self.ledger.draws.get(ref, ()), *draws]
+
+    def count_cells(self) -> None:
+        """See ``cells``; the last thing that is done here."""
+        count_cells(self.policy, self.ledger, self.stock, self.now_ms)
 
     def _forget(self) -> None:
         forget(self.ledger, self.now_ms, self.policy.history_ms)

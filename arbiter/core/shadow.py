@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from arbiter.core.decide import RULE_ERROR, decide, policy_finding
+from arbiter.core.decide import RULE_ERROR, decide
 from arbiter.core.model import Finding, Ledger, ShadowVerdict
 from arbiter.core.policy import Policy
 from arbiter.core.stock import Draw, Level, Stock
+from arbiter.core.terms import finding_of
 from arbiter.core.verdict import Verdict, refuse
 from arbiter.messages import ContactRequest
 
@@ -53,7 +54,7 @@ def _judge(
         verdict = decide(shadow, ledger, request, received_ms, now_ms, stock, is_new=is_new)
         verdict = unless_full(shadow, ledger, verdict)
     except Exception as error:  # noqa: BLE001 - whatever it is, the decision in force must not suffer from it
-        failed = policy_finding(shadow, "policy", RULE_ERROR, f"the policy failed: {type(error).__name__}")
+        failed = finding_of(shadow.document, "policy", RULE_ERROR, f"the policy failed: {type(error).__name__}")
         return ShadowVerdict(shadow.ref, RULE_ERROR, findings=(failed,))
     has_failed = any(finding.code == RULE_ERROR for finding in verdict.findings)
     known = set(map(_bare, said.findings))
@@ -72,7 +73,7 @@ def unless_full(policy: Policy, ledger: Ledger, verdict: Verdict) -> Verdict:
     if verdict.outcome != "deferred" or len(ledger.waiting) < most:
         return verdict
     message = f"{most} requests wait for this customer already"
-    return refuse(verdict, policy_finding(policy, "waiting_max", "waiting_full", message))
+    return refuse(verdict, finding_of(policy.document, "waiting_max", "waiting_full", message))
 
 
 def _bare(finding: Finding) -> Finding:

@@ -185,10 +185,6 @@ class Batch:
                 return
             self._catch_up(party)
 
-    def advance(self, now_ms: int) -> None:
-        """Move the event clock on, without a record."""
-        self.now_ms = max(self.now_ms, now_ms)
-
     def _time_of(self, request: ContactRequest, received_ms: int, now_ms: int) -> int:
         """The time at which a request is decided: in event time no earlier than it was asked."""
         return max(now_ms, asked_at(request, received_ms)) if self._is_event_clock else now_ms

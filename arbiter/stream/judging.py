@@ -95,7 +95,7 @@ class Judging:
             if batch.outbox_bytes > OUTBOX_BYTES_MAX and item.rank > CONSENT_RANK_MAX:
                 late_from = index
                 break
-            try:
+            try:  # as `_take`, without its calls: this runs for each record
                 batch.decide(item)
             except Unsettled as unsettled:
                 await self._settle(partial(batch.decide, item), stock, unsettled)

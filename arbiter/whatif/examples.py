@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from arbiter.core.arrival import request_of
 from arbiter.core.windows import local_time
 from arbiter.messages import ContactRequest
 from arbiter.whatif.fates import LINES, Fates, Objection, Said, said_at
@@ -44,7 +45,6 @@ class _Envelope(Struct):
 
 
 _envelope = msgspec.json.Decoder(_Envelope).decode
-_request = msgspec.json.Decoder(ContactRequest).decode
 
 
 def tell(numbers: Sequence[int], old: Side, new: Side, files: Sequence[Path], zone: str) -> list[Example]:
@@ -66,7 +66,7 @@ def _read(file: Path, at: int) -> ContactRequest:
         text.seek(at)
         line = text.readline()
     payload = _envelope(line).payload
-    return _request(line if payload is None else payload.encode())
+    return request_of(line if payload is None else payload.encode())
 
 
 def _answer(number: int, side: Side, zone: str) -> Answer:
