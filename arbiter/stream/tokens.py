@@ -153,6 +153,7 @@ class Tokens:
         self._epoch = epoch
         self._patience = patience
         self._version = 0
+        self._policy: Policy | None = None
         self._held: dict[Draw, _Held] = {}
         self._doubtful: set[Draw] = set()
         self._awaited: set[str] = set()
@@ -184,7 +185,10 @@ class Tokens:
         self._held = {draw: one for draw, one in held.items() if one.is_news or one.used_at >= now - KNOWN_SECONDS}
 
     def stock(self, policy: Policy, now_ms: int) -> TokenStock:
-        """What a batch may draw on, as far as is known."""
+        """What a batch may draw on, as far as is known; under another policy's limits nothing was heard yet."""
+        if policy is not self._policy:
+            self.forget()
+            self._policy = policy
         return TokenStock(policy, now_ms, self._held)
 
     async def cover(self, stock: TokenStock, questions: Mapping[Draw, int]) -> None:

@@ -74,7 +74,9 @@ class Desk:
         """Book so many places in all."""
         self._seq += 1
         spent = {WEEK.key: Spent(used, used, 1, 10_000)}
-        self.tokens.adopt(Commit(1, "o", self._seq, 1, MONDAY, {}, {}, {}, 1, {}, b"", spent))
+        commit = Commit(1, "o", self._seq, 1, MONDAY, {}, {}, {}, 1, {}, b"", spent)
+        assert Verdict.OK is (await self.store.commit(self.partition, commit))[0]
+        self.tokens.adopt(commit)
         await self.tokens.settle(MONDAY)
 
     async def take(self, count: int) -> int:
@@ -221,6 +223,23 @@ async def test_of_what_only_counts_nothing_need_be_given_back(desks: list[Desk])
     stock.take(SPRING)
 
     assert {} == stock.questions
+
+
+async def test_a_rule_that_only_counted_is_enforced(desks: list[Desk]) -> None:
+    """What was granted while there were enough for all is worth nothing under the policy that has a limit."""
+    one, two = desks
+    one.policy = policy({**CALLS, "mode": "shadow"})
+    stock = one.stock()
+    stock.take(WEEK)
+    await one.answer(stock)
+    await one.commit(1)
+    one.policy = two.policy
+
+    await one.decide(stock := one.stock(), 9)
+    await one.commit(1 + stock.changes[WEEK])
+
+    assert LIMIT - 1 == stock.changes[WEEK]
+    assert 0 == await two.take(1)
 
 
 async def test_as_many_are_woken_as_are_free(desks: list[Desk], monkeypatch: pytest.MonkeyPatch) -> None:
