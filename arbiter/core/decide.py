@@ -246,12 +246,12 @@ class Hearing:
                 (look.shadow if judge.shadow else found).append(finding)
         if self.minds_preferences:
             found += PREFERENCES.checks(case, at_ms)
+        if not found:
+            self._permit(look, stretch)
         if case.unknown and (found or self.request.dry_run):
             # Nobody will ask for a place, so nobody would learn that there is none: that "no" must not be missing.
             for draw in case.unknown:
                 case.stock.need(draw)
-        if not found:
-            self._permit(look, stretch)
         return look
 
     def _peek(self, now_ms: int) -> int | None:

@@ -93,6 +93,21 @@ async def test_an_exhausted_capacity_is_told_whenever_a_request_is_decided() -> 
     assert [("a", "deferred"), ("b", "approved"), ("a", "deferred")] == [one[:2] for one in said(site)]
 
 
+async def test_an_exhausted_capacity_is_told_also_where_the_permit_would_be_too_short() -> None:
+    """Before the first question nothing was known of the hour, and its end was taken for the only obstacle."""
+    site, _ = site_of(CALLS)
+    site.send(grant("c1"))
+    site.send(request("a", channel="phone"))
+    await site.settle()
+    await site.end(0)  # the next worker has heard of no window yet
+    site.wait(HOUR_MS - MINUTE_MS)
+    site.send(request("b", channel="phone"))
+    await site.settle()
+    await site.end(0)
+
+    assert ("b", "deferred", ["capacity_exhausted"]) in said(site)
+
+
 def test_what_waits_longer_than_ids_are_remembered_is_not_too_old() -> None:
     """A budget that frees after 40 days was promised for then, and the request was rejected as from 40 days ago."""
     desk = Desk(policy({"id": "one", "kind": "cap", "per": ["party"], "limit": 1, "window": "rolling 40d"}), grant())
