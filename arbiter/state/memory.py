@@ -166,9 +166,10 @@ def _is_void(there: Kept, spent: Spent) -> bool:
 
 
 def _page(parties: dict[str, int], cursor: str, count: int) -> tuple[list[str], str]:
-    """The next names in alphabetical order; the cursor is the last one given."""
+    """The next in alphabetical order, the earliest first as in a small set of a server; the cursor is the last name."""
     rest = sorted(party for party in parties if party > cursor)
-    return rest[:count], rest[count - 1] if len(rest) > count else ""
+    page = sorted(rest[:count], key=lambda party: (parties[party], party))
+    return page, rest[count - 1] if len(rest) > count else ""
 
 
 def _write(kept: _Partition, head: Head, commit: Commit, now_ms: int) -> None:
