@@ -48,6 +48,8 @@ import os, signal, sys
 from arbiter.embedded import embedded_redis
 from redis import Redis
 
+# A shell lets what it runs in the background ignore it, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with embedded_redis() as url:
     print(Redis.from_url(url).info("server")["process_id"], url.removeprefix("unix://"), flush=True)
     os.kill(os.getpid(), signal.Signals[sys.argv[1]])
