@@ -24,12 +24,9 @@ from arbiter.core.shadow import beside, unless_full
 from arbiter.core.stock import Draw, Stock
 from arbiter.core.terms import finding_of
 from arbiter.core.told import Decided, Noted
-from arbiter.core.verdict import Verdict, answer_of, refuse
+from arbiter.core.verdict import Verdict, answer_of, lacks_budget_only, refuse
 from arbiter.core.windows import spoken
 from arbiter.messages import ContactRequest
-
-BUDGET_CODES = ("cap_reached", "reserved", "capacity_exhausted")
-"""What a recall can clear."""
 
 TIME_CODES = ("would_expire", "permit_too_short", "too_early", "expired")
 """What says no to a request only because time went by."""
@@ -244,7 +241,7 @@ class Session:
     def _decide(self, asked: Asked, hearing: Hearing) -> tuple[Verdict, Asked | None]:
         """The verdict now, and the approval that was recalled for it where only budgets were in the way."""
         verdict = hearing.verdict(is_new=asked.n == 0)
-        if verdict.outcome != "deferred" or any(f.code not in BUDGET_CODES for f in verdict.findings):
+        if not lacks_budget_only(verdict):
             return verdict, None
         for victim, contact in self._victims(asked):
             contact.state = ContactState.RECALLED

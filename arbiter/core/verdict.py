@@ -8,6 +8,8 @@ from msgspec.structs import replace
 from arbiter.core.model import Answer, Asked, Finding, ShadowVerdict
 from arbiter.core.stock import Draw
 
+BUDGET_CODES = ("cap_reached", "reserved", "capacity_exhausted")
+
 
 class Verdict(Struct, frozen=True):
     """What was decided, and why."""
@@ -27,6 +29,16 @@ class Verdict(Struct, frozen=True):
     draws: tuple[Draw, ...] = ()
     exceptions: tuple[str, ...] = ()
     shadow_policy: ShadowVerdict | None = None
+
+
+def lacks_budget_only(verdict: Verdict) -> bool:
+    """Whether budgets alone are in the way, and may free: what the recall of a lesser contact can clear.
+
+    That they free by themselves only after the request has expired is no reason of its own.
+    """
+    found = [finding for finding in verdict.findings if finding.code != "would_expire"]
+    is_no = verdict.outcome in ("deferred", "rejected")
+    return is_no and bool(found) and all(finding.defers and finding.code in BUDGET_CODES for finding in found)
 
 
 def refuse(verdict: Verdict, finding: Finding) -> Verdict:

@@ -298,6 +298,22 @@ def test_recall(fields: dict[str, Any], expected: list[str]) -> None:
         assert "cards (cards-desk)" in finding.message
 
 
+def test_recall_for_a_request_that_would_expire() -> None:
+    """That the budget would free too late by itself is what a recall is for; what else says no stays a no."""
+    expires_at = MONDAY + DAY_MS
+    for rules, expected in (
+        ([ONE_A_WEEK], [("victim", "recalled"), ("best", "approved"), ("victim", "deferred")]),
+        ([ONE_A_WEEK, {**NIGHT, "closed": {"mon": "00:00-24:00"}, "when": {"channel": "sms"}}], [("best", "rejected")]),
+    ):
+        desk = Desk(policy(*rules), grant())
+        desk.ask(request("victim", send_after=MONDAY + 40 * HOUR_MS, priority=20))
+        best = request("best", priority=60, channel="sms", expires_at=expires_at)
+        out = [one for one in desk.send(best, MONDAY + HOUR_MS) if isinstance(one, Decided)]
+
+        assert expected == told(out)
+    assert ["would_expire"] == codes(out[-1])[-1:]
+
+
 def test_recalled_only_once() -> None:
     """A request that was recalled and approved again is safe."""
     desk = Desk(policy({**ONE_A_WEEK, "window": "rolling 1d"}), grant())
