@@ -9,6 +9,7 @@ contact's reference points into ``answered`` as long as it stands there too.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -128,10 +129,12 @@ def pack_ledger(ledger: Ledger) -> bytes:
     """The bytes of a ledger; :class:`CodecError` for a number beyond 64 bits or a reference of a wrong length."""
     names = _Names(_INDEX)
     members = [_pack_member(name, member, names) for name, member in ledger.members.items()]
-    answered = b"".join(member.answered for member in ledger.members.values())
-    shares = [len(member.answered) // ANSWERED_BYTES for member in ledger.members.values()][:-1]
+    indices = [member.answered for member in ledger.members.values()]
+    answered = b"".join(indices)
+    shares = [len(index) // ANSWERED_BYTES for index in indices[:-1]]
     kinds, contacts, refs = _pack_contacts(ledger, answered, names)
-    own = list(names)[len(_COMMON) :]
+    # The ledger's own names are the last ones; the table before them is long.
+    own = list(islice(reversed(names), len(names) - len(_COMMON)))[::-1]
     row = [own, members, kinds, contacts, answered, refs, ledger.waiting, ledger.open, ledger.events, ledger.holds]
     row += (shares, ledger.away, ledger.draws, ledger.cells)
     while row and not row[-1]:

@@ -193,7 +193,7 @@ class Batch:
         """Timers, each at its own instant in event time, and at now in wall time: a permit begins no earlier."""
         if self._is_reading_facts:
             return
-        while (due_ms := next_due_ms(party.ledger)) is not None and due_ms <= self.now_ms:
+        while (due_ms := party.due_ms) is not None and due_ms <= self.now_ms:
             if not self._take(party, None, due_ms if self._is_event_clock else self.now_ms):
                 return
 
@@ -213,6 +213,7 @@ class Batch:
             self._rewind(party)
             raise Unsettled(questions, (party.name, len(party.steps)))
         party.steps.append(step)
+        party.due_ms = next_due_ms(party.ledger)
         self.alarms += step.way is not Way.USUAL
         if item is not None and item.parcel is not None:
             party.opened_ms = max(party.opened_ms, *permit_ends(party.ledger), 0)
@@ -294,6 +295,7 @@ class Batch:
         party.answers = dict(party.loaded)
         for step in party.steps:
             self._apply(party, step)
+        party.due_ms = next_due_ms(party.ledger)
 
     def _tell(self, item: Item | None, decided: Decided) -> None:
         decision, value = message_of(decided)
@@ -339,8 +341,7 @@ class Batch:
 
     def changed_timers(self) -> dict[str, int | None]:
         """When the arbiter must come back to a party, for those where that moved."""
-        due = {name: (party.due_ms, next_due_ms(party.ledger)) for name, party in self._parties.items() if party.steps}
-        return {name: new for name, (old, new) in due.items() if old != new}
+        return {name: party.due_ms for name, party in self._parties.items() if party.due_ms != party.was_due_ms}
 
     def opened(self) -> dict[str, int]:
         """The parties that got permits, or brought them along, and when the last of them ends."""

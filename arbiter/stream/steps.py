@@ -57,16 +57,29 @@ class Loaded(Struct):
 class Party:
     """A party in this batch: as loaded (bytes), as it is now, and what it went through so far.
 
-    ``opened_ms`` is the end of the last permit that it got.
+    ``due_ms`` is when it must be looked at again by itself, ``was_due_ms`` what that was when it was loaded,
+    ``opened_ms`` the end of the last permit that it got.
     """
 
-    __slots__ = ("answers", "due_ms", "ledger", "loaded", "name", "opened_ms", "packed", "purse", "steps", "waits")
+    __slots__ = (
+        "answers",
+        "due_ms",
+        "ledger",
+        "loaded",
+        "name",
+        "opened_ms",
+        "packed",
+        "purse",
+        "steps",
+        "waits",
+        "was_due_ms",
+    )
 
     def __init__(self, name: str, loaded: Loaded) -> None:
         self.name = name
         self.packed = loaded.packed
         self.ledger = loaded.take()
-        self.due_ms = next_due_ms(self.ledger)
+        self.due_ms = self.was_due_ms = next_due_ms(self.ledger)
         self.waits = waits_of(self.ledger)
         self.loaded: dict[bytes, Answered] = {}
         self.answers: dict[bytes, Answered] = {}
