@@ -25,6 +25,26 @@ class Otherwise(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sentence: Sentence
 
 
+class InShadow(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the shadow policy would have answered, which decided nothing; the decision's `shadow_policy` in words."""
+
+    is_alike: Annotated[
+        bool, Meta(description="Whether outcome and `retry_at` are those of the decision; the reasons may be others.")
+    ]
+    sentence: Sentence
+    reasons: Annotated[
+        list[Sentence], Meta(description="Each finding of the decision's `shadow_policy`, in the same order.")
+    ] = []
+    likewise: Annotated[list[str], Meta(description="The rules that say no as they do in the policy in force.")] = []
+    unsaid: Annotated[
+        list[str],
+        Meta(
+            description="The rules that say no in the policy in force, and of which it says nothing. Arbitrations are "
+            "not among them: a shadow holds none."
+        ),
+    ] = []
+
+
 class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One decision of the history."""
 
@@ -33,6 +53,9 @@ class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sentences: Annotated[list[Sentence], Meta(description="What follows from it: what to do, what happens by itself.")]
     reasons: Annotated[list[Sentence], Meta(description="Each finding of the decision, in the same order.")]
     watching: Annotated[list[Sentence], Meta(description="What rules in shadow mode would have said.")] = []
+    shadow_policy: Annotated[
+        InShadow | None, Meta(description="What the shadow policy would have answered, if one judged it.")
+    ] = None
     decision: Annotated[Decision, Meta(description="As it was published.")]
     otherwise: Annotated[list[Otherwise], Meta(description="Without each rule that said no, dropped alone.")] = []
     together: (

@@ -14,6 +14,7 @@ from arbiter.core.policy import Policy
 from arbiter.explain import sentences
 from arbiter.explain.document import Explanation, Otherwise, Step
 from arbiter.explain.lookup import Asked, InRedis, Place, number_of, place_of
+from arbiter.explain.shadow import beside
 from arbiter.messages import Decision
 
 GONE = "the request itself is no longer on Kafka"
@@ -81,7 +82,8 @@ def _step(found: Found, decision: Decision, zone: str) -> Step:
         headline=sentences.headline(decision, zone),
         sentences=sentences.consequences(decision, zone),
         reasons=[sentences.reason(finding, zone) for finding in decision.findings],
-        watching=[sentences.reason(finding, zone) for finding in decision.shadow],
+        watching=[sentences.reason(finding, zone, in_shadow=True) for finding in decision.shadow],
+        shadow_policy=beside(decision, zone),
         decision=decision,
         otherwise=[_otherwise(one, decision, zone) for one in dropped],
         together=_otherwise(together, decision, zone) if together else None,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from arbiter.core.decide import RULE_ERROR
 from arbiter.core.explain import Dropped
 from arbiter.core.instants import SECOND_MS, to_datetime, to_ms
 from arbiter.core.model import Contact, ContactState
 from arbiter.core.preferences import RULE as WISH
 from arbiter.core.windows import local_time, spoken
-from arbiter.messages import Decision, Finding, UsedContact
+from arbiter.messages import Decision, Finding, PolicyRef, UsedContact
 
 OWN_WISH = "the customer's own wish"
 SEVERAL = 2
@@ -89,15 +90,15 @@ def _obligations(decision: Decision) -> Iterable[str]:
         yield f"The customer would rather be reached by {wishes.preferred_channel}."
 
 
-def reason(finding: Finding, zone: str) -> str:
-    """One "no" in a sentence: which rule, how much is used of what, until when."""
-    message, until = finding.message.rstrip("."), ""
+def reason(finding: Finding, zone: str, *, in_shadow: bool = False) -> str:
+    """One "no" in a sentence: which rule, how much is used of what, until when. ``in_shadow`` it stopped nothing."""
+    says, message, until = "would say" if in_shadow else "says", finding.message.rstrip("."), ""
     if finding.until is not None:
         exact, about = when(finding.until, zone), spoken(to_ms(finding.until), zone)
-        until = "" if about in message else f"; it says yes from {exact} on"
+        until = "" if about in message else f"; it {says} yes from {exact} on"
         message = message.replace(about, exact)
     message = message.replace(f" ({zone})", "")
-    return f"{_named(finding)} says {'not now' if finding.effect == 'defer' else 'no'}: {message}{until}."
+    return f"{_named(finding)} {says} {'not now' if finding.effect == 'defer' else 'no'}: {message}{until}."
 
 
 def _named(finding: Finding) -> str:
@@ -106,10 +107,17 @@ def _named(finding: Finding) -> str:
     return f"The policy's `{finding.rule}`" if finding.kind == "policy" else f"`{finding.rule}` ({finding.kind})"
 
 
+def version(policy: PolicyRef) -> str:
+    """A policy by name and version, and the beginning of its digest."""
+    return f"{policy.name} version {policy.version} ({policy.digest[:8]})"
+
+
 def background(finding: Finding) -> str:
     """Why there is such a rule, and whom to ask about it."""
     if finding.rule == WISH.id:
         return "Only the customer can change it."
+    if finding.code == RULE_ERROR and finding.kind == "policy":
+        return f"Ask {finding.owner}."
     return f"Why: {finding.why.rstrip('.')}. Ask {finding.owner}."
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
-from arbiter.explain import sentences
-from arbiter.explain.document import Explanation, Step
-from arbiter.messages import ContactRequest, Decision, Finding
+from arbiter.explain import sentences, shadow
+from arbiter.explain.document import Explanation, InShadow, Step
+from arbiter.messages import ContactRequest, Decision, Finding, ShadowDecision
 from arbiter.pages.console import paragraph
 
 COLOURS = {"approved": "green", "deferred": "yellow", "rejected": "red", "recalled": "red"}
@@ -70,11 +70,23 @@ def _step(console: Console, step: Step, zone: str) -> None:
         _line(console, 3, sentence)
     for finding, reason in zip(decision.findings, step.reasons, strict=True):
         _finding(console, decision, finding, reason, zone)
-    for reason in step.watching:
+    for finding, reason in zip(decision.shadow, step.watching, strict=True):
         _line(console, 3, f"◦ Only watching, in shadow mode: {reason}", "dim", hanging=2)
+        _line(console, 5, sentences.background(finding), "dim")
     _without(console, step)
-    policy = decision.policy
-    _line(console, 3, f"Decided under {policy.name} version {policy.version} ({policy.digest[:8]}).", "dim")
+    _line(console, 3, f"Decided under {sentences.version(decision.policy)}.", "dim")
+    if decision.shadow_policy is not None and step.shadow_policy is not None:
+        _beside(console, decision.shadow_policy, step.shadow_policy)
+
+
+def _beside(console: Console, would: ShadowDecision, told: InShadow) -> None:
+    """What the shadow policy would have answered: dim where that is no news."""
+    _line(console, 3, f"◦ {told.sentence}", "dim" if told.is_alike else "", hanging=2)
+    for finding, reason in zip(would.findings, told.reasons, strict=True):
+        _line(console, 5, f"◦ {reason}", "dim", hanging=2)
+        _line(console, 7, sentences.background(finding), "dim")
+    for sentence in shadow.remarks(would, told):
+        _line(console, 5, f"◦ {sentence}", "dim", hanging=2)
 
 
 def _finding(console: Console, decision: Decision, finding: Finding, reason: str, zone: str) -> None:
