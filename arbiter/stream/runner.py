@@ -16,7 +16,6 @@ from typing import cast
 from faust.types import Message
 from msgspec.structs import replace
 
-from arbiter import __version__
 from arbiter.core.arbitrate import ANSWERS_KEPT_MS
 from arbiter.core.arrival import Arrival
 from arbiter.core.decide import asked_at
@@ -29,6 +28,7 @@ from arbiter.state.store import Commit, Verdict
 from arbiter.stream import transport
 from arbiter.stream.cache import LedgerCache
 from arbiter.stream.caution import Caution
+from arbiter.stream.dead import DeadLetters
 from arbiter.stream.deciding import Batch
 from arbiter.stream.intake import LogWentBack, Queue
 from arbiter.stream.items import Item
@@ -36,11 +36,12 @@ from arbiter.stream.judging import Judging
 from arbiter.stream.partitioner import partition_of
 from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
 from arbiter.stream.policies import Active
-from arbiter.stream.records import DeadLetter, Reader, Record, dead_letter
+from arbiter.stream.records import DeadLetter, Reader, Record
+from arbiter.stream.refusals import Refusals
 from arbiter.stream.routing import Routing
 from arbiter.stream.steps import Loaded
 from arbiter.stream.sweep import Sweep
-from arbiter.stream.tally import count_batch, count_dead
+from arbiter.stream.tally import count_batch
 from arbiter.stream.timers import Timers
 from arbiter.stream.tokens import Tokens
 from arbiter.stream.work import Gate, Placed, Work
@@ -83,6 +84,8 @@ class Runner:
         self._timers = Timers(shared.store, partition, patience)
         self._sweep = Sweep(shared.store, partition, patience, placed.head.swept)
         self._caution = Caution(shared.store, partition, patience, placed.head)
+        self._dead = DeadLetters(shared, patience)
+        self._refusals = Refusals(shared.health, partition)
 
     def offer(self, message: Message) -> None:
         """Take a message that the consumer read under this runner's lease. Never blocks."""
@@ -238,7 +241,7 @@ class Runner:
         metrics.decide_seconds.observe(monotonic() - started)
         # From here on it is finished, if there is time: what follows may be seen by others.
         await self._patience.until(self._gate.is_member)
-        await self._publish_dead(work)
+        await self._dead.publish(work.dead)
         commit = self._commit_of(active, work, batch, spent)
         verdict = await self._commit(commit)
         if verdict is not Verdict.OK:
@@ -348,6 +351,7 @@ class Runner:
         started = monotonic()
         verdict = await self._patience.ask(lambda: self._send(commit), is_begun=True)
         shared.metrics.commit_seconds.observe(monotonic() - started)
+        self._refusals.note(verdict)
         if verdict in (Verdict.OK, Verdict.STALE_POLICY, Verdict.STALE_STOCK):
             return verdict
         if verdict is Verdict.FENCED:
@@ -378,20 +382,11 @@ class Runner:
         )
         self._has_outbox = bool(commit.outbox)
         self._caution.over()
+        self._dead.over()
         for party, packed, ledger in batch.unpacked():
             self._cache.put(party, packed, ledger)
         self._timers.moved(commit.timers)
         self._tokens.adopt(commit)
-
-    async def _publish_dead(self, work: Work) -> None:
-        if not work.dead:
-            return
-        group, now_ms = self._shared.settings.group, self._shared.clock.now_ms()
-        letters = [
-            dead_letter(record, letter, group, __version__, now_ms, attempts) for record, letter, attempts in work.dead
-        ]
-        await self._patience.deliver(letters, is_begun=True)
-        count_dead(self._shared.metrics, [letter.code for _, letter, _ in work.dead])
 
     async def _publish(self, records: Sequence[OutRecord]) -> None:
         started = monotonic()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 
 import pytest
 from msgspec.structs import replace
 
 from arbiter.core.stock import Draw
+from arbiter.messages import REQUESTS
+from arbiter.metrics import Metrics
 from arbiter.state.memory import MemoryStore
 from arbiter.state.memory_stock import MemoryStocks
 from arbiter.state.stock import Ask, Grant
 from arbiter.state.store import Commit, Verdict
+from arbiter.stream.health import Health
+from arbiter.stream.refusals import WHY, Refusals
 from tests.builders import MONDAY, grant, policy, request
 from tests.site import Site
 from tests.unit.test_runner_faults import Unwatched
@@ -76,7 +81,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
 
 @pytest.fixture
 async def site(store: Store) -> Site:
-    """A mail, and five calls of which three may be made, all on the first partition.
+    """A mail, five calls of which three may be made, and a poison record, all on the first partition.
 
     Nobody has claimed the second one yet: how much it uses is not known, so there is no central entry.
     """
@@ -87,6 +92,7 @@ async def site(store: Store) -> Site:
     await site.work(0)
     for number, customer in enumerate(customers):
         site.send(request(f"r{number}", customer_id=customer, channel="phone" if number else "email"))
+    site.append(REQUESTS, 0, b"k", b"no request")
     store.verdicts.clear()
     return site
 
@@ -129,3 +135,37 @@ async def test_it_is_refused_until_there_are_tokens(site: Site, store: Store, *,
 
     assert {"mails/week": 1, "calls/week": LIMIT} == store.used
     assert [*((f"r{number}", "approved") for number in range(4)), ("r4", "deferred"), ("r5", "deferred")] == told
+
+
+async def test_its_dead_letters_go_out_once(site: Site, store: Store) -> None:
+    """They are published before the commit, however often that is refused; and counted once, too."""
+    work = await refused(site, store)
+    meanwhile = len(site.dead)
+    await granted(site, store, work)
+
+    assert (1, 1) == (meanwhile, len(site.dead))
+    (code,) = [dict(record.headers)["arbiter-error-code"].decode() for record in site.dead]
+    assert 1 == site.metrics.registry.get_sample_value("arbiter_dead_letters_total", {"code": code})
+
+
+async def test_that_it_waits_is_told(site: Site, store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """Once, and that it is over: a partition that makes no commit does not stand still in silence."""
+    caplog.set_level(logging.INFO, logger="arbiter")
+    work = await refused(site, store)
+    meanwhile = [*caplog.messages]
+    await granted(site, store, work)
+
+    assert [f"partition 0: {WHY}"] == [line for line in meanwhile if line.startswith("partition 0")]
+    assert "partition 0: works again" in caplog.messages[len(meanwhile) :]
+
+
+def test_one_void_stock_is_no_trouble() -> None:
+    """It is asked for again, and that is that; a newer policy in between does not make it one either."""
+    health = Health(Metrics())
+    refusals = Refusals(health, 0)
+    for verdict in (Verdict.STALE_STOCK, Verdict.OK, Verdict.STALE_STOCK, Verdict.STALE_POLICY):
+        refusals.note(verdict)
+        assert [] == health.reasons
+    refusals.note(Verdict.STALE_STOCK)
+
+    assert [f"partition 0: {WHY}"] == health.reasons
