@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECOND = timedelta(milliseconds=1)
+DAY_SECONDS = 86_400
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
@@ -23,7 +23,10 @@ FAR_MS = 253_402_300_799_999
 
 def to_ms(instant: datetime) -> int:
     """Milliseconds of a zone-aware datetime, rounded down; ``TypeError`` for a naive one."""
-    return (instant - EPOCH) // MILLISECOND
+    # Not `// timedelta(milliseconds=1)`, which counts in microseconds and long numbers: this runs several times for
+    # each record.
+    since = instant - EPOCH
+    return (since.days * DAY_SECONDS + since.seconds) * SECOND_MS + since.microseconds // SECOND_MS
 
 
 def to_datetime(instant_ms: int) -> datetime:

@@ -36,9 +36,10 @@ def lacks_budget_only(verdict: Verdict) -> bool:
 
     That they free by themselves only after the request has expired is no reason of its own.
     """
+    if verdict.outcome not in ("deferred", "rejected"):
+        return False
     found = [finding for finding in verdict.findings if finding.code != "would_expire"]
-    is_no = verdict.outcome in ("deferred", "rejected")
-    return is_no and bool(found) and all(finding.defers and finding.code in BUDGET_CODES for finding in found)
+    return bool(found) and all(finding.defers and finding.code in BUDGET_CODES for finding in found)
 
 
 def refuse(verdict: Verdict, finding: Finding) -> Verdict:

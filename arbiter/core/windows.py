@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 
-from arbiter.core.instants import DAY_MS, EPOCH, HOUR_MS, MILLISECOND, MINUTE_MS, SECOND_MS, to_datetime, to_ms
+from arbiter.core.instants import DAY_MS, EPOCH, HOUR_MS, MINUTE_MS, SECOND_MS, to_datetime, to_ms
 
 UNITS_MS = {"s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 CALENDAR_UNITS = ("hour", "day", "week", "month", "quarter", "year")
@@ -102,7 +102,7 @@ def instant_of(local: datetime, zone: str, side: Literal["start", "end"]) -> int
     if before is None or after is None:  # pragma: no cover - ZoneInfo always knows
         raise ValueError(f"`{zone}` has no offset")
     naive = local.replace(tzinfo=EPOCH.tzinfo)
-    early, late = (naive - before - EPOCH) // MILLISECOND, (naive - after - EPOCH) // MILLISECOND
+    early, late = to_ms(naive - before), to_ms(naive - after)
     if before == after:
         return early
     if after > before:  # the clock jumps forward over this time

@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from functools import lru_cache
 from typing import Protocol
 
@@ -35,6 +34,7 @@ from arbiter.core.arbitrate import (
 from arbiter.core.decide import asked_at
 from arbiter.core.giving_up import give_up, put_off
 from arbiter.core.household import Forward, Join, Leave, Return, Routed, Taker
+from arbiter.core.instants import to_datetime
 from arbiter.core.model import Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.render import message_of
@@ -302,7 +302,7 @@ class Batch:
         headers = [
             *CONSTANT_HEADERS,
             ("ce_id", decision.decision_id.encode()),
-            ("ce_time", _time_header(decision.decided_at)),
+            ("ce_time", _time_header(decided.answer.decided_at_ms)),
         ]
         self.outbox.append(OutRecord(self._topic, self._partition, decision.customer_id.encode(), value, headers))
         self.outbox_bytes += len(value)
@@ -351,7 +351,9 @@ class Batch:
         """Who waits for which capacity now and did not before (true), or does no longer (false)."""
         changed: dict[Wait, bool] = {}
         for name, party in self._parties.items():
-            now = waits_of(party.ledger) if party.steps else party.waits
+            if not party.steps or not (party.waits or party.ledger.waiting):
+                continue
+            now = waits_of(party.ledger)
             if now != party.waits:
                 changed |= {Wait(what, since_ms, name): False for what, since_ms in party.waits - now}
                 changed |= {Wait(what, since_ms, name): True for what, since_ms in now - party.waits}
@@ -359,9 +361,9 @@ class Batch:
 
 
 @lru_cache(maxsize=1_024)
-def _time_header(at: datetime) -> bytes:
+def _time_header(at_ms: int) -> bytes:
     """Decisions of one batch in wall time are of one instant."""
-    return msgspec.to_builtins(at).encode()  # type: ignore[no-any-return]
+    return msgspec.to_builtins(to_datetime(at_ms)).encode()  # type: ignore[no-any-return]
 
 
 def _place(record: Record) -> str:
