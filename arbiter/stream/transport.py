@@ -13,7 +13,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any, TypeVar
 
 from aiokafka.errors import ConsumerStoppedError, KafkaError
@@ -29,9 +29,11 @@ Result = TypeVar("Result")
 
 POLL_SECONDS = 0.25
 FETCH_WAIT_MS = 250
-FETCH_PAUSE_SECONDS = 0.005
-"""How long to let records gather after a fetch that brought some. A fetch names every partition of every topic and so
-costs half a millisecond of processor time, however little it brings."""
+FETCH_SHARE = 0.1
+FETCH_PAUSE_SECONDS = (0.005, 0.025)
+"""How long to let records gather after a fetch that brought some: long enough that the consumer's thread spends no more
+than this share of its time on asking, within these limits. A fetch names every partition of every topic and so costs a
+half to two milliseconds of processor time here, and more in the broker, however little it brings."""
 
 COMMIT_SECONDS_MAX = 5.0
 JOIN_SECONDS_MAX = 2.0
@@ -67,6 +69,12 @@ class _NoReadOffsets(defaultdict[TP, Any]):
         pass
 
 
+def pause_after(used_seconds: float) -> float:
+    """How long to let records gather (s) after a fetch that took so much processor time (s)."""
+    shortest, longest = FETCH_PAUSE_SECONDS
+    return min(max(used_seconds * (1 / FETCH_SHARE - 1), shortest), longest)
+
+
 def unhurried(fetch: Callable[..., Awaitable[bool]], wake_polls: Callable[[], None]) -> Callable[..., Awaitable[bool]]:
     """aiokafka's fetch, told to be over a little later than it is, since the next one begins then.
 
@@ -75,11 +83,12 @@ def unhurried(fetch: Callable[..., Awaitable[bool]], wake_polls: Callable[[], No
     """
 
     async def fetched(*request: Any) -> bool:
+        began_at = thread_time()
         has_records = await fetch(*request)
         if has_records:
             wake_polls()
             with suppress(asyncio.CancelledError):  # as the fetch itself: it ends the same way
-                await asyncio.sleep(FETCH_PAUSE_SECONDS)
+                await asyncio.sleep(pause_after(thread_time() - began_at))
         return has_records
 
     return fetched

@@ -20,7 +20,7 @@ from intervaltree import IntervalTree  # type: ignore[import-untyped]
 from arbiter.settings import Settings
 from arbiter.stream.app import make_app
 from arbiter.stream.partitioner import murmur2, partition_of
-from arbiter.stream.transport import Batch, Consumer, ConsumerThread, unhurried
+from arbiter.stream.transport import Batch, Consumer, ConsumerThread, pause_after, unhurried
 
 P = TP("contact.requests.v1", 3)
 
@@ -193,6 +193,12 @@ async def test_what_a_fetch_brought_is_handed_out_before_the_pause(has_records: 
 
     assert (expected, has_records) == (seen, not under_way.done())
     assert has_records is await under_way
+
+
+@pytest.mark.parametrize(("used_ms", "pause_ms"), [(0.1, 5), (1, 9), (2, 18), (30, 25)])
+def test_the_thread_rests_nine_times_as_long_as_a_fetch_took(used_ms: float, pause_ms: float) -> None:
+    """But never so short that every record is fetched alone, nor so long that one would wait noticeably."""
+    assert pause_ms == pytest.approx(1_000 * pause_after(used_ms / 1_000))
 
 
 @given(st.binary(max_size=64))
