@@ -64,7 +64,8 @@ def main(
         records=records or int(usual["records"]),
         customers=customers,
         seconds=seconds or usual["seconds"],
-        warm_up_seconds=2.0,
+        # A young broker compiles what single records need only when they come.
+        warm_up_seconds=6.0,
         rate=rate,
         seed=seed,
     )
