@@ -184,8 +184,8 @@ class KafkaServer(Server):
             return False
 
     def _jvm(self) -> list[str]:
-        # It lives for minutes and shares few cores with what is tested: no threads that collect garbage beside it, and no
-        # second compiler, which would take most of a core for longer than a test lasts.
+        # It lives for minutes and shares few cores with what is tested: no threads that collect garbage beside it, and
+        # no second compiler, which would take most of a core for longer than a test lasts.
         thrift = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
         return [self._java, *thrift, "-Xms128m", "-Xmx512m", "-cp", f"{self._libs}/*"]
 

@@ -10,7 +10,7 @@ import faust
 from arbiter.settings import Settings
 from arbiter.stream.ownership import Ownership
 from arbiter.stream.records import INPUTS
-from arbiter.stream.transport import Consumer, Transport
+from arbiter.stream.transport import Consumer, Transport, carried
 
 REQUEST_SECONDS = 30.0
 POLL_INTERVAL_SECONDS_MAX = 600.0
@@ -59,7 +59,8 @@ def add_agent(app: faust.App, settings: Settings, ownership: Ownership) -> None:
 
     async def hand_on(stream: Any) -> None:
         async for event in stream.noack().events():
-            ownership.deliver(event.message)
+            for message in carried(event.message):
+                ownership.deliver(message)
 
     topic = app.topic(*(settings.topic(name) for name in INPUTS), key_type=bytes, value_type=bytes)
     app.agent(topic, name="arbiter.stream.hand_on")(hand_on)

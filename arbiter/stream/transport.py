@@ -1,4 +1,4 @@
-"""The batch transport: Faust's Kafka consumer, whose event is everything one poll brought for one partition.
+"""The batch transport: Faust's Kafka consumer, whose event is everything one poll brought, as one message a partition.
 
 Faust's cost is per event, so one event carries many records. Where they begin is ours to say, too: a partition is
 read only after it was *placed* (sought to the position that its claim remembers) under a lease, and every batch
@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as stock
-from faust.types import TP, ConsumerMessage
+from faust.types import TP, ConsumerMessage, Message
 from mode.threads import WorkerThread
 from msgspec import Struct
 
@@ -242,7 +242,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
 
 
 class Consumer(stock.Consumer):
-    """Faust's consumer: one message per partition and poll; acks in any order commit what was acked, no more."""
+    """Faust's consumer: one event per poll; acks in any order commit what was acked, no more."""
 
     logger = stock.logger
 
@@ -295,7 +295,7 @@ class Consumer(stock.Consumer):
         return {}
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ARG002, ASYNC109
-        """One message per partition that moved.
+        """One message for Faust, which carries one for each partition that moved: see :func:`carried`.
 
         Unlike Faust's, this neither sleeps a second while nothing may be read, nor drops what was taken from
         aiokafka when its partition is paused meanwhile: the runner has room for one more poll.
@@ -305,27 +305,24 @@ class Consumer(stock.Consumer):
         if self.should_stop:
             return
         batches: Mapping[TP, Any] = await self._getmany(None, POLL_SECONDS)
-        for tp, batch in batches.items():
-            if not self.flow_active:
-                return
-            yield tp, self._to_message(tp, batch)
+        if batches and self.flow_active:
+            messages = [self._message(tp, batch.position - 1, batch) for tp, batch in batches.items()]
+            # To Faust it is one of the first partition. Nobody acks it: each of those that it carries is acked.
+            first = messages[0]
+            yield first.tp, self._message(first.tp, first.offset, messages)
 
-    def _to_message(self, tp: TP, record: Batch) -> ConsumerMessage:
-        last_ms = record.records[-1].timestamp if record.records else None
-        value: Any = record
+    def _message(self, tp: TP, offset: int, value: Any) -> ConsumerMessage:
         return ConsumerMessage(
             tp.topic,
             tp.partition,
-            record.position - 1,
-            (last_ms or 0) / 1_000,
+            offset,
+            0.0,
             0,
             None,
             None,
             value,
             None,
-            0,
-            len(record.records),
-            TP(tp.topic, tp.partition),
+            tp=TP(tp.topic, tp.partition),
             generation_id=self.app.consumer_generation_id,
         )
 
@@ -348,6 +345,12 @@ class Consumer(stock.Consumer):
 
     async def verify_all_partitions_active(self) -> None:
         """Do nothing: Faust would call every partition dead that waits for its claim. `/readyz` tells ours."""
+
+
+def carried(message: Message) -> list[Message]:
+    """The messages, each with the :class:`Batch` of one partition, that an event's message carries."""
+    messages: Any = message.value
+    return messages  # type: ignore[no-any-return]
 
 
 class Transport(stock.Transport):
