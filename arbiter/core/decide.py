@@ -166,9 +166,7 @@ class Hearing:
             preferred_channel=wishes if wishes != self.request.channel else None,
             score=self.score,
             score_note=self.score_note,
-            draws=tuple([draw for judge in shared if judge not in look.lifted for draw in judge.draws(case, at_ms)])
-            if shared
-            else (),
+            draws=tuple([draw for judge in shared if judge not in look.lifted for draw in judge.draws(case, at_ms)]),
             exceptions=look.exceptions,
         )
 

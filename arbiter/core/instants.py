@@ -10,7 +10,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-DAY_SECONDS = 86_400
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
@@ -26,7 +25,7 @@ def to_ms(instant: datetime) -> int:
     # Not `// timedelta(milliseconds=1)`, which counts in microseconds and long numbers: this runs several times for
     # each record.
     since = instant - EPOCH
-    return (since.days * DAY_SECONDS + since.seconds) * SECOND_MS + since.microseconds // SECOND_MS
+    return since.days * DAY_MS + since.seconds * SECOND_MS + since.microseconds // 1_000
 
 
 def to_datetime(instant_ms: int) -> datetime:

@@ -259,8 +259,7 @@ class Stretch:
         if bound is not None:
             self.bounds[judge] = bound
         elif may_object:
-            needs = judge.needs
-            (self.lists if needs is Need.LISTS else self.events if needs is Need.EVENTS else self.asked).append(judge)
+            {Need.LISTS: self.lists, Need.EVENTS: self.events}.get(judge.needs, self.asked).append(judge)
 
     def _cut(self, judge: Judge, own: int | None, case: Case, at_ms: int) -> None:
         if not judge.is_timed or (isinstance(judge, CountingJudge) and own is None):

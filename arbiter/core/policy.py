@@ -157,8 +157,6 @@ class Policy:
 
     def _speaking(self, case: Case, at_ms: int) -> list[ArbitrationJudge]:
         there = case.plan.arbitrations
-        if not there:
-            return []
         return [j for j in there if j.from_ms <= at_ms < j.until_ms and j.when.rest_matches(case.subject)]
 
     def arbitration(self, rule: str) -> ArbitrationJudge | None:

@@ -36,8 +36,6 @@ def lacks_budget_only(verdict: Verdict) -> bool:
 
     That they free by themselves only after the request has expired is no reason of its own.
     """
-    if verdict.outcome not in ("deferred", "rejected"):
-        return False
     found = [finding for finding in verdict.findings if finding.code != "would_expire"]
     return bool(found) and all(finding.defers and finding.code in BUDGET_CODES for finding in found)
 

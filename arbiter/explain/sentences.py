@@ -12,6 +12,7 @@ from arbiter.core.model import Contact, ContactState
 from arbiter.core.preferences import RULE as WISH
 from arbiter.core.windows import local_time, spoken
 from arbiter.messages import Decision, Finding, PolicyRef, UsedContact
+from arbiter.pages.figures import policy_name
 
 OWN_WISH = "the customer's own wish"
 SEVERAL = 2
@@ -109,14 +110,19 @@ def _named(finding: Finding) -> str:
 
 def version(policy: PolicyRef) -> str:
     """A policy by name and version, and the beginning of its digest."""
-    return f"{policy.name} version {policy.version} ({policy.digest[:8]})"
+    return policy_name(policy.name, policy.version, policy.digest)
+
+
+def is_whole_failure(finding: Finding) -> bool:
+    """Whether all of a policy failed, so that there is no rule to be named."""
+    return finding.code == RULE_ERROR and finding.kind == "policy"
 
 
 def background(finding: Finding) -> str:
     """Why there is such a rule, and whom to ask about it."""
     if finding.rule == WISH.id:
         return "Only the customer can change it."
-    if finding.code == RULE_ERROR and finding.kind == "policy":
+    if is_whole_failure(finding):
         return f"Ask {finding.owner}."
     return f"Why: {finding.why.rstrip('.')}. Ask {finding.owner}."
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from arbiter.core.decide import RULE_ERROR
 from arbiter.explain.document import InShadow
-from arbiter.explain.sentences import SEVERAL, listed, reason, version, when
+from arbiter.explain.sentences import SEVERAL, is_whole_failure, listed, reason, version, when
 from arbiter.messages import Decision, Finding, ShadowDecision
 
 
@@ -55,7 +55,7 @@ def _for_which_reasons(decision: Decision, would: ShadowDecision) -> str:
 
 
 def _reason(finding: Finding, zone: str) -> str:
-    if finding.code == RULE_ERROR and finding.kind == "policy":  # all of it failed: there is no rule to be named
+    if is_whole_failure(finding):
         return _sentence_case(f"{finding.message}.")
     return reason(finding, zone, in_shadow=True)
 

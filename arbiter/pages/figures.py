@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+DIGEST_SHOWN = 8
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
+
+
+def policy_name(name: str, version: int, digest: str) -> str:
+    """``retail-bank version 12 (9f2c01ab)``; a folder's has no version (0)."""
+    return f"{name}{f' version {version}' if version else ''} ({digest[:DIGEST_SHOWN]})"
 
 
 def signed(number: int) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from arbiter.core.instants import to_ms
 from arbiter.core.windows import local_time
-from arbiter.pages.figures import share
+from arbiter.pages.figures import policy_name, share
 from arbiter.shadow_report.document import Effect, RuleInShadow, ShadowPolicy, ShadowReport
 
 LIMIT = (
@@ -59,7 +59,7 @@ def rule_sentence(rule: RuleInShadow) -> str:
 
 def policy_title(policy: ShadowPolicy) -> str:
     """Name, version and the beginning of the digest."""
-    return f"{policy.name} version {policy.version} ({policy.digest[:8]})"
+    return policy_name(policy.name, policy.version, policy.digest)
 
 
 def policy_sentences(total: Effect) -> list[str]:

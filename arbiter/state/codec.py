@@ -9,7 +9,6 @@ contact's reference points into ``answered`` as long as it stands there too.
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -133,8 +132,7 @@ def pack_ledger(ledger: Ledger) -> bytes:
     answered = b"".join(indices)
     shares = [len(index) // ANSWERED_BYTES for index in indices[:-1]]
     kinds, contacts, refs = _pack_contacts(ledger, answered, names)
-    # The ledger's own names are the last ones; the table before them is long.
-    own = list(islice(reversed(names), len(names) - len(_COMMON)))[::-1]
+    own = list(names)[len(_COMMON) :]
     row = [own, members, kinds, contacts, answered, refs, ledger.waiting, ledger.open, ledger.events, ledger.holds]
     row += (shares, ledger.away, ledger.draws, ledger.cells)
     while row and not row[-1]:

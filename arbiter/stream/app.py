@@ -10,7 +10,7 @@ import faust
 from arbiter.settings import Settings
 from arbiter.stream.ownership import Ownership
 from arbiter.stream.records import INPUTS
-from arbiter.stream.transport import Consumer, Transport, carried
+from arbiter.stream.transport import Consumer, Transport, handing_on
 
 REQUEST_SECONDS = 30.0
 POLL_INTERVAL_SECONDS_MAX = 600.0
@@ -56,14 +56,8 @@ def make_app(settings: Settings) -> faust.App:
 
 def add_agent(app: faust.App, settings: Settings, ownership: Ownership) -> None:
     """Let the application hand every batch to the owner of its partition, and tell it of rebalances."""
-
-    async def hand_on(stream: Any) -> None:
-        async for event in stream.noack().events():
-            for message in carried(event.message):
-                ownership.deliver(message)
-
     topic = app.topic(*(settings.topic(name) for name in INPUTS), key_type=bytes, value_type=bytes)
-    app.agent(topic, name="arbiter.stream.hand_on")(hand_on)
+    app.agent(topic, name="arbiter.stream.hand_on")(handing_on(ownership.deliver))
 
     async def release(*_: Any, **__: Any) -> None:
         await ownership.release()

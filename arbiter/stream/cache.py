@@ -46,8 +46,7 @@ class LedgerCache:
 
     def put(self, party: str, packed: bytes, ledger: Ledger | None = None) -> None:
         """Keep what was committed, also unpacked if it is at hand."""
-        if party in self._packed:
-            self._drop(party)
+        self._drop(party)
         self._packed[party] = packed
         self._bytes += len(packed) + ENTRY_BYTES
         if ledger is not None:

@@ -351,9 +351,7 @@ class Batch:
         """Who waits for which capacity now and did not before (true), or does no longer (false)."""
         changed: dict[Wait, bool] = {}
         for name, party in self._parties.items():
-            if not party.steps or not (party.waits or party.ledger.waiting):
-                continue
-            now = waits_of(party.ledger)
+            now = waits_of(party.ledger) if party.steps else party.waits
             if now != party.waits:
                 changed |= {Wait(what, since_ms, name): False for what, since_ms in party.waits - now}
                 changed |= {Wait(what, since_ms, name): True for what, since_ms in now - party.waits}

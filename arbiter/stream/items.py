@@ -23,27 +23,29 @@ CONSENT_RANK_MAX = 1
 class Item(Struct, frozen=True):
     """A record that was read: an arrival, or what another partition sent (an arrival may be in that, too).
 
-    ``party`` is whose ledger it belongs to, ``rank`` its place among what came together, ``message`` what it brings, if
-    it does.
+    ``party`` is whose ledger it belongs to, ``rank`` its place among what came together.
     """
 
     record: Record
     party: str
     rank: int
     arrival: Arrival | None
-    message: Message | None
     parcel: Parcel | None = None
 
     @classmethod
     def of_record(cls, record: Record, arrival: Arrival) -> Item:
         """A record of an input topic."""
-        message = arrival.message
-        return cls(record, party_of(message), _rank(message), arrival, message)
+        return cls(record, party_of(arrival.message), _rank(arrival.message), arrival)
 
     @classmethod
     def of_parcel(cls, record: Record, parcel: Parcel, arrival: Arrival | None) -> Item:
         """What another partition sent, and the arrival that is in it."""
-        return cls(record, parcel.party, _rank(parcel), arrival, arrival.message if arrival else None, parcel)
+        return cls(record, parcel.party, _rank(parcel), arrival, parcel)
+
+    @property
+    def message(self) -> Message | None:
+        """The message that it brings, if it does."""
+        return self.arrival.message if self.arrival is not None else None
 
     @property
     def is_fact(self) -> bool:

@@ -80,7 +80,7 @@ class Party:
         self.packed = loaded.packed
         self.ledger = loaded.take()
         self.due_ms = self.was_due_ms = next_due_ms(self.ledger)
-        self.waits = waits_of(self.ledger) if self.ledger.waiting else NOBODY
+        self.waits = waits_of(self.ledger)
         self.loaded: dict[bytes, Answered] = {}
         self.answers: dict[bytes, Answered] = {}
         self.purse = NO_PURSE
@@ -96,7 +96,7 @@ NOBODY: frozenset[tuple[str, int]] = frozenset()
 
 def waits_of(ledger: Ledger) -> frozenset[tuple[str, int]]:
     """What the party waits for of what all customers share, and since when (ms)."""
-    return frozenset(awaits(ledger).items())
+    return frozenset(awaits(ledger).items()) if ledger.waiting else NOBODY
 
 
 def fresh(packed: bytes | None) -> Ledger:

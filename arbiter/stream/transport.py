@@ -295,7 +295,7 @@ class Consumer(stock.Consumer):
         return {}
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ARG002, ASYNC109
-        """One message for Faust, which carries one for each partition that moved: see :func:`carried`.
+        """One message for Faust, which carries one for each partition that moved: see :func:`handing_on`.
 
         Unlike Faust's, this neither sleeps a second while nothing may be read, nor drops what was taken from
         aiokafka when its partition is paused meanwhile: the runner has room for one more poll.
@@ -347,10 +347,15 @@ class Consumer(stock.Consumer):
         """Do nothing: Faust would call every partition dead that waits for its claim. `/readyz` tells ours."""
 
 
-def carried(message: Message) -> list[Message]:
-    """The messages, each with the :class:`Batch` of one partition, that an event's message carries."""
-    messages: Any = message.value
-    return messages  # type: ignore[no-any-return]
+def handing_on(deliver: Callable[[Message], None]) -> Callable[[Any], Awaitable[None]]:
+    """An agent that calls ``deliver`` with each message, one a partition with its :class:`Batch`, and acks none."""
+
+    async def hand_on(stream: Any) -> None:
+        async for event in stream.noack().events():
+            for message in event.message.value:
+                deliver(message)
+
+    return hand_on
 
 
 class Transport(stock.Transport):

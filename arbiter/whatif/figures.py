@@ -6,14 +6,6 @@ from arbiter.core.windows import local_time
 from arbiter.pages.figures import length, share, signed
 from arbiter.whatif.compare import Comparison
 
-DIGEST_SHOWN = 8
-
-
-def policy_name(ref: tuple[str, int, str]) -> str:
-    """``retail-bank version 12 (9f2c01ab)``; a folder's has no version."""
-    name, version, digest = ref
-    return f"{name}{f' version {version}' if version else ''} ({digest[:DIGEST_SHOWN]})"
-
 
 def span(c: Comparison, zone: str) -> str:
     """From when to when the requests were made."""

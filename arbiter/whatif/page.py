@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from arbiter.pages.charts import Pair, Twin, diverging, stacks, twins
-from arbiter.pages.figures import length, share, signed
+from arbiter.pages.figures import length, policy_name, share, signed
 from arbiter.pages.shell import cards, document, legend, section
 from arbiter.whatif.compare import Comparison, Line, RuleLine
 from arbiter.whatif.examples import Answer, Example
-from arbiter.whatif.figures import policy_name, span
+from arbiter.whatif.figures import span
 
 LINES_SHOWN = 12
 RULES_SHOWN = 14
@@ -30,7 +30,7 @@ article p { margin: 0 0 8px; color: var(--dim); font-size: 13px; }
 
 def page(c: Comparison, examples: Sequence[Example], zone: str) -> str:
     """The whole document."""
-    old, new = policy_name(c.old), policy_name(c.new)
+    old, new = policy_name(*c.old), policy_name(*c.new)
     body = [
         f"<h1>What would change: {escape(c.new[0])}</h1>",
         f'<p class="sub">{escape(old)} → {escape(new)} · {c.requests:,} requests, {span(c, zone)}</p>',

@@ -11,10 +11,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from arbiter.pages.figures import signed
+from arbiter.pages.figures import policy_name, signed
 from arbiter.whatif.compare import Comparison, Line, RuleLine
 from arbiter.whatif.examples import Example
-from arbiter.whatif.figures import headline, policy_name, span, waiting_sentence
+from arbiter.whatif.figures import headline, span, waiting_sentence
 
 LINES_SHOWN = 12
 RULES_SHOWN = 20
@@ -25,7 +25,7 @@ WIDE = 110
 def show(console: Console, comparison: Comparison, examples: Sequence[Example], zone: str) -> None:
     """Print everything."""
     c = comparison
-    console.print(f"[bold]{escape(policy_name(c.old))}[/] → [bold]{escape(policy_name(c.new))}[/]", highlight=False)
+    console.print(f"[bold]{escape(policy_name(*c.old))}[/] → [bold]{escape(policy_name(*c.new))}[/]", highlight=False)
     console.print(f"{c.requests:,} requests, {span(c, zone)}", highlight=False)
     console.print()
     for sentence in headline(c):

@@ -24,7 +24,7 @@ from arbiter.state.codec import OutRecord
 from arbiter.stream.app import consumer_of, make_app
 from arbiter.stream.publisher import KafkaPublisher
 from arbiter.stream.topics import client_config
-from arbiter.stream.transport import Batch, carried
+from arbiter.stream.transport import Batch, handing_on
 from loadtests.contenders.base import DECISION_BYTES, Site
 from loadtests.traffic import Traffic
 
@@ -121,13 +121,8 @@ async def run(config: Settings, decision_bytes: int) -> None:
     app = make_app(config)
     app.finalize()
     echo = Echo(config, app, KafkaPublisher(client_config(config), sys.exit), decision_bytes)
-
-    async def hand_on(stream: Any) -> None:
-        async for event in stream.noack().events():
-            for message in carried(event.message):
-                echo.deliver(message)
-
-    app.agent(app.topic(config.topic(REQUESTS), key_type=bytes, value_type=bytes), name="null")(hand_on)
+    topic = app.topic(config.topic(REQUESTS), key_type=bytes, value_type=bytes)
+    app.agent(topic, name="null")(handing_on(echo.deliver))
     consumer_of(app).on_flow_resumed = echo.assign
     await app.start()
     await ending.wait()

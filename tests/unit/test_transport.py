@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from intervaltree import IntervalTree  # type: ignore[import-untyped]
 from arbiter.settings import Settings
 from arbiter.stream.app import make_app
 from arbiter.stream.partitioner import murmur2, partition_of
-from arbiter.stream.transport import Batch, Consumer, ConsumerThread, pause_after, unhurried
+from arbiter.stream.transport import Batch, Consumer, ConsumerThread, handing_on, pause_after, unhurried
 
 P = TP("contact.requests.v1", 3)
 
@@ -199,6 +200,56 @@ async def test_what_a_fetch_brought_is_handed_out_before_the_pause(has_records: 
 def test_the_thread_rests_nine_times_as_long_as_a_fetch_took(used_ms: float, pause_ms: float) -> None:
     """But never so short that every record is fetched alone, nor so long that one would wait noticeably."""
     assert pause_ms == pytest.approx(1_000 * pause_after(used_ms / 1_000))
+
+
+class Polled(Consumer):
+    """A consumer whose next poll brings these batches; ``is_flowing`` is false in a rebalance."""
+
+    should_stop = False
+
+    def __init__(self, batches: dict[TP, Batch], *, is_flowing: bool = True) -> None:
+        self.app = SimpleNamespace(consumer_generation_id=4)  # type: ignore[assignment]
+        self.flow_active = True
+        self._polled = batches, is_flowing
+
+    async def _getmany(self, *_: Any) -> Any:
+        batches, self.flow_active = self._polled
+        return batches
+
+
+async def handed_on(consumer: Consumer) -> list[list[Any]]:
+    """The messages that the agent hands on, for each event."""
+    events: list[list[Any]] = []
+
+    class Stream:
+        def noack(self) -> Stream:
+            return self
+
+        async def events(self) -> AsyncIterator[Any]:
+            async for _, message in consumer.getmany(1.0):
+                events.append([])
+                yield SimpleNamespace(message=message)
+
+    def deliver(message: Any) -> None:
+        events[-1].append(message)
+
+    await handing_on(deliver)(Stream())
+    return events
+
+
+async def test_one_event_brings_a_message_for_each_partition() -> None:
+    """Faust's cost is per event; each message is acked by itself, up to where its own poll got."""
+    other = TP(P.topic, 5)
+    batches = {P: Batch([record(7), record(8)], 12, 1), other: Batch([], 3, 2)}
+    (messages,) = await handed_on(Polled(batches))
+
+    assert [(P, 11, batches[P]), (other, 2, batches[other])] == [(m.tp, m.offset, m.value) for m in messages]
+
+
+@pytest.mark.parametrize(("batches", "is_flowing"), [({}, True), ({P: Batch([record(7)], 8, 1)}, False)])
+async def test_no_event_without_records_or_in_a_rebalance(batches: dict[TP, Batch], *, is_flowing: bool) -> None:
+    """What was read under a lease that ends is read again by whoever claims the partition."""
+    assert [] == await handed_on(Polled(batches, is_flowing=is_flowing))
 
 
 @given(st.binary(max_size=64))
