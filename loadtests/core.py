@@ -12,7 +12,7 @@ import hashlib
 import pstats
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import rich_click as click
@@ -63,20 +63,19 @@ class Bench:
         self._stock = Capacity()
         self._now_ms = 0
         self._seq = 0
+        self._offsets: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.digest = hashlib.sha256()
         self.state = hashlib.sha256()
 
-    def run(self, topic: str, entries: Iterable[Entry], batch_size: int) -> None:
-        """Take all entries, in batches."""
+    def run(self, topic: str, entries: Iterable[Entry]) -> None:
+        """Take these entries as one batch."""
+        first = self._offsets[topic]
         rows = [
             ConsumerRecord(topic, 0, offset, STAMP_MS + offset, 0, entry.key, entry.value, None, 1, 1, ())
-            for offset, entry in enumerate(entries)
+            for offset, entry in enumerate(entries, first)
         ]
-        for start in range(0, len(rows), batch_size):
-            self._batch(topic, rows[start : start + batch_size])
-
-    def _batch(self, topic: str, rows: list[ConsumerRecord]) -> None:
+        self._offsets[topic] += len(rows)
         read = [(row, self._readers[topic].read(row, self._now_ms)) for row in rows]
         items = [Item.of_record(row, arrival) for row, arrival in read if not isinstance(arrival, DeadLetter)]
         names = dict.fromkeys([*(item.party for item in items), *self._due(items)])
@@ -129,6 +128,22 @@ class Bench:
             self.digest.update(record.value or b"")
 
 
+def take_turns(benches: Sequence[Bench], topic: str, entries: Iterable[Entry], batch_size: int) -> None:
+    """Each entry at its partition, a batch of each after a batch of the others: as one worker has many partitions."""
+    queues: list[list[Entry]] = [[] for _ in benches]
+    for entry in entries:
+        queues[entry.partition].append(entry)
+    for start in range(0, max(map(len, queues)), batch_size):
+        for bench, queue in zip(benches, queues, strict=True):
+            bench.run(topic, queue[start : start + batch_size])
+
+
+def hash_of(parts: Iterable[hashlib._Hash]) -> str:
+    """One partition's hash as it is, of several a hash of all."""
+    digests = [part.hexdigest() for part in parts]
+    return digests[0][:16] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+
+
 def policy_of(folder: Path) -> Policy:
     """The policy in a folder."""
     document, problems = read_policy(folder)
@@ -142,9 +157,10 @@ def policy_of(folder: Path) -> Policy:
 @click.option("--records", default=20_000, show_default=True, help="How many requests.")
 @click.option("--customers", default=5_000, show_default=True, help="How many customers they are about.")
 @click.option("--batch", default=500, show_default=True, help="Records in one batch.")
+@click.option("--partitions", default=1, show_default=True, help="Partitions that take turns, batch by batch.")
 @click.option("--policy", type=click.Path(path_type=Path), default=POLICY, show_default=False, help="A policy folder.")
 @click.option("--profile", is_flag=True, help="Print where the time goes.")
-def main(records: int, customers: int, batch: int, policy: Path, *, profile: bool) -> None:
+def main(records: int, customers: int, batch: int, partitions: int, policy: Path, *, profile: bool) -> None:
     """Decide in this process; a tenth of the requests is warm-up.
 
     Prints the processor time, a hash of all decisions and one of all that is kept: two builds that decide alike print
@@ -152,26 +168,26 @@ def main(records: int, customers: int, batch: int, policy: Path, *, profile: boo
     """
     gc.set_threshold(*GC_THRESHOLDS)
     compiled = policy_of(policy)
-    traffic = Traffic(compiled.document, customers, 1, 1)
-    bench = Bench(compiled)
-    bench.run(PROFILES, traffic.profiles(), batch)
-    bench.run(CONSENTS, traffic.consents(), batch)
+    traffic = Traffic(compiled.document, customers, partitions, 1)
+    benches = [Bench(compiled) for _ in range(partitions)]
+    take_turns(benches, PROFILES, traffic.profiles(), batch)
+    take_turns(benches, CONSENTS, traffic.consents(), batch)
     requests = traffic.requests(records)
     warm = records // 10
-    bench.run(REQUESTS, requests[:warm], batch)
-    bench.outcomes.clear()
+    take_turns(benches, REQUESTS, requests[:warm], batch)
+    for bench in benches:
+        bench.outcomes.clear()
     profiler = cProfile.Profile()
     started = time.process_time()
     if profile:
         profiler.enable()
-    bench.run(REQUESTS, requests[warm:], batch)
+    take_turns(benches, REQUESTS, requests[warm:], batch)
     profiler.disable()
     micros = (time.process_time() - started) * 1e6
-    told = sum(bench.outcomes.values())
-    click.echo(f"{micros / (records - warm):.1f} µs per request, {micros / told:.1f} µs per decision")
-    click.echo(
-        f"{dict(bench.outcomes)}, decisions {bench.digest.hexdigest()[:16]}, state {bench.state.hexdigest()[:16]}"
-    )
+    outcomes = sum((bench.outcomes for bench in benches), Counter[str]())
+    click.echo(f"{micros / (records - warm):.1f} µs per request, {micros / outcomes.total():.1f} µs per decision")
+    hashes = hash_of(bench.digest for bench in benches), hash_of(bench.state for bench in benches)
+    click.echo(f"{dict(outcomes)}, decisions {hashes[0]}, state {hashes[1]}")
     if profile:
         pstats.Stats(profiler).sort_stats("cumtime").print_stats(60)
 

@@ -32,6 +32,8 @@ SEGMENTS_MAX = 1_000
 ZONES_MAX = 1_000
 STRETCHES_MAX = 1_000
 """Of one view, for customers in the same zones."""
+KEPT_MS = 8 * DAY_MS
+"""How long a stretch is kept after its end: partitions that replay a log are at different days of it."""
 
 _place = attrgetter("place")
 
@@ -174,11 +176,13 @@ class Plan:
 class View:
     """The rules that speak about a request, in file order, and when which of them may say no."""
 
-    __slots__ = ("_own", "_stretches", "judges")
+    __slots__ = ("_always", "_by_clock", "_own", "_stretches", "judges")
 
     def __init__(self, judges: list[Judge], own: Mapping[Any, int | None]) -> None:
         self.judges = judges
         self._own = own
+        self._by_clock = [judge for judge in judges if judge.is_timed or not judge.is_for_ever]
+        self._always: Stretch | None = None
         # By zones the ends of stretches, in order, and the stretches.
         self._stretches: dict[tuple[Any, ...], tuple[list[int], list[Stretch]]] = {}
 
@@ -194,12 +198,21 @@ class View:
         place = bisect_right(ends, at_ms)
         if place < len(ends) and stretches[place].from_ms <= at_ms:
             return stretches[place]
-        new = Stretch(self.judges, self._own, case, at_ms)
+        new = Stretch(at_ms, self._always or self._without_clock(case, at_ms))
+        new.take(self._by_clock, self._own, case)
         self._keep(new, ends, stretches, case.now_ms)
         return new
 
+    def _without_clock(self, case: Case, at_ms: int) -> Stretch:
+        """The part of every stretch that no clock changes; where a rule failed, for this instant only."""
+        new = Stretch(at_ms)
+        new.take([judge for judge in self.judges if judge not in self._by_clock], self._own, case)
+        if new.until_ms == FAR_MS:
+            self._always = new
+        return new
+
     def _keep(self, new: Stretch, ends: list[int], stretches: list[Stretch], now_ms: int) -> None:
-        over = len(ends) if len(ends) > STRETCHES_MAX else bisect_right(ends, now_ms - DAY_MS)
+        over = len(ends) if len(ends) > STRETCHES_MAX else bisect_right(ends, now_ms - KEPT_MS)
         del ends[:over], stretches[:over]
         place = bisect_left(ends, new.until_ms)
         if place < len(ends) and ends[place] == new.until_ms:
@@ -221,14 +234,22 @@ class Stretch:
 
     __slots__ = ("asked", "bounds", "cut_ms", "cutter", "cutters", "events", "from_ms", "lists", "until_ms")
 
-    def __init__(self, judges: Iterable[Judge], own: Mapping[Any, int | None], case: Case, at_ms: int) -> None:
-        self.from_ms, self.until_ms = at_ms, FAR_MS
-        self.asked: list[Judge] = []
-        self.lists: list[Judge] = []
-        self.events: list[Judge] = []
-        self.bounds: dict[Judge, tuple[int | None, int, int, int]] = {}
+    cutter: Judge | None
+
+    def __init__(self, at_ms: int, base: Stretch | None = None) -> None:
+        """The instant ``at_ms``, without rules or with those of ``base``, until some are taken."""
+        self.from_ms = at_ms
+        self.until_ms: int = FAR_MS if base is None else base.until_ms
+        self.asked: list[Judge] = [] if base is None else base.asked.copy()
+        self.lists: list[Judge] = [] if base is None else base.lists.copy()
+        self.events: list[Judge] = [] if base is None else base.events.copy()
+        self.bounds: dict[Judge, tuple[int | None, int, int, int]] = {} if base is None else base.bounds.copy()
         self.cut_ms, self.cutter = FAR_MS, None
-        self.cutters: list[Judge] = []
+        self.cutters: list[Judge] = [] if base is None else base.cutters.copy()
+
+    def take(self, judges: Iterable[Judge], own: Mapping[Any, int | None], case: Case) -> None:
+        """Find the place of each of these rules at the instant, and how far it holds."""
+        at_ms = self.from_ms
         for judge in judges:
             if at_ms >= judge.until_ms:
                 continue
@@ -240,8 +261,8 @@ class Stretch:
                 self.until_ms = at_ms + 1
                 self.asked.append(judge)
                 self.cutters.append(judge)
-
-    cutter: Judge | None
+        self.asked.sort(key=_place)
+        self.cutters.sort(key=_place)
 
     def _take(self, judge: Judge, own: int | None, case: Case, at_ms: int, *, is_in_force: bool) -> None:
         """Find a rule's place. Whatever can fail comes first, so that a rule that does has none yet."""

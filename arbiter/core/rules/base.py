@@ -82,6 +82,11 @@ class Judge:
         self.from_ms = from_ms
         self.until_ms = until_ms
 
+    @property
+    def is_for_ever(self) -> bool:
+        """Whether it is in force without beginning and end."""
+        return self.from_ms <= -FAR_MS and self.until_ms >= FAR_MS
+
     def check(self, case: Case, at_ms: int) -> Finding | None:
         """A finding if the rule says no to a contact at ``at_ms``."""
         raise NotImplementedError  # pragma: no cover
