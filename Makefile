@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests wait for servers more than they compute: several at a time, see tests/conftest.py for how many.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
@@ -15,10 +17,10 @@ demo: .venv/installed ## the bank's campaigns through a real worker, without any
 
 test: .venv/installed-dev ## every test, on a real Kafka, Valkey and Redis
 	$(BIN)/python -m tests.setup_servers
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 fast: .venv/installed-dev ## the tests that need no server
-	$(BIN)/python -m pytest --no-servers
+	$(PYTEST) --no-servers
 
 lint: .venv/installed-dev ## ruff, mypy and who may import whom
 	$(BIN)/ruff check

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from tests.leash import Leashed
+
 STOP_SECONDS_MAX = 30.0
 # utime and stime are the 14th and 15th fields; the 2nd is the name in brackets, which may hold spaces (proc(5)).
 _AFTER_NAME = 3
@@ -47,7 +49,7 @@ class Worker:
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as output:
-            self._process = subprocess.Popen(
+            self._process = Leashed(
                 self._command,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

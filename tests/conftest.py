@@ -34,6 +34,7 @@ SERVER_FIXTURES = frozenset(
     )
 )
 MISSING = "server missing: "
+PROCESSES_MAX = 4
 LEFT_OUT = "left out by --no-servers"
 
 AnyServer = TypeVar("AnyServer", bound=Server)
@@ -42,6 +43,12 @@ AnyServer = TypeVar("AnyServer", bound=Server)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--no-servers``."""
     parser.addoption("--no-servers", action="store_true", help="leave out every test that needs a server process")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes test at a time: each has servers of its own, and while one waits for them another computes."""
+    return min((os.cpu_count() or 1) + 1, PROCESSES_MAX)
 
 
 def pytest_configure() -> None:
@@ -67,7 +74,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("NOT TESTED HERE", sep="!", red=True, bold=True)
     for why in sorted({why for _, why in missing}):
         terminalreporter.write_line(why, yellow=True)
-        for name in (name for name, reason in missing if reason == why):
+        for name in sorted(name for name, reason in missing if reason == why):
             terminalreporter.write_line(f"  not tested: {name}")
 
 

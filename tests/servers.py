@@ -23,6 +23,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from arbiter.embedded import EmbeddedError, valkey_binary
+from tests.leash import Leashed
 
 ROOT = Path(__file__).resolve().parent.parent
 KAFKA_POM = ROOT / "tests" / "kafka" / "pom.xml"
@@ -84,7 +85,7 @@ class Server(ABC):
         if self._process is not None:
             raise ServerFailed(f"{type(self).__name__} on port {self.port} runs already; stop it first")
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
+            self._process = Leashed(
                 self.command(),
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,

@@ -33,6 +33,7 @@ from arbiter.state.policy_store import Activation, KillOrder, Order, PolicyStore
 from arbiter.state.redis_store import connect
 from arbiter.stream import topics
 from tests.invariants import Books, violations
+from tests.leash import Leashed
 from tests.reference import Reference
 from tests.servers import ROOT, free_port
 from tests.topics import CONSENTS, DECISIONS, INPUTS, PROFILES, REQUESTS, Barrier, Entry, Place, read_topics
@@ -62,7 +63,7 @@ class Worker:
         self._port = free_port()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ARBITER_")}
         with log.open("wb") as output:
-            self._process = subprocess.Popen(
+            self._process = Leashed(
                 [sys.executable, "-m", "arbiter", "worker"],
                 cwd=ROOT,
                 env={**inherited, **environment, "ARBITER_HTTP": f"127.0.0.1:{self._port}"},

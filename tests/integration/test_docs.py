@@ -18,6 +18,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.guide import GUIDE, my_firm, section
+from tests.leash import Leashed
 from tests.servers import ROOT, KafkaServer, ValkeyServer, free_port
 from tests.workers import wait_until
 
@@ -125,7 +126,7 @@ def test_the_readme_leads_to_a_running_worker(
             [sys.executable, "-m", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )
         assert 0 == done.returncode, f"{line}\n{done.stdout}{done.stderr}"
-    worker = subprocess.Popen([sys.executable, "-m", "arbiter", "worker"], cwd=ROOT, env=environment)
+    worker = Leashed([sys.executable, "-m", "arbiter", "worker"], cwd=ROOT, env=environment)
     try:
         wait_until(lambda: is_ready(http), "the worker of the README is ready", 60)
         worker.send_signal(signal.SIGTERM)
