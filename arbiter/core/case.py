@@ -19,8 +19,8 @@ def shape_of(what: ContactRequest | Kind) -> Shape:
     return (what.department, what.campaign, what.channel, what.category, what.product, what.partner)
 
 
-Spent = tuple[int, Kind, Shape, Sequence[Any]]
-"""A contact that uses budgets: when it counts (ms), what it was, and the rules that count it for a request."""
+Spent = tuple[int, Kind, Shape]
+"""A contact that uses budgets: when it counts (ms), what it was, and the shape of that."""
 
 
 class Counting(Protocol):
@@ -36,8 +36,8 @@ class Counting(Protocol):
     def own(self) -> Mapping[Any, int | None]:
         """What the request costs in each cap, where its shape says so."""
 
-    def spent(self, case: Any) -> list[Spent]:
-        """The party's contacts that use budgets, each with the caps that count it."""
+    def spent(self, case: Any) -> Mapping[Any, Sequence[Spent]]:
+        """By the rules that count contacts those of the party that use budgets."""
 
     def view(self, case: Any) -> Any:
         """The rules that speak about the request."""
@@ -115,7 +115,7 @@ class Case:
         self.plan = plan
         self.consent_ends: dict[Hashable, tuple[int, int]] = {}  # (judged at, good until): the permit asks right after
         self.shape = plan.shape
-        self._spent: list[Spent] | None = None
+        self._spent: Mapping[Any, Sequence[Spent]] | None = None
         self.purpose = purpose
         self.points = points
         self.zones = zones
@@ -125,8 +125,8 @@ class Case:
         self.discloses_campaign = discloses_campaign
 
     @property
-    def spent(self) -> list[Spent]:
-        """The party's contacts that use budgets, each with the rules that count it for this request."""
+    def spent(self) -> Mapping[Any, Sequence[Spent]]:
+        """By the rules that count any for this request the party's contacts that use budgets."""
         if self._spent is None:
             self._spent = self.plan.spent(self)
         return self._spent
@@ -134,8 +134,9 @@ class Case:
     def counted_by(self, judge: Hashable) -> Sequence[Spent]:
         """The party's contacts that a cap counts; a customer's own cap, which is no rule of the policy, counts all."""
         if judge in self.plan.own:
-            return [spent for spent in self.spent if judge in spent[3]]
-        return [spent for spent in self.spent if spent[1].customer == self.customer]
+            return self.spent.get(judge, ())
+        own = [contact for contact in self.ledger.contacts if contact.kind.customer == self.customer and contact.counts]
+        return [(contact.at_ms, contact.kind, shape_of(contact.kind)) for contact in own]
 
     @property
     def subject(self) -> Subject:

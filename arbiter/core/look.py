@@ -33,7 +33,7 @@ class Look(Struct):
     @property
     def until_ms(self) -> int:
         """When every rule that says "not now" would say yes."""
-        return max(finding.until_ms or 0 for finding in self.findings)
+        return max([finding.until_ms or 0 for finding in self.findings])
 
     @property
     def rejects(self) -> bool:

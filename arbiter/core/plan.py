@@ -141,9 +141,9 @@ class Plan:
         """The floors that speak about this very request."""
         return [judge for judge in self.shared(case, at_ms) if isinstance(judge, FloorJudge)]
 
-    def spent(self, case: Case) -> list[Spent]:
-        """The party's contacts that use budgets, whenever they were, each with the rules that count it."""
-        found: list[Spent] = []
+    def spent(self, case: Case) -> dict[CountingJudge, list[Spent]]:
+        """By the rules that count any the party's contacts that use budgets, whenever they were."""
+        found: dict[CountingJudge, list[Spent]] = {}
         customer, pairs = case.customer, self._pairs
         for contact in case.ledger.contacts:
             if contact.state in FREE:
@@ -160,7 +160,12 @@ class Plan:
                     for judge in pair.unsure
                     if (is_own or not judge.per_customer) and judge.counts_of(case, kind.customer)
                 ]
-            found.append((contact.valid_until_ms - 1 if sent_ms is None else sent_ms, kind, shape, judges))
+            one = (contact.valid_until_ms - 1 if sent_ms is None else sent_ms, kind, shape)
+            for judge in judges:
+                if judge in found:
+                    found[judge].append(one)
+                else:
+                    found[judge] = [one]
         return found
 
     def _pair(self, other: Shape) -> Pair:
@@ -305,18 +310,20 @@ class Stretch:
 
     def _full(self, case: Case, at_ms: int) -> list[Judge]:
         """The rules that count contacts and have no room for this one unless they know better."""
-        left: dict[Judge, int] = {}
-        bounds = self.bounds
-        for when_ms, kind, _, judges in case.spent:
-            for judge in judges:
-                bound = bounds.get(judge)
-                if bound is None:
-                    continue  # not in force, or it is asked anyway
-                low, high, span, room = bound
-                if (at_ms - span if low is None else low) < when_ms < high:
-                    cost = case.points.get(kind.channel, 1) if judge.in_points else 1
-                    left[judge] = left.get(judge, room) - cost
-        return [judge for judge, room in left.items() if room < 0]
+        full: list[Judge] = []
+        for judge, spent in case.spent.items():
+            bound = self.bounds.get(judge)
+            if bound is None:
+                continue  # not in force, or it is asked anyway
+            low, high, span, room = bound
+            if len(spent) <= room and not judge.in_points:
+                continue
+            first = at_ms - span if low is None else low
+            inside = [kind for when_ms, kind, _ in spent if first < when_ms < high]
+            used = sum([case.points.get(kind.channel, 1) for kind in inside]) if judge.in_points else len(inside)
+            if used > room:
+                full.append(judge)
+        return full
 
 
 def _has_lists(case: Case) -> bool:

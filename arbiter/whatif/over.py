@@ -71,7 +71,7 @@ class OverCaps:
                 continue
             case = self._policy.case(_another(kind, self._now_ms), ledger, NO_STOCK)
             case.now_ms = self._now_ms
-            for judge in {judge for *_, judges in case.spent for judge in judges}:
+            for judge in case.spent:
                 if isinstance(judge, CapJudge) and judge.id in self._applies and self._speaks(judge, case):
                     finding = judge.check(case, self._now_ms)
                     if finding is not None:

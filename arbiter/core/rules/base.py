@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from arbiter.core.case import Case
 from arbiter.core.instants import FAR_MS
 from arbiter.core.match import Matcher, When
-from arbiter.core.model import Finding, Used
+from arbiter.core.model import Finding, Kind, Used
 from arbiter.core.stock import Draw, Want
 
 CONTACTS_MAX = 20
@@ -114,22 +114,25 @@ class Judge:
         return FAR_MS
 
     def no(
-        self, code: str, message: str, until_ms: int | None = None, *, defers: bool = True, **counters: Any
+        self,
+        code: str,
+        message: str,
+        until_ms: int | None = None,
+        *,
+        used: int | None = None,
+        limit: int | None = None,
+        window: str | None = None,
+        contacts: tuple[Used, ...] = (),
     ) -> Finding:
         """A finding of this rule. A "no" ends with the rule at the latest; one without an end is a reject."""
-        until_ms = None if until_ms is None else min(until_ms, self.until_ms)
-        never = until_ms is None or until_ms >= FAR_MS
+        if until_ms is not None:
+            until_ms = min(until_ms, self.until_ms)
+            until_ms = None if until_ms >= FAR_MS else until_ms
+        # By position: this runs for every "no" of every request.
         return Finding(
-            rule=self.id,
-            kind=self.kind,
-            code=code,
-            defers=defers and not never,
-            owner=self.owner,
-            why=self.why,
-            message=message,
-            until_ms=None if never else until_ms,
-            **counters,
-        )
+            self.id, self.kind, code, until_ms is not None, self.owner, self.why, message,
+            used, limit, window, until_ms, contacts,
+        )  # fmt: skip
 
 
 class SharedJudge(Judge):
@@ -144,12 +147,9 @@ class SharedJudge(Judge):
         raise NotImplementedError  # pragma: no cover
 
 
-def used_contacts(case: Case, counted: list[tuple[int, str, str, str]]) -> dict[str, Any]:
-    """The ``contacts`` counters of a finding from (instant, department, channel, campaign), newest kept."""
-    newest = sorted(counted)[-CONTACTS_MAX:]
-    campaign = case.discloses_campaign
-    return {
-        "contacts": tuple(
-            Used(department, channel, at_ms, name if campaign else None) for at_ms, department, channel, name in newest
-        )
-    }
+def used_contacts(case: Case, counted: Iterable[tuple[int, Kind]]) -> tuple[Used, ...]:
+    """The ``contacts`` of a finding from what was contacted and when (ms), oldest first, the newest kept."""
+    by_time = sorted([(at_ms, kind.department, kind.channel, kind.campaign) for at_ms, kind in counted])
+    tells = case.discloses_campaign
+    return tuple([Used(desk, channel, at_ms, name if tells else None)
+                  for at_ms, desk, channel, name in by_time[-CONTACTS_MAX:]])  # fmt: skip

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 from arbiter.core.case import Case, Shape, Spent
 from arbiter.core.instants import FAR_MS
 from arbiter.core.match import SHAPE_FIELDS, Matcher, Subject, When, spoken_when
-from arbiter.core.model import Finding
+from arbiter.core.model import Finding, Kind
 from arbiter.core.rules.base import NEVER_MS, Rule, used_contacts
 from arbiter.core.rules.counting import CountingJudge, Span
 from arbiter.core.windows import Window, calendar_window, parse_window, spoken
@@ -25,8 +25,8 @@ Limit = Annotated[int, Meta(ge=0, description="How many contacts, or points, fit
 WINDOWS_AHEAD_MAX = 1_000
 CATEGORY, CHANNEL = SHAPE_FIELDS.index("category"), SHAPE_FIELDS.index("channel")
 
-Counted = tuple[int, int, str, str, str]
-"""(instant, cost, department, channel, campaign) of a contact that counts."""
+Counted = tuple[int, int, Kind]
+"""When a contact counts (ms), what it costs, and what it was."""
 
 
 _ONE_EACH: Mapping[str, int] = {}
@@ -100,7 +100,7 @@ class CapJudge(CountingJudge):
         full = self._full(case, at_ms)
         if full is None:
             return None
-        used = sum(entry[1] for entry in full.inside)
+        used = sum([cost for _, cost, _ in full.inside])
         return self.no(
             full.code,
             self._sentence(case, used, full),
@@ -108,7 +108,7 @@ class CapJudge(CountingJudge):
             used=used,
             limit=full.limit,
             window=self._window.text,
-            **used_contacts(case, [(entry[0], *entry[2:]) for entry in full.inside]),
+            contacts=used_contacts(case, [(at_ms, kind) for at_ms, _, kind in full.inside]),
         )
 
     def until(self, case: Case, at_ms: int) -> int | None:
@@ -200,10 +200,7 @@ class CapJudge(CountingJudge):
 
     def _counted(self, case: Case, spent: Sequence[Spent]) -> list[Counted]:
         costs = case.points if self.in_points else _ONE_EACH
-        return [
-            (at_ms, costs.get(kind.channel, 1), kind.department, kind.channel, kind.campaign)
-            for at_ms, kind, _, _ in spent
-        ]
+        return [(at_ms, costs.get(kind.channel, 1), kind) for at_ms, kind, _ in spent]
 
     def _bounds(self, case: Case, at_ms: int) -> tuple[int, int]:
         """What lies strictly after the first and before the second is in the window."""
@@ -223,13 +220,13 @@ class CapJudge(CountingJudge):
         """The first instant from which at most ``room`` is used."""
         if self._window.rolling_ms is not None:
             left = 0
-            for when_ms, cost, *_ in sorted(counted, reverse=True):
+            for when_ms, cost in sorted([(when_ms, cost) for when_ms, cost, _ in counted], reverse=True):
                 left += cost
                 if left > room:
                     return when_ms + self._window.rolling_ms
         for _ in range(WINDOWS_AHEAD_MAX):
             start, end = self._bounds(case, at_ms)
-            if sum(entry[1] for entry in counted if start < entry[0] < end) <= room:
+            if sum([cost for when_ms, cost, _ in counted if start < when_ms < end]) <= room:
                 return start + 1
             at_ms = end
         return FAR_MS

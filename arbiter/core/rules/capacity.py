@@ -53,10 +53,12 @@ class CapacityJudge(SharedJudge):
 
     def check(self, case: Case, at_ms: int) -> Finding | None:
         """A finding until the next window when all places of this one are used; of several, the one that lasts."""
-        draws = self._draws_at(case.business_zone, at_ms)
-        pairs = zip(self._ceilings, draws, strict=True)
-        found = [finding for ceiling, draw in pairs if (finding := self._full(ceiling, draw, case))]
-        return max(found, key=lambda finding: finding.until_ms or FAR_MS, default=None)
+        longest: Finding | None = None
+        for ceiling, draw in zip(self._ceilings, self._draws_at(case.business_zone, at_ms), strict=True):
+            finding = self._full(ceiling, draw, case)
+            if finding and (longest is None or (finding.until_ms or FAR_MS) > (longest.until_ms or FAR_MS)):
+                longest = finding
+        return longest
 
     def changes_at(self, case: Case, at_ms: int) -> int:
         """The end of the first window that ends."""

@@ -10,7 +10,7 @@ from msgspec import Meta
 from arbiter.core.case import Case, Shape, shape_of
 from arbiter.core.instants import FAR_MS
 from arbiter.core.match import Condition, Matcher, When, spoken_condition, spoken_when
-from arbiter.core.model import Finding
+from arbiter.core.model import Finding, Kind
 from arbiter.core.rules.base import Need, Rule, used_contacts
 from arbiter.core.rules.counting import CountingJudge, Span
 from arbiter.core.windows import duration_ms, spoken
@@ -61,10 +61,8 @@ class ConflictJudge(CountingJudge):
         until_ms = max(entry[0] for entry in before) + self._within_ms
         end = spoken(until_ms, case.business_zone)
         message = f"it may not follow within {self._within} of {self._what}; that ends at {end}"
-        counters = used_contacts(case, before)
-        return self.no(
-            "conflict", message, until_ms, used=len(before), limit=0, window=f"rolling {self._within}", **counters
-        )
+        told, window = used_contacts(case, before), f"rolling {self._within}"
+        return self.no("conflict", message, until_ms, used=len(before), limit=0, window=window, contacts=told)
 
     def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:  # noqa: ARG002 - alike for all
         """Nothing: only what went before counts."""
@@ -82,15 +80,14 @@ class ConflictJudge(CountingJudge):
         """As long ago as ``within`` says."""
         return None, FAR_MS, self._within_ms
 
-    def _before(self, case: Case) -> list[tuple[int, str, str, str]]:
+    def _before(self, case: Case) -> list[tuple[int, Kind]]:
         if self._outcomes is None:
-            counted = case.counted_by(self)
-            return [(at_ms, kind.department, kind.channel, kind.campaign) for at_ms, kind, _, _ in counted]
-        found: list[tuple[int, str, str, str]] = []
+            return [(at_ms, kind) for at_ms, kind, _ in case.counted_by(self)]
+        found: list[tuple[int, Kind]] = []
         for event in case.ledger.events:
             kind = event.kind
             if self._matches_outcome(event.outcome) and self._counts(case, kind.customer, shape_of(kind)):
-                found.append((event.at_ms, kind.department, kind.channel, kind.campaign))
+                found.append((event.at_ms, kind))
         return found
 
     def _matches_outcome(self, outcome: str) -> bool:
