@@ -266,16 +266,15 @@ class Session:
 
     def _victims(self, asked: Asked) -> list[tuple[Asked, Contact]]:
         """The approvals that may be recalled for ``asked``, the lowest score first."""
-        recall = self.policy.recall
+        factor = self.policy.recall.factor
+        lesser = [one for one in self.ledger.open if not one.recalled and asked.score >= factor * one.score]
         found = []
-        for candidate in self.ledger.open:
+        for candidate in lesser:
             contact = self.contact(candidate.identity)
             if (
                 contact is not None
                 and contact.state is ContactState.APPROVED
-                and not candidate.recalled
                 and self.now_ms < contact.not_before_ms - self.policy.recall_margin_ms
-                and asked.score >= recall.factor * candidate.score
                 and request_of(candidate.request).recallable
             ):
                 found.append((candidate, contact))
