@@ -112,7 +112,7 @@ DESKS = (
         category="promotional",
         product="card",
         priority=55,
-        interest=0.5,
+        interest=0.35,
         again=0.25,
         reach={
             "young": ("push", "sms", "push"),
@@ -134,7 +134,7 @@ DESKS = (
         category="promotional",
         product="boat-loan",
         priority=60,
-        interest=0.6,
+        interest=0.5,
         again=0.4,
         reach={
             "young": ("email",),
@@ -156,7 +156,7 @@ DESKS = (
         category="promotional",
         product="mortgage",
         priority=65,
-        interest=0.5,
+        interest=0.4,
         again=0.4,
         reach={
             "young": ("email", "phone"),
@@ -178,7 +178,7 @@ DESKS = (
         category="education",
         product="channels",
         priority=30,
-        interest=0.4,
+        interest=0.25,
         again=0.25,
         reach={
             "young": ("push", "push", "sms"),
