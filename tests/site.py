@@ -178,11 +178,11 @@ class Site(Installation):
         self.now_ms += span_ms
         self._clock.time_ms = self.now_ms
 
-    def activate(self, policy: Policy) -> None:
-        """Another policy is in force from now on."""
+    def activate(self, policy: Policy, *, recalls: bool = False) -> None:
+        """Another policy is in force from now on; with ``recalls`` also for what is approved and unsent."""
         number = max(self.policies) + 1
         self.policies[number] = policy
-        self._policies.current = Active(number, policy)
+        self._policies.current = Active(number, policy, number if recalls else 0)
 
     def fault(self, partition: int, fault: str) -> None:
         """The next time that the partition's worker comes to such a step, it ends or stumbles there."""

@@ -113,14 +113,20 @@ class Hearing:
         if terms.may_boost:
             self.score, self.score_note = policy.boosted(self.score, self.score_note, case, now_ms)
 
-    def verdict(self, *, is_new: bool = True) -> Verdict:
-        """The answer at ``now``; ``is_new`` as in :func:`decide`."""
+    def verdict(self, *, is_new: bool = True, takes: bool = False) -> Verdict:
+        """The answer at ``now``; ``is_new`` as in :func:`decide`. An approval of one who ``takes`` asks for its places.
+
+        For all others what is not known of the capacity is looked up: that there is no place must not be missing.
+        """
         if self.terms.unknown:
             return Verdict("rejected", findings=self.terms.unknown)
         found = [*self.terms.refusals]
         if self.now_ms >= self.expires_ms or (is_new and self.now_ms - self.asked_ms > REMEMBERED_MS):
             found.append(self._late())
         look = self._look(self.now_ms, found)
+        if self.case.unknown and (look.findings or not takes):
+            for draw in self.case.unknown:
+                self.case.stock.need(draw)
         if self.has_lifts:
             look.waived = self.policy.waived(self.case, self.now_ms, self.lifts)
         if not look.findings:
@@ -248,10 +254,6 @@ class Hearing:
             found += PREFERENCES.checks(case, at_ms)
         if not found:
             self._permit(look, stretch)
-        if case.unknown and (found or self.request.dry_run):
-            # Nobody will ask for a place, so nobody would learn that there is none: that "no" must not be missing.
-            for draw in case.unknown:
-                case.stock.need(draw)
         return look
 
     def _peek(self, now_ms: int) -> int | None:

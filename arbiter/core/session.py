@@ -240,13 +240,13 @@ class Session:
 
     def _decide(self, asked: Asked, hearing: Hearing) -> tuple[Verdict, Asked | None]:
         """The verdict now, and the approval that was recalled for it where only budgets were in the way."""
-        verdict = hearing.verdict(is_new=asked.n == 0)
+        verdict = hearing.verdict(is_new=asked.n == 0, takes=True)
         if not lacks_budget_only(verdict):
             return verdict, None
         for victim, contact in self._victims(asked):
             contact.state = ContactState.RECALLED
             freed = self.give_back(contact)
-            better = self._judge(asked, hearing.request)
+            better = self._judge(asked, hearing.request, takes=True)
             if better.outcome == "approved":
                 self._give_way(victim, asked, hearing.request, verdict.findings[0])
                 return better, victim
@@ -261,8 +261,8 @@ class Session:
         """The request before the rules and the ledger as it is now; to be made anew when the ledger changes."""
         return Hearing(self.policy, self.ledger, request, received_ms, self.now_ms, self.stock)
 
-    def _judge(self, asked: Asked, request: ContactRequest) -> Verdict:
-        return self._hear(request, asked.received_ms).verdict(is_new=asked.n == 0)
+    def _judge(self, asked: Asked, request: ContactRequest, *, takes: bool = False) -> Verdict:
+        return self._hear(request, asked.received_ms).verdict(is_new=asked.n == 0, takes=takes)
 
     def _victims(self, asked: Asked) -> list[tuple[Asked, Contact]]:
         """The approvals that may be recalled for ``asked``, the lowest score first."""

@@ -108,6 +108,38 @@ async def test_an_exhausted_capacity_is_told_also_where_the_permit_would_be_too_
     assert ("b", "deferred", ["capacity_exhausted"]) in said(site)
 
 
+async def test_an_exhausted_capacity_is_told_also_to_who_is_held() -> None:
+    """A request that waits for an arbitration takes no place, so nobody learnt that there was none."""
+    auction = {"id": "auction", "kind": "arbitration", "when": {"campaign": "gold"}, "hold": "10m"}
+    site, _ = site_of({**CALLS, "limit": 1}, auction)
+    for customer in ("c1", "c2"):
+        site.send(grant(customer))
+    site.send(request("a", customer_id="c1", channel="phone", campaign="other"))
+    await site.settle()
+    await site.end(0)  # the next worker has heard of no window yet
+    site.send(request("b", customer_id="c2", channel="phone", campaign="gold"))
+    await site.settle()
+    await site.end(0)
+
+    assert [("a", "approved", []), ("b", "deferred", ["capacity_exhausted", "held_for_arbitration"])] == said(site)
+
+
+async def test_a_policy_with_fewer_places_recalls_what_has_none() -> None:
+    """Looked at under the new policy an approval took no place, and the worker had not heard what was used."""
+    week = {"id": "calls", "kind": "capacity", "when": {"channel": "phone"}, "window": "calendar week"}
+    site, _ = site_of({**week, "limit": 2})
+    for customer in ("c1", "c2"):
+        site.send(grant(customer))
+        site.send(request(f"of {customer}", customer_id=customer, channel="phone"))
+    await site.settle()
+    await site.end(0)
+    site.activate(policy({**week, "limit": 0}, version=2), recalls=True)
+    await site.settle()
+    await site.end(0)
+
+    assert {("of c1", "recalled"), ("of c2", "recalled")} <= {one[:2] for one in said(site)}
+
+
 def test_what_waits_longer_than_ids_are_remembered_is_not_too_old() -> None:
     """A budget that frees after 40 days was promised for then, and the request was rejected as from 40 days ago."""
     desk = Desk(policy({"id": "one", "kind": "cap", "per": ["party"], "limit": 1, "window": "rolling 40d"}), grant())

@@ -304,10 +304,10 @@ def judging_fails(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let the core fail whenever one of these requests is decided again."""
     usual = Hearing.verdict
 
-    def failing(hearing: Hearing, *, is_new: bool = True) -> Any:
+    def failing(hearing: Hearing, *, is_new: bool = True, **how: bool) -> Any:
         if hearing.request.request_id in names and not is_new:
             raise ZeroDivisionError
-        return usual(hearing, is_new=is_new)
+        return usual(hearing, is_new=is_new, **how)
 
     monkeypatch.setattr(Hearing, "verdict", failing)
 
