@@ -139,9 +139,8 @@ def take_turns(benches: Sequence[Bench], topic: str, entries: Iterable[Entry], b
 
 
 def hash_of(parts: Iterable[hashlib._Hash]) -> str:
-    """One partition's hash as it is, of several a hash of all."""
-    digests = [part.hexdigest() for part in parts]
-    return digests[0][:16] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+    """What tells all partitions' hashes from those of another build."""
+    return hashlib.sha256(b"".join(part.digest() for part in parts)).hexdigest()[:16]
 
 
 def policy_of(folder: Path) -> Policy:

@@ -203,7 +203,7 @@ class View:
         place = bisect_right(ends, at_ms)
         if place < len(ends) and stretches[place].from_ms <= at_ms:
             return stretches[place]
-        new = Stretch(at_ms, self._always or self._without_clock(case, at_ms))
+        new = (self._always or self._without_clock(case, at_ms)).at(at_ms)
         new.take(self._by_clock, self._own, case)
         self._keep(new, ends, stretches, case.now_ms)
         return new
@@ -241,16 +241,23 @@ class Stretch:
 
     cutter: Judge | None
 
-    def __init__(self, at_ms: int, base: Stretch | None = None) -> None:
-        """The instant ``at_ms``, without rules or with those of ``base``, until some are taken."""
-        self.from_ms = at_ms
-        self.until_ms: int = FAR_MS if base is None else base.until_ms
-        self.asked: list[Judge] = [] if base is None else base.asked.copy()
-        self.lists: list[Judge] = [] if base is None else base.lists.copy()
-        self.events: list[Judge] = [] if base is None else base.events.copy()
-        self.bounds: dict[Judge, tuple[int | None, int, int, int]] = {} if base is None else base.bounds.copy()
+    def __init__(self, at_ms: int) -> None:
+        """The instant ``at_ms``, without rules until some are taken."""
+        self.from_ms, self.until_ms = at_ms, FAR_MS
+        self.asked: list[Judge] = []
+        self.lists: list[Judge] = []
+        self.events: list[Judge] = []
+        self.bounds: dict[Judge, tuple[int | None, int, int, int]] = {}
         self.cut_ms, self.cutter = FAR_MS, None
-        self.cutters: list[Judge] = [] if base is None else base.cutters.copy()
+        self.cutters: list[Judge] = []
+
+    def at(self, at_ms: int) -> Stretch:
+        """Another one at ``at_ms`` with the rules of this one, none of which looks at the clock, to take more."""
+        new = Stretch(at_ms)
+        new.until_ms = self.until_ms
+        new.asked, new.lists, new.events = [*self.asked], [*self.lists], [*self.events]
+        new.bounds, new.cutters = {**self.bounds}, [*self.cutters]
+        return new
 
     def take(self, judges: Iterable[Judge], own: Mapping[Any, int | None], case: Case) -> None:
         """Find the place of each of these rules at the instant, and how far it holds."""
@@ -316,8 +323,6 @@ class Stretch:
             if bound is None:
                 continue  # not in force, or it is asked anyway
             low, high, span, room = bound
-            if len(spent) <= room and not judge.in_points:
-                continue
             first = at_ms - span if low is None else low
             inside = [kind for when_ms, kind, _ in spent if first < when_ms < high]
             used = sum([case.points.get(kind.channel, 1) for kind in inside]) if judge.in_points else len(inside)

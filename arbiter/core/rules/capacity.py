@@ -34,6 +34,9 @@ class _Ceiling(Struct, frozen=True):
     limit: int
     name: str
 
+    def draw(self, zone: str, at_ms: int) -> Draw:
+        return Draw(self.name, *calendar_window(self.unit, zone, at_ms))
+
 
 class CapacityJudge(SharedJudge):
     """Asks the stock."""
@@ -49,16 +52,11 @@ class CapacityJudge(SharedJudge):
             raise ValueError(f"`{rule.window}` is not a calendar window; write for example `calendar week`")
         numbers = {unit: rule.limit} if rule.hourly is None else {unit: rule.limit, "hour": rule.hourly}
         self._ceilings = [_Ceiling(unit, limit, f"{rule.id}/{unit}") for unit, limit in numbers.items()]
-        self._draws: dict[str, list[Draw]] = {}  # the last ones of each zone: most questions are about today
 
     def check(self, case: Case, at_ms: int) -> Finding | None:
         """A finding until the next window when all places of this one are used; of several, the one that lasts."""
-        longest: Finding | None = None
-        for ceiling, draw in zip(self._ceilings, self._draws_at(case.business_zone, at_ms), strict=True):
-            finding = self._full(ceiling, draw, case)
-            if finding and (longest is None or (finding.until_ms or FAR_MS) > (longest.until_ms or FAR_MS)):
-                longest = finding
-        return longest
+        found = [finding for ceiling in self._ceilings if (finding := self._full(ceiling, case, at_ms))]
+        return max(found, key=lambda finding: finding.until_ms or FAR_MS, default=None)
 
     def changes_at(self, case: Case, at_ms: int) -> int:
         """The end of the first window that ends."""
@@ -72,22 +70,15 @@ class CapacityJudge(SharedJudge):
 
     def draws(self, case: Case, at_ms: int) -> list[Draw]:
         """The places that an approval at ``at_ms`` uses."""
-        return self._draws_at(case.business_zone, at_ms)
+        return [ceiling.draw(case.business_zone, at_ms) for ceiling in self._ceilings]
 
     def wants(self, zone: str, at_ms: int) -> Iterator[Want]:
         """The places that a request judged at ``at_ms`` may take."""
-        for ceiling, draw in zip(self._ceilings, self._draws_at(zone, at_ms), strict=True):
-            yield Want(self.id, draw, None if self.shadow else ceiling.limit)
+        for ceiling in self._ceilings:
+            yield Want(self.id, ceiling.draw(zone, at_ms), None if self.shadow else ceiling.limit)
 
-    def _draws_at(self, zone: str, at_ms: int) -> list[Draw]:
-        draws = self._draws.get(zone)
-        if draws is None or not all(draw.start_ms <= at_ms < draw.end_ms for draw in draws):
-            draws = [Draw(ceiling.name, *calendar_window(ceiling.unit, zone, at_ms)) for ceiling in self._ceilings]
-            self._draws[zone] = draws
-        return draws
-
-    def _full(self, ceiling: _Ceiling, draw: Draw, case: Case) -> Finding | None:
-        unit, limit = ceiling.unit, ceiling.limit
+    def _full(self, ceiling: _Ceiling, case: Case, at_ms: int) -> Finding | None:
+        draw, unit, limit = ceiling.draw(case.business_zone, at_ms), ceiling.unit, ceiling.limit
         level = case.stock.level(draw, limit)
         if level is None:
             if self.shadow:
