@@ -31,7 +31,8 @@ from arbiter.state.redis_store import RedisStore
 from arbiter.state.store import Store
 from arbiter.stream import intake
 from tests.builders import at
-from tests.mirror import Mirror, same
+from tests.differences import same
+from tests.mirror import Mirror
 from tests.site import FAULTS, Site
 from tests.strategies import (
     BEGINNINGS,
@@ -81,7 +82,12 @@ class Life(RuleBasedStateMachine):
         self.kept = self.store()
         self.site = Site(self.policy(), self.partitions, now_ms, self.kept, self, clock=self.clock, event_idle_ms=0)
         self.mirror = Mirror(
-            self.partitions, self.site.policies, self.documents, self.site.log, is_event_clock=self.clock == "event"
+            self.partitions,
+            self.site.policies,
+            self.site.recalls,
+            self.documents,
+            self.site.log,
+            is_event_clock=self.clock == "event",
         )
         for customer in CUSTOMERS if granted else ():
             self.site.send(
@@ -268,11 +274,11 @@ class Life(RuleBasedStateMachine):
         """A worker is stopped; the next one reads facts first."""
         self.run(self.site.end(partition % self.partitions))
 
-    @rule()
-    def activate(self) -> None:
-        """Another version of the policy is in force."""
+    @rule(recalls=st.booleans())
+    def activate(self, recalls: bool) -> None:
+        """Another version of the policy is in force, maybe also for what is approved and unsent."""
         self.versions += 1
-        self.site.activate(self.policy())
+        self.site.activate(self.policy(), recalls=recalls)
 
     def dues(self) -> list[int]:
         """When something will come back by itself, as far as is known."""

@@ -9,13 +9,13 @@ code with ``arbiter.stream`` and reads the bytes of the store and of the routed 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from arbiter.core.arbitrate import Decided, Noted, Refused, awaits, come_back, next_due_ms
+from arbiter.core.arbitrate import Decided, Noted, Refused, awaits, come_back, next_due_ms, permit_ends
 from arbiter.core.arrival import Arrival, arrived
 from arbiter.core.decide import asked_at
 from arbiter.core.household import Forward, Return, Routed, Taker
@@ -43,6 +43,7 @@ from arbiter.messages import (
 from arbiter.state.codec import pack_ledger, unpack_ledger, unpack_outbox
 from arbiter.state.parcels import unpack_parcel
 from arbiter.state.store import Commit
+from tests.differences import same
 from tests.invariants import home_of
 from tests.promises import check
 from tests.topics import Place
@@ -90,6 +91,8 @@ class Part(Struct):
     now_ms: int = 0
     activation: int = 0
     swept: int = 0
+    half: int = 0
+    opened: dict[str, int] = {}
     ledgers: dict[str, Ledger] = {}
     answers: dict[bytes, Answered] = {}
     positions: dict[str, int] = {}
@@ -114,12 +117,14 @@ class Mirror:
         self,
         partitions: int,
         policies: Mapping[int, Policy],
+        recalls: Sequence[int],
         documents: Mapping[int, Any],
         log: Mapping[Any, list[Any]],
         *,
         is_event_clock: bool = False,
     ) -> None:
-        """``policies`` by activation, ``documents`` by version; ``log`` has the topics of the installation.
+        """``policies`` by activation, ``recalls`` are those that recall, ``documents`` by version; ``log`` has the
+        topics of the installation.
 
         ``is_event_clock`` says that time goes by requests.
         """
@@ -130,6 +135,7 @@ class Mirror:
         self.refused: dict[Place, str] = {}
         self._partitions = partitions
         self._policies = policies
+        self._recalls = recalls
         self._log = log
         self._documents = documents
         self._is_event_clock = is_event_clock
@@ -161,6 +167,10 @@ class Mirror:
             part.now_ms = commit.now_ms  # in event time a partition without records moves on to the next timers
         self._live(part, sorted(steps, key=lambda step: step.rank), commit)
         self._compare(part, commit, before)
+        if commit.opened:  # as the store keeps it
+            lasting = {party: end_ms for party, end_ms in part.opened.items() if end_ms > commit.now_ms}
+            latest = {party: max(end_ms, lasting.get(party, 0)) for party, end_ms in commit.opened.items()}
+            part.opened = lasting | latest
 
     def _live(self, part: Part, steps: list[Step], commit: Commit) -> None:
         if self._hears:
@@ -174,15 +184,33 @@ class Mirror:
 
     def _come_back(self, part: Part, commit: Commit) -> None:
         """What is due, then all that waits under an older policy, then who may have what is free again."""
-        again = []
-        if part.swept != commit.activation:
-            again = self.due(part)
-            part.swept = commit.activation
+        again, recalls = self._swept(part, commit)
         for party in self.due(part, part.now_ms):
             self._catch_up(part, party)
         for party in [*again, *self._woken(part)]:
             self._catch_up(part, party)
-            self._look(part, party, part.now_ms)
+            self._look(part, party, part.now_ms, recalls=recalls)
+
+    def _swept(self, part: Part, commit: Commit) -> tuple[list[str], bool]:
+        """Whom a new activation concerns: who waits and, in a commit after that, who has a permit it may recall."""
+        if part.swept == commit.activation:
+            return [], False
+        waiting, half = self.due(part), part.half
+        recalls = any(part.swept < number <= commit.activation for number in self._recalls)
+        if recalls and commit.swept != commit.activation:
+            part.half = commit.activation
+            return waiting, True
+        part.swept = commit.activation
+        if recalls and waiting and half != commit.activation:
+            # Those who waited were looked at before, nobody had a permit, and then came one more activation.
+            recalls = any(half < number <= commit.activation for number in self._recalls)
+            assert not recalls, "permits were to be looked at after those who wait, in a commit of their own"
+        if not recalls:
+            return waiting, False
+        opened = [party for _, party in sorted((end_ms, party) for party, end_ms in part.opened.items())]
+        unsent = {party for party, ledger in part.ledgers.items() if max(permit_ends(ledger), default=0) > part.now_ms}
+        assert unsent <= set(opened), "a permit that may have to be recalled is in no index"
+        return opened, bool(opened)
 
     def due(self, part: Part, now_ms: int | None = None) -> list[str]:
         """The parties with a timer, those whose instant has come by ``now_ms``, in their order."""
@@ -259,9 +287,9 @@ class Mirror:
         while (due_ms := next_due_ms(self._ledger(part, party))) is not None and due_ms <= part.now_ms:
             self._look(part, party, due_ms if self._is_event_clock else part.now_ms)
 
-    def _look(self, part: Part, party: str, now_ms: int) -> None:
+    def _look(self, part: Part, party: str, now_ms: int, *, recalls: bool = False) -> None:
         ledger = self._ledger(part, party)
-        results = come_back(self.policy, ledger, part.answers, now_ms, self._seq, self.stock)
+        results = come_back(self.policy, ledger, part.answers, now_ms, self._seq, self.stock, recalls=recalls)
         self._note(part, party, results, None)
         self._check(part, party, results)
 
@@ -360,35 +388,6 @@ _told = msgspec.json.Decoder(_Told).decode
 def customer_in(decision: bytes) -> str:
     """Whom a decision is about; of one customer they stay in their order."""
     return _told(decision).customer_id
-
-
-def same(expected: Any, found: Any, what: str) -> None:
-    """Fail with a sentence for each place in which the worker came to something else than the reference."""
-    if expected != found:
-        where = list(differences(plain(expected), plain(found)))[:10]
-        raise AssertionError("\n  ".join([f"{what}, first in the reference, then in the worker:", *where]))
-
-
-def plain(value: Any) -> Any:
-    """Dicts, lists and scalars, with names for fields; messages in bytes are opened."""
-    if isinstance(value, bytes):
-        return msgspec.json.decode(value) if value[:1] == b"{" else value.hex()
-    if isinstance(value, Struct):
-        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
-    if isinstance(value, dict):
-        return {str(plain(key)): plain(entry) for key, entry in value.items()}
-    return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
-
-
-def differences(first: Any, second: Any, path: str = "") -> Iterator[str]:
-    """A line for each leaf that differs."""
-    if isinstance(first, list) and isinstance(second, list):
-        first, second = dict(enumerate(first)), dict(enumerate(second))
-    if isinstance(first, dict) and isinstance(second, dict):
-        for key in first | second:
-            yield from differences(first.get(key, "nothing"), second.get(key, "nothing"), f"{path}.{key}")
-    elif first != second:
-        yield f"{path}: {first} / {second}"
 
 
 def unshared(routed: Routed) -> Routed:

@@ -154,7 +154,9 @@ class View:
 
 
 class Site(Installation):
-    """``policies`` are those that were ever active, by activation; ``fatal`` is why a worker ended itself."""
+    """``policies`` are those that were ever active, by activation; ``recalls`` has the activations that recall what is
+    approved and unsent; ``fatal`` is why a worker ended itself.
+    """
 
     def __init__(
         self, policy: Policy, partitions: int, now_ms: int, store: Store, watcher: Watcher, **settings: Any
@@ -163,6 +165,7 @@ class Site(Installation):
         super().__init__(policy, partitions, now_ms, store)
         self.store = store
         self.policies = {1: policy}
+        self.recalls = [0]
         self.positions: dict[int, dict[str, int]] = {partition: {} for partition in range(partitions)}
         self.fatal: list[str] = []
         self.settings = settings
@@ -182,7 +185,9 @@ class Site(Installation):
         """Another policy is in force from now on; with ``recalls`` also for what is approved and unsent."""
         number = max(self.policies) + 1
         self.policies[number] = policy
-        self._policies.current = Active(number, policy, number if recalls else 0)
+        if recalls:
+            self.recalls.append(number)
+        self._policies.current = Active(number, policy, self.recalls[-1])
 
     def fault(self, partition: int, fault: str) -> None:
         """The next time that the partition's worker comes to such a step, it ends or stumbles there."""
