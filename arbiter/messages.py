@@ -35,7 +35,7 @@ Scalar = Text | Whole | float | bool | None
 Attributes = Annotated[dict[str, Scalar], Meta(max_length=64, description="A flat map that `when` can match.")]
 
 
-class ContactRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ContactRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A department asks whether it may contact a customer. Topic ``contact.requests.v1``, key ``customer_id``."""
 
     request_id: Id
@@ -57,7 +57,7 @@ class ContactRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     attributes: Attributes = {}
 
 
-class ConsentChange(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="consent"):
+class ConsentChange(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="consent", gc=False):
     """A customer grants or withdraws consent for a purpose, optionally narrowed to channel, department, partner."""
 
     customer_id: Id
@@ -72,14 +72,16 @@ class ConsentChange(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
     proof: Annotated[str, Meta(max_length=1024)] = ""
 
 
-class OwnMaximum(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class OwnMaximum(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A customer's own ceiling: at most ``limit`` contacts in ``window``."""
 
     limit: Annotated[int, Meta(ge=0, le=1_000_000)]
     window: Annotated[str, Meta(description="`rolling 7d` or `calendar week`, as in a policy.", max_length=32)]
 
 
-class PreferenceChange(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="preference"):
+class PreferenceChange(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="preference", gc=False
+):
     """A customer's own rules. Each record replaces the one before (newest ``captured_at`` stands)."""
 
     customer_id: Id
@@ -97,7 +99,9 @@ class PreferenceChange(Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     proof: Annotated[str, Meta(max_length=1024)] = ""
 
 
-class SuppressionChange(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="suppression"):
+class SuppressionChange(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="suppression", gc=False
+):
     """A customer enters or leaves a suppression list (do_not_contact, deceased, complaint …)."""
 
     customer_id: Id
@@ -112,7 +116,7 @@ class SuppressionChange(Struct, frozen=True, kw_only=True, omit_defaults=True, t
 CustomerChange = ConsentChange | PreferenceChange | SuppressionChange
 
 
-class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What is known of a customer. Topic ``contact.profiles.v1``; each record replaces the one before."""
 
     customer_id: Id
@@ -126,7 +130,7 @@ class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True):
 OutcomeKind = Literal["sent", "bounced", "not_reached", "cancelled", "responded", "complained", "unsubscribed"]
 
 
-class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What became of an approved contact. Topic ``contact.outcomes.v1``, key ``customer_id``.
 
     ``campaign``, ``channel``, ``category`` and ``product`` matter only for a contact that was never approved.
@@ -143,7 +147,7 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True):
     product: Name | None = None
 
 
-class UsedContact(Struct, frozen=True, omit_defaults=True):
+class UsedContact(Struct, frozen=True, omit_defaults=True, gc=False):
     """A contact that used a budget, as far as another desk may know of it."""
 
     department: str
@@ -152,7 +156,7 @@ class UsedContact(Struct, frozen=True, omit_defaults=True):
     campaign: str | None = None
 
 
-class Finding(Struct, frozen=True, omit_defaults=True):
+class Finding(Struct, frozen=True, omit_defaults=True, gc=False):
     """One rule's "no": which rule, whose, what used the budget and when it ends."""
 
     rule: str
@@ -169,7 +173,7 @@ class Finding(Struct, frozen=True, omit_defaults=True):
     contacts: list[UsedContact] = []
 
 
-class PolicyRef(Struct, frozen=True):
+class PolicyRef(Struct, frozen=True, gc=False):
     """The policy that made a decision."""
 
     name: str
@@ -177,7 +181,7 @@ class PolicyRef(Struct, frozen=True):
     digest: str
 
 
-class Source(Struct, frozen=True):
+class Source(Struct, frozen=True, gc=False):
     """Where the request was read."""
 
     topic: str
@@ -185,7 +189,7 @@ class Source(Struct, frozen=True):
     offset: int
 
 
-class Obligations(Struct, frozen=True, omit_defaults=True):
+class Obligations(Struct, frozen=True, omit_defaults=True, gc=False):
     """What an approval asks of the sender."""
 
     notify: str | None = None
@@ -195,7 +199,7 @@ class Obligations(Struct, frozen=True, omit_defaults=True):
 OutcomeName = Literal["approved", "deferred", "rejected", "recalled"]
 
 
-class ShadowDecision(Struct, frozen=True, omit_defaults=True):
+class ShadowDecision(Struct, frozen=True, omit_defaults=True, gc=False):
     """What the shadow policy beside the one in force would have answered; it decided nothing.
 
     ``outcome`` is ``rule_error`` where one of its rules, or all of it, failed. ``rules`` are all that say no;
@@ -209,7 +213,7 @@ class ShadowDecision(Struct, frozen=True, omit_defaults=True):
     findings: list[Finding] = []
 
 
-class Decision(Struct, frozen=True, omit_defaults=True):
+class Decision(Struct, frozen=True, omit_defaults=True, gc=False):
     """The answer to a request. Topic ``contact.decisions.v1``, key ``customer_id``.
 
     ``decision_id`` ends in ``:n``, n counting the decisions on that request; a consumer keeps the highest n

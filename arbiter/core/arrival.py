@@ -26,7 +26,7 @@ _READ: Final[dict[_What, Callable[[bytes], Any]]] = {
 }
 
 
-class Arrival(Struct, frozen=True):
+class Arrival(Struct, frozen=True, gc=False):
     """A record that was read: the message, where it stood, when it was received (ms), and its JSON.
 
     ``key``, ``value`` and ``headers`` are the record's own (``value`` only where it is not the JSON alone), so that

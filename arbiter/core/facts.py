@@ -14,7 +14,7 @@ CONSENTS_MAX = 256
 Fact = ConsentChange | PreferenceChange | SuppressionChange | Profile
 
 
-class Refused(Struct, frozen=True):
+class Refused(Struct, frozen=True, gc=False):
     """A record that cannot be taken; it becomes a dead letter. ``post`` is the record, if not the one just read."""
 
     code: str

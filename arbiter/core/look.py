@@ -9,7 +9,7 @@ from arbiter.core.model import Finding
 from arbiter.core.rules import Judge
 
 
-class Look(Struct):
+class Look(Struct, gc=False):
     """How things stand at one instant: the "no"s, and the permit if there are none.
 
     ``lifted`` are the rules that would have said no, with the exceptions by which they did not; ``waived`` are the

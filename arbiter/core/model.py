@@ -2,6 +2,9 @@
 
 A *party* is the unit whose attention is spent. Its state is one :class:`Ledger`. Contacts are kept, not counters
 per rule: a new rule then applies to the past at once, and a finding can name the contacts that used the budget.
+
+What is made for every record, here and elsewhere, has ``gc=False``: it is smaller, and the garbage collector does not
+run through it. That is right for what never holds something that holds it.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ class ContactState(IntEnum):
     cancelled."""
 
 
-class Kind(Struct, frozen=True, array_like=True):
+class Kind(Struct, frozen=True, array_like=True, gc=False):
     """What kind of contact it was: the fields that rules count by. Shared by all contacts that are alike."""
 
     customer: str
@@ -39,7 +42,7 @@ class Kind(Struct, frozen=True, array_like=True):
     partner: str | None = None
 
 
-class Contact(Struct, array_like=True):
+class Contact(Struct, array_like=True, gc=False):
     """One approved contact. ``ref`` is the first 8 bytes of the request's identity."""
 
     kind: Kind
@@ -64,7 +67,7 @@ FREE = (ContactState.RELEASED, ContactState.RECALLED)
 """The states in which a contact uses no budget."""
 
 
-class Consent(Struct, frozen=True, array_like=True):
+class Consent(Struct, frozen=True, array_like=True, gc=False):
     """A grant or a withdrawal; what it names, it is limited to."""
 
     granted: bool
@@ -76,7 +79,7 @@ class Consent(Struct, frozen=True, array_like=True):
     expires_at_ms: int | None = None
 
 
-class Suppression(Struct, frozen=True, array_like=True):
+class Suppression(Struct, frozen=True, array_like=True, gc=False):
     """A list the customer is on. ``until_ms`` is its known end: announced, or the moment it was lifted."""
 
     list: str
@@ -85,7 +88,7 @@ class Suppression(Struct, frozen=True, array_like=True):
     until_ms: int | None = None
 
 
-class Preferences(Struct, frozen=True, array_like=True):
+class Preferences(Struct, frozen=True, array_like=True, gc=False):
     """The customer's own rules."""
 
     captured_at_ms: int
@@ -108,7 +111,7 @@ class Traits(Struct, frozen=True, array_like=True, dict=True):
     relationship_owner: str | None = None
 
 
-class Member(Struct, array_like=True):
+class Member(Struct, array_like=True, gc=False):
     """What is known of one customer of the party.
 
     ``answered`` is an index of the customer's requests answered in the last 35 days: entries of 8 bytes of identity
@@ -122,7 +125,7 @@ class Member(Struct, array_like=True):
     answered: bytes = b""
 
 
-class Asked(Struct, array_like=True):
+class Asked(Struct, array_like=True, gc=False):
     """A request that the arbiter may have to decide again: one that waits, or an approval not yet confirmed.
 
     ``request`` is its JSON, ``n`` counts the decisions published on it, ``due_ms`` is when to look at it again (0:
@@ -144,7 +147,7 @@ class Asked(Struct, array_like=True):
     awaits: list[str] = []
 
 
-class Event(Struct, frozen=True, array_like=True):
+class Event(Struct, frozen=True, array_like=True, gc=False):
     """Something that a customer did or suffered, which rules may look back at: a complaint, a response …"""
 
     outcome: str
@@ -152,7 +155,7 @@ class Event(Struct, frozen=True, array_like=True):
     kind: Kind
 
 
-class Posted(Struct, frozen=True, array_like=True):
+class Posted(Struct, frozen=True, array_like=True, gc=False):
     """A record as it was read, to be sent on, kept, or made a dead letter of, byte for byte.
 
     ``what`` is the kind of message, ``raw`` is its JSON; ``value`` is the record's value
@@ -169,7 +172,7 @@ class Posted(Struct, frozen=True, array_like=True):
     hops: int = 0
 
 
-class Away(Struct, array_like=True):
+class Away(Struct, array_like=True, gc=False):
     """The directory's entry of one customer, in the ledger that the customer's home keeps.
 
     ``household`` has the customer's budget; ``None``: it is here, in this ledger. ``version`` counts the changes.
@@ -182,7 +185,7 @@ class Away(Struct, array_like=True):
     held: list[Posted] = []
 
 
-class Ledger(Struct):
+class Ledger(Struct, gc=False):
     """All state of one party.
 
     ``waiting`` are the deferred requests, ``open`` the approvals that were neither confirmed nor ran out, ``holds``
@@ -203,7 +206,7 @@ class Ledger(Struct):
     cells: dict[str, list[str]] = {}
 
 
-class Used(Struct, frozen=True, array_like=True):
+class Used(Struct, frozen=True, array_like=True, gc=False):
     """A contact that used a budget, as a finding tells it."""
 
     department: str
@@ -212,7 +215,7 @@ class Used(Struct, frozen=True, array_like=True):
     campaign: str | None = None
 
 
-class Finding(Struct, frozen=True, array_like=True):
+class Finding(Struct, frozen=True, array_like=True, gc=False):
     """One "no". ``until_ms`` is when this rule alone would say yes; ``None`` with ``defers=False`` means never."""
 
     rule: str
@@ -229,7 +232,7 @@ class Finding(Struct, frozen=True, array_like=True):
     contacts: tuple[Used, ...] = ()
 
 
-class ShadowVerdict(Struct, frozen=True, array_like=True):
+class ShadowVerdict(Struct, frozen=True, array_like=True, gc=False):
     """What a shadow policy would have answered. ``policy`` is its (name, version, digest).
 
     ``outcome`` is approved, deferred, rejected, or ``rule_error`` where one of its rules, or all of it, failed.
@@ -243,7 +246,7 @@ class ShadowVerdict(Struct, frozen=True, array_like=True):
     findings: tuple[Finding, ...] = ()
 
 
-class Answer(Struct, frozen=True, array_like=True):
+class Answer(Struct, frozen=True, array_like=True, gc=False):
     """A decision without what the request itself says; ``arbiter.core.render`` makes the message of it.
 
     ``policy`` is (name, version, digest), ``source`` is (topic, partition, offset).
@@ -271,7 +274,7 @@ class Answer(Struct, frozen=True, array_like=True):
     shadow_policy: ShadowVerdict | None = None
 
 
-class Answered(Struct, frozen=True, array_like=True):
+class Answered(Struct, frozen=True, array_like=True, gc=False):
     """What is remembered of an answered request: a hash of its content and the latest answer."""
 
     content: bytes

@@ -14,7 +14,7 @@ from msgspec import Struct
 CELL = "/cell"
 
 
-class Draw(Struct, frozen=True, array_like=True):
+class Draw(Struct, frozen=True, array_like=True, gc=False):
     """A place in one window of a capacity: ``<rule>/<unit>``, and when the window begins and ends (ms)."""
 
     name: str
@@ -38,7 +38,7 @@ class Draw(Struct, frozen=True, array_like=True):
         return cls(name, int(start_ms), int(end_ms))
 
 
-class Want(Struct, frozen=True):
+class Want(Struct, frozen=True, gc=False):
     """A place that a request may take, and how many there are; ``None`` where the rule only counts.
 
     ``opens_at`` is set for a cell: once so many places were in use at one time, it is open for good.
@@ -50,7 +50,7 @@ class Want(Struct, frozen=True):
     opens_at: int | None = None
 
 
-class Level(Struct, frozen=True):
+class Level(Struct, frozen=True, gc=False):
     """How a window stands: places that may be taken here and now, and how many are used by everybody together.
 
     ``used`` below the limit with nothing ``here`` means that the rest is set aside elsewhere and soon comes back or

@@ -8,7 +8,7 @@ from arbiter.core.model import Answer
 from arbiter.messages import ContactRequest
 
 
-class Decided(Struct, frozen=True):
+class Decided(Struct, frozen=True, gc=False):
     """An answer to publish. ``repeated`` says that it was given before and is told again, byte for byte."""
 
     request: ContactRequest
@@ -17,7 +17,7 @@ class Decided(Struct, frozen=True):
     repeated: bool
 
 
-class Noted(Struct, frozen=True):
+class Noted(Struct, frozen=True, gc=False):
     """Something to count and report: ``what`` is one of ``codes.NOTES``."""
 
     what: str

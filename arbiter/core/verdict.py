@@ -11,7 +11,7 @@ from arbiter.core.stock import Draw
 BUDGET_CODES = ("cap_reached", "reserved", "capacity_exhausted")
 
 
-class Verdict(Struct, frozen=True):
+class Verdict(Struct, frozen=True, gc=False):
     """What was decided, and why."""
 
     outcome: str

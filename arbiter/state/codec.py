@@ -63,7 +63,7 @@ class CodecError(ValueError):
     """Stored bytes that this build cannot read, or state that cannot be stored; the message says which."""
 
 
-class OutRecord(Struct, frozen=True, array_like=True):
+class OutRecord(Struct, frozen=True, array_like=True, gc=False):
     """One record to be published: where, and its bytes. ``None`` as a value is a tombstone."""
 
     topic: str
@@ -73,7 +73,7 @@ class OutRecord(Struct, frozen=True, array_like=True):
     headers: list[tuple[str, bytes]] = []
 
 
-class _MemberWire(Struct, array_like=True):
+class _MemberWire(Struct, array_like=True, gc=False):
     """A member as stored. What is empty at the end is left out; ``zone`` 0 means no profile, else index + 1."""
 
     name: int
@@ -87,7 +87,7 @@ class _MemberWire(Struct, array_like=True):
     preferences: Preferences | None = None
 
 
-class _LedgerWire(Struct, array_like=True):
+class _LedgerWire(Struct, array_like=True, gc=False):
     """A ledger as stored: columns of small numbers. What is empty at the end is left out.
 
     ``answered`` are the members' indices one after another; ``shares`` is how many entries are whose, for all members

@@ -78,7 +78,7 @@ class Unsettled(Exception):
         self.step = step
 
 
-class Told(Struct):
+class Told(Struct, gc=False):
     """An answer to be published. ``item`` is the record that it answers; ``None`` if the arbiter came back to it."""
 
     item: Item | None

@@ -20,7 +20,7 @@ CONSENT_RANK_MAX = 1
 """Up to this rank a commit takes all that came; those ranks come from one topic, and a cut would part its offsets."""
 
 
-class Item(Struct, frozen=True):
+class Item(Struct, frozen=True, gc=False):
     """A record that was read: an arrival, or what another partition sent (an arrival may be in that, too).
 
     ``party`` is whose ledger it belongs to, ``rank`` its place among what came together.

@@ -27,7 +27,7 @@ class Way(Enum):
     PUT_OFF = "it comes back in some minutes"
 
 
-class Step(Struct, frozen=True):
+class Step(Struct, frozen=True, gc=False):
     """What a party went through: a record, or ``None`` for a look at what waits, when, and how it was taken.
 
     ``recalls`` says that the look recalls what the policy no longer allows.
@@ -39,7 +39,7 @@ class Step(Struct, frozen=True):
     way: Way = Way.USUAL
 
 
-class Loaded(Struct):
+class Loaded(Struct, gc=False):
     """A party's ledger as it was loaded: packed (``None`` for a new party); unpacked, if that was kept, for one try.
 
     Deciding changes the unpacked one. A second try, after a commit that was refused, begins with the bytes.

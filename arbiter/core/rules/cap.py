@@ -60,7 +60,7 @@ class CapRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     keep: Annotated[Keep | None, Meta(description="Headroom for what matters more.")] = None
 
 
-class _Full(Struct, frozen=True):
+class _Full(Struct, frozen=True, gc=False):
     """A budget without room: what it holds, and until when; ``None`` for one that can never hold this contact."""
 
     code: str
