@@ -86,7 +86,9 @@ class Stock(WholeStock):
 
 
 class Part(Struct):
-    """One partition: its clock, its parties, its answers, and how far it has read."""
+    """One partition: its clock, its parties, its answers, and how far it has read. ``half`` is the last activation for
+    which all that waits was looked at, and permits not yet.
+    """
 
     now_ms: int = 0
     activation: int = 0
