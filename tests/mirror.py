@@ -197,19 +197,19 @@ class Mirror:
         """Whom a new activation concerns: who waits and, in a commit after that, who has a permit it may recall."""
         if part.swept == commit.activation:
             return [], False
-        waiting, half = self.due(part), part.half
+        waiting, opened = self.due(part), sorted(part.opened, key=lambda party: (part.opened[party], party))
         recalls = any(part.swept < number <= commit.activation for number in self._recalls)
         if recalls and commit.swept != commit.activation:
             part.half = commit.activation
             return waiting, True
         part.swept = commit.activation
-        if recalls and waiting and half != commit.activation:
+        if recalls and waiting and part.half != commit.activation:
             # Those who waited were looked at before, nobody had a permit, and then came one more activation.
-            recalls = any(half < number <= commit.activation for number in self._recalls)
+            assert not opened, "permits were to be looked at, too, in a commit of their own"
+            recalls = any(part.half < number <= commit.activation for number in self._recalls)
             assert not recalls, "permits were to be looked at after those who wait, in a commit of their own"
         if not recalls:
             return waiting, False
-        opened = [party for _, party in sorted((end_ms, party) for party, end_ms in part.opened.items())]
         unsent = {party for party, ledger in part.ledgers.items() if max(permit_ends(ledger), default=0) > part.now_ms}
         assert unsent <= set(opened), "a permit that may have to be recalled is in no index"
         return opened, bool(opened)

@@ -3,8 +3,8 @@
 A *party* is the unit whose attention is spent. Its state is one :class:`Ledger`. Contacts are kept, not counters
 per rule: a new rule then applies to the past at once, and a finding can name the contacts that used the budget.
 
-What is made for every record, here and elsewhere, has ``gc=False``: it is smaller, and the garbage collector does not
-run through it. That is right for what never holds something that holds it.
+What records and ledgers are made of, here and elsewhere, has ``gc=False``: it is smaller, and the garbage collector
+does not run through it. That is right for what never holds something that holds it.
 """
 
 from __future__ import annotations
