@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 from pathlib import Path
@@ -84,10 +85,16 @@ def write(root: Path) -> list[str]:
 def message_schema(kind: type[Struct]) -> Schema:
     """The JSON Schema of a message, its own fields at the top."""
     schema = msgspec.json.schema(kind)
-    definitions = dict(schema["$defs"])
+    definitions = {name: _undented(definition) for name, definition in schema["$defs"].items()}
     top = definitions.pop(kind.__name__)
     rest = {"$defs": dict(sorted(definitions.items()))} if definitions else {}
     return {"$schema": DIALECT, **top, **rest}
+
+
+def _undented(definition: Schema) -> Schema:
+    """The docstring as a description, alike from every msgspec: 0.22 keeps the indentation, 0.23 does not."""
+    described = "description" in definition
+    return {**definition, "description": inspect.cleandoc(definition["description"])} if described else definition
 
 
 def reason_codes() -> str:
