@@ -16,7 +16,12 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct
 
+from arbiter.addresses import KAFKA_FORM, REDIS_FORM, kafka_fault, redis_fault
+
 PREFIX = "ARBITER_"
+
+ADDRESSES = {"kafka": kafka_fault, "redis": redis_fault}
+"""What is wrong with a setting that may hold a password; no error repeats any part of such a value."""
 
 # Kubernetes sets these for a service that is called `arbiter`; they are not ours.
 _FOREIGN = re.compile(r"ARBITER(_\w+)?_(SERVICE_\w+|PORT(_\d+\w*)?)|ARBITER_PORT(_\w+)?")
@@ -33,18 +38,8 @@ def _setting(description: str, form: str = "", **limits: Any) -> Meta:
 class Settings(Struct, frozen=True, kw_only=True):
     """Everything that a process can be told. Names end in their unit."""
 
-    kafka: Annotated[
-        str,
-        _setting("Kafka brokers to begin with.", "host:port[,host:port…]", pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$"),
-    ]
-    redis: Annotated[
-        str,
-        _setting(
-            "Where state and policies are kept (Redis 7 or Valkey).",
-            "redis://[user:password@]host:port[/db], rediss://… for TLS",
-            pattern=r"^(redis|rediss|unix)://\S+$",
-        ),
-    ]
+    kafka: Annotated[str, _setting("Kafka brokers to begin with.", KAFKA_FORM)]
+    redis: Annotated[str, _setting("Where state and policies are kept (Redis 7 or Valkey).", REDIS_FORM)]
     redis_prefix: Annotated[
         str, _setting("What every key in Redis begins with.", "letters, digits, `-`, `_`", pattern=r"^[\w-]{1,64}$")
     ] = "arb"
@@ -133,9 +128,11 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         if text:
             try:
                 values[field.name] = msgspec.convert(text, field.type, strict=False)
+                fault = ADDRESSES[field.name](text) if field.name in ADDRESSES else None
             except msgspec.ValidationError:
-                shown = "what was given" if "password" in field.name else f"`{_without_password(text)}`"
-                errors.append(f"{variable(field.name)}: expected {form_of(field)}, found {shown}")
+                fault = f"found {_shown(text)}"
+            if fault is not None:
+                errors.append(f"{variable(field.name)}: expected {form_of(field)}, {fault}")
         elif field.required:
             errors.append(f"{variable(field.name)}: missing; expected {form_of(field)}")
     errors = errors or _contradictions(Settings(**values))
@@ -156,7 +153,9 @@ def _contradictions(settings: Settings) -> list[str]:
             if not getattr(settings, name)
         ]
     if settings.kafka_ca_file and not Path(settings.kafka_ca_file).is_file():
-        errors.append(f"ARBITER_KAFKA_CA_FILE: expected a readable file, found none at `{settings.kafka_ca_file}`")
+        errors.append(
+            f"ARBITER_KAFKA_CA_FILE: expected a readable file, found none at {_shown(settings.kafka_ca_file)}"
+        )
     return errors
 
 
@@ -217,5 +216,6 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _without_password(text: str) -> str:
-    return re.sub(r"(://[^:@/]*:)[^@]*@", r"\1…@", text)
+def _shown(text: str) -> str:
+    """A value for an error; an address may have come into the wrong variable, with its password."""
+    return "an address, which is not repeated here" if "@" in text or "://" in text else f"`{text}`"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import os
 import signal
 import socket
-import sys
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,8 +37,6 @@ APP_STOP_SECONDS_MAX = 8.0
 # collector runs through all of them again and again: measured, it took half of the time.
 GC_THRESHOLDS = (200_000, 20, 50)
 RETRY_SECONDS = 1.0
-SAID_SECONDS = 60.0
-SAID_MAX = 1_000
 
 log = logging.getLogger("arbiter")
 
@@ -223,47 +219,3 @@ async def _stopped_within(seconds: float, app: faust.App) -> None:
 def _worker_name() -> str:
     """A name that no other process ever had."""
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-
-
-class _JsonFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        entry = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
-
-
-class _Sparing(logging.Filter):
-    """Lets a library say the same thing once a minute: clients that reconnect would fill the log of an outage."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: dict[tuple[object, ...], float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.name.partition(".")[0] == log.name:
-            return True
-        # librdkafka has one format for everything, and says in the first argument what it is about.
-        key = (record.name, record.msg, str(record.args[0]) if isinstance(record.args, tuple) and record.args else "")
-        if record.created - self._said.get(key, -SAID_SECONDS) < SAID_SECONDS:
-            return False
-        if len(self._said) >= SAID_MAX:
-            self._said.clear()
-        self._said[key] = record.created
-        return True
-
-
-def log_to_stderr(settings: Settings) -> None:
-    """Log to standard error, as the settings say; of the libraries only what is wrong, and that sparingly."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_Sparing())
-    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    handler.setFormatter(_JsonFormatter() if settings.log_format == "json" else text)
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
-    log.setLevel(level)

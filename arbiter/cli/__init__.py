@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from typing import Any
 
 import rich_click as click
 
@@ -14,6 +16,7 @@ from arbiter.cli.policy import policy
 from arbiter.cli.reporting import report_command
 from arbiter.cli.running import settings, topics, worker
 from arbiter.cli.simulate import simulate
+from arbiter.printable import guarded
 
 __all__ = ["main"]
 
@@ -29,6 +32,15 @@ class _Commands(click.RichGroup):
             command: click.Command = importlib.import_module("arbiter.demo").command
             return command
         return super().get_command(ctx, cmd_name)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run with guarded streams: whatever a command prints, names in it do nothing to the terminal."""
+        streams = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = guarded(streams[0]), guarded(streams[1])
+        try:
+            return super().main(*args, **kwargs)
+        finally:
+            sys.stdout, sys.stderr = streams
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import rich_click as click
 
 from arbiter.core.windows import moment
+from arbiter.printable import in_text
 from arbiter.settings import Settings, SettingsError, load
 from arbiter.state.policy_store import PolicyRefused, PolicyStore
 from arbiter.state.redis_client import StoreRefused
@@ -34,7 +35,7 @@ class Failure(SystemExit):
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(exit_code)
-        click.echo(f"arbiter: {message}", err=True)
+        click.echo(in_text(f"arbiter: {message}"), err=True)
 
 
 def settings_for(*needed: str) -> Settings:

@@ -7,7 +7,6 @@ import time
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 
 from arbiter.cli.common import EXIT_USAGE, Failure, instant, servers_may_be_away, settings_for
 from arbiter.cli.scanning import scan_bar
@@ -16,6 +15,7 @@ from arbiter.explain.history import Found, explain
 from arbiter.explain.lookup import Key, OnKafka, Wanted, fetch_requests, fetch_state, find
 from arbiter.explain.text import as_lines, show
 from arbiter.messages import DECISIONS
+from arbiter.pages.console import terminal
 from arbiter.settings import Settings
 from arbiter.stream.scan import Bounds, TopicReader
 
@@ -53,7 +53,7 @@ def explain_command(
     if is_json:
         click.echo(msgspec.json.encode(told).decode())
     else:
-        show(Console(), told)
+        show(terminal(), told)
 
 
 def _look_up(settings: Settings, wanted: Wanted, bounds: Bounds, since: str | None) -> Explanation:

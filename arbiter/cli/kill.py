@@ -8,7 +8,6 @@ from collections.abc import Container
 import msgspec
 import rich_click as click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from arbiter.cli.common import EXIT_USAGE, Failure, instant, user, with_policies
@@ -16,6 +15,7 @@ from arbiter.core.document import PolicyDocument
 from arbiter.core.instants import to_datetime
 from arbiter.core.kills import Kill, Target
 from arbiter.core.windows import duration_ms, spoken
+from arbiter.pages.console import terminal
 from arbiter.state.policy_store import Activation, KillOrder, PolicyStore
 
 NO_ZONE = "UTC"
@@ -91,7 +91,7 @@ def list_(form: str) -> None:
     for one in kills:
         until = f"{to_datetime(one.until_ms):%Y-%m-%d %H:%M:%S}"
         table.add_row(str(one.id), one.label, until, "yes" if one.includes_legal else "no", one.by, one.reason)
-    Console().print(table)
+    terminal().print(table)
 
 
 @kill.command(short_help="End a kill switch before its time.")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import rich_click as click
 from msgspec.structs import replace
-from rich.console import Console
 
 from arbiter.cli.common import EXIT_USAGE, Failure, instant, reading, servers_may_be_away, settings_for
 from arbiter.cli.whatif import material_options, policy_named, progress_bar
+from arbiter.pages.console import terminal
 from arbiter.whatif.compare import compare
 from arbiter.whatif.examples import tell
 from arbiter.whatif.page import page
@@ -88,7 +88,7 @@ def diff(
     if html is not None:
         with reading():
             html.write_text(page(comparison, told, policies[1].zone), encoding="utf-8")
-    show(Console(), comparison, told, policies[1].zone)
+    show(terminal(), comparison, told, policies[1].zone)
     if html is not None:
         click.echo(f"written to {html}")
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 import rich_click as click
 from msgspec import Struct
-from rich.console import Console
 
 from arbiter.cli.common import EXIT_USAGE, Failure, instant, reading, servers_may_be_away, settings_for
 from arbiter.cli.scanning import scan_bar
 from arbiter.core.document import PolicyDocument
 from arbiter.core.instants import DAY_MS, HOUR_MS, to_datetime
 from arbiter.messages import DECISIONS
+from arbiter.pages.console import terminal
 from arbiter.settings import Settings
 from arbiter.shadow_report.build import build
 from arbiter.shadow_report.document import ShadowReport
@@ -81,7 +81,7 @@ def _tell(report: ShadowReport, html: Path | None, *, is_json: bool) -> None:
     if is_json:
         click.echo(msgspec.json.encode(report).decode())
     else:
-        show(Console(), report)
+        show(terminal(), report)
     if html is not None:
         click.echo(f"written to {html}", err=is_json)
 

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import rich_click as click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from arbiter.cli.common import EXIT_REFUSED, Failure, with_policies
@@ -17,6 +16,7 @@ from arbiter.cli.policy_life import unknown_version
 from arbiter.core.document import PolicyDocument
 from arbiter.core.instants import to_datetime
 from arbiter.core.kills import Kill
+from arbiter.pages.console import terminal
 from arbiter.state.audit import audit_record
 from arbiter.state.policy_store import Activation, AuditEntry, Planned, PolicyRecord, PolicyStore, Shadow
 
@@ -72,7 +72,7 @@ def history(limit: int, form: str) -> None:
         version = "" if entry.version is None else str(entry.version)
         when = f"{to_datetime(entry.at_ms):%Y-%m-%d %H:%M:%S}"
         table.add_row(when, entry.by, described(entry), version, entry.digest[:8], number, entry.reason)
-    Console().print(table)
+    terminal().print(table)
 
 
 def described(entry: AuditEntry) -> str:
@@ -167,4 +167,4 @@ def _print(seen: _Seen, record: PolicyRecord) -> None:
     table = Table("rule", "kind", "owner", "mode", box=box.SIMPLE)
     for rule in document.rules:
         table.add_row(rule.id, str(rule.__struct_config__.tag), rule.owner, rule.mode)
-    Console().print(table)
+    terminal().print(table)

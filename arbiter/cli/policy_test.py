@@ -17,6 +17,7 @@ from arbiter.cli.common import EXIT_USAGE, Failure
 from arbiter.core.document import PolicyDocument
 from arbiter.core.model import Finding
 from arbiter.core.policy import Policy
+from arbiter.pages.console import terminal
 from arbiter.policy_files import FileProblem, digest_of, document_bytes, read_policy
 from arbiter.policy_tests.junit import explained, junit
 from arbiter.policy_tests.read import read_tests
@@ -73,7 +74,7 @@ def test(
     if form == "json":
         click.echo(json.dumps(_report(policy, results), ensure_ascii=False))
     else:
-        _print(Console(), policy, results, is_whole=only is None, explain=explain)
+        _print(terminal(), policy, results, is_whole=only is None, explain=explain)
     raise SystemExit(0 if all(result.is_good for result in results) else EXIT_FAILED)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 
 from arbiter.cli.common import EXIT_USAGE, Failure, instant, reading, servers_may_be_away, settings_for
 from arbiter.cli.scanning import scan_bar
@@ -17,6 +16,7 @@ from arbiter.core.instants import DAY_MS, to_datetime
 from arbiter.core.policy import PolicyError, load
 from arbiter.core.windows import zone_of
 from arbiter.messages import DECISIONS, REQUESTS
+from arbiter.pages.console import terminal
 from arbiter.report.build import build, earlier
 from arbiter.report.document import Material, Report
 from arbiter.report.page import page
@@ -85,7 +85,7 @@ def report_command(
     if is_json:
         click.echo(msgspec.json.encode(made).decode())
     else:
-        show(Console(), made)
+        show(terminal(), made)
     if html is not None:
         click.echo(f"written to {html}", err=is_json)
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.markdown import Markdown
 
 from arbiter.cli.common import servers_may_be_away, settings_for
+from arbiter.logs import log_to_stderr
+from arbiter.pages.console import terminal
 from arbiter.settings import markdown
 from arbiter.stream import topics as kafka_topics
 
@@ -21,7 +22,7 @@ VISIBLE_SECONDS_MAX = 10.0
 @click.command(short_help="Decide contact requests until SIGTERM.")
 def worker() -> None:
     """Decide contact requests until SIGTERM; its settings are in the environment (see `arbiter settings`)."""
-    from arbiter.worker import log_to_stderr, run  # noqa: PLC0415 - brings Faust, which other commands need not wait for
+    from arbiter.worker import run  # noqa: PLC0415 - brings Faust, which other commands need not wait for
 
     settings = settings_for("kafka", "redis")
     log_to_stderr(settings)
@@ -62,7 +63,7 @@ def _visible(verify: Callable[[], int]) -> int:
 @click.command(short_help="List what the environment can say.")
 def settings() -> None:
     """What the environment can say: every variable, its form, default and meaning."""
-    console = Console()
+    console = terminal()
     if console.is_terminal:
         console.print(Markdown(markdown()))
     else:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from arbiter.pages.console import terminal
 from arbiter.stream.scan import Progress as Tell
 
 
 @contextmanager
 def scan_bar(what: str, unit: str = "records") -> Iterator[Tell]:
     """A function that moves a bar on standard error; no bar where that is not a terminal."""
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -19,6 +19,7 @@ from arbiter.cli.whatif import SHOWN_MAX, material_options, policy_named, progre
 from arbiter.core.render import decision_of
 from arbiter.core.simulate import Happening, Told
 from arbiter.messages import encoder
+from arbiter.pages.console import terminal
 from arbiter.whatif.lines import Unread
 from arbiter.whatif.run import Material, Run
 from arbiter.whatif.tally import Ends, Tally
@@ -70,7 +71,7 @@ def simulate(
     if form == "json":
         click.echo(json.dumps(_summary(run, tally, account)), err=out == STANDARD_OUTPUT)
     else:
-        _print(Console(stderr=out == STANDARD_OUTPUT), run, tally, account, seconds)
+        _print(terminal(stderr=out == STANDARD_OUTPUT), run, tally, account, seconds)
     raise SystemExit(1 if run.records == 0 and account.lines else 0)
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import rich_click as click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from arbiter.cli.common import EXIT_USAGE, Failure, with_policies
 from arbiter.core.policy import Policy, PolicyError
+from arbiter.pages.console import terminal
 from arbiter.whatif.policies import BadPolicy, NoSuchPolicy, from_folder, from_store, is_published
 from arbiter.whatif.run import Material
 
@@ -66,7 +66,7 @@ def policy_named(name: str) -> Policy:
 @contextmanager
 def progress_bar(material: Material, *names: str) -> Iterator[list[Callable[[int, int], None]]]:
     """A function per name that moves its bar on standard error; no bars where that is not a terminal."""
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -8,7 +8,6 @@ import sys
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 
 DEFAULT_SEED = 2008
 
@@ -31,16 +30,17 @@ def demo(limit: int | None, is_json: bool, seed: int) -> None:
     from arbiter.demo.run import run  # noqa: PLC0415
     from arbiter.demo.worker import DemoError  # noqa: PLC0415
     from arbiter.embedded import EmbeddedError  # noqa: PLC0415
+    from arbiter.pages.console import terminal  # noqa: PLC0415
 
     # A SIGTERM ends it as Ctrl-C does, so that worker and servers are stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        result = run(Console(stderr=True), limit, seed)
+        result = run(terminal(stderr=True), limit, seed)
     except (DemoError, FeedError, EmbeddedError) as error:
         raise click.ClickException(str(error)) from None
     if is_json:
         click.echo(json.dumps(msgspec.to_builtins(result.books.totals)))
     else:
-        report.show(Console(), result.account, result.books, result.seconds)
+        report.show(terminal(), result.account, result.books, result.seconds)
     if not result.is_good:
         sys.exit(1)

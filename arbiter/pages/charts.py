@@ -6,9 +6,10 @@ A bar's ``kind`` is a class of the page's style, and names its colour.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from msgspec import Struct
+
+from arbiter.printable import in_html
 
 WIDTH = 760
 ROW, BAR, LEFT = 28, 14, 190
@@ -158,7 +159,7 @@ def _grid_line(figure: int, y: float, left: int) -> tuple[str, str]:
 
 def _svg(parts: Sequence[str], height: float, label: str) -> str:
     return (
-        f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(label)}" '
+        f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{in_html(label)}" '
         f'xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
     )
 
@@ -167,20 +168,20 @@ def _bar(x: float, y: float, width: float, height: float, kind: str, title: str 
     if width <= 0 or height <= 0:
         return ""
     box = f'x="{x:.1f}" y="{y:.1f}" width="{max(width, 1):.1f}" height="{height:.1f}" rx="{radius}"'
-    return f'<rect class="{kind}" {box}>{f"<title>{escape(title)}</title>" if title else ""}</rect>'
+    return f'<rect class="{kind}" {box}>{f"<title>{in_html(title)}</title>" if title else ""}</rect>'
 
 
 def _text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> str:
     return (
         f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" '
-        f'dominant-baseline="central">{escape(text)}</text>'
+        f'dominant-baseline="central">{in_html(text)}</text>'
     )
 
 
 def _name(name: str, middle: float) -> str:
     shown = name if len(name) <= NAME_MAX else f"{name[: NAME_MAX - 1]}…"
-    title = f"<title>{escape(name)}</title>" if shown != name else ""
+    title = f"<title>{in_html(name)}</title>" if shown != name else ""
     return (
         f'<text class="name" x="{LEFT - 12}" y="{middle:.1f}" text-anchor="end" '
-        f'dominant-baseline="central">{escape(shown)}{title}</text>'
+        f'dominant-baseline="central">{in_html(shown)}{title}</text>'
     )

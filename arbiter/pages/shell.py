@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
+
+from arbiter.printable import in_html
 
 STYLE = """
 :root { color-scheme: light dark; --ground: #fff; --panel: #f5f6f8; --ink: #1b1f24; --dim: #5c6670; --rule: #d9dde2;
@@ -59,12 +60,17 @@ footer { margin-top: 40px; color: var(--dim); font-size: 13px; }
 """
 
 
+CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+"""What a browser may do for a page: show it. No script runs and nothing is loaded, whatever a name should hold."""
+
+
 def document(title: str, body: Iterable[str], style: str = "") -> str:
     """The whole file. ``body`` is HTML, ``title`` is text, ``style`` is what only this page needs."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n"
+        f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">\n'
+        f"<title>{in_html(title)}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n"
         + "\n".join(part for part in body if part)
         + "\n</body>\n</html>\n"
     )
@@ -72,28 +78,28 @@ def document(title: str, body: Iterable[str], style: str = "") -> str:
 
 def cards(entries: Iterable[tuple[str, str]]) -> str:
     """Figures, each with what it is."""
-    told = "".join(f'<div class="card"><b>{escape(b)}</b><span>{escape(text)}</span></div>' for b, text in entries)
+    told = "".join(f'<div class="card"><b>{in_html(b)}</b><span>{in_html(text)}</span></div>' for b, text in entries)
     return f'<div class="cards">{told}</div>'
 
 
 def section(title: str, text: str, *content: str) -> str:
     """A part of the page; ``text`` says what is seen. ``content`` is HTML."""
     told = "".join(f'<div class="scroll">{part}</div>' for part in content if part)
-    return f'<section><h2>{escape(title)}</h2><p class="sub">{escape(text)}</p>{told}</section>'
+    return f'<section><h2>{in_html(title)}</h2><p class="sub">{in_html(text)}</p>{told}</section>'
 
 
 def legend(*entries: tuple[str, str]) -> str:
     """What the colours mean: kind and name."""
-    told = "".join(f'<span><i class="{kind}"></i>{escape(text)}</span>' for kind, text in entries)
+    told = "".join(f'<span><i class="{kind}"></i>{in_html(text)}</span>' for kind, text in entries)
     return f'<div class="legend">{told}</div>'
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1, total: str = "") -> str:
     """Cells are text. The first ``texts`` columns are words, the others figures; the row named ``total`` stands out."""
-    head = "".join(f"<th{_class(index, texts)}>{escape(name)}</th>" for index, name in enumerate(heads))
+    head = "".join(f"<th{_class(index, texts)}>{in_html(name)}</th>" for index, name in enumerate(heads))
     body = "".join(
         f"<tr{_row_class(row[0] == total)}>"
-        + "".join(f"<td{_class(index, texts)}>{escape(cell)}</td>" for index, cell in enumerate(row))
+        + "".join(f"<td{_class(index, texts)}>{in_html(cell)}</td>" for index, cell in enumerate(row))
         + "</tr>"
         for row in rows
     )
@@ -110,10 +116,10 @@ def _class(index: int, texts: int) -> str:
 
 def heat(corner: str, heads: Sequence[str], rows: Iterable[tuple[str, Sequence[tuple[str, float]]]]) -> str:
     """A table of figures, the darker the larger their share (0 to 1)."""
-    head = f"<th>{escape(corner)}</th>" + "".join(f'<th class="n">{escape(name)}</th>' for name in heads)
+    head = f"<th>{in_html(corner)}</th>" + "".join(f'<th class="n">{in_html(name)}</th>' for name in heads)
     body = "".join(
-        f"<tr><td>{escape(name)}</td>"
-        + "".join(f'<td class="n" style="--share:{share * 0.6:.2f}">{escape(text)}</td>' for text, share in cells)
+        f"<tr><td>{in_html(name)}</td>"
+        + "".join(f'<td class="n" style="--share:{share * 0.6:.2f}">{in_html(text)}</td>' for text, share in cells)
         + "</tr>"
         for name, cells in rows
     )

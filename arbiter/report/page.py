@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
-from html import escape
 
 from arbiter.pages.charts import Bar, Piece, bars, columns, stacks
 from arbiter.pages.figures import share
 from arbiter.pages.shell import cards, document, heat, legend, section, table
+from arbiter.printable import in_html
 from arbiter.report import figures
 from arbiter.report.document import Day, Line, Report, RuleLine
 
@@ -34,7 +34,7 @@ def page(report: Report) -> str:
     policies = ", ".join(report.policies)
     body = [
         "<h1>Who asked, and who was let through</h1>",
-        f'<p class="sub">{escape(period)} · {escape(policies)}</p>',
+        f'<p class="sub">{in_html(period)} · {in_html(policies)}</p>',
         _cards(report),
         _days(report),
         _departments(report),
@@ -226,6 +226,6 @@ def _footer(report: Report) -> str:
     told = figures.left_out(report)
     rest = f" Left out: {'; '.join(told)}." if told else ""
     return (
-        f"<footer>Made by <code>arbiter report</code> from {m.decisions:,} decisions ({escape(m.source)}). Claimed "
-        f"priorities: {escape(m.claims)}. A request counts in the period of its first answer.{escape(rest)}</footer>"
+        f"<footer>Made by <code>arbiter report</code> from {m.decisions:,} decisions ({in_html(m.source)}). Claimed "
+        f"priorities: {in_html(m.claims)}. A request counts in the period of its first answer.{in_html(rest)}</footer>"
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from arbiter.pages.charts import Bar, Pair, bars, diverging
 from arbiter.pages.figures import share, signed
 from arbiter.pages.shell import cards, document, heat, legend, section, table
+from arbiter.printable import in_html
 from arbiter.shadow_report import figures
 from arbiter.shadow_report.document import Effect, Example, RuleInShadow, Said, ShadowPolicy, ShadowReport, Stopped
 
@@ -35,7 +35,7 @@ def page(report: ShadowReport) -> str:
     period = figures.period(report)
     body = [
         "<h1>What shadows would have done</h1>",
-        f'<p class="sub">{escape(period)} · {escape(figures.material(report))}</p>',
+        f'<p class="sub">{in_html(period)} · {in_html(figures.material(report))}</p>',
         *(_policy(report.policy, report) if report.policy is not None else ()),
         *(part for rule in report.rules for part in _rule(rule, report.zone)),
         _nothing(report),
@@ -51,7 +51,7 @@ def _footer(report: ShadowReport) -> str:
 
 def _code(text: str) -> str:
     """Text with ``code`` between backticks."""
-    parts = escape(text).split("`")
+    parts = in_html(text).split("`")
     return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))
 
 
@@ -62,7 +62,7 @@ def _nothing(report: ShadowReport) -> str:
 
 
 def _paragraph(text: str) -> str:
-    return f"<p>{escape(text)}</p>"
+    return f"<p>{in_html(text)}</p>"
 
 
 # The shadow policy
@@ -73,7 +73,7 @@ def _policy(policy: ShadowPolicy, report: ShadowReport) -> list[str]:
     earlier = f" What {', '.join(report.earlier)} said before is not counted." if report.earlier else ""
     judged = f"The policy {figures.policy_title(policy)}, judged {figures.since(policy.since, report.zone)}.{earlier}"
     return [
-        f'<h2>Shadow policy</h2><p class="sub">{escape(judged)}</p>',
+        f'<h2>Shadow policy</h2><p class="sub">{in_html(judged)}</p>',
         _policy_cards(total),
         _matrix(policy),
         _effects("By department", policy.departments),
@@ -143,10 +143,10 @@ def _policy_rules(policy: ShadowPolicy) -> str:
 def _rule(rule: RuleInShadow, zone: str) -> list[str]:
     sentence = figures.rule_sentence(rule)
     head = (
-        f"<h2>Rule <code>{escape(rule.rule)}</code></h2>"
-        f'<p class="sub">{escape(rule.kind)} of {escape(rule.owner)}: {escape(rule.why)}. '
-        f"In shadow mode {escape(figures.since(rule.since, zone))}.</p>"
-        f"<p>{escape(sentence[0].upper() + sentence[1:])}.</p>"
+        f"<h2>Rule <code>{in_html(rule.rule)}</code></h2>"
+        f'<p class="sub">{in_html(rule.kind)} of {in_html(rule.owner)}: {in_html(rule.why)}. '
+        f"In shadow mode {in_html(figures.since(rule.since, zone))}.</p>"
+        f"<p>{in_html(sentence[0].upper() + sentence[1:])}.</p>"
     )
     if not rule.would_stop:
         return [head]
@@ -184,19 +184,19 @@ def _examples(title: str, examples: Sequence[Example], *, is_folded: bool) -> st
     if not examples:
         return ""
     told = "".join(
-        f"<article><h3>{escape(one.title)}</h3><p>{escape(one.about)}</p>"
+        f"<article><h3>{in_html(one.title)}</h3><p>{in_html(one.about)}</p>"
         f'<div class="sides">{_side("in force", one.live)}{_side("in shadow", one.shadow)}</div></article>'
         for one in examples
     )
     if is_folded:
-        return f"<details><summary>{escape(title)}</summary>{told}</details>"
-    return f"<h2>{escape(title)}</h2>{told}"
+        return f"<details><summary>{in_html(title)}</summary>{told}</details>"
+    return f"<h2>{in_html(title)}</h2>{told}"
 
 
 def _side(which: str, said: Said) -> str:
     reasons = "".join(
-        f"<li><b>{escape(reason.rule)}</b> ({escape(reason.owner)}): {escape(reason.message)}</li>"
+        f"<li><b>{in_html(reason.rule)}</b> ({in_html(reason.owner)}): {in_html(reason.message)}</li>"
         for reason in said.reasons
     )
     listed = f"<ul>{reasons}</ul>" if reasons else ""
-    return f"<div><h4>{which}</h4>{escape(said.sentence)}{listed}</div>"
+    return f"<div><h4>{which}</h4>{in_html(said.sentence)}{listed}</div>"

@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 from importlib.resources import files
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import redis.asyncio as redis
 from msgspec import Struct
@@ -17,6 +16,7 @@ from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from arbiter.addresses import redis_server
 from arbiter.state.redis_line import Argument, Line, LineBroken, Refusal
 from arbiter.state.store import StoreUnavailable
 
@@ -66,7 +66,7 @@ class RedisClient:
 
     def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
         """Connects on first use; ``ValueError`` for a malformed URL."""
-        self.address = _address(url)
+        self.address = redis_server(url)
         self._timeout_s = timeout_s
         self._connections = redis.ConnectionPool.from_url(
             url,
@@ -142,13 +142,6 @@ class RedisClient:
             f"store {self.address} refuses: {_text(error)}. Check the URL's user and password, the user's "
             "permissions, and that it is Redis 7.0, Valkey 7.2 or newer, not in cluster mode."
         )
-
-
-def _address(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return f"unix://{parts.path}"
-    return f"{parts.scheme}://{parts.hostname or 'localhost'}:{parts.port or 6379}{parts.path}"
 
 
 def _code(error: Exception) -> str:

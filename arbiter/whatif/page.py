@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 
 from arbiter.pages.charts import Pair, Twin, diverging, stacks, twins
 from arbiter.pages.figures import length, policy_name, share, signed
 from arbiter.pages.shell import cards, document, legend, section
+from arbiter.printable import in_html
 from arbiter.whatif.compare import Comparison, Line, RuleLine
 from arbiter.whatif.examples import Answer, Example
 from arbiter.whatif.figures import span
@@ -32,8 +32,8 @@ def page(c: Comparison, examples: Sequence[Example], zone: str) -> str:
     """The whole document."""
     old, new = policy_name(*c.old), policy_name(*c.new)
     body = [
-        f"<h1>What would change: {escape(c.new[0])}</h1>",
-        f'<p class="sub">{escape(old)} → {escape(new)} · {c.requests:,} requests, {span(c, zone)}</p>',
+        f"<h1>What would change: {in_html(c.new[0])}</h1>",
+        f'<p class="sub">{in_html(old)} → {in_html(new)} · {c.requests:,} requests, {span(c, zone)}</p>',
         _cards(c),
         _ends(c),
         *(_dimension(name, lines) for name, lines in c.lines.items()),
@@ -99,8 +99,8 @@ def _over(c: Comparison) -> str:
     if not c.over:
         return ""
     rows = "".join(
-        f"<tr><td><code>{escape(one.rule)}</code>{'' if one.mode == 'enforce' else f' ({one.mode})'}</td>"
-        f'<td>{escape(one.owner)}</td><td class="n">{one.parties:,}</td><td class="n">{one.full:,}</td></tr>'
+        f"<tr><td><code>{in_html(one.rule)}</code>{'' if one.mode == 'enforce' else f' ({one.mode})'}</td>"
+        f'<td>{in_html(one.owner)}</td><td class="n">{one.parties:,}</td><td class="n">{one.full:,}</td></tr>'
         for one in c.over
     )
     head = '<tr><th>cap</th><th>owner</th><th class="n">parties over it</th><th class="n">with nothing left</th></tr>'
@@ -112,20 +112,20 @@ def _examples(examples: Sequence[Example], zone: str) -> str:
     if not examples:
         return ""
     told = "".join(
-        f"<article><h3>{escape(one.title)}</h3><p>{escape(one.about)}</p>"
+        f"<article><h3>{in_html(one.title)}</h3><p>{in_html(one.about)}</p>"
         f'<div class="sides">{_side("before", one.old)}{_side("after", one.new)}</div></article>'
         for one in examples
     )
-    return f'<h2>Examples</h2><p class="sub">Times are those of {escape(zone)}</p>{told}'
+    return f'<h2>Examples</h2><p class="sub">Times are those of {in_html(zone)}</p>{told}'
 
 
 def _side(when: str, answer: Answer) -> str:
     reasons = "".join(
-        f"<li><b>{escape(reason.rule)}</b> ({escape(reason.owner)}): {escape(reason.message)}</li>"
+        f"<li><b>{in_html(reason.rule)}</b> ({in_html(reason.owner)}): {in_html(reason.message)}</li>"
         for reason in answer.reasons
     )
     listed = f"<ul>{reasons}</ul>" if reasons else ""
-    return f"<div><h4>{when}</h4>{escape(answer.sentence)}{listed}</div>"
+    return f"<div><h4>{when}</h4>{in_html(answer.sentence)}{listed}</div>"
 
 
 def _footer(c: Comparison) -> str:

@@ -19,14 +19,16 @@ ROOT = Path(__file__).resolve().parents[2]
 ARROWS: dict[str, frozenset[str]] = {
     "messages": frozenset(),
     "core": frozenset({"messages"}),
-    "state": frozenset({"core", "messages"}),
+    "addresses": frozenset(),
+    "state": frozenset({"core", "messages", "addresses"}),
     "metrics": frozenset({"messages"}),
-    "settings": frozenset({"messages"}),
+    "settings": frozenset({"messages", "addresses"}),
     "policy_files": frozenset({"core", "messages"}),
     "stream": frozenset({"state", "core", "messages", "settings", "metrics"}),
     "web": frozenset({"state", "core", "messages", "settings", "metrics"}),
     "embedded": frozenset(),
-    "pages": frozenset(),
+    "pages": frozenset({"printable"}),
+    "printable": frozenset(),
 }
 
 # What the pure core may use besides its own: values and functions, nothing that reads a clock, the machine or the net.

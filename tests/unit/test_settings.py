@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from arbiter.addresses import redis_server
 from arbiter.settings import Settings, SettingsError, load, markdown, unknown, variable
 
 NEEDED = {"ARBITER_KAFKA": "127.0.0.1:9092", "ARBITER_REDIS": "redis://127.0.0.1:6379/0"}
@@ -47,7 +48,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         load({"ARBITER_KAFKA": "nowhere", "ARBITER_PARTITIONS": "many"})
 
     assert str(raised.value).splitlines() == [
-        "ARBITER_KAFKA: expected host:port[,host:port…], found `nowhere`",
+        "ARBITER_KAFKA: expected host:port[,host:port…], found no port",
         "ARBITER_REDIS: missing; expected redis://[user:password@]host:port[/db], rediss://… for TLS",
         "ARBITER_PARTITIONS: expected a whole number, 1 to 1024, found `many`",
     ]
@@ -68,9 +69,94 @@ def test_a_malformed_setting_is_told_with_its_form(name: str, value: str, expect
     assert errors_of(**{name: value}) == [f"{name}: expected {expected}, found `{value}`"]
 
 
-def test_a_password_is_not_repeated_in_an_error() -> None:
-    """Neither that of a URL nor one of its own."""
-    assert "geheim" not in "".join(errors_of(ARBITER_REDIS="http://me:geheim@host"))
+HIDDEN = "geheim"
+REDIS_SLIPS = {
+    "a scheme that is none": "http://me:{}@host:6379",
+    "no scheme": "me:{}@host:6379/0",
+    "no scheme, no user": ":{}@host",
+    "only the password": "{}",
+    "one slash": "redis:/me:{}@host:6379",
+    "a number sign": "redis://me:{}#x@host:6379/0",
+    "a number sign behind digits": "redis://me:12#{}@host:6379/0",
+    "a slash": "redis://me:{}/x@host:6379/0",
+    "a slash behind digits": "redis://me:12/{}@host:6379/0",
+    "a question mark": "redis://me:{}?x@host:6379/0",
+    "a question mark behind digits": "redis://me:12?{}@host:6379/0",
+    "a password without a host": "redis://me:{}",
+    "a password as the database": "redis://host:6379/{}",
+    "a password as an option": "redis://host:6379/0?{}",
+    "an option that is none": "redis://host:6379/0?pass={}",
+    "an option of TLS without TLS": "redis://host:6379/0?ssl_keyfile={}",
+    "a database that is none": "redis://host:6379?db={}",
+    "a fragment": "redis://host:6379/0#{}",
+    "brackets": "redis://me:[{}@host:6379/0",
+    "letters that become others": "redis://me:{}\u2100@host:6379/0",
+    "a space": "redis://me:{} x@ho st:6379/0",
+    "a port that is none": "redis://me:{}@host:70000/0",
+}
+
+
+@pytest.mark.parametrize("value", REDIS_SLIPS.values(), ids=REDIS_SLIPS)
+def test_no_part_of_a_redis_address_is_repeated(value: str) -> None:
+    """Whatever is wrong with it, the error names the fault and the fix, and neither password nor user."""
+    (line,) = errors_of(ARBITER_REDIS=value.format(HIDDEN))
+
+    assert line.startswith("ARBITER_REDIS: expected redis://[user:password@]host:port[/db], rediss://… for TLS, found ")
+    assert HIDDEN not in line
+    assert "12" not in line.replace("127.0.0.1", "")
+    assert "host:6379" not in line
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"me:{HIDDEN}@host:9092",
+        f"SASL_SSL://me:{HIDDEN}@host:9092",
+        f"host:9092,{HIDDEN}",
+        f"{HIDDEN}",
+        f"h:1,{HIDDEN}:x",
+    ],
+)
+def test_no_part_of_a_kafka_address_is_repeated(value: str) -> None:
+    """Credentials in it have variables of their own, which the error names."""
+    (line,) = errors_of(ARBITER_KAFKA=value)
+
+    assert HIDDEN not in line
+    assert line.startswith("ARBITER_KAFKA: expected host:port[,host:port…], found ")
+    assert ("ARBITER_KAFKA_PASSWORD" in line) == ("@" in value and "://" not in value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "redis://h", "redis://h:1", "redis://h:6379/0", "rediss://u:p@h:6379/15", "redis://:p%40%23%2F@h", "redis://u:p@ss@h",
+        "redis://[::1]:6379/0", "redis://:p@[fe80::1]", "unix:///run/valkey.sock", "unix:///run/valkey.sock?db=1&password=x",
+        "rediss://h:1/0?ssl_cert_reqs=required&client_name=a", "redis://my_host-1.example:6379",
+    ],
+)  # fmt: skip
+def test_redis_addresses_that_are_right(value: str) -> None:
+    """With and without user, database, options; over IPv6 and a socket."""
+    assert load({**NEEDED, "ARBITER_REDIS": value}).redis == value
+
+
+@pytest.mark.parametrize("value", ["h:9092", "a.b-c_d:1,10.0.0.1:65535", "[::1]:9092"])
+def test_kafka_addresses_that_are_right(value: str) -> None:
+    """One broker or several."""
+    assert load({**NEEDED, "ARBITER_KAFKA": value}).kafka == value
+
+
+@pytest.mark.parametrize("name", ["ARBITER_GROUP", "ARBITER_REDIS_PREFIX", "ARBITER_PARTITIONS", "ARBITER_HTTP"])
+def test_an_address_in_the_wrong_variable_is_not_repeated(name: str) -> None:
+    """It may have its password with it."""
+    assert HIDDEN not in "".join(errors_of(**{name: f"redis://me:{HIDDEN}@host"}))
+
+
+def test_a_store_names_its_server_without_user_and_options() -> None:
+    """What errors and logs show of an address."""
+    shown = redis_server(f"rediss://me:{HIDDEN}@host:6380/2?password={HIDDEN}")
+
+    assert shown == "rediss://host:6380/2"
+    assert redis_server("redis://[::1]") == "redis://[::1]:6379"
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:

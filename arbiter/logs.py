@@ -1,0 +1,73 @@
+"""The log on standard error: one event a line, whatever the names in it hold."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from textwrap import indent
+from typing import Any
+
+from arbiter.printable import in_line, in_text
+from arbiter.settings import Settings
+
+SAID_SECONDS = 60.0
+SAID_MAX = 1_000
+
+log = logging.getLogger("arbiter")
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        # JSON escapes line ends by itself; the rest of what is harmful is written as JSON would, so nothing is lost.
+        return in_text(json.dumps(entry, ensure_ascii=False))
+
+
+class _TextFormatter(logging.Formatter):
+    """One line an event; the lines of a traceback are indented, so that none of them looks like an event."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        record.message = in_line(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return indent(in_text(super().formatException(ei)), "    ")
+
+
+class _Sparing(logging.Filter):
+    """Lets a library say the same thing once a minute: clients that reconnect would fill the log of an outage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[object, ...], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] == log.name:
+            return True
+        # librdkafka has one format for everything, and says in the first argument what it is about.
+        key = (record.name, record.msg, str(record.args[0]) if isinstance(record.args, tuple) and record.args else "")
+        if record.created - self._said.get(key, -SAID_SECONDS) < SAID_SECONDS:
+            return False
+        if len(self._said) >= SAID_MAX:
+            self._said.clear()
+        self._said[key] = record.created
+        return True
+
+
+def log_to_stderr(settings: Settings) -> None:
+    """Log to standard error, as the settings say; of the libraries only what is wrong, and that sparingly."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_Sparing())
+    text = _TextFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    handler.setFormatter(_JsonFormatter() if settings.log_format == "json" else text)
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+    log.setLevel(level)
