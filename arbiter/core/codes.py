@@ -18,7 +18,7 @@ CODES: dict[str, str] = {
     "held_for_arbitration": "competing requests are gathered and decided together",
     "outranked": "a better request of the same arbitration took the budget",
     "kill_switch": "a kill switch stops it for the time being",
-    "recalled": "an approval was taken back for a much better request",
+    "recalled": "an approval was taken back, and the request waits for what follows from that",
     "withdrawn": "the department cancelled the waiting request, or sent it without an approval",
     "waiting_full": "too many requests wait for this customer",
     "customer_preference": "the customer's own wish stands in the way",

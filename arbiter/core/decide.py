@@ -20,7 +20,7 @@ from arbiter.core.preferences import PreferenceJudge
 from arbiter.core.rules import NEVER_MS, ArbitrationJudge, Judge
 from arbiter.core.stock import Stock
 from arbiter.core.terms import finding_of
-from arbiter.core.verdict import Verdict, refuse
+from arbiter.core.verdict import Verdict
 from arbiter.core.windows import spoken
 from arbiter.messages import ContactRequest
 
@@ -361,17 +361,3 @@ class Hearing:
 
 def _failed(judge: Judge, error: Exception) -> Finding:
     return judge.no(RULE_ERROR, f"the rule failed: {type(error).__name__}")
-
-
-def wait_for_word(policy: Policy, verdict: Verdict, until_ms: int, expires_ms: int) -> Verdict:
-    """The verdict on a request that was recalled this moment and could be approved anew: not before ``until``.
-
-    Its department must hear of the recall first, or it could take two permits for one.
-    """
-    message = "it was just recalled; decided again when its department has confirmed that, or had time to hear of it"
-    finding = finding_of(policy.document, "recall", "recalled", message, until_ms)
-    told = {"shadow": verdict.shadow, "score": verdict.score, "score_note": verdict.score_note}
-    waiting = Verdict("deferred", False, (finding,), retry_at_ms=until_ms, **told)  # type: ignore[arg-type]
-    if until_ms < expires_ms:
-        return waiting
-    return refuse(waiting, finding_of(policy.document, "expires_at", "would_expire", "it expires before that"))

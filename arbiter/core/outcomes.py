@@ -11,7 +11,7 @@ from arbiter.core.facts import add_consent, add_suppression
 from arbiter.core.identity import identity_of
 from arbiter.core.instants import to_ms
 from arbiter.core.model import Consent, Contact, ContactState, Event, Kind, Member, Suppression
-from arbiter.core.session import RECALL, Session
+from arbiter.core.session import Session
 from arbiter.core.told import Noted
 from arbiter.messages import Outcome
 
@@ -79,7 +79,7 @@ def _cancel(session: Session, outcome: Outcome, contact: Contact | None, key: by
     stopped = [one for one in session.ledger.contacts if one.ref == key[:8] and one.state is ContactState.WITHDRAWN]
     if stopped:
         _release(session, stopped[0])
-        session.ledger.holds.pop(RECALL, None)
+        session.heard_of_recall(key)
     elif session.withdraw(key, "cancelled", f"{outcome.department} cancelled the request"):
         pass
     elif contact is None:

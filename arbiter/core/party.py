@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from arbiter.core.identity import answer_keys
 from arbiter.core.model import Answered, Asked, Ledger
+from arbiter.core.recalled import hold_of
 
 CUSTOMER: Final = "c:"
 HOUSEHOLD: Final = "h:"
@@ -106,5 +107,5 @@ def _asker(asked: Asked) -> str:
 
 
 def _still_awaited(holds: dict[str, int], ledger: Ledger) -> dict[str, int]:
-    awaited = {asked.held for asked in ledger.waiting}
+    awaited = {asked.held for asked in ledger.waiting} | {hold_of(asked.identity) for asked in ledger.waiting}
     return {rule: closes_ms for rule, closes_ms in holds.items() if rule in awaited}

@@ -13,26 +13,23 @@ from msgspec.structs import replace
 from arbiter.core.arrival import Arrival, request_of
 from arbiter.core.case import kind_of
 from arbiter.core.cells import awaited, count_cells
-from arbiter.core.decide import Hearing, wait_for_word
+from arbiter.core.decide import Hearing
 from arbiter.core.facts import Refused
 from arbiter.core.forgetting import forget
+from arbiter.core.holds import held, hold_for, outranked
 from arbiter.core.identity import REF_BYTES, answer_key, content_of, identity, remember, was_answered
 from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Kind, Ledger
 from arbiter.core.policy import Policy
-from arbiter.core.rules import ArbitrationJudge
+from arbiter.core.recalled import hold_of, wait_for_own, wait_for_word
 from arbiter.core.shadow import beside, unless_full
 from arbiter.core.stock import Draw, Stock
 from arbiter.core.terms import finding_of
 from arbiter.core.told import Decided, Noted
-from arbiter.core.verdict import Verdict, answer_of, lacks_budget_only, refuse
-from arbiter.core.windows import spoken
+from arbiter.core.verdict import Verdict, answer_of, lacks_budget_only
 from arbiter.messages import ContactRequest
 
 TIME_CODES = ("would_expire", "permit_too_short", "too_early", "expired")
 """What says no to a request only because time went by."""
-
-RECALL = "/recall"
-"""The hold of what was recalled and could be approved anew; no rule is called so."""
 
 APPROVED = ContactState.APPROVED
 
@@ -111,7 +108,7 @@ class Session:
             asked.score, asked.priority = self._rank(requests[asked.identity])
         queue = sorted(self.ledger.waiting, key=_order)
         self.ledger.waiting = []
-        won: list[tuple[Asked, ContactRequest]] = []
+        won: tuple[float, str] | None = None
         for asked in queue:
             if asked.held is not None and self.ledger.holds.get(asked.held, 0) > self.now_ms:
                 self.ledger.waiting.append(asked)
@@ -119,10 +116,10 @@ class Session:
             request, arbitration, asked.held = requests[asked.identity], asked.held, None
             hearing = self._hear(request, asked.received_ms)
             verdict, victim = self._decide(asked, hearing)
-            if arbitration is not None and verdict.outcome == "deferred":
-                verdict = self._outranked(verdict, arbitration, won)
-            if verdict.outcome == "approved":
-                won.append((asked, request))
+            if arbitration is not None and verdict.outcome == "deferred" and won is not None:
+                verdict = outranked(self.policy, verdict, arbitration, won)
+            if verdict.outcome == "approved" and won is None:
+                won = asked.score, request.department
             self._settle(asked, hearing, verdict, asked.due_ms)
             if victim is not None:
                 self._again(victim)
@@ -181,6 +178,7 @@ class Session:
         self.ledger.waiting.remove(asked)
         if asked.held is not None and all(other.held != asked.held for other in self.ledger.waiting):
             self.ledger.holds.pop(asked.held, None)
+        self.heard_of_recall(asked.identity)
         verdict = Verdict(
             "rejected", findings=(finding_of(self.policy.document, rule, code, message),), score=asked.score
         )
@@ -194,20 +192,31 @@ class Session:
                 return contact
         return None
 
+    def heard_of_recall(self, key: bytes) -> None:
+        """The department knows that the request's approval was recalled."""
+        self.ledger.holds.pop(hold_of(key), None)
+
     def give_back(self, contact: Contact) -> list[Draw]:
-        """Give back the capacity that a contact took; says what that was."""
-        draws = self.ledger.draws.pop(contact.ref, [])
-        for draw in draws:
+        """Give back the capacity that a contact took; says what that was.
+
+        A request that was approved anew may have taken more: one place of each window is this contact's.
+        """
+        kept = self.ledger.draws.pop(contact.ref, [])
+        given = [draw for draw in dict.fromkeys(kept) if draw.start_ms <= contact.not_before_ms < draw.end_ms]
+        for draw in given:
+            kept.remove(draw)
             self.stock.give(draw)
-        return draws
+        if kept:
+            self.ledger.draws[contact.ref] = kept
+        return given
 
     def note(self, what: str, department: str) -> None:
         """Count something that ops and the department's owner should know of."""
         self.out.append(Noted(what, department))
 
     def _first(self, asked: Asked, hearing: Hearing) -> None:
-        hold = self._hold(hearing)
-        if hold is None:
+        found = hold_for(hearing, self.ledger.holds)
+        if found is None:
             verdict, victim = self._decide(asked, hearing)
             self._settle(asked, hearing, verdict, 0)
             if victim is not None:
@@ -215,34 +224,21 @@ class Session:
             return
         verdict = hearing.verdict()
         if verdict.outcome != "rejected":
-            verdict = self._held(asked, hearing, hold, verdict)
+            hold, closes_ms = found
+            verdict = held(hearing, verdict, hold, closes_ms)
+            if verdict.outcome == "deferred":
+                self.ledger.holds[hold.id], asked.held = closes_ms, hold.id
         self._settle(asked, hearing, verdict, 0)
-
-    def _held(self, asked: Asked, hearing: Hearing, hold: ArbitrationJudge, verdict: Verdict) -> Verdict:
-        """Wait for the close of the arbitration, which the party's first matching request opens."""
-        closes_ms = self.ledger.holds.get(hold.id, self.now_ms + hold.hold_ms)
-        message = f"requests are gathered and decided together, best first, at {spoken(closes_ms, self.policy.zone)}"
-        findings = (*verdict.findings, hold.no("held_for_arbitration", message, closes_ms))
-        verdict = replace(verdict, findings=findings, not_before_ms=None, valid_until_ms=None, retry_at_ms=closes_ms)
-        if closes_ms >= hearing.expires_ms:
-            why = "it expires before the requests are decided"
-            return refuse(verdict, finding_of(self.policy.document, "expires_at", "would_expire", why))
-        self.ledger.holds[hold.id] = closes_ms
-        asked.held = hold.id
-        return replace(verdict, outcome="deferred", final=False)
-
-    def _hold(self, hearing: Hearing) -> ArbitrationJudge | None:
-        """The arbitration that this request must wait for: the one that closes last, if several speak about it."""
-        found = hearing.arbitrations()
-        if not found:
-            return None
-        return max(found, key=lambda judge: self.ledger.holds.get(judge.id, self.now_ms + judge.hold_ms))
 
     def _decide(self, asked: Asked, hearing: Hearing) -> tuple[Verdict, Asked | None]:
         """The verdict now, and the approval that was recalled for it where only budgets were in the way."""
+        word_ms = self.ledger.holds.get(hold_of(asked.identity), 0) if self.ledger.holds else 0
+        if word_ms > self.now_ms:
+            verdict = self._unless_own(asked, hearing, hearing.verdict(is_new=False))
+            return wait_for_word(self.policy, verdict, word_ms, hearing.expires_ms), None
         verdict = hearing.verdict(is_new=asked.n == 0, takes=True)
         if not lacks_budget_only(verdict):
-            return verdict, None
+            return self._unless_own(asked, hearing, verdict), None
         for victim, contact in self._victims(asked):
             contact.state = ContactState.RECALLED
             freed = self.give_back(contact)
@@ -252,7 +248,26 @@ class Session:
                 return better, victim
             contact.state = ContactState.APPROVED
             self._take(contact.ref, freed)
-        return verdict, None
+        return self._unless_own(asked, hearing, verdict), None
+
+    def _own(self, asked: Asked) -> list[Contact]:
+        """The contacts of a recalled request that count, since they may have been made."""
+        ref = asked.identity[:REF_BYTES]
+        return [one for one in self.ledger.contacts if one.ref == ref and one.state is ContactState.WITHDRAWN]
+
+    def _unless_own(self, asked: Asked, hearing: Hearing, verdict: Verdict) -> Verdict:
+        """The verdict; where a request's own recalled contacts are all that ends it, it waits for them instead."""
+        own = self._own(asked) if verdict.outcome == "rejected" and asked.n else []
+        if not own:
+            return verdict
+        freed = [draw for contact in own for draw in self.give_back(contact)]
+        for contact in own:
+            contact.state = ContactState.RECALLED
+        without = self._judge(asked, hearing.request)
+        for contact in own:
+            contact.state = ContactState.WITHDRAWN
+        self._take(own[0].ref, freed)
+        return verdict if without.outcome == "rejected" else wait_for_own(self.policy, verdict, hearing.expires_ms)
 
     def _rank(self, request: ContactRequest) -> tuple[float, float]:
         return self.policy.rank(request, self.ledger, self.stock, self.now_ms)
@@ -297,7 +312,7 @@ class Session:
     def _settle(self, asked: Asked, hearing: Hearing, verdict: Verdict, told_ms: int) -> None:
         """Book a verdict and publish it, unless it only repeats that the answer comes at ``told_ms``."""
         ledger, request = self.ledger, hearing.request
-        if verdict.outcome == "deferred":
+        if verdict.outcome == "deferred" and asked.n == 0:
             verdict = unless_full(self.policy, ledger, verdict)
         is_news = verdict.outcome != "deferred" or verdict.retry_at_ms != told_ms
         if self.policy.shadow is not None and is_news and asked.held is None:
@@ -320,12 +335,11 @@ class Session:
     def _again(self, victim: Asked) -> None:
         """Decide a recalled request anew, after the one that it gave way to has taken its place."""
         hearing = self._hear(request_of(victim.request), victim.received_ms)
-        verdict = hearing.verdict(is_new=victim.n == 0)
+        verdict = self._unless_own(victim, hearing, hearing.verdict(is_new=False))
         if verdict.outcome == "approved":
-            until_ms = self.now_ms + self.policy.permit_min_ms
+            until_ms = self.now_ms + max(self.policy.permit_min_ms, 1)
             verdict = wait_for_word(self.policy, verdict, until_ms, hearing.expires_ms)
-            if verdict.outcome == "deferred":
-                victim.held, self.ledger.holds[RECALL] = RECALL, until_ms
+            self.ledger.holds[hold_of(victim.identity)] = until_ms
         self._settle(victim, hearing, verdict, 0)
 
     def _approve(self, asked: Asked, hearing: Hearing, not_before_ms: int, valid_until_ms: int) -> None:
@@ -341,19 +355,6 @@ class Session:
             if contact.kind == kind:
                 return contact.kind
         return kind
-
-    def _outranked(self, verdict: Verdict, rule: str, won: list[tuple[Asked, ContactRequest]]) -> Verdict:
-        """Tell a loser of an arbitration who won what it now waits for."""
-        blocked = next((f for f in verdict.findings if f.code in ("cap_reached", "reserved")), None)
-        if blocked is None or not won:
-            return verdict
-        winner, request = won[0]
-        judge = self.policy.arbitration(rule)
-        message = f"{request.department} won with a score of {winner.score:g}; this one waits for the budget"
-        if judge is None:
-            return verdict
-        lost = judge.no("outranked", message, blocked.until_ms)
-        return replace(verdict, findings=(*verdict.findings, lost))
 
     @staticmethod
     def _asked(arrival: Arrival, key: bytes, content: bytes, hearing: Hearing) -> Asked:

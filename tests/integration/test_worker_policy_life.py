@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from arbiter.core.instants import to_ms
-from arbiter.messages import AUDIT, ContactRequest
+from arbiter.messages import AUDIT, OUTCOMES, ContactRequest, Outcome
+from arbiter.policy_files import read_policy
 from arbiter.state.policy_store import Order
 from tests.builders import document
 from tests.invariants import NEXT
 from tests.reference import entries_of
 from tests.servers import KafkaServer
 from tests.topics import DECISIONS, Entry, read_topics
-from tests.traffic import ask
+from tests.traffic import ask, consent
 from tests.workers import MakeSite, Site, Worker, wait_until
 
+ROOT = Path(__file__).parents[2]
 CUSTOMERS = [f"k{number}" for number in range(300)]
 SOON_S = 20.0
 """Two seconds are promised; a busy machine that runs other tests may take longer."""
@@ -117,6 +125,41 @@ def test_a_switch_stops_recalls_and_ends_by_itself(make_site: MakeSite, kafka_bo
         assert {tuple(told[spared, customer]) for customer in CUSTOMERS[:50]} == {("approved",)}
     assert are_legal(entries)
     assert len(stopped) < len(entries)
+
+
+def test_a_short_stop_loses_no_request(make_site: MakeSite, kafka_bootstrap: str, valkey_url: str) -> None:
+    """One offer a week, recalled by a stop of seconds: it waits for its desk's word, and is approved by it only."""
+    site = make_site(kafka_bootstrap, valkey_url, clock="wall")
+    firm, _ = read_policy(ROOT / "deploy" / "policies" / "small-firm")
+    site.publish(msgspec.to_builtins(firm))
+    site.start()
+    customers = CUSTOMERS[:40]
+    site.send(*(consent(customer, "granted", now()) for customer in customers))
+    site.settle()
+    offer: dict[str, Any] = {"department": "shop", "category": "offer", "campaign": "x"}
+    site.send(*(ask("offer", customer, requested_at=now(), **offer) for customer in customers))
+    until_told(site, "offer", "approved", 40)
+    command = ["-m", "arbiter", "kill", "--campaign", "x", "--for", "8s", "--by", "ana", "--reason", "a-wrong-price"]
+    subprocess.run([sys.executable, *command], env={**os.environ, **site.environment}, check=True)
+    until_told(site, "offer", "deferred", 40)
+    for customer in customers[:30]:
+        kind: Any = "cancelled" if customer in customers[:20] else "sent"
+        word = Outcome(request_id="offer", department="shop", customer_id=customer, kind=kind, at=now())
+        site.put(OUTCOMES, msgspec.json.encode(word), customer.encode())
+    site.flush()
+    wait_until(lambda: ends(site, "approved") == 20, "what was cancelled is approved anew", SOON_S)
+    entries = site.entries()
+
+    told = walks(entries)
+    assert {"approved"} == {told["offer", customer][-1] for customer in customers[:20]}
+    assert {"rejected"} == {told["offer", customer][-1] for customer in customers[20:30]}
+    assert {("approved", "recalled", "deferred")} == {tuple(told["offer", customer]) for customer in customers[30:]}
+    assert are_legal(entries)
+
+
+def ends(site: Site, outcome: str) -> int:
+    """How many requests stand at this outcome."""
+    return sum(walk[-1] == outcome for walk in walks(site.entries()).values())
 
 
 def test_a_worker_that_dies_while_it_recalls_is_made_good(
