@@ -318,7 +318,8 @@ class Hearing:
                 return
             if cut_ms < end_ms and self.has_lifts:
                 cut_ms = self._cut_by(judge, cut_ms, look)
-            if cut_ms < end_ms:
+            is_first = cutter is not None and judge.place < cutter.place  # of several at one instant, as in the file
+            if cut_ms < end_ms or (cut_ms == end_ms and is_first):
                 end_ms, cutter = cut_ms, judge
         for judge, lift in look.lifted.items():
             if lift.until_ms < end_ms:

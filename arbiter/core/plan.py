@@ -333,7 +333,7 @@ class Stretch:
 
 def _has_lists(case: Case) -> bool:
     """Whether anybody of the party was ever on a suppression list."""
-    members = case.ledger.members
-    if len(members) <= 1:
-        return bool(case.member.suppressions)
-    return any(member.suppressions for member in members.values())
+    for member in case.ledger.members.values():  # noqa: SIM110 - as in Matcher
+        if member.suppressions:
+            return True
+    return False

@@ -23,6 +23,8 @@ class PreferenceJudge(Judge):
     """All that the customer asked for; ``check`` gives the strictest "no", ``checks`` every one."""
 
     kind = "preference"
+    place = 1_000_000
+    """After all rules of a policy."""
 
     def __init__(self) -> None:
         super().__init__(RULE, -FAR_MS, FAR_MS)

@@ -20,7 +20,7 @@ from arbiter.core.instants import DAY_MS, EPOCH, HOUR_MS, MINUTE_MS, SECOND_MS, 
 UNITS_MS = {"s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 CALENDAR_UNITS = ("hour", "day", "week", "month", "quarter", "year")
 
-# Zone offsets are whole quarters of an hour since 1972, so every calendar window begins on a quarter.
+# Nearly every calendar window begins on a quarter of an hour, so one answer serves a whole quarter.
 QUARTER_MS = 15 * MINUTE_MS
 
 _DURATION = re.compile(r"([1-9]\d{0,8})([smhdw])")
@@ -128,15 +128,26 @@ def start_of_day(day: date, zone: str) -> int:
 
 
 def calendar_window(unit: str, zone: str, at_ms: int) -> tuple[int, int]:
-    """``(start_ms, end_ms)`` of the calendar window of ``zone`` that holds ``at_ms``."""
-    return _calendar_window(unit, zone, at_ms // QUARTER_MS)
+    """``(start_ms, end_ms)`` of the calendar window of ``zone`` that holds ``at_ms``.
+
+    A window begins when the clock first shows its local time or a later one. So windows follow each other without gap
+    or overlap, and a time that is repeated belongs to the last window that had begun before.
+    """
+    found = _calendar_window(unit, zone, at_ms // QUARTER_MS * QUARTER_MS)
+    return found if found[0] <= at_ms < found[1] else _window_at(unit, zone, at_ms)
 
 
-@lru_cache(maxsize=65_536)
-def _calendar_window(unit: str, zone: str, quarter: int) -> tuple[int, int]:
-    local = local_time(quarter * QUARTER_MS, zone).replace(tzinfo=None, fold=0)
-    start = _floor(local, unit)
-    return instant_of(start, zone, "start"), instant_of(_next(start, unit), zone, "start")
+def _window_at(unit: str, zone: str, at_ms: int) -> tuple[int, int]:
+    start = _floor(local_time(at_ms, zone).replace(tzinfo=None, fold=0), unit)
+    while True:
+        end = _next(start, unit)
+        end_ms = instant_of(end, zone, "start")
+        if at_ms < end_ms:
+            return instant_of(start, zone, "start"), end_ms
+        start = end
+
+
+_calendar_window = lru_cache(maxsize=65_536)(_window_at)
 
 
 def _floor(local: datetime, unit: str) -> datetime:

@@ -90,8 +90,8 @@ class CapJudge(CountingJudge):
         self._kept = rule.keep.slots if rule.keep else 0
         self._for = Matcher(rule.keep.for_) if rule.keep else None
         self._for_whom = spoken_when(rule.keep.for_) if rule.keep else ""
-        # Whatever segment or headroom may say, up to here there is always room.
-        self.least = min(self._limit - self._kept, *self._by_segment.values(), self._limit)
+        # The strictest limit, less what is kept of it: up to here there is room for everybody.
+        self.least = max(min([self._limit, *self._by_segment.values()]) - self._kept, 0)
         self._windows: dict[str, tuple[int, int]] = {}  # the last one of each zone: most questions are about today
         self.cuts = self.is_timed = self._window.unit is not None
 
