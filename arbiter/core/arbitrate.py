@@ -74,7 +74,7 @@ def take(session: Session, arrival: Arrival) -> None:
     if isinstance(message, ContactRequest):
         session.ask(arrival, message)
     elif isinstance(message, Outcome):
-        take_outcome(session, message)
+        take_outcome(session, message, arrival.received_ms)
     else:
         refused = apply_fact(session.ledger, message, session.policy.history_ms)
         if refused is not None:

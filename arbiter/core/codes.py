@@ -56,6 +56,7 @@ NOTES: dict[str, str] = {
     "unapproved_recalled": "a contact was sent although its approval had been recalled",
     "unapproved_late": "a contact was sent after its permit had run out",
     "unapproved_early": "a contact was sent before its permit began",
+    "impossible_time": "an outcome told a time at which it cannot have been; the nearest possible one is taken",
     "outcome_repeated": "an outcome was told again",
     "outcome_out_of_order": "a sending was told after the bounce that followed it",
     "outcome_unknown": "an outcome is about a request that nobody knows",

@@ -235,7 +235,7 @@ def _contact_then(contact: Contact, at_ms: int) -> Contact:
     """What was heard of it later is not known yet."""
     if contact.sent_at_ms is None or contact.sent_at_ms <= at_ms:
         return contact
-    return replace(contact, state=ContactState.APPROVED, sent_at_ms=None)
+    return replace(contact, state=ContactState.APPROVED, sent_at_ms=None, evidence=None)
 
 
 class _StockThen:

@@ -42,8 +42,21 @@ class Kind(Struct, frozen=True, array_like=True, gc=False):
     partner: str | None = None
 
 
+class Evidence(Struct, frozen=True, array_like=True, gc=False):
+    """What was told of one contact: when it was sent (the last told), by when it was made at the latest (the first
+    reaction to it, or that nobody was reached), and when it bounced (the last told)."""
+
+    told_ms: int | None = None
+    proven_ms: int | None = None
+    bounced_ms: int | None = None
+
+
 class Contact(Struct, array_like=True, gc=False):
-    """One approved contact. ``ref`` is the first 8 bytes of the request's identity."""
+    """One approved contact. ``ref`` is the first 8 bytes of the request's identity.
+
+    ``sent_at_ms`` is when it counts if anything was told of it, or when it bounced; ``evidence`` is there where more
+    was told than that and the state say.
+    """
 
     kind: Kind
     ref: bytes
@@ -51,6 +64,12 @@ class Contact(Struct, array_like=True, gc=False):
     valid_until_ms: int
     state: ContactState = ContactState.APPROVED
     sent_at_ms: int | None = None
+    evidence: Evidence | None = None
+
+    @property
+    def has_permit(self) -> bool:
+        """Whether it was ever approved; what was only told has no span in which it was to be sent."""
+        return self.valid_until_ms - self.not_before_ms > 1
 
     @property
     def at_ms(self) -> int:

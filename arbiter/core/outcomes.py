@@ -6,11 +6,14 @@ confirms would escape every cap.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from arbiter.core.case import kind_of
+from arbiter.core.evidence import Span, evidence_of, hear, span_of
 from arbiter.core.facts import add_consent, add_suppression
-from arbiter.core.identity import identity_of
-from arbiter.core.instants import to_ms
-from arbiter.core.model import Consent, Contact, ContactState, Event, Kind, Member, Suppression
+from arbiter.core.identity import REF_BYTES, identity_of
+from arbiter.core.instants import to_datetime, to_ms
+from arbiter.core.model import Consent, Contact, ContactState, Event, Evidence, Kind, Member, Suppression
 from arbiter.core.session import Session
 from arbiter.core.told import Noted
 from arbiter.messages import Outcome
@@ -30,44 +33,64 @@ STATES = {
 }
 
 
-def take_outcome(session: Session, outcome: Outcome) -> None:
-    """Apply one outcome to the party, then let what waits have what it frees."""
+def take_outcome(session: Session, outcome: Outcome, received_ms: int) -> None:
+    """Apply one outcome, received then, to the party; then let what waits have what it frees."""
     key = identity_of(outcome.department, outcome.customer_id, outcome.request_id)
     contact = session.contact(key)
-    at_ms = to_ms(outcome.at)
     if outcome.kind == "cancelled":
         _cancel(session, outcome, contact, key)
-    elif outcome.kind == "bounced":
-        _bounce(session, outcome, contact, at_ms)
     else:
-        contact = _reached(session, outcome, contact, key, at_ms)
-    if contact is not None and outcome.kind not in ("sent", "cancelled"):
-        _event(session, outcome, contact, at_ms)
+        _made(session, outcome, contact, key, received_ms)
     session.reconsider()
 
 
-def _reached(session: Session, outcome: Outcome, contact: Contact | None, key: bytes, at_ms: int) -> Contact:
-    """Sent, not reached, or a reaction that proves it was sent: booked at ``at``, whatever was approved."""
+def _made(session: Session, outcome: Outcome, contact: Contact | None, key: bytes, received_ms: int) -> None:
+    """It was sent, whatever was approved: book what is told of it, and remember what rules may look back at."""
+    at_ms = to_ms(outcome.at)
+    span = span_of(contact, received_ms, session.now_ms, session.policy.history_ms)
     if contact is None:
-        asked = session.withdraw(key, "sent", "it was sent without an approval, so nothing is left to decide")
-        session.note("unapproved_waiting" if asked else "unapproved_unknown", outcome.department)
-        return _book(session, kind_of(asked) if asked else _told_kind(outcome), key, at_ms)
-    if contact.state is ContactState.SENT:
-        if outcome.kind == "sent":
-            session.note("outcome_repeated", outcome.department)
-        return contact
-    if contact.state is ContactState.RELEASED and contact.sent_at_ms is not None and at_ms <= contact.sent_at_ms:
-        session.note("outcome_out_of_order", outcome.department)  # it was sent, then bounced; we heard it backwards
-        return contact
-    if contact.state is not ContactState.APPROVED:
-        session.note(f"unapproved_{STATES[contact.state]}", outcome.department)
-        # It may wait to be approved anew; what was sent must not be sent twice.
-        session.withdraw(key, "sent", f"{outcome.department} sent it although its approval had been taken back")
-    elif not contact.not_before_ms <= at_ms < contact.valid_until_ms:
-        session.note("unapproved_late" if at_ms >= contact.valid_until_ms else "unapproved_early", outcome.department)
-    contact.state = ContactState.SENT
-    contact.sent_at_ms = at_ms
+        contact = _unasked(session, outcome, key)
+    else:
+        _compare(session, outcome, contact, key, span)
+        if not contact.has_permit:
+            contact.kind = _filled(contact.kind, outcome)
+    if not span.holds(at_ms):
+        counted = to_datetime(span.nearest(at_ms)).isoformat()
+        session.note("impossible_time", outcome.department, f"it says {outcome.at.isoformat()}, taken as {counted}")
+    hear(contact, outcome.kind, at_ms, span)
+    if outcome.kind != "sent":
+        _event(session, outcome, contact, span.latest(at_ms))
+
+
+def _unasked(session: Session, outcome: Outcome, key: bytes) -> Contact:
+    """The contact of which nothing was known; a request that still waits for its approval ends."""
+    asked = session.withdraw(key, "sent", "it was sent without an approval, so nothing is left to decide")
+    unknown = "outcome_unknown" if outcome.kind == "bounced" else "unapproved_unknown"
+    session.note("unapproved_waiting" if asked else unknown, outcome.department)
+    contact = Contact(kind_of(asked) if asked else _told_kind(outcome), key[:REF_BYTES], 0, 1, ContactState.RELEASED)
+    session.ledger.contacts.append(contact)
     return contact
+
+
+def _compare(session: Session, outcome: Outcome, contact: Contact, key: bytes, span: Span) -> None:
+    """Note where an outcome does not fit what was approved or told; what was sent must not be sent twice."""
+    known, state, at_ms = evidence_of(contact), contact.state, to_ms(outcome.at)
+    if state not in (ContactState.APPROVED, ContactState.SENT) and known == Evidence():
+        session.note(f"unapproved_{STATES[state]}", outcome.department)
+        # It may wait to be approved anew.
+        session.withdraw(key, "sent", f"{outcome.department} sent it although its approval had been taken back")
+    elif state is ContactState.RELEASED:
+        is_before = outcome.kind == "sent" and span.nearest(at_ms) <= (known.bounced_ms or 0)
+        is_repeated = outcome.kind == "bounced"
+        what = "outcome_out_of_order" if is_before else "outcome_repeated" if is_repeated else "unapproved_released"
+        session.note(what, outcome.department)
+    elif outcome.kind == "sent" and known.told_ms is not None:
+        session.note("outcome_repeated", outcome.department)
+    elif outcome.kind == "sent" and contact.has_permit and span.holds(at_ms):
+        if at_ms >= contact.valid_until_ms:
+            session.note("unapproved_late", outcome.department)
+        elif at_ms < contact.not_before_ms:
+            session.note("unapproved_early", outcome.department)
 
 
 def _cancel(session: Session, outcome: Outcome, contact: Contact | None, key: bytes) -> None:
@@ -82,7 +105,7 @@ def _cancel(session: Session, outcome: Outcome, contact: Contact | None, key: by
         session.heard_of_recall(key)
     elif session.withdraw(key, "cancelled", f"{outcome.department} cancelled the request"):
         pass
-    elif contact is None:
+    elif contact is None or (contact.state is ContactState.RELEASED and not contact.has_permit):
         session.note("outcome_unknown", outcome.department)
     elif contact.state is ContactState.APPROVED:
         _release(session, contact)
@@ -93,17 +116,6 @@ def _cancel(session: Session, outcome: Outcome, contact: Contact | None, key: by
 def _release(session: Session, contact: Contact) -> None:
     contact.state = ContactState.RELEASED
     session.give_back(contact)
-
-
-def _bounce(session: Session, outcome: Outcome, contact: Contact | None, at_ms: int) -> None:
-    """Give back the place: it did not reach anybody."""
-    if contact is None:
-        session.note("outcome_unknown", outcome.department)
-    elif contact.state in (ContactState.APPROVED, ContactState.SENT, ContactState.WITHDRAWN):
-        contact.state = ContactState.RELEASED
-        contact.sent_at_ms = at_ms
-    else:
-        _illegal(session, outcome, contact)
 
 
 def _illegal(session: Session, outcome: Outcome, contact: Contact) -> None:
@@ -118,10 +130,16 @@ def _told_kind(outcome: Outcome) -> Kind:
     return Kind(outcome.customer_id, outcome.department, campaign, channel, category, outcome.product)
 
 
-def _book(session: Session, kind: Kind, key: bytes, at_ms: int) -> Contact:
-    contact = Contact(kind, key[:8], at_ms, at_ms + 1, ContactState.SENT, at_ms)
-    session.ledger.contacts.append(contact)
-    return contact
+def _filled(kind: Kind, outcome: Outcome) -> Kind:
+    """What is known of a contact that nobody had approved, with what one more outcome tells of it."""
+    told = _told_kind(outcome)
+    return replace(
+        kind,
+        campaign=kind.campaign or told.campaign,
+        channel=kind.channel or told.channel,
+        category=kind.category or told.category,
+        product=kind.product or told.product,
+    )
 
 
 def _event(session: Session, outcome: Outcome, contact: Contact, at_ms: int) -> None:

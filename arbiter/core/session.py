@@ -210,9 +210,9 @@ class Session:
             self.ledger.draws[contact.ref] = kept
         return given
 
-    def note(self, what: str, department: str) -> None:
+    def note(self, what: str, department: str, detail: str = "") -> None:
         """Count something that ops and the department's owner should know of."""
-        self.out.append(Noted(what, department))
+        self.out.append(Noted(what, department, detail))
 
     def _first(self, asked: Asked, hearing: Hearing) -> None:
         found = hold_for(hearing, self.ledger.holds)

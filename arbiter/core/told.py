@@ -18,7 +18,8 @@ class Decided(Struct, frozen=True, gc=False):
 
 
 class Noted(Struct, frozen=True, gc=False):
-    """Something to count and report: ``what`` is one of ``codes.NOTES``."""
+    """Something to count and report: ``what`` is one of ``codes.NOTES``, ``detail`` is what the record said."""
 
     what: str
     department: str
+    detail: str = ""

@@ -23,6 +23,7 @@ from arbiter.core.model import (
     Contact,
     ContactState,
     Event,
+    Evidence,
     Kind,
     Ledger,
     Member,
@@ -108,6 +109,7 @@ class _LedgerWire(Struct, array_like=True, gc=False):
     away: Away | None = None
     draws: dict[bytes, list[Draw]] = {}
     cells: dict[str, list[str]] = {}
+    evidence: dict[int, Evidence] = {}
 
 
 class _Names(dict[str | None, int]):
@@ -134,7 +136,8 @@ def pack_ledger(ledger: Ledger) -> bytes:
     kinds, contacts, refs = _pack_contacts(ledger, answered, names)
     own = list(names)[len(_COMMON) :]
     row = [own, members, kinds, contacts, answered, refs, ledger.waiting, ledger.open, ledger.events, ledger.holds]
-    row += (shares, ledger.away, ledger.draws, ledger.cells)
+    evidence = {place: c.evidence for place, c in enumerate(ledger.contacts) if c.evidence is not None}
+    row += (shares, ledger.away, ledger.draws, ledger.cells, evidence)
     while row and not row[-1]:
         row.pop()
     try:
@@ -154,6 +157,8 @@ def unpack_ledger(data: bytes) -> Ledger:
             for member, index in zip(wire.members, indices, strict=True)
         }
         contacts = _unpack_contacts(wire, names)
+        for place, evidence in wire.evidence.items():
+            contacts[place].evidence = evidence
     except (IndexError, ValueError) as error:
         raise CodecError(f"ledger: damaged, {error}") from error
     held = (wire.waiting, wire.open, wire.events, wire.holds, wire.away, wire.draws, wire.cells)

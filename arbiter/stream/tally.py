@@ -18,6 +18,9 @@ from arbiter.metrics import OTHER, Metrics
 from arbiter.stream.deciding import Batch
 from arbiter.stream.steps import Place
 
+REPORTED = ("unapproved", "impossible_time")
+"""What begins so is told in the log, with its record."""
+
 REPORTED_MAX = 20
 """How many contacts without an approval one commit names in the log."""
 
@@ -79,12 +82,15 @@ def _count_notes(metrics: Metrics, notes: Sequence[tuple[Noted, Place | None]], 
 
 
 def _report(notes: Iterable[tuple[Noted, Place | None]]) -> None:
-    """Name the records that told of contacts without an approval: whoever owns the department will want to see them."""
-    unapproved = [(note, place) for note, place in notes if note.what.startswith("unapproved") and place]
-    for note, (topic, partition, offset) in unapproved[:REPORTED_MAX]:
-        log.warning("%s: %s (%s/%d/%d)", note.department, NOTES[note.what], topic, partition, offset)
-    if len(unapproved) > REPORTED_MAX:
-        log.warning("and %d more contacts without an approval", len(unapproved) - REPORTED_MAX)
+    """Name the records that told of contacts without an approval, or of a time that cannot be true: whoever owns the
+    department will want to see them.
+    """
+    told = [(note, place) for note, place in notes if place and note.what.startswith(REPORTED)]
+    for note, (topic, partition, offset) in told[:REPORTED_MAX]:
+        what = f"{NOTES[note.what]}: {note.detail}" if note.detail else NOTES[note.what]
+        log.warning("%s: %s (%s/%d/%d)", note.department, what, topic, partition, offset)
+    if len(told) > REPORTED_MAX:
+        log.warning("and %d more contacts without an approval, or with an impossible time", len(told) - REPORTED_MAX)
 
 
 def _count_shadows(metrics: Metrics, answers: Iterable[Answer]) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
 from arbiter.core.model import ContactState
-from arbiter.messages import SuppressionChange
-from tests.builders import MONDAY, Desk, codes, grant, policy, request
+from arbiter.core.told import Noted
+from arbiter.messages import Outcome, SuppressionChange
+from tests.builders import MONDAY, Desk, at, codes, grant, policy, request
 
 ONE = {
     "id": "one",
@@ -156,6 +157,134 @@ def test_unknown_refunds_are_counted() -> None:
     for kind in ("bounced", "cancelled"):
         desk.tell("nobody-asked", kind, LATER)
         assert ["outcome_unknown"] == desk.notes
+
+
+def test_a_reaction_does_not_date_the_contact() -> None:
+    """It proves that the contact was made by then, and at the end of its permit at the latest; nobody is to blame."""
+    for kind in ("responded", "complained", "unsubscribed", "not_reached"):
+        desk = desk_with_one()
+        desk.tell("a", kind, MONDAY + 20 * DAY_MS)
+
+        assert ([], [MONDAY + DAY_MS - 1]) == (desk.notes, [contact.at_ms for contact in desk.ledger.contacts])
+    desk = desk_with_one()
+    desk.tell("a", "responded", LATER)
+    assert LATER + 7 * DAY_MS == free_at(desk, LATER)
+
+
+def test_a_sending_told_late_replaces_the_guess() -> None:
+    """Whether the customer's reaction is heard before it or after it."""
+    for kinds in (["responded", "sent"], ["sent", "responded"]):
+        desk = desk_with_one()
+        for kind in kinds:
+            desk.tell("a", kind, LATER if kind == "responded" else LATER - HOUR_MS)
+            assert [] == desk.notes
+        assert LATER - HOUR_MS + 7 * DAY_MS == free_at(desk, LATER)
+
+
+def test_a_reaction_stands_against_a_bounce() -> None:
+    """Whoever reacted was reached, in whatever order it is heard."""
+    for kinds in (["responded", "bounced"], ["bounced", "responded"]):
+        desk = desk_with_one()
+        for kind in kinds:
+            desk.tell("a", kind, LATER)
+        assert LATER + 7 * DAY_MS == free_at(desk, LATER)
+
+
+def test_sent_again_after_a_bounce() -> None:
+    """The second sending counts; the bounce was of the first one."""
+    for kinds in (["sent", "bounced", "sent"], ["bounced", "sent", "sent"], ["sent", "sent", "bounced"]):
+        desk, times = desk_with_one(), iter([LATER, LATER + 2 * HOUR_MS])
+        for kind in kinds:
+            desk.tell("a", kind, LATER + HOUR_MS if kind == "bounced" else next(times))
+        assert LATER + 2 * HOUR_MS + 7 * DAY_MS == free_at(desk, LATER + 2 * HOUR_MS)
+
+
+FAR = [at("1970-01-01"), at("0001-01-01"), MONDAY - 30 * DAY_MS, MONDAY + 30 * DAY_MS, at("2099-01-01")]
+
+
+@pytest.mark.parametrize("said", FAR)
+def test_an_impossible_time_voids_no_cap(said: int) -> None:
+    """A lost clock says that it was sent long ago, or will be: the nearest instant that can be true counts."""
+    desk = desk_with_one()
+    desk.tell("a", "sent", LATER, at=to_datetime(said))
+
+    assert ["impossible_time"] == desk.notes
+    nearest = MONDAY - 5 * MINUTE_MS if said < MONDAY else LATER + 5 * MINUTE_MS
+    assert [nearest] == [contact.at_ms for contact in desk.ledger.contacts]
+    assert nearest + 7 * DAY_MS == free_at(desk, LATER)
+
+
+def test_an_impossible_time_is_told_with_what_it_said() -> None:
+    """The note has the time of the record and the one that is taken."""
+    desk = desk_with_one()
+    said = Outcome(request_id="a", department="cards", customer_id="c1", kind="sent", at=to_datetime(at("1970-01-01")))
+    (note,) = [one for one in desk.send(said, LATER) if isinstance(one, Noted)]
+
+    assert "it says 1970-01-01T00:00:00+00:00, taken as 2026-03-02T09:55:00+00:00" == note.detail
+
+
+@pytest.mark.parametrize(("said", "counted"), [
+    (at("1970-01-01"), LATER), (at("2099-01-01"), LATER + 5 * MINUTE_MS), (MONDAY - 30 * DAY_MS, MONDAY - 30 * DAY_MS),
+])  # fmt: skip
+def test_an_impossible_time_of_what_nobody_asked_for(said: int, counted: int) -> None:
+    """What is older than all that is remembered comes from a lost clock and is taken for new; history may be told."""
+    desk = Desk(policy(ONE), grant())
+    desk.tell("nobody-asked", "sent", LATER, at=to_datetime(said))
+
+    assert [counted] == [contact.at_ms for contact in desk.ledger.contacts]
+
+
+@pytest.mark.parametrize("said", [at("1970-01-01"), at("2099-01-01")])
+def test_an_impossible_time_of_a_complaint(said: int) -> None:
+    """What looks back at it counts from when it was received; the customer's word holds, and can be taken back."""
+    rest = {"id": "rest", "kind": "conflict", "after": {"outcome": "complained"}, "within": "30d"}
+    desk = Desk(policy(rest), grant())
+    desk.ask(request("a"))
+    heard = MONDAY + 20 * DAY_MS
+    desk.tell("a", "complained", heard, at=to_datetime(said))
+
+    assert heard + 30 * DAY_MS == free_at(desk, heard)
+    assert [heard] == [one.captured_at_ms for one in desk.ledger.members["c1"].suppressions]
+
+
+def test_an_unsubscription_from_a_lost_clock_withdraws_consent() -> None:
+    """It is not older than the grant that it takes back."""
+    desk = Desk(policy(ONE), grant(captured=MONDAY))
+    desk.ask(request("a"))
+    desk.tell("a", "unsubscribed", LATER, at=to_datetime(at("1970-01-01")))
+
+    assert ["consent_withdrawn"] == codes(desk.ask(request("b"), LATER))[:1]
+
+
+def test_an_impossible_time_of_a_bounce() -> None:
+    """One from the past is not of the sending that was told; one from the future is, and not of one told later."""
+    desk = desk_with_one()
+    desk.tell("a", "sent", LATER)
+    desk.tell("a", "bounced", LATER, at=to_datetime(at("1970-01-01")))
+    assert LATER + 7 * DAY_MS == free_at(desk, LATER)
+    desk.tell("a", "bounced", LATER, at=to_datetime(at("2099-01-01")))
+    assert LATER == free_at(desk, LATER)
+    desk.tell("a", "sent", LATER + HOUR_MS)
+    assert LATER + HOUR_MS + 7 * DAY_MS == free_at(desk, LATER + HOUR_MS)
+
+
+def test_what_bounced_without_an_approval_is_remembered() -> None:
+    """A sending told after its bounce uses no budget, also where nobody had asked."""
+    desk = Desk(policy(ONE), grant())
+    desk.tell("nobody-asked", "bounced", LATER)
+    desk.tell("nobody-asked", "sent", LATER - MINUTE_MS)
+
+    assert LATER == free_at(desk, LATER)
+
+
+def test_more_is_told_of_what_nobody_asked_for() -> None:
+    """What one outcome leaves out, another may tell."""
+    desk = Desk(policy(ONE), grant())
+    desk.tell("nobody-asked", "responded", LATER)
+    desk.tell("nobody-asked", "sent", LATER, campaign="gold", channel="sms", category="service")
+    (contact,) = desk.ledger.contacts
+
+    assert ("gold", "sms", "service") == (contact.kind.campaign, contact.kind.channel, contact.kind.category)
 
 
 def test_silence_counts_unless_the_channel_releases() -> None:
