@@ -26,8 +26,9 @@ from arbiter.stream.clock import StoreClock, keep_reading
 from arbiter.stream.health import Health
 from arbiter.stream.ownership import Ownership
 from arbiter.stream.patience import Shared
-from arbiter.stream.policies import Active, Policies, keep_watching
+from arbiter.stream.policies import Active, Policies
 from arbiter.stream.publisher import KafkaPublisher
+from arbiter.stream.reporting import Reporter, keep_watching
 from arbiter.stream.told import LastTold
 from arbiter.web.server import Server
 
@@ -169,8 +170,9 @@ class Worker:
         name, last_told = _worker_name(), LastTold(self._settings)
         ownership = self._ownership = Ownership(shared, consumer_of(app), last_told, name)
         add_agent(app, self._settings, ownership)
+        reporter = Reporter(self._store.policies, self._policies, self._metrics, name, lambda: ownership.using)
         self._watch("reading the store's clock", keep_reading(self._clock, self._store, self._health))
-        self._watch("watching the policy", keep_watching(self._policies))
+        self._watch("watching the policy", keep_watching(self._policies, reporter))
         self._watch("watching the group", ownership.keep_watching())
         prefix = self._settings.topic_prefix
         self._watch("telling the audit", keep_telling(self._store.policies, publisher, prefix, name))
@@ -178,6 +180,8 @@ class Worker:
             await self._until_the_end(app)
         finally:
             await ownership.drain()
+            with suppress(Exception):  # it ends anyway; then it is forgotten within a minute
+                await reporter.leave()
             await _stopped_within(APP_STOP_SECONDS_MAX, app)
             await asyncio.to_thread(publisher.stop)
             await asyncio.to_thread(last_told.close)

@@ -23,6 +23,7 @@ from arbiter.stream.topics import KafkaAway, TopicsError
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
 EXIT_AWAY = 3
+EXIT_UNCONFIRMED = 4
 
 # A command that talks to one server only needs no address of the other.
 _UNUSED = {"kafka": "unused:9092", "redis": "redis://unused"}

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container
+from collections.abc import Mapping
 
 import msgspec
 import rich_click as click
 from rich import box
 from rich.table import Table
 
+from arbiter.cli.campaigns import tell_unknown_campaign
 from arbiter.cli.common import EXIT_USAGE, Failure, instant, user, with_policies
+from arbiter.cli.confirm import confirm, swept
 from arbiter.core.document import PolicyDocument
 from arbiter.core.instants import to_datetime
 from arbiter.core.kills import Kill, Target
+from arbiter.core.problem import nearest
 from arbiter.core.windows import duration_ms, spoken
 from arbiter.pages.console import terminal
-from arbiter.state.policy_store import Activation, KillOrder, PolicyStore
+from arbiter.printable import in_text
+from arbiter.state.policy_store import OUTCOMES_STOPPED, Activation, KillOrder, PolicyStore
 
 NO_ZONE = "UTC"
 
@@ -43,6 +47,7 @@ def kill(
     """Stop something within two seconds, until a time at which it ends by itself.
 
     What asks is deferred until then, what is approved and unsent is recalled. One person can do it; the audit keeps it.
+    Waits until all workers have confirmed it, at most ten seconds; the exit code is 4 if not all did.
     """
     if context.invoked_subcommand is not None:
         return
@@ -54,8 +59,8 @@ def kill(
     if (until is None) == (span is None):
         raise Failure("say when it ends, with --until TIME or --for SPAN; at most 30 days", EXIT_USAGE)
 
-    async def work(policies: PolicyStore) -> tuple[Kill, Activation | None, str, bool]:
-        zone, is_known = await _surroundings(policies, target, name)
+    async def work(policies: PolicyStore) -> tuple[Kill, Activation | None, str, str]:
+        zone, unknown = await _surroundings(policies, target, name)
         order = KillOrder(
             target=target,
             name=name,
@@ -65,14 +70,19 @@ def kill(
             until_ms=None if until is None else instant(until, zone, "end", "--until"),
             for_ms=None if span is None else _span(span),
         )
-        return *(await policies.kill(order)), zone, is_known
+        return *(await policies.kill(order)), zone, unknown
 
-    ordered, active, zone, is_known = with_policies(work)
-    if not is_known:
-        click.echo(f"note: the policy in force knows no {target} `{name}`; is it spelt so?", err=True)
+    ordered, active, zone, unknown = with_policies(work)
+    if unknown:
+        click.echo(in_text(unknown), err=True)
     number = f" (activation {active.number})" if active else ""
     click.echo(f"kill switch {ordered.id} stops {ordered.label} until {spoken(ordered.until_ms, zone)}{number}")
-    click.echo(f"it works within two seconds and ends by itself; earlier: `arbiter kill lift {ordered.id}`")
+    click.echo(f"it ends by itself; earlier: `arbiter kill lift {ordered.id}`")
+    if confirm(active) and active is not None:
+        is_done = swept(active.number)
+        click.echo(_stopped(with_policies(lambda policies: policies.stopped(ordered.id)), is_done=is_done))
+    if target == "campaign":
+        tell_unknown_campaign(name)
 
 
 @kill.command("list", short_help="List the kill switches in force.")
@@ -100,8 +110,16 @@ def list_(form: str) -> None:
 @click.option("--reason", default="", metavar="TEXT", help="Why; the audit keeps it.")
 def lift(switch: int, by: str, reason: str) -> None:
     """End a kill switch before its time: what waited is decided again within seconds."""
-    with_policies(lambda policies: policies.lift(switch, by, reason))
+    active = with_policies(lambda policies: policies.lift(switch, by, reason))
     click.echo(f"kill switch {switch} is lifted; what waited is decided again")
+    confirm(active)
+
+
+def _stopped(counts: Mapping[str, int], *, is_done: bool) -> str:
+    """How much a switch has stopped so far."""
+    recalled, deferred, rejected = (counts.get(outcome, 0) for outcome in OUTCOMES_STOPPED)
+    text = f"stopped so far: {recalled} approvals recalled, {deferred} requests deferred, {rejected} rejected"
+    return text if is_done else f"{text}; workers still look at what waits and what is unsent"
 
 
 def _target(campaign: str | None, channel: str | None, department: str | None, *, is_all: bool) -> tuple[Target, str]:
@@ -115,18 +133,20 @@ def _target(campaign: str | None, channel: str | None, department: str | None, *
     return given[0]
 
 
-async def _surroundings(policies: PolicyStore, target: Target, name: str) -> tuple[str, bool]:
-    """The business zone, and whether the policy in force knows what is to be stopped (campaigns it need not know)."""
+async def _surroundings(policies: PolicyStore, target: Target, name: str) -> tuple[str, str]:
+    """The business zone, and a note if the policy in force does not know the name (it lists no campaigns)."""
     active = await policies.active()
     record = None if active is None else await policies.fetch(active.version)
     if record is None:
-        return NO_ZONE, True
+        return NO_ZONE, ""
     try:
         document = msgspec.json.decode(record.document, type=PolicyDocument)
     except msgspec.DecodeError:
-        return NO_ZONE, True  # a broken policy must not stand in the way of a stop
-    known: dict[str, Container[str]] = {"channel": document.channels, "department": document.departments}
-    return document.timezone, target not in known or name in known[target]
+        return NO_ZONE, ""  # a broken policy must not stand in the way of a stop
+    known = {"channel": [*document.channels], "department": [*document.departments]}.get(target)
+    if known is None or name in known:
+        return document.timezone, ""
+    return document.timezone, f"note: the policy in force knows no {target} `{name}`; {nearest(name, known)}"
 
 
 def _span(text: str) -> int:

@@ -8,6 +8,7 @@ import msgspec
 import rich_click as click
 
 from arbiter.cli.common import EXIT_REFUSED, EXIT_USAGE, Failure, instant, settings_for, user, with_policies, with_store
+from arbiter.cli.confirm import confirm
 from arbiter.cli.policy_check import DIGEST_SHOWN, EXIT_BAD_POLICY, counted, tell
 from arbiter.cli.policy_exceptions import tell_ended
 from arbiter.cli.policy_over import tell_over
@@ -56,19 +57,21 @@ def publish(folder: Path, author: str, reason: str, is_activated: bool, is_alone
         raise Failure("not published: its tests cannot be read", EXIT_BAD_POLICY)
     name, because = named(author, "--author"), named(reason, "--reason")
 
-    async def work(policies: PolicyStore) -> PolicyRecord:
+    async def work(policies: PolicyStore) -> tuple[PolicyRecord, Activation | None]:
+        active = None
         record = await policies.publish(document.policy, digest_of(content), name, content, reason=because, tests=tests)
         if is_activated:
             _check_tests(record)
-            await policies.activate(record.version, Order(by=name, reason=because, is_alone=True))
-        return record
+            active = await policies.activate(record.version, Order(by=name, reason=because, is_alone=True))
+        return record, active
 
-    record = with_policies(work)
+    record, active = with_policies(work)
     count = len(unpack_tests(record.tests))
     with_tests = f" with {count} test file{'s' if count > 1 else ''}" if count else ""
     click.echo(f"{shown(record)} is published by {record.author}{with_tests}")
     if is_activated:
         click.echo(f"it is in force, WITHOUT the approval of a second person; {SOON}")
+        confirm(active)
     elif record.approval is None:
         click.echo(f"next, somebody else: `arbiter policy approve {record.version}`")
 
@@ -144,6 +147,8 @@ def activate(
         click.echo(f"version {version} is in force{ends} (activation {active.number}); {SOON}")
     if record.approval is None:
         click.echo("this was done WITHOUT the approval of a second person; the audit says so")
+    if begin_ms is None:
+        confirm(active)
 
 
 @click.command(short_help="Go back to the version that was in force before.")
@@ -164,6 +169,7 @@ def rollback(by: str, reason: str) -> None:
     click.echo(
         f"version {after.version} is in force again instead of {before.version} (activation {after.number}); {SOON}"
     )
+    confirm(after)
 
 
 @click.command(short_help="Forget a planned activation.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import rich_click as click
 
 from arbiter.cli.common import EXIT_USAGE, Failure, user, with_policies
+from arbiter.cli.confirm import confirm
 from arbiter.cli.policy_life import SOON, fetched, named, shown
 from arbiter.core.policy import PolicyError, load
 from arbiter.state.policy_store import Activation, PolicyRecord, PolicyStore, Shadow
@@ -43,12 +44,14 @@ def _begin(version: int, by: str, reason: str) -> None:
     click.echo(f"{shown(record)} is judged beside what is in force{instead} (activation {number}); {SOON}")
     if active is not None and active.version == version:
         click.echo(f"version {version} is in force itself: nothing is judged beside it until another one is")
+    confirm(active)
     click.echo("next: `arbiter policy shadow-report`")
 
 
 def _end(by: str, reason: str) -> None:
     active = with_policies(lambda policies: policies.unshadow(by, reason))
     click.echo(f"no shadow policy is judged any more (activation {active.number if active else 0}); {SOON}")
+    confirm(active)
 
 
 def _check(record: PolicyRecord) -> None:

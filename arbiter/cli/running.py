@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 
-import msgspec
 import rich_click as click
 from rich.markdown import Markdown
 
 from arbiter.cli.common import servers_may_be_away, settings_for
 from arbiter.logs import log_to_stderr
 from arbiter.pages.console import terminal
-from arbiter.settings import markdown
+from arbiter.settings import markdown, variable
 from arbiter.stream import topics as kafka_topics
 
 VISIBLE_SECONDS_MAX = 10.0
@@ -39,10 +39,10 @@ def topics() -> None:
 def create(partitions: int | None) -> None:
     """Make the topics that are missing. The number of partitions is fixed from then on."""
     settings = settings_for("kafka")
-    if partitions is not None:
-        settings = msgspec.structs.replace(settings, partitions=partitions)
+    if partitions is None and variable("partitions") in os.environ:
+        partitions = settings.partitions
     with servers_may_be_away(settings):
-        for name in kafka_topics.create(settings):
+        for name in kafka_topics.create(settings, partitions):
             click.echo(f"made {name}")
         count = _visible(lambda: kafka_topics.verify(settings))
     click.echo(f"all {len(kafka_topics.all_topics(settings))} topics are there, each with {count} partitions")

@@ -101,6 +101,16 @@ class Keys(Struct, frozen=True):
         return f"{self.prefix}:{{policy}}:audit".encode()
 
     @property
+    def policy_met(self) -> bytes:
+        """The highest number of an activation that a worker has met: by it a lost registry is known."""
+        return f"{self.prefix}:{{policy}}:met".encode()
+
+    @property
+    def workers(self) -> bytes:
+        """A hash: what each worker decides by, as it reported last."""
+        return f"{self.prefix}:{{policy}}:workers".encode()
+
+    @property
     def audit_lease(self) -> bytes:
         """Who brings the audit to its topic; it expires within seconds."""
         return self.audit + b":lease"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, NoReturn
 
 from msgspec import Struct
@@ -17,7 +18,9 @@ from arbiter.state.policy_store import (
     KILL_GRACE_MS,
     KILL_MAX_MS,
     KILLS_MAX,
+    OUTCOMES_STOPPED,
     PLAN_MAX,
+    REPORT_KEPT_MS,
     Activation,
     Approval,
     AuditEntry,
@@ -27,6 +30,8 @@ from arbiter.state.policy_store import (
     PolicyRecord,
     PolicyRefused,
     Shadow,
+    Stopped,
+    WorkerReport,
     person,
 )
 
@@ -59,6 +64,15 @@ class MemoryPolicyStore:
         self._audit: list[AuditEntry] = []
         self._seq = self._told = 0
         self._lease: tuple[str, int] = ("", 0)
+        self._met = 0
+        self._workers: dict[str, tuple[int, WorkerReport]] = {}
+        self._stopped: Counter[tuple[int, str]] = Counter()
+
+    def lose(self) -> None:
+        """Lose all but what workers reported, as when the registry's key is deleted."""
+        met, workers = self._met, self._workers
+        self.__init__(self._clock, self._grace_ms)  # type: ignore[misc]
+        self._met, self._workers = met, workers
 
     async def publish(
         self, name: str, digest: str, author: str, document: bytes, *, reason: str = "", tests: bytes = b""
@@ -105,7 +119,8 @@ class MemoryPolicyStore:
             is_same = entry is self._in_force if is_now else entry.from_ms == from_ms
             return is_same and (entry.version, entry.until_ms) == (version, until_ms)
 
-        if not order.recalls and any(map(is_there, self._plan)):
+        is_whole = self._met <= self._number
+        if is_whole and not order.recalls and any(map(is_there, self._plan)):
             return self._view()
         entry = _Entry(self._ordered + 1, version, from_ms, until_ms, order.recalls)
         plan = [*self._plan, entry]
@@ -115,7 +130,7 @@ class MemoryPolicyStore:
             plan = self._shortened(plan, entry, now_ms)
         self._plan, self._ordered = plan, entry.id
         if is_now:
-            self._put_in_force(entry)
+            self._put_in_force(entry, restores=True)
         self._tell(
             "activated" if is_now else "scheduled", order.by, order.reason, version,
             number=self._number if is_now else None, from_ms=from_ms,
@@ -135,7 +150,7 @@ class MemoryPolicyStore:
         if best is None or not _lasts(plan, now_ms):
             _refuse("nothing_before")
         self._plan = plan
-        self._put_in_force(best)
+        self._put_in_force(best, restores=True)
         self._tell("rolled_back", by, reason, best.version, number=self._number)
         return self._view()
 
@@ -195,7 +210,7 @@ class MemoryPolicyStore:
         kill = Kill(number, *what)
         if self._kills.get(number) != kill:
             self._kills[number] = kill
-            self._ruled = self._number = self._number + 1
+            self._ruled = self._renumber()
             more = {"until_ms": until_ms, "includes_legal": order.includes_legal, "number": self._number}
             self._tell_of(kill, "killed", order.by, order.reason, **more)
         return kill, self._view()
@@ -205,8 +220,10 @@ class MemoryPolicyStore:
         now_ms = self._settle()
         if kill not in self._kills or self._kills[kill].until_ms <= now_ms:
             _refuse("unknown_kill")
-        self._ruled = self._number = self._number + 1
-        self._tell_of(self._kills.pop(kill), "kill_lifted", by, reason, number=self._number)
+        lifted = self._kills[kill]
+        self._ruled = self._renumber()
+        self._drop(kill)
+        self._tell_of(lifted, "kill_lifted", by, reason, number=self._number)
         return self._view()
 
     async def kills(self) -> list[Kill]:
@@ -244,6 +261,27 @@ class MemoryPolicyStore:
         if self._lease[0] == teller:
             self._lease = ("", 0)
 
+    async def report(self, worker: WorkerReport, stopped: Stopped) -> int:
+        """See ``PolicyStore.report``."""
+        self._workers[worker.name] = (self._clock(), worker)
+        self._met = max(self._met, worker.met)
+        self._stopped.update({key: count for key, count in stopped.items() if key[0] in self._kills})
+        return self._met
+
+    async def leave(self, worker: str) -> None:
+        """See ``PolicyStore.leave``."""
+        self._workers.pop(worker, None)
+
+    async def workers(self) -> list[WorkerReport]:
+        """See ``PolicyStore.workers``."""
+        now_ms = self._clock()
+        self._workers = {name: one for name, one in self._workers.items() if now_ms - one[0] < REPORT_KEPT_MS}
+        return [replace(report, silent_ms=now_ms - at_ms) for _, (at_ms, report) in sorted(self._workers.items())]
+
+    async def stopped(self, kill: int) -> dict[str, int]:
+        """See ``PolicyStore.stopped``."""
+        return {outcome: n for outcome in OUTCOMES_STOPPED if (n := self._stopped[kill, outcome])}
+
     def _settle(self) -> int:
         """Do what is due by now, and give that instant."""
         now_ms, before = self._clock(), self._in_force
@@ -256,18 +294,31 @@ class MemoryPolicyStore:
             self._tell(action, ARBITER, "", best.version, number=self._number)
         self._plan = [entry for entry in self._plan if entry.until_ms > now_ms]
         for kill in [kill for kill in self._kills.values() if kill.until_ms + self._grace_ms <= now_ms]:
-            self._tell_of(self._kills.pop(kill.id), "kill_ended", ARBITER, "", at_ms=kill.until_ms)
+            self._drop(kill.id)
+            self._tell_of(kill, "kill_ended", ARBITER, "", at_ms=kill.until_ms)
         return now_ms
 
-    def _put_in_force(self, entry: _Entry) -> None:
-        self._ruled = self._number = self._number + 1
+    def _renumber(self, *, restores: bool = False) -> int:
+        """The number of a new activation; one that is behind what workers met stands still, unless it is restored."""
+        if self._met <= self._number or restores:
+            self._number = max(self._number, self._met) + 1
+        return self._number
+
+    def _drop(self, kill: int) -> None:
+        """Forget a switch and what it stopped."""
+        del self._kills[kill]
+        for outcome in OUTCOMES_STOPPED:
+            self._stopped.pop((kill, outcome), None)
+
+    def _put_in_force(self, entry: _Entry, *, restores: bool = False) -> None:
+        self._ruled = self._renumber(restores=restores)
         if entry.recalls and not entry.has_begun:
             self._recalls = self._number
         entry.has_begun = True
         self._in_force = entry
 
     def _move_shadow(self, shadow: Shadow | None) -> None:
-        self._number += 1
+        self._renumber()
         self._shadow = shadow
 
     def _shortened(self, plan: list[_Entry], entry: _Entry, now_ms: int) -> list[_Entry]:

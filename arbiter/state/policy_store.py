@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -26,6 +27,9 @@ KILL_GRACE_MS: Final = 60_000
 KILLS_MAX: Final = 100
 PLAN_MAX: Final = 100
 """How many activations are remembered to come back to, and to come."""
+
+REPORT_KEPT_MS: Final = 60_000
+"""How long a worker that reports no more is remembered."""
 
 AUDIT_KEPT: Final = 10_000
 """Entries kept in the store once they are on the audit topic; what is not there yet is kept as long as it takes."""
@@ -164,6 +168,28 @@ class Order(Struct, frozen=True, kw_only=True):
     recalls: bool = False
 
 
+class WorkerReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a worker decides by: nothing of it uses an activation before ``number``, and it has looked at all that waits
+    and is unsent for all activations up to ``swept``. ``trouble`` says why it decides nothing, or not by the newest.
+
+    ``met`` is the highest activation that it ever met, ``silent_ms`` how long ago it reported.
+    """
+
+    name: str
+    number: int = 0
+    swept: int = 0
+    met: int = 0
+    partitions: int = 0
+    trouble: str = ""
+    silent_ms: int = 0
+
+
+OUTCOMES_STOPPED: Final = ("recalled", "deferred", "rejected")
+
+Stopped = Mapping[tuple[int, str], int]
+"""How many requests a kill switch stopped, by its number and the outcome: recalled, deferred or rejected."""
+
+
 class KillOrder(Struct, frozen=True, kw_only=True):
     """An order to stop something; one of ``until_ms`` and ``for_ms`` says when it ends."""
 
@@ -240,3 +266,19 @@ class PolicyStore(Protocol):
 
     async def told(self, teller: str, seq: int) -> None:
         """The entries up to ``seq`` are on the topic; gives the lease back."""
+
+    async def report(self, worker: WorkerReport, stopped: Stopped) -> int:
+        """Tell what a worker decides by, and what switches stopped there since its last report.
+
+        Gives the highest activation that any worker has met. If the registry is below that, it was lost or went back:
+        then its number stands still until a person puts a version in force, which goes on above that.
+        """
+
+    async def leave(self, worker: str) -> None:
+        """Forget a worker that ends."""
+
+    async def workers(self) -> list[WorkerReport]:
+        """The workers that reported within the last minute, by name."""
+
+    async def stopped(self, kill: int) -> dict[str, int]:
+        """How many requests a switch has stopped so far, by outcome, as workers reported."""

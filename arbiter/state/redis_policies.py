@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from arbiter.core.instants import FAR_MS
 from arbiter.core.kills import Kill
@@ -14,7 +15,9 @@ from arbiter.state.policy_store import (
     KILL_GRACE_MS,
     KILL_MAX_MS,
     KILLS_MAX,
+    OUTCOMES_STOPPED,
     PLAN_MAX,
+    REPORT_KEPT_MS,
     Activation,
     Approval,
     AuditEntry,
@@ -24,6 +27,8 @@ from arbiter.state.policy_store import (
     PolicyRecord,
     PolicyRefused,
     Shadow,
+    Stopped,
+    WorkerReport,
     person,
 )
 from arbiter.state.redis_client import RedisClient, Script
@@ -41,6 +46,8 @@ _KILL: Final = Script.read("registry", "policy_kill")
 _LIFT: Final = Script.read("registry", "policy_lift")
 _UNTOLD: Final = Script.read("registry", "policy_untold")
 _TOLD: Final = Script.read("registry", "policy_told")
+_REPORT: Final = Script.read("registry", "policy_report")
+_WORKERS: Final = Script.read("registry", "policy_workers")
 
 VIEWED: Final = 7
 """How many words of a view come before the switches."""
@@ -55,8 +62,9 @@ class RedisPolicyStore:
     def __init__(self, client: RedisClient, keys: Keys, kill_grace_ms: int = KILL_GRACE_MS) -> None:
         """A store that talks through ``client``."""
         self._client = client
-        self._keys = [keys.policies, keys.audit]
+        self._keys = [keys.policies, keys.audit, keys.policy_met]
         self._lease = keys.audit_lease
+        self._workers = keys.workers
         self._grace_ms = kill_grace_ms
 
     async def publish(
@@ -145,6 +153,34 @@ class RedisPolicyStore:
         """See ``PolicyStore.told``."""
         await self._client.run(_TOLD, [*self._keys, self._lease], [teller, seq, AUDIT_KEPT])
 
+    async def report(self, worker: WorkerReport, stopped: Stopped) -> int:
+        """See ``PolicyStore.report``."""
+        words: list[Argument] = [worker.name, msgspec.json.encode(worker), worker.met]
+        for (kill, outcome), count in stopped.items():
+            words += (kill, outcome, count)
+        reply = await self._client.run(_REPORT, [*self._keys, self._workers], words)
+        return int(reply[0])
+
+    async def leave(self, worker: str) -> None:
+        """See ``PolicyStore.leave``."""
+        await self._client.command("HDEL", self._workers, worker)
+
+    async def workers(self) -> list[WorkerReport]:
+        """See ``PolicyStore.workers``."""
+        now, *told = await self._client.run(_WORKERS, [*self._keys, self._workers], [REPORT_KEPT_MS])
+        found = []
+        for text in told[1::2]:
+            at, _, packed = text.partition(b" ")
+            report = msgspec.json.decode(packed, type=WorkerReport)
+            found.append(replace(report, silent_ms=int(now) - int(at)))
+        return sorted(found, key=lambda report: report.name)
+
+    async def stopped(self, kill: int) -> dict[str, int]:
+        """See ``PolicyStore.stopped``."""
+        names = [f"stopped:{kill}:{outcome}" for outcome in OUTCOMES_STOPPED]
+        values = await self._client.command("HMGET", self._keys[0], *names)
+        return {outcome: int(value) for outcome, value in zip(OUTCOMES_STOPPED, values, strict=True) if value}
+
     async def _order(self, script: Script, *words: Argument) -> list[Any]:
         """What a script that may refuse gives after its ``ok``; :class:`PolicyRefused`."""
         reply = await self._client.run(script, self._keys, list(words))
@@ -177,7 +213,7 @@ def _activation(reply: list[bytes]) -> Activation | None:
         return None
     beside = Shadow(int(shadow), shadow_digest.decode()) if shadow else None
     kills = tuple(map(_kill, reply[VIEWED:]))
-    return Activation(int(number), int(version), digest.decode(), kills, int(recalls), beside, int(moves))
+    return Activation(int(number or 0), int(version), digest.decode(), kills, int(recalls), beside, int(moves))
 
 
 def _entries(packed: list[bytes]) -> list[AuditEntry]:

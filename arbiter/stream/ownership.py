@@ -22,6 +22,7 @@ from arbiter.state.codec import unpack_outbox
 from arbiter.state.store import Claim
 from arbiter.stream.patience import Patience, Shared, Stopped
 from arbiter.stream.records import FACTS, INPUTS
+from arbiter.stream.reporting import Using
 from arbiter.stream.runner import Runner
 from arbiter.stream.told import LastTold
 from arbiter.stream.topics import KafkaAway
@@ -125,6 +126,11 @@ class Ownership:
     def claimed(self) -> int:
         """How many of them are decided for."""
         return sum(owned.runner is not None for owned in self._owned.values())
+
+    @property
+    def using(self) -> list[Using]:
+        """What the runners decide by."""
+        return [owned.runner.using for owned in self._owned.values() if owned.runner is not None]
 
     def assign(self, generation: int, assignment: set[TP]) -> None:
         """Claim everything in ``assignment``; what was held before was let go by :meth:`release`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from msgspec import Struct
@@ -14,8 +13,8 @@ from arbiter.state.policy_store import Activation, PolicyRecord, PolicyStore, Sh
 from arbiter.state.store import StoreUnavailable
 from arbiter.stream.health import Health
 
-POLL_SECONDS = 0.5
 ABSENT, BROKEN, SHADOW_BROKEN = "policy", "policy-load", "shadow-policy-load"
+LOST = "policy-registry"
 
 log = logging.getLogger("arbiter")
 
@@ -40,9 +39,11 @@ class Active(Struct, frozen=True):
 
 
 class Policies:
-    """Watches what is active. ``current`` is ``None`` until there was a policy that could be taken.
+    """Watches what is active. ``current`` is ``None`` until there was a policy that could be taken, and while the store
+    has lost what was in force: orders may be among what it lost, so nothing is decided until it is whole.
 
-    ``shadow_trouble`` says why the shadow policy that was ordered is not judged; empty if it is, or none was ordered.
+    ``met`` is the highest activation that any worker has met. ``trouble`` says why nothing is decided, or not by the
+    newest; ``shadow_trouble`` why the shadow policy that was ordered is not judged; empty if there is none.
     """
 
     def __init__(self, store: PolicyStore, health: Health, metrics: Metrics) -> None:
@@ -55,23 +56,50 @@ class Policies:
         self._shadow: Shadow | None = None
         self._tried: tuple[Shadow | None, tuple[Kill, ...]] = (None, ())
         self._judged: Policy | None = None
+        self._last: Active | None = None
         self.current: Active | None = None
+        self.met = 0
+        self.trouble = ""
         self.shadow_trouble = ""
 
     async def refresh(self) -> None:
         """Take over what is active now, if it is new and good; :class:`StoreUnavailable`."""
-        activation = await self._store.active()
+        met = self.met
+        try:
+            activation = await self._store.active()
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, nothing may be decided by guess
+            self._lose(f"the policies in the store cannot be read ({error})")
+            return
         self._metrics.kill_switches.set(len(activation.kills) if activation else 0)
-        if activation is None:
-            if self.current is None:
-                fix = "`arbiter policy publish`, `approve` and `activate` one"
-                self._health.trouble(ABSENT, f"no policy is active, nothing is decided: {fix}")
-            return
-        if self.current is not None and activation.number <= self.current.number:
-            return
-        if activation.number == self._refused:
-            return
-        await self._take(activation)
+        if activation is None and not met:
+            fix = "`arbiter policy publish`, `approve` and `activate` one"
+            self.trouble = f"no policy is active, nothing is decided: {fix}"
+            self._health.trouble(ABSENT, self.trouble)
+        elif activation is None:
+            self._lose(f"the policies in the store are gone (activation {met} was in force)")
+        elif activation.number < met:
+            self._lose(f"the policies in the store went back from activation {met} to {activation.number}")
+        else:
+            await self._renew(activation)
+
+    async def _renew(self, activation: Activation) -> None:
+        """The registry is whole: go on, or take over what is new."""
+        self._health.over(LOST)
+        if self._last is not None and activation.number <= self._last.number:
+            self.current, self.trouble = self._last, ""
+        elif activation.number != self._refused:
+            await self._take(activation)
+
+    def _lose(self, what: str) -> None:
+        """Decide nothing: a kill switch may be among what was lost."""
+        self.current = None
+        self.trouble = (
+            f"{what}; nothing is decided. Restore the store's data; or publish, approve and activate the policy again, "
+            "after ordering anew the kill switches that `arbiter kill list` no longer shows"
+        )
+        self._health.trouble(LOST, self.trouble, alarm=True)
 
     async def _take(self, activation: Activation) -> None:
         try:
@@ -83,6 +111,7 @@ class Policies:
             return
         self._good = record
         self._put(activation, policy, activation.recalls)
+        self.trouble = ""
         self._health.over(ABSENT)
         self._health.over(BROKEN)
 
@@ -94,6 +123,7 @@ class Policies:
         kept = f"version {good.version} stays" if good else "nothing is decided"
         text = f"policy version {activation.version} cannot be taken, {kept}: {error}"
         self._health.trouble(BROKEN, text, alarm=True)
+        self.current, self.trouble = self._last, text
         is_moved = (activation.kills, activation.shadow) != (self._kills, self._shadow)
         if good is not None and self.current is not None and is_moved:
             shadow = await self._beside(good, activation)
@@ -129,7 +159,7 @@ class Policies:
     def _put(self, activation: Activation, policy: Policy, recalls: int) -> None:
         name, version, _ = policy.ref
         beside = policy.shadow.ref[1] if policy.shadow is not None else 0
-        before = self.current.policy if self.current is not None else None
+        before = self._last.policy if self._last is not None else None
         if before is None or before.ref != policy.ref:
             log.info("policy %s version %d is in force (activation %d)", name, version, activation.number)
         if activation.kills != self._kills:
@@ -139,7 +169,8 @@ class Policies:
             shown = f"version {beside}" if beside else "none"
             log.info("shadow policy: %s (activation %d)", shown, activation.number)
         self._kills, self._shadow = activation.kills, activation.shadow
-        self.current = Active(activation.number, policy, recalls, activation.shadow_moves)
+        self.current = self._last = Active(activation.number, policy, recalls, activation.shadow_moves)
+        self.met = max(self.met, activation.number)
         self._metrics.policy_version.set(version)
         self._metrics.shadow.version.set(beside)
 
@@ -155,13 +186,3 @@ class Policies:
         if not record.is_intact:
             raise PolicyError(f"its document is not the one with the digest {record.digest}: somebody has changed it")
         return record
-
-
-async def keep_watching(policies: Policies) -> None:
-    """Look twice a second, for ever. An absent store is told by who needs it more."""
-    while True:
-        try:
-            await policies.refresh()
-        except StoreUnavailable as error:
-            log.debug("policies cannot be read: %s", error)
-        await asyncio.sleep(POLL_SECONDS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import json
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -35,6 +35,7 @@ from arbiter.messages import (
     Profile,
     SuppressionChange,
 )
+from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord
 
 INPUTS: Final = (CONSENTS, PROFILES, OUTCOMES, ROUTED, REQUESTS)
@@ -264,6 +265,16 @@ def _names(data: bytes) -> set[str]:
 
 def _unread(_: str) -> None:
     """Numbers do not matter here, and a very long one is refused by ``int``."""
+
+
+def readers_of(settings: Settings, topics: Iterable[str]) -> dict[str, Reader]:
+    """A reader for each input topic, by its full name; what goes between partitions is read otherwise."""
+    prefix, is_wall_clock = settings.topic_prefix, settings.clock == "wall"
+    inputs = [topic for topic in topics if topic != settings.topic(ROUTED)]
+    return {
+        topic: Reader(topic.removeprefix(prefix), settings.record_bytes, is_wall_clock=is_wall_clock)
+        for topic in inputs
+    }
 
 
 def _received_ms(record: Record, now_ms: int) -> int:

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import cast
 
 from faust.types import Message
 from msgspec.structs import replace
@@ -21,7 +20,7 @@ from arbiter.core.arrival import Arrival
 from arbiter.core.decide import asked_at
 from arbiter.core.instants import FAR_MS
 from arbiter.core.party import id_of
-from arbiter.messages import ROUTED, ContactRequest
+from arbiter.messages import ContactRequest
 from arbiter.state.codec import OutRecord, pack_outbox
 from arbiter.state.stock import Spent
 from arbiter.state.store import Commit, Verdict
@@ -36,8 +35,9 @@ from arbiter.stream.judging import Judging
 from arbiter.stream.partitioner import partition_of
 from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
 from arbiter.stream.policies import Active
-from arbiter.stream.records import DeadLetter, Reader, Record
+from arbiter.stream.records import DeadLetter, Record, readers_of
 from arbiter.stream.refusals import Refusals
+from arbiter.stream.reporting import Using
 from arbiter.stream.routing import Routing
 from arbiter.stream.steps import Loaded
 from arbiter.stream.sweep import Sweep
@@ -65,18 +65,13 @@ class Runner:
         self._cache = LedgerCache(placed.cache_bytes)
         settings = shared.settings
         self._is_wall_clock = settings.clock == "wall"
-        self._readers = {
-            topic: Reader(
-                topic.removeprefix(settings.topic_prefix), settings.record_bytes, is_wall_clock=self._is_wall_clock
-            )
-            for topic in placed.positions
-            if topic != settings.topic(ROUTED)
-        }
+        self._readers = readers_of(settings, placed.positions)
         self._topics = tuple(placed.positions)
         self._news = asyncio.Event()
         self._is_shut = False
         # The claim's outbox was told again: forgotten when idle, lest the next claim tells old decisions once more.
         self._has_outbox = True
+        self._number: int | None = None
         self._patience = patience
         self._idle_since = monotonic()
         self._tokens = Tokens(shared, partition, placed.head.epoch, patience)
@@ -101,6 +96,12 @@ class Runner:
         if self._queue.is_full and not self._is_shut:
             self._is_shut = True
             self._gate.shut(self._topics)
+
+    @property
+    def using(self) -> Using:
+        """By which activation it decides now, and with which it is done; for the worker's report."""
+        is_done = self._number is None
+        return Using(self._number, (self._sweep if is_done else self._head).swept, self._head.activation)
 
     def wake(self) -> None:
         """Look up: there is news, or it is time to end."""
@@ -139,15 +140,15 @@ class Runner:
 
     async def _is_time(self) -> bool:
         """Whether something must come back by itself: a timer is due, or the policy is another one."""
-        policies, clock = self._shared.policies, self._shared.clock
-        if self._is_reading_facts or policies.current is None or not clock.is_settled:
+        clock, active = self._shared.clock, self._shared.policies.current
+        if self._is_reading_facts or active is None or not clock.is_settled:
             return False
         # Without records to try first there is nothing to be careful about.
         self._caution.over()
-        if await self._sweep.is_due(policies.current):
+        if await self._sweep.is_due(active):
             return True
         now_ms = max(self._head.now_ms, clock.now_ms()) if self._is_wall_clock else self._head.now_ms
-        if await self._tokens.can_wake(policies.current.policy, now_ms):
+        if await self._tokens.can_wake(active.policy, now_ms):
             return True
         if self._is_wall_clock:
             return bool(await self._timers.due(now_ms))
@@ -186,6 +187,7 @@ class Runner:
             if verdict is Verdict.STALE_POLICY:
                 await self._new_policy()
             self._tokens.forget()
+        self._number = None
         for message in self._queue.finish():
             self._gate.ack(message)
         self._open()
@@ -213,8 +215,10 @@ class Runner:
     async def _ready(self) -> Active:
         """Wait until there is a policy and a time to decide by."""
         policies, clock = self._shared.policies, self._shared.clock
-        await self._patience.until(lambda: policies.current is not None and clock.is_settled)
-        return cast("Active", policies.current)
+        while (active := policies.current) is None or not clock.is_settled:
+            await self._patience.until(lambda: policies.current is not None and clock.is_settled)
+        self._number = active.number
+        return active
 
     async def _new_policy(self) -> None:
         """A commit was refused because the partition has met a newer policy: take that one over."""

@@ -15,7 +15,7 @@ from arbiter.core.policy import Policy
 from arbiter.core.told import Noted
 from arbiter.messages import ContactRequest
 from arbiter.metrics import OTHER, Metrics
-from arbiter.stream.deciding import Batch
+from arbiter.stream.deciding import Batch, Told
 from arbiter.stream.steps import Place
 
 REPORTED = ("unapproved", "impossible_time")
@@ -54,6 +54,8 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
         metrics.decisions.labels(*labels).inc(count)
     for rule, count in rules.items():
         metrics.findings.labels(rule).inc(count)
+    if policy.has_kills:
+        _count_stopped(metrics, batch.told)
     _count_shadows(metrics, shadowed)
     metrics.repeats.inc(repeats)
     for what, count in Counter(batch.sent_on).items():
@@ -63,6 +65,23 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
     _count_notes(metrics, batch.notes, departments)
     if is_wall_clock:
         metrics.latency_seconds.observe(_latencies(batch))
+
+
+def _count_stopped(metrics: Metrics, told: Iterable[Told]) -> None:
+    """Count what each switch stopped; what it recalled is not counted once more when it then waits."""
+    recalled: set[tuple[int, bytes]] = set()
+    for one in told:
+        decided, answer = one.decided, one.decided.answer
+        for finding in () if decided.repeated else answer.findings:
+            if finding.kind != KILL_SWITCH:
+                continue
+            switch = int(finding.rule.rpartition("/")[2])
+            if answer.outcome == "recalled":
+                recalled.add((switch, decided.identity))
+            elif (switch, decided.identity) in recalled:
+                continue
+            key = switch, answer.outcome
+            metrics.stopped[key] = metrics.stopped.get(key, 0) + 1
 
 
 def _latencies(batch: Batch) -> Iterator[float]:

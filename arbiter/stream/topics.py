@@ -46,10 +46,23 @@ def all_topics(settings: Settings) -> list[str]:
     return [*inputs, settings.topic(DECISIONS), settings.topic(AUDIT), *(name + DLQ_SUFFIX for name in inputs)]
 
 
-def create(settings: Settings) -> list[str]:
-    """Make the topics that are missing, give their names; then :func:`verify`. Safe to repeat."""
+def create(settings: Settings, partitions: int | None = None) -> list[str]:
+    """Make the topics that are missing, give their names; then :func:`verify`. Safe to repeat.
+
+    :class:`TopicsError` if topics are there already and have not as many ``partitions`` as was asked for. Otherwise the
+    missing ones get as many as those have.
+    """
     admin = _admin(settings)
-    wanted = [_new_topic(name, settings) for name in all_topics(settings) if name not in _counts(admin)]
+    counts = _counts(admin)
+    there = {counts[name] for name in all_topics(settings) if name in counts}
+    if partitions is not None and there - {partitions}:
+        listed = ", ".join(f"{name} has {counts[name]}" for name in all_topics(settings) if name in counts)
+        raise TopicsError(
+            f"{partitions} partitions were asked for, but {listed}. The number is fixed once topics are made, since "
+            "state is kept per partition: ask for as many as there are, or make new topics under another prefix"
+        )
+    count = partitions or max(there, default=settings.partitions)
+    wanted = [_new_topic(name, settings, count) for name in all_topics(settings) if name not in counts]
     made = []
     futures = admin.create_topics(wanted, request_timeout=TIMEOUT_SECONDS) if wanted else {}
     for name, future in futures.items():
@@ -62,12 +75,12 @@ def create(settings: Settings) -> list[str]:
     return made
 
 
-def _new_topic(name: str, settings: Settings) -> NewTopic:
+def _new_topic(name: str, settings: Settings, partitions: int) -> NewTopic:
     config: dict[str, str] = {}
     if name.endswith((DLQ_SUFFIX, ROUTED)):
         # What was too long for us must still fit, and so must a ledger that moves, with all its answers.
         config["max.message.bytes"] = str(LONG_BYTES_MAX)
-    return NewTopic(name, settings.partitions, settings.replication, config=config)
+    return NewTopic(name, partitions, settings.replication, config=config)
 
 
 def verify(settings: Settings) -> int:

@@ -24,13 +24,16 @@ KILL_GRACE_MS = 1
 
 
 class Backend(Struct):
-    """One kind of store, and how to make it lose everything (``flush``), its scripts, or its central entries only."""
+    """One kind of store, and how to make it lose everything (``flush``), its scripts, its central entries, or its
+    registry of policies only.
+    """
 
     store: Store
     policies: PolicyStore
     flush: Callable[[], Awaitable[None]]
     forget_scripts: Callable[[], Awaitable[None]]
     lose_stocks: Callable[[], Awaitable[None]]
+    lose_policies: Callable[[], Awaitable[None]]
 
 
 @pytest.fixture(params=["memory", *SERVERS])
@@ -48,9 +51,12 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
         async def lose_memory_stocks() -> None:
             memory.stocks.flush()
 
-        yield Backend(
-            memory, MemoryPolicyStore(kill_grace_ms=KILL_GRACE_MS), flush_memory, forget_nothing, lose_memory_stocks
-        )
+        policies = MemoryPolicyStore(kill_grace_ms=KILL_GRACE_MS)
+
+        async def lose_memory_policies() -> None:
+            policies.lose()
+
+        yield Backend(memory, policies, flush_memory, forget_nothing, lose_memory_stocks, lose_memory_policies)
         return
     url: str = request.getfixturevalue(SERVERS[request.param])
     prefix = f"contract-{uuid4().hex}"
@@ -67,7 +73,11 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
         async def lose_stocks() -> None:
             await server.delete(*[name async for name in server.scan_iter(f"{prefix}:stock:*")])
 
-        yield Backend(store, RedisPolicyStore(client, keys, KILL_GRACE_MS), flush, forget_scripts, lose_stocks)
+        async def lose_policies() -> None:
+            await server.delete(keys.policies)
+
+        registry = RedisPolicyStore(client, keys, KILL_GRACE_MS)
+        yield Backend(store, registry, flush, forget_scripts, lose_stocks, lose_policies)
     await store.close()
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ import msgspec
 from arbiter.core.instants import to_ms
 from arbiter.messages import AUDIT, OUTCOMES, ContactRequest, Outcome
 from arbiter.policy_files import read_policy
+from arbiter.state.keys import Keys
 from arbiter.state.policy_store import Order
 from tests.builders import document
 from tests.invariants import NEXT
@@ -139,8 +141,9 @@ def test_a_short_stop_loses_no_request(make_site: MakeSite, kafka_bootstrap: str
     offer: dict[str, Any] = {"department": "shop", "category": "offer", "campaign": "x"}
     site.send(*(ask("offer", customer, requested_at=now(), **offer) for customer in customers))
     until_told(site, "offer", "approved", 40)
-    command = ["-m", "arbiter", "kill", "--campaign", "x", "--for", "8s", "--by", "ana", "--reason", "a-wrong-price"]
-    subprocess.run([sys.executable, *command], env={**os.environ, **site.environment}, check=True)
+    stopped = command(site, "kill", "--campaign", "x", "--for", "8s", "--by", "ana", "--reason", "a wrong price")
+    assert 0 == stopped.returncode, stopped.stderr
+    assert "stopped so far: 40 approvals recalled" in stopped.stdout
     until_told(site, "offer", "deferred", 40)
     for customer in customers[:30]:
         kind: Any = "cancelled" if customer in customers[:20] else "sent"
@@ -264,3 +267,59 @@ def test_a_switch_does_not_wait_for_kafka(
         return any(record.fields().get("kill_switch", {}).get("id") == kill.id for record in records)
 
     wait_until(is_audited, "the audit topic has the switch")
+
+
+def test_a_lost_registry_stops_approvals_until_it_is_whole(
+    make_site: MakeSite, kafka_bootstrap: str, valkey_url: str
+) -> None:
+    """An order is not confirmed then; put in force again, policy and switch work on all workers."""
+    site = wall(make_site, kafka_bootstrap, valkey_url)
+    workers = site.start(2)
+    site.send(*(service("before", customer) for customer in CUSTOMERS))
+    until_told(site, "before", "approved", len(CUSTOMERS))
+    site.redis.delete(Keys(site.name).policies)
+    for worker in workers:
+        worker.wait_unready("the policies in the store are gone (activation 1 was in force); nothing is decided")
+    refused = command(site, "kill", "--all", "--for", "1h", "--reason", "wrong rate")
+    site.send(*(service("meanwhile", customer) for customer in CUSTOMERS))
+    assert 4 == refused.returncode
+    assert "only 0 of 2 workers decide as ordered" in refused.stderr
+    assert "publish, approve and activate the policy again" in refused.stderr
+    time.sleep(2)
+    assert ends(site, "approved") == len(CUSTOMERS)
+    site.publish(document())
+    entries = until_told(site, "meanwhile", "deferred", len(CUSTOMERS))
+    until_told(site, "before", "recalled", len(CUSTOMERS))
+
+    assert {("kill_switch",)} == codes(entries, "meanwhile", "deferred")
+    assert all(worker.is_ready for worker in workers)
+    assert 1 == workers[0].metric("arbiter_alarms_total", kind="policy-registry")
+
+
+def test_a_switch_is_confirmed_and_says_what_it_stopped(
+    make_site: MakeSite, kafka_bootstrap: str, valkey_url: str
+) -> None:
+    """By all workers; a paused one is named, and a campaign that nobody asks for gets its near names."""
+    site = wall(make_site, kafka_bootstrap, valkey_url)
+    workers = site.start(2)
+    site.send(*(service("before", customer) for customer in CUSTOMERS))
+    until_told(site, "before", "approved", len(CUSTOMERS))
+    misspelt = command(site, "kill", "--campaign", "glod", "--for", "1h", "--reason", "wrong rate")
+    ordered = command(site, "kill", "--campaign", "gold", "--for", "1h", "--reason", "wrong rate")
+    workers[1].pause()
+    lifted = command(site, "kill", "lift", "2")
+    workers[1].resume()
+
+    assert (0, 0, 4) == (misspelt.returncode, ordered.returncode, lifted.returncode)
+    assert "is about a campaign `glod`; there are `gold`" in misspelt.stderr
+    assert "0 approvals recalled" in misspelt.stdout
+    assert f"confirmed by all 2 workers, for {site.partitions} partitions" in ordered.stdout
+    assert f"stopped so far: {len(CUSTOMERS)} approvals recalled, 0 requests deferred, 0 rejected" in ordered.stdout
+    assert "only 1 of 2 workers decide" in lifted.stderr
+    assert "silent for" in lifted.stderr
+
+
+def command(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the command line beside the installation."""
+    run = [sys.executable, "-m", "arbiter", *words]
+    return subprocess.run(run, env={**os.environ, **site.environment}, capture_output=True, text=True, check=False)

@@ -137,6 +137,20 @@ def test_topics_are_made_once(kafka_bootstrap: str, monkeypatch: pytest.MonkeyPa
     assert first.output.splitlines()[-1] == second.output.rstrip() == "all 12 topics are there, each with 3 partitions"
 
 
+def test_topics_keep_their_number_of_partitions(kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another number is refused, whether an option or the environment asks for it, and nothing is made."""
+    monkeypatch.setenv("ARBITER_KAFKA", kafka_bootstrap)
+    monkeypatch.setenv("ARBITER_TOPIC_PREFIX", f"cli-{uuid4().hex}-")
+    assert arbiter("topics", "create", "--partitions", "4").exit_code == 0
+    by_option = arbiter("topics", "create", "--partitions", "8")
+    monkeypatch.setenv("ARBITER_PARTITIONS", "8")
+    by_environment = arbiter("topics", "create")
+
+    assert (by_option.exit_code, by_environment.exit_code) == (3, 3)
+    assert "8 partitions were asked for, but" in by_option.stderr
+    assert "contact.requests.v1 has 4" in by_environment.stderr
+
+
 def test_settings_are_listed() -> None:
     """As Markdown where it is not a terminal: the page of the documentation."""
     assert arbiter("settings").output == (ROOT / "docs" / "settings.md").read_text()

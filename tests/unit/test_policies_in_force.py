@@ -19,6 +19,7 @@ from arbiter.stream.auditing import tell
 from arbiter.stream.health import Health
 from arbiter.stream.policies import Policies
 from arbiter.stream.publisher import PublishFailed
+from arbiter.stream.reporting import Reporter, Using
 from tests.builders import document
 
 ALONE = Order(by="rui", is_alone=True)
@@ -263,3 +264,103 @@ async def test_a_shadow_policy_stands_beside_the_last_good_one(world: World) -> 
     await world.policies.refresh()
 
     assert (3, 1, 3) == beside(world)
+
+
+# What is lost
+
+
+def reporter(world: World, *using: Using) -> Reporter:
+    """A worker's reports, whose runners use this."""
+    return Reporter(world.store, world.policies, world.metrics, "w", lambda: using)
+
+
+async def watched(world: World, told: Reporter) -> None:
+    """One look at the store, as twice a second."""
+    await told.report()
+    await world.policies.refresh()
+    await told.report()
+
+
+async def test_a_lost_registry_stops_decisions_until_it_is_whole(world: World) -> None:
+    """A kill switch may be among what was lost. Published and put in force again, it goes on above what was met."""
+    told = reporter(world)
+    await world.put_in_force()
+    await world.put_in_force(score="value")
+    await watched(world, told)
+    world.store.lose()
+    await watched(world, told)
+    assert world.policies.current is None
+    assert "are gone (activation 2 was in force); nothing is decided" in world.health.reasons[0]
+    assert 1 == world.metrics.registry.get_sample_value("arbiter_alarms_total", {"kind": "policy-registry"})
+    await world.store.kill(STOP)
+    await watched(world, told)
+    assert world.policies.current is None
+    await world.put_in_force()
+    await watched(world, told)
+
+    assert (3, 1, True) == world.seen()
+    assert [] == world.health.reasons
+
+
+async def test_a_registry_that_went_back_stops_decisions(world: World) -> None:
+    """Its number is below what a partition or another worker has met: also where this worker has just begun."""
+    await world.put_in_force()
+    for told in (reporter(world, Using(None, 0, 5)), reporter(world)):
+        world.policies = Policies(world.store, world.health, world.metrics)
+        told._policies = world.policies  # noqa: SLF001 - a worker that starts
+        await watched(world, told)
+        assert world.policies.current is None
+        assert "went back from activation 5 to 1" in world.health.reasons[0]
+    await world.put_in_force(score="value")
+    await watched(world, told)
+
+    assert (6, 2, False) == world.seen()
+
+
+async def test_a_registry_that_comes_back_is_gone_on_with(world: World) -> None:
+    """Its data was restored: nothing need be ordered anew."""
+    told = reporter(world)
+    await world.put_in_force()
+    await watched(world, told)
+    store, world.store = world.store, MemoryPolicyStore()
+    world.policies._store = world.store  # noqa: SLF001 - the store is another one for a while
+    await world.policies.refresh()
+    assert world.policies.current is None
+    world.policies._store = store  # noqa: SLF001
+    await world.policies.refresh()
+
+    assert (1, 1, False) == world.seen()
+    assert ([], "") == (world.health.reasons, world.policies.trouble)
+
+
+async def test_a_registry_that_cannot_be_read_stops_decisions(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is wrong with it, nothing is decided by guess, and the worker goes on looking."""
+
+    async def damaged() -> None:
+        raise ValueError("a damaged switch")
+
+    await world.put_in_force()
+    await world.policies.refresh()
+    with monkeypatch.context() as broken:
+        broken.setattr(world.store, "active", damaged)
+        await world.policies.refresh()
+        assert world.policies.current is None
+        assert "cannot be read (a damaged switch)" in world.health.reasons[0]
+    await world.policies.refresh()
+
+    assert (1, 1, False) == world.seen()
+
+
+async def test_a_worker_reports_the_oldest_that_it_uses(world: World) -> None:
+    """A batch that was begun under an older activation is finished under it."""
+    await world.put_in_force()
+    await world.put_in_force(score="value")
+    await world.policies.refresh()
+    told = reporter(world, Using(1, 1, 2), Using(None, 2, 2))
+    await told.report()
+    (report,) = await world.store.workers()
+
+    assert (1, 1, 2, 2, "") == (report.number, report.swept, report.met, report.partitions, report.trouble)
+    await told.leave()
+    await told.report()
+    assert [] == await world.store.workers()

@@ -13,10 +13,11 @@ if from < now then return {'past'} end
 if until_ <= from then return {'empty_span'} end
 
 local plan, is_now = planned(), from == now
+local is_whole = highest() <= tonumber(get('number') or '0')
 for _, entry in ipairs(plan) do
   local is_there
   if is_now then is_there = entry.id == get('entry') else is_there = entry.from == from end
-  if entry.version == version and is_there and entry.until_ == until_ and ARGV[8] ~= '1' then
+  if entry.version == version and is_there and entry.until_ == until_ and ARGV[8] ~= '1' and is_whole then
     return {'ok', unpack(view())}
   end
 end
@@ -39,7 +40,7 @@ end
 set('entry_seq', entry.id)
 local told = about(version, {action = 'scheduled', by = ARGV[3], reason = ARGV[4], from_ms = whole(from)})
 if is_now then
-  told.action, told.number = 'activated', put_in_force(entry)
+  told.action, told.number = 'activated', put_in_force(entry, true)
 end
 if until_ < FAR then told.until_ms = whole(until_) end
 if not there[2] then told.is_alone = true end

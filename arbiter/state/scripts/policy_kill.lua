@@ -18,7 +18,7 @@ if not is_same then
   set('kill:' .. kill.id, packed)
   kill.ends = ends
   if there then there.ends = ends else kills[#kills + 1] = kill end
-  audit({action = 'killed', by = kill.by, reason = kill.reason, number = raise('number'), kill = kill.id,
+  audit({action = 'killed', by = kill.by, reason = kill.reason, number = renumber(), kill = kill.id,
     target = kill.target, target_name = kill.name, until_ms = kill.until_ms, includes_legal = kill.includes_legal})
   keep(planned(), kills, tonumber(ARGV[1]))
 end

@@ -5,8 +5,8 @@ for _, kill in ipairs(listed()) do
   if kill.id == ARGV[2] and kill.ends > now then lifted = kill else kills[#kills + 1] = kill end
 end
 if not lifted then return {'unknown_kill'} end
-audit({action = 'kill_lifted', by = ARGV[3], reason = ARGV[4], number = raise('number'), kill = lifted.id,
+audit({action = 'kill_lifted', by = ARGV[3], reason = ARGV[4], number = renumber(), kill = lifted.id,
   target = lifted.target, target_name = lifted.name})
-redis.call('HDEL', REGISTRY, 'kill:' .. lifted.id)
+drop(lifted.id)
 keep(planned(), kills, tonumber(ARGV[1]))
 return {'ok', unpack(view())}

@@ -6,7 +6,7 @@ if get('number') ~= ARGV[4] then return {'moved'} end
 local plan = without(planned(), function(entry) return entry.id == there end)
 local best = winner(plan, now)
 if not best or not lasts(plan) then return {'nothing_before'} end
-local number = put_in_force(best)
+local number = put_in_force(best, true)
 audit(about(best.version, {action = 'rolled_back', by = ARGV[2], reason = ARGV[3], number = number}))
 keep(plan, listed(), tonumber(ARGV[1]))
 return {'ok', unpack(view())}

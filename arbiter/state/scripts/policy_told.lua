@@ -5,5 +5,5 @@ if tonumber(ARGV[2]) > told and tonumber(ARGV[2]) <= seq then
   set('audit_told', whole(told))
 end
 redis.call('LTRIM', AUDIT, -math.max(tonumber(ARGV[3]), seq - told), -1)
-if redis.call('GET', KEYS[3]) == ARGV[1] then redis.call('DEL', KEYS[3]) end
+if redis.call('GET', KEYS[4]) == ARGV[1] then redis.call('DEL', KEYS[4]) end
 return {'ok'}

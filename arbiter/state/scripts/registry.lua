@@ -1,9 +1,11 @@
--- Goes before the scripts about policies. KEYS registry (a hash), audit (a list), …
+-- Goes before the scripts about policies. KEYS registry (a hash), audit (a list), the highest activation that a worker
+-- has met (a number), …
 -- The registry has <version>:<field> of every version; `plan`, all activations ("id version from until state;" each,
 -- where state 0 has yet to begin, 2 too and then recalls, 1 has begun); `entry`, the activation in force, with `number`,
 -- `active` (its version) and `active_digest`; `kills`, the numbers of the switches, with kill:<number> of each; `shadow`
 -- (a version, or empty) and `shadow_digest`, with `shadow_number`, when it changed last, and `shadow_moves`, how often
--- in a row; `next`, when something happens by itself. Everything is text.
+-- in a row; `next`, when something happens by itself; stopped:<number>:<outcome>, how many requests a switch stopped, as
+-- workers report it. Everything is text.
 local REGISTRY, AUDIT, FAR = KEYS[1], KEYS[2], 253402300799999
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -12,6 +14,19 @@ local function whole(number) return string.format('%.0f', number) end
 local function get(field) return redis.call('HGET', REGISTRY, field) end
 local function set(...) redis.call('HSET', REGISTRY, ...) end
 local function raise(field) return whole(redis.call('HINCRBY', REGISTRY, field, 1)) end
+
+local function highest() return tonumber(redis.call('GET', KEYS[3]) or '0') end
+
+-- The number of a new activation. A registry that workers know to have been ahead has lost something: it goes on above
+-- what they met only where a person `restores` it by putting a version in force, and stands still until then.
+local function renumber(restores)
+  local number, met = tonumber(get('number') or '0'), highest()
+  if met > number then
+    if not restores then return whole(number) end
+    set('number', whole(met))
+  end
+  return raise('number')
+end
 
 local function audit(entry)
   entry.seq, entry.at_ms = raise('audit_seq'), entry.at_ms or whole(now)
@@ -68,6 +83,15 @@ local function listed()
   return kills
 end
 
+-- Forget a switch and what it stopped.
+local function drop(kill)
+  local fields = {'kill:' .. kill}
+  for _, outcome in ipairs({'recalled', 'deferred', 'rejected'}) do
+    fields[#fields + 1] = 'stopped:' .. kill .. ':' .. outcome
+  end
+  redis.call('HDEL', REGISTRY, unpack(fields))
+end
+
 -- Write plan and switches back, and when something next happens by itself.
 local function keep(plan, kills, grace)
   local texts, ids, next_at = {}, {}, FAR
@@ -84,8 +108,8 @@ local function keep(plan, kills, grace)
 end
 
 -- Let `entry` be in force from now on; gives the activation's number.
-local function put_in_force(entry)
-  local number = raise('number')
+local function put_in_force(entry, restores)
+  local number = renumber(restores)
   if entry.state == '2' then set('recalls', number) end
   entry.state = '1'
   set('entry', entry.id, 'active', entry.version, 'active_digest', get(entry.version .. ':digest'))
@@ -110,7 +134,7 @@ local function settle(grace)
     if kill.ends + grace <= now then
       audit({action = 'kill_ended', by = 'arbiter', at_ms = kill.until_ms, kill = kill.id, target = kill.target,
         target_name = kill.name})
-      redis.call('HDEL', REGISTRY, 'kill:' .. kill.id)
+      drop(kill.id)
     else
       kills[#kills + 1] = kill
     end
@@ -127,7 +151,7 @@ end
 -- Let `version` (empty for none) be judged beside what is in force; gives the activation's number.
 local function put_beside(version)
   local moves = whole(tonumber(shadow_moves()) + 1)
-  local number = raise('number')
+  local number = renumber()
   local digest = version ~= '' and get(version .. ':digest') or ''
   set('shadow', version, 'shadow_digest', digest, 'shadow_number', number, 'shadow_moves', moves)
   return number
