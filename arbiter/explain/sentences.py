@@ -153,7 +153,10 @@ def standing(last: Decision | None, contact: Contact | None, zone: str, now_ms: 
 
 def _approved(last: Decision, contact: Contact | None, zone: str, now_ms: int) -> str:
     if contact is not None and contact.state is ContactState.SENT and contact.sent_at_ms is not None:
-        return f"It was approved, and sent {when(contact.sent_at_ms, zone)}."
+        if contact.evidence is None or contact.evidence.told_ms is not None:
+            return f"It was approved, and sent {when(contact.sent_at_ms, zone)}."
+        counts = when(contact.sent_at_ms, zone)
+        return f"It was approved, and sent, as what followed shows; nobody told when. It counts at {counts}."
     if contact is not None and not contact.counts:
         why = "cancelled, bounced, recalled, or never confirmed where silence frees the place"
         return f"It was approved, and given back: {why}. It uses no budget."

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from arbiter.core.explain import Dropped
 from arbiter.core.instants import HOUR_MS, to_datetime
-from arbiter.core.model import Contact, ContactState, Kind, Ledger
+from arbiter.core.model import Contact, ContactState, Evidence, Kind, Ledger
 from arbiter.core.render import decision_of
 from arbiter.explain import sentences
 from arbiter.explain.history import Found, explain
@@ -96,6 +96,15 @@ def test_what_became_of_an_approval(state: ContactState, sent_ms: int | None, to
     contact = Contact(kind, b"12345678", MONDAY, MONDAY + HOUR_MS, state, sent_ms)
 
     assert told in sentences.standing(decision(), contact, ZONE, MONDAY + 48 * HOUR_MS)
+
+
+def test_when_it_was_sent_is_not_made_up() -> None:
+    """A reaction shows that it was; when it counts is said as such."""
+    kind = Kind("c1", "cards", "gold", "email", "promotional")
+    contact = Contact(kind, b"12345678", MONDAY, MONDAY + 2 * HOUR_MS, ContactState.SENT, MONDAY + HOUR_MS)
+    contact.evidence = Evidence(proven_ms=MONDAY + HOUR_MS)
+
+    assert "nobody told when. It counts at 2026-03-02 11:00." in sentences.standing(decision(), contact, ZONE, MONDAY)
 
 
 def test_a_campaign_is_told_only_if_the_decision_tells_it() -> None:
