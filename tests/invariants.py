@@ -2,7 +2,8 @@
 
 - I1: every input record has exactly one decision history or one distinct dead letter, and none is missing.
 - I2: no approval takes a customer over a cap, or goes against consent or a suppression list.
-- I3: one content per ``decision_id``; per request a legal walk through the outcomes.
+- I3: one content per ``decision_id``; per request a legal walk through the outcomes; no deferral that is due at or
+  before its decision.
 - I5: nothing below a partition's committed positions is undecided, and nothing beyond them is decided.
 
 :func:`violations` gives a sentence for each breach, beginning with the promise's number and naming the record.
@@ -141,6 +142,7 @@ def violations(
         *_unpermitted(books, documents, barriers),
         *_contents(books),
         *_walks(books),
+        *_times(books),
         *_positions(books, positions),
     ]
 
@@ -222,6 +224,16 @@ def _walks(books: Books) -> Iterator[str]:
         for decision in walk:
             if decision.said["final"] != (decision.outcome not in {"deferred", "recalled"}):
                 yield f"I3: {decision} is {decision.outcome} and says final: {decision.said['final']}"
+
+
+def _times(books: Books) -> Iterator[str]:
+    for decision in books.decisions.values():
+        decided: str = decision.said["decided_at"]
+        retry, then = decision.said.get("retry_at"), decision.said.get("next_eligible_at")
+        if decision.outcome == "deferred" and (retry is None or instant(retry) <= instant(decided)):
+            yield f"I3: {decision} of {decided} is deferred until {retry}"
+        if then is not None and instant(then) < instant(decided):
+            yield f"I3: {decision} of {decided} says that it could be approved from {then} on"
 
 
 def _approved(books: Books) -> list[Decision]:

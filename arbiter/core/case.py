@@ -54,7 +54,8 @@ class Case:
 
     ``zones`` are all zones in which the customer may be; ``zone`` and ``party_zone`` are those of calendar windows.
     ``now_ms`` is when it is judged, ``last_ms`` the last instant at which it could be approved; ``is_ahead`` says that
-    this is a look at a later time, not a decision for now.
+    this is a look at a later time, not a decision for now. A rule that says yes there to what others still decide, as
+    whether a cell fills, sets ``hopes``.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class Case:
         "consent_ends",
         "customer",
         "discloses_campaign",
+        "hopes",
         "is_ahead",
         "last_ms",
         "ledger",
@@ -110,6 +112,7 @@ class Case:
         self.now_ms = 0
         self.last_ms = FAR_MS
         self.is_ahead = False
+        self.hopes = False
         self._asking: Subject | None = None
         self._subjects: dict[str, Subject] = {}
         self.plan = plan

@@ -17,20 +17,18 @@ from arbiter.core.model import Finding, Ledger
 from arbiter.core.plan import Stretch, View
 from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import PreferenceJudge
-from arbiter.core.rules import NEVER_MS, ArbitrationJudge, Judge
+from arbiter.core.rules import NEVER_MS, ArbitrationJudge, ClosedJudge, Judge
+from arbiter.core.settling import Calendar, Search, Settled, may_end_any_time, too_late
 from arbiter.core.stock import Stock
 from arbiter.core.terms import finding_of
-from arbiter.core.verdict import Verdict
+from arbiter.core.verdict import RULE_ERROR, Verdict
 from arbiter.core.windows import spoken
 from arbiter.messages import ContactRequest
 
 REMEMBERED_MS = 30 * DAY_MS
 """How long a request id is told from a new one; an older request is ``expired``."""
 
-RULE_ERROR = "rule_error"
 DEFAULT_EXPIRY_MS = 7 * DAY_MS
-ROUNDS_MAX = 32
-
 PREFERENCES = PreferenceJudge()
 
 
@@ -70,6 +68,7 @@ class Hearing:
     __slots__ = (
         "asked_ms",
         "case",
+        "ends_ms",
         "expires_ms",
         "has_lifts",
         "lifts",
@@ -96,7 +95,7 @@ class Hearing:
         self.now_ms = now_ms
         self.terms = terms = policy.terms(shape_of(request))
         self.asked_ms = asked_at(request, received_ms)
-        self.expires_ms = expiry_of(request, self.asked_ms)
+        self.expires_ms = self.ends_ms = expiry_of(request, self.asked_ms)
         self.send_after_ms = -FAR_MS if request.send_after is None else to_ms(request.send_after)
         self.score, self.priority, self.score_note = policy.score(request, terms)
         self.lifts, self.has_lifts = NO_LIFTS, False
@@ -187,26 +186,51 @@ class Hearing:
         named = {member.traits.relationship_owner for member in members if member.traits} - {None}
         return named.pop() if len(named) == 1 else None
 
+    def eligible_ms(self, from_ms: int) -> int | None:
+        """The first instant from ``from`` on at which a request alike that does not expire could be approved; ``None``
+        if none is known.
+        """
+        settled = self._settle(from_ms)
+        return settled.at_ms if settled.is_sure else None
+
+    def _settle(self, from_ms: int) -> Settled:
+        self.case.is_ahead, self.ends_ms = True, FAR_MS
+        return Search(self.case, self._peek, self._calendars, self.policy.permit_min_ms).settle(from_ms)
+
+    def _calendars(self) -> list[Calendar]:
+        """What closes at times that nothing but the clock decides."""
+        judges: list[Calendar] = [
+            judge
+            for judge in self.view.judges
+            if isinstance(judge, ClosedJudge) and not judge.shadow and not self.lifts.may_lift(judge.id)
+        ]
+        return [*judges, PREFERENCES] if self.minds_preferences else judges
+
     def _deferred(self, look: Look) -> Verdict:
-        """Deferred until the settled time: when every rule says yes at once, found by asking again and again."""
-        first, at_ms = look, look.until_ms
-        self.case.is_ahead = True
-        for _ in range(ROUNDS_MAX):
-            if at_ms >= self.expires_ms:
-                break
-            until_ms = self._peek(at_ms)
-            if until_ms is None:
-                return self._answer("deferred", first, first.findings, final=False, retry_at_ms=at_ms)
-            if until_ms >= NEVER_MS:
-                final = [finding for finding in self._look(at_ms, []).findings if not finding.defers]
-                return self._answer("rejected", first, first.findings + final)
-            at_ms = until_ms
-        late = self._own(
-            "expires_at", "would_expire",
-            f"it could be approved at {spoken(at_ms, self.policy.zone)} at the earliest, "
-            f"but the request expires at {spoken(self.expires_ms, self.policy.zone)}",
-        )  # fmt: skip
-        return self._answer("rejected", first, [*first.findings, late], next_eligible_at_ms=at_ms)
+        """Deferred until the settled time, when every rule says yes at once; if that is too late, a no."""
+        if look.until_ms <= self.now_ms:
+            return self._answer("deferred", look, look.findings, final=False, retry_at_ms=look.until_ms)
+        chances = [finding for finding in look.findings if may_end_any_time(finding)]
+        settled = self._settle(look.until_ms)
+        at_ms, expires_ms = settled.at_ms, self.expires_ms
+        if self._is_in_time(settled):
+            return self._answer("deferred", look, look.findings, final=False, retry_at_ms=at_ms)
+        if chances and look.until_ms <= self.case.last_ms:
+            firm = [finding.until_ms or 0 for finding in look.findings if finding not in chances]
+            if self._is_in_time(self._settle(max([self.now_ms, *firm]))):
+                return self._answer("deferred", look, look.findings, final=False, retry_at_ms=look.until_ms)
+        if settled.is_never and at_ms < expires_ms:
+            final = [finding for finding in self._look(at_ms, []).findings if not finding.defers]
+            return self._answer("rejected", look, look.findings + final)
+        message = too_late(settled, expires_ms, self.policy.document.permit.min, self.policy.zone)
+        late = self._own("expires_at", "would_expire", message)
+        next_ms = at_ms if settled.is_sure else None
+        return self._answer("rejected", look, [*look.findings, late], next_eligible_at_ms=next_ms)
+
+    def _is_in_time(self, settled: Settled) -> bool:
+        """Whether it can be approved then, before it expires."""
+        begins_ms = max(settled.at_ms, self.send_after_ms)
+        return settled.is_yes and begins_ms + self.policy.permit_min_ms <= self.expires_ms
 
     def _answer(self, outcome: str, look: Look, findings: list[Finding], **more: object) -> Verdict:
         return Verdict(
@@ -303,10 +327,11 @@ class Hearing:
     def _permit(self, look: Look, stretch: Stretch) -> None:
         """Set ``valid_until``, or add the finding of whatever leaves less than the shortest permit."""
         at_ms = look.at_ms
-        end_ms = min(at_ms + self.terms.permit_max_ms, self.expires_ms)
+        end_ms = min(at_ms + self.terms.permit_max_ms, self.ends_ms)
         cutter: Judge | None = None
         if stretch.cut_ms < end_ms and not self.has_lifts:
             end_ms, cutter = stretch.cut_ms, stretch.cutter
+        place = -FAR_MS if cutter is None else cutter.place
         cutters = self._cutters(look) if self.has_lifts else stretch.cutters
         if self.minds_preferences:
             cutters = [*cutters, PREFERENCES]
@@ -318,15 +343,14 @@ class Hearing:
                 return
             if cut_ms < end_ms and self.has_lifts:
                 cut_ms = self._cut_by(judge, cut_ms, look)
-            is_first = cutter is not None and judge.place < cutter.place  # of several at one instant, as in the file
-            if cut_ms < end_ms or (cut_ms == end_ms and is_first):
-                end_ms, cutter = cut_ms, judge
+            if (cut_ms, judge.place) < (end_ms, place):  # of several at one instant the first in the file
+                end_ms, place, cutter = cut_ms, judge.place, judge
         for judge, lift in look.lifted.items():
             if lift.until_ms < end_ms:
                 end_ms, cutter = lift.until_ms, judge
         look.valid_until_ms = end_ms
         if end_ms - at_ms < self.policy.permit_min_ms:
-            look.findings.append(self._too_short(cutter, end_ms))
+            look.findings.append(self._too_short(cutter, at_ms, end_ms))
 
     def _cutters(self, look: Look) -> list[Judge]:
         """All that may cut a permit: a stretch knows the first one only, and that may be lifted. What is lifted already
@@ -343,7 +367,7 @@ class Hearing:
         look.lifted[judge] = lift
         return max(cut_ms, lift.until_ms)
 
-    def _too_short(self, cutter: Judge | None, end_ms: int) -> Finding:
+    def _too_short(self, cutter: Judge | None, at_ms: int, end_ms: int) -> Finding:
         least = self.policy.document.permit.min
         message = f"an approval would end at {self._say(end_ms)}, in less than {least}"
         if cutter is None:
@@ -351,7 +375,10 @@ class Hearing:
         then = self._hear(cutter, end_ms)
         if then is not None and not then.defers:
             return then
-        return cutter.no("permit_too_short", message, end_ms if then is None else then.until_ms)
+        until_ms = end_ms if then is None else then.until_ms
+        if self.has_lifts and until_ms is not None:
+            until_ms = min(until_ms, self.lifts.next_ms(cutter.id, at_ms))
+        return cutter.no("permit_too_short", message, until_ms)
 
     def _own(self, rule: str, code: str, message: str, until_ms: int | None = None) -> Finding:
         return finding_of(self.policy.document, rule, code, message, until_ms)

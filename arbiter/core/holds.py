@@ -31,7 +31,8 @@ def held(hearing: Hearing, verdict: Verdict, hold: ArbitrationJudge, closes_ms: 
     verdict = replace(verdict, findings=findings, not_before_ms=None, valid_until_ms=None, retry_at_ms=closes_ms)
     if closes_ms >= hearing.expires_ms:
         why = "it expires before the requests are decided"
-        return refuse(verdict, finding_of(policy.document, "expires_at", "would_expire", why))
+        late = finding_of(policy.document, "expires_at", "would_expire", why)
+        return refuse(verdict, late, hearing.eligible_ms(closes_ms))
     return replace(verdict, outcome="deferred", final=False)
 
 

@@ -19,9 +19,14 @@ from arbiter.core.windows import instant_of, start_of_day
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MINUTES = 24 * 60
+EPOCH_DAY = date(1970, 1, 1)
 CHUNK_DAYS = 7
-CHUNKS_MAX = 60
-"""How far a search looks: 60 weeks. What is closed for longer is closed for good."""
+CHUNKS_MAX = 240
+"""Of one set of zones, how many weeks are kept."""
+CLOSED_MS = 60 * 7 * DAY_MS
+"""What is closed for longer is closed for good, once all dates with a year are over."""
+YEARLY_DAYS = 8 * 366
+"""Within so many days every day of a year comes again, 29 February too."""
 
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-4]):([0-5]\d)")
 _DATE = re.compile(r"(?:(\d{4})-)?(\d\d)-(\d\d)")
@@ -54,6 +59,14 @@ class Dates(Struct, frozen=True):
     def __or__(self, other: Dates) -> Dates:
         return Dates(self.exact + other.exact, self.yearly + other.yearly)
 
+    def since(self, day: date) -> date | None:
+        """The first of these days from ``day`` on."""
+        found = [max(first, day) for first, last in self.exact if day <= last]
+        if self.yearly:
+            later = (day + timedelta(days=ahead) for ahead in range(YEARLY_DAYS))
+            found += [next(one for one in later if one in Dates(yearly=self.yearly))]
+        return min(found, default=None)
+
 
 NO_DATES = Dates()
 
@@ -74,6 +87,18 @@ class Closed(Struct, frozen=True):
         if day in self.days:
             spans += (ALL_DAY,)
         return spans
+
+    @property
+    def last(self) -> date:
+        """The last of the days with a year; long ago if there is none."""
+        return max([last for dates in (self.days, self.holidays) for _, last in dates.exact], default=EPOCH_DAY)
+
+    def since(self, day: date) -> date | None:
+        """The first local day from ``day`` on that may have spans; ``None`` if there is none any more."""
+        if any(self.by_weekday):
+            return day
+        dates = (self.days, self.holidays) if self.on_holidays else (self.days,)
+        return min([first for first in (one.since(day) for one in dates) if first is not None], default=None)
 
 
 def parse_span(text: str) -> Span:
@@ -152,20 +177,25 @@ class Closings:
         self._closed = closed
         self._zones = zones
         self._chunks: dict[int, tuple[list[int], list[int]]] = {}
+        self._last_ms = (closed.last - EPOCH_DAY).days * DAY_MS
         self._open = (0, 0)  # an interval known to be open: most questions are about today
+        self._shut = (0, 0)  # one known to be closed, of those that are long
 
     def closed_until(self, at_ms: int) -> int | None:
         """The instant (ms) at which it opens if it is closed at ``at_ms``; ``FAR_MS`` for never; else ``None``."""
         if self._open[0] <= at_ms < self._open[1]:
             return None
-        until: int | None = None
-        for _ in range(CHUNKS_MAX):
-            starts, ends = self._chunk(at_ms)
-            index = bisect_right(starts, at_ms) - 1
-            if index < 0 or ends[index] <= at_ms:
-                return until
-            until = at_ms = ends[index]
-        return FAR_MS
+        if self._shut[0] <= at_ms < self._shut[1]:
+            return self._shut[1]
+        until = self._end(at_ms)
+        if until is None:
+            return None
+        for_good_ms = max(at_ms, self._last_ms) + CLOSED_MS
+        while until < FAR_MS and (later := self._end(until)) is not None:
+            until = later if later < for_good_ms else FAR_MS
+        if until - at_ms > CHUNK_DAYS * DAY_MS:
+            self._shut = (at_ms, until)
+        return until
 
     def next_close(self, at_ms: int) -> int:
         """The first instant (ms) after ``at_ms``, where it is open, at which it is closed; ``FAR_MS`` for never."""
@@ -174,21 +204,30 @@ class Closings:
         return self._open[1]
 
     def _find_close(self, at_ms: int) -> int:
-        for _ in range(CHUNKS_MAX):
+        while True:
             starts, _ends = self._chunk(at_ms)
             index = bisect_right(starts, at_ms)
             if index < len(starts):
                 return starts[index]
-            at_ms = (at_ms // DAY_MS // CHUNK_DAYS + 1) * CHUNK_DAYS * DAY_MS
-            if self.closed_until(at_ms) is not None:
+            next_day = (at_ms // DAY_MS // CHUNK_DAYS + 1) * CHUNK_DAYS
+            day = self._closed.since(EPOCH_DAY + timedelta(days=next_day - 2))
+            if day is None:
+                return FAR_MS
+            at_ms = max(next_day, (day - EPOCH_DAY).days - 2) * DAY_MS
+            if self._end(at_ms) is not None:
                 return at_ms
-        return FAR_MS
+
+    def _end(self, at_ms: int) -> int | None:
+        """Where the closed interval ends that holds ``at_ms``, as far as its week knows."""
+        starts, ends = self._chunk(at_ms)
+        index = bisect_right(starts, at_ms) - 1
+        return ends[index] if index >= 0 and at_ms < ends[index] else None
 
     def _chunk(self, at_ms: int) -> tuple[list[int], list[int]]:
         number = at_ms // DAY_MS // CHUNK_DAYS
         chunk = self._chunks.get(number)
         if chunk is None:
-            if len(self._chunks) > CHUNKS_MAX * 4:
+            if len(self._chunks) > CHUNKS_MAX:
                 self._chunks.clear()
             chunk = self._chunks[number] = self._intervals(number * CHUNK_DAYS)
         return chunk
@@ -197,7 +236,7 @@ class Closings:
         """Merged intervals of all local days that can touch the chunk: zones differ by up to a day from UTC."""
         found: list[tuple[int, int]] = []
         for offset in range(first_day - 2, first_day + CHUNK_DAYS + 2):
-            day = date(1970, 1, 1) + timedelta(days=offset)
+            day = EPOCH_DAY + timedelta(days=offset)
             for span in self._closed.spans(day):
                 found += (_interval(day, span, zone) for zone in self._zones)
         starts: list[int] = []

@@ -71,6 +71,10 @@ class Lifts:
         found = [lift for lift in self._lifts if lift.is_for(case)]
         return Lifts(found) if found else NO_LIFTS
 
+    def may_lift(self, rule: str) -> bool:
+        """Whether the rule is lifted at any time."""
+        return rule in self._of
+
     def at(self, rule: str, at_ms: int) -> Lift | None:
         """What lifts the rule at ``at_ms``; of several the one that lasts longest."""
         there = [lift for lift in self._of.get(rule, ()) if lift.from_ms <= at_ms < lift.until_ms]

@@ -54,6 +54,12 @@ class PreferenceJudge(Judge):
             found.append(_as_preference(finding))
         return found
 
+    def closed_until(self, case: Case, at_ms: int) -> int | None:
+        """When the customer's own quiet hours end (ms); ``None`` outside of them."""
+        wishes = case.member.preferences
+        closings = self._closings(case, wishes) if wishes else None
+        return closings.closed_until(at_ms) if closings else None
+
     def permit_end(self, case: Case, at_ms: int) -> int:
         """The customer's next own quiet hour, or the end of the calendar window of the own maximum."""
         wishes = case.member.preferences

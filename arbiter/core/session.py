@@ -25,7 +25,7 @@ from arbiter.core.shadow import beside, unless_full
 from arbiter.core.stock import Draw, Stock
 from arbiter.core.terms import finding_of
 from arbiter.core.told import Decided, Noted
-from arbiter.core.verdict import Verdict, answer_of, lacks_budget_only
+from arbiter.core.verdict import Verdict, answer_of, lacks_budget_only, timely
 from arbiter.messages import ContactRequest
 
 TIME_CODES = ("would_expire", "permit_too_short", "too_early", "expired")
@@ -64,7 +64,8 @@ class Session:
         if request.dry_run:
             hearing = self._hear(request, arrival.received_ms)
             asked = self._asked(arrival, key, content, hearing)
-            answer = self._answer(asked, replace(hearing.verdict(), final=True), None)
+            verdict = timely(self.policy.document, hearing.verdict(), self.now_ms)
+            answer = self._answer(asked, replace(verdict, final=True), None)
             self.out.append(Decided(request, key, answer, False))
             return
         customer = request.customer_id
@@ -312,8 +313,9 @@ class Session:
     def _settle(self, asked: Asked, hearing: Hearing, verdict: Verdict, told_ms: int) -> None:
         """Book a verdict and publish it, unless it only repeats that the answer comes at ``told_ms``."""
         ledger, request = self.ledger, hearing.request
+        verdict = timely(self.policy.document, verdict, self.now_ms)
         if verdict.outcome == "deferred" and asked.n == 0:
-            verdict = unless_full(self.policy, ledger, verdict)
+            verdict = unless_full(self.policy, ledger, verdict, hearing)
         is_news = verdict.outcome != "deferred" or verdict.retry_at_ms != told_ms
         if self.policy.shadow is not None and is_news and asked.held is None:
             when, is_new = (asked.received_ms, self.now_ms), asked.n == 0

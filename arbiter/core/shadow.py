@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from arbiter.core.decide import RULE_ERROR, decide
+from arbiter.core.decide import Hearing, decide
 from arbiter.core.model import Finding, Ledger, ShadowVerdict
 from arbiter.core.policy import Policy
 from arbiter.core.stock import Draw, Level, Stock
 from arbiter.core.terms import finding_of
-from arbiter.core.verdict import Verdict, refuse
+from arbiter.core.verdict import RULE_ERROR, Verdict, refuse
 from arbiter.messages import ContactRequest
 
 
@@ -67,13 +67,17 @@ def _judge(
     )
 
 
-def unless_full(policy: Policy, ledger: Ledger, verdict: Verdict) -> Verdict:
-    """The verdict, or a final no where it would wait and as many wait for this customer as may."""
+def unless_full(policy: Policy, ledger: Ledger, verdict: Verdict, hearing: Hearing | None = None) -> Verdict:
+    """The verdict, or a final no where it would wait and as many wait for this customer as may.
+
+    ``hearing`` knows when it could be approved.
+    """
     most = policy.waiting_max
     if verdict.outcome != "deferred" or len(ledger.waiting) < most:
         return verdict
     message = f"{most} requests wait for this customer already"
-    return refuse(verdict, finding_of(policy.document, "waiting_max", "waiting_full", message))
+    next_ms = hearing.eligible_ms(verdict.retry_at_ms or 0) if hearing else None
+    return refuse(verdict, finding_of(policy.document, "waiting_max", "waiting_full", message), next_ms)
 
 
 def _bare(finding: Finding) -> Finding:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
+from arbiter.core.document import PolicyDocument
+from arbiter.core.instants import MINUTE_MS
 from arbiter.core.model import Answer, Asked, Finding, ShadowVerdict
 from arbiter.core.stock import Draw
+from arbiter.core.terms import finding_of
 
+RULE_ERROR = "rule_error"
 BUDGET_CODES = ("cap_reached", "reserved", "capacity_exhausted")
 
 
@@ -40,8 +44,8 @@ def lacks_budget_only(verdict: Verdict) -> bool:
     return bool(found) and all(finding.defers and finding.code in BUDGET_CODES for finding in found)
 
 
-def refuse(verdict: Verdict, finding: Finding) -> Verdict:
-    """The verdict turned into a final no, for one more reason; when it would have been heard again is told."""
+def refuse(verdict: Verdict, finding: Finding, next_ms: int | None) -> Verdict:
+    """The verdict turned into a final no, for one more reason; ``next_ms`` is when it could be approved, if known."""
     return replace(
         verdict,
         outcome="rejected",
@@ -51,8 +55,20 @@ def refuse(verdict: Verdict, finding: Finding) -> Verdict:
         valid_until_ms=None,
         retry_at_ms=None,
         draws=(),
-        next_eligible_at_ms=verdict.retry_at_ms,
+        next_eligible_at_ms=next_ms,
     )
+
+
+def timely(policy: PolicyDocument, verdict: Verdict, now_ms: int) -> Verdict:
+    """The verdict. One that would wait for a time that is over waits for a minute: a rule has failed.
+
+    It is not approved, and not lost either; and nothing comes back again and again at once.
+    """
+    if verdict.outcome != "deferred" or (verdict.retry_at_ms or 0) > now_ms:
+        return verdict
+    message = "a rule named a time that is over; it is decided again in a minute"
+    finding = finding_of(policy, "retry_at", RULE_ERROR, message, now_ms + MINUTE_MS)
+    return replace(verdict, findings=(*verdict.findings, finding), retry_at_ms=now_ms + MINUTE_MS)
 
 
 def answer_of(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from arbiter.core.decide import RULE_ERROR
 from arbiter.core.explain import Dropped
 from arbiter.core.instants import SECOND_MS, to_datetime, to_ms
 from arbiter.core.model import Contact, ContactState
 from arbiter.core.preferences import RULE as WISH
+from arbiter.core.verdict import RULE_ERROR
 from arbiter.core.windows import local_time, spoken
 from arbiter.messages import Decision, Finding, PolicyRef, UsedContact
 from arbiter.pages.figures import policy_name

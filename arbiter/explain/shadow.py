@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from arbiter.core.decide import RULE_ERROR
+from arbiter.core.verdict import RULE_ERROR
 from arbiter.explain.document import InShadow
 from arbiter.explain.sentences import SEVERAL, is_whole_failure, listed, reason, version, when
 from arbiter.messages import Decision, Finding, ShadowDecision

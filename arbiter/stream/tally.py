@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 
 from arbiter.core.codes import NOTES
-from arbiter.core.decide import RULE_ERROR
 from arbiter.core.kills import KILL_SWITCH
 from arbiter.core.model import Answer
 from arbiter.core.policy import Policy
 from arbiter.core.told import Noted
+from arbiter.core.verdict import RULE_ERROR
 from arbiter.messages import ContactRequest
 from arbiter.metrics import OTHER, Metrics
 from arbiter.stream.deciding import Batch, Told
@@ -26,6 +26,8 @@ REPORTED_MAX = 20
 
 log = logging.getLogger("arbiter")
 
+RULE_FAILED = "rule-error"
+"""The alarm's kind when a rule fails while judging: nothing is approved meanwhile."""
 SHADOW_RULE_ERROR = "shadow-rule-error"
 """The alarm's kind when a shadow policy fails while judging; nobody suffers, but its numbers do."""
 
@@ -36,7 +38,7 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
     decisions: Counter[tuple[str, str, str]] = Counter()
     rules: Counter[str] = Counter()
     shadowed: list[Answer] = []
-    repeats = 0
+    repeats = failures = 0
     for told in batch.told:
         if told.decided.repeated:
             repeats += 1
@@ -48,6 +50,7 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
         for finding in answer.findings:
             # Kill switches are numbered for ever; a label is not.
             rules[finding.rule if finding.kind != KILL_SWITCH else KILL_SWITCH] += 1
+            failures += finding.code == RULE_ERROR
         if answer.shadow or answer.shadow_policy is not None:
             shadowed.append(answer)
     for labels, count in decisions.items():
@@ -62,6 +65,7 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
         metrics.routed.labels(what).inc(count)
     metrics.facts.inc(batch.facts)
     metrics.alarms.labels("undecidable").inc(batch.alarms)
+    metrics.alarms.labels(RULE_FAILED).inc(failures)
     _count_notes(metrics, batch.notes, departments)
     if is_wall_clock:
         metrics.latency_seconds.observe(_latencies(batch))

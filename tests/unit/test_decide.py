@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from arbiter.core import decide as decide_module
 from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS
+from arbiter.core.plan import Stretch
 from arbiter.core.rules import CapJudge, Judge
 from arbiter.core.score import parse_formula
 from tests.builders import MONDAY, Desk, at, codes, grant, policy, request
@@ -182,7 +182,22 @@ def test_never_settling_is_a_reject(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CapJudge, "until", Judge.until)
 
     assert ["cap_reached", "would_expire"] == codes(desk.ask(request()))
-    assert decide_module.ROUNDS_MAX == 32
+
+
+def test_a_rule_that_names_a_time_that_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is approved, nothing comes back at once and for ever, nothing is lost: it is asked again in a minute."""
+    desk = Desk(policy(ONE_A_DAY), grant())
+    with monkeypatch.context() as patch:
+        patch.setattr(CapJudge, "check", lambda judge, _, at_ms: judge.no("cap_reached", "until now", at_ms))
+        patch.setattr(Stretch, "suspects", lambda stretch, *_: list(stretch.bounds))
+        asked = desk.ask(request())
+        trial = desk.ask(request("trial", dry_run=True))
+        (again,) = desk.tick(MONDAY + MINUTE_MS)
+
+    for decided, now_ms in ((asked, MONDAY), (trial, MONDAY), (again, MONDAY + MINUTE_MS)):
+        assert ("deferred", now_ms + MINUTE_MS) == (decided.answer.outcome, decided.answer.retry_at_ms)
+        assert ["cap_reached", "rule_error"] == codes(decided)
+    assert [("approved", 3)] == [(one.answer.outcome, one.answer.n) for one in desk.tick(MONDAY + 2 * MINUTE_MS)]
 
 
 def _max(span: str) -> dict[str, str]:

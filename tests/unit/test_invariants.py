@@ -189,11 +189,33 @@ def test_a_walk_backwards_is_found(true: World) -> None:
     def deferred_later(entries: list[Entry]) -> list[Entry]:
         told = entries[first_approval(entries)]
         second = told.fields()["decision_id"].replace(":1", ":2")
-        return appended(entries, altered(told, decision_id=second, outcome="deferred", final=False))
+        later = {"outcome": "deferred", "final": False, "retry_at": told.fields()["valid_until"]}
+        return appended(entries, altered(told, decision_id=second, **later))
 
     (found,) = true.violations(deferred_later)
 
     assert "went approved → deferred" in found
+
+
+@pytest.mark.parametrize(("outcome", "field"), [("deferred", "retry_at"), ("rejected", "next_eligible_at")])
+def test_a_time_that_is_over_is_found(true: World, outcome: str, field: str) -> None:
+    """A deferral that is due when it is decided, and a rejection that names a time before it, break I3."""
+
+    def overdue(entries: list[Entry]) -> list[Entry]:
+        index = first_approval(entries)
+        told = entries[index].fields()
+        then = told["decided_at"] if outcome == "deferred" else "2020-01-01T00:00:00Z"
+        late = altered(entries[index], outcome=outcome, final=outcome == "rejected", **{field: then})
+        return [*entries[:index], late, *entries[index + 1 :]]
+
+    found = [sentence for sentence in true.violations(overdue) if then_of(sentence)]
+
+    assert len(found) == 1
+
+
+def then_of(sentence: str) -> bool:
+    """Whether a sentence is about a time that a decision names."""
+    return "is deferred until" in sentence or "could be approved from" in sentence
 
 
 def test_a_dead_letter_for_a_good_record_is_found() -> None:

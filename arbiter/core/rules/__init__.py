@@ -7,7 +7,7 @@ from arbiter.core.rules.base import NEVER_MS, Judge, Need, Rule, SharedJudge
 from arbiter.core.rules.cap import CapJudge, CapRule
 from arbiter.core.rules.capacity import CapacityJudge, CapacityRule
 from arbiter.core.rules.cell import CellJudge, CellRule
-from arbiter.core.rules.closed import BlackoutJudge, BlackoutRule, QuietHoursJudge, QuietHoursRule
+from arbiter.core.rules.closed import BlackoutJudge, BlackoutRule, ClosedJudge, QuietHoursJudge, QuietHoursRule
 from arbiter.core.rules.conflict import ConflictJudge, ConflictRule
 from arbiter.core.rules.consent import ConsentJudge, ConsentRule
 from arbiter.core.rules.floor import FloorJudge, FloorRule
@@ -41,6 +41,7 @@ __all__ = [
     "CapacityRule",
     "CellJudge",
     "CellRule",
+    "ClosedJudge",
     "ConflictJudge",
     "ConflictRule",
     "ConsentJudge",

@@ -86,15 +86,20 @@ class CapacityJudge(SharedJudge):
             elif not case.is_ahead:
                 case.unknown.append(draw)
             return None
-        if level.used < limit and (level.here > 0 or self.shadow or case.is_ahead):
-            return None
+        if level.used < limit:
+            if level.here > 0 or self.shadow:
+                return None
+            if case.is_ahead and at_ms <= case.last_ms:
+                case.hopes = True
+                return None
         counters: dict[str, Any] = {"used": min(level.used, limit), "limit": limit, "window": f"calendar {unit}"}
         then = f"; the next {unit} begins at {spoken(draw.end_ms, case.business_zone)}" if limit else ""
         if level.used >= limit:
             message = f"all {limit} contacts of this {unit} are given out{then}"
             return self.no("capacity_exhausted", message, draw.end_ms if limit else None, **counters)
         # Whoever is granted those places may not need them all: then it is woken, and not refused for good before.
-        until_ms = min(draw.end_ms, case.last_ms) if case.now_ms < case.last_ms else draw.end_ms
+        is_last = case.now_ms < case.last_ms and not case.is_ahead
+        until_ms = min(draw.end_ms, case.last_ms) if is_last else draw.end_ms
         message = f"the last of the {limit} contacts of this {unit} are being given out{then}"
         return self.no("capacity_exhausted", message, until_ms, **counters)
 

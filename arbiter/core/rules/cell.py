@@ -39,13 +39,14 @@ class CellJudge(SharedJudge):
 
     def check(self, case: Case, at_ms: int) -> Finding | None:
         """A finding until the deadline, or until the request expires, while the cell is not open."""
-        if case.is_ahead:
-            return None
         level = case.stock.level(self._draw, self._size)
+        if level is not None and level.is_open:
+            return None
+        if case.is_ahead:
+            case.hopes = case.hopes or not self.shadow
+            return None
         if level is None:
             case.stock.need(self._draw)
-        elif level.is_open:
-            return None
         used = 0 if level is None else min(level.used, self._size)
         counters: dict[str, Any] = {"used": used, "limit": self._size}
         end_ms = min(self._deadline_ms, case.last_ms)

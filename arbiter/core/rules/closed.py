@@ -78,6 +78,13 @@ class ClosedJudge(Judge):
         end = "for good" if until_ms >= FAR_MS else f"until {spoken(until_ms, zone)}"
         return self.no(self.kind, f"{self._name} {end}", until_ms)
 
+    def closed_until(self, case: Case, at_ms: int) -> int | None:
+        """When it opens, or the rule ends (ms); ``None`` if it is open, or the rule is not in force."""
+        if not self.from_ms <= at_ms < self.until_ms:
+            return None
+        until_ms = self._at(case).closed_until(at_ms)
+        return None if until_ms is None else min(until_ms, self.until_ms)
+
     def may_object(self, case: Case, at_ms: int) -> bool:
         """Whether it is closed."""
         return self._at(case).closed_until(at_ms) is not None
@@ -143,6 +150,12 @@ class BlackoutJudge(ClosedJudge):
             end_ms = self._freeze[1]
             return self.no("blackout", f"contacts are frozen until {spoken(end_ms, case.business_zone)}", end_ms)
         return super().check(case, at_ms)
+
+    def closed_until(self, case: Case, at_ms: int) -> int | None:
+        """When the freeze or the blackout ends, or the rule does."""
+        if self._freeze and self._freeze[0] <= at_ms < self._freeze[1] and self.from_ms <= at_ms < self.until_ms:
+            return min(self._freeze[1], self.until_ms)
+        return super().closed_until(case, at_ms)
 
     def may_object(self, case: Case, at_ms: int) -> bool:
         """Whether it is closed or frozen."""
