@@ -18,10 +18,13 @@ import faust
 from arbiter import __version__
 from arbiter.metrics import Metrics
 from arbiter.settings import Settings, unknown
+from arbiter.state.redis_client import StoreRefused
 from arbiter.state.redis_store import RedisStore, connect
+from arbiter.state.store import StoreUnavailable
 from arbiter.stream import topics
 from arbiter.stream.app import add_agent, consumer_of, make_app
 from arbiter.stream.auditing import keep_telling
+from arbiter.stream.belonging import Belonging
 from arbiter.stream.clock import StoreClock, keep_reading
 from arbiter.stream.health import Health
 from arbiter.stream.ownership import Ownership
@@ -67,6 +70,7 @@ class Worker:
         self._clock = StoreClock(self._health)
         self._store: RedisStore = connect(settings.redis, settings.redis_prefix)
         self._policies = Policies(self._store.policies, self._health, self._metrics)
+        self._belonging = Belonging(settings, self._store, self._health)
         self._server = Server(self._metrics.registry, self.readiness)
         self._ownership: Ownership | None = None
         self._tasks: list[asyncio.Task[Any]] = []
@@ -124,9 +128,9 @@ class Worker:
         try:
             address = await self._server.start(self._settings.http)
             log.info("serving health and metrics on http://%s", address)
-            partitions = await self._topics_ready()
-            if partitions is not None:
-                await self._decide(partitions)
+            await self._ready()
+            if not self._ending.is_set():
+                await self._decide()
         except (topics.TopicsError, OSError) as error:
             self.fail(str(error))
         finally:
@@ -138,25 +142,32 @@ class Worker:
         log.info("stopped")
         return 1 if self._failure else 0
 
-    async def _topics_ready(self) -> int | None:
-        """The number of partitions, once Kafka says so; ``None`` if the worker is to end before."""
+    async def _ready(self) -> None:
+        """Return once all topics are there and the state is this installation's, or if the worker is to end before."""
         while not self._ending.is_set():
             try:
-                partitions = await asyncio.to_thread(topics.verify, self._settings)
+                await self._belonging.begin()
+                self._health.over("kafka")
+                is_ours = await self._belonging.is_ours()
+                self._health.over("store")
             except topics.KafkaAway as error:
                 self._health.trouble("kafka", f"Kafka does not answer at {self._settings.kafka}: {error}")
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._ending.wait(), RETRY_SECONDS)
+            except (StoreUnavailable, StoreRefused) as error:
+                self._health.trouble("store", f"the store does not say whose state it has, nothing is claimed: {error}")
             else:
-                self._health.over("kafka")
-                return partitions
-        return None
+                if is_ours:
+                    return
+            await self._pause()
 
-    async def _decide(self, partitions: int) -> None:
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), RETRY_SECONDS)
+
+    async def _decide(self) -> None:
         publisher = KafkaPublisher(topics.client_config(self._settings), self.fail)
         shared = Shared(
             self._settings,
-            partitions,
+            self._belonging.partitions,
             self._store,
             publisher,
             self._policies,
@@ -168,12 +179,13 @@ class Worker:
         app = make_app(self._settings)
         app.finalize()
         name, last_told = _worker_name(), LastTold(self._settings)
-        ownership = self._ownership = Ownership(shared, consumer_of(app), last_told, name)
+        ownership = self._ownership = Ownership(shared, consumer_of(app), self._belonging, last_told, name)
         add_agent(app, self._settings, ownership)
         reporter = Reporter(self._store.policies, self._policies, self._metrics, name, lambda: ownership.using)
         self._watch("reading the store's clock", keep_reading(self._clock, self._store, self._health))
         self._watch("watching the policy", keep_watching(self._policies, reporter))
         self._watch("watching the group", ownership.keep_watching())
+        self._watch("watching topics and state", self._belonging.keep_watching(ownership.refuse))
         prefix = self._settings.topic_prefix
         self._watch("telling the audit", keep_telling(self._store.policies, publisher, prefix, name))
         try:

@@ -16,8 +16,10 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from base64 import urlsafe_b64encode
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -191,7 +193,8 @@ class KafkaServer(Server):
         return [self._java, *thrift, "-Xms128m", "-Xmx512m", "-cp", f"{self._libs}/*"]
 
     def _format(self, properties: Path) -> None:
-        arguments = ["format", "--standalone", "--cluster-id", "arbiter-tests-cluster0", "--config", str(properties)]
+        cluster = urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
+        arguments = ["format", "--standalone", "--cluster-id", cluster, "--config", str(properties)]
         done = subprocess.run(
             [*self._jvm(), "kafka.tools.StorageTool", *arguments], capture_output=True, text=True, check=False
         )

@@ -20,7 +20,7 @@ class PartitionKeys(Struct, frozen=True):
 
     @property
     def head(self) -> bytes:
-        """A hash: the fields of ``Head``, and ``p:<topic>`` for each position."""
+        """A hash: the fields of ``Head``, and of each topic ``p:<topic>``, its position, and ``t:<topic>``, its id."""
         return self.base + b"head"
 
     @property
@@ -69,6 +69,11 @@ class Keys(Struct, frozen=True):
     def partition(self, number: int) -> PartitionKeys:
         """The keys of a partition."""
         return PartitionKeys(f"{self.prefix}:{{{number}}}:".encode())
+
+    @property
+    def installation(self) -> bytes:
+        """A hash: whose state it is that is kept under this prefix, the fields of ``Installation``."""
+        return f"{self.prefix}:installation".encode()
 
     @property
     def any_ledger(self) -> bytes:

@@ -6,14 +6,14 @@ Nothing awaits inside a method, so each is atomic. They share no code with the R
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from arbiter.state.memory_stock import MemoryStocks
 from arbiter.state.stock import Kept, Spent
-from arbiter.state.store import Claim, Commit, Head, Verdict, Wait
+from arbiter.state.store import Claim, Commit, Head, Installation, TopicsDiffer, Verdict, Wait
 
 Clock = Callable[[], int]
 
@@ -43,30 +43,44 @@ class MemoryStore:
         """An empty store."""
         self._clock = clock
         self._partitions: dict[int, _Partition] = {}
+        self._installation: Installation | None = None
         self.stocks = MemoryStocks(self.kept)
 
     def flush(self) -> None:
         """Lose everything, as FLUSHALL does."""
         self._partitions.clear()
+        self._installation = None
         self.stocks.flush()
 
     def kept(self, partition: int) -> _Partition:
         """What is kept of a partition; nothing yet, if it was never touched."""
         return self._partitions.setdefault(partition, _Partition())
 
-    async def claim(self, partition: int, owner: str, generation: int) -> Claim | None:
+    async def enter(self, installation: Installation) -> tuple[Installation, bool]:
+        """See ``Store.enter``."""
+        is_new = self._installation is None
+        self._installation = self._installation or installation
+        return self._installation, is_new
+
+    async def claim(
+        self, partition: int, owner: str, generation: int, topics: Mapping[str, str] | None = None
+    ) -> Claim | None:
         """See ``Store.claim``."""
         kept = self.kept(partition)
         head = kept.head or Head(0, "", 0, generation, 0, 0, {}, 0)
         if head.generation > generation:
             return None
+        ids = {**(topics or {}), **head.topics}
+        if any(ids[topic] != number for topic, number in (topics or {}).items()):
+            raise TopicsDiffer(head.topics)
+        adopted = kept.head is not None and ids != head.topics
         if kept.head is not None and head.owner == owner:
-            kept.head = replace(head, generation=generation)
+            kept.head = replace(head, generation=generation, topics=ids)
         else:
             epoch, claims = head.epoch + 1, head.claims + 1
-            kept.head = replace(head, epoch=epoch, owner=owner, generation=generation, claims=claims)
+            kept.head = replace(head, epoch=epoch, owner=owner, generation=generation, claims=claims, topics=ids)
         snapshot = replace(kept.head, positions=dict(head.positions))
-        return Claim(snapshot, kept.outbox, self._clock(), fresh=head.seq == 0)
+        return Claim(snapshot, kept.outbox, self._clock(), fresh=head.seq == 0, adopted=adopted)
 
     async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
         """See ``Store.load``."""

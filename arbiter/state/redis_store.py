@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
+
+from msgspec import convert
+from msgspec.structs import asdict
 
 from arbiter.state.keys import DEFAULT_PREFIX, Keys, PartitionKeys
 from arbiter.state.redis_client import RedisClient, Script
@@ -12,15 +15,18 @@ from arbiter.state.redis_line import Argument
 from arbiter.state.redis_policies import RedisPolicyStore
 from arbiter.state.redis_stock import RedisStocks
 from arbiter.state.stock import Kept
-from arbiter.state.store import Claim, Commit, Head, Verdict
+from arbiter.state.store import Claim, Commit, Head, Installation, TopicsDiffer, Verdict
 
+_ENTER: Final = Script.read("enter")
 _CLAIM: Final = Script.read("claim")
 _COMMIT: Final = Script.read("ownership", "commit")
 _MARK: Final = Script.read("ownership", "mark")
 _CLEAR_OUTBOX: Final = Script.read("ownership", "clear_outbox")
 
 _VERDICTS: Final = {verdict.value.encode(): verdict for verdict in Verdict}
+_DIFFERS: Final = b"differs"
 _POSITION: Final = b"p:"
+_TOPIC: Final = b"t:"
 SCANNED: Final = 1_000
 """Keys that the server looks at for one step through all of them."""
 
@@ -54,14 +60,28 @@ class RedisStore:
         """Close all connections."""
         await self._client.close()
 
-    async def claim(self, partition: int, owner: str, generation: int) -> Claim | None:
+    async def enter(self, installation: Installation) -> tuple[Installation, bool]:
+        """See ``Store.enter``."""
+        words: list[Argument] = [word for field in asdict(installation).items() for word in field]
+        is_new, *flat = await self._client.run(_ENTER, [self._keys.installation], words)
+        fields = {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+        return convert(fields, Installation, strict=False), is_new == b"1"
+
+    async def claim(
+        self, partition: int, owner: str, generation: int, topics: Mapping[str, str] | None = None
+    ) -> Claim | None:
         """See ``Store.claim``."""
         keys = self._keys.partition(partition)
-        reply = await self._client.run(_CLAIM, [keys.head, keys.outbox], [owner, generation])
+        words: list[Argument] = [owner, generation]
+        for topic, number in (topics or {}).items():
+            words += (_TOPIC + topic.encode(), number)
+        reply = await self._client.run(_CLAIM, [keys.head, keys.outbox], words)
+        if reply[0] == _DIFFERS:
+            raise TopicsDiffer(_head(reply[3]).topics)
         if _VERDICTS[reply[0]] is Verdict.FENCED:
             return None
         head = _head(reply[3])
-        return Claim(head, reply[4], _ms(reply[1], reply[2]), fresh=head.seq == 0)
+        return Claim(head, reply[4], _ms(reply[1], reply[2]), fresh=head.seq == 0, adopted=reply[5] != b"0")
 
     async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
         """See ``Store.load``."""
@@ -166,11 +186,7 @@ def _ms(seconds: bytes | int, microseconds: bytes | int) -> int:
 
 def _head(flat: list[bytes]) -> Head:
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
-    positions = {
-        name.removeprefix(_POSITION).decode(): int(offset)
-        for name, offset in fields.items()
-        if name.startswith(_POSITION)
-    }
+    positions = {name: int(offset) for name, offset in _named(fields, _POSITION)}
     return Head(
         epoch=int(fields[b"epoch"]),
         owner=fields[b"owner"].decode(),
@@ -182,7 +198,13 @@ def _head(flat: list[bytes]) -> Head:
         claims=int(fields[b"claims"]),
         swept=int(fields.get(b"swept", b"0")),
         tried=int(fields.get(b"tried", 0)),
+        topics={name: number.decode() for name, number in _named(fields, _TOPIC)},
     )
+
+
+def _named(fields: Mapping[bytes, bytes], prefix: bytes) -> list[tuple[str, bytes]]:
+    """The fields that begin so, by the rest of their names."""
+    return [(name.removeprefix(prefix).decode(), value) for name, value in fields.items() if name.startswith(prefix)]
 
 
 def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], list[Argument]]:

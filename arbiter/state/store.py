@@ -6,6 +6,7 @@ One suite (``tests/contract/``) runs against every implementation: memory, Valke
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Protocol
 
@@ -18,6 +19,26 @@ class StoreUnavailable(Exception):
     """The store cannot answer now (away, loading, out of memory …). Wait and repeat the same call."""
 
 
+class Installation(Struct, frozen=True):
+    """Whose state it is. It holds for all partitions, and as long as there is state."""
+
+    cluster: str
+    topic_prefix: str
+    group: str
+    partitions: int
+
+
+class TopicsDiffer(Exception):
+    """A partition was read from topics with other ids than those of today; it was not claimed.
+
+    ``recorded`` are the ids that its head has, by topic.
+    """
+
+    def __init__(self, recorded: Mapping[str, str]) -> None:
+        super().__init__("the topics are not those that the partition was read from")
+        self.recorded = dict(recorded)
+
+
 class Head(Struct, frozen=True):
     """What a partition remembers of its last commit.
 
@@ -26,6 +47,7 @@ class Head(Struct, frozen=True):
     ``activation`` the number of the policy activation used; ``claims`` how often it was claimed since. ``tried`` is how
     many records the owner marked that it was about to try, since the last commit; 0 if it did not. ``swept`` is the
     activation for which all that waits, and all approvals that may have to be recalled, was last looked at to the end.
+    ``topics`` are the ids of the topics that ``positions`` are about.
     """
 
     epoch: int
@@ -38,6 +60,7 @@ class Head(Struct, frozen=True):
     claims: int
     tried: int = 0
     swept: int = 0
+    topics: dict[str, str] = {}
 
 
 class Claim(Struct, frozen=True):
@@ -45,12 +68,14 @@ class Claim(Struct, frozen=True):
 
     ``fresh`` says that nothing was ever committed here: this partition is new, or its state is lost. It stays true
     until the first commit, so that an owner who dies before committing does not hide a loss from the next one.
+    ``adopted`` says that the head had not the ids of all topics, and got them with this claim.
     """
 
     head: Head
     outbox: bytes
     time_ms: int
     fresh: bool
+    adopted: bool = False
 
 
 class Wait(Struct, frozen=True):
@@ -106,8 +131,17 @@ class Store(Protocol):
     def stocks(self) -> Stocks:
         """What all partitions draw on together."""
 
-    async def claim(self, partition: int, owner: str, generation: int) -> Claim | None:
-        """Become the owner: epoch + 1. ``None`` if a later group generation has claimed already (fenced)."""
+    async def enter(self, installation: Installation) -> tuple[Installation, bool]:
+        """Whose state this is: this installation's if it was nobody's, which is the second thing told."""
+
+    async def claim(
+        self, partition: int, owner: str, generation: int, topics: Mapping[str, str] | None = None
+    ) -> Claim | None:
+        """Become the owner: epoch + 1. ``None`` if a later group generation has claimed already (fenced).
+
+        ``topics`` are the ids of the topics to be read from: those that the head lacks are put there, and if it has
+        another one for any, the answer is :class:`TopicsDiffer` and nothing was done.
+        """
 
     async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
         """The ledgers of these parties, in order."""

@@ -19,7 +19,8 @@ from msgspec import Struct
 
 from arbiter.messages import DECISIONS
 from arbiter.state.codec import unpack_outbox
-from arbiter.state.store import Claim
+from arbiter.state.store import Claim, TopicsDiffer
+from arbiter.stream.belonging import Belonging, others
 from arbiter.stream.patience import Patience, Shared, Stopped
 from arbiter.stream.records import FACTS, INPUTS
 from arbiter.stream.reporting import Using
@@ -102,15 +103,18 @@ class _Owned:
 class Ownership:
     """Claims what the group assigns, and lets go of it in time."""
 
-    def __init__(self, shared: Shared, consumer: Consumer, last_told: LastTold, worker: str) -> None:
+    def __init__(
+        self, shared: Shared, consumer: Consumer, belonging: Belonging, last_told: LastTold, worker: str
+    ) -> None:
         """``worker`` names this process, unlike any other."""
+        self._belonging = belonging
         self._last_told = last_told
         self._shared = shared
         self._consumer = consumer
         self._worker = worker
         self._leases = count(1)
         self._owned: dict[int, _Owned] = {}
-        self._is_draining = False
+        self._is_draining = self._is_refused = False
         settings = shared.settings
         self._silence_seconds_max = settings.session_timeout_ms / 1_000
         self._inputs = [settings.topic(name) for name in INPUTS]
@@ -136,7 +140,7 @@ class Ownership:
         """Claim everything in ``assignment``; what was held before was let go by :meth:`release`."""
         health = self._shared.health
         self.has_joined = True
-        if self._is_draining:
+        if self._is_draining or self._is_refused:
             return
         numbers = defaultdict(set)
         for tp in assignment:
@@ -174,6 +178,14 @@ class Ownership:
             owned.patience.abandon()
         for partition in going:
             self._shared.health.over(f"partition {partition}")
+
+    def refuse(self) -> None:
+        """Decide nothing any more, and claim nothing: the topics, or the state, are not those of the beginning."""
+        self._is_refused = True
+        for owned in self._owned.values():
+            owned.patience.abandon()
+            if owned.runner:
+                owned.runner.wake()
 
     async def drain(self) -> None:
         """:meth:`release`, and claim nothing any more."""
@@ -238,14 +250,37 @@ class Ownership:
 
     async def _claimed(self, partition: int, owner: str, generation: int, owned: _Owned) -> Claim:
         shared = self._shared
+        topics = await self._topic_ids(owned)
         while True:
             asked_at = monotonic()
-            claim = await owned.patience.ask(lambda: shared.store.claim(partition, owner, generation))  # noqa: B023
+            try:
+                claim = await owned.patience.ask(lambda: shared.store.claim(partition, owner, generation, topics))  # noqa: B023
+            except TopicsDiffer as differ:
+                raise Unfit(
+                    f"its topics are not those that the state was read from: {others(differ.recorded, topics)}. They "
+                    "were made anew, or are another Kafka's"
+                ) from differ
             if claim is not None:
                 shared.clock.observe(claim.time_ms, asked_at, monotonic())
+                if claim.adopted:
+                    log.info("partition %d: the ids of its topics are kept with its state from now on", partition)
                 return claim
             await self._still_member(partition, owned)
             generation += GENERATION_STEP
+
+    async def _topic_ids(self, owned: _Owned) -> dict[str, str]:
+        """The ids that the topics have now, to be held against those that the partition was read from."""
+        health = self._shared.health
+        for attempt in count():
+            try:
+                ids = await self._belonging.ids()
+            except KafkaAway as error:
+                health.trouble("kafka", f"Kafka does not describe the topics: {error}")
+                await owned.patience.pause(attempt)
+            else:
+                health.over("kafka")
+                return ids
+        raise AssertionError
 
     async def _still_member(self, partition: int, owned: _Owned) -> None:
         """A later generation has claimed the partition: wait for the group to say that ours is the current one.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic
+from msgspec import Struct
 
 from arbiter.messages import AUDIT, DECISIONS, DLQ_SUFFIX, ROUTED
 from arbiter.settings import Settings
@@ -14,6 +14,10 @@ from arbiter.stream.records import INPUTS
 
 TIMEOUT_SECONDS = 10.0
 LONG_BYTES_MAX = 64 * 1024 * 1024
+NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"
+"""How a topic id of zeros is written: that of a broker which has none."""
+
+ABSENT: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
 
 class TopicsError(Exception):
@@ -22,6 +26,63 @@ class TopicsError(Exception):
 
 class KafkaAway(Exception):
     """No broker answers now."""
+
+
+class Layout(Struct, frozen=True):
+    """How Kafka has an installation's topics: the cluster's id; the number of partitions and the id of each topic.
+
+    ``counts`` lacks what is missing. ``ids`` has those that Kafka tells: librdkafka's mock cluster tells none.
+    """
+
+    cluster: str
+    counts: dict[str, int]
+    ids: dict[str, str]
+
+
+class Topics:
+    """Looks at an installation's topics, again and again, with a client of its own. Every method blocks."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._wanted = all_topics(settings)
+        self._admin = _admin(settings)
+        self._cluster = ""
+        self._tells_ids = False
+
+    def look(self) -> Layout:
+        """The topics as they are now; :class:`KafkaAway`."""
+        counts: dict[str, int] = {}
+        ids: dict[str, str] = {}
+        try:
+            if not self._tells_ids:
+                counts = self._listed()
+            if self._tells_ids:
+                counts, ids = self._described()
+        except KafkaException as error:
+            raise KafkaAway(error.args[0].str()) from error
+        return Layout(self._cluster, counts, ids)
+
+    def _listed(self) -> dict[str, int]:
+        metadata = self._admin.list_topics(timeout=TIMEOUT_SECONDS)
+        self._cluster = str(metadata.cluster_id)
+        # Who names no controller answers no request for one either, and those for ids are such.
+        self._tells_ids = metadata.controller_id in metadata.brokers
+        topics = {name: metadata.topics[name] for name in self._wanted if name in metadata.topics}
+        return {name: len(topic.partitions) for name, topic in topics.items() if topic.error is None}
+
+    def _described(self) -> tuple[dict[str, int], dict[str, str]]:
+        counts, ids = {}, {}
+        futures = self._admin.describe_topics(TopicCollection(self._wanted), request_timeout=TIMEOUT_SECONDS)
+        for name, future in futures.items():
+            try:
+                topic = future.result()
+            except KafkaException as error:
+                if error.args[0].code() not in ABSENT:
+                    raise
+                continue
+            counts[name] = len(topic.partitions)
+            if (number := str(topic.topic_id)) != NO_ID:
+                ids[name] = number
+        return counts, ids
 
 
 def client_config(settings: Settings) -> dict[str, Any]:
@@ -52,8 +113,7 @@ def create(settings: Settings, partitions: int | None = None) -> list[str]:
     :class:`TopicsError` if topics are there already and have not as many ``partitions`` as was asked for. Otherwise the
     missing ones get as many as those have.
     """
-    admin = _admin(settings)
-    counts = _counts(admin)
+    admin, counts = _admin(settings), Topics(settings).look().counts
     there = {counts[name] for name in all_topics(settings) if name in counts}
     if partitions is not None and there - {partitions}:
         listed = ", ".join(f"{name} has {counts[name]}" for name in all_topics(settings) if name in counts)
@@ -85,8 +145,12 @@ def _new_topic(name: str, settings: Settings, partitions: int) -> NewTopic:
 
 def verify(settings: Settings) -> int:
     """The number of partitions that all topics have; :class:`TopicsError`, or :class:`KafkaAway`. Blocks."""
-    counts = _counts(_admin(settings))
-    wanted = all_topics(settings)
+    return partitions_of(settings, Topics(settings).look())
+
+
+def partitions_of(settings: Settings, layout: Layout) -> int:
+    """The number of partitions that all topics have; :class:`TopicsError`."""
+    counts, wanted = layout.counts, all_topics(settings)
     missing = [name for name in wanted if name not in counts]
     if missing:
         raise TopicsError(f"missing topics: {', '.join(missing)}; make them with `arbiter topics create`")
@@ -103,11 +167,3 @@ def verify(settings: Settings) -> int:
 def _admin(settings: Settings) -> AdminClient:
     # Callers say that Kafka is away, once; librdkafka would say it twenty times a second, to standard error.
     return AdminClient({**client_config(settings), "log_level": 2})
-
-
-def _counts(admin: AdminClient) -> Mapping[str, int]:
-    try:
-        topics = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
-    except KafkaException as error:
-        raise KafkaAway(error.args[0].str()) from error
-    return {name: len(topic.partitions) for name, topic in topics.items() if topic.error is None}
