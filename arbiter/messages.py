@@ -217,7 +217,8 @@ class Decision(Struct, frozen=True, omit_defaults=True, gc=False):
     """The answer to a request. Topic ``contact.decisions.v1``, key ``customer_id``.
 
     ``decision_id`` ends in ``:n``, n counting the decisions on that request; a consumer keeps the highest n
-    and ignores a repeated id. An approval is void from ``valid_until`` on.
+    and ignores a repeated id. After an accepted loss of state n is above all earlier ones, and its last six digits
+    count. An approval is void from ``valid_until`` on.
     """
 
     decision_id: str
@@ -267,6 +268,7 @@ AuditAction = Literal[
     "kill_ended",
     "shadow_began",
     "shadow_ended",
+    "loss_accepted",
 ]
 
 
@@ -280,7 +282,9 @@ class KillSwitch(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class AuditRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that was done to the policies or with a kill switch. Topic ``arbiter.audit.v1``.
+    """One thing that was done to the policies or with a kill switch, or a loss of state that a person accepted.
+
+    Topic ``arbiter.audit.v1``.
 
     ``seq`` counts without a gap; a repeated record has the same ``id``. What happens by itself is done by `arbiter`.
     ``activation`` is the number of what is in force from then on. ``without_approval`` says that one person alone put

@@ -172,6 +172,8 @@ class Metrics:
             "arbiter_partitions_claimed", "Partitions that this worker decides for.", registry=registry
         )
         self.store_up = Gauge("arbiter_store_up", "1 if the store answered last time, else 0.", registry=registry)
+        text = "Losses of state or records after which this worker goes on, since a person accepted them."
+        self.accepted_losses = Counter("arbiter_accepted_losses", text, registry=registry)
         self.policy_version = Gauge("arbiter_policy_version", "Version of the policy in force here.", registry=registry)
         self.policy_failures = Counter(
             "arbiter_policy_load_failures",

@@ -98,9 +98,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = False
     accept_lost_state: Annotated[
-        bool,
-        _setting("Begin with empty state although decisions were published before, or the log of a topic was lost."),
-    ] = False
+        str,
+        _setting(
+            "Go on after a loss of state or records, by the id that the worker's reason names: that loss only, once. "
+            "Left on, it accepts nothing else. The log, the audit and `arbiter_accepted_losses_total` tell it.",
+            "the id that the worker says for this loss, as 3f9c1a2b (several with commas; `true` would accept any)",
+            pattern=r"^(false|[0-9a-f]{8}(,[0-9a-f]{8})*)$",
+        ),
+    ] = ""
     kafka_security_protocol: Annotated[
         Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], _setting("How to talk to Kafka.")
     ] = "PLAINTEXT"

@@ -179,7 +179,9 @@ class Worker:
         app = make_app(self._settings)
         app.finalize()
         name, last_told = _worker_name(), LastTold(self._settings)
-        ownership = self._ownership = Ownership(shared, consumer_of(app), self._belonging, last_told, name)
+        ownership = self._ownership = Ownership(
+            shared, consumer_of(app), self._belonging, self._store.policies, last_told, name
+        )
         add_agent(app, self._settings, ownership)
         reporter = Reporter(self._store.policies, self._policies, self._metrics, name, lambda: ownership.using)
         self._watch("reading the store's clock", keep_reading(self._clock, self._store, self._health))

@@ -103,6 +103,10 @@ class Desk:
         for fact in facts:
             self.send(fact, MONDAY)
 
+    def number_from(self, seq: int) -> None:
+        """Let the next commits be numbered from here on."""
+        self._offset = seq
+
     def tick(self, now_ms: int) -> list[Decided]:
         """Let the timers that are due by ``now_ms`` come back, each at its instant."""
         back: list[Decided] = []

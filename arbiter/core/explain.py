@@ -20,6 +20,7 @@ from arbiter.core.kills import KILL_SWITCH, Kill, KillJudge
 from arbiter.core.model import Contact, ContactState, Ledger, Member
 from arbiter.core.policy import NEVER_EXEMPT, Policy
 from arbiter.core.preferences import RULE as WISH
+from arbiter.core.render import count_of
 from arbiter.core.rules import ArbitrationJudge
 from arbiter.core.stock import Draw, Level
 from arbiter.core.verdict import Verdict
@@ -78,7 +79,7 @@ class Told(Struct, frozen=True):
     @property
     def is_first(self) -> bool:
         """Whether it is the first answer: only then requests are held for an arbitration."""
-        return self.decision.decision_id.endswith(":1")
+        return count_of(self.decision.decision_id) == 1
 
 
 def counterfactuals(policy: Policy, ledger: Ledger, told: Told) -> Counterfactuals | None:

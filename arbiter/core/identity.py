@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -18,6 +19,12 @@ REF_BYTES = 8
 ENTRY_BYTES = 12
 """One entry of ``Member.answered``: the first 8 bytes of an identity, 4 bytes of unix seconds."""
 
+BEGUN_ANEW: Final = 10**15
+"""Commits of a partition whose state was lost are numbered from the time in microseconds, well above this."""
+
+COUNTS_MAX: Final = 10**6
+"""The decisions on one request that are counted, from wherever the count begins."""
+
 _canonical = msgspec.msgpack.Encoder(order="deterministic")
 
 
@@ -29,6 +36,14 @@ def identity(request: ContactRequest) -> bytes:
 def identity_of(department: str, customer: str, request_id: str) -> bytes:
     """As :func:`identity`, for an outcome that names the request."""
     return blake2b(_canonical.encode((department, customer, request_id)), digest_size=16).digest()
+
+
+def counted_from(seq: int) -> int:
+    """What the decisions on a request are counted from in this commit: 0, but after a loss above all earlier counts.
+
+    So an id never comes again with other bytes, although it is not known any more which were given.
+    """
+    return 0 if seq < BEGUN_ANEW else seq - seq % COUNTS_MAX
 
 
 def content_of(request: ContactRequest) -> bytes:

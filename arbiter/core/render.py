@@ -7,8 +7,9 @@ from functools import lru_cache
 from msgspec.structs import replace
 
 from arbiter.core.arbitrate import Decided
+from arbiter.core.identity import COUNTS_MAX, counted_from
 from arbiter.core.instants import to_datetime
-from arbiter.core.model import Finding, ShadowVerdict
+from arbiter.core.model import Answer, Finding, ShadowVerdict
 from arbiter.messages import Decision, Obligations, PolicyRef, ShadowDecision, Source, UsedContact, encoder
 from arbiter.messages import Finding as FindingMessage
 
@@ -57,9 +58,19 @@ def _with_half_the_findings(decision: Decision) -> Decision:
     return replace(decision, findings=kept, shadow=[], shadow_policy=beside, findings_omitted=omitted)
 
 
-def decision_id(identity: bytes, n: int, source: tuple[str, int, int]) -> str:
+def decision_id(identity: bytes, answer: Answer) -> str:
     """A hash of department, customer and request id, then the count; a dry run's is told by where it stood."""
-    return f"{identity.hex()}:{n}" if n else f"{identity.hex()}:dry-{source[1]}-{source[2]}"
+    if answer.n:
+        return f"{identity.hex()}:{answer.n}"
+    since = counted_from(answer.seq)
+    _, partition, offset = answer.source
+    return f"{identity.hex()}:dry-{partition}-{offset}" + (f"-{since}" if since else "")
+
+
+def count_of(decision_id: str) -> int:
+    """Which decision on its request this is, from 1; 0 for a dry run."""
+    _, _, n = decision_id.rpartition(":")
+    return int(n) % COUNTS_MAX if n.isdecimal() else 0
 
 
 def decision_of(decided: Decided) -> Decision:
@@ -68,7 +79,7 @@ def decision_of(decided: Decided) -> Decision:
     wishes = answer.notify is not None or answer.preferred_channel is not None
     # By position, and only one object for each thing told: this runs for every decision.
     return Decision(
-        decision_id(decided.identity, answer.n, answer.source),
+        decision_id(decided.identity, answer),
         request.request_id,
         request.customer_id,
         request.department,

@@ -17,7 +17,7 @@ from arbiter.core.decide import Hearing
 from arbiter.core.facts import Refused
 from arbiter.core.forgetting import forget
 from arbiter.core.holds import held, hold_for, outranked
-from arbiter.core.identity import REF_BYTES, answer_key, content_of, identity, remember, was_answered
+from arbiter.core.identity import REF_BYTES, answer_key, content_of, counted_from, identity, remember, was_answered
 from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Kind, Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.recalled import hold_of, wait_for_own, wait_for_word
@@ -364,7 +364,7 @@ class Session:
         return Asked(key, content, *place, 0, hearing.score, hearing.priority)
 
     def _publish(self, asked: Asked, request: ContactRequest, verdict: Verdict, ahead: int | None) -> None:
-        asked.n += 1
+        asked.n = max(asked.n, counted_from(self.seq)) + 1
         answer = self._answer(asked, verdict, ahead)
         self.answers[answer_key(request.customer_id, asked.identity)] = Answered(asked.content, answer)
         self.out.append(Decided(request, asked.identity, answer, False))

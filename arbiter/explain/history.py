@@ -11,9 +11,10 @@ from arbiter.core.identity import REF_BYTES, identity_of
 from arbiter.core.instants import to_datetime, to_ms
 from arbiter.core.model import Contact, Ledger
 from arbiter.core.policy import Policy
+from arbiter.core.render import count_of
 from arbiter.explain import sentences
 from arbiter.explain.document import Explanation, Otherwise, Step
-from arbiter.explain.lookup import Asked, InRedis, Place, number_of, place_of
+from arbiter.explain.lookup import Asked, InRedis, Place, place_of
 from arbiter.explain.shadow import beside
 from arbiter.messages import Decision
 
@@ -78,7 +79,7 @@ def _step(found: Found, decision: Decision, zone: str) -> Step:
                 policy, found.state.ledger, Told(decision, asked.request, asked.received_ms)
             )
     return Step(
-        n=number_of(decision),
+        n=count_of(decision.decision_id),
         headline=sentences.headline(decision, zone),
         sentences=sentences.consequences(decision, zone),
         reasons=[sentences.reason(finding, zone) for finding in decision.findings],

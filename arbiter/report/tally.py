@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from arbiter.core.instants import to_ms
+from arbiter.core.render import count_of
 from arbiter.whatif.fates import Names
 
 APPROVED, DEFERRED, REJECTED, RECALLED = range(4)
@@ -88,7 +89,7 @@ class Tally:
         self._nothing = self._rule_sets[()], self._code_sets[()]
         self.shape, self.rules, self.codes = array("i"), array("i"), array("i")
         self.first_ms, self.last_ms = array("q"), array("q")
-        self.n, self.outcome, self.was_recalled = array("i"), array("b"), array("b")
+        self.n, self.outcome, self.was_recalled = array("q"), array("b"), array("b")
         self.priority = array("d")
         self.kinds: dict[str, tuple[str, str]] = {}
         self.watched: Counter[str] = Counter()
@@ -115,7 +116,7 @@ class Tally:
             return
         n = int(count)
         number = self._number(int(key[:KEY_HEX], 16), seen)
-        is_first = n == 1 and self.first_ms[number] == UNKNOWN
+        is_first = count_of(seen.decision_id) == 1 and self.first_ms[number] == UNKNOWN
         if n <= self.n[number] and not is_first:
             self.repeated += 1
             return

@@ -76,6 +76,11 @@ class Keys(Struct, frozen=True):
         return f"{self.prefix}:installation".encode()
 
     @property
+    def losses(self) -> bytes:
+        """A hash: what was lost of each partition and is not accepted, and under which id it may be."""
+        return f"{self.prefix}:losses".encode()
+
+    @property
     def any_ledger(self) -> bytes:
         """A pattern of the keys of all ledgers."""
         return f"{self.prefix}:{{*}}:l:*".encode()

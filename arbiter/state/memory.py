@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from arbiter.state.memory_stock import MemoryStocks
 from arbiter.state.stock import Kept, Spent
-from arbiter.state.store import Claim, Commit, Head, Installation, TopicsDiffer, Verdict, Wait
+from arbiter.state.store import Acceptance, Claim, Commit, Head, Installation, TopicsDiffer, Verdict, Wait
 
 Clock = Callable[[], int]
 
@@ -44,12 +44,15 @@ class MemoryStore:
         self._clock = clock
         self._partitions: dict[int, _Partition] = {}
         self._installation: Installation | None = None
+        self._losses: dict[int, tuple[str, str]] = {}
+        self._open_loss = ""
         self.stocks = MemoryStocks(self.kept)
 
     def flush(self) -> None:
         """Lose everything, as FLUSHALL does."""
         self._partitions.clear()
         self._installation = None
+        self._losses, self._open_loss = {}, ""
         self.stocks.flush()
 
     def kept(self, partition: int) -> _Partition:
@@ -81,6 +84,28 @@ class MemoryStore:
             kept.head = replace(head, epoch=epoch, owner=owner, generation=generation, claims=claims, topics=ids)
         snapshot = replace(kept.head, positions=dict(head.positions))
         return Claim(snapshot, kept.outbox, self._clock(), fresh=head.seq == 0, adopted=adopted)
+
+    async def report_loss(self, partition: int, loss: str, name: str, named: frozenset[str]) -> str:
+        """See ``Store.report_loss``."""
+        known, what = self._losses.get(partition, ("", ""))
+        if what == loss:
+            return known
+        shared = self._open_loss or name
+        self._open_loss = name if shared in named else shared
+        self._losses[partition] = (self._open_loss, loss)
+        return self._open_loss
+
+    async def accept_loss(self, partition: int, epoch: int, owner: str, acceptance: Acceptance) -> Verdict:
+        """See ``Store.accept_loss``."""
+        kept = self.kept(partition)
+        verdict = _ownership(kept.head, epoch, owner)
+        if kept.head is not None and verdict is Verdict.OK:
+            positions = {**kept.head.positions, **acceptance.positions}
+            topics = {**kept.head.topics, **acceptance.topics}
+            kept.head = replace(kept.head, seq=acceptance.seq, positions=positions, topics=topics)
+            if self._losses.pop(partition, ("", ""))[0] == self._open_loss:
+                self._open_loss = ""
+        return verdict
 
     async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
         """See ``Store.load``."""

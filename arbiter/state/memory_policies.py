@@ -240,6 +240,10 @@ class MemoryPolicyStore:
         """See ``PolicyStore.fetch``."""
         return self._records[version - 1] if 1 <= version <= len(self._records) else None
 
+    async def note(self, action: AuditAction, by: str, reason: str) -> None:
+        """See ``PolicyStore.note``."""
+        self._note(action=action, by=by, reason=reason)
+
     async def history(self, limit: int) -> list[AuditEntry]:
         """See ``PolicyStore.history``."""
         return self._audit[-limit:]

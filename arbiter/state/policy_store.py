@@ -258,6 +258,9 @@ class PolicyStore(Protocol):
     async def fetch(self, version: int) -> PolicyRecord | None:
         """A published version."""
 
+    async def note(self, action: AuditAction, by: str, reason: str) -> None:
+        """Put an entry into the audit that is about no policy."""
+
     async def history(self, limit: int) -> list[AuditEntry]:
         """The newest ``limit`` audit entries, oldest first."""
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from arbiter.core.instants import FAR_MS
 from arbiter.core.kills import Kill
+from arbiter.messages import AuditAction
 from arbiter.state.keys import Keys
 from arbiter.state.policy_store import (
     AUDIT_KEPT,
@@ -45,6 +46,7 @@ _UNSHADOW: Final = Script.read("registry", "policy_unshadow")
 _KILL: Final = Script.read("registry", "policy_kill")
 _LIFT: Final = Script.read("registry", "policy_lift")
 _UNTOLD: Final = Script.read("registry", "policy_untold")
+_NOTE: Final = Script.read("registry", "policy_note")
 _TOLD: Final = Script.read("registry", "policy_told")
 _REPORT: Final = Script.read("registry", "policy_report")
 _WORKERS: Final = Script.read("registry", "policy_workers")
@@ -140,6 +142,10 @@ class RedisPolicyStore:
         names = [f"{version}:{field}" for field in (*_RECORD_FIELDS, *_APPROVAL_FIELDS)]
         values = await self._client.command("HMGET", self._keys[0], *names)
         return None if values[0] is None else _record(version, values)
+
+    async def note(self, action: AuditAction, by: str, reason: str) -> None:
+        """See ``PolicyStore.note``."""
+        await self._order(_NOTE, action, by, reason)
 
     async def history(self, limit: int) -> list[AuditEntry]:
         """See ``PolicyStore.history``."""

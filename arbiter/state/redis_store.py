@@ -15,9 +15,11 @@ from arbiter.state.redis_line import Argument
 from arbiter.state.redis_policies import RedisPolicyStore
 from arbiter.state.redis_stock import RedisStocks
 from arbiter.state.stock import Kept
-from arbiter.state.store import Claim, Commit, Head, Installation, TopicsDiffer, Verdict
+from arbiter.state.store import Acceptance, Claim, Commit, Head, Installation, TopicsDiffer, Verdict
 
 _ENTER: Final = Script.read("enter")
+_REPORT_LOSS: Final = Script.read("report_loss")
+_ACCEPT_LOSS: Final = Script.read("ownership", "accept_loss")
 _CLAIM: Final = Script.read("claim")
 _COMMIT: Final = Script.read("ownership", "commit")
 _MARK: Final = Script.read("ownership", "mark")
@@ -82,6 +84,23 @@ class RedisStore:
             return None
         head = _head(reply[3])
         return Claim(head, reply[4], _ms(reply[1], reply[2]), fresh=head.seq == 0, adopted=reply[5] != b"0")
+
+    async def report_loss(self, partition: int, loss: str, name: str, named: frozenset[str]) -> str:
+        """See ``Store.report_loss``."""
+        reply = await self._client.run(_REPORT_LOSS, [self._keys.losses], [partition, loss, name, *sorted(named)])
+        found: bytes = reply[0]
+        return found.decode()
+
+    async def accept_loss(self, partition: int, epoch: int, owner: str, acceptance: Acceptance) -> Verdict:
+        """See ``Store.accept_loss``."""
+        words: list[Argument] = [epoch, owner, partition, "seq", acceptance.seq]
+        for topic, position in acceptance.positions.items():
+            words += (_POSITION + topic.encode(), position)
+        for topic, number in acceptance.topics.items():
+            words += (_TOPIC + topic.encode(), number)
+        keys = [self._keys.partition(partition).head, self._keys.losses]
+        reply = await self._client.run(_ACCEPT_LOSS, keys, words)
+        return _VERDICTS[reply[0]]
 
     async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
         """See ``Store.load``."""

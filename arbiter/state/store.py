@@ -39,6 +39,17 @@ class TopicsDiffer(Exception):
         self.recorded = dict(recorded)
 
 
+class Acceptance(Struct, frozen=True):
+    """What a partition goes on with after a loss that a person accepted.
+
+    ``seq`` is the commit number to go on from, ``positions`` are those that change, ``topics`` the ids of today.
+    """
+
+    seq: int
+    positions: dict[str, int]
+    topics: dict[str, str]
+
+
 class Head(Struct, frozen=True):
     """What a partition remembers of its last commit.
 
@@ -142,6 +153,16 @@ class Store(Protocol):
         ``topics`` are the ids of the topics to be read from: those that the head lacks are put there, and if it has
         another one for any, the answer is :class:`TopicsDiffer` and nothing was done.
         """
+
+    async def report_loss(self, partition: int, loss: str, name: str, named: frozenset[str]) -> str:
+        """Note what a partition has lost; gives the id under which a person may accept it.
+
+        The same loss keeps its id. Another one shares that of those reported lately, so that one id does for all
+        partitions; it begins a new one, ``name``, if one of those was accepted already or theirs is among ``named``.
+        """
+
+    async def accept_loss(self, partition: int, epoch: int, owner: str, acceptance: Acceptance) -> Verdict:
+        """Go on after a loss, in the head and once: what was reported of the partition is forgotten with it."""
 
     async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
         """The ledgers of these parties, in order."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from msgspec.structs import asdict
@@ -91,9 +91,11 @@ class Belonging:
             wrong = others or self._missing(layout)
             if not wrong:
                 self._health.over(TOPICS)
-            elif wrong == before:  # twice: a broker that just started may not know better yet
+            # A broker that just started may not know better yet: what comes twice is believed, and that topics grew.
+            is_sure = wrong == before or self._has_grown(layout)
+            if wrong and is_sure:
                 self._health.trouble(TOPICS, wrong, alarm=True)
-            if not is_ours or (others and others == before):
+            if not is_ours or (others and is_sure):
                 refuse()
                 return
             before = wrong
@@ -125,6 +127,9 @@ class Belonging:
             return f"{counts}, the others {self.partitions}: make it anew with as many, or no worker will start again"
         return ""
 
+    def _has_grown(self, now: Layout) -> bool:
+        return any(now.counts.get(name, 0) > self.partitions for name in self._read)
+
     def _recounted(self, now: Layout, names: Iterable[str]) -> str:
         """Those of these topics that have another number of partitions than at the beginning."""
         found = [(name, now.counts[name]) for name in names if now.counts.get(name, self.partitions) != self.partitions]
@@ -151,12 +156,6 @@ _NAMES: Final = {
     "group": variable("group"),
     "partitions": "partitions",
 }
-
-
-def others(recorded: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Which topics are not those that a partition was read from, with both ids."""
-    differing = [name for name, number in now.items() if recorded.get(name, number) != number]
-    return ", ".join(f"{name} ({now[name]}, not {recorded[name]})" for name in differing)
 
 
 def _named(installation: Installation) -> str:

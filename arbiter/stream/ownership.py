@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from time import monotonic
 from typing import Protocol
@@ -19,8 +19,10 @@ from msgspec import Struct
 
 from arbiter.messages import DECISIONS
 from arbiter.state.codec import unpack_outbox
+from arbiter.state.policy_store import PolicyStore
 from arbiter.state.store import Claim, TopicsDiffer
-from arbiter.stream.belonging import Belonging, others
+from arbiter.stream.belonging import Belonging
+from arbiter.stream.losses import Losses, Unfit, lost_records, lost_state, made_anew, other_topics
 from arbiter.stream.patience import Patience, Shared, Stopped
 from arbiter.stream.records import FACTS, INPUTS
 from arbiter.stream.reporting import Using
@@ -62,10 +64,6 @@ class Consumer(Protocol):
         """Done with."""
 
 
-class Unfit(Exception):
-    """A partition that must not be decided for as things are; the text says why and what to do."""
-
-
 class _Hand(Struct, frozen=True):
     """A runner's gate: its partition of the consumer, under its lease."""
 
@@ -104,10 +102,17 @@ class Ownership:
     """Claims what the group assigns, and lets go of it in time."""
 
     def __init__(
-        self, shared: Shared, consumer: Consumer, belonging: Belonging, last_told: LastTold, worker: str
+        self,
+        shared: Shared,
+        consumer: Consumer,
+        belonging: Belonging,
+        policies: PolicyStore,
+        last_told: LastTold,
+        worker: str,
     ) -> None:
         """``worker`` names this process, unlike any other."""
         self._belonging = belonging
+        self._losses = Losses(shared, policies, worker)
         self._last_told = last_told
         self._shared = shared
         self._consumer = consumer
@@ -236,30 +241,32 @@ class Ownership:
         """Claim, tell the outbox again, place the topics; waits for whatever is away."""
         # Unlike for every claim: the store takes a repeated commit for done by owner and number.
         owner = f"{self._worker}-{owned.lease}"
-        claim = await self._claimed(partition, owner, generation, owned)
+        topics = await self._topic_ids(owned)
+        claim = await self._claimed(partition, owner, generation, topics, owned)
         tps = {topic: TP(topic, partition) for topic in self._inputs}
         decisions = TP(self._shared.settings.topic(DECISIONS), partition)
         ranges = await self._ranges([*tps.values(), decisions], owned)
-        self._check_fit(claim, ranges, decisions)
-        await self._check_told(claim, *ranges[decisions], decisions, owned)
+        claim = await self._settled(claim, ranges, topics, decisions, owned)
         await self._tell_again(claim, owned)
         positions = {topic: self._begin(claim, ranges, tp) for topic, tp in tps.items()}
         await self._place(owned, {tps[topic]: position for topic, position in positions.items()})
         facts_end = {topic: ranges[tps[topic]][1] for topic in self._facts}
         return Placed(claim.head, positions, facts_end, self._shared.settings.cache_bytes // of)
 
-    async def _claimed(self, partition: int, owner: str, generation: int, owned: _Owned) -> Claim:
+    async def _claimed(
+        self, partition: int, owner: str, generation: int, topics: Mapping[str, str], owned: _Owned
+    ) -> Claim:
         shared = self._shared
-        topics = await self._topic_ids(owned)
         while True:
             asked_at = monotonic()
             try:
                 claim = await owned.patience.ask(lambda: shared.store.claim(partition, owner, generation, topics))  # noqa: B023
             except TopicsDiffer as differ:
-                raise Unfit(
-                    f"its topics are not those that the state was read from: {others(differ.recorded, topics)}. They "
-                    "were made anew, or are another Kafka's"
-                ) from differ
+                inputs = {topic: TP(topic, partition) for topic in self._inputs}
+                losses = other_topics(differ.recorded, topics, inputs)
+                await self._losses.accepted(partition, losses, owned.patience)
+                topics = {}  # accepted: claimed whatever the head says, which is then set right
+                continue
             if claim is not None:
                 shared.clock.observe(claim.time_ms, asked_at, monotonic())
                 if claim.adopted:
@@ -305,30 +312,22 @@ class Ownership:
             return ranges
         raise AssertionError
 
-    def _check_fit(self, claim: Claim, ranges: Ranges, decisions: TP) -> None:
-        """State and logs must be of one story, else caps would be broken or records skipped in silence."""
-        settings = self._shared.settings
-        if settings.accept_lost_state:
-            return
-        published = ranges[decisions][1]
-        if claim.fresh and published:
-            raise Unfit(
-                f"the store has no state, but {decisions.topic} holds decisions up to offset {published}: Redis has "
-                "lost its data, or ARBITER_REDIS, ARBITER_REDIS_PREFIX or ARBITER_TOPIC_PREFIX is wrong. Restore the "
-                "data; or set ARBITER_ACCEPT_LOST_STATE=true to begin anew, with all budgets unspent"
-            )
-        for tp, (_, end) in ranges.items():
-            position = claim.head.positions.get(tp.topic, 0)
-            if position > end:
-                raise Unfit(
-                    f"{tp.topic} ends at offset {end}, but was read up to {position}: the topic was made anew, or "
-                    "Kafka has lost records. Restore it; or set ARBITER_ACCEPT_LOST_STATE=true to read on from there"
-                )
+    async def _settled(
+        self, claim: Claim, ranges: Ranges, topics: Mapping[str, str], decisions: TP, owned: _Owned
+    ) -> Claim:
+        """State and logs must be of one story: the claim, if they are, or if a person accepted that they are not."""
+        inputs = {topic: TP(topic, decisions.partition) for topic in self._inputs}
+        first, end = ranges[decisions]
+        told = await self._told(first, end, decisions, owned)
+        losses = [
+            *other_topics(claim.head.topics, topics, inputs),
+            *lost_state(claim, decisions, end, told),
+            *lost_records(claim.head, ranges, inputs, made_anew(claim.head.topics, topics)),
+        ]
+        return await self._losses.settle(claim, decisions.partition, losses, topics, owned.patience)
 
-    async def _check_told(self, claim: Claim, first: int, end: int, decisions: TP, owned: _Owned) -> None:
+    async def _told(self, first: int, end: int, decisions: TP, owned: _Owned) -> int | None:
         """What was published was committed before: a store that does not know of it has lost writes."""
-        if self._shared.settings.accept_lost_state:
-            return
         health = self._shared.health
         for attempt in count():
             try:
@@ -337,14 +336,9 @@ class Ownership:
                 health.trouble("kafka", f"Kafka does not give the last decisions: {error}")
                 await owned.patience.pause(attempt)
             else:
-                break
-        health.over("kafka")
-        if told is not None and told > claim.head.seq:
-            raise Unfit(
-                f"{decisions.topic} holds a decision of commit {told}, the store knows only {claim.head.seq}: it was "
-                "restored from an older copy, or has lost writes. Restore the newest data; or set "
-                "ARBITER_ACCEPT_LOST_STATE=true to go on, with what was approved since then unspent"
-            )
+                health.over("kafka")
+                return told
+        raise AssertionError
 
     def _begin(self, claim: Claim, ranges: Ranges, tp: TP) -> int:
         first, end = ranges[tp]

@@ -49,7 +49,7 @@ class Routing:
             arrival = arrived(routed.post) if isinstance(routed, Forward) else None
         except (CodecError, msgspec.DecodeError) as error:
             return DeadLetter("undecidable", str(error))
-        last = self._read.get(parcel.home, self._before.get(f"{TAKEN}{parcel.home}"))
+        last = self._read.get(parcel.home, self._before.get(f"{TAKEN}{parcel.home}")) or None
         if last is not None and parcel.seq <= last:
             return None
         # Without a last one this partition is new, or began anew after a loss: then it begins with what comes.

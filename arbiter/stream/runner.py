@@ -89,7 +89,8 @@ class Runner:
             self._queue.put(message.topic, batch, message)
         except LogWentBack as error:
             self._halt(
-                f"{error}: the topic was made anew or lost records. Restore it, or set ARBITER_ACCEPT_LOST_STATE"
+                f"{error}: the topic was made anew or lost records. Restore it; or restart the worker, which says what "
+                "to set to go on without them"
             )
             return
         self._news.set()

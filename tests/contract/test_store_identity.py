@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from arbiter.state.store import Installation, Store, TopicsDiffer
+from arbiter.state.policy_store import PolicyStore
+from arbiter.state.store import Acceptance, Installation, Store, TopicsDiffer
 from tests.contract.commits import FIRST, P, after, claimed
 from tests.contract.conftest import Backend
 
@@ -77,3 +78,75 @@ async def test_another_topic_of_the_same_name_is_not_claimed(store: Store) -> No
     assert verdict.value == "ok"
     assert claim is not None
     assert (claim.head.epoch, claim.head.claims) == (2, 1)
+
+
+NONE: frozenset[str] = frozenset()
+
+
+async def test_losses_of_one_time_share_an_id(store: Store) -> None:
+    """The same loss keeps its id, and another partition's joins it; what is lost anew of a partition is told anew."""
+    first = await store.report_loss(0, "no state, 11", "aaaa", NONE)
+    again = await store.report_loss(0, "no state, 11", "bbbb", NONE)
+    other = await store.report_loss(1, "no state, 23", "cccc", NONE)
+
+    assert [first, again, other] == ["aaaa"] * 3
+
+
+async def test_an_id_that_is_named_is_not_shared_any_more(store: Store) -> None:
+    """Who runs with an id accepts what was told under it, and nothing that is told later."""
+    await store.report_loss(0, "no state, 11", "aaaa", NONE)
+    later = await store.report_loss(1, "no state, 23", "bbbb", frozenset({"aaaa"}))
+    changed = await store.report_loss(0, "no state, 12", "cccc", frozenset({"aaaa"}))
+
+    assert await store.report_loss(1, "no state, 23", "dddd", NONE) == later == "bbbb"
+    assert changed == "bbbb"
+
+
+async def test_an_accepted_loss_is_closed(store: Store) -> None:
+    """The head goes on from what is given; the same loss once more, or another, has another id from then on."""
+    await claimed(store, FIRST)
+    await store.report_loss(P, "lost", "aaaa", NONE)
+    await store.report_loss(P + 1, "lost, too", "bbbb", NONE)
+    acceptance = Acceptance(10**15, {"requests": 0}, {"requests": "new"})
+    verdicts = [await store.accept_loss(P, 1, owner, acceptance) for owner in ("a", "b", "a")]
+    claim = await store.claim(P, "b", 2, {"requests": "new"})
+    ids = [
+        await store.report_loss(P, "lost", "cccc", NONE),
+        await store.report_loss(P + 1, "lost, too", "dddd", NONE),
+        await store.report_loss(P + 2, "lost as well", "eeee", NONE),
+    ]
+
+    assert [verdict.value for verdict in verdicts] == ["ok", "fenced", "ok"]
+    assert claim is not None
+    assert not claim.fresh
+    assert (claim.head.seq, claim.head.positions) == (10**15, FIRST.positions | {"requests": 0})
+    assert claim.head.topics == {"requests": "new"}
+    assert ids == ["cccc", "aaaa", "cccc"]
+
+
+async def test_commits_go_on_from_an_accepted_loss(store: Store) -> None:
+    """Numbers in microseconds count exactly."""
+    await store.claim(P, "a", 1)
+    seq = 1_796_021_411_097_001
+    await store.accept_loss(P, 1, "a", Acceptance(seq, {}, {}))
+    verdicts = [
+        (await store.commit(P, replace(FIRST, seq=number)))[0].value for number in (seq + 1, seq + 1, seq + 2, seq + 4)
+    ]
+    cleared = [(await store.clear_outbox(P, 1, "a", number)).value for number in (seq + 2, seq + 3)]
+
+    assert verdicts == ["ok", "ok", "ok", "regressed"]
+    assert cleared == ["ok", "regressed"]
+
+
+async def test_a_note_is_an_audit_entry(policies: PolicyStore) -> None:
+    """It is told to the audit topic as every other one."""
+    await policies.note("loss_accepted", "worker-1", "partition 3: no state")
+    (entry,) = await policies.history(10)
+
+    assert (entry.seq, entry.action, entry.by, entry.reason) == (
+        1,
+        "loss_accepted",
+        "worker-1",
+        "partition 3: no state",
+    )
+    assert [entry] == await policies.untold("teller", 1_000, 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +10,11 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 
 from arbiter.messages import CONSENTS
 from arbiter.state.keys import Keys
-from arbiter.stream.topics import all_topics
+from arbiter.stream.topics import all_topics, create
 from tests.reference import entries_of
-from tests.servers import KafkaServer
-from tests.topics import DECISIONS
-from tests.traffic import Traffic, bank
+from tests.servers import KafkaServer, ValkeyServer
+from tests.topics import DECISIONS, REQUESTS
+from tests.traffic import Traffic, ask, bank
 from tests.workers import MakeSite, Site, Worker, wait_until
 
 SOON_SECONDS = 15.0
@@ -100,3 +101,112 @@ def test_a_topic_that_grows_is_noticed(make_site: MakeSite, kafka_bootstrap: str
     topic = site.settings.topic(CONSENTS)
     grow(site, 6, topic)
     wait_refused(worker, f"{topic} has 6 partitions, but the state is for 4")
+
+
+def id_of(worker: Worker) -> str:
+    """The id under which the loss may be accepted that the worker tells."""
+    found = {*re.findall(r"ARBITER_ACCEPT_LOST_STATE=([0-9a-f]{8}) ", worker.reasons)}
+    assert len(found) == 1, worker.reasons
+    return str(found.pop())
+
+
+def wait_lost(site: Site, worker: Worker, reason: str) -> str:
+    """Wait until the worker refuses every partition for this reason; gives the id of the loss."""
+    wait_until(lambda: worker.reasons.count(reason) == site.partitions, f"every partition says `{reason}`")
+    assert worker.metric("arbiter_partitions_claimed") == 0
+    return id_of(worker)
+
+
+def notes(site: Site) -> list[str]:
+    """What the audit says of accepted losses."""
+    entries = site.with_policies(lambda policies: policies.history(1_000))
+    return [entry.reason for entry in entries if entry.action == "loss_accepted"]
+
+
+def make_anew(site: Site, *names: str) -> None:
+    """Delete these topics, and make others of the same names."""
+    admin, topics_ = AdminClient(site.client_config), [site.settings.topic(name) for name in names]
+    for future in admin.delete_topics(topics_, operation_timeout=30).values():
+        future.result(30)
+    wait_until(lambda: not {*topics_} & {*admin.list_topics(timeout=10).topics}, "the topics are gone")
+    wait_until(lambda: {*topics_} <= {*create(site.settings)} or has(admin, topics_), "the topics are there again")
+
+
+def has(admin: AdminClient, names: list[str]) -> bool:
+    """Whether Kafka has these topics."""
+    return {*names} <= {*admin.list_topics(timeout=10).topics}
+
+
+def test_a_topic_made_anew_is_read_from_its_beginning_once_accepted(
+    make_site: MakeSite, kafka_bootstrap: str, valkey_url: str
+) -> None:
+    """It is noticed within seconds, not read without an order, and then nothing of it is left out."""
+    site, traffic = make_site(kafka_bootstrap, valkey_url, partitions=4), Traffic(seed=23)
+    site.publish(bank())
+    (worker,) = site.start()
+    site.send(*traffic.first_facts())
+    site.barrier()
+    site.send(*traffic.requests(600))
+    site.quiet()
+
+    make_anew(site, REQUESTS)
+    wait_refused(worker, "made anew while the worker ran")
+    worker.kill()
+    again = [ask(f"again-{number}", f"w{number % 40}", number) for number in range(2_000)]
+    site.send(*again)
+    site.flush()
+    refusing = site.start_one()
+    number = wait_lost(site, refusing, "was made anew")
+    told = len(entries_of(DECISIONS, site.entries()))
+    refusing.kill()
+    (accepting,) = site.start(accept_lost_state=number)
+    site.settle()
+
+    answered = {fields["request_id"] for entry in entries_of(DECISIONS, site.entries()) if (fields := entry.fields())}
+    assert {message.request_id for message in again} <= answered
+    assert told < len(answered)
+    assert accepting.metric("arbiter_accepted_losses_total") == site.partitions
+    assert len(notes(site)) == site.partitions
+
+
+def test_an_accepted_loss_is_accepted_once(
+    make_site: MakeSite, kafka_bootstrap: str, fresh_valkey: Callable[..., ValkeyServer]
+) -> None:
+    """After FLUSHALL workers go on by its id, with a trace and with new ids; left on, it accepts nothing else."""
+    site, traffic = make_site(kafka_bootstrap, fresh_valkey().url, partitions=4), Traffic(seed=24)
+    site.publish(bank())
+    (worker,) = site.start()
+    site.send(*traffic.first_facts())
+    site.barrier()
+    site.send(*traffic.requests(800))
+    site.quiet()
+    worker.kill()
+
+    site.redis.flushall()
+    site.publish(bank())
+    refusing = site.start_one()
+    number = wait_lost(site, refusing, "the store has no state")
+    refusing.kill()
+    (accepting,) = site.start(accept_lost_state=number)
+    site.settle()
+    site.send(*traffic.requests(300))
+    site.quiet()
+    log, noted = accepting.log.read_text(), notes(site)
+    accepting.kill()
+    (restarted,) = site.start(accept_lost_state=number)
+    going_on = restarted.metric("arbiter_accepted_losses_total")
+    restarted.kill()
+    values: dict[str, set[bytes | None]] = {}
+    for entry in entries_of(DECISIONS, site.entries()):
+        values.setdefault(entry.fields()["decision_id"], set()).add(entry.value)
+
+    site.redis.flushall()
+    site.publish(bank())
+    left_on = site.start_one(accept_lost_state=number)
+    another = wait_lost(site, left_on, "the store has no state")
+
+    assert [name for name, found in values.items() if len(found) > 1] == []
+    assert log.count(f"goes on after a loss, as ARBITER_ACCEPT_LOST_STATE={number} says") == site.partitions
+    assert sorted(reason.partition(":")[0] for reason in noted) == [f"partition {n}" for n in range(site.partitions)]
+    assert going_on == 0
+    assert another != number

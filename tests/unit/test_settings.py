@@ -30,11 +30,9 @@ def test_two_settings_are_enough() -> None:
 
 def test_values_are_read_in_their_types() -> None:
     """Numbers, truth values and choices come as text."""
-    settings = load(
-        {**NEEDED, "ARBITER_PARTITIONS": "8", "ARBITER_ACCEPT_LOST_STATE": "true", "ARBITER_CLOCK": "event"}
-    )
+    settings = load({**NEEDED, "ARBITER_PARTITIONS": "8", "ARBITER_ACTIVATE_ALONE": "true", "ARBITER_CLOCK": "event"})
 
-    assert (settings.partitions, settings.accept_lost_state, settings.clock) == (8, True, "event")
+    assert (settings.partitions, settings.activate_alone, settings.clock) == (8, True, "event")
 
 
 def test_blank_means_the_default() -> None:
@@ -59,7 +57,7 @@ def test_all_mistakes_are_told_at_once() -> None:
     [
         ("ARBITER_CLOCK", "sundial", "wall | event"),
         ("ARBITER_HTTP", "8080", "host:port"),
-        ("ARBITER_ACCEPT_LOST_STATE", "perhaps", "true | false"),
+        ("ARBITER_ACTIVATE_ALONE", "perhaps", "true | false"),
         ("ARBITER_CACHE_BYTES", "-1", "a whole number, 0 or more"),
         ("ARBITER_GROUP", "two words", "a name without spaces"),
     ],
@@ -67,6 +65,15 @@ def test_all_mistakes_are_told_at_once() -> None:
 def test_a_malformed_setting_is_told_with_its_form(name: str, value: str, expected: str) -> None:
     """Whatever its type."""
     assert errors_of(**{name: value}) == [f"{name}: expected {expected}, found `{value}`"]
+
+
+@pytest.mark.parametrize("value", ["true", "True", "1", "yes", "3f9c1a2", "3f9c1a2b;0d1e2f3a"])
+def test_a_loss_is_accepted_by_its_id_only(value: str) -> None:
+    """What would accept whatever comes is refused, and the message says what is wanted."""
+    (error,) = errors_of(ARBITER_ACCEPT_LOST_STATE=value)
+
+    assert error.startswith("ARBITER_ACCEPT_LOST_STATE: expected the id that the worker says for this loss")
+    assert load({**NEEDED, "ARBITER_ACCEPT_LOST_STATE": "3f9c1a2b,0d1e2f3a"}).accept_lost_state == "3f9c1a2b,0d1e2f3a"
 
 
 HIDDEN = "geheim"
