@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def diff(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="arbiter-diff-")))
         if requests is not None:
             material = Material(requests, facts, partitions, waits)
+            _check_ordinary(material.files)
         else:
             material = replace(_downloaded(folder, last, since), partitions=partitions, waits=waits)
             material = replace(material, facts=(*facts, *material.facts))
@@ -91,6 +93,13 @@ def diff(
     show(terminal(), comparison, told, policies[1].zone)
     if html is not None:
         click.echo(f"written to {html}")
+
+
+def _check_ordinary(files: Sequence[Path]) -> None:
+    """Each file is read once for each policy, and again for the examples: a pipe would be empty by then."""
+    for file in files:
+        if not file.is_file():
+            raise Failure(f"{file}: is no ordinary file, and it is read several times; save it as one", EXIT_USAGE)
 
 
 def _downloaded(folder: Path, last: int, since: str | None) -> Material:

@@ -10,9 +10,11 @@ import msgspec
 from arbiter.core.document import PolicyDocument
 from arbiter.core.policy import PolicyError, load
 from arbiter.policy_files import FileProblem
+from arbiter.policy_files.folder import look_into
+from arbiter.policy_files.problem import printable
 from arbiter.policy_files.source import Source, read_source
 from arbiter.policy_tests.junit import explained
-from arbiter.policy_tests.read import SUFFIX, read_test_text
+from arbiter.policy_tests.read import read_test_text
 from arbiter.policy_tests.run import run_test
 from arbiter.state.policy_store import PolicyRecord
 
@@ -23,12 +25,12 @@ def pack_tests(folder: Path) -> tuple[bytes, list[FileProblem]]:
     """
     texts: dict[str, str] = {}
     problems: list[FileProblem] = []
-    for path in sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX)):
+    for path in look_into(folder).tests:
         source = read_source(path)
         if isinstance(source, FileProblem):
             problems.append(source)
         else:
-            texts[path.name] = source.text
+            texts[printable(path.name)] = source.text
     return (msgspec.json.encode(texts) if texts else b""), problems
 
 

@@ -19,7 +19,8 @@ from arbiter.core.lints import lints
 from arbiter.core.problem import Problem
 from arbiter.policy_files.merge import Merged, merge
 from arbiter.policy_files.problem import FileProblem
-from arbiter.policy_files.source import Source, list_files, read_source
+from arbiter.policy_files.folder import look_into
+from arbiter.policy_files.source import Source, read_source
 from arbiter.policy_files.words import Shape, wrong_shapes
 from arbiter.policy_files.yaml_tree import OLD_BOOLEANS, Node, Path, Refused, read_tree
 
@@ -39,11 +40,11 @@ def read_policy(directory: FilePath) -> tuple[PolicyDocument | None, list[FilePr
 
     The document is ``None`` if any problem is an error. Never raises for what is in the folder, or for its absence.
     """
-    found: list[FileProblem] = []
+    folder = look_into(directory)
+    found = list(folder.problems)
     documents: list[tuple[Source, Node]] = []
-    files = list_files(directory)
-    for file in files:
-        source = file if isinstance(file, FileProblem) else read_source(file)
+    for file in folder.files:
+        source = read_source(file)
         if isinstance(source, FileProblem):
             found.append(source)
             continue
@@ -56,13 +57,18 @@ def read_policy(directory: FilePath) -> tuple[PolicyDocument | None, list[FilePr
         try:
             merged = merge(documents)
         except Refused as refused:
-            return None, [refused.problem]
-        document, wrong = _judge(merged, is_whole=len(documents) == len(files))
+            return None, [*found, refused.problem]
+        is_whole = len(documents) == len(folder.files) and not any(map(_is_error, folder.problems))
+        document, wrong = _judge(merged, is_whole=is_whole)
         found += [*merged.problems, *_ambiguous_words(merged), *wrong]
-        if document is not None and not found:
+        if document is not None and not any(map(_is_error, found)):
             found += _warned(merged, document)
     found = _bounded(sorted(set(found), key=lambda problem: problem.order))
-    return (None if any(problem.severity == "error" for problem in found) else document), found
+    return (None if any(map(_is_error, found)) else document), found
+
+
+def _is_error(problem: FileProblem) -> bool:
+    return problem.severity == "error"
 
 
 def document_bytes(document: PolicyDocument) -> bytes:

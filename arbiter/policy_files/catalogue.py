@@ -28,6 +28,14 @@ FILES = {
     "not-a-folder": Code("A file was given instead of a folder.", "Give the folder that holds the policy's files."),
     "no-files": Code("The folder holds no `*.yaml` file besides tests.", "Put the policy into one or more of them."),
     "wrong-suffix": Code("A file ends in `.yml` or `.YAML` and would be left out.", "Rename it to end in `.yaml`."),
+    "too-many-files": Code("The folder holds more than 500 `*.yaml` files.", "Put several rules into one file."),
+    "not-a-file": Code(
+        "A folder, pipe, socket or device whose name is that of a policy or test file.", "Remove or rename it."
+    ),
+    "outside-link": Code(
+        "A symbolic link that leads out of the policy's folder. Links that stay inside it are followed.",
+        "Copy the file into the folder.",
+    ),
     "unreadable": Code("A file or the folder cannot be read.", "Check its permissions."),
     "too-large": Code("A file is larger than 1 MiB.", "Split the policy over several files."),
     "too-many-values": Code(
@@ -200,6 +208,10 @@ CONTRADICTIONS = {
 """Rules that contradict themselves, each other or the policy around them."""
 
 WARNINGS = {
+    "ignored-file": _warning(
+        "Something in the folder that is not read and may have been meant as a part of the policy; see above.",
+        "Let its name end in `.yaml`, or move it away.",
+    ),
     "unreachable": _warning(
         "A rule that no request can meet: no department may ask for it, the category is exempt, or a "
         "condition can never be so.",
@@ -275,7 +287,10 @@ arbiter policy check deploy/policies/retail-bank --format sarif
 ```
 
 shows everything that is wrong with a policy at once: `file:line:column: code: message`, the line with a caret, and the
-fix. Rules are held against each other once each can be understood, and warnings are given once there are no errors.
+fix. Read are the `*.yaml` files directly in the folder, tests (`*.test.yaml`) apart; a folder below, `caps.yaml.txt`,
+`.caps.yaml` or an editor's backup is named as ignored. Nothing is said about documentation (`.md`, `.txt`, `.pdf` …,
+README, LICENSE), requests to try the policy with (`.jsonl`, `.csv`) and hidden files that are no YAML (`.git`).
+Rules are held against each other once each can be understood, and warnings are given once there are no errors.
 This page is generated from `arbiter/policy_files/catalogue.py` by `arbiter schemas`.
 
 | exit code | meaning |

@@ -51,14 +51,14 @@ class FileProblem(Struct, frozen=True, kw_only=True):
         yield "place", self.place
         yield self.severity, f": {label}"
         begun = len(self.place) + len(label) + len(": : ")
-        yield "message", f":{_folded(self.message, width, begun, INDENT)}\n"
+        yield "message", f":{_folded(printable(self.message), width, begun, INDENT)}\n"
         if shows_source and self.source.strip():
             shown, caret = _window(self.source, self.column, min(width - INDENT, SOURCE_MAX) if width else SOURCE_MAX)
             yield "source", f"{' ' * INDENT}{shown}\n"
             yield "caret", f"{' ' * (INDENT + caret)}^\n"
         if self.help:
             yield "help", "  help:"
-            yield "message", f"{_folded(self.help, width, len('  help: '), len('  help: '))}\n"
+            yield "message", f"{_folded(printable(self.help), width, len('  help: '), len('  help: '))}\n"
 
 
 def told(problems: Iterable[FileProblem], width: int | None = None) -> Iterator[tuple[Part, str]]:
@@ -91,7 +91,7 @@ def _folded(text: str, width: int | None, begun: int, indent: int) -> str:
 def _window(source: str, column: int, size: int) -> tuple[str, int]:
     """The part of a line around a column, with a mark where it is cut, and where in it the column is (from 0)."""
     start = max(0, column - size * 3 // 4) if len(source) > size else 0
-    shown = _printable(source[start : start + size])
+    shown = printable(source[start : start + size])
     if start:
         shown = CUT + shown[1:]
     if start + size < len(source):
@@ -99,6 +99,6 @@ def _window(source: str, column: int, size: int) -> tuple[str, int]:
     return shown, column - 1 - start
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text with one space for a tab and one mark for what a terminal must not see, so that the caret fits."""
     return "".join(c if c.isprintable() else " " if c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

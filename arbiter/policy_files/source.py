@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Literal
 
-from arbiter.policy_files.problem import FileProblem
+from arbiter.policy_files.problem import FileProblem, printable
 
 BYTES_MAX = 1 << 20
 
@@ -44,13 +46,14 @@ class Source:
 
 
 def read_source(path: Path) -> Source | FileProblem:
-    """Read one file; a problem if it cannot be read, is larger than 1 MiB or is not UTF-8."""
-    name = str(path)
+    """Read one file; a problem if it cannot be read, is larger than 1 MiB, is not UTF-8, or lies outside its folder."""
+    name = shown(path)
     try:
-        with path.open("rb") as file:
-            content = file.read(BYTES_MAX + 1)
+        content = _content(path)
+    except _Refused as refused:
+        return whole(name, *refused.args)
     except OSError as error:
-        return whole(name, "unreadable", f"the file cannot be read: {_reason(error)}", "check the file's permissions")
+        return whole(name, "unreadable", f"the file cannot be read: {reason_of(error)}", "check the file's permissions")
     if len(content) > BYTES_MAX:
         return whole(name, "too-large", "the file is larger than 1 MiB", "split the policy over several files")
     try:
@@ -62,31 +65,50 @@ def read_source(path: Path) -> Source | FileProblem:
         return source.problem(line, column, "not-utf8", "the file is not UTF-8 from here on", "save the file as UTF-8")
 
 
-def list_files(directory: Path) -> list[Path] | list[FileProblem]:
-    """The policy's files in name order; problems if the folder cannot be listed or has none."""
-    name = str(directory)
-    try:
-        entries = sorted(directory.iterdir())
-    except FileNotFoundError:
-        return [whole(name, "no-such-folder", "there is no such folder", "give the folder that holds the policy")]
-    except NotADirectoryError:
-        return [whole(name, "not-a-folder", "this is not a folder", "give the folder that holds the policy's files")]
-    except OSError as error:
-        return [whole(name, "unreadable", f"the folder cannot be read: {_reason(error)}", "check its permissions")]
-    strays = [path for path in entries if path.suffix.lower() in (".yml", ".yaml") and path.suffix != ".yaml"]
-    if strays:
-        fix = "rename it so that its name ends in .yaml"
-        return [whole(str(path), "wrong-suffix", f"`{path.name}` would not be read", fix) for path in strays]
-    files = [path for path in entries if path.suffix == ".yaml" and not path.name.endswith(".test.yaml")]
-    if not files:
-        return [whole(name, "no-files", "the folder has no policy files", "a policy is one or more *.yaml files")]
-    return files
+class _Refused(Exception):
+    """A path that is not to be read: code, message, fix."""
 
 
-def whole(name: str, code: str, message: str, fix: str) -> FileProblem:
+def _content(path: Path) -> bytes:
+    """The first bytes of a regular file, one more than it may have.
+
+    Problems quote the lines of a file, so a link must not lead out of the policy's folder: whoever has the folder
+    checked would show whatever the link's author named. Links that stay inside are how Kubernetes mounts a ConfigMap.
+    Nothing but regular files is opened: a pipe would wait for its writer, and a device may be endless.
+    """
+    real = os.path.realpath(path)
+    if not os.path.lexists(real):
+        raise _Refused("unreadable", "the link leads to nothing", "correct the link, or remove it")
+    if not Path(real).is_relative_to(os.path.realpath(path.parent)):
+        fix = "copy the file into the folder in place of the link"
+        raise _Refused("outside-link", "this is a link that leads out of the policy's folder", fix)
+    _check_regular(os.stat(real).st_mode)
+    # What was looked at may have been replaced meanwhile: no link is followed, and no pipe waited for.
+    file = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with os.fdopen(file, "rb") as opened:
+        _check_regular(os.fstat(file).st_mode)
+        return opened.read(BYTES_MAX + 1)
+
+
+def _check_regular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+        text = f"this is {kinds.get(stat.S_IFMT(mode), 'a device')}, not a file"
+        raise _Refused("not-a-file", text, "remove or rename it; policies and tests are ordinary files")
+
+
+def whole(
+    name: str, code: str, message: str, fix: str, severity: Literal["error", "warning"] = "error"
+) -> FileProblem:
     """A problem of a file or folder as a whole."""
-    return FileProblem(file=name, line=0, column=0, code=code, message=message, help=fix)
+    return FileProblem(file=name, line=0, column=0, code=code, message=message, help=fix, severity=severity)
 
 
-def _reason(error: OSError) -> str:
+def shown(path: Path) -> str:
+    """A path as it is printed: some file systems allow names that no terminal should get, or that are no text."""
+    return printable(str(path))
+
+
+def reason_of(error: OSError) -> str:
+    """Why a file cannot be had, as the end of a sentence."""
     return (error.strerror or "unknown reason").lower()

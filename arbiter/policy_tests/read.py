@@ -13,6 +13,8 @@ from arbiter.core.codes import CODES
 from arbiter.core.document import PolicyDocument
 from arbiter.core.problem import nearest
 from arbiter.policy_files import FileProblem
+from arbiter.policy_files.folder import TEST_SUFFIX as SUFFIX
+from arbiter.policy_files.folder import look_into
 from arbiter.policy_files.source import Source, read_source, whole
 from arbiter.policy_files.words import SINGULAR, Whole, shapes_against
 from arbiter.policy_files.yaml_tree import Path, Place, TooManyValues, expand, read_tree
@@ -20,7 +22,6 @@ from arbiter.policy_tests.document import Case, CaseFile, Given, Request
 from arbiter.policy_tests.schema import plain_cases_schema
 from arbiter.policy_tests.times import HELP, Times
 
-SUFFIX = ".test.yaml"
 TIMES = frozenset(
     ("at", "expires_at", "valid_until", "retry_at", "next_eligible_at", "not_before", "send_after", "requested_at",
      "snooze_until")
@@ -32,6 +33,9 @@ OWN_RULES = frozenset(
      "waiting_max", "cancelled")
 )  # fmt: skip
 """What a finding may name besides the policy's rules: its settings, and the customer's own rules."""
+
+
+__all__ = ["OWN_RULES", "SUFFIX", "Test", "read_test_file", "read_test_text", "read_tests"]
 
 
 class Test(Struct, frozen=True):
@@ -47,7 +51,7 @@ class Test(Struct, frozen=True):
 
 def read_tests(folder: FilePath, document: PolicyDocument) -> tuple[list[Test], list[FileProblem]]:
     """The tests beside a policy, in the order of files and lines, and what is wrong with any of their files."""
-    files = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX))
+    files = look_into(folder).tests
     if not files:
         fix = "write one, or have one written: `arbiter policy test --new REQUEST_ID`"
         return [], [whole(str(folder), "no-tests", f"the folder has no *{SUFFIX} files", fix)]

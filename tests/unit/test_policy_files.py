@@ -172,7 +172,7 @@ def test_unreadable_places_are_told(tmp_path: Path) -> None:
 
     assert codes(tmp_path / "missing") == ["no-such-folder"]
     assert codes(Path(__file__)) == ["not-a-folder"]
-    assert codes(tmp_path) == ["unreadable"]
+    assert codes(tmp_path) == ["not-a-file"]
 
 
 def test_large_and_foreign_files_are_told(tmp_path: Path) -> None:
