@@ -7,14 +7,12 @@ What is merely suspicious is a warning, in :mod:`arbiter.core.lints`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import get_args
 
 from arbiter.core.document import PolicyDocument
 from arbiter.core.instants import DAY_MS, FAR_MS, HOUR_MS
-from arbiter.core.match import Test, When
 from arbiter.core.openings import never_open
-from arbiter.core.problem import Path, Problem, nearest
-from arbiter.core.reach import Reach, Span, listed, only_domain, span_of
+from arbiter.core.problem import Path, Problem
+from arbiter.core.reach import Reach, Span, only_domain, span_of
 from arbiter.core.rules import (
     AnyRule,
     BlackoutRule,
@@ -26,7 +24,6 @@ from arbiter.core.rules import (
     FloorRule,
 )
 from arbiter.core.windows import calendar_window, duration_ms, moment, parse_window
-from arbiter.messages import OutcomeKind
 
 UNIT_MS = {
     "hour": HOUR_MS,
@@ -38,25 +35,23 @@ UNIT_MS = {
 }
 """The longest that a calendar window lasts, but for the hour by which clocks are put back."""
 WINDOWS_COUNTED_MAX = 10_000
-OUTCOMES = frozenset(get_args(OutcomeKind)) - {"sent", "cancelled"}
-"""The outcomes that are looked back at: `sent` is what `after` means without one, `cancelled` is no contact."""
-
 Rules = list[tuple[int, AnyRule]]
 
 
+def alone(document: PolicyDocument, skip: frozenset[int] = frozenset()) -> Iterator[Problem]:
+    """What contradicts itself, or the policy around it, within one rule, but for those to ``skip``."""
+    for index, rule in enumerate(document.rules):
+        check = _ALONE.get(type(rule))
+        if check is not None and index not in skip:
+            yield from check(("rules", index), rule, document)
+
+
 def contradictions(document: PolicyDocument, skip: frozenset[int] = frozenset()) -> list[Problem]:
-    """Everything that cannot be true at once, in a policy that can be understood but for the rules to ``skip``."""
+    """What rules cannot all be true at once, in a policy that can be understood but for the rules to ``skip``."""
     rules = [(index, rule) for index, rule in enumerate(document.rules) if index not in skip]
     enforced = [(index, rule) for index, rule in rules if rule.mode == "enforce"]
     reach = Reach(document)
     found: list[Problem] = []
-    for index, rule in rules:
-        found += _conditions(("rules", index), rule)
-        check = _ALONE.get(type(rule))
-        if check is not None:
-            found += check(("rules", index), rule, document)
-    for name, segment in document.segments.items():
-        found += _when(("segments", name, "when"), segment.when)
     if not skip:
         found += _marketing_without_consent(enforced, document, reach)
     found += _opposite_consents(enforced, document, reach)
@@ -64,29 +59,6 @@ def contradictions(document: PolicyDocument, skip: frozenset[int] = frozenset())
     found += _floors_over_capacity(enforced, document, reach)
     found += never_open(document, reach, skip)
     return found
-
-
-def _conditions(path: Path, rule: AnyRule) -> Iterator[Problem]:
-    yield from _when((*path, "when"), rule.when)
-    if isinstance(rule, CapRule):
-        yield from _when((*path, "counts"), rule.counts or {})
-        if rule.keep is not None:
-            yield from _when((*path, "keep", "for"), rule.keep.for_)
-    if isinstance(rule, ConflictRule):
-        yield from _when((*path, "after"), rule.after)
-
-
-def _when(path: Path, when: When) -> Iterator[Problem]:
-    """Conditions that no value meets, whatever the field."""
-    for key, condition in when.items():
-        if isinstance(condition, Test):
-            low, high = condition.at_least, condition.below
-            if low is not None and high is not None and low >= high:
-                message = f"no number is at least {low:g} and below {high:g}, so `{key}` never matches"
-                yield Problem((*path, key), "impossible-condition", message, "swap the two numbers", at_key=True)
-        elif condition == []:
-            message = f"the list of `{key}` is empty, so nothing matches"
-            yield Problem((*path, key), "impossible-condition", message, f"name some, or remove `{key}`", at_key=True)
 
 
 def _cap(path: Path, rule: CapRule, document: PolicyDocument) -> Iterator[Problem]:
@@ -111,12 +83,6 @@ def _conflict(path: Path, rule: ConflictRule, document: PolicyDocument) -> Itera
     if duration_ms(rule.within) > duration_ms(document.history):
         message = f"`within: {rule.within}` is longer than contacts are remembered, {document.history}"
         yield Problem((*path, "within"), "window-too-long", message, "shorten it, or raise `history`")
-    outcome = rule.after.get("outcome")
-    named = outcome.not_ if isinstance(outcome, Test) else outcome
-    for value in sorted(map(str, listed(named) - OUTCOMES)):
-        yield Problem(
-            (*path, "after", "outcome"), "unknown-outcome", f"unknown outcome `{value}`", nearest(value, OUTCOMES)
-        )
 
 
 def _cell(path: Path, rule: CellRule, document: PolicyDocument) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from arbiter.core.instants import DAY_MS, FAR_MS
 from arbiter.core.windows import instant_of, start_of_day
 
+DAY_WORDS = ("weekdays", "weekend", "every day", "holidays")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MINUTES = 24 * 60
 EPOCH_DAY = date(1970, 1, 1)

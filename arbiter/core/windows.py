@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime, time, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from msgspec import Struct
 
 from arbiter.core.instants import DAY_MS, EPOCH, HOUR_MS, MINUTE_MS, SECOND_MS, to_datetime, to_ms
 
 UNITS_MS = {"s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
+NO_ZONES = frozenset(("localtime", "posixrules", "Factory"))
+"""Files among those of the zones that are none."""
 CALENDAR_UNITS = ("hour", "day", "week", "month", "quarter", "year")
 
 # Nearly every calendar window begins on a quarter of an hour, so one answer serves a whole quarter.
@@ -47,7 +49,7 @@ def duration_ms(text: str) -> int:
     """Milliseconds of ``10m``, ``48h``, ``7d`` …; ``ValueError`` says what a duration looks like."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise ValueError(f"`{text}` is not a duration; write a number and s, m, h, d or w, for example `48h`")
+        raise ValueError(f"`{text}` is not a duration; write a whole number and s, m, h, d or w, for example `48h`")
     return int(match[1]) * UNITS_MS[match[2]]
 
 
@@ -64,11 +66,22 @@ def parse_window(text: str) -> Window:
     )
 
 
+@cache
+def zone_names() -> frozenset[str]:
+    """The names of all zones: of places, and of clocks such as UTC."""
+    return frozenset(available_timezones()) - NO_ZONES
+
+
 @lru_cache(maxsize=1024)
 def zone_of(name: str) -> ZoneInfo:
-    """The time zone of an IANA name; ``ValueError`` for an unknown one."""
+    """The time zone of an IANA name; ``ValueError`` for an unknown one.
+
+    Where zones are files, `localtime` and the like can be opened, too, but mean something else on each machine.
+    """
     try:
-        return ZoneInfo(name)
+        if name in zone_names():
+            return ZoneInfo(name)
+        raise ZoneInfoNotFoundError
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"`{name}` is not a time zone; use an IANA name, for example `Europe/Lisbon`") from None
 

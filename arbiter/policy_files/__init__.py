@@ -12,16 +12,19 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from arbiter.core.checks import problems
 from arbiter.core.document import PolicyDocument
 from arbiter.core.lints import lints
 from arbiter.core.problem import Problem
-from arbiter.policy_files.merge import Merged, merge
-from arbiter.policy_files.problem import FileProblem
 from arbiter.policy_files.folder import look_into
+from arbiter.policy_files.mend import mended
+from arbiter.policy_files.merge import Merged, merge
+from arbiter.policy_files.odd import odd_characters
+from arbiter.policy_files.problem import FileProblem
 from arbiter.policy_files.source import Source, read_source
-from arbiter.policy_files.words import Shape, wrong_shapes
+from arbiter.policy_files.words import SINGULAR, Shape, Whole, wrong_shapes
 from arbiter.policy_files.yaml_tree import OLD_BOOLEANS, Node, Path, Refused, read_tree
 
 __all__ = ["FileProblem", "digest_of", "document_bytes", "read_policy"]
@@ -30,8 +33,8 @@ PROBLEMS_MAX = 200
 """More than this many are not told; the last one says how many there are."""
 
 _CONDITIONS = {"when", "counts", "for", "after"}
-_RULE_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _ALLOW = re.compile(r"#.*\barbiter: allow ([a-z-]+(?:,\s*[a-z-]+)*)")
+_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}\.\d\d0")
 _MSGSPEC_PATH = re.compile(r" - at `\$\S*`$")
 
 
@@ -59,6 +62,7 @@ def read_policy(directory: FilePath) -> tuple[PolicyDocument | None, list[FilePr
         except Refused as refused:
             return None, [*found, refused.problem]
         is_whole = len(documents) == len(folder.files) and not any(map(_is_error, folder.problems))
+        is_whole = is_whole and not any(node.is_told for _, node in documents)
         document, wrong = _judge(merged, is_whole=is_whole)
         found += [*merged.problems, *_ambiguous_words(merged), *wrong]
         if document is not None and not any(map(_is_error, found)):
@@ -83,33 +87,55 @@ def digest_of(document: bytes) -> str:
 
 def _judge(merged: Merged, *, is_whole: bool) -> tuple[PolicyDocument | None, list[FileProblem]]:
     """What the values of the files say. Unless they are the whole policy, nothing can be called missing."""
-    shapes = [shape for shape in wrong_shapes(merged.value) if is_whole or shape.path or shape.code != "missing-field"]
-    found = [
-        _placed(merged, shape.path, shape.code, shape.message, shape.help, at_key=shape.at_key) for shape in shapes
+    shapes = list(wrong_shapes(Whole(merged.value, merged.places)))
+    spoilt = {path for path, place in merged.places.items() if place.is_told}
+    found: list[FileProblem] = []
+    names: set[Path] = set()
+    for path, is_name, odd in odd_characters(merged):
+        (names if is_name else spoilt).add(path)
+        found.append(odd)
+    told = spoilt | names
+    found += [
+        _placed(merged, shape.path, shape.code, shape.message, shape.help, at_key=shape.at_key)
+        for shape in shapes
+        if shape.path not in told and (is_whole or shape.path or shape.code != "missing-field")
     ]
-    usable = _usable(merged.value, shapes) if is_whole else None
-    if usable is None:
-        return None, found
+    usable = mended(merged.value, [*shapes, *(Shape(path, "spoilt", "", "") for path in spoilt if path)])
     try:
-        document = msgspec.convert(usable, PolicyDocument)
+        document = None if usable is None else msgspec.convert(usable.value, PolicyDocument)
     except msgspec.ValidationError as error:
         text = _MSGSPEC_PATH.sub("", str(error))
         return None, [*found, _placed(merged, (), "wrong-type", f"the policy cannot be read: {text}", "")]
-    for problem in problems(document):
-        # What is malformed was left out, or stands in as something else: that misleads these two.
-        if not shapes or problem.code not in ("marketing-without-consent", "cannot-lift"):
-            found += _told(merged, problem)
-    return (None if shapes else document), found
+    if usable is None or document is None:
+        return None, found
+    usable.unsure.update(str(path[0]) for path in names if len(path) == 2 and path[0] in SINGULAR)  # noqa: PLR2004 - a name
+    usable.unsure.update(() if is_whole else ("rules", *SINGULAR))
+    for problem in problems(document, usable.doubtful, is_whole=usable.is_whole):
+        path = usable.path_of(problem.path)
+        if path not in told and not usable.follows(problem):
+            found += _told(merged, replace(problem, path=path))
+    return (None if shapes or not is_whole else document), found
 
 
 def _warned(merged: Merged, document: PolicyDocument) -> Iterator[FileProblem]:
     """What is legal but surely wrong, unless a comment in its line or the one above says that it is meant."""
     texts = {source.name: source.lines for source in merged.sources}
-    for problem in lints(document):
-        for told in _told(merged, problem):
-            beside = texts[told.file][max(told.line - 2, 0) : told.line]
-            if not any(told.code in _allowed(line) for line in beside):
-                yield told
+    warnings = [told for problem in lints(document) for told in _told(merged, problem)]
+    for told in [*warnings, *_ambiguous_numbers(merged)]:
+        beside = texts[told.file][max(told.line - 2, 0) : told.line]
+        if not any(told.code in _allowed(line) for line in beside):
+            yield told
+
+
+def _ambiguous_numbers(merged: Merged) -> Iterator[FileProblem]:
+    """``50.000``: fifty to YAML, and fifty thousand to those who group digits by points."""
+    for path, place in merged.places.items():
+        if _GROUPED.fullmatch(place.written) and not place.is_quoted:
+            number, digits = f"{_at(merged.value, path):g}", place.written.replace(".", "")
+            message = f"`{place.written}` is {number} here, not {digits}"
+            fix = f"write `{digits}` if that is meant, else `{number}`"
+            told = _placed(merged, path, "ambiguous-number", message, fix)
+            yield replace(told, severity="warning")
 
 
 def _allowed(line: str) -> list[str]:
@@ -136,32 +162,23 @@ def _at(value: Any, path: Path) -> Any:
     return value
 
 
-def _usable(policy: dict[str, Any], shapes: list[Shape]) -> dict[str, Any] | None:
-    """The policy without its malformed parts, so that the rest can be checked too; ``None`` if too little is left.
-
-    A malformed rule becomes one that does nothing: the others keep their numbers, and its id stays taken.
-    """
-    if any(shape.path[:1] != ("rules",) or len(shape.path) == 1 for shape in shapes):
-        return None
-    rules = list(policy.get("rules", ()))
-    for index in {shape.path[1] for shape in shapes if isinstance(shape.path[1], int)}:
-        name = rules[index].get("id") if isinstance(rules[index], dict) else None
-        is_id = isinstance(name, str) and _RULE_ID.fullmatch(name)
-        nothing = {"kind": "suppression", "owner": "-", "why": "-", "lists": ["-"], "mode": "off"}
-        rules[index] = {"id": name if is_id else f"malformed.{index}", **nothing}
-    return {**policy, "rules": rules}
-
-
 def _told(merged: Merged, problem: Problem) -> Iterator[FileProblem]:
     """A problem of the core, with its place in the files."""
-    message = problem.message
+    message, fix = problem.message, problem.help
+    place = merged.places.get(problem.path)
+    if problem.code == "never-matches" and place is not None and not place.is_quoted and '"' in fix:
+        # As it is written: `1.50` is a number that no longer knows its last digit.
+        short = fix[fix.index('"') + 1 : fix.rindex('"')]
+        message, fix = (text.replace(f"`{short}`", f"`{place.written}`") for text in (message, fix))
+        fix = fix.replace(f'"{short}"', f'"{place.written}"')
     if problem.first is not None:
         first = merged.places[problem.first]
         file, (line, column) = first.source.name, first.value
         is_near = merged.places.get(problem.path, first).source is first.source
         message += f" (see line {line})" if is_near else f" (see {file}:{line}:{column})"
-    at_key = problem.at_key or (bool(problem.path) and f"`{problem.path[-1]}`" in problem.message)
-    yield _placed(merged, problem.path, problem.code, message, problem.help, at_key=at_key, problem=problem)
+    is_named = bool(problem.path) and f"`{problem.path[-1]}`" in problem.message
+    at_key = problem.at_key or (is_named and problem.code != "never-matches")
+    yield _placed(merged, problem.path, problem.code, message, fix, at_key=at_key, problem=problem)
 
 
 def _placed(

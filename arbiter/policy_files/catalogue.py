@@ -104,6 +104,16 @@ FIELDS = {
     ),
     "empty-value": Code("A field without a value.", "Write one, or remove the line."),
     "wrong-type": Code("A value of another type than the field has.", "Write what the message names."),
+    "not-whole": Code(
+        "A number with a point, a comma or other signs where a whole number is required: `1.000` is a thousand to some"
+        " and one to others.",
+        "Write it in digits only.",
+    ),
+    "odd-character": Code(
+        "A character that nobody sees or tells from another one, in a name, a time or a window: a dash, a space or a"
+        " quotation mark that is not of the keyboard.",
+        "Write the one that is on the keyboard.",
+    ),
     "wrong-size": Code(
         "A text or a list that is too short or too long.", "Keep within the size that the message names."
     ),
@@ -162,6 +172,10 @@ TIMES = {
         "A cap counts by something that is not remembered with a contact.",
         "Say with `counts:` which past contacts count.",
     ),
+    "never-matches": Code(
+        "A condition with a value of another type than the field has: a number where a text is compared.",
+        "Put a text in quotes; write numbers, true and false without.",
+    ),
     "empty-test": Code("A condition without `not`, `at_least` or `below`.", "Write one of them."),
     "empty-blackout": Code("A blackout without days.", "Add `dates`, `holidays`, or `from` and `until`."),
     "half-freeze": Code("A freeze with a beginning or an end only.", "Add the other one."),
@@ -211,6 +225,10 @@ WARNINGS = {
     "ignored-file": _warning(
         "Something in the folder that is not read and may have been meant as a part of the policy; see above.",
         "Let its name end in `.yaml`, or move it away.",
+    ),
+    "ambiguous-number": _warning(
+        "A number such as `50.000`: fifty here, fifty thousand where points group digits.",
+        "Write `50000` or `50`.",
     ),
     "unreachable": _warning(
         "A rule that no request can meet: no department may ask for it, the category is exempt, or a "

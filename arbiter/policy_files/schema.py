@@ -116,6 +116,15 @@ def rule_schemas() -> dict[str, Schema]:
 
 
 @cache
+def common_schema() -> Schema:
+    """What every rule has, whatever its kind: for a rule that does not say which it is."""
+    definitions = _whole()["$defs"]
+    schema: Schema = _inlined({"$ref": _REF + "Rule"}, definitions)
+    properties = {name: value for name, value in schema["properties"].items() if name != "kind"}
+    return {"title": "Rule", "type": "object", "properties": properties, "required": ["id", "owner", "why"]}
+
+
+@cache
 def _whole() -> Schema:
     """The schema by which the checker judges, rule by rule; with the fields that all rules have, as ``Rule``."""
     whole = schema_of(PolicyDocument, "Arbiter policy")

@@ -82,7 +82,7 @@ def _content(path: Path) -> bytes:
     if not Path(real).is_relative_to(os.path.realpath(path.parent)):
         fix = "copy the file into the folder in place of the link"
         raise _Refused("outside-link", "this is a link that leads out of the policy's folder", fix)
-    _check_regular(os.stat(real).st_mode)
+    _check_regular(Path(real).stat().st_mode)
     # What was looked at may have been replaced meanwhile: no link is followed, and no pipe waited for.
     file = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     with os.fdopen(file, "rb") as opened:
@@ -97,9 +97,7 @@ def _check_regular(mode: int) -> None:
         raise _Refused("not-a-file", text, "remove or rename it; policies and tests are ordinary files")
 
 
-def whole(
-    name: str, code: str, message: str, fix: str, severity: Literal["error", "warning"] = "error"
-) -> FileProblem:
+def whole(name: str, code: str, message: str, fix: str, severity: Literal["error", "warning"] = "error") -> FileProblem:
     """A problem of a file or folder as a whole."""
     return FileProblem(file=name, line=0, column=0, code=code, message=message, help=fix, severity=severity)
 

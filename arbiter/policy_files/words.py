@@ -6,7 +6,7 @@ description. No schema keyword, no pointer and no type name of ours is ever show
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -15,8 +15,20 @@ from jsonschema_rs import Draft202012Validator, ValidationError
 from msgspec import Struct
 
 from arbiter.core.problem import nearest
-from arbiter.policy_files.schema import Schema, frame_schema, rule_schemas
-from arbiter.policy_files.yaml_tree import Path
+from arbiter.policy_files.schema import Schema, common_schema, frame_schema, rule_schemas
+from arbiter.policy_files.values import (
+    TELLERS,
+    WHOLE,
+    Teller,
+    Value,
+    name_of,
+    not_whole,
+    quoted,
+    shortened,
+    types_of,
+    wrong_type,
+)
+from arbiter.policy_files.yaml_tree import Path, Place
 
 SINGULAR = {
     "departments": "department",
@@ -25,30 +37,16 @@ SINGULAR = {
     "segments": "segment",
     "holidays": "holiday calendar",
 }
-_TYPES = {
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "a group of fields",
-}
-_TEXT_MAX = 60
-
-
+COMMA = "if it belongs to the number before it, write that without a comma"
 NAMED_BY = {"rules": ("rule", "id"), "tests": ("test", "name")}
 """Lists whose entries have names: how a sentence calls one, and the field with its name."""
 
-Told = tuple[str, str, str]
-"""Code, message, fix."""
-Teller = Callable[[str, Any, Schema, str], Told]
-"""Takes how the value is called, the value, what it was held against, and what the field means."""
-
 
 class Whole(Struct, frozen=True):
-    """What a path leads into: the plain value, and how a sentence calls it."""
+    """What a path leads into: the plain value, where its parts stand, and how a sentence calls it."""
 
     value: dict[str, Any]
+    places: Mapping[Path, Place] = {}
     name: str = "the policy"
 
 
@@ -66,18 +64,21 @@ class Shape(Struct, frozen=True):
     field: str = ""
 
 
-def wrong_shapes(policy: dict[str, Any]) -> Iterator[Shape]:
+def wrong_shapes(whole: Whole) -> Iterator[Shape]:
     """Everything in a policy's plain value that no policy can have; a misspelt field is not also a missing one."""
-    yield from _without_misspelt(list(_all_wrong_shapes(Whole(policy))))
+    yield from _without_misspelt(list(_all_wrong_shapes(whole)))
 
 
 def shapes_against(schema: Schema, whole: Whole) -> Iterator[Shape]:
     """As :func:`wrong_shapes`, for what a schema without references describes."""
     errors = Draft202012Validator(schema).iter_errors(whole.value)
-    yield from _without_misspelt([shape for error in errors for shape in _told(error, schema, (), whole)])
+    found = [shape for error in errors for shape in _told(error, schema, (), whole)]
+    yield from _without_misspelt([*found, *_fractions(schema, whole.value, (), whole)])
 
 
 def _without_misspelt(found: list[Shape]) -> Iterator[Shape]:
+    unclear = {shape.path for shape in found if shape.code == "not-whole"}
+    found = [shape for shape in found if shape.code in ("not-whole", "unknown-field") or shape.path not in unclear]
     misspelt = {(shape.path[:-1], shape.field) for shape in found if shape.code == "unknown-field"}
     for shape in found:
         if shape.code != "missing-field" or (shape.path, shape.field) not in misspelt:
@@ -88,6 +89,7 @@ def _all_wrong_shapes(policy: Whole) -> Iterator[Shape]:
     frame = frame_schema()
     for error in _frame_validator().iter_errors(policy.value):
         yield from _told(error, frame, (), policy)
+    yield from _fractions(frame, policy.value, (), policy)
     rules = policy.value.get("rules")
     for index, rule in enumerate(rules if isinstance(rules, list) else ()):
         yield from _rule(("rules", index), rule, policy)
@@ -97,17 +99,49 @@ def _rule(path: Path, rule: Any, whole: Whole) -> Iterator[Shape]:
     kinds = rule_schemas()
     if not isinstance(rule, dict):
         yield Shape(
-            path, "wrong-type", f"a rule must be a group of fields, not {_said(rule)}", "begin with `- id: NAME`"
+            path, "wrong-type", f"a rule must be a group of fields, not {quoted(rule)}", "begin with `- id: NAME`"
         )
     elif "kind" not in rule:
-        yield Shape(path, "missing-field", f"{_owner(path, whole)} has no `kind`", f"add `kind:` and {_one_of(kinds)}")
+        fix = f"add `kind:` and {_one_of(kinds)}"
+        yield Shape(path, "missing-field", f"{_owner(path, whole)} has no `kind`", fix, field="kind")
+        yield from _judged(common_schema(), path, rule, whole)
     elif not isinstance(rule["kind"], str) or rule["kind"] not in kinds:
         kind = rule["kind"]
-        message = f"{_owner(path, whole)} has the kind {_said(kind)}, which does not exist"
+        message = f"{_owner(path, whole)} has the kind {quoted(kind)}, which does not exist"
         yield Shape((*path, "kind"), "unknown-kind", message, nearest(str(kind), kinds))
+        meant = near_kind(kind)
+        yield from _judged(kinds[meant] if meant else common_schema(), path, {**rule, "kind": meant}, whole)
     else:
-        for error in _rule_validator(rule["kind"]).iter_errors(rule):
-            yield from _told(error, kinds[rule["kind"]], path, whole)
+        yield from _judged(kinds[rule["kind"]], path, rule, whole)
+
+
+def near_kind(kind: Any) -> str:
+    """The kind of rule that was meant by one that does not exist; empty if that cannot be told."""
+    return next(iter(get_close_matches(str(kind), rule_schemas(), n=1)), "")
+
+
+def _judged(schema: Schema, path: Path, rule: dict[str, Any], whole: Whole) -> Iterator[Shape]:
+    for error in _validator(schema["title"]).iter_errors(rule):
+        yield from _told(error, schema, path, whole)
+    yield from _fractions(schema, rule, path, whole)
+
+
+def _fractions(schema: Any, value: Any, path: Path, whole: Whole) -> Iterator[Shape]:
+    """Whole numbers that are written as if they were none: `1.000` is a thousand to some readers, and one to others."""
+    kind = schema.get("type")
+    if kind == "integer" and isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
+        written = Value(path, value, whole.places.get(path))
+        if isinstance(value, float) or (written.place is not None and not WHOLE.fullmatch(written.written)):
+            yield Shape(path, *not_whole(written, schema, ""))
+    elif isinstance(value, list) and "items" in schema:
+        for index, item in enumerate(value):
+            yield from _fractions(schema["items"], item, (*path, index), whole)
+    elif isinstance(value, dict):
+        others = schema.get("additionalProperties") or {}
+        for name, item in value.items():
+            yield from _fractions(schema.get("properties", {}).get(name, others), item, (*path, name), whole)
+    for branch in schema.get("anyOf", ()):
+        yield from _fractions(branch, value, path, whole)
 
 
 @cache
@@ -116,15 +150,17 @@ def _frame_validator() -> Draft202012Validator:
 
 
 @cache
-def _rule_validator(kind: str) -> Draft202012Validator:
-    return Draft202012Validator(rule_schemas()[kind])
+def _validator(title: str) -> Draft202012Validator:
+    """That of the kind of rule, or of what all rules have, whose schema has this title."""
+    schemas = (*rule_schemas().values(), common_schema())
+    return Draft202012Validator(next(schema for schema in schemas if schema["title"] == title))
 
 
 def _told(error: ValidationError, schema: Schema, base: Path, whole: Whole) -> Iterator[Shape]:
     """The shapes of one finding; ``schema`` is what it was found with, ``base`` where in the policy that begins."""
     *steps, keyword = error.schema_path
     spot = _follow(schema, steps)
-    path = (*base, *error.instance_path)
+    path = _path_of(error, base, whole)
     kind: Any = error.kind
     if kind.name == "anyOf":
         yield from _union(error, schema, base, whole)
@@ -133,21 +169,39 @@ def _told(error: ValidationError, schema: Schema, base: Path, whole: Whole) -> I
             message = f"{_owner(path, whole)} has no field `{name}`"
             known = spot.get("properties", ())
             meant = next(iter(get_close_matches(name, known, n=1)), "")
-            yield Shape((*path, name), "unknown-field", message, nearest(name, known), at_key=True, field=meant)
+            fix = COMMA if name.isdigit() else nearest(name, known)
+            yield Shape((*path, name), "unknown-field", message, fix, at_key=True, field=meant)
     elif kind.name == "required":
         yield _missing(path, kind.property, spot, whole)
     elif kind.name == "propertyNames":
         name = str(kind.error.instance)
-        message = f"`{_plain(name)}` cannot be a name"
+        message = f"`{shortened(name)}` cannot be a name"
         yield Shape((*path, name), "bad-name", message, "use 1 to 64 characters", at_key=True)
     else:
-        yield _value(_VALUES[str(keyword)], path, error.instance, spot, _meaning(schema, steps))
+        yield _shape(
+            TELLERS[str(keyword)], Value(path, error.instance, whole.places.get(path)), spot, _meaning(schema, steps)
+        )
 
 
-def _value(tell: Teller, path: Path, value: Any, schema: Schema, meaning: str) -> Shape:
-    if value is None:
-        return Shape(path, "empty-value", f"{_called(path)} has no value", "write one, or remove the line", at_key=True)
-    return Shape(path, *tell(_called(path), value, schema, meaning))
+def _path_of(error: ValidationError, base: Path, whole: Whole) -> Path:
+    """Where it was found. The validator takes a name of digits only for the number of an entry."""
+    value: Any = whole.value
+    path: list[str | int] = []
+    for part in (*base, *error.instance_path):
+        path.append(str(part) if isinstance(value, dict) else part)
+        value = value[path[-1]]
+    return tuple(path)
+
+
+def _shape(tell: Teller, value: Value, schema: Schema, meaning: str) -> Shape:
+    if value.plain is None:
+        is_group = types_of(schema) == ["object"] and not schema.get("required") and "minProperties" not in schema
+        # In braces, `email:, ` is a name that ends in a colon.
+        name = str(value.path[-1]).rstrip(":")
+        fix = f"write `{name}: {{}}` if nothing is to be set, or remove the line" if is_group else ""
+        message = f"`{name}` has no value" if isinstance(value.path[-1], str) else f"{value.called} has no value"
+        return Shape(value.path, "empty-value", message, fix or "write one, or remove the line", at_key=True)
+    return Shape(value.path, *tell(value, schema, meaning))
 
 
 def _union(error: ValidationError, schema: Schema, base: Path, whole: Whole) -> Iterator[Shape]:
@@ -158,9 +212,10 @@ def _union(error: ValidationError, schema: Schema, base: Path, whole: Whole) -> 
             for inner in errors:
                 yield from _told(inner, schema, base, whole)
             return
-    path = (*base, *error.instance_path)
-    types = [name for branch in _follow(schema, error.schema_path) for name in _types(branch)]
-    yield _value(_wrong_type, path, error.instance, {"type": types}, _meaning(schema, error.schema_path))
+    path = _path_of(error, base, whole)
+    types = [name for branch in _follow(schema, error.schema_path) for name in types_of(branch)]
+    meaning = _meaning(schema, error.schema_path)
+    yield _shape(wrong_type, Value(path, error.instance, whole.places.get(path)), {"type": types}, meaning)
 
 
 def _missing(path: Path, name: str, schema: Schema, whole: Whole) -> Shape:
@@ -179,69 +234,10 @@ def _meaning(schema: Any, steps: Iterable[str | int]) -> str:
     return f"{found[0].lower()}{found[1:].rstrip('.')}" if found else ""
 
 
-def _wrong_type(called: str, value: Any, schema: Schema, meaning: str) -> Told:
-    types = _types(schema)
-    text = f"{called} must be {_or([_TYPES[name] for name in types])}, not {_said(value)}"
-    is_one = not isinstance(value, dict | list)
-    return "wrong-type", text, f"write `[{_plain(value)}]`" if types == ["array"] and is_one else meaning
-
-
-def _unknown_value(called: str, value: Any, schema: Schema, meaning: str) -> Told:  # noqa: ARG001 - one signature
-    return "unknown-value", f"{called} cannot be {_said(value)}", nearest(str(value), schema["enum"])
-
-
-def _bad_text(called: str, value: Any, schema: Schema, meaning: str) -> Told:  # noqa: ARG001 - one signature
-    return "bad-text", f"{called} cannot be {_said(value)}", meaning
-
-
-def _bound(word: str, keyword: str) -> Teller:
-    def tell(called: str, value: Any, schema: Schema, meaning: str) -> Told:
-        return "out-of-range", f"{called} must be {word} {schema[keyword]:g}, not {_said(value)}", meaning
-
-    return tell
-
-
-def _size(word: str, keyword: str, one: str, many: str) -> Teller:
-    def tell(called: str, value: Any, schema: Schema, meaning: str) -> Told:  # noqa: ARG001 - one signature
-        limit = schema[keyword]
-        return "wrong-size", f"{called} must have at {word} {limit} {one if limit == 1 else many}", meaning
-
-    return tell
-
-
-_VALUES: dict[str, Teller] = {
-    "type": _wrong_type,
-    "enum": _unknown_value,
-    "pattern": _bad_text,
-    "minimum": _bound("at least", "minimum"),
-    "maximum": _bound("at most", "maximum"),
-    "minLength": _size("least", "minLength", "character", "characters"),
-    "maxLength": _size("most", "maxLength", "character", "characters"),
-    "minItems": _size("least", "minItems", "entry", "entries"),
-    "maxItems": _size("most", "maxItems", "entry", "entries"),
-    "minProperties": _size("least", "minProperties", "entry", "entries"),
-}
-
-
 def _follow(schema: Any, steps: Iterable[str | int]) -> Any:
     for step in steps:
         schema = schema[step]
     return schema
-
-
-def _types(schema: Schema) -> list[str]:
-    types = schema.get("type", ["string"])
-    return [types] if isinstance(types, str) else list(types)
-
-
-def _called(path: Path) -> str:
-    """How a sentence calls the value at a path: by its field."""
-    if not path:
-        return "the policy"
-    if isinstance(path[-1], str):
-        return f"`{path[-1]}`"
-    names = [part for part in path if isinstance(part, str)]
-    return f"entry {path[-1] + 1} of `{names[-1]}`" if names else "the policy"
 
 
 def _owner(path: Path, whole: Whole) -> str:
@@ -255,25 +251,7 @@ def _owner(path: Path, whole: Whole) -> str:
         return f"{what} `{name}`" if isinstance(name, str) else f"this {what}"
     if len(path) == 2 and path[0] in SINGULAR:  # noqa: PLR2004 - a named thing's path
         return f"{SINGULAR[str(path[0])]} `{path[1]}`"
-    return _called(path)
-
-
-def _said(value: Any) -> str:
-    """A value as a sentence quotes it."""
-    if isinstance(value, dict):
-        return "a group of fields"
-    if isinstance(value, list):
-        return "a list"
-    return "empty" if value is None else f"`{_plain(value)}`"
-
-
-def _plain(value: Any) -> str:
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return text if len(text) <= _TEXT_MAX else f"{text[:_TEXT_MAX]}…"
-
-
-def _or(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+    return name_of(path)
 
 
 def _one_of(names: Iterable[str]) -> str:

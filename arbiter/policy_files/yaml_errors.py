@@ -11,6 +11,7 @@ import re
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
+from arbiter.policy_files.characters import described, is_unseen
 from arbiter.policy_files.problem import FileProblem
 from arbiter.policy_files.source import Source
 
@@ -53,6 +54,11 @@ def syntax_problem(source: Source, error: YAMLError) -> FileProblem:
     if "\t" in indent or text[column - 1 : column] == "\t":
         at = indent.index("\t") + 1 if "\t" in indent else column
         return source.problem(line, at, "tab", "a tab stands here; YAML allows only spaces", "replace it by spaces")
+    for near in (line, line - 1):
+        there = source.lines[near - 1] if 0 < near <= len(source.lines) else ""
+        unseen = _unseen_space(there)
+        if unseen is not None:
+            return source.problem(near, unseen + 1, "bad-character", described(there[unseen]), "use ordinary spaces")
     opened = error.context_mark or error.problem_mark
     for pattern, code, message, fix in TABLE:
         match = re.search(pattern, str(error.problem))
@@ -62,3 +68,15 @@ def syntax_problem(source: Source, error: YAMLError) -> FileProblem:
                 line, column = opened.line + 1, opened.column + 1
             return source.problem(line, column, code, message.format(**words), fix)
     return source.problem(line, column, "not-yaml", "this cannot be read as YAML", _INDENT)
+
+
+def _unseen_space(line: str) -> int | None:
+    """Where a line has something that looks like a space but is none, where YAML needs one: before its text, or behind
+    a colon or a hyphen.
+    """
+    is_begun = False
+    for at, character in enumerate(line):
+        if is_unseen(character) and character != "\t" and (not is_begun or line[at - 1] in ":-"):
+            return at
+        is_begun = is_begun or not (character in " -" or is_unseen(character))
+    return None

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
+from unicodedata import normalize
 
 from msgspec import Struct
 from ruamel.yaml import YAML
@@ -49,12 +50,18 @@ OLD_BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
 class Place(Struct, frozen=True):
-    """Where a value stands: its file, its own mark and, in a mapping, its key's; and whether it is in quotes."""
+    """Where a value stands: its file, its own mark and, in a mapping, its key's; and how it is written there.
+
+    ``written`` is the text of a scalar before it became a number or the like. ``is_told`` says that its YAML is wrong
+    and was told, so that nothing that follows from it need be; of a mapping, that fields of it were left out.
+    """
 
     source: Source
     value: Mark
     key: Mark | None = None
     is_quoted: bool = False
+    written: str = ""
+    is_told: bool = False
 
 
 class Node(Struct):
@@ -63,6 +70,8 @@ class Node(Struct):
     mark: Mark
     content: Any
     is_quoted: bool = False
+    written: str = ""
+    is_told: bool = False
 
 
 class Refused(Exception):
@@ -93,7 +102,7 @@ def expand(node: Node, path: Path, source: Source, places: dict[Path, Place], ke
     """The plain value of a node, its places entered under ``path``. Raises :class:`TooManyValues`."""
     if len(places) > VALUES_MAX:
         raise TooManyValues(f"the policy has more than {VALUES_MAX} values once its aliases are written out")
-    places[path] = Place(source, node.mark, key, node.is_quoted)
+    places[path] = Place(source, node.mark, key, node.is_quoted, node.written, node.is_told)
     if isinstance(node.content, list):
         return [expand(item, (*path, index), source, places) for index, item in enumerate(node.content)]
     if isinstance(node.content, dict):
@@ -109,6 +118,7 @@ class _Reader:
         self._source = source
         self._anchors: dict[str, Node] = {}
         self._open: list[str] = []
+        self._spoilt: set[Mark] = set()
         self._events: Iterator[Event] = YAML(typ="safe", pure=True).parse(source.text)
 
     def document(self) -> Node:
@@ -134,17 +144,19 @@ class _Reader:
             raise self._refuse(event, "too-deep", f"values are nested more than {DEPTH_MAX} deep", "close the brackets")
         if isinstance(event, AliasEvent):
             named = self._alias(event)
-            return Node(mark, named.content, named.is_quoted)
+            return Node(mark, named.content, named.is_quoted, named.written, named.is_told)
         if event.tag is not None:
             text, fix = (
                 f"`{_as_written(event.tag)}` is a YAML tag; a policy has none",
                 "remove the tag, or put the text in quotes",
             )
-            self._tell(event, "tag", text, fix)
+            self._spoil(event, "tag", text, fix)
         if event.anchor:
             self._open.append(event.anchor)
-        is_quoted = isinstance(event, ScalarEvent) and event.style is not None
-        node = Node(mark, self._content(event, depth), is_quoted)
+        content = self._content(event, depth)
+        is_scalar = isinstance(event, ScalarEvent)
+        is_quoted, written = is_scalar and event.style is not None, event.value if is_scalar else ""
+        node = Node(mark, content, is_quoted, written, mark in self._spoilt)
         if event.anchor:
             self._anchors[self._open.pop()] = node
         return node
@@ -155,17 +167,18 @@ class _Reader:
             while not isinstance(event := next(self._events), SequenceEndEvent):
                 items.append(self._node(event, depth + 1))
             return items
-        return self._mapping(depth) if isinstance(event, MappingStartEvent) else self._scalar(event)
+        return self._mapping(event, depth) if isinstance(event, MappingStartEvent) else self._scalar(event)
 
-    def _mapping(self, depth: int) -> dict[str, tuple[Mark, Node]]:
+    def _mapping(self, start: Event, depth: int) -> dict[str, tuple[Mark, Node]]:
         entries: dict[str, tuple[Mark, Node]] = {}
         while not isinstance(event := next(self._events), MappingEndEvent):
             if not isinstance(event, ScalarEvent):
                 raise self._refuse(event, "bad-key", "a field's name must be a word", "write `name: value`")
-            name, mark = str(event.value), _mark(event)
+            name, mark = normalize("NFC", str(event.value)), _mark(event)
             if name == "<<" and event.style is None:
                 fix = "write the fields out; a whole value can be repeated with `*name`"
                 self._tell(event, "merge-key", "`<<` (merging) is not part of YAML 1.2", fix)
+                self._spoilt.add(_mark(start))
             elif name in entries:
                 text = f"`{name}` stands here twice, first in line {entries[name][0][0]}"
                 self._tell(event, "duplicate-key", text, "keep one of the two")
@@ -175,9 +188,9 @@ class _Reader:
         return entries
 
     def _scalar(self, event: Event) -> str | int | float | bool | None:
-        text: str = event.value
+        text = normalize("NFC", event.value)
         if any("\ud800" <= c <= "\udfff" for c in text):
-            self._tell(event, "bad-character", "the text has half of a character", "write the character itself")
+            self._spoil(event, "bad-character", "the text has half of a character", "write the character itself")
             return ""
         if event.style is not None:
             return text
@@ -193,18 +206,18 @@ class _Reader:
             return text
         if len(text.lstrip("+-0")) > DIGITS_MAX and is_whole:
             fix = "use a smaller number, or quotes if it is a name"
-            self._tell(event, "number-too-large", f"`{text[:40]}` has more than {DIGITS_MAX} digits", fix)
+            self._spoil(event, "number-too-large", f"`{text[:40]}` has more than {DIGITS_MAX} digits", fix)
             return 0
         if is_whole:
             if _LEADING_ZERO.match(text):
                 fix = f'write `{int(text)}`, or `"{text}"` if it is a name'
-                self._tell(
+                self._spoil(
                     event, "leading-zero", f"`{text}` begins with 0, which readers of YAML understand differently", fix
                 )
             return int(text)
         number = float(text)
         if number in (float("inf"), float("-inf")):
-            self._tell(event, "number-too-large", f"`{text[:40]}` is too large", "use a smaller number")
+            self._spoil(event, "number-too-large", f"`{text[:40]}` is too large", "use a smaller number")
             return 0
         return int(number) if number.is_integer() and abs(number) < 10**DIGITS_MAX else number
 
@@ -221,6 +234,11 @@ class _Reader:
 
     def _tell(self, event: Event, code: str, message: str, fix: str) -> None:
         self.problems.append(self._source.problem(*_mark(event), code, message, fix))
+
+    def _spoil(self, event: Event, code: str, message: str, fix: str) -> None:
+        """As :meth:`_tell`, of a value that is wrong by it, so that no more need be said about that value."""
+        self._tell(event, code, message, fix)
+        self._spoilt.add(_mark(event))
 
     def _refuse(self, event: Event, code: str, message: str, fix: str) -> Refused:
         return Refused(self._source.problem(*_mark(event), code, message, fix))

@@ -96,7 +96,7 @@ class _File:
 
     def tests(self, document: PolicyDocument) -> list[Test]:
         """The tests, as far as they can be made of what is there."""
-        for shape in shapes_against(plain_cases_schema(), Whole(self._value, "the file")):
+        for shape in shapes_against(plain_cases_schema(), Whole(self._value, self._places, "the file")):
             self._tell(shape.path, shape.code, shape.message, shape.help, at_key=shape.at_key)
         if self.problems:
             return []

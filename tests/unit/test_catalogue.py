@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SHOWN_ELSEWHERE = {
     # These need a file that cannot be committed, or is not worth it: test_policy_files.py makes them.
     "no-such-folder", "not-a-folder", "unreadable", "too-large", "not-utf8", "too-many-problems",
+    # test_policy_folder.py makes these.
+    "not-a-file", "outside-link", "too-many-files",
     # The last resort for what the YAML parser may say one day.
     "not-yaml",
 }  # fmt: skip

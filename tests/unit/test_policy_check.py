@@ -72,7 +72,7 @@ def test_a_summary_counts_errors_and_warnings() -> None:
     bad, warned = check(BAD / "two-files-broken").output, check(WARNED / "headroom").output
     strict = check(WARNED / "hold-too-long", "--strict").output
 
-    assert bad.endswith("6 errors in 2 files\n")
+    assert bad.endswith("7 errors in 3 files\n")
     assert re.search(r"\nshop: 4 rules, no errors, 3 warnings, digest [0-9a-f]{16}\n$", warned)
     assert strict.endswith(" - not accepted, because of --strict\n")
 
@@ -81,7 +81,7 @@ def test_one_place_is_shown_once() -> None:
     """Several mistakes at one place share the line and the caret; a blank line is between places."""
     blocks = check(BAD / "two-files-broken").output.split("\n\n")
 
-    assert len(blocks) == 3  # one for each file, and the summary
+    assert len(blocks) == 4  # one for each file, and the summary
     assert blocks[1].count("- {id: x, kind: cap}") == 1
     assert blocks[1].count(": missing-field: ") == 5
 

@@ -137,7 +137,7 @@ def test_equal_policies_are_equal_bytes(tmp_path: Path) -> None:
 def test_yaml_12_words_and_numbers(tmp_path: Path) -> None:
     """Times, dates, quoted numbers and `off` stay text; true, whole numbers and fractions are what they seem."""
     rule = (
-        "  - {id: x, kind: cap, mode: off, owner: no, why: 22:00, per: [party], window: rolling 1d, limit: 3.0,\n"
+        "  - {id: x, kind: cap, mode: off, owner: no, why: 22:00, per: [party], window: rolling 1d, limit: 3,\n"
         "     when: {profile.a: '7', profile.b: 7, profile.c: true, profile.d: 1.5, profile.e: 2026-01-01}}\n"
     )
     document, problems = read_policy(written(tmp_path, policy=HEAD + RULES + rule))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,11 +35,8 @@ def told(folder: Path) -> list[tuple[str, str, str]]:
     return [(Path(one.file).name, one.code, one.severity) for one in read_policy(folder)[1]]
 
 
-def make_pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
 def make_socket(path: Path) -> None:
+    """A socket's file."""
     here = Path.cwd()
     os.chdir(path.parent)  # the name of a socket is short
     try:
@@ -48,22 +46,32 @@ def make_socket(path: Path) -> None:
         os.chdir(here)
 
 
-STRANGE = {
-    "a link out of the folder": (lambda path: path.symlink_to("../secret"), "outside-link"),
-    "an absolute link": (lambda path: path.symlink_to(path.parent.parent / "secret"), "outside-link"),
-    "a link to a link out of it": (lambda path: (path.parent / "l").symlink_to("../secret") or path.symlink_to("l"),
-                                   "outside-link"),
-    "a link through a linked folder": (lambda path: (path.parent / "d").symlink_to("..") or path.symlink_to("d/secret"),
-                                       "outside-link"),
-    "a link to a device": (lambda path: path.symlink_to("/dev/zero"), "outside-link"),
-    "a link to a process's files": (lambda path: path.symlink_to("/proc/self/environ"), "outside-link"),
-    "a link to nothing": (lambda path: path.symlink_to("nothing"), "unreadable"),
-    "a link to itself": (lambda path: path.symlink_to(path.name), "unreadable"),
-    "a pipe": (make_pipe, "not-a-file"),
-    "a link to a pipe": (lambda path: make_pipe(path.parent / "p") or path.symlink_to("p"), "not-a-file"),
+def link(path: Path, *steps: tuple[str, str]) -> None:
+    """Links in the same folder, the last one at the path."""
+    for name, target in steps:
+        (path.parent / name).symlink_to(target)
+
+
+def link_to_pipe(path: Path) -> None:
+    """A named pipe that nobody writes to, and a link to it."""
+    os.mkfifo(path.parent / "p")
+    path.symlink_to("p")
+
+
+STRANGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a link out of the folder": (lambda path: link(path, (path.name, "../secret")), "outside-link"),
+    "an absolute link": (lambda path: link(path, (path.name, str(path.parents[1] / "secret"))), "outside-link"),
+    "a link to a link out of it": (lambda path: link(path, ("l", "../secret"), (path.name, "l")), "outside-link"),
+    "a link through a linked folder": (lambda path: link(path, ("d", ".."), (path.name, "d/secret")), "outside-link"),
+    "a link to a device": (lambda path: link(path, (path.name, "/dev/zero")), "outside-link"),
+    "a link to a process's files": (lambda path: link(path, (path.name, "/proc/self/environ")), "outside-link"),
+    "a link to nothing": (lambda path: link(path, (path.name, "nothing")), "unreadable"),
+    "a link to itself": (lambda path: link(path, (path.name, path.name)), "unreadable"),
+    "a pipe": (os.mkfifo, "not-a-file"),
+    "a link to a pipe": (link_to_pipe, "not-a-file"),
     "a socket": (make_socket, "not-a-file"),
-    "a folder": (lambda path: path.mkdir(), "not-a-file"),
-}  # fmt: skip
+    "a folder": (Path.mkdir, "not-a-file"),
+}
 
 
 @pytest.mark.parametrize("name", STRANGE)
@@ -148,7 +156,8 @@ def test_documentation_is_no_part_of_a_policy(policy: Path, name: str) -> None:
 def test_a_wrong_suffix_hides_nothing_else(policy: Path, name: str) -> None:
     """It is an error, told together with what is wrong in the other files; nothing is called missing for it."""
     (policy / name).write_text("channels: {fax: {}}")
-    (policy / "more.yaml").write_text("rules: [{id: x, kind: capp}]")
+    rule = "{id: x, kind: cpa, owner: Ana, why: x, per: [party], limit: 1, window: rolling 7d}"
+    (policy / "more.yaml").write_text(f"rules: [{rule}]")
 
     assert told(policy) == [(name, "wrong-suffix", "error"), ("more.yaml", "unknown-kind", "error")]
 

@@ -23,7 +23,7 @@ def test_duration(text: str, expected: int) -> None:
 @pytest.mark.parametrize("text", ["", "7", "d", "0d", "-1d", "1.5h", "7 d", "P7D", "1y", "7D"])
 def test_duration_refused(text: str) -> None:
     """Anything else is refused with what a duration looks like."""
-    with pytest.raises(ValueError, match="is not a duration; write a number and s, m, h, d or w"):
+    with pytest.raises(ValueError, match="is not a duration; write a whole number and s, m, h, d or w"):
         duration_ms(text)
 
 
