@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import rich_click as click
 
-from arbiter.cli.policy_exceptions import tell_ended
+from arbiter.cli.policy_notes import notes, tell_ended
 from arbiter.cli.report import github, sarif
 from arbiter.core.document import PolicyDocument
 from arbiter.policy_files import FileProblem, digest_of, document_bytes, read_policy
@@ -107,6 +107,7 @@ def _report(document: PolicyDocument | None, problems: Sequence[FileProblem], *,
         "policy": document.policy if document else None,
         "digest": _digest(document) if document else None,
         "problems": [msgspec.to_builtins(problem) for problem in problems],
+        "notes": notes(document),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -11,9 +12,14 @@ import rich_click as click
 from msgspec.structs import replace
 
 from arbiter.cli.common import EXIT_USAGE, Failure, instant, reading, servers_may_be_away, settings_for
+from arbiter.cli.in_words import tell_changes, write_page
 from arbiter.cli.whatif import material_options, policy_named, progress_bar
+from arbiter.core.policy import Policy
 from arbiter.pages.console import terminal
-from arbiter.whatif.compare import compare
+from arbiter.pages.figures import policy_name
+from arbiter.policy_words.changes import Change, as_plain, changes
+from arbiter.policy_words.page import changes_page
+from arbiter.whatif.compare import as_builtins, compare
 from arbiter.whatif.examples import tell
 from arbiter.whatif.page import page
 from arbiter.whatif.run import Material
@@ -44,6 +50,9 @@ REQUESTS_DEFAULT = 100_000
 )
 @click.option("--since", metavar="DAY", help="With --topic: only requests from this day (or time, UTC) on.")
 @material_options
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
+)
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it as one page.")
 @click.option("--examples", type=click.IntRange(0, 100), default=10, show_default=True, metavar="N", help="How many.")
 def diff(
@@ -56,18 +65,24 @@ def diff(
     facts: tuple[Path, ...],
     partitions: int,
     waits: bool,
+    form: str,
     html: Path | None,
     examples: int,
 ) -> None:
-    """Decide the same requests under the policies OLD and NEW and tell what differs.
+    """Tell what is written differently in the policies OLD and NEW, and what that changes for the same requests.
 
-    OLD and NEW are folders, versions in Redis, or `active`. Told are: who gains and who loses, by department,
-    channel, category, campaign, segment and rule; how long approved requests wait; how many parties are over a new
-    cap at once; and examples in words. `--html` writes the same as one page with charts, which can be mailed.
+    OLD and NEW are folders, versions in Redis, or `active`. Without requests only the texts are compared, field by
+    field: `limit 4 → 2`. With --requests or --topic both policies decide them, and told are: who gains and who loses,
+    by department, channel, category, campaign, segment and rule; how long approved requests wait; how many parties are
+    over a new cap at once; and examples in words. `--html` writes the same as one page, which can be mailed.
     """
-    if is_topic == (requests is not None):
-        raise Failure("give either --requests FILE or --topic", EXIT_USAGE)
+    if is_topic and requests is not None:
+        raise Failure("give either --requests FILE or --topic, not both", EXIT_USAGE)
     policies = policy_named(old), policy_named(new)
+    differences = changes(policies[0].document, policies[1].document)
+    if not is_topic and requests is None:
+        _tell_texts(policies, differences, form, html)
+        return
     with reading(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="arbiter-diff-")))
         if requests is not None:
@@ -87,12 +102,26 @@ def diff(
             raise Failure("there are no requests to compare", EXIT_FAILED)
         comparison = compare(*sides, (policies[0].document, policies[1].document), examples)
         told = tell(comparison.examples, *sides, material.files, policies[1].zone)
+    if form == "json":
+        plain = {"changes": list(map(as_plain, differences)), "effects": as_builtins(comparison, told)}
+        click.echo(json.dumps(plain, ensure_ascii=False))
+    else:
+        tell_changes(differences)
+        show(terminal(), comparison, told, policies[1].zone)
     if html is not None:
-        with reading():
-            html.write_text(page(comparison, told, policies[1].zone), encoding="utf-8")
-    show(terminal(), comparison, told, policies[1].zone)
+        write_page(html, page(comparison, told, policies[1].zone, differences), form)
+
+
+def _tell_texts(policies: tuple[Policy, Policy], differences: list[Change], form: str, html: Path | None) -> None:
+    """What is written differently, without any request."""
+    old, new = (policy_name(*policy.ref) for policy in policies)
+    if form == "json":
+        click.echo(json.dumps({"changes": list(map(as_plain, differences))}, ensure_ascii=False))
+    else:
+        click.echo(f"{old} → {new}\n")
+        tell_changes(differences)
     if html is not None:
-        click.echo(f"written to {html}")
+        write_page(html, changes_page(f"{old} → {new}", differences), form)
 
 
 def _check_ordinary(files: Sequence[Path]) -> None:

@@ -10,7 +10,7 @@ import rich_click as click
 from arbiter.cli.common import EXIT_REFUSED, EXIT_USAGE, Failure, instant, settings_for, user, with_policies, with_store
 from arbiter.cli.confirm import confirm
 from arbiter.cli.policy_check import DIGEST_SHOWN, EXIT_BAD_POLICY, counted, tell
-from arbiter.cli.policy_exceptions import tell_ended
+from arbiter.cli.policy_notes import tell_ended
 from arbiter.cli.policy_over import tell_over
 from arbiter.cli.published_tests import failures, pack_tests, unpack_tests
 from arbiter.core.document import PolicyDocument

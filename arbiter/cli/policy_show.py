@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,14 +13,19 @@ from rich import box
 from rich.table import Table
 
 from arbiter.cli.common import EXIT_REFUSED, Failure, with_policies
-from arbiter.cli.policy_exceptions import described_exceptions
+from arbiter.cli.in_words import tell_sections, write_page
 from arbiter.cli.policy_life import unknown_version
+from arbiter.cli.policy_notes import tell_ended
+from arbiter.cli.whatif import policy_named
 from arbiter.core.document import PolicyDocument
 from arbiter.core.instants import to_datetime
 from arbiter.core.kills import Kill
 from arbiter.pages.console import terminal
+from arbiter.policy_words.page import policy_page
+from arbiter.policy_words.whole import in_words
 from arbiter.state.audit import audit_record
 from arbiter.state.policy_store import Activation, AuditEntry, Planned, PolicyRecord, PolicyStore, Shadow
+from arbiter.whatif.policies import is_published
 
 _format = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
@@ -34,11 +41,25 @@ class _Seen(msgspec.Struct, frozen=True):
     kills: list[Kill]
 
 
-@click.command(short_help="Show a version, or what is in force.")
-@click.argument("version", type=click.IntRange(min=1), required=False)
+@click.command(short_help="Show a version, a folder, or what is in force, in words.")
+@click.argument("which", metavar="[VERSION|DIR]", required=False)
 @_format
-def show(version: int | None, form: str) -> None:
-    """Show the policy in force, or VERSION: who published and approved it, its rules, what is planned and stopped."""
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write it as one page, to be signed.",
+)
+def show(which: str | None, form: str, html: Path | None) -> None:
+    """Show in words the policy in force, a published VERSION, or the one in DIR.
+
+    Told are all that it says: limits, windows, hours, conditions, reasons and owners; of a published one also who
+    published and approved it, and what is planned and stopped.
+    """
+    if which is not None and not is_published(which):
+        _show_folder(which, form, html)
+        return
+    version = None if which in (None, "active") else int(which or 0)
 
     async def work(policies: PolicyStore) -> _Seen:
         active = await policies.active()
@@ -51,10 +72,28 @@ def show(version: int | None, form: str) -> None:
         if version is None:
             raise Failure("no policy is in force; `arbiter policy activate VERSION` puts one in force", EXIT_REFUSED)
         raise unknown_version(version)
+    document = msgspec.json.decode(seen.record.document, type=PolicyDocument)
+    about = list(_about(seen, seen.record))
     if form == "json":
-        click.echo(json.dumps(_as_json(seen, seen.record), ensure_ascii=False))
+        plain = {**_as_json(seen, seen.record), "in_words": msgspec.to_builtins(in_words(document))}
+        click.echo(json.dumps(plain, ensure_ascii=False))
     else:
-        _print(seen, seen.record)
+        _print(about, document)
+    if html is not None:
+        write_page(html, policy_page(about[0], about[1:], in_words(document)), form)
+
+
+def _show_folder(name: str, form: str, html: Path | None) -> None:
+    policy = policy_named(name)
+    sections, digest = in_words(policy.document), policy.ref[2]
+    about = [f"{policy.document.policy}, not published", f"from {name}, digest {digest}"]
+    if form == "json":
+        plain = {"digest": digest, "document": msgspec.to_builtins(policy.document)}
+        click.echo(json.dumps({**plain, "in_words": msgspec.to_builtins(sections)}, ensure_ascii=False))
+    else:
+        _print(about, policy.document)
+    if html is not None:
+        write_page(html, policy_page(about[0], about[1:], sections), form)
 
 
 @click.command(short_help="Show who did what to the policies, when and why.")
@@ -137,34 +176,32 @@ def _is_active(seen: _Seen, record: PolicyRecord | Shadow) -> bool:
     return seen.active is not None and seen.active.version == record.version
 
 
-def _print(seen: _Seen, record: PolicyRecord) -> None:
-    is_active = _is_active(seen, record)
-    click.echo(f"{record.name} version {record.version}, {'in force' if is_active else 'not in force'}")
+def _about(seen: _Seen, record: PolicyRecord) -> Iterator[str]:
+    """Lines on a version: who published and approved it, whether it is in force, what is planned and stopped."""
+    yield f"{record.name} version {record.version}, {'in force' if _is_active(seen, record) else 'not in force'}"
     because = f": {record.reason}" if record.reason else ""
-    click.echo(f"published {_second(record.published_at_ms)} by {record.author}, digest {record.digest}{because}")
+    yield f"published {_second(record.published_at_ms)} by {record.author}, digest {record.digest}{because}"
     approval = record.approval
     if approval is None:
-        click.echo("approved by nobody yet")
+        yield "approved by nobody yet"
     else:
         because = f": {approval.reason}" if approval.reason else ""
-        click.echo(f"approved {_second(approval.at_ms)} by {approval.approver}{because}")
+        yield f"approved {_second(approval.at_ms)} by {approval.approver}{because}"
     for planned in _to_come(seen):
         begins = "is in force" if planned.has_begun else f"will be in force from {_minute(planned.from_ms)}"
         until = "" if planned.until_ms is None else f" until {_minute(planned.until_ms)}"
-        click.echo(f"planned: version {planned.version} {begins}{until}")
+        yield f"planned: version {planned.version} {begins}{until}"
     beside = seen.active.shadow if seen.active else None
     if beside is not None:
         what = "judged beside what is in force; it decides nothing"
         what = "in force itself, so nothing is judged beside it" if _is_active(seen, beside) else what
-        click.echo(f"shadow policy: version {beside.version}, {what}")
+        yield f"shadow policy: version {beside.version}, {what}"
     for kill in seen.kills:
-        click.echo(
-            f"kill switch {kill.id} stops {kill.label} until {_minute(kill.until_ms)}, by {kill.by}: {kill.reason}"
-        )
-    document = msgspec.json.decode(record.document, type=PolicyDocument)
-    for sentence in described_exceptions(document):
-        click.echo(sentence)
-    table = Table("rule", "kind", "owner", "mode", box=box.SIMPLE)
-    for rule in document.rules:
-        table.add_row(rule.id, str(rule.__struct_config__.tag), rule.owner, rule.mode)
-    terminal().print(table)
+        yield f"kill switch {kill.id} stops {kill.label} until {_minute(kill.until_ms)}, by {kill.by}: {kill.reason}"
+
+
+def _print(about: Iterable[str], document: PolicyDocument) -> None:
+    for line in about:
+        click.echo(line)
+    tell_ended(document)
+    tell_sections(in_words(document))

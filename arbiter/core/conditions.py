@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import get_args
 
 from arbiter.core.document import PolicyDocument
-from arbiter.core.match import NUMBER_FIELDS, NUMBERS, REQUEST_FIELDS, SHAPE_FIELDS, Condition, Test, When
+from arbiter.core.match import NUMBER_FIELDS, NUMBERS, REQUEST_FIELDS, SHAPE_FIELDS, Condition, Test, When, plain_number
 from arbiter.core.problem import Path, Problem, nearest
 from arbiter.messages import OutcomeKind, Scalar
 
@@ -74,7 +74,9 @@ def never(path: Path, key: str, condition: Condition) -> Iterator[Problem]:
         yield from _test(path, key, condition)
         low, high = condition.at_least, condition.below
         if low is not None and high is not None and low >= high:
-            message = f"no number is at least {low:g} and below {high:g}, so `{key}` never matches"
+            message = (
+                f"no number is at least {plain_number(low)} and below {plain_number(high)}, so `{key}` never matches"
+            )
             yield Problem(path, "impossible-condition", message, "swap the two numbers", at_key=True)
     elif condition == []:
         message = f"the list of `{key}` is empty, so nothing matches"

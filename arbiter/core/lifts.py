@@ -86,8 +86,3 @@ class Lifts:
 
 
 NO_LIFTS = Lifts([])
-
-
-def ended(exceptions: list[TemporaryException], zone: str, now_ms: int) -> list[str]:
-    """The ids of exceptions that have ended and do nothing any more."""
-    return [one.id for one in exceptions if moment(one.until, zone, "end") <= now_ms]

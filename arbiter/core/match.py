@@ -40,6 +40,9 @@ When = dict[str, Condition]
 NUMBERS = (int, float)
 """``bool`` is none, though Python thinks so."""
 
+WHOLE_MAX = 10**15
+"""Whole numbers below this are exact."""
+
 SHAPES_MAX = 10_000
 """Campaigns come and go: how many shapes a matcher remembers before it starts anew."""
 
@@ -186,9 +189,14 @@ def spoken_condition(condition: Condition) -> str:
     if not isinstance(condition, Test):
         return " or ".join(_word(value) for value in _listed(condition))
     words = [] if condition.not_ is None else [f"other than {spoken_condition(condition.not_)}"]
-    words += [] if condition.at_least is None else [f"at least {condition.at_least:g}"]
-    words += [] if condition.below is None else [f"below {condition.below:g}"]
+    words += [] if condition.at_least is None else [f"at least {plain_number(condition.at_least)}"]
+    words += [] if condition.below is None else [f"below {plain_number(condition.below)}"]
     return " and ".join(words)
+
+
+def plain_number(number: float) -> str:
+    """A number in all its digits, without an exponent: ``50000``, ``0.25``, ``1000000``."""
+    return f"{number:.0f}" if number.is_integer() and abs(number) < WHOLE_MAX else repr(number)
 
 
 def _word(value: object) -> str:

@@ -320,9 +320,12 @@ This page is generated from `arbiter/policy_files/catalogue.py` by `arbiter sche
 | `--format` | for |
 |---|---|
 | `text` | people; coloured and folded to the width of a terminal, one line per message elsewhere (as compilers do) |
-| `json` | scripts: `ok`, `policy`, `digest`, and `problems` with file, line, column, code, message, help, severity |
+| `json` | scripts: `ok`, `policy`, `digest`, `notes`, `problems` (file, line, column, code, message, help, severity) |
 | `github` | a GitHub workflow: annotations on the lines of a pull request |
 | `sarif` | SARIF 2.1.0, for code scanning and editors |
+
+A note says what is over: a rule past its `effective`, an exception, a floor, a freeze, a cell past its deadline. Notes
+are no warnings: `--strict` accepts them.
 
 A worker refuses a policy with errors, however it was published. Warnings never stop anything by themselves. One that
 is not wanted is allowed by a comment in its line or the line above:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from arbiter.core.document import PolicyDocument
@@ -107,6 +108,17 @@ class Comparison(Struct):
     def lost(self) -> int:
         """Requests that were approved and are not now."""
         return sum(count for (b, a), count in self.ends.items() if b == "approved" and a != "approved")
+
+
+def as_builtins(c: Comparison, examples: Sequence[Struct]) -> dict[str, Any]:
+    """The comparison for JSON; ``examples`` in words instead of their numbers."""
+    plain = {name: getattr(c, name) for name in c.__struct_fields__ if name not in ("first", "ends", "examples")}
+    ends = {name: [{"before": b, "after": a, "requests": n} for (b, a), n in counter.items()]
+            for name, counter in (("first_answers", c.first), ("ends", c.ends))}  # fmt: skip
+    approved = dict(zip(("before", "after"), c.approved, strict=True))
+    totals = {"approved": approved, "gained": c.gained, "lost": c.lost}
+    whole: dict[str, Any] = msgspec.to_builtins({**totals, **ends, **plain, "examples": list(examples)})
+    return whole
 
 
 def compare(old: Side, new: Side, documents: tuple[PolicyDocument, PolicyDocument], examples: int = 10) -> Comparison:

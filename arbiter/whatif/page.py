@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from arbiter.pages.charts import Pair, Twin, diverging, stacks, twins
 from arbiter.pages.figures import length, policy_name, share, signed
 from arbiter.pages.shell import cards, document, legend, section
+from arbiter.policy_words.changes import Change
+from arbiter.policy_words.page import STYLE as CHANGES_STYLE
+from arbiter.policy_words.page import changes_section
 from arbiter.printable import in_html
 from arbiter.whatif.compare import Comparison, Line, RuleLine
 from arbiter.whatif.examples import Answer, Example
@@ -28,13 +31,14 @@ article p { margin: 0 0 8px; color: var(--dim); font-size: 13px; }
 """
 
 
-def page(c: Comparison, examples: Sequence[Example], zone: str) -> str:
-    """The whole document."""
+def page(c: Comparison, examples: Sequence[Example], zone: str, changes: Sequence[Change] = ()) -> str:
+    """The whole document; ``changes`` are what is written differently."""
     old, new = policy_name(*c.old), policy_name(*c.new)
     body = [
         f"<h1>What would change: {in_html(c.new[0])}</h1>",
         f'<p class="sub">{in_html(old)} → {in_html(new)} · {c.requests:,} requests, {span(c, zone)}</p>',
         _cards(c),
+        changes_section(changes),
         _ends(c),
         *(_dimension(name, lines) for name, lines in c.lines.items()),
         _rules(c.rules),
@@ -42,7 +46,7 @@ def page(c: Comparison, examples: Sequence[Example], zone: str) -> str:
         _examples(examples, zone),
         _footer(c),
     ]
-    return document(f"{old} → {new}", body, STYLE)
+    return document(f"{old} → {new}", body, STYLE + CHANGES_STYLE)
 
 
 def _cards(c: Comparison) -> str:

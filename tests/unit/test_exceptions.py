@@ -9,9 +9,9 @@ import pytest
 
 from arbiter.core.checks import problems
 from arbiter.core.document import PolicyDocument
+from arbiter.core.ended import ended
 from arbiter.core.instants import DAY_MS, HOUR_MS, MINUTE_MS
 from arbiter.core.kills import Kill
-from arbiter.core.lifts import ended
 from arbiter.core.policy import PolicyError
 from arbiter.core.render import decision_of
 from arbiter.core.stock import WholeStock
@@ -230,7 +230,10 @@ def test_ended_exceptions_are_known() -> None:
     """From their last instant on they do nothing."""
     written = msgspec.convert(document(NONE, exceptions=[exception("none")]), PolicyDocument)
 
-    assert ([], ["relief"]) == tuple(ended(written.exceptions, written.timezone, now) for now in (TUESDAY - 1, TUESDAY))
+    (note,) = ended(written, TUESDAY)
+
+    assert note.startswith("exception `relief` has ended")
+    assert ended(written, TUESDAY - 1) == []
 
 
 def test_exceptions_change_nothing_for_a_policy_without_them() -> None:

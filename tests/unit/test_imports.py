@@ -27,6 +27,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "stream": frozenset({"state", "core", "messages", "settings", "metrics"}),
     "web": frozenset({"state", "core", "messages", "settings", "metrics"}),
     "embedded": frozenset(),
+    "policy_words": frozenset({"core", "messages", "pages", "printable"}),
     "pages": frozenset({"printable"}),
     "printable": frozenset(),
 }

@@ -235,15 +235,15 @@ def test_the_command_compares_two_folders(tmp_path: Path, stricter: Path) -> Non
 
 
 def test_wrong_usage_is_told(tmp_path: Path, stricter: Path) -> None:
-    """Neither or both sources, a policy with errors, no requests: each in one line."""
+    """Both sources, a policy with errors, no requests: each in one line."""
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
-    neither = arbiter(FIRM, stricter)
+    both = arbiter(FIRM, stricter, "--requests", empty, "--topic")
     bad = arbiter(FIRM, ROOT / "tests" / "policies" / "bad" / "tab", "--requests", empty)
     nothing = arbiter(FIRM, stricter, "--requests", empty)
     absent = arbiter(FIRM, tmp_path / "nowhere", "--requests", empty)
 
-    assert (neither.exit_code, "either --requests FILE or --topic" in neither.stderr) == (2, True)
+    assert (both.exit_code, "either --requests FILE or --topic" in both.stderr) == (2, True)
     assert (bad.exit_code, "tab: the policy has errors" in bad.stderr) == (1, True)
     assert (nothing.exit_code, "there are no requests to compare" in nothing.stderr) == (1, True)
     assert (absent.exit_code, "no-such-folder" in absent.stderr) == (1, True)
