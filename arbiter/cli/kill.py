@@ -88,19 +88,28 @@ def kill(
 @kill.command("list", short_help="List the kill switches in force.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
 def list_(form: str) -> None:
-    """List the kill switches in force: what they stop, until when, by whom and why."""
-    kills = with_policies(lambda policies: policies.kills())
+    """List the kill switches in force: what they stop, until when, by whom and why, and how much it was so far."""
+
+    async def work(policies: PolicyStore) -> list[tuple[Kill, dict[str, int]]]:
+        return [(kill, await policies.stopped(kill.id)) for kill in await policies.kills()]
+
+    kills = with_policies(work)
     if form == "json":
-        shown = [{**msgspec.to_builtins(one), "until": to_datetime(one.until_ms).isoformat()} for one in kills]
+        shown = [
+            {**msgspec.to_builtins(one), "until": to_datetime(one.until_ms).isoformat(), "stopped": stopped}
+            for one, stopped in kills
+        ]
         click.echo(json.dumps(shown, ensure_ascii=False))
         return
     if not kills:
         click.echo("no kill switch is in force")
         return
-    table = Table("switch", "stops", "until (UTC)", "legal too", "by", "why", box=box.SIMPLE)
-    for one in kills:
+    table = Table("switch", "stops", "until (UTC)", "legal too", "by", "why", "stopped so far", box=box.SIMPLE)
+    for one, stopped in kills:
         until = f"{to_datetime(one.until_ms):%Y-%m-%d %H:%M:%S}"
-        table.add_row(str(one.id), one.label, until, "yes" if one.includes_legal else "no", one.by, one.reason)
+        counted = ", ".join(f"{count} {outcome}" for outcome, count in stopped.items()) or "nothing"
+        legal = "yes" if one.includes_legal else "no"
+        table.add_row(str(one.id), one.label, until, legal, one.by, one.reason, counted)
     terminal().print(table)
 
 

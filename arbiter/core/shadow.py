@@ -52,7 +52,8 @@ def _judge(
 ) -> ShadowVerdict:
     try:
         verdict = decide(shadow, ledger, request, received_ms, now_ms, stock, is_new=is_new)
-        verdict = unless_full(shadow, ledger, verdict)
+        if is_new:  # what waits, or was recalled, keeps its place
+            verdict = unless_full(shadow, ledger, verdict)
     except Exception as error:  # noqa: BLE001 - whatever it is, the decision in force must not suffer from it
         failed = finding_of(shadow.document, "policy", RULE_ERROR, f"the policy failed: {type(error).__name__}")
         return ShadowVerdict(shadow.ref, RULE_ERROR, findings=(failed,))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -31,12 +33,12 @@ def arbiter(*arguments: str) -> Result:
     return CliRunner(env={"COLUMNS": "200"}).invoke(main, arguments)
 
 
-def report(**fields: Any) -> None:
+def report(stopped: Mapping[tuple[int, str], int] | None = None, **fields: Any) -> None:
     """What a worker would report."""
 
     async def told() -> None:
         store = connect(os.environ["ARBITER_REDIS"], os.environ["ARBITER_REDIS_PREFIX"])
-        await store.policies.report(WorkerReport(**{"name": "w1", "partitions": 4, **fields}), {})
+        await store.policies.report(WorkerReport(**{"name": "w1", "partitions": 4, **fields}), stopped or {})
         await store.close()
 
     asyncio.run(told())
@@ -97,3 +99,15 @@ def test_a_misspelt_name_is_told() -> None:
     ordered = arbiter("kill", "--channel", "e-mail", "--for", "2h", "--reason", "r")
 
     assert "the policy in force knows no channel `e-mail`; did you mean `email`?" in ordered.stderr
+
+
+def test_the_list_says_what_a_switch_stopped() -> None:
+    """As workers reported it; each report adds to it."""
+    arbiter("policy", "publish", FIRM, *ALONE)
+    arbiter(*KILL)
+    report({(1, "recalled"): 2, (1, "deferred"): 5})
+    report({(1, "recalled"): 1})
+    (one,) = json.loads(arbiter("kill", "list", "--format", "json").output)
+
+    assert {"recalled": 3, "deferred": 5} == one["stopped"]
+    assert "3 recalled, 5 deferred" in arbiter("kill", "list").output
