@@ -7,10 +7,13 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint loadtest clean
+.PHONY: help install demo test fast lint loadtest clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+
+install: .venv/installed ## the command `arbiter`, in .venv/bin
+	@echo "arbiter is installed in .venv/bin"
 
 demo: .venv/installed ## the bank's campaigns through a real worker, without any server
 	$(BIN)/arbiter demo

@@ -114,7 +114,7 @@ def reason_codes() -> str:
             "",
             *_table(REFUSALS),
             "",
-            "## Of outcomes: the label `what` of `arbiter_outcome_notes`",
+            "## Of outcomes: the label `what` of `arbiter_outcome_notes_total`",
             "",
             *_table(NOTES),
             "",
@@ -127,7 +127,7 @@ def lifecycle() -> str:
     return f"""# The life of a contact request
 
 Drawn from the table in `arbiter/core/lifecycle.py` by `arbiter schemas`. A move that is not in the picture does not
-happen; an outcome that asks for one is counted in `arbiter_outcome_notes`.
+happen; an outcome that asks for one is counted in `arbiter_outcome_notes_total`.
 
 ```mermaid
 {diagram()}

@@ -37,7 +37,7 @@ REQUESTS_DEFAULT = 100_000
     "--requests",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Requests (and facts) as JSON lines, as for `arbiter simulate`.",
+    help="Requests (and facts), as for `arbiter simulate`.",
 )
 @click.option("--topic", "is_topic", is_flag=True, help="Take the requests and facts that are on Kafka instead.")
 @click.option(
@@ -98,6 +98,9 @@ def diff(
             raise Failure(str(error), EXIT_FAILED) from None
         for line in sides[0].first_unread:
             click.echo(line, err=True)
+        if sides[0].unread > len(sides[0].first_unread):
+            more = sides[0].unread - len(sides[0].first_unread)
+            click.echo(f"and {more:,} more lines that cannot be read", err=True)
         if not len(sides[0].fates):
             raise Failure("there are no requests to compare", EXIT_FAILED)
         comparison = compare(*sides, (policies[0].document, policies[1].document), examples)

@@ -12,6 +12,7 @@ import rich_click as click
 
 from arbiter.cli.common import EXIT_USAGE, Failure, instant, reading, servers_may_be_away, settings_for
 from arbiter.cli.scanning import scan_bar
+from arbiter.cli.unreadable import Unreadable
 from arbiter.core.instants import DAY_MS, to_datetime
 from arbiter.core.policy import PolicyError, load
 from arbiter.core.windows import zone_of
@@ -29,8 +30,6 @@ from arbiter.stream.scan import TopicReader
 
 EXIT_EMPTY = 1
 PERIOD_DAYS = 30
-SHOWN_MAX = 5
-"""How many unreadable records are named; all are counted."""
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -99,28 +98,17 @@ def _checked(zone: str | None) -> str | None:
     return zone
 
 
-class _Unreadable:
-    """Counts what cannot be read, and names the first few on standard error."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, text: str) -> None:
-        self.count += 1
-        if self.count <= SHOWN_MAX:
-            click.echo(text, err=True)
-
-
 def _from_kafka(settings: Settings, since: str | None, until: str | None, zone: str) -> Report:
     now_ms = int(time.time() * 1000)
     until_ms = now_ms if until is None else instant(until, zone, "end", "--until")
     since_ms = until_ms - PERIOD_DAYS * DAY_MS if since is None else instant(since, zone, "start", "--since")
     _in_order(since_ms, until_ms)
-    tally, unreadable = Tally(since_ms, until_ms), _Unreadable()
+    tally, unreadable = Tally(since_ms, until_ms), Unreadable()
     where = f"{settings.topic(DECISIONS)} at {settings.kafka}"
     with TopicReader(settings) as kafka:
         with scan_bar("reading decisions") as tell:
             _count(tally, decisions_on_kafka(kafka, since_ms, tell, unreadable))
+        unreadable.close()
         _not_empty(tally, where, since_ms, until_ms)
         with scan_bar("reading requests") as tell:
             claims_on_kafka(kafka, settings, tally, tell)
@@ -131,7 +119,7 @@ def _from_kafka(settings: Settings, since: str | None, until: str | None, zone: 
 def _from_files(decisions: Path, requests: Path | None, since: str | None, until: str | None, zone: str) -> Report:
     since_ms = None if since is None else instant(since, zone, "start", "--since")
     until_ms = None if until is None else instant(until, zone, "end", "--until")
-    tally, unreadable = Tally(since_ms, until_ms), _Unreadable()
+    tally, unreadable = Tally(since_ms, until_ms), Unreadable()
     claims = "not known, since --requests was not given"
     with reading():
         with scan_bar("reading decisions", "bytes") as tell:
@@ -141,6 +129,7 @@ def _from_files(decisions: Path, requests: Path | None, since: str | None, until
             claims = f"from {requests}"
             with scan_bar("reading requests", "bytes") as tell:
                 claims_in_file(requests, tally, tell, unreadable)
+        unreadable.close()
     low_ms, high_ms = tally.seen_ms or (0, 0)
     begin_ms, end_ms = (low_ms if since_ms is None else since_ms), (high_ms + 1 if until_ms is None else until_ms)
     return build(tally, begin_ms, end_ms, zone, _material(tally, str(decisions), claims, unreadable.count))

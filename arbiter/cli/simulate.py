@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from arbiter.cli.common import reading
-from arbiter.cli.whatif import SHOWN_MAX, material_options, policy_named, progress_bar
+from arbiter.cli.unreadable import Unreadable
+from arbiter.cli.whatif import material_options, policy_named, progress_bar
 from arbiter.core.render import decision_of
 from arbiter.core.simulate import Happening, Told
 from arbiter.messages import encoder
@@ -26,6 +27,7 @@ from arbiter.whatif.tally import Ends, Tally
 
 RULES_SHOWN = 15
 STANDARD_OUTPUT = "-"
+EXIT_UNREAD = 1
 
 
 @click.command(short_help="Decide a file of requests without any server.")
@@ -35,7 +37,7 @@ STANDARD_OUTPUT = "-"
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     required=True,
     metavar="FILE",
-    help="Requests (and facts) as JSON lines in the order of their arrival; .gz is unpacked.",
+    help="Requests (and facts) in the order of their arrival: JSON lines, a JSON array, or CSV; .gz is unpacked.",
 )
 @material_options
 @click.option(
@@ -50,7 +52,8 @@ def simulate(
     """Decide the requests in FILE with the real core, in event time, as a worker would.
 
     Time is that of the requests (`requested_at`). Without `--keep-waiting`, time goes on after the last record until
-    nothing waits any more. The decisions are those of a live worker; only `seq` counts other commits.
+    nothing waits any more. The decisions are those of a live worker; only `seq` counts other commits. Exit code 1 if
+    a line of the files could not be read; the others are decided.
     """
     policy = policy_named(name)
     material = Material(requests, facts, partitions, waits)
@@ -67,33 +70,43 @@ def simulate(
                     file.write(encode(decision_of(happening.decided)) + b"\n")
             else:
                 account.add(happening)
+    account.close()
     seconds = monotonic() - began
     if form == "json":
         click.echo(json.dumps(_summary(run, tally, account)), err=out == STANDARD_OUTPUT)
     else:
         _print(terminal(stderr=out == STANDARD_OUTPUT), run, tally, account, seconds)
-    raise SystemExit(1 if run.records == 0 and account.lines else 0)
+    raise SystemExit(EXIT_UNREAD if account.lines else 0)
 
 
 class _Account:
     """What was not decided, and why; the first few at once on standard error."""
 
     def __init__(self) -> None:
-        self.lines = 0
-        self.dead = 0
+        self._unread = Unreadable()
+        self._dead = Unreadable("records that would be dead letters")
+
+    @property
+    def lines(self) -> int:
+        """How many lines could not be read."""
+        return self._unread.count
+
+    @property
+    def dead(self) -> int:
+        """How many records would be dead letters."""
+        return self._dead.count
 
     def add(self, happening: Happening | Unread) -> None:
         if isinstance(happening, Unread):
-            self.lines += 1
-            self._show(f"{happening.place}: {happening.code}: {happening.message}")
+            self._unread(f"{happening.place}: {happening.code}: {happening.message}")
         elif not isinstance(happening, Told):
-            self.dead += 1
             topic, partition, offset = happening.arrival.source
-            self._show(f"{topic}/{partition}/{offset}: {happening.refused.code}: {happening.refused.message}")
+            self._dead(f"{topic}/{partition}/{offset}: {happening.refused.code}: {happening.refused.message}")
 
-    def _show(self, text: str) -> None:
-        if self.lines + self.dead <= SHOWN_MAX:
-            click.echo(text, err=True)
+    def close(self) -> None:
+        """Say how many were not named."""
+        self._unread.close()
+        self._dead.close()
 
 
 def _opened(out: str) -> BinaryIO:

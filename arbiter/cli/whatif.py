@@ -17,8 +17,6 @@ from arbiter.whatif.policies import BadPolicy, NoSuchPolicy, from_folder, from_s
 from arbiter.whatif.run import Material
 
 EXIT_BAD_POLICY = 1
-SHOWN_MAX = 5
-"""How many lines that could not be read are shown; all are counted."""
 
 Command = TypeVar("Command", bound=Callable[..., object])
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
 CODES: dict[str, str] = {
     "consent_missing": "the customer has not consented to this purpose, channel, department or partner",
     "consent_withdrawn": "the customer withdrew consent and no later grant lifts the withdrawal",
@@ -63,3 +66,18 @@ NOTES: dict[str, str] = {
     "outcome_illegal": "an outcome does not fit where the contact stands",
 }
 """What is counted about outcomes."""
+
+
+class Coded(Protocol):
+    """Anything with a reason code: a finding, in whatever form."""
+
+    @property
+    def code(self) -> str: ...  # noqa: D102
+
+
+AnyFinding = TypeVar("AnyFinding", bound=Coded)
+
+
+def causes(findings: Sequence[AnyFinding]) -> Sequence[AnyFinding]:
+    """What stands in the way of a request. That it would expire follows from the rest, and counts only if alone."""
+    return [finding for finding in findings if finding.code != "would_expire"] or findings

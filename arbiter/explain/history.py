@@ -18,7 +18,7 @@ from arbiter.explain.lookup import Asked, InRedis, Place, place_of
 from arbiter.explain.shadow import beside
 from arbiter.messages import Decision
 
-GONE = "the request itself is no longer on Kafka"
+GONE = "the request itself is no longer there (on Kafka, or in the file of requests)"
 APPROVED = "nothing was in its way"
 
 

@@ -71,20 +71,34 @@ class InRedis(Struct, frozen=True):
 
 def find(kafka: TopicReader, wanted: Wanted, bounds: Bounds, progress: Progress | None) -> OnKafka:
     """Every decision on requests that may be meant, of each request in order, each once."""
-    needle = b'"request_id":' + _quoted(wanted.request_id)
-    found: dict[Key, dict[str, Decision]] = {}
-    read = 0
+    histories = Histories(wanted)
     for message in kafka.records(DECISIONS, bounds, progress):
-        read += 1
-        value = message.value() or b""
-        if needle not in value:
-            continue
+        histories.look(message.value() or b"")
+    return OnKafka(histories.in_order(), histories.read, kafka.partitions(DECISIONS))
+
+
+class Histories:
+    """Picks the decisions that may be meant out of many. ``read`` counts those that were looked at."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._needle = b'"request_id":' + _quoted(wanted.request_id)
+        self._found: dict[Key, dict[str, Decision]] = {}
+        self.read = 0
+
+    def look(self, value: bytes) -> None:
+        """Look at a decision as it was published; what is none is passed over."""
+        self.read += 1
+        if self._needle not in value:
+            return
         decision = _read(value)
-        if decision is not None and wanted.is_meant(decision):
-            history = found.setdefault((decision.department, decision.customer_id), {})
+        if decision is not None and self._wanted.is_meant(decision):
+            history = self._found.setdefault((decision.department, decision.customer_id), {})
             history.setdefault(decision.decision_id, decision)
-    histories = {key: sorted(history.values(), key=_order) for key, history in found.items()}
-    return OnKafka(histories, read, kafka.partitions(DECISIONS))
+
+    def in_order(self) -> dict[Key, list[Decision]]:
+        """By whose request it is the decisions on it, oldest first."""
+        return {key: sorted(history.values(), key=_order) for key, history in self._found.items()}
 
 
 def _read(value: bytes) -> Decision | None:

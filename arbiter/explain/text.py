@@ -41,7 +41,7 @@ def _what(told: Explanation) -> str:
     text = f"{told.campaign} by {told.channel}, {told.category}"
     asked = told.request
     if asked is None:
-        return f"{text} (the request itself is no longer on Kafka)"
+        return f"{text} (the request itself is not at hand)"
     named = [f"{name} {value}" for name, value in (("product", asked.product), ("partner", asked.partner)) if value]
     numbers = [("priority", asked.priority), ("value", asked.value), ("propensity", asked.propensity)]
     named += [f"{name} {value:g}" for name, value in numbers if value is not None]

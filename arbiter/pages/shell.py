@@ -27,7 +27,7 @@ code { font: 13px/1.4 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 .card span { color: var(--dim); font-size: 13px; display: block; line-height: 1.35; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; color: var(--dim); font-size: 13px; margin: 0 0 8px; }
 .legend i { display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin-right: 6px; }
-svg { display: block; width: 100%; min-width: 560px; height: auto; margin: 0 0 12px; }
+svg { display: block; width: 100%; min-width: 700px; height: auto; margin: 0 0 12px; }
 svg text { font-size: 13px; fill: var(--ink); font-variant-numeric: tabular-nums; }
 svg .figure, svg .mark { fill: var(--dim); font-size: 12px; }
 svg .mark { font-style: italic; }
@@ -51,11 +51,23 @@ td.n, th.n { text-align: right; }
 tr.all td { font-weight: 600; }
 table.heat td.n, table.heat th.n { text-align: center; padding: 6px; }
 table.heat td.n { background: rgb(var(--heat) / var(--share, 0)); border-left: 1px solid var(--ground); }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; background:
+  linear-gradient(to right, var(--ground) 30%, transparent) 0 0 / 40px 100% no-repeat local,
+  linear-gradient(to left, var(--ground) 30%, transparent) 100% 0 / 40px 100% no-repeat local,
+  linear-gradient(to right, rgb(0 0 0 / .18), transparent) 0 0 / 12px 100% no-repeat scroll,
+  linear-gradient(to left, rgb(0 0 0 / .18), transparent) 100% 0 / 12px 100% no-repeat scroll; }
+.scroll:focus-visible { outline: 2px solid var(--strong); outline-offset: 2px; }
+.scroll > table:not(.heat) { min-width: 560px; }
+@media (max-width: 600px) { body { padding: 20px 16px 48px; }
+  .scroll th:first-child, .scroll td:first-child { position: sticky; left: 0; background: var(--ground);
+    min-width: 96px; max-width: 45vw; white-space: normal; overflow-wrap: break-word; } }
 footer { margin-top: 40px; color: var(--dim); font-size: 13px; }
-@media print { :root { color-scheme: light; } body { max-width: none; padding: 0; font-size: 11pt; }
+@page { margin: 16mm 14mm; }
+@media print { :root { color-scheme: light; }
+  body { max-width: none; padding: 0; font-size: 11pt; }
   h2, p.sub, .legend { break-after: avoid; } p.sub, svg, tr, .cards, table.heat { break-inside: avoid; }
-  .scroll { overflow: visible; } svg { min-width: 0; } table { font-size: 9pt; } th, td { padding-right: 6px; }
+  .scroll { overflow: visible; background: none; } svg, .scroll > table:not(.heat) { min-width: 0; }
+  table { font-size: 9pt; } th, td { padding-right: 6px; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
 """
 
@@ -84,8 +96,11 @@ def cards(entries: Iterable[tuple[str, str]]) -> str:
 
 def section(title: str, text: str, *content: str) -> str:
     """A part of the page; ``text`` says what is seen. ``content`` is HTML."""
-    told = "".join(f'<div class="scroll">{part}</div>' for part in content if part)
-    return f'<section><h2>{in_html(title)}</h2><p class="sub">{in_html(text)}</p>{told}</section>'
+    # Reachable by keyboard, so that who has no mouse can scroll, too.
+    label = f'tabindex="0" role="region" aria-label="{in_html(title)}"'
+    told = "".join(f'<div class="scroll" {label}>{part}</div>' for part in content if part)
+    heading = f'<h2>{in_html(title)}</h2><p class="sub">{in_html(text)}</p>'
+    return f"<section>{heading}{told}</section>"
 
 
 def legend(*entries: tuple[str, str]) -> str:

@@ -57,15 +57,19 @@ def _cards(report: Report) -> str:
     entries = [
         (f"{total.asked:,}", claims),
         (share(total.approved, total.asked), f"approved: {total.approved:,}"),
-        (f"{total.approved_later:,}", "of them after waiting, with nothing resent"),
-        (figures.length(total.wait_median_s), f"or less did half of those wait; nine of ten {_most(total)}"),
+        (f"{total.approved_later:,}", "approved after waiting; nothing had to be sent again"),
+        *_waits(total),
         (share(total.rejected, total.asked), f"rejected: {total.rejected:,}{waiting}"),
     ]
     return cards(entries)
 
 
-def _most(line: Line) -> str:
-    return f"at most {figures.length(line.wait_p90_s)}"
+def _waits(total: Line) -> list[tuple[str, str]]:
+    """How long was waited, in a sentence that needs no other tile; nothing where nobody waited."""
+    if total.wait_median_s is None:
+        return []
+    half, most = figures.length(total.wait_median_s), figures.length(total.wait_p90_s)
+    return [(half, f"half of those waited at most {half}, nine of ten at most {most}")]
 
 
 def _pieces(line: Line | Day) -> list[Piece]:

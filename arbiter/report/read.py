@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,8 @@ from arbiter.report.tally import Seen, Tally, read_decision
 from arbiter.settings import Settings
 from arbiter.stream.records import Reader
 from arbiter.stream.scan import Bounds, Progress, TopicReader, stored
-from arbiter.whatif.lines import Lines, Unread, unpacked
+from arbiter.whatif.files import FileOfRecords
+from arbiter.whatif.lines import Lines, Unread
 
 EARLY_MS = HOUR_MS
 """A record is written after its decision is made, by another clock: begin to read so much before the period."""
@@ -51,11 +52,14 @@ def claims_on_kafka(kafka: TopicReader, settings: Settings, tally: Tally, progre
 
 def decisions_in_file(file: Path, progress: Progress | None, told: Told) -> Iterator[Seen]:
     """Decisions as ``arbiter simulate --out`` writes them; ``.gz`` too. ``OSError`` if it cannot be read."""
-    for number, line in _lines(file, progress):
+    records, total = FileOfRecords(file), file.stat().st_size
+    for number, item in enumerate(records.items()):
+        if progress is not None and number % TELL_EVERY == 0:
+            progress(records.read_bytes, total)
         try:
-            yield read_decision(line)
+            yield read_decision(item.content)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            told(f"{file}:{number}: {error}")
+            told(f"{item.place}: {item.fault or error}")
 
 
 def claims_in_file(file: Path, tally: Tally, progress: Progress | None, told: Told) -> None:
@@ -72,14 +76,3 @@ def claims_in_file(file: Path, tally: Tally, progress: Progress | None, told: To
 
 def _key(request_identity: bytes) -> int:
     return int.from_bytes(request_identity[:REF_BYTES], "big")
-
-
-def _lines(file: Path, progress: Progress | None) -> Iterable[tuple[int, bytes]]:
-    """The lines that are not empty, with their numbers; progress is in bytes of the file as it lies on the disk."""
-    total = file.stat().st_size
-    with file.open("rb") as raw, unpacked(file, raw) as text:
-        for number, line in enumerate(text, 1):
-            if progress is not None and number % TELL_EVERY == 0:
-                progress(raw.tell(), total)
-            if line.strip():
-                yield number, line

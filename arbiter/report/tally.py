@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from arbiter.core.codes import causes
 from arbiter.core.instants import to_ms
 from arbiter.core.render import count_of
 from arbiter.whatif.fates import Names
@@ -18,7 +19,6 @@ APPROVED, DEFERRED, REJECTED, RECALLED = range(4)
 OUTCOMES: Final = {"approved": APPROVED, "deferred": DEFERRED, "rejected": REJECTED, "recalled": RECALLED}
 UNKNOWN: Final = -1
 FULL_PRIORITY: Final = 100.0
-WOULD_EXPIRE: Final = "would_expire"
 KEY_HEX: Final = 16
 """So many digits of a decision id tell its request from others: 64 bits of its identity."""
 
@@ -177,9 +177,7 @@ class Tally:
         self.first_ms[number] = at_ms
         self._note_place(seen.source)
         if seen.findings:
-            # That it would expire follows from what the other rules say.
-            causes = [finding for finding in seen.findings if finding.code != WOULD_EXPIRE] or seen.findings
-            rules = tuple(sorted({finding.rule for finding in causes}))
+            rules = tuple(sorted({finding.rule for finding in causes(seen.findings)}))
             self.rules[number] = self._rule_sets[rules]
             self._note_rules(seen.findings)
             self._in_the_way(seen)

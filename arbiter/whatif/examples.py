@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from arbiter.core.arrival import request_of
 from arbiter.core.windows import local_time
 from arbiter.messages import ContactRequest
 from arbiter.whatif.fates import LINES, Fates, Objection, Said, said_at
+from arbiter.whatif.files import FileOfRecords
 from arbiter.whatif.sides import Side
 
 
@@ -62,11 +62,9 @@ def _example(number: int, old: Side, new: Side, files: Sequence[Path], zone: str
 
 
 def _read(file: Path, at: int) -> ContactRequest:
-    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as text:
-        text.seek(at)
-        line = text.readline()
-    payload = _envelope(line).payload
-    return request_of(line if payload is None else payload.encode())
+    content = FileOfRecords(file).item_at(at)
+    payload = _envelope(content).payload
+    return request_of(content if payload is None else payload.encode())
 
 
 def _answer(number: int, side: Side, zone: str) -> Answer:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from arbiter.core.arrival import Arrival
 from arbiter.core.case import Shape, shape_of
+from arbiter.core.codes import causes
 from arbiter.core.identity import identity
 from arbiter.core.model import Answer
 from arbiter.core.simulate import Told
@@ -130,7 +131,7 @@ class Watch:
         if decided.repeated or not answer.n:
             return
         number = self._numbers[decided.identity]
-        rules = self._rule_sets[frozenset(finding.rule for finding in answer.findings)]
+        rules = self._rule_sets[frozenset(finding.rule for finding in causes(answer.findings))]
         place, outcome = self._keep(answer), OUTCOMES.index(answer.outcome)
         if answer.n == 1:
             self._small["party"][number] = self._parties[told.party]

@@ -1,17 +1,15 @@
-"""Records from files of JSON lines: one message a line, as on the topics, or a whole record as ``kcat -J`` prints it.
+"""Records from files: each a message as on the topics, or a whole record as ``kcat -J`` prints it.
 
-Which message a line is, its field ``type`` says (``request``, ``outcome``, ``profile``, ``consent``, ``preference``,
+Which message one is, its field ``type`` says (``request``, ``outcome``, ``profile``, ``consent``, ``preference``,
 ``suppression``); without one, its fields do: a ``request_id`` makes a request, with a ``kind`` an outcome, and what has
 neither is a profile. Records from ``kcat`` say it by their topic.
 """
 
 from __future__ import annotations
 
-import gzip
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, cast
 
 import msgspec
 from msgspec import Struct
@@ -29,6 +27,7 @@ from arbiter.messages import (
     Profile,
 )
 from arbiter.stream.records import DeadLetter, Reader
+from arbiter.whatif.files import FileOfRecords, Item
 
 BYTES_MAX = 256 * 1024
 """A longer line is not read, as a worker (by default) does not read a longer record."""
@@ -60,6 +59,8 @@ class _Look(Struct):
     kind: object = None
     topic: str | None = None
     payload: str | None = None
+    partition: int | None = None
+    offset: int | None = None
     ts: int = -1
     key: str | None = None
 
@@ -103,20 +104,15 @@ class Lines:
             yield arrival
 
     def read_with_places(self, file: Path) -> Iterator[tuple[int, Arrival | Unread]]:
-        """As :meth:`read`, each with the offset in the (unpacked) text at which its line begins."""
-        before, at = self.read_bytes, 0
-        with file.open("rb") as raw, unpacked(file, raw) as text:
-            for number, line in enumerate(text, 1):
-                if number % 256 == 0:
-                    self.read_bytes = before + raw.tell()
-                content = line.strip()
-                if content:
-                    yield at, self._record(content, f"{file}:{number}")
-                at += len(line)
-            self.read_bytes = before + raw.tell()
+        """As :meth:`read`, each with the offset in the (unpacked) file by which it is found again."""
+        before, records = self.read_bytes, FileOfRecords(file)
+        for item in records.items():
+            self.read_bytes = before + records.read_bytes
+            yield item.at, self._record(item)
+        self.read_bytes = before + records.read_bytes
 
-    def _record(self, content: bytes, place: str) -> Arrival | Unread:
-        read = self._message(content)
+    def _record(self, item: Item) -> Arrival | Unread:
+        place, read = self._message(item)
         if isinstance(read, DeadLetter):
             self.unread += 1
             return Unread(place, read.code, read.message)
@@ -132,21 +128,28 @@ class Lines:
         self._offsets[topic, home] += 1
         return replace(read, source=(topic, home, offset), received_ms=received_ms)
 
-    def _message(self, content: bytes) -> Arrival | DeadLetter:
+    def _message(self, item: Item) -> tuple[str, Arrival | DeadLetter]:
+        """The record, or why there is none; and its place, which for one from Kafka is its place there."""
+        if item.fault:
+            return item.place, DeadLetter("malformed_json", item.fault)
         try:
-            look = _look(content)
+            look = _look(item.content)
         except msgspec.DecodeError as error:
-            return DeadLetter("malformed_json", str(error))
+            return item.place, DeadLetter("malformed_json", str(error))
         if look.payload is not None and look.topic is not None:
-            topic = look.topic.removeprefix(self._prefix)
-            if topic not in INPUTS:
-                return DeadLetter("misrouted", f"`{look.topic}` is not an input topic of Arbiter")
-            key = look.key.encode() if look.key is not None else None
-            return self._stamped[topic].read(_Line(topic, look.payload.encode(), look.ts, key), FAR_MS)
+            return _place_on_kafka(look) or item.place, self._stored(look, look.topic, look.payload)
         if look.type is not None and look.type not in TOPIC_OF_TYPE:
-            return DeadLetter("wrong_type", f"`{look.type}` is no type; known are {', '.join(TOPIC_OF_TYPE)}")
+            text = f"`{look.type}` is no type; known are {', '.join(TOPIC_OF_TYPE)}"
+            return item.place, DeadLetter("wrong_type", text)
         topic = TOPIC_OF_TYPE[look.type] if look.type is not None else _topic_by_fields(look)
-        return self._plain[topic].read(_Line(topic, content), FAR_MS)
+        return item.place, self._plain[topic].read(_Line(topic, item.content), FAR_MS)
+
+    def _stored(self, look: _Look, full_name: str, payload: str) -> Arrival | DeadLetter:
+        topic = full_name.removeprefix(self._prefix)
+        if topic not in INPUTS:
+            return DeadLetter("misrouted", f"`{full_name}` is not an input topic of Arbiter")
+        key = look.key.encode() if look.key is not None else None
+        return self._stamped[topic].read(_Line(topic, payload.encode(), look.ts, key), FAR_MS)
 
     def _time_of(self, message: Message) -> int | None:
         """When a record without a time stamp arrives: when it says that it was made."""
@@ -163,6 +166,6 @@ def _topic_by_fields(look: _Look) -> str:
     return REQUESTS if look.kind is None else OUTCOMES
 
 
-def unpacked(file: Path, raw: IO[bytes]) -> IO[bytes]:
-    """The text of a file that is open as ``raw``; ``.gz`` is unpacked."""
-    return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if file.suffix == ".gz" else raw
+def _place_on_kafka(look: _Look) -> str:
+    known = look.partition is not None and look.offset is not None
+    return f"{look.topic}/{look.partition}/{look.offset}" if known else ""

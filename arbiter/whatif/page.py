@@ -60,7 +60,10 @@ def _cards(c: Comparison) -> str:
         (f"{c.gained:,}", f"requests gain an approval, {c.sooner:,} get theirs sooner"),
         (f"{c.lost:,}", f"requests lose their approval, {c.later:,} get theirs later"),
         (f"{c.parties_more:,} / {c.parties_fewer:,}", f"of {c.parties:,} parties get more / fewer contacts"),
-        (length(after.tenth_ms), f"or more is the wait of one approved in ten, instead of {length(before.tenth_ms)}"),
+        (
+            f"{length(before.tenth_ms)} → {length(after.tenth_ms)}",
+            "nine of ten approved requests waited at most this long, before → after",
+        ),
     ]
     return cards(entries)
 

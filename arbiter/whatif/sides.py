@@ -130,7 +130,7 @@ def simulate_side(order: Order, tell: Callable[[int, int], None]) -> Side:
 
 
 class _Counts:
-    SHOWN_MAX = 5
+    SHOWN_MAX = 20
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch

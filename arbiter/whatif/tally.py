@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from arbiter.core.codes import causes
 from arbiter.core.simulate import Told
 
 OUTCOMES = ("approved", "rejected", "waiting")
@@ -67,4 +68,4 @@ class Tally:
         if answer.n == 1 and not decided.repeated:
             for finding in answer.findings:
                 self.owners[finding.rule] = finding.owner
-            self.held_back.update({finding.rule for finding in answer.findings})
+            self.held_back.update({finding.rule for finding in causes(answer.findings)})

@@ -31,6 +31,8 @@ OWN_SESSIONS = (LIFE, GUIDE)
 
 RECIPES = {
     # `arbiter demo` runs in test_demo.py; this very run is pytest; the load test's parts run in test_loadtests.py.
+    # Every other target begins with what this one does.
+    "make install": "arbiter is installed in .venv/bin",
     "make demo": "arbiter demo",
     "make test": "python -m pytest",
     "make loadtest": "python -m loadtests",
@@ -52,7 +54,7 @@ def test_make_targets_do_what_the_documents_say() -> None:
     """A target in a document exists and runs the program that its own test runs."""
     named = {line for document in DOCUMENTS for line in commands(document) if line.startswith("make ")}
 
-    assert {"make demo", "make test"} <= named <= set(RECIPES)
+    assert {"make install", "make demo", "make test"} <= named <= set(RECIPES)
     for target in named:
         recipe = subprocess.run([*target.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True)
         assert RECIPES[target] in recipe.stdout
@@ -105,6 +107,14 @@ def test_the_checks_in_the_documents_pass() -> None:
         assert 0 == done.returncode, f"{line}\n{done.stdout.decode()}{done.stderr.decode()}"
 
 
+def test_the_readme_begins_with_the_installation() -> None:
+    """The command is there before it is used."""
+    lines = commands(ROOT / "README.md")
+    first = next(index for index, line in enumerate(lines) if line.startswith("arbiter "))
+
+    assert lines[first - 3 : first - 1] == ["make install", 'export PATH="$PWD/.venv/bin:$PATH"']
+
+
 def test_the_readme_leads_to_a_running_worker(
     fresh_kafka: Callable[..., KafkaServer], fresh_valkey: Callable[..., ValkeyServer]
 ) -> None:
@@ -118,6 +128,9 @@ def test_the_readme_leads_to_a_running_worker(
         words = shlex.split(line)
         if words[0] == "export":
             names = [word.partition("=")[0] for word in words[1:]]
+            if names == ["PATH"]:
+                assert words[1] == "PATH=$PWD/.venv/bin:$PATH"
+                continue
             assert ["ARBITER_KAFKA", "ARBITER_REDIS"] == names
             environment |= {"ARBITER_KAFKA": kafka.bootstrap, "ARBITER_REDIS": valkey.url}
             continue

@@ -173,7 +173,7 @@ def test_the_text_fits_and_has_it_all() -> None:
 
 @pytest.mark.parametrize(
     ("lost", "why"),
-    [({"missing": True}, "version 1, is not in Redis"), ({"gone": True}, "the request itself is no longer on Kafka")],
+    [({"missing": True}, "version 1, is not in Redis"), ({"gone": True}, "the request itself is no longer there")],
 )
 def test_what_cannot_be_told_is_said(lost: dict[str, bool], why: str) -> None:
     """Without the policy or the request the history is told all the same, and why the rest is not."""

@@ -264,7 +264,7 @@ def test_simulate_sums_up_and_writes_every_decision(tmp_path: Path) -> None:
     assert document_ is not None
 
     assert (summary["requests"], summary["approved"], summary["rejected"], summary["waiting"]) == (3, 1, 2, 0)
-    assert summary["held_back_by"] == {"one-a-week": 2, "expires_at": 2}
+    assert summary["held_back_by"] == {"one-a-week": 2}
     assert [said["outcome"] for said in decisions] == ["approved", "rejected", "rejected"]
     assert decisions[0]["policy"] == {
         "name": "small-firm",
