@@ -63,7 +63,7 @@ def show(which: str | None, form: str, html: Path | None) -> None:
 
     async def work(policies: PolicyStore) -> _Seen:
         active = await policies.active()
-        wanted = version or (active.version if active else None)
+        wanted = version if version is not None else active.version if active else None
         record = None if wanted is None else await policies.fetch(wanted)
         return _Seen(active, record, await policies.plan(), await policies.kills())
 

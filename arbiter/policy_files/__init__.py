@@ -91,7 +91,7 @@ def _judge(merged: Merged, *, is_whole: bool) -> tuple[PolicyDocument | None, li
     spoilt = {path for path, place in merged.places.items() if place.is_told}
     found: list[FileProblem] = []
     names: set[Path] = set()
-    for path, is_name, odd in odd_characters(merged):
+    for path, is_name, odd in odd_characters(merged.value, merged.places):
         (names if is_name else spoilt).add(path)
         found.append(odd)
     told = spoilt | names

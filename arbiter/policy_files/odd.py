@@ -6,11 +6,10 @@ mistake. In texts for people (`why`, `owner`) any character is right.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from arbiter.policy_files.characters import described, first_odd, meant
-from arbiter.policy_files.merge import Merged
 from arbiter.policy_files.problem import FileProblem
 from arbiter.policy_files.values import PROSE, has_own_form
 from arbiter.policy_files.yaml_tree import Mark, Path, Place
@@ -23,13 +22,13 @@ Odd = tuple[Path, bool, FileProblem]
 """The path of the value, whether its name is meant instead, and the problem."""
 
 
-def odd_characters(merged: Merged) -> Iterator[Odd]:
-    """What is wrong with texts and names, for each at the first such character."""
-    for path, place in merged.places.items():
+def odd_characters(value: dict[str, Any], places: Mapping[Path, Place]) -> Iterator[Odd]:
+    """What is wrong with texts and names in a plain value, for each at the first such character."""
+    for path, place in places.items():
         if path and isinstance(path[-1], str) and place.key is not None:
             has_form = len(path) == 1 or has_own_form(path[:-1])
             yield from _told(path, place, place.key, path[-1], has_form=has_form, is_name=True)
-        text: Any = merged.value
+        text: Any = value
         for part in path:
             text = text[part]
         if isinstance(text, str) and not _is_free(path):

@@ -231,7 +231,8 @@ def _meaning(schema: Any, steps: Iterable[str | int]) -> str:
         schema = schema[step]
         text = schema.get("description", "") if isinstance(schema, dict) else ""
         found = text if isinstance(text, str) and text else found
-    return f"{found[0].lower()}{found[1:].rstrip('.')}" if found else ""
+    is_name = found[:2].isupper()
+    return f"{found[0] if is_name else found[0].lower()}{found[1:].rstrip('.')}" if found else ""
 
 
 def _follow(schema: Any, steps: Iterable[str | int]) -> Any:

@@ -15,6 +15,7 @@ from arbiter.core.problem import nearest
 from arbiter.policy_files import FileProblem
 from arbiter.policy_files.folder import TEST_SUFFIX as SUFFIX
 from arbiter.policy_files.folder import look_into
+from arbiter.policy_files.odd import odd_characters
 from arbiter.policy_files.source import Source, read_source, whole
 from arbiter.policy_files.words import SINGULAR, Whole, shapes_against
 from arbiter.policy_files.yaml_tree import Path, Place, TooManyValues, expand, read_tree
@@ -73,14 +74,14 @@ def read_test_file(path: FilePath, document: PolicyDocument) -> tuple[list[Test]
 def read_test_text(source: Source, document: PolicyDocument) -> tuple[list[Test], list[FileProblem]]:
     """The same, of a text that was read already."""
     node, problems = read_tree(source)
-    if node is None or problems:
+    if node is None:
         return [], problems
     places: dict[Path, Place] = {}
     try:
         value = expand(node, (), source, places)
     except TooManyValues as error:
         return [], [source.problem(1, 1, "too-many-values", str(error), "use fewer aliases (`*name`)")]
-    file = _File(source, value, places)
+    file = _File(source, value, places, problems)
     tests = file.tests(document)
     return ([] if file.problems else tests), file.problems
 
@@ -88,21 +89,31 @@ def read_test_text(source: Source, document: PolicyDocument) -> tuple[list[Test]
 class _File:
     """One file on its way from plain values to tests."""
 
-    def __init__(self, source: Source, value: dict[str, Any], places: dict[Path, Place]) -> None:
+    def __init__(
+        self, source: Source, value: dict[str, Any], places: dict[Path, Place], problems: list[FileProblem]
+    ) -> None:
         self._source = source
         self._value = value
         self._places = places
-        self.problems: list[FileProblem] = []
+        self.problems = problems
 
     def tests(self, document: PolicyDocument) -> list[Test]:
         """The tests, as far as they can be made of what is there."""
-        for shape in shapes_against(plain_cases_schema(), Whole(self._value, self._places, "the file")):
-            self._tell(shape.path, shape.code, shape.message, shape.help, at_key=shape.at_key)
-        if self.problems:
-            return []
+        wrong = {path for path, place in self._places.items() if place.is_told}
+        for path, _, problem in odd_characters(self._value, self._places):
+            wrong.add(path)
+            self.problems.append(problem)
+        shapes = list(shapes_against(plain_cases_schema(), Whole(self._value, self._places, "the file")))
+        for shape in shapes:
+            if shape.path not in wrong:
+                self._tell(shape.path, shape.code, shape.message, shape.help, at_key=shape.at_key)
+        wrong |= {shape.path for shape in shapes}
         self._check_names(document)
         for path, value in _leaves(self._value, ()):
-            self._check_leaf(path, value, document)
+            if not any(path[: len(one)] == one for one in wrong if one):
+                self._check_leaf(path, value, document)
+        if self.problems:
+            return []
         file = msgspec.convert(self._value, CaseFile)
         made = [self._test(index, case, file, document) for index, case in enumerate(file.tests)]
         return [test for test in made if test is not None]
@@ -127,19 +138,34 @@ class _File:
 
     def _check_names(self, document: PolicyDocument) -> None:
         seen: dict[str, int] = {}
-        for index, case in enumerate(self._value["tests"]):
+        shared = [rule.id for rule in document.rules if rule.__struct_config__.tag in ("capacity", "floor", "cell")]
+        for index in range(len(_listed(self._value.get("tests")))):
             path: Path = ("tests", index, "name")
-            if case["name"] in seen:
-                text = f"`{case['name']}` is the name of the test in line {seen[case['name']]}, too"
+            name = self._at(path)
+            if not isinstance(name, str):
+                continue
+            if name in seen:
+                text = f"`{name}` is the name of the test in line {seen[name]}, too"
                 self._tell(path, "duplicate-name", text, "give each test a name of its own")
-            seen.setdefault(case["name"], self._places[path].value[0])
-            used = {**self._value.get("given", {}), **case.get("given", {})}.get("used", {})
-            holder = ("tests", index, "given", "used") if "used" in case.get("given", {}) else ("given", "used")
-            shared = [rule.id for rule in document.rules if rule.__struct_config__.tag in ("capacity", "floor", "cell")]
-            for name in used:
+            seen.setdefault(name, self._places[path].value[0])
+        holders: list[Path] = [("given", "used")]
+        holders += [("tests", index, "given", "used") for index in range(len(_listed(self._value.get("tests"))))]
+        for holder in holders:
+            used = self._at(holder)
+            for name in used if isinstance(used, dict) else ():
                 if name not in shared:
                     text = f"the policy has no capacity, floor or cell `{name}`"
                     self._tell((*holder, name), "unknown-rule", text, nearest(name, shared), at_key=True)
+
+    def _at(self, path: Path) -> Any:
+        """The value at a path; ``None`` if the file has none there."""
+        value: Any = self._value
+        for part in path:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return value
 
     def _check_leaf(self, path: Path, value: Any, document: PolicyDocument) -> None:
         field = next(part for part in reversed(path) if isinstance(part, str))
@@ -172,8 +198,7 @@ class _File:
         """The codes that the test around this place expects."""
         if path[0] != "tests" or len(path) < 2:  # noqa: PLR2004 - the path of a test
             return []
-        codes: list[str] = self._value["tests"][path[1]]["expect"].get("codes", [])
-        return codes
+        return _listed(self._at((*path[:2], "expect", "codes")))
 
     def _tell(self, path: Path, code: str, message: str, fix: str, *, at_key: bool = False) -> None:
         while path and path not in self._places:
@@ -181,6 +206,10 @@ class _File:
         place = self._places[path]
         line, column = place.key if place.key and at_key else place.value
         self.problems.append(self._source.problem(line, column, code, message, fix))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
