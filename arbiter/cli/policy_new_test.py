@@ -34,7 +34,9 @@ def write_test(folder: Path, request_id: str, department: str | None, customer: 
         raise Failure(str(error), EXIT_USAGE) from None
     text = _passing(found, policy)
     try:
-        path.write_text(text, encoding="utf-8")
+        # Made anew, so that a link that leads nowhere is not followed either.
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
     except OSError as error:
         raise Failure(f"{path}: cannot be written: {(error.strerror or '').lower()}", EXIT_USAGE) from None
     ref = found.decision.policy

@@ -52,7 +52,8 @@ def _not_bound(rule: AnyRule, document: PolicyDocument) -> Iterator[str]:
     spared = [name for name, one in document.categories.items()
               if kind in one.exempt and matches.shape_matches(_shape_of(name))]  # fmt: skip
     if spared:
-        yield f"Contacts of category {either(spared)} need not obey it."
+        counts = ", but count where they match" if isinstance(rule, CapRule) else ""
+        yield f"Contacts of category {either(spared)} need not obey it{counts}."
 
 
 def _shape_of(category: str) -> tuple[str | None, ...]:
@@ -72,7 +73,7 @@ def _when_in_force(rule: AnyRule, document: PolicyDocument) -> Iterator[str]:
 
 def _consent(rule: ConsentRule, _: PolicyDocument) -> Iterator[str]:
     if rule.basis == "opt_in":
-        yield f"{_for(rule.when)}only with the customer's own consent (opt-in): a valid grant for their purpose."
+        yield f"{_for(rule.when)}only with the customer's own consent (opt-in), for a partner one that names it."
     else:
         yield f"{_for(rule.when)}allowed without consent (opt-out); but for a partner only with a grant that names it."
     yield "A withdrawal by the customer stops the contact until a later grant lifts it. The answer is no, not later."

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from arbiter.core.arrival import Arrival, Message
+from arbiter.core.forms import in_one_form
 from arbiter.core.household import HOPS_MAX
 from arbiter.core.identity import identity
 from arbiter.core.instants import DAY_MS, to_datetime, to_ms
@@ -166,6 +167,9 @@ class Reader:
         try:
             data = self._data(record)
             message = self._message(data)
+            if not data.isascii() or b"\\u" in data:
+                normal = in_one_form(message)
+                message, data = (message, data) if normal is message else (normal, _encode(normal))
             received_ms = _received_ms(record, now_ms)
             self._check_times(message, received_ms, now_ms if self._is_wall_clock else received_ms)
         except Rejected as rejected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import msgspec
@@ -227,3 +228,33 @@ def test_a_dead_letter_is_the_record_and_the_reason() -> None:
         "arbiter-time": b"2026-02-02T02:40:00.000+00:00",
         "arbiter-attempts": b"1",
     }
+
+
+@pytest.mark.parametrize("is_escaped", [False, True])
+def test_names_are_read_in_one_unicode_form(is_escaped: bool) -> None:
+    """A name in two characters is the one in one character, also escaped; ids stay as they came."""
+    apart, whole = "Mu\u0308ller", "M\u00fcller"
+    fields = {"campaign": apart, "product": apart, "customer_id": apart, "attributes": {apart: apart, "n": 1}}
+    sent = json.dumps({**json.loads(body()), **fields}, ensure_ascii=is_escaped).encode()
+    arrival = read(sent)
+    again = ContactRequest(**json.loads(arrival.raw))
+
+    assert (arrival.message.campaign, arrival.message.product, arrival.message.customer_id) == (whole, whole, apart)
+    assert arrival.message.attributes == {whole: whole, "n": 1}
+    assert (again.campaign, again.attributes) == (whole, {whole: whole, "n": 1})
+    assert arrival.value == sent
+    plain = body(campaign=whole)
+    assert read(plain).raw is plain
+
+
+def test_lists_and_purposes_are_read_in_one_unicode_form() -> None:
+    """The same for what consents and preferences name, and for what profiles say."""
+    apart, whole = "cafe\u0301", "caf\u00e9"
+    common = {"customer_id": "c1", "captured_at": to_datetime(NOW).isoformat()}
+    consent = {"type": "consent", "purpose": apart, "state": "withdrawn", **common}
+    wish = {"type": "preference", "refused_products": [apart], **common}
+    profile = {"customer_id": "c1", "attributes": {"town": apart}}
+    told = [read(json.dumps(value).encode(), topic=topic).message
+            for topic, value in ((CONSENTS, consent), (CONSENTS, wish), (PROFILES, profile))]  # fmt: skip
+
+    assert [told[0].purpose, told[1].refused_products, told[2].attributes] == [whole, [whole], {"town": whole}]
