@@ -31,7 +31,7 @@ def confirm(active: Activation | None) -> int:
     if late:
         raise Failure(_unconfirmed(reports, late, number), EXIT_UNCONFIRMED)
     if not reports:
-        click.echo("no worker reports: nothing is decided until one starts, and then by this")
+        click.echo("no worker reports: none of this build runs; one that starts begins with this")
     elif active is not None:
         partitions = sum(report.partitions for report in reports)
         click.echo(f"confirmed by {_all_of(len(reports))}, for {_counted(partitions, 'partition')}")
