@@ -5,16 +5,18 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import rich_click as click
 
 from arbiter.cli.common import reading
 from arbiter.policy_words.changes import Change
+from arbiter.policy_words.page import LISTED_FROM
 from arbiter.policy_words.whole import Section
 
 WIDTH_MAX = 100
+INDENT = " " * 4
 
 
 def tell_sections(sections: Iterable[Section]) -> None:
@@ -27,7 +29,9 @@ def tell_sections(sections: Iterable[Section]) -> None:
             click.echo(f"  {click.style(entry.name, bold=True)}{kind}")
             why = [f"Why: {entry.why}."] if entry.why else []
             ask = [f"Whom to ask: {entry.owner}."] if entry.owner else []
-            _paragraph(" ".join([*entry.sentences, *why, *ask]))
+            said = entry.sentences if len(entry.sentences) > LISTED_FROM else [" ".join(entry.sentences)]
+            for text in [*said[:-1], " ".join([*said[-1:], *why, *ask])]:
+                tell_folded(text, INDENT)
 
 
 def tell_changes(changes: Sequence[Change]) -> None:
@@ -38,7 +42,7 @@ def tell_changes(changes: Sequence[Change]) -> None:
     for change in changes:
         click.echo(f"  {click.style(change.title, bold=True)} {change.kind}")
         for text in [one.text for one in change.differences] or [" ".join(change.sentences)]:
-            _paragraph(text)
+            tell_folded(text, INDENT)
     click.echo()
 
 
@@ -49,17 +53,12 @@ def write_page(file: Path, page: str, form: str) -> None:
     click.echo(f"written to {file}", err=form == "json")
 
 
-def _paragraph(text: str) -> None:
-    for line in _folded(text):
-        click.echo(line)
-
-
-def _folded(text: str) -> Iterator[str]:
-    indent = " " * 4
-    if not sys.stdout.isatty():
-        yield indent + text
-        return
-    width = min(shutil.get_terminal_size().columns, WIDTH_MAX)
-    yield from textwrap.wrap(
-        text, max(width, 2 * len(indent)), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-    )
+def tell_folded(text: str, indent: str = "") -> None:
+    """Print a paragraph, folded where there is a terminal."""
+    if sys.stdout.isatty():
+        width = max(min(shutil.get_terminal_size().columns, WIDTH_MAX), 2 * len(INDENT))
+        click.echo(textwrap.fill(
+            text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+        ))  # fmt: skip
+    else:
+        click.echo(f"{indent}{text}")

@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 from arbiter.cli.common import EXIT_REFUSED, Failure, with_policies
-from arbiter.cli.in_words import tell_sections, write_page
+from arbiter.cli.in_words import tell_folded, tell_sections, write_page
 from arbiter.cli.policy_life import unknown_version
 from arbiter.cli.policy_notes import tell_ended
 from arbiter.cli.whatif import policy_named
@@ -202,6 +202,6 @@ def _about(seen: _Seen, record: PolicyRecord) -> Iterator[str]:
 
 def _print(about: Iterable[str], document: PolicyDocument) -> None:
     for line in about:
-        click.echo(line)
+        tell_folded(line)
     tell_ended(document)
     tell_sections(in_words(document))

@@ -20,11 +20,23 @@ FILES_MAX = 500
 
 BESIDES = frozenset(
     (".md", ".markdown", ".rst", ".adoc", ".txt", ".pdf", ".html", ".doc", ".docx", ".odt", ".xlsx", ".png", ".jpg",
-     ".jpeg", ".svg", ".csv", ".jsonl", ".gz")
+     ".jpeg", ".svg", ".csv", ".jsonl", ".gz", ".xml")
 )  # fmt: skip
-"""Documentation, and requests to try a policy with: nobody takes these for a part of a policy."""
+"""Documentation, requests to try a policy with, reports: nobody takes these for a part of a policy."""
 BESIDES_NAMES = frozenset(
-    ("README", "LICENSE", "LICENCE", "NOTICE", "CHANGELOG", "CONTRIBUTING", "CODEOWNERS", "OWNERS", "Makefile")
+    (
+        "README",
+        "LICENSE",
+        "LICENCE",
+        "NOTICE",
+        "CHANGELOG",
+        "CONTRIBUTING",
+        "CODEOWNERS",
+        "OWNERS",
+        "Makefile",
+        "Thumbs.db",
+        "desktop.ini",
+    )
 )
 
 _YAML_LIKE = re.compile(r"\.ya?ml(?![a-z])", re.IGNORECASE)

@@ -18,8 +18,6 @@ MONTHS = ("January", "February", "March", "April", "May", "June", "July", "Augus
           "December")  # fmt: skip
 CALENDAR = {"hour": "clock hour", "day": "calendar day", "week": "calendar week (Monday to Sunday)",
             "month": "calendar month", "quarter": "calendar quarter", "year": "calendar year"}  # fmt: skip
-OUTCOMES = {"bounced": "bounced", "not_reached": "did not reach the customer", "responded": "was answered",
-            "complained": "was complained about", "unsubscribed": "was unsubscribed from"}  # fmt: skip
 _DATE = re.compile(r"(?:(\d{4})-)?(\d\d)-(\d\d)")
 
 
@@ -54,7 +52,9 @@ def window(text: str) -> str:
         return f"in each {CALENDAR[parsed.unit]}"
     length = text.split()[1]
     hours = HOURS_OF.get(length[-1], 0) * int(length[:-1])
-    return f"in any {duration(length)}" + (f" ({hours:,} hours)" if hours else "")
+    if not hours:
+        return f"in any {duration(length)}"
+    return f"in any {hours} hours" if length == "1d" else f"in any {duration(length)} ({hours:,} hours)"
 
 
 def days(text: str) -> str:

@@ -21,9 +21,9 @@ from arbiter.core.rules import (
     QuietHoursRule,
     SuppressionRule,
 )
+from arbiter.core.rules.conflict import OUTCOMES
 from arbiter.core.windows import parse_window
 from arbiter.policy_words.phrases import (
-    OUTCOMES,
     both,
     contacts,
     counted,
@@ -118,9 +118,10 @@ def _cap(rule: CapRule, document: PolicyDocument) -> Iterator[str]:
     whom = "party" if "party" in rule.per else "customer"
     others = [field for field in rule.per if field not in ("party", "customer")]
     split = f", counted for each {both(others)} by itself" if others else ""
-    is_never = rule.limit == 0 and not rule.limit_by.segment and rule.counts is None
-    limit = "none at all" if is_never else f"at most {counted(rule.limit, unit)}"
-    yield f"{_for(rule.when)}{limit} {window(rule.window)} for each {whom}{split}."
+    if rule.limit == 0 and rule.unit == "contacts" and not rule.limit_by.segment and rule.counts is None:
+        yield f"{_for(rule.when)}none at all. The answer is no, not later."
+        return
+    yield f"{_for(rule.when)}at most {counted(rule.limit, unit)} {window(rule.window)} for each {whom}{split}."
     if parse_window(rule.window).unit is not None:
         shared = f"zone that all of the party share, else of {document.timezone}"
         yield f"The calendar is that of the {shared if whom == 'party' else 'zone of the customer'}."
@@ -138,7 +139,7 @@ def _cap(rule: CapRule, document: PolicyDocument) -> Iterator[str]:
         )
     if rule.counts is not None:
         yield f"What counts are {contacts(rule.counts)}; the request itself counts if it is one of them."
-    yield "The answer is no, not later." if is_never else "What does not fit waits until there is room."
+    yield "What does not fit waits until there is room."
 
 
 def _capacity(rule: CapacityRule, document: PolicyDocument) -> Iterator[str]:
@@ -165,16 +166,16 @@ def _cell(rule: CellRule, document: PolicyDocument) -> Iterator[str]:
 def _conflict(rule: ConflictRule, _: PolicyDocument) -> Iterator[str]:
     other = {key: condition for key, condition in rule.after.items() if key != "outcome"}
     whom = "anybody of the same party" if rule.per == "party" else "the same customer"
-    came = f" {_came_to(rule.after['outcome'])}" if "outcome" in rule.after else ""
-    before = f"{contacts(other, 'a contact')}," if other else "a contact"
-    yield f"{_for(rule.when)}none within {duration(rule.within)} after {before} to {whom}{came}."
+    contact = f"{contacts(other, 'a contact')}," if other else "a contact"
+    before = f"{_came_to(rule.after['outcome'])} concerning {contact}" if "outcome" in rule.after else contact
+    yield f"{_for(rule.when)}none within {duration(rule.within)} after {before} to {whom}."
     yield "What comes too early waits until that time is over."
 
 
 def _came_to(outcomes: Condition) -> str:
     named = outcomes.not_ if isinstance(outcomes, Test) else outcomes
     said = either([OUTCOMES.get(str(one), str(one)) for one in (named if isinstance(named, list) else [named])])
-    return f"of which something came, but not that it {said}" if isinstance(outcomes, Test) else f"that {said}"
+    return f"any other outcome than {said}" if isinstance(outcomes, Test) else said
 
 
 def _arbitration(rule: ArbitrationRule, _: PolicyDocument) -> Iterator[str]:

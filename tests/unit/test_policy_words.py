@@ -111,8 +111,8 @@ def test_differences_are_told_in_words() -> None:
             "Whom to ask: x@y.example.",
         ]),
         ("rule sorry", "removed", [
-            ("For all contacts: none within 30 days after a contact about product card, to the same customer that was "
-             "complained about."), "What comes too early waits until that time is over.", "Why: because.",
+            ("For all contacts: none within 30 days after a complaint concerning a contact about product card, to the "
+             "same customer."), "What comes too early waits until that time is over.", "Why: because.",
             "Whom to ask: ana@shop.example.",
         ]),
     ]  # fmt: skip
@@ -149,14 +149,14 @@ RULES: list[tuple[dict[str, Any], str]] = [
      ("For all contacts: at most 2,000 contacts in any 2 weeks (336 hours) for each party, counted for each product "
       "by itself.")),
     ({"kind": "cap", "per": ["customer"], "limit": 0, "window": "rolling 1d", "when": {"product": {"not": "card"}}},
-     "For contacts about a product that is not card: none at all in any 1 day (24 hours) for each customer."),
+     "For contacts about a product that is not card: none at all. The answer is no, not later."),
     ({"kind": "capacity", "limit": 200, "window": "calendar week", "hourly": 20, "when": {"channel": "phone"}},
      ("For contacts by phone: at most 200 contacts in each calendar week (Monday to Sunday) over all customers "
       "together, and at most 20 of them in each clock hour (time of Europe/Lisbon).")),
     ({"kind": "conflict", "after": {"channel": "phone"}, "within": "36h"},
      "For all contacts: none within 36 hours after a contact by phone, to anybody of the same party."),
     ({"kind": "conflict", "after": {"outcome": ["complained", "bounced"]}, "within": "2d", "per": "customer"},
-     "For all contacts: none within 2 days after a contact to the same customer that was complained about or bounced."),
+     "For all contacts: none within 2 days after a complaint or a bounce concerning a contact to the same customer."),
     ({"kind": "holdout", "share": 0.005, "salt": "x", "when": {"segment": {"not": "vip"}}},
      ("For contacts to customers with a profile who are not in segment vip: 0.5 % of all customers, always the same, "
       "are never contacted: a control group.")),
