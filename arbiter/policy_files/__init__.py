@@ -85,36 +85,47 @@ def digest_of(document: bytes) -> str:
     return hashlib.sha256(document).hexdigest()
 
 
+class _Told(msgspec.Struct, frozen=True):
+    """What was said about values and names already, so that nothing that follows from it need be."""
+
+    values: set[Path]
+    names: set[Path]
+    problems: list[FileProblem]
+
+
 def _judge(merged: Merged, *, is_whole: bool) -> tuple[PolicyDocument | None, list[FileProblem]]:
     """What the values of the files say. Unless they are the whole policy, nothing can be called missing."""
+    told = _odd(merged)
     shapes = list(wrong_shapes(Whole(merged.value, merged.places)))
-    spoilt = {path for path, place in merged.places.items() if place.is_told}
-    found: list[FileProblem] = []
-    names: set[Path] = set()
-    for path, is_name, odd in odd_characters(merged.value, merged.places):
-        (names if is_name else spoilt).add(path)
-        found.append(odd)
-    told = spoilt | names
-    found += [
+    found = told.problems + [
         _placed(merged, shape.path, shape.code, shape.message, shape.help, at_key=shape.at_key)
         for shape in shapes
-        if shape.path not in told and (is_whole or shape.path or shape.code != "missing-field")
+        if shape.path not in told.values | told.names and (is_whole or shape.path or shape.code != "missing-field")
     ]
-    usable = mended(merged.value, [*shapes, *(Shape(path, "spoilt", "", "") for path in spoilt if path)])
+    usable = mended(merged.value, [*shapes, *(Shape(path, "spoilt", "", "") for path in told.values if path)])
+    if usable is None:
+        return None, found
     try:
-        document = None if usable is None else msgspec.convert(usable.value, PolicyDocument)
+        document = msgspec.convert(usable.value, PolicyDocument)
     except msgspec.ValidationError as error:
         text = _MSGSPEC_PATH.sub("", str(error))
         return None, [*found, _placed(merged, (), "wrong-type", f"the policy cannot be read: {text}", "")]
-    if usable is None or document is None:
-        return None, found
-    usable.unsure.update(str(path[0]) for path in names if len(path) == 2 and path[0] in SINGULAR)  # noqa: PLR2004 - a name
+    usable.unsure |= set(SINGULAR) & {str(path[0]) for path in told.names if len(path) == 2}  # noqa: PLR2004 - a name
     usable.unsure.update(() if is_whole else ("rules", *SINGULAR))
     for problem in problems(document, usable.doubtful, is_whole=usable.is_whole):
         path = usable.path_of(problem.path)
-        if path not in told and not usable.follows(problem):
+        if path not in told.values | told.names and not usable.follows(problem):
             found += _told(merged, replace(problem, path=path))
     return (None if shapes or not is_whole else document), found
+
+
+def _odd(merged: Merged) -> _Told:
+    """Values whose YAML is wrong, which was told when it was read; and characters that are surely not meant."""
+    told = _Told({path for path, place in merged.places.items() if place.is_told}, set(), [])
+    for path, is_name, problem in odd_characters(merged.value, merged.places):
+        (told.names if is_name else told.values).add(path)
+        told.problems.append(problem)
+    return told
 
 
 def _warned(merged: Merged, document: PolicyDocument) -> Iterator[FileProblem]:

@@ -7,6 +7,7 @@ named, since a rule in a file that nobody reads protects nobody.
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
 
 from msgspec import Struct
@@ -79,6 +80,13 @@ def _nothing(name: str, code: str, message: str, fix: str) -> Folder:
     return Folder([], [], [whole(name, code, message, fix)])
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False  # it is named all the same
+
+
 def _left_out(path: Path) -> list[FileProblem]:
     """What is said about an entry that is not read: nothing where nobody can take it for a part of the policy."""
     is_yaml_like = _YAML_LIKE.search(path.name) is not None
@@ -88,7 +96,7 @@ def _left_out(path: Path) -> list[FileProblem]:
     if not path.name.startswith(".") and path.suffix.lower() in (".yml", SUFFIX):
         fix = f"rename it so that its name ends in {SUFFIX}"
         return [whole(place, "wrong-suffix", f"`{name}` would not be read", fix)]
-    if path.is_dir() and not path.is_symlink():
+    if _is_folder(path):
         text, fix = f"the folder `{name}` is not looked into", "move its files up, or move it out of the policy"
     elif not is_yaml_like and (path.suffix.lower() in BESIDES or path.name in BESIDES_NAMES):
         return []
