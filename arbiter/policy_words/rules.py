@@ -155,7 +155,8 @@ def _capacity(rule: CapacityRule, document: PolicyDocument) -> Iterator[str]:
 def _floor(rule: FloorRule, document: PolicyDocument) -> Iterator[str]:
     span = f"from {date(rule.from_)} until {until(rule.until)} (time of {document.timezone})"
     yield f"{_for(rule.when)}{rule.reach:,} should be reached {span}."
-    yield f"While fewer are, their requests score up to {plain_number(rule.ceiling)} times as much. It stops nothing."
+    ceiling = plain_number(rule.ceiling)
+    yield f"While fewer are than are due by then, its requests score up to {ceiling} times as much. It stops nothing."
 
 
 def _cell(rule: CellRule, document: PolicyDocument) -> Iterator[str]:

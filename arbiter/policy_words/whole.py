@@ -71,7 +71,10 @@ def _policy(document: PolicyDocument) -> Iterator[str]:
         yield "For a customer whose time zone is not known, quiet hours are those of that zone, too."
     else:
         zones = both(document.candidate_zones or [document.timezone])
-        yield f"For a customer whose time zone is not known, it must be outside quiet hours in each of: {zones}."
+        yield (
+            "For a customer whose time zone is not known, it must be outside quiet hours in each zone that the profile "
+            f"names as possible, else in each of: {zones}."
+        )
     yield "A party is the household or business account that the customer's profile names, else the customer."
     yield f"Contacts are remembered for {duration(document.history)}."
     yield f"An approval that would be good for less than {duration(document.permit.min)} is put off instead."
