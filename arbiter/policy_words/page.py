@@ -23,7 +23,6 @@ p.sub { overflow-wrap: anywhere; }
 del { color: var(--lost); } ins { color: var(--gained); text-decoration: none; font-weight: 600; }
 .sign { display: grid; grid-template-columns: 1fr 1fr; gap: 32px; margin-top: 56px; }
 .sign span { border-top: 1px solid var(--ink); padding-top: 4px; font-size: 13px; color: var(--dim); }
-@page { margin: 18mm 16mm; }
 """
 
 

@@ -390,24 +390,3 @@ def test_a_shadow_that_cannot_be_is_refused(arguments: tuple[str, ...], code: in
 
     assert code == refused.exit_code
     assert text in refused.stderr
-
-
-def test_an_approver_sees_what_is_approved(tmp_path: Path) -> None:
-    """The version in sentences, and what is written differently from the one in force."""
-    text = (Path(FIRM) / "policy.yaml").read_text()
-    (tmp_path / "policy.yaml").write_text(text.replace("limit: 1", "limit: 2"))
-    publish()
-    arbiter("policy", "approve", "1", "--approver", "rui")
-    arbiter("policy", "activate", "1", "--by", "ana")
-    publish(str(tmp_path))
-    shown, differs = arbiter("policy", "show", "2"), arbiter("policy", "diff", "active", "2")
-    words = json.loads(arbiter("policy", "show", "2", "--format", "json").output)["in_words"]
-
-    assert (shown.exit_code, differs.exit_code) == (0, 0)
-    assert (
-        "For contacts of category offer: at most 2 contacts in any 7 days (168 hours) for each party." in shown.output
-    )
-    assert "  rule one-a-week changed\n    limit 1 → 2\n" in differs.output
-    assert "small-firm version 1 (" in differs.output
-    assert [section["title"] for section in words][-1] == "Rules"
-    assert "there is no version 0" in arbiter("policy", "show", "0").stderr
