@@ -13,6 +13,9 @@ from arbiter.settings import Settings
 from arbiter.stream.records import INPUTS
 
 TIMEOUT_SECONDS = 10.0
+AGAIN_SECONDS = 4.0
+"""How long a look may take once Kafka has answered: a worker that ends waits for one that is under way."""
+
 LONG_BYTES_MAX = 64 * 1024 * 1024
 NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"
 """How a topic id of zeros is written: that of a broker which has none."""
@@ -47,6 +50,7 @@ class Topics:
         self._admin = _admin(settings)
         self._cluster = ""
         self._tells_ids = False
+        self._seconds_max = TIMEOUT_SECONDS
 
     def look(self) -> Layout:
         """The topics as they are now; :class:`KafkaAway`."""
@@ -59,10 +63,11 @@ class Topics:
                 counts, ids = self._described()
         except KafkaException as error:
             raise KafkaAway(error.args[0].str()) from error
+        self._seconds_max = AGAIN_SECONDS
         return Layout(self._cluster, counts, ids)
 
     def _listed(self) -> dict[str, int]:
-        metadata = self._admin.list_topics(timeout=TIMEOUT_SECONDS)
+        metadata = self._admin.list_topics(timeout=self._seconds_max)
         self._cluster = str(metadata.cluster_id)
         # Who names no controller answers no request for one either, and those for ids are such.
         self._tells_ids = metadata.controller_id in metadata.brokers
@@ -71,7 +76,7 @@ class Topics:
 
     def _described(self) -> tuple[dict[str, int], dict[str, str]]:
         counts, ids = {}, {}
-        futures = self._admin.describe_topics(TopicCollection(self._wanted), request_timeout=TIMEOUT_SECONDS)
+        futures = self._admin.describe_topics(TopicCollection(self._wanted), request_timeout=self._seconds_max)
         for name, future in futures.items():
             try:
                 topic = future.result()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from arbiter.messages import CONSENTS
@@ -169,23 +170,36 @@ def test_a_topic_made_anew_is_read_from_its_beginning_once_accepted(
     assert len(notes(site)) == site.partitions
 
 
+def lose(site: Site, copy: dict[bytes, bytes]) -> None:
+    """Let the store have nothing but this copy; nothing at all but a policy if that is empty."""
+    site.redis.flushall()
+    for key, value in copy.items():
+        site.redis.restore(key, 0, value)
+    if not copy:
+        site.publish(bank())
+
+
+@pytest.mark.parametrize("loss", ["the store has no state", "restored from an older copy"])
 def test_an_accepted_loss_is_accepted_once(
-    make_site: MakeSite, kafka_bootstrap: str, fresh_valkey: Callable[..., ValkeyServer]
+    make_site: MakeSite, kafka_bootstrap: str, fresh_valkey: Callable[..., ValkeyServer], loss: str
 ) -> None:
-    """After FLUSHALL workers go on by its id, with a trace and with new ids; left on, it accepts nothing else."""
+    """Workers go on by the id of the loss, with a trace and with new decision ids; left on, it accepts nothing else."""
     site, traffic = make_site(kafka_bootstrap, fresh_valkey().url, partitions=4), Traffic(seed=24)
     site.publish(bank())
     (worker,) = site.start()
     site.send(*traffic.first_facts())
     site.barrier()
-    site.send(*traffic.requests(800))
+    site.send(*traffic.requests(400))
+    site.quiet()
+    is_copy = "copy" in loss
+    copy = {key: site.redis.dump(key) or b"" for key in site.redis.scan_iter(count=1_000)} if is_copy else {}
+    site.send(*traffic.requests(400))
     site.quiet()
     worker.kill()
 
-    site.redis.flushall()
-    site.publish(bank())
+    lose(site, copy)
     refusing = site.start_one()
-    number = wait_lost(site, refusing, "the store has no state")
+    number = wait_lost(site, refusing, loss)
     refusing.kill()
     (accepting,) = site.start(accept_lost_state=number)
     site.settle()
@@ -200,10 +214,8 @@ def test_an_accepted_loss_is_accepted_once(
     for entry in entries_of(DECISIONS, site.entries()):
         values.setdefault(entry.fields()["decision_id"], set()).add(entry.value)
 
-    site.redis.flushall()
-    site.publish(bank())
-    left_on = site.start_one(accept_lost_state=number)
-    another = wait_lost(site, left_on, "the store has no state")
+    lose(site, copy)
+    another = wait_lost(site, site.start_one(accept_lost_state=number), loss)
 
     assert [name for name, found in values.items() if len(found) > 1] == []
     assert log.count(f"goes on after a loss, as ARBITER_ACCEPT_LOST_STATE={number} says") == site.partitions

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 from faust.types import TP
 from msgspec.structs import replace
 
+from arbiter.core.household import Leave
 from arbiter.core.instants import DAY_MS
 from arbiter.core.render import count_of, decision_of
+from arbiter.state.parcels import Parcel, pack_parcel
 from arbiter.state.store import Claim, Head
 from arbiter.stream.losses import lost_records, lost_state, made_anew, other_topics
+from arbiter.stream.records import DeadLetter
+from arbiter.stream.routing import Routing
 from tests.builders import MONDAY, Desk, grant, policy, request
 
 ONE = {"id": "one", "kind": "cap", "per": ["party"], "limit": 1, "window": "rolling 7d"}
@@ -91,3 +98,16 @@ def test_a_topic_made_anew_is_read_from_its_beginning() -> None:
     assert lost_records(HEAD, {REQUESTS: (0, 20)}, INPUTS, made_anew(HEAD.topics, now)) == []
     assert short.positions == {REQUESTS.topic: 20}
     assert lost_records(HEAD, {REQUESTS: (0, 500)}, INPUTS, []) == []
+
+
+def test_senders_begin_anew_where_their_topic_was_made_anew() -> None:
+    """What went with the old topic never comes: who waited for it takes what comes, as where nothing was taken."""
+    record: Any = SimpleNamespace(value=pack_parcel(2, 40, 41, Leave("h:one", "c1", 3)))
+
+    def read(positions: dict[str, int]) -> object:
+        found = Routing("arbiter.routed.v1", 3, 4, positions, 0).read(record)
+        return found[0] if isinstance(found, tuple) else found
+
+    assert isinstance(read({"taken:2": 30}), DeadLetter)
+    assert isinstance(read({"taken:2": 0}), Parcel)
+    assert read({"taken:2": 41}) is None
