@@ -17,9 +17,14 @@ from arbiter.core.windows import spoken
 def hold_for(hearing: Hearing, holds: Mapping[str, int]) -> tuple[ArbitrationJudge, int] | None:
     """The arbitration that a new request must wait for, with when it closes (ms): of several the one that closes last.
 
-    ``holds`` are those that are open; the party's first matching request opens one.
+    ``holds`` are those that are open; the party's first matching request opens one. All close with their rule.
     """
-    found = [(judge, holds.get(judge.id, hearing.now_ms + judge.hold_ms)) for judge in hearing.arbitrations()]
+    found: list[tuple[ArbitrationJudge, int]] = []
+    for judge in hearing.arbitrations():
+        closes_ms = holds.get(judge.id, 0)
+        if closes_ms <= hearing.now_ms:
+            closes_ms = hearing.now_ms + judge.hold_ms
+        found.append((judge, min(closes_ms, judge.until_ms)))
     return max(found, key=lambda pair: pair[1], default=None)
 
 

@@ -228,8 +228,10 @@ class Session:
             hold, closes_ms = found
             verdict = held(hearing, verdict, hold, closes_ms)
             if verdict.outcome == "deferred":
-                self.ledger.holds[hold.id], asked.held = closes_ms, hold.id
+                asked.held = hold.id
         self._settle(asked, hearing, verdict, 0)
+        if asked.held is not None and asked.due_ms:
+            self.ledger.holds[asked.held] = asked.due_ms
 
     def _decide(self, asked: Asked, hearing: Hearing) -> tuple[Verdict, Asked | None]:
         """The verdict now, and the approval that was recalled for it where only budgets were in the way."""

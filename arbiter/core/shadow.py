@@ -76,7 +76,8 @@ def unless_full(policy: Policy, ledger: Ledger, verdict: Verdict, hearing: Heari
     most = policy.waiting_max
     if verdict.outcome != "deferred" or len(ledger.waiting) < most:
         return verdict
-    message = f"{most} requests wait for this customer already"
+    whom = "customer's household" if len(ledger.members) > 1 else "customer"
+    message = f"{most} requests wait for this {whom} already"
     next_ms = hearing.eligible_ms(verdict.retry_at_ms or 0) if hearing else None
     return refuse(verdict, finding_of(policy.document, "waiting_max", "waiting_full", message), next_ms)
 

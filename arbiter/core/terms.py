@@ -57,10 +57,25 @@ def terms_of(document: PolicyDocument, shape: Shape, plan: Plan | None) -> Terms
     )
 
 
+SETTINGS = ("departments", "channels", "categories", "reserve_ahead", "waiting_max")
+"""What a finding of the policy as a whole may name; whatever else it names has a reason of its own."""
+
+WHYS = {
+    "expires_at": "a request ends at its `expires_at`, or seven days after it was asked if it names none",
+    "requested_at": "what is older cannot be told from a repeat",
+    "recall": "what may have been sent counts, and nobody gets two permits for one contact",
+    "sent": "its department said so",
+    "cancelled": "its department said so",
+    "waiting": "what cannot be judged is not approved",
+    "retry_at": "what cannot be judged is not approved",
+    "policy": "what cannot be judged is not approved",
+}
+
+
 def finding_of(document: PolicyDocument, rule: str, code: str, message: str, until_ms: int | None = None) -> Finding:
-    """A finding of the policy as a whole rather than of one of its rules; ``rule`` names its setting."""
-    owner, why = document.owner, f"the policy {document.policy} says so"
-    return Finding(rule, "policy", code, until_ms is not None, owner, why, message, until_ms=until_ms)
+    """A finding of no single rule; ``rule`` names the policy's setting, the request's field, or what else it is."""
+    why = f"the policy {document.policy} says so" if rule in SETTINGS else WHYS[rule]
+    return Finding(rule, "policy", code, until_ms is not None, document.owner, why, message, until_ms=until_ms)
 
 
 def _unknown_names(document: PolicyDocument, department: str, channel: str, category: str) -> tuple[Finding, ...]:

@@ -9,6 +9,7 @@ from arbiter.core.explain import Dropped
 from arbiter.core.instants import SECOND_MS, to_datetime, to_ms
 from arbiter.core.model import Contact, ContactState
 from arbiter.core.preferences import RULE as WISH
+from arbiter.core.terms import SETTINGS
 from arbiter.core.verdict import RULE_ERROR
 from arbiter.core.windows import local_time, spoken
 from arbiter.messages import Decision, Finding, PolicyRef, UsedContact
@@ -47,6 +48,12 @@ def _span(decision: Decision, zone: str) -> str:
     return f"{begin} and {when(end - timedelta(microseconds=end.microsecond), zone)}"
 
 
+OF_THE_REQUEST = ("expires_at", "requested_at")
+"""What a finding of no rule may name that the request said, not the policy."""
+
+LOOKED_AT_AGAIN = ("cell_too_small", "held_for_arbitration", "outranked", "recalled", RULE_ERROR)
+"""Codes of a "no" whose end is when it is judged again, and not when the answer is known to be yes."""
+
 THEN = {
     "approved": "Afterwards the approval is void, and a new request is needed.",
     "deferred": "Nothing has to be resent: the request waits here, and is looked at earlier if something frees; "
@@ -62,8 +69,8 @@ def consequences(decision: Decision, zone: str) -> list[str]:
     if decision.outcome in THEN and not decision.dry_run:
         found.append(THEN[decision.outcome])
     if decision.ahead:
-        others = "1 request of this customer waits" if decision.ahead == 1 else f"{decision.ahead} requests wait"
-        found.append(f"{others} with a better score and would be served first.")
+        waits = "1 request waits" if decision.ahead == 1 else f"{decision.ahead} requests wait"
+        found.append(f"{waits} for this customer or household with a better claim and would be served first.")
     if decision.next_eligible_at is not None:
         found.append(f"A new request could have been approved from {when(decision.next_eligible_at, zone)} on.")
     found += _obligations(decision)
@@ -96,7 +103,10 @@ def reason(finding: Finding, zone: str, *, in_shadow: bool = False) -> str:
     says, message, until = "would say" if in_shadow else "says", finding.message.rstrip("."), ""
     if finding.until is not None:
         exact, about = when(finding.until, zone), spoken(to_ms(finding.until), zone)
-        until = "" if about in message else f"; it {says} yes from {exact} on"
+        then = f"it {says} yes from {exact} on"
+        if finding.code in LOOKED_AT_AGAIN or (finding.code == "capacity_exhausted" and finding.used != finding.limit):
+            then = f"it is looked at again at {exact} at the latest"
+        until = "" if about in message else f"; {then}"
         message = message.replace(about, exact)
     message = message.replace(f" ({zone})", "")
     return f"{_named(finding)} {says} {'not now' if finding.effect == 'defer' else 'no'}: {message}{until}."
@@ -105,7 +115,11 @@ def reason(finding: Finding, zone: str, *, in_shadow: bool = False) -> str:
 def _named(finding: Finding) -> str:
     if finding.rule == WISH.id:
         return OWN_WISH.capitalize()
-    return f"The policy's `{finding.rule}`" if finding.kind == "policy" else f"`{finding.rule}` ({finding.kind})"
+    if finding.kind != "policy":
+        return f"`{finding.rule}` ({finding.kind})"
+    if finding.rule in SETTINGS:
+        return f"The policy's `{finding.rule}`"
+    return f"The request's `{finding.rule}`" if finding.rule in OF_THE_REQUEST else f"The arbiter (`{finding.rule}`)"
 
 
 def version(policy: PolicyRef) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import asdict, replace
 
-from arbiter.core.arbitrate import Arrival, Decided, Message, Refused, Result, arbitrate, come_back, next_due_ms
+from arbiter.core.arbitrate import Arrival, Decided, Message, Refused, Result, arbitrate, awaits, come_back, next_due_ms
 from arbiter.core.facts import apply_fact
 from arbiter.core.identity import identity, identity_of
 from arbiter.core.instants import to_datetime
@@ -83,6 +83,7 @@ class World:
         request = self._request()
         told = self._take(request, self._times.at_ms)
         if self._test.case.after is not None:
+            told += self._wake(self._times.at_ms)
             told += self._run_until(self._times.at_ms + duration_ms(self._test.case.after))
         mine = [one for one in told if isinstance(one, Decided) and one.identity == identity(request)]
         refused = next((one.message for one in told if isinstance(one, Refused)), "there is no answer")
@@ -216,6 +217,13 @@ class World:
         self._steps += 1
         arrival = Arrival(message, (TOPIC, 0, self._steps), at_ms, msgspec.json.encode(message))
         return arbitrate(self._policy, self._ledger, self._answers, arrival, at_ms, self._steps, self._stock)
+
+    def _wake(self, now_ms: int) -> list[Result]:
+        """Look again at what waits for something that all share, as a worker does once a cell is full."""
+        if not awaits(self._ledger):
+            return []
+        self._steps += 1
+        return come_back(self._policy, self._ledger, self._answers, now_ms, self._steps, self._stock)
 
     def _run_until(self, now_ms: int) -> list[Result]:
         """Let come back what is due by then, each at its own instant."""

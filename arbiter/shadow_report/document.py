@@ -75,8 +75,9 @@ class Effect(Struct, frozen=True, kw_only=True):
     """What the shadow policy would have changed for some requests, each counted once, by its newest decision.
 
     ``lost``: approved, and would have been rejected. ``later``: approved, and would have been put off. ``gained``: not
-    approved, and would have been. ``sooner``: approved in the end, and would have been before. ``failed``: a rule of
-    the shadow policy failed.
+    approved, and would have been. ``sooner``: approved in the end, and would have been before. ``otherwise``:
+    not approved and would not have been, but would have waited where it was rejected, or been rejected where it waits.
+    ``failed``: a rule of the shadow policy failed.
     """
 
     name: str
@@ -86,6 +87,13 @@ class Effect(Struct, frozen=True, kw_only=True):
     gained: int = 0
     sooner: int = 0
     failed: int = 0
+    otherwise: int = 0
+
+    @property
+    def same(self) -> int:
+        """How many would have fared the same."""
+        changed = self.lost + self.later + self.gained + self.sooner + self.otherwise
+        return self.requests - changed - self.failed
 
 
 class RuleEffect(Struct, frozen=True, kw_only=True):

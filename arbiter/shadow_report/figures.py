@@ -64,12 +64,15 @@ def policy_title(policy: ShadowPolicy) -> str:
 
 def policy_sentences(total: Effect) -> list[str]:
     """What the shadow policy would have changed."""
-    same = total.requests - total.lost - total.later - total.gained - total.sooner - total.failed
+    same = total.same
     sentences = [
         f"{same:,} of {total.requests:,} requests would have fared the same ({share(same, total.requests)})",
         f"approved, and would have been rejected: {total.lost:,}; put off: {total.later:,}",
         f"not approved, and would have been: {total.gained:,}; approved only later than it would: {total.sooner:,}",
     ]
+    if total.otherwise:
+        which = "waiting instead of rejected, or rejected instead of waiting"
+        sentences.append(f"not approved either way, but {which}: {total.otherwise:,}")
     if total.failed:
         sentences.append(f"not judged, since a rule of the shadow policy failed: {total.failed:,}")
     return sentences

@@ -84,13 +84,13 @@ def _policy(policy: ShadowPolicy, report: ShadowReport) -> list[str]:
 
 
 def _policy_cards(total: Effect) -> str:
-    same = total.requests - total.lost - total.later - total.gained - total.sooner - total.failed
     entries = [
-        (share(same, total.requests), f"of {total.requests:,} requests would have fared the same"),
+        (share(total.same, total.requests), f"of {total.requests:,} requests would have fared the same"),
         (f"{total.lost:,}", "approved, and would have been rejected"),
         (f"{total.later:,}", "approved, and would have been put off"),
         (f"{total.gained:,}", "not approved, and would have been"),
         (f"{total.sooner:,}", "approved only later than they would have been"),
+        (f"{total.otherwise:,}", "not approved either way, but waiting instead of rejected, or rejected instead"),
     ]
     if total.failed:
         entries.append((f"{total.failed:,}", "not judged: a rule of the shadow policy failed"))

@@ -28,6 +28,7 @@ POLICY: Final = "policy"
 
 APPROVED, DEFERRED, REJECTED, RULE_ERROR = "approved", "deferred", "rejected", "rule_error"
 LOST, LATER, GAINED, SOONER, FAILED, SAME = "lost", "later", "gained", "sooner", "failed", "same"
+OTHERWISE = "otherwise"
 
 Shape = tuple[str, str, str, str]
 """Department, campaign, channel, category."""
@@ -112,7 +113,8 @@ class Row(Struct):
         if self.would == RULE_ERROR:
             return FAILED
         if self.outcome != APPROVED:
-            return GAINED if self.allowed_ms else SAME
+            otherwise = SAME if self.outcome == self.would else OTHERWISE
+            return GAINED if self.allowed_ms else otherwise
         if self.allowed_ms:
             return SOONER
         if self.would == APPROVED:
@@ -239,7 +241,7 @@ class Tally:
             return
         for finding in (*seen.findings, *seen.shadow_policy.findings):
             self.owners[finding.rule] = finding.owner
-        if row.change != SAME:
+        if row.change not in (SAME, OTHERWISE):
             self.samples.keep((str(row.shadow), row.change), group, key, row.n, value)
 
 

@@ -15,6 +15,7 @@ class Health:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._troubles: dict[str, str] = {}
+        self._worked: set[str] = set()
 
     @property
     def reasons(self) -> list[str]:
@@ -36,4 +37,11 @@ class Health:
     def over(self, key: str) -> None:
         """It works (again)."""
         if self._troubles.pop(key, None) is not None:
-            log.info("%s: works again", key)
+            log.info("%s: works %s", key, "again" if key in self._worked else "now")
+        self._worked.add(key)
+
+    def drop(self, key: str, why: str) -> None:
+        """It is not ours to tell of any more, whether it works or not."""
+        self._worked.discard(key)
+        if self._troubles.pop(key, None) is not None:
+            log.info("%s: %s", key, why)

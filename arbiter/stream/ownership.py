@@ -182,7 +182,7 @@ class Ownership:
         for owned in going.values():
             owned.patience.abandon()
         for partition in going:
-            self._shared.health.over(f"partition {partition}")
+            self._shared.health.drop(f"partition {partition}", "let go in this trouble; who claims it next tells of it")
 
     def refuse(self) -> None:
         """Decide nothing any more, and claim nothing: the topics, or the state, are not those of the beginning."""

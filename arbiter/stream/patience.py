@@ -107,10 +107,11 @@ class Patience:
                     health.trouble(key, f"Kafka refuses records, so their partition waits: {error}", alarm=True)
                     left = _still_to_send(left, error)
                 else:
+                    health.over(key)
                     break
                 await self.pause(attempt, is_begun=is_begun)
         finally:
-            health.over(key)
+            health.drop(key, "given up in this trouble; the partition's next claim publishes what is left")
         self.check(is_begun=is_begun)
 
 

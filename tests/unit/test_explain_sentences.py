@@ -67,8 +67,8 @@ def test_headlines(changes: dict[str, Any], told: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"outcome": "deferred", "ahead": 1}, "1 request of this customer waits with a better score"),
-        ({"outcome": "deferred", "ahead": 3}, "3 requests wait with a better score"),
+        ({"outcome": "deferred", "ahead": 1}, "1 request waits for this customer or household with a better claim"),
+        ({"outcome": "deferred", "ahead": 3}, "3 requests wait for this customer or household with a better claim"),
         ({"outcome": "rejected", "next_eligible_at": SUMMER}, "could have been approved from 2026-06-30 11:00 on"),
         ({"obligations": Obligations(notify="ms-boat@bank.example")}, "Copy in ms-boat@bank.example"),
         ({"obligations": Obligations(preferred_channel="sms")}, "would rather be reached by sms"),

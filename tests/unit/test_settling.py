@@ -148,6 +148,20 @@ def test_a_full_waiting_room_tells_the_settled_time() -> None:
     assert at("2026-03-09T09:00") == answer.next_eligible_at_ms
 
 
+def test_what_cannot_wait_opens_no_auction() -> None:
+    """A request that finds the waiting room full is not held, so its auction does not stand open with nobody in it."""
+    auction = {"id": "auction", "kind": "arbitration", "hold": "1h", "when": {"campaign": "auction"}}
+    desk = Desk(policy(NIGHT, auction, waiting_max=1), grant())
+    night_ms = at("2026-03-02T22:00")
+    desk.ask(request("waits"), night_ms)
+    assert "waiting_full" in codes(desk.ask(request("full", campaign="auction"), night_ms))
+    desk.tick(at("2026-03-03T09:00"))
+
+    answer = desk.ask(request("held", campaign="auction"), at("2026-03-03T10:00")).answer
+
+    assert ("deferred", at("2026-03-03T11:00")) == (answer.outcome, answer.retry_at_ms)
+
+
 @pytest.mark.parametrize(("begins", "expected"), [("2026-03-02T21:03", "2026-03-02T21:03"), (None, "2026-03-03T09:00")])
 def test_a_permit_that_is_too_short_until_an_exception_begins(begins: str | None, expected: str) -> None:
     """Ten minutes are not left before the night; an exception that begins sooner makes them enough."""

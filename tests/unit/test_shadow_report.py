@@ -213,6 +213,22 @@ def test_a_shadow_policy_is_told_by_what_it_would_have_changed() -> None:
     ]
 
 
+def test_the_same_is_what_stands_on_the_diagonal() -> None:
+    """A request that was rejected and would have waited did not fare the same, though it is approved neither way."""
+    asked = [("same", MONDAY, {}), ("wait", EVENING + 1, {"channel": "mail", "expires_at": EVENING + HOUR_MS})]
+    soon = {**NIGHT, "id": "soon", "closed": {"every day": "21:00-22:30"}}
+    report = reported(told(policy(NIGHT, shadow=policy(soon, version=2)), *asked))
+    shadow = report.policy
+
+    assert shadow is not None
+    assert Effect(name="all", requests=2, otherwise=1) == shadow.total
+    assert {("approved", "approved"): 1, ("rejected", "deferred"): 1} == {
+        (pair.live, pair.shadow): pair.requests for pair in shadow.pairs
+    }
+    assert "1 of 2 requests would have fared the same (50" in shown(report)
+    assert "not approved either way" in " ".join(shown(report).split())
+
+
 def test_examples_of_a_shadow_policy_are_of_each_kind() -> None:
     """With what was said and what would have been, and by which rules."""
     shadow = reported(told(watched(), *POLICY_ASKED)).policy

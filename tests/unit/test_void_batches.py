@@ -156,7 +156,7 @@ async def test_that_it_waits_is_told(site: Site, store: Store, caplog: pytest.Lo
     await granted(site, store, work)
 
     assert [f"partition 0: {WHY}"] == [line for line in meanwhile if line.startswith("partition 0")]
-    assert "partition 0: works again" in caplog.messages[len(meanwhile) :]
+    assert "partition 0: works now" in caplog.messages[len(meanwhile) :]
 
 
 def test_one_void_stock_is_no_trouble() -> None:

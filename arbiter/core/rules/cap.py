@@ -232,7 +232,8 @@ class CapJudge(CountingJudge):
         return FAR_MS
 
     def _sentence(self, case: Case, used: int, full: _Full) -> str:
-        unit, own, limit, until_ms = self._unit, full.own, full.limit, full.until_ms
+        unit, own, limit = self._unit, full.own, full.limit
+        until_ms = None if full.until_ms is None else min(full.until_ms, self.until_ms)
         is_kept = full.code == "reserved"
         if until_ms is None:
             if is_kept:

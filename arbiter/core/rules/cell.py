@@ -51,10 +51,13 @@ class CellJudge(SharedJudge):
         counters: dict[str, Any] = {"used": used, "limit": self._size}
         end_ms = min(self._deadline_ms, case.last_ms)
         deadline = spoken(self._deadline_ms, case.business_zone)
-        if end_ms <= case.now_ms:
+        waiting = f"it starts once {self._size} customers wait for nothing else; {used} do"
+        if self._deadline_ms <= case.now_ms:
             message = f"it was to start once {self._size} customers were waiting for it, by {deadline}, and did not"
             return self.no("cell_too_small", message, **counters)
-        message = f"it starts once {self._size} customers wait for nothing else; {used} do, and it ends at {deadline}"
+        if end_ms <= case.now_ms:
+            return self.no("cell_too_small", f"{waiting}, and this request expires first", **counters)
+        message = f"{waiting}, and it ends at {deadline}"
         return self.no("cell_too_small", message, max(end_ms, at_ms + 1), **counters)
 
     def wants(self, zone: str, at_ms: int) -> Iterator[Want]:  # noqa: ARG002 - one cell for all time

@@ -74,7 +74,7 @@ class ClosedJudge(Judge):
         until_ms = self._at(case).closed_until(at_ms)
         if until_ms is None:
             return None
-        zone = self.zones(case)[0]
+        until_ms, zone = min(until_ms, self.until_ms), self.zones(case)[0]
         end = "for good" if until_ms >= FAR_MS else f"until {spoken(until_ms, zone)}"
         return self.no(self.kind, f"{self._name} {end}", until_ms)
 
@@ -147,7 +147,7 @@ class BlackoutJudge(ClosedJudge):
     def check(self, case: Case, at_ms: int) -> Finding | None:
         """A finding until the blackout, or the freeze, is over."""
         if self._freeze and self._freeze[0] <= at_ms < self._freeze[1]:
-            end_ms = self._freeze[1]
+            end_ms = min(self._freeze[1], self.until_ms)
             return self.no("blackout", f"contacts are frozen until {spoken(end_ms, case.business_zone)}", end_ms)
         return super().check(case, at_ms)
 

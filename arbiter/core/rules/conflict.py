@@ -58,7 +58,7 @@ class ConflictJudge(CountingJudge):
         before = [entry for entry in self._before(case) if entry[0] > at_ms - self._within_ms]
         if not before:
             return None
-        until_ms = max(entry[0] for entry in before) + self._within_ms
+        until_ms = min(max(entry[0] for entry in before) + self._within_ms, self.until_ms)
         end = spoken(until_ms, case.business_zone)
         message = f"it may not follow within {self._within} of {self._what}; that ends at {end}"
         told, window = used_contacts(case, before), f"rolling {self._within}"

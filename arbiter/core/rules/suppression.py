@@ -44,19 +44,24 @@ class SuppressionJudge(Judge):
     def check(self, case: Case, at_ms: int) -> Finding | None:
         """A finding for the list that lasts longest."""
         members = case.ledger.members.values() if self._party else (case.member,)
-        worst: tuple[int, str] | None = None
+        worst: tuple[int, Suppression] | None = None
         for member in members:
             for entry in member.suppressions:
                 if entry.list in self._lists:
                     end = self._end(entry)
                     if end > at_ms and (worst is None or end > worst[0]):
-                        worst = (end, entry.list)
+                        worst = (end, entry)
         if worst is None:
             return None
-        end, name = worst
+        end, entry = worst
         whom = "someone in the customer's party" if self._party else "the customer"
-        until = "with no known end" if end >= FAR_MS else f"until {spoken(end, case.business_zone)}"
-        return self.no("suppressed", f"{whom} is on the list `{name}` {until}", end if end < FAR_MS else None)
+        if end >= FAR_MS:
+            return self.no("suppressed", f"{whom} is on the list `{entry.list}` with no known end")
+        until = spoken(min(end, self.until_ms), case.business_zone)
+        message = f"{whom} is on the list `{entry.list}`, which stops contacts until {until}"
+        if entry.until_ms is not None and entry.until_ms <= at_ms:
+            message = f"{whom} was on the list `{entry.list}`, which stops contacts until {until}"
+        return self.no("suppressed", message, end)
 
     def _end(self, entry: Suppression) -> int:
         return FAR_MS if entry.until_ms is None else entry.until_ms + self._cool_down_ms
