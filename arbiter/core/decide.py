@@ -208,17 +208,18 @@ class Hearing:
 
     def _deferred(self, look: Look) -> Verdict:
         """Deferred until the settled time, when every rule says yes at once; if that is too late, a no."""
-        if look.until_ms <= self.now_ms:
-            return self._answer("deferred", look, look.findings, final=False, retry_at_ms=look.until_ms)
-        chances = [finding for finding in look.findings if may_end_any_time(finding)]
-        settled = self._settle(look.until_ms)
+        until_ms = look.until_ms
+        if until_ms <= self.now_ms:
+            return self._answer("deferred", look, look.findings, final=False, retry_at_ms=until_ms)
+        settled = self._settle(until_ms)
         at_ms, expires_ms = settled.at_ms, self.expires_ms
         if self._is_in_time(settled):
             return self._answer("deferred", look, look.findings, final=False, retry_at_ms=at_ms)
-        if chances and look.until_ms <= self.case.last_ms:
+        chances = [finding for finding in look.findings if may_end_any_time(finding)]
+        if chances and until_ms <= self.case.last_ms:
             firm = [finding.until_ms or 0 for finding in look.findings if finding not in chances]
             if self._is_in_time(self._settle(max([self.now_ms, *firm]))):
-                return self._answer("deferred", look, look.findings, final=False, retry_at_ms=look.until_ms)
+                return self._answer("deferred", look, look.findings, final=False, retry_at_ms=until_ms)
         if settled.is_never and at_ms < expires_ms:
             final = [finding for finding in self._look(at_ms, []).findings if not finding.defers]
             return self._answer("rejected", look, look.findings + final)

@@ -188,9 +188,11 @@ class Closings:
             return None
         if self._shut[0] <= at_ms < self._shut[1]:
             return self._shut[1]
-        until = self._end(at_ms)
-        if until is None:
+        starts, ends = self._chunk(at_ms)
+        index = bisect_right(starts, at_ms) - 1
+        if index < 0 or ends[index] <= at_ms:
             return None
+        until = ends[index]
         for_good_ms = max(at_ms, self._last_ms) + CLOSED_MS
         while until < FAR_MS and (later := self._end(until)) is not None:
             until = later if later < for_good_ms else FAR_MS

@@ -40,6 +40,11 @@ def wait_for_own(policy: Policy, verdict: Verdict, expires_ms: int) -> Verdict:
     return _waiting(policy, verdict, message, expires_ms)
 
 
+def awaits_word(verdict: Verdict) -> bool:
+    """Whether it waits for its department's word, which no judging of the request alone tells."""
+    return verdict.outcome == "deferred" and any(finding.code == "recalled" for finding in verdict.findings)
+
+
 def _waiting(policy: Policy, verdict: Verdict, message: str, until_ms: int) -> Verdict:
     findings = tuple(finding for finding in verdict.findings if finding.defers)
     return replace(

@@ -20,7 +20,7 @@ from arbiter.core.holds import held, hold_for, outranked
 from arbiter.core.identity import REF_BYTES, answer_key, content_of, counted_from, identity, remember, was_answered
 from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Kind, Ledger
 from arbiter.core.policy import Policy
-from arbiter.core.recalled import hold_of, wait_for_own, wait_for_word
+from arbiter.core.recalled import awaits_word, hold_of, wait_for_own, wait_for_word
 from arbiter.core.shadow import beside, unless_full
 from arbiter.core.stock import Draw, Stock
 from arbiter.core.terms import finding_of
@@ -315,11 +315,12 @@ class Session:
     def _settle(self, asked: Asked, hearing: Hearing, verdict: Verdict, told_ms: int) -> None:
         """Book a verdict and publish it, unless it only repeats that the answer comes at ``told_ms``."""
         ledger, request = self.ledger, hearing.request
-        verdict = timely(self.policy.document, verdict, self.now_ms)
-        if verdict.outcome == "deferred" and asked.n == 0:
-            verdict = unless_full(self.policy, ledger, verdict, hearing)
+        if verdict.outcome == "deferred":
+            verdict = timely(self.policy.document, verdict, self.now_ms)
+            if asked.n == 0:
+                verdict = unless_full(self.policy, ledger, verdict, hearing)
         is_news = verdict.outcome != "deferred" or verdict.retry_at_ms != told_ms
-        if self.policy.shadow is not None and is_news and asked.held is None:
+        if self.policy.shadow is not None and is_news and asked.held is None and not awaits_word(verdict):
             when, is_new = (asked.received_ms, self.now_ms), asked.n == 0
             verdict = beside(self.policy, ledger, request, *when, self.stock, verdict, is_new=is_new)
         ahead = None

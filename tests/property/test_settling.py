@@ -65,7 +65,7 @@ def check(desk: Watched, random: Random, asked: ContactRequest, now_ms: int) -> 
     return 1
 
 
-@settings(max_examples=times(150), deadline=None)
+@settings(max_examples=times(100), deadline=None)
 @given(st.randoms(use_true_random=False), st.sampled_from(BEGINNINGS))
 def test_what_is_promised_is_the_first_time_at_which_every_rule_says_yes(random: Random, beginning: str) -> None:
     """A deferral's ``retry_at`` and a rejection's ``next_eligible_at``, under any policy and after any history."""

@@ -96,7 +96,7 @@ def told(written: Written, kills: Any, history: list[Any]) -> tuple[list[bytes],
     return found, pack_ledger(desk.ledger)
 
 
-@settings(max_examples=times(120), deadline=None)
+@settings(max_examples=times(80), deadline=None)
 @given(st.randoms(use_true_random=False), st.sampled_from(BEGINNINGS))
 def test_a_rule_that_is_not_asked_would_have_said_nothing(random: Random, beginning: str) -> None:
     """Any policy, any history: the same decisions and the same state, to the byte, if all rules are always asked."""

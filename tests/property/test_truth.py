@@ -59,7 +59,7 @@ def falsehoods(random: Random, beginning: str) -> list[str]:
     return found
 
 
-@settings(max_examples=times(150), deadline=None)
+@settings(max_examples=times(80), deadline=None)
 @given(st.randoms(use_true_random=False), st.sampled_from(BEGINNINGS))
 def test_every_sentence_of_a_decision_is_true(random: Random, beginning: str) -> None:
     """Under any policy and after any history each sentence holds against the facts of its case."""
