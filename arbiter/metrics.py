@@ -107,7 +107,7 @@ class Metrics:
             registry=registry,
         )
         self.stopped: dict[tuple[int, str], int] = {}  # by switch and outcome, since the worker reported it last
-        notes = "What outcomes told that was not as approved, by what and whose."
+        notes = "What outcomes and customers' records told that was not as it should be, by what and whose."
         self.notes = Counter("arbiter_outcome_notes", notes, ("what", "department"), registry=registry)
         self.shadow = ShadowMetrics(registry)
         self.alarms = Counter(

@@ -48,6 +48,9 @@ MESSAGES: dict[str, type[Struct]] = {
 }
 """File name → message, for everything that travels on the public topics."""
 
+READ = (ContactRequest, ConsentChange, PreferenceChange, SuppressionChange, Profile, Outcome)
+"""The messages that others write."""
+
 PRINTED: dict[str, type[Struct]] = {"explanation": Explanation, "report": Report, "shadow-report": ShadowReport}
 """File name → what a command prints with ``--json``."""
 
@@ -83,12 +86,19 @@ def write(root: Path) -> list[str]:
 
 
 def message_schema(kind: type[Struct]) -> Schema:
-    """The JSON Schema of a message, its own fields at the top."""
+    """The JSON Schema of a message, its own fields at the top. What may be left out of what is read may be ``null``."""
     schema = msgspec.json.schema(kind)
     definitions = {name: _undented(definition) for name, definition in schema["$defs"].items()}
     top = definitions.pop(kind.__name__)
+    if kind in READ:
+        optional = top["properties"].keys() - set(top["required"])
+        top["properties"] |= {name: _or_null(top["properties"][name]) for name in optional}
     rest = {"$defs": dict(sorted(definitions.items()))} if definitions else {}
     return {"$schema": DIALECT, **top, **rest}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {**schema, "type": [schema["type"], "null"]} if isinstance(schema.get("type"), str) else schema
 
 
 def _undented(definition: Schema) -> Schema:
@@ -114,7 +124,7 @@ def reason_codes() -> str:
             "",
             *_table(REFUSALS),
             "",
-            "## Of outcomes: the label `what` of `arbiter_outcome_notes_total`",
+            "## Of outcomes and customers' records: the label `what` of `arbiter_outcome_notes_total`",
             "",
             *_table(NOTES),
             "",

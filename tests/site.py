@@ -329,3 +329,15 @@ async def _until_quiet(process: Process, *, may_end: bool = False) -> None:
         if may_end:
             return
         raise AssertionError("the worker ended")
+
+
+class Unwatched:
+    """Nobody looks."""
+
+    def made(self, partition: int, commit: Any, *, is_reading: bool) -> None:
+        """See ``Watcher``."""
+
+
+def told(site: Site) -> list[tuple[str, str]]:
+    """Request and outcome of every decision."""
+    return [(decision["request_id"], decision["outcome"]) for decision in site.decisions]

@@ -17,7 +17,7 @@ from arbiter.core.document import PolicyDocument
 from arbiter.core.instants import to_datetime
 from arbiter.core.kills import Kill, Target
 from arbiter.core.problem import nearest
-from arbiter.core.windows import duration_ms, spoken
+from arbiter.core.windows import duration_ms, spoken_until
 from arbiter.pages.console import terminal
 from arbiter.printable import in_text
 from arbiter.state.policy_store import OUTCOMES_STOPPED, Activation, KillOrder, PolicyStore
@@ -76,7 +76,7 @@ def kill(
     if unknown:
         click.echo(in_text(unknown), err=True)
     number = f" (activation {active.number})" if active else ""
-    click.echo(f"kill switch {ordered.id} stops {ordered.label} until {spoken(ordered.until_ms, zone)}{number}")
+    click.echo(f"kill switch {ordered.id} stops {ordered.label} {spoken_until(ordered.until_ms, zone)}{number}")
     click.echo(f"it ends by itself; earlier: `arbiter kill lift {ordered.id}`")
     if confirm(active) and active is not None:
         is_done = swept(active.number)

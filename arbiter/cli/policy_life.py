@@ -14,7 +14,7 @@ from arbiter.cli.policy_notes import tell_ended
 from arbiter.cli.policy_over import tell_over
 from arbiter.cli.published_tests import failures, pack_tests, unpack_tests
 from arbiter.core.document import PolicyDocument
-from arbiter.core.windows import spoken
+from arbiter.core.windows import spoken, spoken_until
 from arbiter.policy_files import digest_of, document_bytes, read_policy
 from arbiter.settings import variable
 from arbiter.state.policy_store import REFUSALS, Activation, Order, PolicyRecord, PolicyRefused, PolicyStore
@@ -140,7 +140,7 @@ def activate(
     record, active = with_store(work)
     zone = _zone(record)
     begin_ms, end_ms = _span(from_, until, zone)
-    ends = "" if end_ms is None else f" until {spoken(end_ms, zone)}"
+    ends = "" if end_ms is None else f" {spoken_until(end_ms, zone)}"
     if begin_ms is not None:
         click.echo(f"version {version} will be in force from {spoken(begin_ms, zone)}{ends}")
     elif active is not None:

@@ -7,7 +7,7 @@ what changed; the reference model of the tests feeds it the same, one at a time.
 from __future__ import annotations
 
 from arbiter.core.arrival import Arrival, Message
-from arbiter.core.facts import Refused, apply_fact
+from arbiter.core.facts import Fact, Refused, apply_fact
 from arbiter.core.identity import ANSWERS_KEPT_MS, content_of, identity, was_answered
 from arbiter.core.model import Answered, ContactState, Ledger
 from arbiter.core.outcomes import take_outcome
@@ -73,17 +73,37 @@ def take(session: Session, arrival: Arrival) -> None:
     message = arrival.message
     if isinstance(message, ContactRequest):
         session.ask(arrival, message)
+        session.count_cells()
     elif isinstance(message, Outcome):
-        take_outcome(session, message, arrival.received_ms)
+        recalls = take_outcome(session, message, arrival.received_ms)
+        follow(session, recalls=recalls)
     else:
-        refused = apply_fact(session.ledger, message, session.policy.history_ms)
+        refused = apply_fact(session.ledger, message, session.policy.history_ms, arrival.received_ms, session.now_ms)
         if refused is not None:
             session.out.append(refused)
             return
-        if isinstance(message, ConsentChange | SuppressionChange):
-            session.recall_unsent()
-        session.reconsider()
+        _note_strange(session, arrival, message)
+        follow(session, recalls=isinstance(message, ConsentChange | SuppressionChange))
+
+
+def follow(session: Session, *, recalls: bool, comes_back: bool = False) -> None:
+    """Work out what follows from what was booked; with ``recalls`` it may forbid what was approved.
+
+    Where a session only books, the party is looked at again at once, as a step of its own.
+    """
+    if session.books_only:
+        session.ledger.recall_ms = session.now_ms
+        return
+    if recalls:
+        session.recall_unsent()
+    (session.come_back if comes_back else session.reconsider)()
     session.count_cells()
+
+
+def _note_strange(session: Session, arrival: Arrival, fact: Fact) -> None:
+    department = fact.department if isinstance(fact, ConsentChange) else None
+    for what in session.policy.known.strange(fact, arrival.received_ms, session.now_ms):
+        session.note(what, department or "")
 
 
 def come_back(
@@ -127,7 +147,7 @@ def permit_ends(ledger: Ledger) -> list[int]:
 def next_due_ms(ledger: Ledger) -> int | None:
     """When the arbiter must come back to this party by itself; ``None`` if it need not."""
     # A loop and no list: this runs several times for each record.
-    first: int | None = None
+    first: int | None = ledger.recall_ms or None
     for asked in ledger.waiting:
         if first is None or asked.due_ms < first:
             first = asked.due_ms

@@ -174,3 +174,12 @@ def kind_of(request: ContactRequest) -> Kind:
         request.product,
         request.partner,
     )
+
+
+def shared_kind(request: ContactRequest, ledger: Ledger) -> Kind:
+    """As :func:`kind_of`; contacts of a ledger that are alike share one."""
+    kind = kind_of(request)
+    for contact in ledger.contacts:
+        if contact.kind == kind:
+            return contact.kind
+    return kind

@@ -43,7 +43,7 @@ REFUSALS: dict[str, str] = {
     "duplicate_key": "a key stands twice in the same JSON object",
     "wrong_type": "a field has a value of the wrong type or out of range",
     "missing_field": "a required field is missing",
-    "far_future": "`requested_at` is more than a day ahead",
+    "far_future": "the record says a time that is more than a day ahead, and is not one that protects a customer",
     "bad_preference": "a preference's hours or window cannot be understood",
     "too_many_consents": "the customer has more consent records than are kept",
     "request_id_reused": "the request id was used before for a request with other content",
@@ -64,8 +64,25 @@ NOTES: dict[str, str] = {
     "outcome_out_of_order": "a sending was told after the bounce that followed it",
     "outcome_unknown": "an outcome is about a request that nobody knows",
     "outcome_illegal": "an outcome does not fit where the contact stands",
+    "recall_untold": "an approval had to be recalled whose request cannot be read, so its department was not told",
+    "dated_at_receipt": "a withdrawal, suppression or preference told a time that cannot be (ahead of the clock, or "
+    "1970 and before); it counts from its receipt",
+    "purpose_unknown": "a consent or withdrawal names a purpose that no category of the policy has; it has no effect",
+    "list_unknown": "a suppression names a list that no rule of the policy names; it has no effect",
+    "channel_unknown": "a consent, withdrawal or preference names a channel that the policy does not have",
+    "department_unknown": "a consent or withdrawal names a department that the policy does not have",
 }
-"""What is counted about outcomes."""
+"""What is counted about outcomes and customers' records, although they are taken."""
+
+REPORTED_NOTES = (
+    "recall_untold",
+    "dated_at_receipt",
+    "purpose_unknown",
+    "list_unknown",
+    "channel_unknown",
+    "department_unknown",
+)
+"""Those of customers' records: each is also told in the worker's log, with the record's place."""
 
 
 class Coded(Protocol):

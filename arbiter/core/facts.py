@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
-from arbiter.core.instants import to_ms
+from arbiter.core.instants import FAR_MS, to_ms
 from arbiter.core.model import Consent, Ledger, Member, Posted, Suppression, Traits
+from arbiter.core.names import same
 from arbiter.core.preferences import read_preferences
-from arbiter.messages import ConsentChange, PreferenceChange, Profile, SuppressionChange
+from arbiter.messages import ConsentChange, Outcome, PreferenceChange, Profile, SuppressionChange
 
 CONSENTS_MAX = 256
 
@@ -22,37 +25,83 @@ class Refused(Struct, frozen=True, gc=False):
     post: Posted | None = None
 
 
-def apply_fact(ledger: Ledger, message: Fact, history_ms: int) -> Refused | None:
+def protects(message: Fact | Outcome) -> bool:
+    """Whether it is the customer's protection: a withdrawal, a suppression, a preference, a complaint."""
+    if isinstance(message, ConsentChange):
+        return message.state == "withdrawn"
+    if isinstance(message, SuppressionChange):
+        return message.active
+    if isinstance(message, Outcome):
+        return message.kind in ("complained", "unsubscribed")
+    return isinstance(message, PreferenceChange)
+
+
+def is_possible(stated_ms: int, received_ms: int, now_ms: int) -> bool:
+    """Whether something can have been said then: not in the future, and not in 1970 or before, which says no time."""
+    return 0 < stated_ms <= max(received_ms, now_ms)
+
+
+def dated(stated_ms: int, received_ms: int, now_ms: int, before: Iterable[int] = ()) -> int:
+    """As of when a protective record counts: as it says, or when it was received if that is not possible.
+
+    ``before`` are the times of what it overrules: of those that it is not earlier than by its own word, it is not
+    earlier when it is dated anew.
+    """
+    if is_possible(stated_ms, received_ms, now_ms):
+        return stated_ms
+    limit_ms = stated_ms if stated_ms > 0 else FAR_MS
+    return max([received_ms, *(at_ms for at_ms in before if at_ms <= limit_ms)])
+
+
+def apply_fact(ledger: Ledger, message: Fact, history_ms: int, received_ms: int, now_ms: int) -> Refused | None:
     """Take one fact into the ledger; what cannot be taken leaves it as it was."""
     member = ledger.members.get(message.customer_id) or Member()
     refused: Refused | None = None
+    when = (received_ms, now_ms)
     if isinstance(message, Profile):
         owner = message.relationship_owner
         member.traits = Traits(message.household_id, message.time_zone, message.time_zones, message.attributes, owner)
     elif isinstance(message, ConsentChange):
-        expires = message.expires_at if message.state == "granted" else None
-        new = Consent(
-            message.state == "granted",
-            to_ms(message.captured_at),
-            message.purpose,
-            message.channel,
-            message.department,
-            message.partner,
-            None if expires is None else to_ms(expires),
-        )
-        refused = add_consent(member, new)
+        refused = add_consent(member, _consent(member, message, *when))
     elif isinstance(message, SuppressionChange):
-        end = message.expires_at if message.active else message.captured_at
-        until_ms = None if end is None else to_ms(end)
-        add_suppression(member, Suppression(message.list, to_ms(message.captured_at), message.active, until_ms))
-    elif member.preferences is None or member.preferences.captured_at_ms <= to_ms(message.captured_at):
-        try:
-            member.preferences = read_preferences(message, history_ms)
-        except ValueError as error:
-            return Refused("bad_preference", str(error))
+        add_suppression(member, _suppression(member, message, *when))
+    else:
+        old = () if member.preferences is None else (member.preferences.captured_at_ms,)
+        captured_ms = dated(to_ms(message.captured_at), *when, old)
+        if max(old, default=captured_ms) <= captured_ms:
+            try:
+                member.preferences = read_preferences(message, captured_ms, history_ms)
+            except ValueError as error:
+                return Refused("bad_preference", str(error))
     if refused is None:
         ledger.members[message.customer_id] = member
     return refused
+
+
+def _consent(member: Member, message: ConsentChange, received_ms: int, now_ms: int) -> Consent:
+    granted, captured_ms = message.state == "granted", to_ms(message.captured_at)
+    expires = message.expires_at if granted else None
+    if not granted:
+        grants = [one.captured_at_ms for one in member.consents if one.granted and same(one.purpose, message.purpose)]
+        captured_ms = dated(captured_ms, received_ms, now_ms, grants)
+    return Consent(
+        granted,
+        captured_ms,
+        message.purpose,
+        message.channel,
+        message.department,
+        message.partner,
+        None if expires is None else to_ms(expires),
+    )
+
+
+def _suppression(member: Member, message: SuppressionChange, received_ms: int, now_ms: int) -> Suppression:
+    captured_ms, end = to_ms(message.captured_at), message.expires_at
+    if not message.active:
+        return Suppression(message.list, captured_ms, False, captured_ms)
+    others = [one.captured_at_ms for one in member.suppressions if same(one.list, message.list)]
+    captured_ms = dated(captured_ms, received_ms, now_ms, others)
+    return Suppression(message.list, captured_ms, True, None if end is None else to_ms(end))
 
 
 def add_consent(member: Member, new: Consent) -> Refused | None:
@@ -75,7 +124,7 @@ def add_consent(member: Member, new: Consent) -> Refused | None:
 def add_suppression(member: Member, new: Suppression) -> None:
     """The newest record of a list stands; at equal times the one that suppresses."""
     for index, old in enumerate(member.suppressions):
-        if old.list == new.list:
+        if same(old.list, new.list):
             if (old.captured_at_ms, old.active) <= (new.captured_at_ms, new.active):
                 member.suppressions[index] = new
             return

@@ -1,4 +1,4 @@
-"""What waits and cannot be decided: it is ended with a no, so that one request never stops its partition.
+"""What cannot be decided: it is ended with a no, so that one request never stops its partition or keeps its permit.
 
 A rule that fails while judging is a finding already (``rule_error``). This is for whatever else may fail when a party
 is looked at again: a request kept by another build, a defect in deciding itself.
@@ -6,15 +6,20 @@ is looked at again: a request kept by another build, a defect in deciding itself
 
 from __future__ import annotations
 
+import msgspec
+
 from arbiter.core.arbitrate import Result
 from arbiter.core.arrival import request_of
 from arbiter.core.instants import MINUTE_MS
-from arbiter.core.model import Answered, Asked, Ledger
+from arbiter.core.model import Answered, Asked, Contact, ContactState, Ledger
 from arbiter.core.policy import NO_STOCK, Policy
 from arbiter.core.session import Session
 from arbiter.core.stock import Stock
+from arbiter.core.terms import finding_of
+from arbiter.core.verdict import Verdict
 
 PUT_OFF_MS = 5 * MINUTE_MS
+UNJUDGED = "it cannot be worked out whether it may still be sent; refused to be on the safe side"
 
 
 def give_up(
@@ -52,6 +57,33 @@ class _Lenient(Session):
         due += [asked for asked in self.ledger.open if 0 < asked.due_ms <= self.now_ms]
         for asked in due:
             asked.due_ms = self.now_ms + PUT_OFF_MS
+        if self.ledger.recall_ms:
+            self.ledger.recall_ms = self.now_ms + PUT_OFF_MS
+
+    def _recall_if_refused(self, asked: Asked, contact: Contact) -> None:
+        """Recall it also if what is said against it cannot be worked out: a withdrawal may be."""
+        was, told = (asked.n, asked.due_ms), len(self.out)
+        try:
+            super()._recall_if_refused(asked, contact)
+        except Exception:  # noqa: BLE001 - whatever it is, it must not leave a permit
+            asked.n, asked.due_ms = was
+            del self.out[told:]
+            self._end_permit(asked, contact)
+
+    def _end_permit(self, asked: Asked, contact: Contact) -> None:
+        contact.state = ContactState.WITHDRAWN
+        finding = finding_of(self.policy.document, "recall", "rule_error", UNJUDGED)
+        if asked in self.ledger.open:
+            self.ledger.open.remove(asked)
+        if asked in self.ledger.waiting:
+            self.ledger.waiting.remove(asked)
+        try:
+            request = request_of(asked.request)
+        except msgspec.DecodeError:
+            self.note("recall_untold", contact.kind.department)
+            return
+        self._publish(asked, request, Verdict("recalled", False, (finding,), score=asked.score), None)
+        self._publish(asked, request, Verdict("rejected", findings=(finding,), score=asked.score), None)
 
     def _can_judge(self, asked: Asked) -> bool:
         try:

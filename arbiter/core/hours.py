@@ -14,8 +14,8 @@ from datetime import date, datetime, time, timedelta
 
 from msgspec import Struct
 
-from arbiter.core.instants import DAY_MS, FAR_MS
-from arbiter.core.windows import instant_of, start_of_day
+from arbiter.core.instants import DAY_MS, END_MS, FAR_MS
+from arbiter.core.windows import LOCAL_FIRST_MS, LOCAL_LAST_MS, instant_of, start_of_day
 
 DAY_WORDS = ("weekdays", "weekend", "every day", "holidays")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -178,6 +178,8 @@ class Closings:
         self._closed = closed
         self._zones = zones
         self._chunks: dict[int, tuple[list[int], list[int]]] = {}
+        numbers = [((first - EPOCH_DAY).days, (last - EPOCH_DAY).days) for first, last in closed.days.exact]
+        self._long = [(first, last) for first, last in numbers if last - first > 2 * CHUNK_DAYS]
         self._last_ms = (closed.last - EPOCH_DAY).days * DAY_MS
         self._open = (0, 0)  # an interval known to be open: most questions are about today
         self._shut = (0, 0)  # one known to be closed, of those that are long
@@ -194,11 +196,22 @@ class Closings:
             return None
         until = ends[index]
         for_good_ms = max(at_ms, self._last_ms) + CLOSED_MS
+        until = self._through(until)
         while until < FAR_MS and (later := self._end(until)) is not None:
-            until = later if later < for_good_ms else FAR_MS
+            until = self._through(later) if later < for_good_ms else FAR_MS
         if until - at_ms > CHUNK_DAYS * DAY_MS:
             self._shut = (at_ms, until)
         return until
+
+    def _through(self, at_ms: int) -> int:
+        """A later instant until which it is surely closed, where ``at_ms`` is amid a long range of whole days."""
+        if at_ms >= FAR_MS:
+            return FAR_MS
+        number = at_ms // DAY_MS
+        for first, last in self._long:
+            if first < number < last - CHUNK_DAYS:
+                return FAR_MS if last * DAY_MS >= END_MS else (last - 2) * DAY_MS
+        return at_ms
 
     def next_close(self, at_ms: int) -> int:
         """The first instant (ms) after ``at_ms``, where it is open, at which it is closed; ``FAR_MS`` for never."""
@@ -207,7 +220,7 @@ class Closings:
         return self._open[1]
 
     def _find_close(self, at_ms: int) -> int:
-        while True:
+        while at_ms < LOCAL_LAST_MS:
             starts, _ends = self._chunk(at_ms)
             index = bisect_right(starts, at_ms)
             if index < len(starts):
@@ -219,6 +232,7 @@ class Closings:
             at_ms = max(next_day, (day - EPOCH_DAY).days - 2) * DAY_MS
             if self._end(at_ms) is not None:
                 return at_ms
+        return FAR_MS
 
     def _end(self, at_ms: int) -> int | None:
         """Where the closed interval ends that holds ``at_ms``, as far as its week knows."""
@@ -227,7 +241,7 @@ class Closings:
         return ends[index] if index >= 0 and at_ms < ends[index] else None
 
     def _chunk(self, at_ms: int) -> tuple[list[int], list[int]]:
-        number = at_ms // DAY_MS // CHUNK_DAYS
+        number = min(max(at_ms, LOCAL_FIRST_MS), LOCAL_LAST_MS) // DAY_MS // CHUNK_DAYS
         chunk = self._chunks.get(number)
         if chunk is None:
             if len(self._chunks) > CHUNKS_MAX:

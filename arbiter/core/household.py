@@ -17,7 +17,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.core.arbitrate import Result, take
+from arbiter.core.arbitrate import Result, follow, take
 from arbiter.core.arrival import Arrival, arrived, posted
 from arbiter.core.facts import Refused
 from arbiter.core.model import Away, Ledger, Member, Posted
@@ -84,14 +84,16 @@ class Taker:
         stock: Stock = NO_STOCK,
         *,
         hears: bool = True,
+        books_only: bool = False,
     ) -> None:
         """``seq`` is the number of the commit to be. What was due before ``now_ms`` must have come back already.
 
-        ``hears`` is false while facts are still being read; see :func:`arbiter.core.arbitrate.arbitrate`.
+        ``hears`` is false while facts are still being read; see :func:`arbiter.core.arbitrate.arbitrate`. With
+        ``books_only`` nothing is worked out that follows from a record; it is left for the next look at the party.
         """
         self._ledger = ledger
         self._answers = answers
-        self._session = Session(policy, ledger, answers, now_ms, seq, stock, hears=hears)
+        self._session = Session(policy, ledger, answers, now_ms, seq, stock, hears=hears, books_only=books_only)
         # One list, so that what is told stays in order.
         self.out: list[Result | Routed] = self._session.out  # type: ignore[assignment]
 
@@ -125,7 +127,7 @@ class Taker:
             part = split(self._ledger, self._answers, routed.customer)
             self.out.append(Return(customer_party(routed.customer), routed.customer, routed.version, part))
             # What the customer had used is free now.
-            self._look_again()
+            follow(self._session, recalls=False, comes_back=True)
         else:
             self._returned(routed)
 
@@ -163,8 +165,9 @@ class Taker:
         self._merge(routed.part)
         for post in held:
             self._take(post, routed.party)
-        # Last, so that a withdrawal that was held comes before what waits.
-        self._look_again()
+        # Last, so that a withdrawal that was held comes before what waits. What the household had left for later
+        # is looked for here.
+        follow(self._session, recalls=True, comes_back=True)
 
     # At the household
 
@@ -176,8 +179,7 @@ class Taker:
         self._ledger.members[routed.customer] = Member()
         self._merge(routed.part)
         # One member on a list that counts for all stops them all.
-        self._session.recall_unsent()
-        self._look_again()
+        follow(self._session, recalls=True, comes_back=True)
 
     # Both
 
@@ -205,10 +207,6 @@ class Taker:
             self.out.append(Refused("misrouted", message, posted(arrival)))
         else:
             self.out.append(Forward(party, posted(replace(arrival, hops=arrival.hops + 1))))
-
-    def _look_again(self) -> None:
-        self._session.come_back()
-        self._session.count_cells()
 
 
 def _size(post: Posted) -> int:

@@ -1,8 +1,12 @@
 """Instants inside the core: whole milliseconds since 1970-01-01T00:00Z, as ``int``, in names that end in ``_ms``.
 
 An integer of milliseconds is an instant (never a local time), compares and adds exactly, and packs small; see
-``docs/decisions/001-instants-are-integer-milliseconds.md``. Messages carry RFC 3339; these two functions are the
-only bridge.
+``docs/decisions/001-instants-are-integer-milliseconds.md``. Messages carry RFC 3339; the functions here and the reader
+in ``core.dates`` are the only bridge.
+
+**The span.** What comes from outside is clamped here, once, to the years 1000 to 8999: what lies beyond is "for ever"
+(``FAR_MS``) or "since ever" (``FIRST_MS``). The thousand years between the span and the calendar's own ends are a
+margin: whatever the code adds to an instant, it can be computed in every zone.
 """
 
 from __future__ import annotations
@@ -17,17 +21,42 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
 FAR_MS = 253_402_300_799_999
-"""The last millisecond of year 9999: what "no end" means where a number is needed."""
+"""The last millisecond of year 9999: what "no end" and "for ever" mean where a number is needed."""
 
 
-def to_ms(instant: datetime) -> int:
-    """Milliseconds of a zone-aware datetime, rounded down; ``TypeError`` for a naive one."""
+def exact_ms(instant: datetime) -> int:
+    """Milliseconds of a zone-aware datetime, rounded down; ``TypeError`` for a naive one. Not clamped."""
     # Not `// timedelta(milliseconds=1)`, which counts in microseconds and long numbers: this runs several times for
     # each record.
     since = instant - EPOCH
     return since.days * DAY_MS + since.seconds * SECOND_MS + since.microseconds // 1_000
 
 
+FIRST_YEAR, LAST_YEAR = 1000, 8999
+FIRST_MS = exact_ms(datetime(FIRST_YEAR, 1, 1, tzinfo=UTC))
+"""The first instant of the span: "since ever"."""
+END_MS = exact_ms(datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC))
+"""The end of the span; from here on it is "for ever"."""
+
+_LEAST_MS = exact_ms(datetime.min.replace(tzinfo=UTC))
+
+
+def in_span(instant_ms: int) -> int:
+    """An instant of the span: the very one, or the end beyond which it lies."""
+    if FIRST_MS <= instant_ms < END_MS:
+        return instant_ms
+    return FAR_MS if instant_ms >= END_MS else FIRST_MS
+
+
+def to_ms(instant: datetime) -> int:
+    """Milliseconds of a zone-aware datetime from outside, rounded down, in the span; ``TypeError`` for a naive one."""
+    since = instant - EPOCH
+    at_ms = since.days * DAY_MS + since.seconds * SECOND_MS + since.microseconds // 1_000
+    return at_ms if FIRST_MS <= at_ms < END_MS else in_span(at_ms)
+
+
 def to_datetime(instant_ms: int) -> datetime:
-    """The UTC datetime of an instant in milliseconds."""
+    """The UTC datetime of an instant in milliseconds; beyond the calendar its nearest end."""
+    if not _LEAST_MS <= instant_ms <= FAR_MS:
+        instant_ms = FAR_MS if instant_ms > FAR_MS else _LEAST_MS
     return EPOCH + timedelta(0, 0, 0, instant_ms)

@@ -16,7 +16,7 @@ from arbiter.core.instants import FAR_MS
 from arbiter.core.match import Matcher
 from arbiter.core.model import Finding
 from arbiter.core.rules import Judge
-from arbiter.core.windows import spoken
+from arbiter.core.windows import spoken_until
 
 KILL_SWITCH: Final = "kill_switch"
 LEGAL: Final = "legal"
@@ -63,7 +63,7 @@ class KillJudge(Judge):
     def check(self, case: Case, at_ms: int) -> Finding | None:  # noqa: ARG002 - whoever it is, and whenever
         """A finding until the switch ends."""
         end_ms = self._kill.until_ms
-        message = f"a kill switch stops {self._kill.label} until {spoken(end_ms, case.business_zone)}"
+        message = f"a kill switch stops {self._kill.label} {spoken_until(end_ms, case.business_zone)}"
         return self.no(KILL_SWITCH, message, end_ms)
 
     def stops(self, shape: Shape, purpose: str | None) -> bool:

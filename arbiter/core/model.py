@@ -211,7 +211,8 @@ class Ledger(Struct, gc=False):
     the arbitrations that are open (rule id → when they close). ``away`` stands in the ledger of a customer who is,
     or was, a member of a household. ``draws`` is what contacts took of the capacity that all customers share, by the
     contact's ``ref``, as long as its window lasts: it may have to be given back. ``cells`` has the customers that are
-    counted as waiting for a cell, by its key.
+    counted as waiting for a cell, by its key. ``recall_ms`` is when to look again for what has to be recalled (0:
+    nothing to look for), where that could not be done when a withdrawal was booked.
     """
 
     members: dict[str, Member] = {}
@@ -223,6 +224,7 @@ class Ledger(Struct, gc=False):
     away: Away | None = None
     draws: dict[bytes, list[Draw]] = {}
     cells: dict[str, list[str]] = {}
+    recall_ms: int = 0
 
 
 class Used(Struct, frozen=True, array_like=True, gc=False):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from arbiter.core.case import kind_of
 from arbiter.core.evidence import Span, evidence_of, hear, span_of
-from arbiter.core.facts import add_consent, add_suppression
+from arbiter.core.facts import add_consent, add_suppression, dated
 from arbiter.core.identity import REF_BYTES, identity_of
 from arbiter.core.instants import to_datetime, to_ms
 from arbiter.core.model import Consent, Contact, ContactState, Event, Evidence, Kind, Member, Suppression
@@ -33,18 +33,18 @@ STATES = {
 }
 
 
-def take_outcome(session: Session, outcome: Outcome, received_ms: int) -> None:
-    """Apply one outcome, received then, to the party; then let what waits have what it frees."""
+def take_outcome(session: Session, outcome: Outcome, received_ms: int) -> bool:
+    """Book one outcome, received then; says whether it forbids what was approved."""
     key = identity_of(outcome.department, outcome.customer_id, outcome.request_id)
     contact = session.contact(key)
     if outcome.kind == "cancelled":
         _cancel(session, outcome, contact, key)
     else:
-        _made(session, outcome, contact, key, received_ms)
-    session.reconsider()
+        return _made(session, outcome, contact, key, received_ms)
+    return False
 
 
-def _made(session: Session, outcome: Outcome, contact: Contact | None, key: bytes, received_ms: int) -> None:
+def _made(session: Session, outcome: Outcome, contact: Contact | None, key: bytes, received_ms: int) -> bool:
     """It was sent, whatever was approved: book what is told of it, and remember what rules may look back at."""
     at_ms = to_ms(outcome.at)
     span = span_of(contact, received_ms, session.now_ms, session.policy.history_ms)
@@ -58,8 +58,7 @@ def _made(session: Session, outcome: Outcome, contact: Contact | None, key: byte
         counted = to_datetime(span.nearest(at_ms)).isoformat()
         session.note("impossible_time", outcome.department, f"it says {outcome.at.isoformat()}, taken as {counted}")
     hear(contact, outcome.kind, at_ms, span)
-    if outcome.kind != "sent":
-        _event(session, outcome, contact, span.latest(at_ms))
+    return outcome.kind != "sent" and _event(session, outcome, contact, span.latest(at_ms), received_ms)
 
 
 def _unasked(session: Session, outcome: Outcome, key: bytes) -> Contact:
@@ -142,22 +141,28 @@ def _filled(kind: Kind, outcome: Outcome) -> Kind:
     )
 
 
-def _event(session: Session, outcome: Outcome, contact: Contact, at_ms: int) -> None:
-    """Remember what rules may look back at; a complaint and an unsubscription are the customer's word too."""
+def _event(session: Session, outcome: Outcome, contact: Contact, at_ms: int, received_ms: int) -> bool:
+    """Remember what rules may look back at; a complaint and an unsubscription are the customer's word too.
+
+    True for those.
+    """
     ledger, kind = session.ledger, contact.kind
     event = Event(outcome.kind, at_ms, kind)
     if event in ledger.events:
         if not any(isinstance(one, Noted) for one in session.out):
             session.note("outcome_repeated", outcome.department)
-        return
+        return False
     ledger.events.append(event)
     member = ledger.members.setdefault(outcome.customer_id, Member())
+    stated_ms, when = max(to_ms(outcome.at), at_ms), (received_ms, session.now_ms)
     if outcome.kind == "complained":
-        add_suppression(member, Suppression(COMPLAINT_LIST, at_ms, True, None))
+        lists = [one.captured_at_ms for one in member.suppressions if one.list == COMPLAINT_LIST]
+        add_suppression(member, Suppression(COMPLAINT_LIST, dated(stated_ms, *when, lists), True, None))
     elif outcome.kind == "unsubscribed":
         category = session.policy.document.categories.get(kind.category)
         purpose = category.purpose if category else "marketing"
-        add_consent(member, Consent(False, at_ms, purpose, kind.channel or None))
+        grants = [one.captured_at_ms for one in member.consents if one.granted and one.purpose == purpose]
+        add_consent(member, Consent(False, dated(stated_ms, *when, grants), purpose, kind.channel or None))
     else:
-        return
-    session.recall_unsent()
+        return False
+    return True

@@ -50,6 +50,7 @@ from arbiter.core.rules import (
 )
 from arbiter.core.score import parse_formula, safely
 from arbiter.core.stock import EmptyStock, Stock, Want
+from arbiter.core.strange import KnownNames
 from arbiter.core.terms import Terms, terms_of
 from arbiter.core.windows import duration_ms, known_zone, moment
 from arbiter.messages import ContactRequest
@@ -110,6 +111,7 @@ class Policy:
         self.has_kills = bool(kills)
         for place, kill_judge in enumerate(self._kills, -len(self._kills)):
             kill_judge.place = place
+        self.known = KnownNames(document)
         self.has_lifts = bool(document.exceptions)
         self._lifts = Lifts([Lift.of(written, document.timezone) for written in document.exceptions])
 

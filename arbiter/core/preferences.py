@@ -12,8 +12,9 @@ from arbiter.core.case import Case
 from arbiter.core.hours import Closings, parse_closed
 from arbiter.core.instants import FAR_MS, to_ms
 from arbiter.core.model import Finding, Preferences
+from arbiter.core.names import same
 from arbiter.core.rules import CapJudge, CapRule, Judge, Rule
-from arbiter.core.windows import duration_ms, parse_window, spoken
+from arbiter.core.windows import duration_ms, parse_window, spoken, spoken_until
 from arbiter.messages import PreferenceChange
 
 RULE = Rule(id="customer-preference", owner="customer", why="the customer asked for it")
@@ -36,13 +37,13 @@ class PreferenceJudge(Judge):
             return []
         found: list[Finding] = []
         request = case.request
-        if request.channel in wishes.refused_channels:
+        if any(same(refused, request.channel) for refused in wishes.refused_channels):
             found.append(self.no("customer_preference", f"the customer refuses contacts by {request.channel}"))
-        if request.product is not None and request.product in wishes.refused_products:
+        if any(same(refused, request.product) for refused in wishes.refused_products):
             found.append(self.no("customer_preference", f"the customer refuses offers of {request.product}"))
         if wishes.snooze_until_ms is not None and at_ms < wishes.snooze_until_ms:
-            until = spoken(wishes.snooze_until_ms, case.zone)
-            found.append(self.no("customer_preference", f"the customer snoozed until {until}", wishes.snooze_until_ms))
+            until = spoken_until(wishes.snooze_until_ms, case.zone)
+            found.append(self.no("customer_preference", f"the customer snoozed {until}", wishes.snooze_until_ms))
         closings = self._closings(case, wishes)
         open_ms = closings.closed_until(at_ms) if closings else None
         if open_ms is not None:
@@ -116,8 +117,8 @@ def _as_preference(finding: Finding) -> Finding:
     )
 
 
-def read_preferences(change: PreferenceChange, history_ms: int) -> Preferences:
-    """The preferences of a record; ``ValueError`` if its hours or its window cannot be understood."""
+def read_preferences(change: PreferenceChange, captured_at_ms: int, history_ms: int) -> Preferences:
+    """The preferences of a record, as of ``captured_at_ms``; ``ValueError`` if its hours or window cannot be read."""
     parse_closed(change.closed)
     if "holidays" in change.closed:
         raise ValueError("`holidays` cannot stand in a customer's own hours; name weekdays instead")
@@ -125,7 +126,7 @@ def read_preferences(change: PreferenceChange, history_ms: int) -> Preferences:
         days = history_ms // duration_ms("1d")
         raise ValueError(f"the window `{change.maximum.window}` is longer than contacts are remembered, {days} days")
     return Preferences(
-        captured_at_ms=to_ms(change.captured_at),
+        captured_at_ms=captured_at_ms,
         closed=change.closed,
         refused_channels=list(change.refused_channels),
         refused_products=list(change.refused_products),

@@ -11,16 +11,17 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from arbiter.core.arrival import Arrival, request_of
-from arbiter.core.case import kind_of
+from arbiter.core.case import shared_kind
 from arbiter.core.cells import awaited, count_cells
 from arbiter.core.decide import Hearing
 from arbiter.core.facts import Refused
 from arbiter.core.forgetting import forget
 from arbiter.core.holds import held, hold_for, outranked
 from arbiter.core.identity import REF_BYTES, answer_key, content_of, counted_from, identity, remember, was_answered
-from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Kind, Ledger
+from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.recalled import awaits_word, hold_of, wait_for_own, wait_for_word
+from arbiter.core.repeated import told_again
 from arbiter.core.shadow import beside, unless_full
 from arbiter.core.stock import Draw, Stock
 from arbiter.core.terms import finding_of
@@ -47,14 +48,19 @@ class Session:
         stock: Stock,
         *,
         hears: bool = True,
+        books_only: bool = False,
     ) -> None:
-        """``hears`` is false while facts are still being read: what waits is then heard once they are."""
+        """``hears`` is false while facts are still being read: what waits is then heard once they are.
+
+        With ``books_only`` all that follows from a record is left for the next look.
+        """
         self.policy = policy
         self.ledger = ledger
         self.answers = answers
         self.now_ms = now_ms
         self.seq = seq
         self.hears = hears
+        self.books_only = books_only
         self.stock = stock
         self.out: list[Decided | Refused | Noted] = []
 
@@ -75,16 +81,17 @@ class Session:
             self._forget()
             hearing = self._hear(request, arrival.received_ms)
             self._first(self._asked(arrival, key, content, hearing), hearing)
-        elif known.content == content:
-            self.out.append(Decided(request, key, known.answer, True))
         else:
-            text = f"request id `{request.request_id}` of {request.department} was used before with other content"
-            self.out.append(
-                Refused("request_id_reused", f"{text}; the first request stands, send this one under a new id")
-            )
+            self.out.append(told_again(request, key, content, known))
 
     def come_back(self) -> None:
-        """What a timer does: release what stayed silent where its channel says so, then hear all that waits."""
+        """What a timer does: release what stayed silent where its channel says so, then hear all that waits.
+
+        Before that, what had to be left when a withdrawal was booked.
+        """
+        if self.ledger.recall_ms:
+            self.recall_unsent()
+            self.ledger.recall_ms = 0
         for asked in self.ledger.open:
             contact = self.contact(asked.identity)
             if contact is not None and asked.due_ms and asked.due_ms <= self.now_ms:
@@ -137,15 +144,17 @@ class Session:
     def recall_unsent(self, *, only_stopped: bool = False) -> None:
         """Recall what consent, suppression or a kill switch (``only_stopped``: only that) forbids; its place counts."""
         for asked, contact in self._unsent(self.ledger.open):
-            begins_ms = contact.not_before_ms
-            if only_stopped and not self.policy.is_stopped(contact.kind, max(self.now_ms, begins_ms)):
+            if only_stopped and not self.policy.is_stopped(contact.kind, max(self.now_ms, contact.not_before_ms)):
                 continue
-            request = request_of(asked.request)
-            findings = self._hear(request, asked.received_ms).objections(begins_ms, contact.valid_until_ms)
-            if findings:
-                contact.state = ContactState.WITHDRAWN
-                self._recall(asked, request, findings)
-                self._again(asked)
+            self._recall_if_refused(asked, contact)
+
+    def _recall_if_refused(self, asked: Asked, contact: Contact) -> None:
+        request = request_of(asked.request)
+        findings = self._hear(request, asked.received_ms).objections(contact.not_before_ms, contact.valid_until_ms)
+        if findings:
+            contact.state = ContactState.WITHDRAWN
+            self._recall(asked, request, findings)
+            self._again(asked)
 
     def recall_refused(self) -> None:
         """Recall what is unsent and would not be approved by this policy, the lowest score first.
@@ -348,18 +357,10 @@ class Session:
         self._settle(victim, hearing, verdict, 0)
 
     def _approve(self, asked: Asked, hearing: Hearing, not_before_ms: int, valid_until_ms: int) -> None:
-        kind = self._kind(hearing.request)
+        kind = shared_kind(hearing.request, self.ledger)
         self.ledger.contacts.append(Contact(kind, asked.identity[:REF_BYTES], not_before_ms, valid_until_ms))
         asked.due_ms = valid_until_ms if hearing.terms.is_released else 0
         self.ledger.open.append(asked)
-
-    def _kind(self, request: ContactRequest) -> Kind:
-        """The kind of contact that an approval makes; contacts that are alike share one."""
-        kind = kind_of(request)
-        for contact in self.ledger.contacts:
-            if contact.kind == kind:
-                return contact.kind
-        return kind
 
     @staticmethod
     def _asked(arrival: Arrival, key: bytes, content: bytes, hearing: Hearing) -> Asked:

@@ -15,7 +15,20 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from msgspec import Struct
 
-from arbiter.core.instants import DAY_MS, EPOCH, HOUR_MS, MINUTE_MS, SECOND_MS, to_datetime, to_ms
+from arbiter.core.dates import Written, written
+from arbiter.core.instants import (
+    DAY_MS,
+    END_MS,
+    EPOCH,
+    FAR_MS,
+    FIRST_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    SECOND_MS,
+    exact_ms,
+    in_span,
+    to_datetime,
+)
 
 UNITS_MS = {"s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 NO_ZONES = frozenset(("localtime", "posixrules", "Factory"))
@@ -24,6 +37,10 @@ CALENDAR_UNITS = ("hour", "day", "week", "month", "quarter", "year")
 
 # Nearly every calendar window begins on a quarter of an hour, so one answer serves a whole quarter.
 QUARTER_MS = 15 * MINUTE_MS
+
+# What the calendar can compute in every zone, with some years on either side.
+LOCAL_FIRST_MS = exact_ms(datetime(3, 1, 1, tzinfo=EPOCH.tzinfo))
+LOCAL_LAST_MS = exact_ms(datetime(9980, 1, 1, tzinfo=EPOCH.tzinfo))
 
 _DURATION = re.compile(r"([1-9]\d{0,8})([smhdw])")
 
@@ -46,11 +63,14 @@ class Window(Struct, frozen=True):
 
 @lru_cache(maxsize=4096)
 def duration_ms(text: str) -> int:
-    """Milliseconds of ``10m``, ``48h``, ``7d`` …; ``ValueError`` says what a duration looks like."""
+    """Milliseconds of ``10m``, ``48h``, ``7d`` …; ``ValueError`` says what a duration looks like.
+
+    What is longer than the calendar lasts as long as the calendar.
+    """
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(f"`{text}` is not a duration; write a whole number and s, m, h, d or w, for example `48h`")
-    return int(match[1]) * UNITS_MS[match[2]]
+    return min(int(match[1]) * UNITS_MS[match[2]], FAR_MS)
 
 
 @lru_cache(maxsize=4096)
@@ -99,7 +119,14 @@ def known_zone(name: str | None) -> bool:
 
 def local_time(at_ms: int, zone: str) -> datetime:
     """The wall clock of ``zone`` at an instant."""
-    return to_datetime(at_ms).astimezone(zone_of(zone))
+    return to_datetime(_on_calendar(at_ms)).astimezone(zone_of(zone))
+
+
+def _on_calendar(at_ms: int) -> int:
+    """An instant that the calendar can compute with: the very one, or the nearest."""
+    if LOCAL_FIRST_MS <= at_ms <= LOCAL_LAST_MS:
+        return at_ms
+    return LOCAL_LAST_MS if at_ms > LOCAL_LAST_MS else LOCAL_FIRST_MS
 
 
 def instant_of(local: datetime, zone: str, side: Literal["start", "end"]) -> int:
@@ -115,7 +142,7 @@ def instant_of(local: datetime, zone: str, side: Literal["start", "end"]) -> int
     if before is None or after is None:  # pragma: no cover - ZoneInfo always knows
         raise ValueError(f"`{zone}` has no offset")
     naive = local.replace(tzinfo=EPOCH.tzinfo)
-    early, late = to_ms(naive - before), to_ms(naive - after)
+    early, late = exact_ms(naive - before), exact_ms(naive - after)
     if before == after:
         return early
     if after > before:  # the clock jumps forward over this time
@@ -146,6 +173,7 @@ def calendar_window(unit: str, zone: str, at_ms: int) -> tuple[int, int]:
     A window begins when the clock first shows its local time or a later one. So windows follow each other without gap
     or overlap, and a time that is repeated belongs to the last window that had begun before.
     """
+    at_ms = _on_calendar(at_ms)
     found = _calendar_window(unit, zone, at_ms // QUARTER_MS * QUARTER_MS)
     return found if found[0] <= at_ms < found[1] else _window_at(unit, zone, at_ms)
 
@@ -185,22 +213,44 @@ def _next(start: datetime, unit: str) -> datetime:
 
 
 def moment(text: str, zone: str, side: Literal["start", "end"]) -> int:
-    """An instant (ms) from a date, a local time or a time with an offset.
+    """An instant (ms, in the span) from a date, a local time or a time with an offset.
 
     A bare date is its first instant for a ``start`` and the first instant after it for an ``end``.
     """
     try:
-        local = datetime.fromisoformat(text)
+        one = _written(text)
     except ValueError:
         raise ValueError(f"`{text}` is not a date or time; write `2026-12-24` or `2026-12-24 18:00`") from None
-    if len(text) <= len("2026-12-24"):
-        return start_of_day(local.date() + timedelta(days=1 if side == "end" else 0), zone)
-    return instant_of(local, zone, side) if local.tzinfo is None else to_ms(local)
+    if one.local is None:
+        return one.ever_ms
+    if one.is_day:
+        return in_span(start_of_day(one.local.date() + timedelta(days=1 if side == "end" else 0), zone))
+    if one.offset_ms is None:
+        return in_span(instant_of(one.local, zone, side))
+    return in_span(exact_ms(one.local.replace(tzinfo=EPOCH.tzinfo)) - one.offset_ms)
+
+
+def _written(text: str) -> Written:
+    """A date as people write it in a file: all that the reader of messages takes, and the other forms of ISO 8601."""
+    try:
+        return written(text)
+    except ValueError:
+        local = datetime.fromisoformat(text)
+    offset = local.utcoffset()
+    offset_ms = None if offset is None else offset // timedelta(milliseconds=1)
+    return Written(local.replace(tzinfo=None), len(text) <= len("2026-12-24"), offset_ms)
 
 
 def spoken(at_ms: int, zone: str) -> str:
     """An instant as a finding's sentence tells it: ``2026-03-05 09:00 (Europe/Lisbon)``."""
-    return _spoken(at_ms // MINUTE_MS, zone)
+    if at_ms >= END_MS:
+        return "the end of time"
+    return "the beginning of time" if at_ms <= FIRST_MS else _spoken(at_ms // MINUTE_MS, zone)
+
+
+def spoken_until(end_ms: int, zone: str) -> str:
+    """How long something lasts: ``until 2026-03-05 09:00 (Europe/Lisbon)``, or ``for ever``."""
+    return "for ever" if end_ms >= END_MS else f"until {spoken(end_ms, zone)}"
 
 
 # Many findings speak of the same opening; since 1972 all offsets are whole minutes.

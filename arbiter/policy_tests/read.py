@@ -190,7 +190,7 @@ class _File:
                 Times(value, zone)
             else:
                 Times("2000-01-01", zone)(value)
-        except (ValueError, OverflowError) as error:
+        except ValueError as error:
             told = str(error).partition(";")[0]
             self._tell(path, "bad-time", told if told.startswith("`") else f"`{value}` is no time", HELP)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from arbiter.core.instants import END_MS, FIRST_MS, in_span
 from arbiter.core.windows import duration_ms, moment
 
 _RELATIVE = re.compile(r"(?:(?P<before>\d+[smhdw]) ago|in (?P<after>\d+[smhdw]))")
@@ -19,6 +20,8 @@ class Times:
         if _RELATIVE.fullmatch(at):
             raise ValueError(f"`{at}` is before or after what? `at` itself must be a date and a time")
         self.at_ms = self(at)
+        if not FIRST_MS < self.at_ms < END_MS:
+            raise ValueError(f"`{at}` is no time at which a request is made; `at` is in the years 1000 to 8999")
 
     def __call__(self, text: str) -> int:
         """The instant (ms); ``ValueError``. A bare day is its first instant."""
@@ -26,4 +29,5 @@ class Times:
         if relative is None:
             return moment(text, self._zone, "start")
         before = relative["before"]
-        return self.at_ms - duration_ms(before) if before else self.at_ms + duration_ms(relative["after"])
+        moved_ms = -duration_ms(before) if before else duration_ms(relative["after"])
+        return in_span(self.at_ms + moved_ms)

@@ -10,7 +10,7 @@ from msgspec.structs import asdict, replace
 from arbiter.core.arbitrate import Arrival, Decided, Message, Refused, Result, arbitrate, awaits, come_back, next_due_ms
 from arbiter.core.facts import apply_fact
 from arbiter.core.identity import identity, identity_of
-from arbiter.core.instants import to_datetime
+from arbiter.core.instants import FAR_MS, to_datetime
 from arbiter.core.model import Answer, Answered, Contact, ContactState, Kind, Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.stock import WholeStock
@@ -105,7 +105,7 @@ class World:
             captured = to_datetime(self._times("30d ago"))
             facts.append(PreferenceChange(customer_id=customer, captured_at=captured, **wishes))
         for fact in facts:
-            refused = apply_fact(self._ledger, fact, self._policy.history_ms)
+            refused = apply_fact(self._ledger, fact, self._policy.history_ms, self._times.at_ms, FAR_MS)
             if refused is not None:
                 raise Impossible(refused.message)
 

@@ -110,6 +110,7 @@ class _LedgerWire(Struct, array_like=True, gc=False):
     draws: dict[bytes, list[Draw]] = {}
     cells: dict[str, list[str]] = {}
     evidence: dict[int, Evidence] = {}
+    recall_ms: int = 0
 
 
 class _Names(dict[str | None, int]):
@@ -137,7 +138,7 @@ def pack_ledger(ledger: Ledger) -> bytes:
     own = list(names)[len(_COMMON) :]
     row = [own, members, kinds, contacts, answered, refs, ledger.waiting, ledger.open, ledger.events, ledger.holds]
     evidence = {place: c.evidence for place, c in enumerate(ledger.contacts) if c.evidence is not None}
-    row += (shares, ledger.away, ledger.draws, ledger.cells, evidence)
+    row += (shares, ledger.away, ledger.draws, ledger.cells, evidence, ledger.recall_ms)
     while row and not row[-1]:
         row.pop()
     try:
@@ -161,7 +162,7 @@ def unpack_ledger(data: bytes) -> Ledger:
             contacts[place].evidence = evidence
     except (IndexError, ValueError) as error:
         raise CodecError(f"ledger: damaged, {error}") from error
-    held = (wire.waiting, wire.open, wire.events, wire.holds, wire.away, wire.draws, wire.cells)
+    held = (wire.waiting, wire.open, wire.events, wire.holds, wire.away, wire.draws, wire.cells, wire.recall_ms)
     return Ledger(members, contacts, *held)
 
 

@@ -39,7 +39,7 @@ from arbiter.core.model import Ledger
 from arbiter.core.policy import Policy
 from arbiter.core.render import message_of
 from arbiter.core.stock import Draw, Purse, Stock
-from arbiter.messages import ContactRequest
+from arbiter.messages import ContactRequest, Decision
 from arbiter.state.codec import OutRecord, pack_answered, pack_ledger, unpack_answered
 from arbiter.state.store import Wait
 from arbiter.stream.items import Item, needed_answers
@@ -56,6 +56,18 @@ CONSTANT_HEADERS = (
 UNDECIDABLE = "undecidable"
 
 log = logging.getLogger("arbiter")
+
+
+class Worded(Struct, frozen=True, gc=False):
+    """An answer, and the message that it is told in."""
+
+    decided: Decided
+    decision: Decision
+    value: bytes
+
+
+Said = Worded | Noted | Refused | Routed
+"""What comes of a step."""
 
 
 class BatchStock(Stock, Protocol):
@@ -202,7 +214,7 @@ class Batch:
         party.purse.begin()
         step = Step(item, now_ms, recalls)
         try:
-            results = self._apply(party, step)
+            results = self._worked_out(party, step)
         except Exception:  # noqa: BLE001 - whatever fails on a record must not take its neighbours along
             again = self._again(party, step)
             if again is None:
@@ -219,9 +231,9 @@ class Batch:
             party.opened_ms = max(party.opened_ms, *permit_ends(party.ledger), 0)
         self.facts += item is not None and item.is_fact
         for result in results:
-            if isinstance(result, Decided):
+            if isinstance(result, Worded):
                 self._tell(item, result)
-                party.opened_ms = max(party.opened_ms, result.answer.valid_until_ms or 0)
+                party.opened_ms = max(party.opened_ms, result.decided.answer.valid_until_ms or 0)
             elif isinstance(result, Noted):
                 self.notes.append((result, item.arrival.source if item is not None and item.arrival else None))
             elif item is not None and isinstance(result, Refused):
@@ -238,12 +250,17 @@ class Batch:
         self.outbox_bytes += len(record.value or b"")
         self.sent_on.append(_WHAT[type(routed)])
 
+    def _worked_out(self, party: Party, step: Step) -> list[Said]:
+        """What comes of a step, with the messages of its decisions: one that cannot be written fails here, too."""
+        results = self._apply(party, step)
+        return [Worded(result, *message_of(result)) if isinstance(result, Decided) else result for result in results]
+
     def _apply(self, party: Party, step: Step) -> list[Result | Routed]:
         item, now_ms = step.item, step.now_ms
         if item is None:
             return [*self._look(party, step)]
-        hears = not self._is_reading_facts and step.way is Way.USUAL
-        taker = Taker(self._policy, party.ledger, party.answers, now_ms, self._seq, party.purse, hears=hears)
+        how = {"hears": not self._is_reading_facts, "books_only": step.way is Way.BOOKED}
+        taker = Taker(self._policy, party.ledger, party.answers, now_ms, self._seq, party.purse, **how)
         if item.parcel is not None:
             taker.receive(item.parcel.open())
         elif item.arrival is not None:
@@ -259,14 +276,14 @@ class Batch:
             return come_back(*what, recalls=step.recalls)
         return give_up(*what, is_all=step.way is Way.ALL_GIVEN_UP)
 
-    def _again(self, party: Party, step: Step) -> tuple[list[Result | Routed], Step] | None:
+    def _again(self, party: Party, step: Step) -> tuple[list[Said], Step] | None:
         """Once more, then in the ways that are left; ``None`` if there is none, and the record is a dead letter."""
         item = step.item
         if item is None:
             ways: tuple[Way, ...] = (Way.USUAL, Way.SOME_GIVEN_UP, Way.ALL_GIVEN_UP, Way.PUT_OFF)
             place = "what waits"
         else:
-            ways = (Way.USUAL, Way.UNHEARD)
+            ways = (Way.USUAL, Way.BOOKED)
             place = f"{item.record.topic}/{item.record.partition}/{item.record.offset}"
         failure = ""
         for way in ways:
@@ -274,7 +291,7 @@ class Batch:
             party.purse.begin()
             tried = replace(step, way=way)
             try:
-                results = self._apply(party, tried)
+                results = self._worked_out(party, tried)
             except Exception as error:
                 log.exception("%s cannot be decided (%s)", place, way.value)
                 failure = type(error).__name__
@@ -297,8 +314,8 @@ class Batch:
             self._apply(party, step)
         party.due_ms = next_due_ms(party.ledger)
 
-    def _tell(self, item: Item | None, decided: Decided) -> None:
-        decision, value = message_of(decided)
+    def _tell(self, item: Item | None, worded: Worded) -> None:
+        decided, decision, value = worded.decided, worded.decision, worded.value
         headers = [
             *CONSTANT_HEADERS,
             ("ce_id", decision.decision_id.encode()),

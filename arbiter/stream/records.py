@@ -15,11 +15,14 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from arbiter.core import lenient
 from arbiter.core.arrival import Arrival, Message
+from arbiter.core.facts import protects
 from arbiter.core.forms import in_one_form
 from arbiter.core.household import HOPS_MAX
 from arbiter.core.identity import identity
-from arbiter.core.instants import DAY_MS, to_datetime, to_ms
+from arbiter.core.instants import DAY_MS, END_MS, to_datetime, to_ms
+from arbiter.core.lenient import is_finer
 from arbiter.core.model import Posted
 from arbiter.messages import (
     CONSENTS,
@@ -131,12 +134,13 @@ class _Kind(Struct, frozen=True):
     strict: Callable[[bytes], Any]
     tolerant: Callable[[bytes], Any]
     fields: frozenset[str]
+    structs: tuple[type[Struct], ...]
 
 
 def _kind(strict: Any, tolerant: Any, *structs: type[Struct]) -> _Kind:
     names = {field.encode_name for struct in structs for field in msgspec.structs.fields(struct)}
     decoders = (msgspec.json.Decoder(strict).decode, msgspec.json.Decoder(tolerant).decode)
-    return _Kind(*decoders, frozenset(names | {"type"} if len(structs) > 1 else names))
+    return _Kind(*decoders, frozenset(names | {"type"} if len(structs) > 1 else names), structs)
 
 
 _KINDS: Final[dict[str, _Kind]] = {
@@ -166,11 +170,11 @@ class Reader:
         """The arrival that a record is, or the dead letter that it becomes. Never raises for what a record holds."""
         try:
             data = self._data(record)
-            message = self._message(data)
+            message, data = self._message(data)
             if not data.isascii() or b"\\u" in data:
                 normal = in_one_form(message)
                 message, data = (message, data) if normal is message else (normal, _encode(normal))
-            received_ms = _received_ms(record, now_ms)
+            received_ms = self._received_ms(record, message, now_ms)
             self._check_times(message, received_ms, now_ms if self._is_wall_clock else received_ms)
         except Rejected as rejected:
             return rejected.letter
@@ -189,7 +193,8 @@ class Reader:
             return _structured(value)
         return value
 
-    def _message(self, data: bytes) -> Message:
+    def _message(self, data: bytes) -> tuple[Message, bytes]:
+        """The message, and its JSON as the strict decoder reads it."""
         # The decoder reads strings only as far as it needs them; this reads all, at memory speed.
         if not data.isascii():
             _check_utf8(data)
@@ -197,33 +202,58 @@ class Reader:
             try:
                 message: Message = self._kind.strict(data)
             except msgspec.ValidationError:
-                message = self._kind.tolerant(data)
-                self.unknown_fields += len(_names(data) - self._kind.fields)
-                return message
-        except msgspec.ValidationError as error:
-            code = "missing_field" if "missing required field" in str(error) else "wrong_type"
-            raise Rejected(code, str(error)) from error
+                return self._less_strictly(data)
         except msgspec.DecodeError as error:
             raise Rejected("malformed_json", str(error)) from error
         except RecursionError as error:
             raise Rejected("malformed_json", "the JSON is nested too deeply") from error
+        if is_finer(data):
+            return self._leniently(data, None)
         # Encoded again, a message has as many quotes as it came with, unless a name stood there twice (or a default
         # was spelled out, or quotes were escaped): then look closer.
         if b"\\" in data or data.count(b'"') != _encode(message).count(b'"'):
             _names(data)
-        return message
+        return message, data
+
+    def _less_strictly(self, data: bytes) -> tuple[Message, bytes]:
+        """A message with fields that are not known, or in a form that is not the usual one."""
+        try:
+            message: Message = self._kind.tolerant(data)
+        except msgspec.ValidationError as error:
+            return self._leniently(data, error)
+        if is_finer(data):
+            return self._leniently(data, None)
+        self.unknown_fields += len(_names(data) - self._kind.fields)
+        return message, data
+
+    def _leniently(self, data: bytes, refused: msgspec.ValidationError | None) -> tuple[Message, bytes]:
+        """What a message means that the strict decoder ``refused``; it is passed on in the usual form."""
+        try:
+            message: Message = lenient.read(data, self._kind.structs)
+        except lenient.Unreadable as error:
+            raise Rejected("wrong_type", str(error)) from error
+        except (msgspec.DecodeError, RecursionError) as error:
+            why = str(error if isinstance(error, msgspec.ValidationError) or refused is None else refused)
+            raise Rejected("missing_field" if "missing required field" in why else "wrong_type", why) from error
+        self.unknown_fields += len(_names(data) - self._kind.fields)
+        return message, _encode(message)
+
+    def _received_ms(self, record: Record, message: Message, now_ms: int) -> int:
+        """When it was received; a fact no later than now, whatever the clock of its sender says."""
+        received_ms = _received_ms(record, now_ms)
+        if self._is_wall_clock and received_ms > now_ms and not isinstance(message, ContactRequest):
+            return now_ms
+        return received_ms
 
     def _check_times(self, message: Message, received_ms: int, now_ms: int) -> None:
         if isinstance(message, ContactRequest):
             name, at = "requested_at", message.requested_at
             at_ms = received_ms if at is None else to_ms(at)
-        elif isinstance(message, Profile):
-            return
-        elif isinstance(message, Outcome):
-            name, at_ms = "at", to_ms(message.at)
+        elif isinstance(message, Profile | Outcome):
+            return  # when an outcome can have been, its contact says
         else:
             name, at_ms = "captured_at", to_ms(message.captured_at)
-        if at_ms > now_ms + DAY_MS:
+        if at_ms > now_ms + DAY_MS and (isinstance(message, ContactRequest) or not protects(message)):
             now = to_datetime(now_ms).isoformat(timespec="seconds")
             raise Rejected("far_future", f"`{name}` is more than a day after {now}")
 
@@ -284,7 +314,8 @@ def readers_of(settings: Settings, topics: Iterable[str]) -> dict[str, Reader]:
 def _received_ms(record: Record, now_ms: int) -> int:
     if record.headers and _header(record, HOPS) and (stamp := _header(record, RECEIVED)).isdigit():
         return int(stamp)
-    return now_ms if record.timestamp is None or record.timestamp < 0 else record.timestamp
+    stamp_ms = record.timestamp
+    return stamp_ms if stamp_ms is not None and 0 < stamp_ms < END_MS else now_ms
 
 
 def _header(record: Record, name: str) -> bytes:

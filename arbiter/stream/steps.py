@@ -21,7 +21,7 @@ class Way(Enum):
     """How a step is taken: as it should be, or as is left when that fails."""
 
     USUAL = "usual"
-    UNHEARD = "what waits is heard afterwards"
+    BOOKED = "it is booked, and what follows from it is worked out afterwards"
     SOME_GIVEN_UP = "what waits and cannot be judged is given up"
     ALL_GIVEN_UP = "all that waits is given up"
     PUT_OFF = "it comes back in some minutes"

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 
-from arbiter.core.codes import NOTES
+from arbiter.core.codes import NOTES, REPORTED_NOTES
 from arbiter.core.kills import KILL_SWITCH
 from arbiter.core.model import Answer
 from arbiter.core.policy import Policy
@@ -18,11 +18,10 @@ from arbiter.metrics import OTHER, Metrics
 from arbiter.stream.deciding import Batch, Told
 from arbiter.stream.steps import Place
 
-REPORTED = ("unapproved", "impossible_time")
-"""What begins so is told in the log, with its record."""
-
 REPORTED_MAX = 20
-"""How many contacts without an approval one commit names in the log."""
+"""How many records to look at one commit names in the log."""
+REPORTED = ("unapproved", "impossible_time", *REPORTED_NOTES)
+"""What begins so is told in the log, with its record."""
 
 log = logging.getLogger("arbiter")
 
@@ -105,15 +104,14 @@ def _count_notes(metrics: Metrics, notes: Sequence[tuple[Noted, Place | None]], 
 
 
 def _report(notes: Iterable[tuple[Noted, Place | None]]) -> None:
-    """Name the records that told of contacts without an approval, or of a time that cannot be true: whoever owns the
-    department will want to see them.
-    """
+    """Name the records that somebody has to see: contacts without an approval, impossible times, unknown names."""
     told = [(note, place) for note, place in notes if place and note.what.startswith(REPORTED)]
     for note, (topic, partition, offset) in told[:REPORTED_MAX]:
+        whose = f"{note.department}: " if note.department else ""
         what = f"{NOTES[note.what]}: {note.detail}" if note.detail else NOTES[note.what]
-        log.warning("%s: %s (%s/%d/%d)", note.department, what, topic, partition, offset)
+        log.warning("%s%s (%s/%d/%d)", whose, what, topic, partition, offset)
     if len(told) > REPORTED_MAX:
-        log.warning("and %d more contacts without an approval, or with an impossible time", len(told) - REPORTED_MAX)
+        log.warning("and %d more such records", len(told) - REPORTED_MAX)
 
 
 def _count_shadows(metrics: Metrics, answers: Iterable[Answer]) -> None:

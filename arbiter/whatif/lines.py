@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arbiter.core.arrival import Arrival, Message
-from arbiter.core.instants import FAR_MS, to_ms
+from arbiter.core.instants import END_MS, FAR_MS, FIRST_MS, to_ms
 from arbiter.messages import (
     CONSENTS,
     OUTCOMES,
@@ -120,7 +120,7 @@ class Lines:
         received_ms = read.received_ms if read.received_ms < FAR_MS else self._time_of(message)
         if received_ms is None:
             self.unread += 1
-            text = "a line without a time stamp of its own needs `requested_at`, by which the simulated clock goes"
+            text = "a line without a time stamp of its own needs a `requested_at` by which the simulated clock can go"
             return Unread(place, "missing_field", text)
         self._last_ms = received_ms
         topic, home = read.source[0], self._home(message.customer_id)
@@ -154,10 +154,12 @@ class Lines:
     def _time_of(self, message: Message) -> int | None:
         """When a record without a time stamp arrives: when it says that it was made."""
         if isinstance(message, ContactRequest):
-            return None if message.requested_at is None else to_ms(message.requested_at)
-        if isinstance(message, Outcome):
-            return to_ms(message.at)
-        return self._last_ms or 0 if isinstance(message, Profile) else to_ms(message.captured_at)
+            at_ms = FAR_MS if message.requested_at is None else to_ms(message.requested_at)
+            return at_ms if FIRST_MS < at_ms < END_MS else None
+        if isinstance(message, Profile):
+            return self._last_ms or 0
+        at_ms = to_ms(message.at if isinstance(message, Outcome) else message.captured_at)
+        return at_ms if at_ms < END_MS or self._last_ms is None else self._last_ms
 
 
 def _topic_by_fields(look: _Look) -> str:

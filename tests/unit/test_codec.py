@@ -132,6 +132,7 @@ def ledgers(draw: st.DrawFn) -> Ledger:
             st.dictionaries(REF, st.lists(st.builds(Draw, NAME, INSTANT, INSTANT), min_size=1, max_size=2), max_size=2)
         ),
         draw(st.dictionaries(NAME, st.lists(NAME, min_size=1, max_size=2), max_size=2)),
+        draw(INSTANT),
     )
 
 
@@ -217,7 +218,7 @@ def test_common_names_are_distinct() -> None:
 
 def test_every_field_is_stored() -> None:
     """A field added to the model must be added to the codec too, or it would be lost silently."""
-    known = {Ledger: 9, Member: 5, Traits: 5, Consent: 7, Kind: 7, Contact: 7}
+    known = {Ledger: 10, Member: 5, Traits: 5, Consent: 7, Kind: 7, Contact: 7}
 
     assert known == {kind: len(kind.__struct_fields__) for kind in known}
 

@@ -8,8 +8,7 @@ from arbiter.state.memory import MemoryStore
 from arbiter.stream.deciding import Batch
 from tests.builders import MONDAY, grant, policy, request
 from tests.partition import CAP
-from tests.site import Site
-from tests.unit.test_runner_faults import Unwatched
+from tests.site import Site, Unwatched
 
 CALLS = {"id": "calls", "kind": "capacity", "limit": 3, "window": "calendar week"}
 

@@ -24,7 +24,7 @@ from arbiter.state.store import StoreUnavailable
 from arbiter.stream.publisher import PublishFailed
 from tests.builders import MONDAY, grant, policy, request
 from tests.partition import CAP, CUSTOMERS, Crash, P, World
-from tests.site import Site
+from tests.site import Site, Unwatched, told
 
 
 @pytest.fixture
@@ -321,18 +321,6 @@ def installed() -> Site:
         for name in names:
             site.send(request(name, customer_id=customer))
     return site
-
-
-class Unwatched:
-    """Nobody looks."""
-
-    def made(self, partition: int, commit: Any, *, is_reading: bool) -> None:
-        """See ``tests.site.Watcher``."""
-
-
-def told(site: Site) -> list[tuple[str, str]]:
-    """Request and outcome of every decision."""
-    return [(decision["request_id"], decision["outcome"]) for decision in site.decisions]
 
 
 async def test_what_waits_and_cannot_be_decided_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

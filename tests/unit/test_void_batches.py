@@ -19,8 +19,7 @@ from arbiter.state.store import Commit, Verdict
 from arbiter.stream.health import Health
 from arbiter.stream.refusals import WHY, Refusals
 from tests.builders import MONDAY, grant, policy, request
-from tests.site import Site
-from tests.unit.test_runner_faults import Unwatched
+from tests.site import Site, Unwatched
 
 PARTITIONS = 2
 LIMIT = 3

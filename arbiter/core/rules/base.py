@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from arbiter.core.case import Case
-from arbiter.core.instants import FAR_MS
+from arbiter.core.instants import END_MS, FAR_MS, FIRST_MS
 from arbiter.core.match import Matcher, When
 from arbiter.core.model import Finding, Kind, Used
 from arbiter.core.stock import Draw, Want
@@ -85,7 +85,7 @@ class Judge:
     @property
     def is_for_ever(self) -> bool:
         """Whether it is in force without beginning and end."""
-        return self.from_ms <= -FAR_MS and self.until_ms >= FAR_MS
+        return self.from_ms <= FIRST_MS and self.until_ms >= FAR_MS
 
     def check(self, case: Case, at_ms: int) -> Finding | None:
         """A finding if the rule says no to a contact at ``at_ms``."""
@@ -127,7 +127,7 @@ class Judge:
         """A finding of this rule. A "no" ends with the rule at the latest; one without an end is a reject."""
         if until_ms is not None:
             until_ms = min(until_ms, self.until_ms)
-            until_ms = None if until_ms >= FAR_MS else until_ms
+            until_ms = None if until_ms >= END_MS else until_ms
         # By position: this runs for every "no" of every request.
         return Finding(
             self.id, self.kind, code, until_ms is not None, self.owner, self.why, message,

@@ -132,7 +132,7 @@ class CapJudge(CountingJudge):
     def window(self, case: Case, at_ms: int) -> Span:
         """See :meth:`CountingJudge.window`."""
         if self._window.rolling_ms is not None:
-            return None, FAR_MS, self._window.rolling_ms
+            return None, NEVER_MS, self._window.rolling_ms
         return (*self._bounds(case, at_ms), 0)
 
     def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:
@@ -205,7 +205,7 @@ class CapJudge(CountingJudge):
     def _bounds(self, case: Case, at_ms: int) -> tuple[int, int]:
         """What lies strictly after the first and before the second is in the window."""
         if self._window.rolling_ms is not None:
-            return at_ms - self._window.rolling_ms, FAR_MS
+            return at_ms - self._window.rolling_ms, NEVER_MS
         zone = case.party_zone if self._party_zone else case.zone
         known = self._windows.get(zone)
         if known is None or not known[0] < at_ms < known[1]:

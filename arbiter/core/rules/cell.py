@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from arbiter.core.case import Case
-from arbiter.core.instants import FAR_MS
+from arbiter.core.instants import END_MS, FAR_MS
 from arbiter.core.model import Finding
 from arbiter.core.rules.base import Rule, SharedJudge
 from arbiter.core.stock import CELL, Draw, Want
@@ -57,7 +57,8 @@ class CellJudge(SharedJudge):
             return self.no("cell_too_small", message, **counters)
         if end_ms <= case.now_ms:
             return self.no("cell_too_small", f"{waiting}, and this request expires first", **counters)
-        message = f"{waiting}, and it ends at {deadline}"
+        ends = "it has no deadline" if self._deadline_ms >= END_MS else f"it ends at {deadline}"
+        message = f"{waiting}, and {ends}"
         return self.no("cell_too_small", message, max(end_ms, at_ms + 1), **counters)
 
     def wants(self, zone: str, at_ms: int) -> Iterator[Want]:  # noqa: ARG002 - one cell for all time

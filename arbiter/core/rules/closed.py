@@ -16,7 +16,7 @@ from arbiter.core.hours import Closed, Closings, Dates, parse_closed, parse_date
 from arbiter.core.instants import FAR_MS
 from arbiter.core.model import Finding
 from arbiter.core.rules.base import Judge, Rule
-from arbiter.core.windows import spoken
+from arbiter.core.windows import spoken, spoken_until
 
 ZONE_SETS_MAX = 2_000
 
@@ -148,7 +148,7 @@ class BlackoutJudge(ClosedJudge):
         """A finding until the blackout, or the freeze, is over."""
         if self._freeze and self._freeze[0] <= at_ms < self._freeze[1]:
             end_ms = min(self._freeze[1], self.until_ms)
-            return self.no("blackout", f"contacts are frozen until {spoken(end_ms, case.business_zone)}", end_ms)
+            return self.no("blackout", f"contacts are frozen {spoken_until(end_ms, case.business_zone)}", end_ms)
         return super().check(case, at_ms)
 
     def closed_until(self, case: Case, at_ms: int) -> int | None:

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from arbiter.core.case import Case, Shape, shape_of
-from arbiter.core.instants import FAR_MS
+from arbiter.core.instants import END_MS
 from arbiter.core.match import Condition, Matcher, When, spoken_condition, spoken_when
 from arbiter.core.model import Finding, Kind
-from arbiter.core.rules.base import Need, Rule, used_contacts
+from arbiter.core.rules.base import NEVER_MS, Need, Rule, used_contacts
 from arbiter.core.rules.counting import CountingJudge, Span
 from arbiter.core.windows import duration_ms, spoken
 
@@ -59,8 +59,8 @@ class ConflictJudge(CountingJudge):
         if not before:
             return None
         until_ms = min(max(entry[0] for entry in before) + self._within_ms, self.until_ms)
-        end = spoken(until_ms, case.business_zone)
-        message = f"it may not follow within {self._within} of {self._what}; that ends at {end}"
+        end = "never ends" if until_ms >= END_MS else f"ends at {spoken(until_ms, case.business_zone)}"
+        message = f"it may not follow within {self._within} of {self._what}; that {end}"
         told, window = used_contacts(case, before), f"rolling {self._within}"
         return self.no("conflict", message, until_ms, used=len(before), limit=0, window=window, contacts=told)
 
@@ -78,7 +78,7 @@ class ConflictJudge(CountingJudge):
 
     def window(self, case: Case, at_ms: int) -> Span:  # noqa: ARG002 - alike for all
         """As long ago as ``within`` says."""
-        return None, FAR_MS, self._within_ms
+        return None, NEVER_MS, self._within_ms
 
     def _before(self, case: Case) -> list[tuple[int, Kind]]:
         if self._outcomes is None:

@@ -15,6 +15,7 @@ from msgspec import Meta
 from arbiter.core.case import Case
 from arbiter.core.instants import FAR_MS
 from arbiter.core.model import Consent, Finding
+from arbiter.core.names import same
 from arbiter.core.rules.base import Judge, Rule
 
 
@@ -84,7 +85,9 @@ class ConsentJudge(Judge):
 
 
 def spans(consent: Consent, case: Case) -> bool:
-    """Whether a record covers the request: all that it names, the request is."""
+    """Whether a record covers the request: all that it names, the request is. A grant names it to the letter."""
+    if not consent.granted:
+        return _withdrawal_spans(consent, case)
     return (
         consent.purpose == case.purpose
         and consent.channel in (None, case.request.channel)
@@ -93,13 +96,22 @@ def spans(consent: Consent, case: Case) -> bool:
     )
 
 
+def _withdrawal_spans(consent: Consent, case: Case) -> bool:
+    return (
+        same(consent.purpose, case.purpose)
+        and (consent.channel is None or same(consent.channel, case.request.channel))
+        and (consent.department is None or same(consent.department, case.request.department))
+        and (consent.partner is None or same(consent.partner, case.request.partner))
+    )
+
+
 def lifts(grant: Consent, withdrawal: Consent) -> bool:
     """Whether a grant ends a withdrawal: it is later and names everything the withdrawal names."""
     return (
         grant.captured_at_ms > withdrawal.captured_at_ms
-        and withdrawal.channel in (None, grant.channel)
-        and withdrawal.department in (None, grant.department)
-        and withdrawal.partner in (None, grant.partner)
+        and (withdrawal.channel is None or same(withdrawal.channel, grant.channel))
+        and (withdrawal.department is None or same(withdrawal.department, grant.department))
+        and (withdrawal.partner is None or same(withdrawal.partner, grant.partner))
     )
 
 

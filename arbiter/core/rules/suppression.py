@@ -13,8 +13,12 @@ from msgspec import Meta
 from arbiter.core.case import Case
 from arbiter.core.instants import FAR_MS
 from arbiter.core.model import Finding, Suppression
-from arbiter.core.rules.base import Judge, Need, Rule
-from arbiter.core.windows import duration_ms, spoken
+from arbiter.core.names import folded
+from arbiter.core.rules.base import NEVER_MS, Judge, Need, Rule
+from arbiter.core.windows import duration_ms, spoken_until
+
+NO_END_MS = NEVER_MS
+"""The end of a list of which none was told; "for ever" (``FAR_MS``) was told."""
 
 
 class SuppressionRule(
@@ -37,7 +41,7 @@ class SuppressionJudge(Judge):
 
     def __init__(self, rule: SuppressionRule, from_ms: int, until_ms: int) -> None:
         super().__init__(rule, from_ms, until_ms)
-        self._lists = frozenset(rule.lists)
+        self._lists = frozenset(map(folded, rule.lists))
         self._party = rule.scope == "party"
         self._cool_down_ms = duration_ms(rule.cool_down) if rule.cool_down else 0
 
@@ -47,7 +51,7 @@ class SuppressionJudge(Judge):
         worst: tuple[int, Suppression] | None = None
         for member in members:
             for entry in member.suppressions:
-                if entry.list in self._lists:
+                if folded(entry.list) in self._lists:
                     end = self._end(entry)
                     if end > at_ms and (worst is None or end > worst[0]):
                         worst = (end, entry)
@@ -55,13 +59,13 @@ class SuppressionJudge(Judge):
             return None
         end, entry = worst
         whom = "someone in the customer's party" if self._party else "the customer"
-        if end >= FAR_MS:
+        if end == NO_END_MS:
             return self.no("suppressed", f"{whom} is on the list `{entry.list}` with no known end")
-        until = spoken(min(end, self.until_ms), case.business_zone)
-        message = f"{whom} is on the list `{entry.list}`, which stops contacts until {until}"
+        until = spoken_until(min(end, self.until_ms), case.business_zone)
+        message = f"{whom} is on the list `{entry.list}`, which stops contacts {until}"
         if entry.until_ms is not None and entry.until_ms <= at_ms:
-            message = f"{whom} was on the list `{entry.list}`, which stops contacts until {until}"
-        return self.no("suppressed", message, end)
+            message = f"{whom} was on the list `{entry.list}`, which stops contacts {until}"
+        return self.no("suppressed", message, end if end < FAR_MS else None)
 
     def _end(self, entry: Suppression) -> int:
-        return FAR_MS if entry.until_ms is None else entry.until_ms + self._cool_down_ms
+        return NO_END_MS if entry.until_ms is None else min(entry.until_ms + self._cool_down_ms, FAR_MS)

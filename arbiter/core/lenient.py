@@ -1,0 +1,103 @@
+"""Messages in forms that the strict decoder refuses or misreads, and that mean something all the same.
+
+``null`` stands for a field that is left out, and ``core.dates`` reads the instants. Where the customer is protected (a
+withdrawal, a suppression, a preference, a complaint) more is taken: an instant without an offset means the latest that
+it can mean, ``source`` and ``proof`` are cut to what is kept, a blank text is none, and case and spaces do not matter
+where one of a few words is expected.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, Final, Union
+
+import msgspec
+from msgspec import Struct
+
+from arbiter.core.dates import instant_ms
+from arbiter.core.instants import to_datetime
+from arbiter.messages import ConsentChange, Outcome, PreferenceChange, SuppressionChange
+
+_FINER: Final = re.compile(rb":\d\d\.\d{7}")
+"""A fraction finer than a microsecond, which the strict decoder rounds, maybe up."""
+
+INSTANTS: Final = ("requested_at", "send_after", "expires_at", "captured_at", "snooze_until", "at")
+WORDS: Final = ("type", "state", "kind")
+PROOFS: Final = {"source": 256, "proof": 1024}
+"""Texts by which nothing is decided, and how much of them is kept."""
+
+
+class Unreadable(ValueError):
+    """An instant that is none; the text names the field."""
+
+
+def is_finer(data: bytes) -> bool:
+    """Whether a message says an instant finer than the strict decoder reads."""
+    return b"." in data and _FINER.search(data) is not None
+
+
+def read(data: bytes, kinds: tuple[type[Struct], ...]) -> Any:
+    """The message of one of these kinds that some JSON means. ``msgspec.DecodeError``, or :class:`Unreadable`."""
+    said = msgspec.json.decode(data)
+    if isinstance(said, dict):
+        if isinstance(said.get("type"), str):
+            said["type"] = _word(said["type"])
+        named = [kind for kind in kinds if kind.__struct_config__.tag in (None, said.get("type"))]
+        if len(named) == 1:
+            said = _plain(said, named[0])
+    return msgspec.convert(said, type=Union[kinds])  # noqa: UP007 - the kinds are known at run time only
+
+
+def _plain(said: dict[str, Any], kind: type[Struct]) -> dict[str, Any]:
+    """The message in the form that the strict decoder reads."""
+    is_protective = _is_protective(said, kind)
+    if kind is ConsentChange and is_protective:
+        said.pop("expires_at", None)  # a withdrawal never expires
+    plain: dict[str, Any] = {}
+    for name, value in said.items():
+        meant = _forgiven(name, value) if is_protective else value
+        if isinstance(meant, str) and name in INSTANTS:
+            meant = _instant(name, meant, latest=is_protective)
+        if meant is not None or name not in _optional(kind):
+            plain[name] = meant
+    own = plain.get("maximum")
+    if kind is PreferenceChange and isinstance(own, dict) and isinstance(own.get("limit"), float):
+        plain["maximum"] = {**own, "limit": int(own["limit"]) if own["limit"].is_integer() else own["limit"]}
+    return plain
+
+
+def _is_protective(said: dict[str, Any], kind: type[Struct]) -> bool:
+    """As ``facts.protects``, of a message that is not read yet."""
+    if kind is ConsentChange:
+        return bool(_word(said.get("state")) == "withdrawn")
+    if kind is SuppressionChange:
+        return said.get("active") is True
+    if kind is Outcome:
+        return _word(said.get("kind")) in ("complained", "unsubscribed")
+    return kind is PreferenceChange
+
+
+def _forgiven(name: str, value: Any) -> Any:
+    """What a field of a protective record means, where its form matters to nobody."""
+    if name in PROOFS:
+        return value[: PROOFS[name]] if isinstance(value, str) else None
+    if name in WORDS:
+        return _word(value)
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _word(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _instant(name: str, text: str, *, latest: bool) -> Any:
+    try:
+        return to_datetime(instant_ms(text, latest=latest))
+    except ValueError as error:
+        raise Unreadable(f"`{name}`: {error}") from None
+
+
+@lru_cache
+def _optional(kind: type[Struct]) -> frozenset[str]:
+    return frozenset(field.encode_name for field in msgspec.structs.fields(kind) if not field.required)
