@@ -171,6 +171,11 @@ class Metrics:
         self.partitions_claimed = Gauge(
             "arbiter_partitions_claimed", "Partitions that this worker decides for.", registry=registry
         )
+        self.partitions_stopped = Gauge(
+            "arbiter_partitions_stopped",
+            "Partitions of this worker that are not decided for because something is wrong with them.",
+            registry=registry,
+        )
         self.store_up = Gauge("arbiter_store_up", "1 if the store answered last time, else 0.", registry=registry)
         text = "Losses of state or records after which this worker goes on, since a person accepted them."
         self.accepted_losses = Counter("arbiter_accepted_losses", text, registry=registry)

@@ -18,9 +18,8 @@ import faust
 from arbiter import __version__
 from arbiter.metrics import Metrics
 from arbiter.settings import Settings, unknown
-from arbiter.state.redis_client import StoreRefused
 from arbiter.state.redis_store import RedisStore, connect
-from arbiter.state.store import StoreUnavailable
+from arbiter.state.store import StateDamaged, StoreUnavailable
 from arbiter.stream import topics
 from arbiter.stream.app import add_agent, consumer_of, make_app
 from arbiter.stream.auditing import keep_telling
@@ -76,6 +75,7 @@ class Worker:
         self._tasks: list[asyncio.Task[Any]] = []
         self._metrics.store_up.set_function(lambda: not self._health.has("store"))
         self._metrics.partitions_assigned.set_function(lambda: self._ownership.assigned if self._ownership else 0)
+        self._metrics.partitions_stopped.set_function(lambda: self._ownership.stopped if self._ownership else 0)
         self._metrics.partitions_claimed.set_function(lambda: self._ownership.claimed if self._ownership else 0)
 
     def stop(self, reason: str) -> None:
@@ -152,7 +152,7 @@ class Worker:
                 self._health.over("store")
             except topics.KafkaAway as error:
                 self._health.trouble("kafka", f"Kafka does not answer at {self._settings.kafka}: {error}")
-            except (StoreUnavailable, StoreRefused) as error:
+            except (StoreUnavailable, StateDamaged, ValueError) as error:
                 self._health.trouble("store", f"the store does not say whose state it has, nothing is claimed: {error}")
             else:
                 if is_ours:

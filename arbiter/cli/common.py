@@ -15,9 +15,8 @@ from arbiter.core.windows import moment
 from arbiter.printable import in_text
 from arbiter.settings import Settings, SettingsError, load
 from arbiter.state.policy_store import PolicyRefused, PolicyStore
-from arbiter.state.redis_client import StoreRefused
 from arbiter.state.redis_store import RedisStore, connect
-from arbiter.state.store import StoreUnavailable
+from arbiter.state.store import StateDamaged, StoreRefused, StoreUnavailable
 from arbiter.stream.topics import KafkaAway, TopicsError
 
 EXIT_REFUSED = 1
@@ -53,12 +52,14 @@ def servers_may_be_away(settings: Settings) -> Iterator[None]:
     """Turn what Redis and Kafka raise into one line that names the address and the fix."""
     try:
         yield
+    except StoreRefused as error:
+        raise Failure(str(error), EXIT_AWAY) from None
     except StoreUnavailable as error:
         raise Failure(f"{str(error).rstrip('.')}; start it, or correct ARBITER_REDIS", EXIT_AWAY) from None
     except KafkaAway as error:
         text = f"Kafka does not answer at {settings.kafka}: {error}; start it, or correct ARBITER_KAFKA"
         raise Failure(text, EXIT_AWAY) from None
-    except (StoreRefused, TopicsError) as error:
+    except (StateDamaged, TopicsError) as error:
         raise Failure(str(error), EXIT_AWAY) from None
     except PolicyRefused as error:
         raise Failure(str(error), EXIT_REFUSED) from None

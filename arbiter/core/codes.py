@@ -48,6 +48,7 @@ REFUSALS: dict[str, str] = {
     "too_many_consents": "the customer has more consent records than are kept",
     "request_id_reused": "the request id was used before for a request with other content",
     "misrouted": "the record was sent from partition to partition too often",
+    "unreadable_state": "what is stored about its party is damaged; send it again once that is restored",
     "undecidable": "the record could not be decided; its message says what stood in the way",
 }
 """What the ``error-code`` of a dead letter can be."""

@@ -39,7 +39,8 @@ REF_BYTES: Final = 8
 ANSWERED_BYTES: Final = 12
 """One entry of ``Member.answered``: 8 bytes of identity, 4 bytes of unix seconds."""
 
-# The position in this table is what is stored: append only, and a removal or a move needs a new FORMAT.
+# The position in this table is what is stored, and a ledger's own names are counted on from its end: any change needs a
+# new FORMAT.
 # "No name" is the first entry, so that optional fields need no case of their own.
 COMMON_NAMES: Final[tuple[str | None, ...]] = (
     None, "email", "sms", "push", "phone", "mail", "branch", "web",
@@ -60,8 +61,16 @@ _STATES: Final = tuple(ContactState)
 _FORMAT: Final = bytes([FORMAT])
 
 
+FORMATS_MAX: Final = 31
+"""Formats are numbered up to here, so that a newer one is told from damage."""
+
+
 class CodecError(ValueError):
     """Stored bytes that this build cannot read, or state that cannot be stored; the message says which."""
+
+
+class NewerFormat(CodecError):
+    """Stored bytes in a format that only a newer build reads. They are not damaged."""
 
 
 class OutRecord(Struct, frozen=True, array_like=True, gc=False):
@@ -160,7 +169,7 @@ def unpack_ledger(data: bytes) -> Ledger:
         contacts = _unpack_contacts(wire, names)
         for place, evidence in wire.evidence.items():
             contacts[place].evidence = evidence
-    except (IndexError, ValueError) as error:
+    except (IndexError, ValueError, TypeError, OverflowError) as error:
         raise CodecError(f"ledger: damaged, {error}") from error
     held = (wire.waiting, wire.open, wire.events, wire.holds, wire.away, wire.draws, wire.cells, wire.recall_ms)
     return Ledger(members, contacts, *held)
@@ -189,16 +198,34 @@ def unpack_outbox(data: bytes) -> list[OutRecord]:
 
 
 def _body(what: str, data: bytes, decode: Any) -> Any:
-    if data[:1] != _FORMAT:
-        found = f"format {data[0]}" if data else "nothing"
-        raise CodecError(
-            f"{what}: found {found}, this build reads format {FORMAT} only. "
-            "Was it written by a newer build? Then upgrade this worker."
-        )
+    check_format(what, data, FORMAT)
     try:
         return decode(data[1:])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CodecError(f"{what}: damaged, {error}") from error
+
+
+def check_format(what: str, data: bytes, known: int) -> None:
+    """Check the first byte; :class:`NewerFormat` or :class:`CodecError` when it is not the format that is ``known``."""
+    if not data:
+        raise CodecError(f"{what}: damaged, it is empty or no string")
+    number = data[0]
+    if number == known:
+        return
+    if known < number and (number <= FORMATS_MAX or _is_array(data[1:])):
+        raise NewerFormat(
+            f"{what}: it is in format {number}, written by a newer build; this build reads format {known} only. "
+            "Run a build that reads it"
+        )
+    raise CodecError(f"{what}: damaged, byte {number} is no format (this build reads format {known})")
+
+
+def _is_array(data: bytes) -> bool:
+    """Whether it is one whole MessagePack array, as every format has it after its first byte."""
+    try:
+        return isinstance(msgspec.msgpack.decode(data), list)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def _squeeze(value: int, unit: int) -> int:

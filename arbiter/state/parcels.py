@@ -14,7 +14,7 @@ from msgspec import Struct
 from arbiter.core.household import Forward, Join, Leave, Return, Routed
 from arbiter.core.model import Posted
 from arbiter.core.party import Part
-from arbiter.state.codec import CodecError, pack_answered, pack_ledger, unpack_answered, unpack_ledger
+from arbiter.state.codec import CodecError, check_format, pack_answered, pack_ledger, unpack_answered, unpack_ledger
 
 FORMAT: Final = 1
 _FORMAT: Final = bytes([FORMAT])
@@ -86,11 +86,7 @@ def pack_parcel(home: int, after: int, seq: int, routed: Routed) -> bytes:
 
 def unpack_parcel(data: bytes) -> Parcel:
     """The parcel; :class:`CodecError` when the bytes cannot be read."""
-    if data[:1] != _FORMAT:
-        raise CodecError(
-            f"routed record: found format {data[:1].hex() or 'nothing'}, this build reads format {FORMAT} only. "
-            "Was it written by a newer build? Then upgrade this worker."
-        )
+    check_format("routed record", data, FORMAT)
     try:
         return _decode(data[1:])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

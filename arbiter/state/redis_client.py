@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 
 from arbiter.addresses import redis_server
 from arbiter.state.redis_line import Argument, Line, LineBroken, Refusal
-from arbiter.state.store import StoreUnavailable
+from arbiter.state.store import StateDamaged, StoreRefused, StoreUnavailable
 
 TIMEOUT_S: Final = 10.0
 """How long a reply may take. A script may run 5 s before the server calls itself busy; then comes the network."""
@@ -33,10 +33,6 @@ NOT_NOW: Final = frozenset(
 
 AWAY: Final = (LineBroken, exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)
 ERRORS: Final = (Refusal, exceptions.RedisError, *AWAY)
-
-
-class StoreRefused(Exception):
-    """The server answers, and waiting will not help: wrong password, missing permission, a server too old."""
 
 
 class Script(Struct, frozen=True):
@@ -128,8 +124,10 @@ class RedisClient:
         finally:
             self._connecting = None
 
-    def _told(self, error: Exception) -> StoreUnavailable | StoreRefused:
-        """What the caller is told: "not now", or "never"."""
+    def _told(self, error: Exception) -> StoreUnavailable | StateDamaged:
+        """What the caller is told: "not now", "not before a person helps", or "not with what is stored"."""
+        if _is_about_state(error):
+            return StateDamaged(f"store {self.address}: what is stored cannot be worked with: {_text(error)}")
         is_login = isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError)
         is_away = isinstance(error, AWAY) and not is_login
         return self._unavailable(error) if is_away or _code(error) in NOT_NOW else self._refused(error)
@@ -142,6 +140,13 @@ class RedisClient:
             f"store {self.address} refuses: {_text(error)}. Check the URL's user and password, the user's "
             "permissions, and that it is Redis 7.0, Valkey 7.2 or newer, not in cluster mode."
         )
+
+
+def _is_about_state(error: Exception) -> bool:
+    """Whether what is stored is the trouble: a key of another type, a value that a script cannot calculate with."""
+    text = str(error)
+    in_script = "user_script" in text and "user executing the script" not in text
+    return _code(error) == "WRONGTYPE" or (_code(error) == "ERR" and in_script)
 
 
 def _code(error: Exception) -> str:

@@ -13,6 +13,7 @@ from arbiter.state.keys import Keys
 from arbiter.state.redis_client import RedisClient, Script
 from arbiter.state.redis_line import Argument
 from arbiter.state.stock import Ask, Grant
+from arbiter.state.store import StateDamaged
 
 _ASK: Final = Script.read("stock_ask")
 _BEGIN: Final = Script.read("stock_begin")
@@ -55,7 +56,13 @@ class RedisStocks:
 
     async def keys(self) -> list[str]:
         """See ``Stocks.keys``."""
-        return [key.decode() for key in await self._client.command("ZRANGE", self._keys.stocks, 0, -1)]
+        try:
+            names = await self._client.command("ZRANGE", self._keys.stocks, 0, -1)
+        except StateDamaged:
+            # It only says where something may be set aside: it must not stop all partitions.
+            await self._client.command("DEL", self._keys.stocks)
+            return []
+        return [key.decode() for key in names]
 
     async def _restock(self, key: str, partitions: int, sealed: int, ttl_ms: int) -> bool:
         """Lock, name, seal, make. A lock that ran out is no harm: what an overtaken one would make is refused."""

@@ -15,7 +15,7 @@ from arbiter.state.redis_line import Argument
 from arbiter.state.redis_policies import RedisPolicyStore
 from arbiter.state.redis_stock import RedisStocks
 from arbiter.state.stock import Kept
-from arbiter.state.store import Acceptance, Claim, Commit, Head, Installation, TopicsDiffer, Verdict
+from arbiter.state.store import Acceptance, Claim, Commit, Head, Installation, StateDamaged, TopicsDiffer, Verdict
 
 _ENTER: Final = Script.read("enter")
 _REPORT_LOSS: Final = Script.read("report_loss")
@@ -77,12 +77,15 @@ class RedisStore:
         words: list[Argument] = [owner, generation]
         for topic, number in (topics or {}).items():
             words += (_TOPIC + topic.encode(), number)
-        reply = await self._client.run(_CLAIM, [keys.head, keys.outbox], words)
+        names = [keys.head, keys.outbox, keys.timers, keys.waits, keys.opened]
+        reply = await self._client.run(_CLAIM, names, words)
+        if reply[0] == b"damaged":
+            raise StateDamaged(f"Redis key {reply[3].decode(errors='replace')} is {reply[4].decode()}")
         if reply[0] == _DIFFERS:
-            raise TopicsDiffer(_head(reply[3]).topics)
+            raise TopicsDiffer(_head(keys.head, reply[3]).topics)
         if _VERDICTS[reply[0]] is Verdict.FENCED:
             return None
-        head = _head(reply[3])
+        head = _head(keys.head, reply[3])
         return Claim(head, reply[4], _ms(reply[1], reply[2]), fresh=head.seq == 0, adopted=reply[5] != b"0")
 
     async def report_loss(self, partition: int, loss: str, name: str, named: frozenset[str]) -> str:
@@ -193,18 +196,31 @@ class RedisStore:
         return [party.decode() for party in found[::2]], "" if after == b"0" else after.decode()
 
     async def _get(self, keys: list[bytes]) -> list[bytes | None]:
+        """The values, in order. MGET says nothing of a key of another type: then the value is empty."""
         if not keys:
             return []
         values: list[bytes | None] = await self._client.command("MGET", *keys)
-        return values
+        absent = [key for key, value in zip(keys, values, strict=True) if value is None]
+        if not absent or not await self._client.command("EXISTS", *absent):
+            return values
+        there = {key for key in absent if await self._client.command("EXISTS", key)}
+        return [b"" if key in there else value for key, value in zip(keys, values, strict=True)]
 
 
 def _ms(seconds: bytes | int, microseconds: bytes | int) -> int:
     return int(seconds) * 1_000 + int(microseconds) // 1_000
 
 
-def _head(flat: list[bytes]) -> Head:
+def _head(key: bytes, flat: list[bytes]) -> Head:
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    try:
+        return _read_head(fields)
+    except (KeyError, ValueError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else f"has a field that is wrong: {error}"
+        raise StateDamaged(f"Redis key {key.decode(errors='replace')} {what}") from error
+
+
+def _read_head(fields: dict[bytes, bytes]) -> Head:
     positions = {name: int(offset) for name, offset in _named(fields, _POSITION)}
     return Head(
         epoch=int(fields[b"epoch"]),

@@ -19,6 +19,14 @@ class StoreUnavailable(Exception):
     """The store cannot answer now (away, loading, out of memory …). Wait and repeat the same call."""
 
 
+class StoreRefused(StoreUnavailable):
+    """The server answers, and says no until a person helps: wrong password, missing permission, a server too old."""
+
+
+class StateDamaged(Exception):
+    """What the store has of a partition cannot be worked with; the text says what is wrong."""
+
+
 class Installation(Struct, frozen=True):
     """Whose state it is. It holds for all partitions, and as long as there is state."""
 
@@ -136,7 +144,10 @@ class Verdict(Enum):
 
 
 class Store(Protocol):
-    """One store for all partitions. Every method raises :class:`StoreUnavailable` and may be repeated."""
+    """One store for all partitions. Every method raises :class:`StoreUnavailable` and may be repeated.
+
+    Those about a partition raise :class:`StateDamaged` where its state cannot be used.
+    """
 
     @property
     def stocks(self) -> Stocks:
@@ -165,10 +176,10 @@ class Store(Protocol):
         """Go on after a loss, in the head and once: what was reported of the partition is forgotten with it."""
 
     async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
-        """The ledgers of these parties, in order."""
+        """The ledgers of these parties, in order; empty for a key that is there, but does not hold one."""
 
     async def load_answers(self, partition: int, identities: list[bytes]) -> list[bytes | None]:
-        """What was answered to these requests, in order."""
+        """What was answered to these requests, in order; empty for a key that is there, but does not hold that."""
 
     async def load_spent(self, partition: int, keys: list[str]) -> list[Kept]:
         """What the partition uses of these windows of capacity, in order."""

@@ -17,7 +17,7 @@ from arbiter.messages import AUDIT, encoder
 from arbiter.state.audit import audit_record
 from arbiter.state.codec import OutRecord
 from arbiter.state.policy_store import AuditEntry, PolicyStore
-from arbiter.state.store import StoreUnavailable
+from arbiter.state.store import StateDamaged, StoreUnavailable
 from arbiter.stream.publisher import Publisher, PublishFailed
 
 EVENT_TYPE: Final = b"arbiter.audit.v1"
@@ -63,6 +63,8 @@ async def keep_telling(store: PolicyStore, publisher: Publisher, topic_prefix: s
             await tell(store, publisher, topic_prefix + AUDIT, teller)
         except StoreUnavailable as error:
             log.debug("the audit cannot be read: %s", error)
+        except (StateDamaged, msgspec.DecodeError, ValueError) as error:
+            log.warning("the audit is damaged and cannot be told: %s", error)
         except PublishFailed as error:
             log.warning("the audit topic refuses records; they are kept and told again: %s", error)
         await asyncio.sleep(TELL_SECONDS)

@@ -15,8 +15,7 @@ from msgspec.structs import asdict
 
 from arbiter.messages import DECISIONS
 from arbiter.settings import Settings, variable
-from arbiter.state.redis_client import StoreRefused
-from arbiter.state.store import Installation, Store, StoreUnavailable
+from arbiter.state.store import Installation, StateDamaged, Store, StoreUnavailable
 from arbiter.stream.health import Health
 from arbiter.stream.records import INPUTS
 from arbiter.stream.topics import KafkaAway, Layout, Topics, partitions_of
@@ -84,7 +83,7 @@ class Belonging:
             try:
                 layout = await self._look()
                 is_ours = await self.is_ours()
-            except (KafkaAway, StoreUnavailable, StoreRefused) as error:
+            except (KafkaAway, StoreUnavailable, StateDamaged, ValueError) as error:
                 log.debug("cannot look whether state and topics belong together: %s", error)
                 continue
             others = self._others(layout)

@@ -40,8 +40,9 @@ from arbiter.core.policy import Policy
 from arbiter.core.render import message_of
 from arbiter.core.stock import Draw, Purse, Stock
 from arbiter.messages import ContactRequest, Decision
-from arbiter.state.codec import OutRecord, pack_answered, pack_ledger, unpack_answered
+from arbiter.state.codec import OutRecord, pack_answered, pack_ledger
 from arbiter.state.store import Wait
+from arbiter.stream.aside import Aside, left_out
 from arbiter.stream.items import Item, needed_answers
 from arbiter.stream.records import DeadLetter, Record, original
 from arbiter.stream.routing import Routing
@@ -122,7 +123,9 @@ class Batch:
         self._topic = decisions_topic
         self._is_event_clock = is_event_clock
         self._is_reading_facts = is_reading_facts
-        self._parties = {name: Party(name, loaded) for name, loaded in ledgers.items()}
+        self._aside = Aside()
+        read = {name: self._aside.party(name, loaded) for name, loaded in ledgers.items()}
+        self._parties = {name: party for name, party in read.items() if party is not None}
         self._routing = routing
         self.now_ms = now_ms
         self.told: list[Told] = []
@@ -150,17 +153,17 @@ class Batch:
         """
         known: dict[tuple[str, bytes], None] = {}
         for item in items:
-            ledger = self._parties[item.party].ledger
-            if ledger.members:
-                known.update(((item.party, key), None) for key in needed_answers(item, ledger))
+            party = self._parties.get(item.party)
+            if party is not None and party.ledger.members:
+                known.update(((item.party, key), None) for key in needed_answers(item, party.ledger))
         return list(known)
 
     def give_answers(self, known: Iterable[tuple[str, bytes]], packed: Iterable[bytes | None]) -> None:
         """What is kept under these keys; ``None`` for what the store no longer has."""
         for (name, key), data in zip(known, packed, strict=True):
-            if data is not None:
+            if data is not None and (answered := self._aside.answer(name, key, data)) is not None:
                 party = self._parties[name]
-                party.loaded[key] = party.answers[key] = unpack_answered(data)
+                party.loaded[key] = party.answers[key] = answered
 
     def decide(self, item: Item) -> None:
         """Apply one record, after what was due before it; never raises for what the core does with it.
@@ -170,9 +173,13 @@ class Batch:
         message = item.message
         if item.arrival is not None and isinstance(message, ContactRequest):
             self.now_ms = self._time_of(message, item.arrival.received_ms, self.now_ms)
-        party = self._parties[item.party]
-        self._catch_up(party)
-        self._take(party, item, self.now_ms)
+        party = self._parties.get(item.party)
+        letter = self._aside.letter(item, party)
+        if letter is not None:
+            self.dead.append(left_out(item, letter, 1))
+        elif party is not None:
+            self._catch_up(party)
+            self._take(party, item, self.now_ms)
         if item.parcel is not None:
             self._routing.take(item.parcel)
 
@@ -182,7 +189,10 @@ class Batch:
         With ``recalls`` what is approved, unsent, and not allowed by the policy any more is recalled. Raises
         :class:`Unsettled`; to be called again then.
         """
-        party = self._parties[name]
+        party = self._parties.get(name)
+        if party is None:
+            self._aside.put_off(name, self.now_ms, is_event_clock=self._is_event_clock)
+            return
         self._catch_up(party)
         if at_any_rate:
             self._take(party, None, self.now_ms, recalls=recalls)
@@ -299,9 +309,7 @@ class Batch:
                 return results, tried
         self._rewind(party)
         if item is not None:
-            routed = item.parcel.open() if item.parcel is not None else None
-            record = original(routed.post) if isinstance(routed, Forward) else item.record
-            self.dead.append((record, DeadLetter(UNDECIDABLE, f"deciding failed twice: {failure}"), 2))
+            self.dead.append(left_out(item, DeadLetter(UNDECIDABLE, f"deciding failed twice: {failure}"), 2))
         return None
 
     def _rewind(self, party: Party) -> None:
@@ -324,6 +332,16 @@ class Batch:
         self.outbox.append(OutRecord(self._topic, self._partition, decision.customer_id.encode(), value, headers))
         self.outbox_bytes += len(value)
         self.told.append(Told(item, decided))
+
+    @property
+    def set_aside(self) -> Mapping[str, str]:
+        """The parties that could not be read, and why."""
+        return self._aside.parties
+
+    @property
+    def parties(self) -> Iterable[str]:
+        """The parties that could be read."""
+        return self._parties
 
     @property
     def routed(self) -> dict[str, int]:
@@ -358,7 +376,8 @@ class Batch:
 
     def changed_timers(self) -> dict[str, int | None]:
         """When the arbiter must come back to a party, for those where that moved."""
-        return {name: party.due_ms for name, party in self._parties.items() if party.due_ms != party.was_due_ms}
+        moved = {name: party.due_ms for name, party in self._parties.items() if party.due_ms != party.was_due_ms}
+        return moved | self._aside.timers
 
     def opened(self) -> dict[str, int]:
         """The parties that got permits, or brought them along, and when the last of them ends."""

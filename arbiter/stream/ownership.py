@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from time import monotonic
 from typing import Protocol
@@ -18,9 +19,9 @@ from faust.types import TP, Message
 from msgspec import Struct
 
 from arbiter.messages import DECISIONS
-from arbiter.state.codec import unpack_outbox
+from arbiter.state.codec import CodecError, unpack_outbox
 from arbiter.state.policy_store import PolicyStore
-from arbiter.state.store import Claim, TopicsDiffer
+from arbiter.state.store import Claim, StateDamaged, TopicsDiffer
 from arbiter.stream.belonging import Belonging
 from arbiter.stream.losses import Losses, Unfit, lost_records, lost_state, made_anew, other_topics
 from arbiter.stream.patience import Patience, Shared, Stopped
@@ -35,6 +36,11 @@ from arbiter.stream.work import Placed
 DRAIN_SECONDS_MAX = 10.0
 WATCH_SECONDS = 1.0
 GENERATION_STEP = 1 << 20
+RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""How long a partition that failed is left alone, longer from time to time."""
+
+STEADY_SECONDS = 5.0
+"""How long it must go well before it counts as working again."""
 
 log = logging.getLogger("arbiter")
 
@@ -91,11 +97,13 @@ class _Hand(Struct, frozen=True):
 class _Owned:
     """One assigned partition: the task that claims it and then runs it, and the runner once there is one."""
 
-    def __init__(self, lease: int, patience: Patience) -> None:
+    def __init__(self, lease: int, generation: int, patience: Patience) -> None:
         self.lease = lease
+        self.generation = generation
         self.patience = patience
         self.runner: Runner | None = None
         self.task: asyncio.Task[None] | None = None
+        self.failures = 0
 
 
 class Ownership:
@@ -141,6 +149,14 @@ class Ownership:
         """What the runners decide by."""
         return [owned.runner.using for owned in self._owned.values() if owned.runner is not None]
 
+    @property
+    def stopped(self) -> int:
+        """How many of them are not decided for because something is wrong with them."""
+        return sum(
+            owned.runner is None and (owned.failures > 0 or (owned.task is not None and owned.task.done()))
+            for owned in self._owned.values()
+        )
+
     def assign(self, generation: int, assignment: set[TP]) -> None:
         """Claim everything in ``assignment``; what was held before was let go by :meth:`release`."""
         health = self._shared.health
@@ -163,8 +179,8 @@ class Ownership:
         health.over("assignment")
         log.info("assigned %d partitions in generation %d", len(numbers), generation)
         for partition in sorted(numbers):
-            owned = self._owned[partition] = _Owned(next(self._leases), Patience(self._shared))
-            owned.task = asyncio.create_task(self._own(partition, generation, owned, len(numbers)))
+            owned = self._owned[partition] = _Owned(next(self._leases), generation, Patience(self._shared))
+            owned.task = asyncio.create_task(self._own(partition, owned, len(numbers)))
 
     async def release(self) -> None:
         """Let runners finish what they began, at most 10 s, and stop them all. None is cancelled."""
@@ -218,31 +234,55 @@ class Ownership:
                 self._shared.health.over("group")
             await asyncio.sleep(WATCH_SECONDS)
 
-    async def _own(self, partition: int, generation: int, owned: _Owned, of: int) -> None:
-        shared, key = self._shared, f"partition {partition}"
+    async def _own(self, partition: int, owned: _Owned, of: int) -> None:
+        """Claim the partition and decide for it. What fails is this partition's alone, and tried again later."""
+        with suppress(Stopped):
+            while reason := await self._failed(partition, owned, of):
+                owned.failures += 1
+                self._shared.health.trouble(f"partition {partition}", reason, alarm=True)
+                again_at = monotonic() + RETRY_SECONDS[min(owned.failures, len(RETRY_SECONDS)) - 1]
+                await owned.patience.until(lambda: monotonic() >= again_at)  # noqa: B023 - called before it changes
+                owned.lease = next(self._leases)
+
+    async def _failed(self, partition: int, owned: _Owned, of: int) -> str:
+        """Claim and run until the partition is let go, which gives nothing; or until it fails, which gives why."""
+        key = f"partition {partition}"
+        steady: asyncio.TimerHandle | None = None
         try:
-            placed = await self._claim(partition, generation, owned, of)
+            placed = await self._claim(partition, owned, of)
             hand = _Hand(self._consumer, partition, owned.lease, self._silence_seconds_max)
             owned.patience.check()
-            owned.runner = Runner(shared, partition, placed, hand, owned.patience)
-            shared.health.over(key)
+            owned.runner = Runner(self._shared, partition, placed, hand, owned.patience)
+            # One that failed may fail again at once: it works when it has worked for a moment.
+            delay = STEADY_SECONDS if owned.failures else 0
+            steady = asyncio.get_running_loop().call_later(delay, self._works, owned, key)
             await owned.runner.run()
         except Stopped:
             log.debug("%s: dropped before it was claimed", key)
         except Unfit as unfit:
-            shared.health.trouble(key, f"{key} is not decided for: {unfit}", alarm=True)
+            return f"{key} is not decided for: {unfit}"
+        except (StateDamaged, CodecError) as error:
+            return f"{key} is not decided for, its state cannot be used: {error}"
         except Exception as error:
             log.exception("%s failed", key)
-            shared.fatal(f"{key} failed: {error!r}")
+            return f"{key} is not decided for, it failed: {error!r}"
         finally:
             owned.runner = None
+            if steady is not None:
+                steady.cancel()
+            self._consumer.shut(owned.lease, [TP(topic, partition) for topic in self._inputs])
+        return ""
 
-    async def _claim(self, partition: int, generation: int, owned: _Owned, of: int) -> Placed:
+    def _works(self, owned: _Owned, key: str) -> None:
+        owned.failures = 0
+        self._shared.health.over(key)
+
+    async def _claim(self, partition: int, owned: _Owned, of: int) -> Placed:
         """Claim, tell the outbox again, place the topics; waits for whatever is away."""
         # Unlike for every claim: the store takes a repeated commit for done by owner and number.
         owner = f"{self._worker}-{owned.lease}"
         topics = await self._topic_ids(owned)
-        claim = await self._claimed(partition, owner, generation, topics, owned)
+        claim = await self._claimed(partition, owner, topics, owned)
         tps = {topic: TP(topic, partition) for topic in self._inputs}
         decisions = TP(self._shared.settings.topic(DECISIONS), partition)
         ranges = await self._ranges([*tps.values(), decisions], owned)
@@ -253,14 +293,12 @@ class Ownership:
         facts_end = {topic: ranges[tps[topic]][1] for topic in self._facts}
         return Placed(claim.head, positions, facts_end, self._shared.settings.cache_bytes // of)
 
-    async def _claimed(
-        self, partition: int, owner: str, generation: int, topics: Mapping[str, str], owned: _Owned
-    ) -> Claim:
+    async def _claimed(self, partition: int, owner: str, topics: Mapping[str, str], owned: _Owned) -> Claim:
         shared = self._shared
         while True:
             asked_at = monotonic()
             try:
-                claim = await owned.patience.ask(lambda: shared.store.claim(partition, owner, generation, topics))  # noqa: B023
+                claim = await self._asked(partition, owner, topics, owned)
             except TopicsDiffer as differ:
                 inputs = {topic: TP(topic, partition) for topic in self._inputs}
                 losses = other_topics(differ.recorded, topics, inputs)
@@ -273,7 +311,11 @@ class Ownership:
                     log.info("partition %d: the ids of its topics are kept with its state from now on", partition)
                 return claim
             await self._still_member(partition, owned)
-            generation += GENERATION_STEP
+            owned.generation += GENERATION_STEP
+
+    async def _asked(self, partition: int, owner: str, topics: Mapping[str, str], owned: _Owned) -> Claim | None:
+        claim = self._shared.store.claim
+        return await owned.patience.ask(lambda: claim(partition, owner, owned.generation, topics))
 
     async def _topic_ids(self, owned: _Owned) -> dict[str, str]:
         """The ids that the topics have now, to be held against those that the partition was read from."""

@@ -19,27 +19,24 @@ from arbiter.core.arbitrate import ANSWERS_KEPT_MS
 from arbiter.core.arrival import Arrival
 from arbiter.core.decide import asked_at
 from arbiter.core.instants import FAR_MS
-from arbiter.core.party import id_of
 from arbiter.messages import ContactRequest
 from arbiter.state.codec import OutRecord, pack_outbox
 from arbiter.state.stock import Spent
 from arbiter.state.store import Commit, Verdict
 from arbiter.stream import transport
-from arbiter.stream.cache import LedgerCache
 from arbiter.stream.caution import Caution
 from arbiter.stream.dead import DeadLetters
 from arbiter.stream.deciding import Batch
 from arbiter.stream.intake import LogWentBack, Queue
 from arbiter.stream.items import Item
 from arbiter.stream.judging import Judging
-from arbiter.stream.partitioner import partition_of
+from arbiter.stream.loading import Loading
 from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
 from arbiter.stream.policies import Active
 from arbiter.stream.records import DeadLetter, Record, readers_of
 from arbiter.stream.refusals import Refusals
 from arbiter.stream.reporting import Using
 from arbiter.stream.routing import Routing
-from arbiter.stream.steps import Loaded
 from arbiter.stream.sweep import Sweep
 from arbiter.stream.tally import count_batch
 from arbiter.stream.timers import Timers
@@ -62,7 +59,6 @@ class Runner:
         self._facts_end = placed.facts_end
         self._is_reading_facts = True
         self._queue: Queue[Message] = Queue(placed.positions)
-        self._cache = LedgerCache(placed.cache_bytes)
         settings = shared.settings
         self._is_wall_clock = settings.clock == "wall"
         self._readers = readers_of(settings, placed.positions)
@@ -75,6 +71,7 @@ class Runner:
         self._patience = patience
         self._idle_since = monotonic()
         self._tokens = Tokens(shared, partition, placed.head.epoch, patience)
+        self._loading = Loading(shared, partition, placed.cache_bytes, patience, self._tokens.set_aside)
         self._judging = Judging(shared, partition, patience, self._tokens)
         self._timers = Timers(shared.store, partition, patience)
         self._sweep = Sweep(shared.store, partition, patience, placed.head.swept)
@@ -237,11 +234,12 @@ class Runner:
         work = self._read(records, routing)
         await self._add_timers(active, work)
         batch, late_from = await self._judging.decide(
-            active.policy, work, self._head, await self._ledgers(work), is_reading_facts=self._is_reading_facts
+            active.policy, work, self._head, await self._loading.load(work), is_reading_facts=self._is_reading_facts
         )
         if late_from is not None:
             self._queue.give_back(work.leave(late_from))
         work.dead += batch.dead
+        self._loading.note(batch)
         spent = await self._tokens.spent(batch.changes, work.now_ms)
         metrics.decide_seconds.observe(monotonic() - started)
         # From here on it is finished, if there is time: what follows may be seen by others.
@@ -300,29 +298,6 @@ class Runner:
         if await self._sweep.is_due(active):
             work.swept, work.recalls = self._sweep.take(), self._sweep.recalls
         work.swept += await self._tokens.woken(active.policy, work.now_ms)
-
-    async def _ledgers(self, work: Work) -> dict[str, Loaded]:
-        """The ledgers of all parties; and records whose customer lives elsewhere leave the batch."""
-        metrics, store = self._shared.metrics, self._shared.store
-        parties = dict.fromkeys([*(item.party for item in work.items), *work.due, *work.swept])
-        ledgers = {party: self._cache.get(party) for party in parties}
-        missing = [party for party, packed in ledgers.items() if packed is None]
-        metrics.cache_hits.inc(len(parties) - len(missing))
-        if missing:
-            metrics.cache_misses.inc(len(missing))
-            loaded = await self._patience.ask(lambda: store.load(self.partition, missing))
-            ledgers.update(zip(missing, loaded, strict=True))
-            arriving = {item.party for item in work.items if item.parcel is None}
-            self._send_home(work, {party for party in arriving if ledgers[party] is None})
-        # Last, and without waiting in between: what is taken from the cache here is changed by the batch.
-        return {party: Loaded(packed, self._cache.take(party)) for party, packed in ledgers.items()}
-
-    def _send_home(self, work: Work, strangers: set[str]) -> None:
-        """A party without a ledger may live elsewhere (who has one here lives here): then its records go there."""
-        homes = {party: partition_of(id_of(party), self._shared.partitions) for party in strangers}
-        away = {party: home for party, home in homes.items() if home != self.partition}
-        if away:
-            work.send_home(away)
 
     # Commit and publish
 
@@ -388,8 +363,7 @@ class Runner:
         self._has_outbox = bool(commit.outbox)
         self._caution.over()
         self._dead.over()
-        for party, packed, ledger in batch.unpacked():
-            self._cache.put(party, packed, ledger)
+        self._loading.adopt(batch)
         self._timers.moved(commit.timers)
         self._tokens.adopt(commit)
 

@@ -27,6 +27,10 @@ log = logging.getLogger("arbiter")
 
 RULE_FAILED = "rule-error"
 """The alarm's kind when a rule fails while judging: nothing is approved meanwhile."""
+
+ALARMING = ("undecidable", "unreadable_state")
+"""The codes of dead letters that are not the sender's fault."""
+
 SHADOW_RULE_ERROR = "shadow-rule-error"
 """The alarm's kind when a shadow policy fails while judging; nobody suffers, but its numbers do."""
 
@@ -139,5 +143,5 @@ def count_dead(metrics: Metrics, codes: Iterable[str]) -> None:
     """Count dead letters by code."""
     for code, count in Counter(codes).items():
         metrics.dead_letters.labels(code).inc(count)
-        if code == "undecidable":
+        if code in ALARMING:
             metrics.alarms.labels(code).inc(count)

@@ -144,6 +144,14 @@ class TokenStock:
             self.questions[draw] = max(self.changes[draw], self.questions.get(draw, 0))
 
 
+def _draw(key: str) -> Draw | None:
+    """The window of a key of the index; what is none must not stop every partition."""
+    try:
+        return Draw.of(key)
+    except ValueError:
+        return None
+
+
 class Tokens:
     """What a runner holds of the windows of capacity, under one claim."""
 
@@ -157,6 +165,8 @@ class Tokens:
         self._held: dict[Draw, _Held] = {}
         self._doubtful: set[Draw] = set()
         self._awaited: set[str] = set()
+        self.set_aside: set[str] = set()
+        """Parties that cannot be read; they are not woken, since they would take the places of others."""
         self._to_wake: list[str] = []
         self._wake_at = 0.0
 
@@ -165,7 +175,7 @@ class Tokens:
         store = self._shared.store
         self._awaited = set(await self._patience.ask(lambda: store.awaited(self._partition)))
         keys = await self._patience.ask(self._shared.store.stocks.keys)
-        draws = [draw for draw in map(Draw.of, keys) if draw.end_ms > now_ms - DAY_MS]
+        draws = [draw for draw in filter(None, map(_draw, keys)) if draw.end_ms > now_ms - DAY_MS]
         await self._look_up(draws)
         await asyncio.gather(*(self._ask(draw, 0, now_ms) for draw in draws))
         self._held.clear()
@@ -255,7 +265,9 @@ class Tokens:
         """Those who wait for a window and may find a place; none is set aside for them, they may want it no more."""
         draw, store = Draw.of(key), self._shared.store
         want = policy.window(draw.name, draw.start_ms)
-        waiting = await self._patience.ask(lambda: store.waiting(self._partition, key, WAKE_MAX))
+        limit = WAKE_MAX + len(self.set_aside)
+        found = await self._patience.ask(lambda: store.waiting(self._partition, key, limit))
+        waiting = [party for party in found if party not in self.set_aside][:WAKE_MAX]
         if not waiting or want is None or draw.end_ms <= now_ms:
             self._awaited.discard(key)  # who still waits comes back by a timer, or is swept under the new policy
             return []

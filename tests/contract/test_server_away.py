@@ -14,9 +14,9 @@ from redis.exceptions import ResponseError
 
 from arbiter.state.keys import Keys
 from arbiter.state.policy_store import Order
-from arbiter.state.redis_client import RedisClient, StoreRefused
+from arbiter.state.redis_client import RedisClient
 from arbiter.state.redis_store import RedisStore, connect
-from arbiter.state.store import StoreUnavailable, Verdict
+from arbiter.state.store import StoreRefused, StoreUnavailable, Verdict
 from tests.contract.commits import FIRST, P, after, claimed, verdict
 from tests.contract.conftest import SERVERS
 from tests.servers import RedisServer, ValkeyServer, free_port

@@ -31,6 +31,10 @@ end
 if verdict ~= 'ok' or ARGV[3] == head[3] then
   return {verdict, time[1], time[2]}
 end
+-- A key of another type would fail in the middle of the writes: here, before the first one, it fails all of it.
+if timers > 0 then redis.call('ZCARD', KEYS[3]) end
+if waits > 0 then redis.call('ZCARD', KEYS[4]) end
+if permits > 0 then redis.call('ZCARD', KEYS[5]) end
 
 local at = 13
 -- `unpack` fails at about 8,000 values (LUAI_MAXCSTACK), so everything goes in chunks of at most 2,000.

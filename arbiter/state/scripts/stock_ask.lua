@@ -1,14 +1,23 @@
 -- KEYS central entry; ARGV partition, epoch, version, previous, made, sealed, limit ('' for none), used, want, ttl,
 -- how many in use open it ('' for never). Gives 'missing', or 'ok', made, granted to the partition, granted to all,
--- used by all, '1' if it is open.
+-- used by all, '1' if it is open. An entry that cannot be read is deleted: it is counted anew from the partitions.
 local function whole(number) return string.format('%.0f', number) end
+local function unreadable()
+  redis.call('DEL', KEYS[1])
+  return {'missing'}
+end
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind == 'none' then return {'missing'} end
+if kind ~= 'hash' then return unreadable() end
 local there = redis.call('HMGET', KEYS[1], 'made', 'granted', 'used', ARGV[1], 'open')
 local made, all_granted, all_used = tonumber(there[1]), tonumber(there[2]), tonumber(there[3])
-if not made or made < tonumber(ARGV[6]) then return {'missing'} end
+if not made or not all_granted or not all_used then return unreadable() end
+if made < tonumber(ARGV[6]) then return {'missing'} end
 
 local epoch, version, granted, used = 0, 0, 0, 0
 if there[4] then
   local words = {string.match(there[4], '^(%d+) (%d+) (-?%d+) (-?%d+)$')}
+  if not words[1] then return unreadable() end
   epoch, version, granted, used = tonumber(words[1]), tonumber(words[2]), tonumber(words[3]), tonumber(words[4])
 end
 local my_epoch, my_version, previous = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])

@@ -1,0 +1,131 @@
+"""Keys that are not what they should be, on real servers: nothing is half written, and the error names the key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from arbiter.core.stock import Draw
+from arbiter.state.redis_store import RedisStore, connect
+from arbiter.state.stock import Ask
+from arbiter.state.store import StateDamaged, Verdict, Wait
+from tests.contract.commits import FIRST, P, after, claimed, verdict
+
+
+@pytest.fixture
+async def admin(server_url: str) -> AsyncIterator[Redis]:
+    """The server as a person reaches it, emptied first."""
+    async with Redis.from_url(server_url) as server:
+        await server.flushall()
+        yield server
+
+
+@pytest.fixture
+async def store(server_url: str, admin: Redis) -> AsyncIterator[RedisStore]:  # noqa: ARG001 - it is emptied before
+    """The store under test."""
+    store = connect(server_url, "damaged")
+    yield store
+    await store.close()
+
+
+def key(name: str) -> str:
+    """A key of the partition."""
+    return f"damaged:{{{P}}}:{name}"
+
+
+@pytest.mark.parametrize("name", ["head", "outbox", "timers", "waits", "opened"])
+async def test_a_claim_names_a_key_of_another_type(store: RedisStore, admin: Redis, name: str) -> None:
+    """It changes nothing, and works once the key is right."""
+    await claimed(store, FIRST)
+    await admin.rename(key("head"), "kept") if name == "head" else None
+    await admin.delete(key(name))
+    await admin.rpush(key(name), "x")
+    with pytest.raises(StateDamaged, match=f"{name} is a list and should be a "):
+        await store.claim(P, "b", 2)
+    await admin.delete(key(name))
+    await admin.rename("kept", key("head")) if name == "head" else None
+    claim = await store.claim(P, "b", 2)
+
+    assert claim is not None
+    assert claim.head.epoch == 2
+
+
+@pytest.mark.parametrize("field", ["epoch", "generation", "claims", "seq", "now_ms", "activation"])
+@pytest.mark.parametrize("value", [None, "", "x1"])
+async def test_a_claim_names_a_damaged_head(store: RedisStore, admin: Redis, field: str, value: str | None) -> None:
+    """A field that is missing or no number."""
+    await claimed(store, FIRST)
+    await (admin.hdel(key("head"), field) if value is None else admin.hset(key("head"), field, value))
+    with pytest.raises(StateDamaged, match="head"):
+        await store.claim(P, "b", 2)
+
+
+async def test_a_claim_does_not_take_an_empty_outbox_for_none(store: RedisStore, admin: Redis) -> None:
+    """What was to be published would be lost without a word."""
+    await claimed(store, FIRST)
+    await admin.set(key("outbox"), "")
+    with pytest.raises(StateDamaged, match="outbox is empty"):
+        await store.claim(P, "b", 2)
+
+
+@pytest.mark.parametrize("name", ["timers", "waits", "opened"])
+async def test_a_commit_over_a_key_of_another_type_writes_nothing(store: RedisStore, admin: Redis, name: str) -> None:
+    """It is refused as a whole, and goes through once the key is right."""
+    await claimed(store, FIRST)
+    await admin.delete(key(name))
+    await admin.set(key(name), "x")
+    commit = after(
+        FIRST,
+        ledgers={"C1": b"second"},
+        timers={"C1": 5},
+        waits={Wait("w", 1, "C1"): True},
+        opened={"C1": FIRST.now_ms},
+    )
+    with pytest.raises(StateDamaged):
+        await store.commit(P, commit)
+    assert await admin.hget(key("head"), "seq") == b"1"
+    assert await store.load(P, ["C1"]) == [b"ledger of C1"]
+    await admin.delete(key(name))
+
+    assert await verdict(store, commit) is Verdict.OK
+
+
+async def test_a_ledger_of_another_type_is_not_taken_for_a_new_party(store: RedisStore, admin: Redis) -> None:
+    """MGET says nothing of it; it is there, and cannot be read. The same for answers."""
+    await claimed(store, FIRST)
+    await admin.rpush(key("l:C2"), "x")
+    await admin.rpush(key("d:other"), "x")
+
+    assert await store.load(P, ["C3", "C2", "C1"]) == [None, b"", b"ledger of C1"]
+    assert await store.load_answers(P, [b"none", b"other", b"identity-of-one!"]) == [None, b"", b"answer"]
+
+
+@pytest.mark.parametrize("damage", ["type", "number", "grant"])
+async def test_a_damaged_central_entry_is_made_anew(store: RedisStore, admin: Redis, damage: str) -> None:
+    """It is counted again from what the partitions use, and stops nobody."""
+    await claimed(store)
+    draw = Draw("c/week", 0, 10**13).key
+    ask = Ask(P, 1, 1, 0, 0, 0, 5, 0, 2, 60_000)
+    name = f"damaged:stock:{{{draw}}}"
+    if damage == "type":
+        await admin.rpush(name, "x")
+    else:
+        field = {"number": "granted", "grant": str(P)}[damage]
+        await admin.hset(name, mapping={"made": 1, "granted": 0, "used": 0, field: "x"})
+
+    assert await store.stocks.ask(draw, ask) is None
+    for partition in range(P):
+        await store.claim(partition, "a", 1)
+    assert await store.stocks.restock(draw, P + 1, 0, 60_000)
+    grant = await store.stocks.ask(draw, ask)
+    assert grant is not None
+    assert grant.granted == 2
+
+
+async def test_a_damaged_index_of_windows_stops_nobody(store: RedisStore, admin: Redis) -> None:
+    """It only says where something may be set aside."""
+    await admin.set("damaged:stocks", "x")
+
+    assert await store.stocks.keys() == []
