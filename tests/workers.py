@@ -57,14 +57,14 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = WAIT_SE
 class Worker:
     """One ``arbiter worker`` process; its log goes to a file."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
-        """Start it. ``environment`` has its settings."""
+    def __init__(self, environment: Mapping[str, str], log: Path, module: str = "arbiter") -> None:
+        """Start it. ``environment`` has its settings; ``module`` is what is run."""
         self.log = log
         self._port = free_port()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ARBITER_")}
         with log.open("wb") as output:
             self._process = Leashed(
-                [sys.executable, "-m", "arbiter", "worker"],
+                [sys.executable, "-m", module, "worker"],
                 cwd=ROOT,
                 env={**inherited, **environment, "ARBITER_HTTP": f"127.0.0.1:{self._port}"},
                 stdin=subprocess.DEVNULL,
@@ -173,6 +173,7 @@ class Site:
         self.settings: Settings = load_settings(self.environment)
         self.partitions = self.settings.partitions
         self.workers: list[Worker] = []
+        self.module = "arbiter"
         self.documents: dict[int, dict[str, Any]] = {}
         self.barriers: list[Barrier] = []
         self._ends: dict[tuple[str, int], int] = {}
@@ -201,7 +202,7 @@ class Site:
         """Start a worker and wait for nothing."""
         changed = {f"ARBITER_{name.upper()}": str(value) for name, value in settings.items()}
         log = self._directory / f"{self.name}-worker-{len(self.workers) + 1}.log"
-        self.workers.append(Worker({**self.environment, **changed}, log))
+        self.workers.append(Worker({**self.environment, **changed}, log, self.module))
         return self.workers[-1]
 
     def _is_shared_out(self, workers: list[Worker]) -> bool:

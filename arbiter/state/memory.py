@@ -144,12 +144,12 @@ class MemoryStore:
         _write(kept, head, commit, now_ms)
         return Verdict.OK, now_ms
 
-    async def mark(self, partition: int, epoch: int, owner: str, tried: int) -> Verdict:
+    async def mark(self, partition: int, epoch: int, owner: str, notes: bytes, *, is_over: bool = False) -> Verdict:
         """See ``Store.mark``."""
         kept = self.kept(partition)
         verdict = _ownership(kept.head, epoch, owner)
         if kept.head is not None and verdict is Verdict.OK:
-            kept.head = replace(kept.head, tried=tried)
+            kept.head = replace(kept.head, notes=notes, claims=0 if is_over else kept.head.claims)
         return verdict
 
     async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> Verdict:
@@ -215,7 +215,8 @@ def _write(kept: _Partition, head: Head, commit: Commit, now_ms: int) -> None:
     positions = head.positions | commit.positions
     activation, seq = commit.activation, commit.seq
     news = {"seq": seq, "activation": activation, "now_ms": commit.now_ms, "positions": positions}
-    kept.head = replace(head, **news, claims=0, tried=0, swept=commit.swept)
+    claims = 0 if commit.is_calm else head.claims
+    kept.head = replace(head, **news, claims=claims, notes=commit.notes, swept=commit.swept)
     kept.outbox = commit.outbox
     kept.ledgers |= commit.ledgers
     expires_ms = now_ms + commit.answers_ttl_ms

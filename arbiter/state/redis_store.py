@@ -132,9 +132,10 @@ class RedisStore:
         reply = await self._client.run(_COMMIT, keys, arguments)
         return _VERDICTS[reply[0]], _ms(reply[1], reply[2])
 
-    async def mark(self, partition: int, epoch: int, owner: str, tried: int) -> Verdict:
+    async def mark(self, partition: int, epoch: int, owner: str, notes: bytes, *, is_over: bool = False) -> Verdict:
         """See ``Store.mark``."""
-        reply = await self._client.run(_MARK, [self._keys.partition(partition).head], [epoch, owner, tried])
+        words: list[Argument] = [epoch, owner, notes, "1" if is_over else ""]
+        reply = await self._client.run(_MARK, [self._keys.partition(partition).head], words)
         return _VERDICTS[reply[0]]
 
     async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> Verdict:
@@ -232,7 +233,7 @@ def _read_head(fields: dict[bytes, bytes]) -> Head:
         positions=positions,
         claims=int(fields[b"claims"]),
         swept=int(fields.get(b"swept", b"0")),
-        tried=int(fields.get(b"tried", 0)),
+        notes=fields.get(b"notes", b""),
         topics={name: number.decode() for name, number in _named(fields, _TOPIC)},
     )
 
@@ -249,11 +250,14 @@ def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], lis
     names += [keys.answer(identity) for identity in commit.answers]
     names += [keys.spent(stock) for stock in commit.spent]
     words: list[Argument] = [commit.epoch, commit.owner, commit.seq, commit.activation, commit.answers_ttl_ms]
-    words += (commit.outbox, 2 + len(commit.positions), len(commit.ledgers), len(commit.answers), len(commit.timers))
-    words += (len(commit.spent), len(commit.waits), len(commit.opened))
-    words += ("now_ms", commit.now_ms, "swept", commit.swept)
+    fields: list[Argument] = ["now_ms", commit.now_ms, "swept", commit.swept, "notes", commit.notes]
+    if commit.is_calm:
+        fields += ("claims", 0)
     for topic, offset in commit.positions.items():
-        words += (_POSITION + topic.encode(), offset)
+        fields += (_POSITION + topic.encode(), offset)
+    words += (commit.outbox, len(fields) // 2, len(commit.ledgers), len(commit.answers), len(commit.timers))
+    words += (len(commit.spent), len(commit.waits), len(commit.opened))
+    words += fields
     words += commit.ledgers.values()
     words += commit.answers.values()
     for party, due_ms in commit.timers.items():

@@ -62,9 +62,8 @@ class Head(Struct, frozen=True):
     """What a partition remembers of its last commit.
 
     ``positions`` is the next offset to read of each input topic, beside other numbers; ``now_ms`` the last instant
-    decided at;
-    ``activation`` the number of the policy activation used; ``claims`` how often it was claimed since. ``tried`` is how
-    many records the owner marked that it was about to try, since the last commit; 0 if it did not. ``swept`` is the
+    decided at; ``activation`` the number of the policy activation used; ``claims`` how often it was claimed since an
+    owner ended in good order or was calm. ``notes`` are the owner's, about what it is trying. ``swept`` is the
     activation for which all that waits, and all approvals that may have to be recalled, was last looked at to the end.
     ``topics`` are the ids of the topics that ``positions`` are about.
     """
@@ -77,7 +76,7 @@ class Head(Struct, frozen=True):
     now_ms: int
     positions: dict[str, int]
     claims: int
-    tried: int = 0
+    notes: bytes = b""
     swept: int = 0
     topics: dict[str, str] = {}
 
@@ -112,7 +111,7 @@ class Commit(Struct, frozen=True):
     maps party to its next due instant, or ``None`` to clear it; ``positions`` has the input topics that moved;
     ``spent`` says what the partition now uses of the windows of capacity where that changed; ``waits`` who begins
     (true) or ceases to wait for it; ``opened`` maps a party to the end of a permit that it has from now on; ``swept``
-    is for the head.
+    and ``notes`` are for the head; ``is_calm`` lets claims be counted anew.
     """
 
     epoch: int
@@ -130,6 +129,8 @@ class Commit(Struct, frozen=True):
     waits: dict[Wait, bool] = {}
     opened: dict[str, int] = {}
     swept: int = 0
+    notes: bytes = b""
+    is_calm: bool = True
 
 
 class Verdict(Enum):
@@ -187,8 +188,8 @@ class Store(Protocol):
     async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
         """Write it all if ``epoch``, ``owner`` and ``seq`` fit; also says the store's time."""
 
-    async def mark(self, partition: int, epoch: int, owner: str, tried: int) -> Verdict:
-        """Note that the owner is about to try so many records; the next commit wipes that out."""
+    async def mark(self, partition: int, epoch: int, owner: str, notes: bytes, *, is_over: bool = False) -> Verdict:
+        """Keep the owner's notes until the next commit. ``is_over``: it ends in good order, claims begin anew."""
 
     async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> Verdict:
         """Forget the outbox of commit ``seq``: every record of it was delivered."""

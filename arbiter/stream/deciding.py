@@ -42,7 +42,7 @@ from arbiter.core.stock import Draw, Purse, Stock
 from arbiter.messages import ContactRequest, Decision
 from arbiter.state.codec import OutRecord, pack_answered, pack_ledger
 from arbiter.state.store import Wait
-from arbiter.stream.aside import Aside, left_out
+from arbiter.stream.aside import NEVER_MS, Aside, left_out
 from arbiter.stream.items import Item, needed_answers
 from arbiter.stream.records import DeadLetter, Record, original
 from arbiter.stream.routing import Routing
@@ -196,6 +196,10 @@ class Batch:
         self._catch_up(party)
         if at_any_rate:
             self._take(party, None, self.now_ms, recalls=recalls)
+
+    def give_up(self, name: str) -> None:
+        """Let a party, which is not in the batch, not come back by itself any more."""
+        self._aside.timers[name] = NEVER_MS
 
     def finish(self, outbox_bytes_max: int) -> None:
         """Let come back what became due while the batch was decided; what no longer fits stays due.

@@ -68,8 +68,15 @@ class Queue(Generic[Token]):
         self.records += len(batch.records)
         self.bytes += sum(_size(record) for record in batch.records)
 
+    def first(self) -> Record | None:
+        """The record that is taken next."""
+        return next((topic.records[0] for topic in self._topics.values() if topic.records), None)
+
     def take(self, records_max: int | None = None) -> list[Record]:
-        """The records of the next commit, topic by topic, at most 2,000 and 1 MiB (but one at least), or fewer."""
+        """The records of the next commit, topic by topic, at most 2,000 and 1 MiB (but one at least).
+
+        With ``records_max`` so many at most, and of one topic.
+        """
         most = RECORDS_MAX if records_max is None else records_max
         taken: list[Record] = []
         size = 0
@@ -80,6 +87,8 @@ class Queue(Generic[Token]):
                 if taken and size > BYTES_MAX:
                     break
                 taken.append(topic.records.popleft())
+            if taken and records_max is not None:
+                break
         self.records -= len(taken)
         self.bytes -= sum(_size(record) for record in taken)
         return taken

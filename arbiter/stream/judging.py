@@ -53,6 +53,8 @@ class Judging:
         batch = await self._batch(policy, work, head, ledgers, is_reading_facts=is_reading_facts)
         stock = self._tokens.stock(policy, work.now_ms)
         batch.draw_on(stock)
+        for name in work.given_up:
+            batch.give_up(name)
         return batch, await self._decide_all(batch, work, stock)
 
     def routing(self, head: Head) -> Routing:

@@ -262,6 +262,8 @@ class Ownership:
         except Unfit as unfit:
             return f"{key} is not decided for: {unfit}"
         except (StateDamaged, CodecError) as error:
+            if owned.runner is not None:
+                await owned.runner.spare()
             return f"{key} is not decided for, its state cannot be used: {error}"
         except Exception as error:
             log.exception("%s failed", key)

@@ -8,7 +8,7 @@ from itertools import count
 from typing import TypeVar
 
 from confluent_kafka import KafkaError
-from msgspec import Struct
+from msgspec import Struct, field
 
 from arbiter.messages import DLQ_SUFFIX, ROUTED
 from arbiter.metrics import Metrics
@@ -43,6 +43,8 @@ class Shared(Struct, frozen=True):
     health: Health
     metrics: Metrics
     fatal: Callable[[str], None]
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Who holds it tries something that may kill the process."""
 
 
 class Patience:

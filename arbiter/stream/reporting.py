@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from arbiter.metrics import Metrics
 from arbiter.state.policy_store import PolicyStore, WorkerReport
-from arbiter.state.store import StoreUnavailable
+from arbiter.state.store import StateDamaged, StoreUnavailable
 from arbiter.stream.policies import Policies
 
 POLL_SECONDS = 0.5
@@ -85,11 +85,19 @@ async def keep_watching(policies: Policies, reporter: Reporter) -> None:
     """Look for what is in force, and report, twice a second, for ever. An absent store is told by who needs it more."""
     while True:
         try:
-            await reporter.report()
+            await _report(reporter)
             before = policies.current
             await policies.refresh()
             if policies.current is not before:
-                await reporter.report()
+                await _report(reporter)
         except StoreUnavailable as error:
             log.debug("policies cannot be read: %s", error)
         await asyncio.sleep(POLL_SECONDS)
+
+
+async def _report(reporter: Reporter) -> None:
+    """Report; a damaged entry stops neither this worker nor its look at what is in force."""
+    try:
+        await reporter.report()
+    except StateDamaged as error:
+        log.debug("the report of this worker cannot be stored: %s", error)

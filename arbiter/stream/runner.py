@@ -75,7 +75,7 @@ class Runner:
         self._judging = Judging(shared, partition, patience, self._tokens)
         self._timers = Timers(shared.store, partition, patience)
         self._sweep = Sweep(shared.store, partition, patience, placed.head.swept)
-        self._caution = Caution(shared.store, partition, patience, placed.head)
+        self._caution = Caution(shared, partition, patience, placed.head)
         self._dead = DeadLetters(shared, patience)
         self._refusals = Refusals(shared.health, partition)
 
@@ -111,7 +111,7 @@ class Runner:
         try:
             await self._tokens.take_back(self._head.now_ms)
             while not self._patience.is_stopping:
-                if self._queue.has_news:
+                if self._queue.has_news and not (self._caution.is_on and await self._is_time()):
                     await self._work()
                 elif await self._is_time():
                     await self._work(is_time=True)
@@ -125,6 +125,12 @@ class Runner:
             self._patience.check(is_begun=True)
             await self._clear_outbox()
             await self._tokens.give_back(self._head.now_ms, is_begun=True)
+            await self._caution.end()
+
+    async def spare(self) -> None:
+        """It ended because of what is stored, so no record is to blame."""
+        with suppress(Exception):
+            await self._caution.end()
 
     async def _idle(self) -> None:
         self._news.clear()
@@ -141,8 +147,6 @@ class Runner:
         clock, active = self._shared.clock, self._shared.policies.current
         if self._is_reading_facts or active is None or not clock.is_settled:
             return False
-        # Without records to try first there is nothing to be careful about.
-        self._caution.over()
         if await self._sweep.is_due(active):
             return True
         now_ms = max(self._head.now_ms, clock.now_ms()) if self._is_wall_clock else self._head.now_ms
@@ -175,11 +179,13 @@ class Runner:
     # One batch
 
     async def _work(self, *, is_time: bool = False) -> None:
-        records = self._without_replays(self._queue.take(self._caution.records_max))
+        records = [] if is_time and self._caution.is_on else self._without_replays(self._take())
         while records or is_time:
             active = await self._ready()
-            await self._caution.begin(len(records))
-            verdict = await self._attempt(active, records)
+            try:
+                verdict = await self._attempt(active, records)
+            finally:
+                self._caution.release()
             if verdict is Verdict.OK:
                 break
             if verdict is Verdict.STALE_POLICY:
@@ -189,6 +195,11 @@ class Runner:
         for message in self._queue.finish():
             self._gate.ack(message)
         self._open()
+
+    def _take(self) -> list[Record]:
+        """The next records; few, and of one topic, where care is taken."""
+        first = self._queue.first() if self._caution.is_on else None
+        return self._queue.take(None if first is None else self._caution.records_max(first))
 
     def _open(self) -> None:
         """Open what may be read now: facts at once, requests after the facts that were there at the claim."""
@@ -230,8 +241,8 @@ class Runner:
         """Decide, commit and publish. If policy or capacity were out of date, nothing happened."""
         metrics = self._shared.metrics
         started = monotonic()
-        routing = self._judging.routing(self._head)
-        work = self._read(records, routing)
+        await self._caution.begin(records)
+        work = self._read(records, self._judging.routing(self._head))
         await self._add_timers(active, work)
         batch, late_from = await self._judging.decide(
             active.policy, work, self._head, await self._loading.load(work), is_reading_facts=self._is_reading_facts
@@ -245,8 +256,10 @@ class Runner:
         # From here on it is finished, if there is time: what follows may be seen by others.
         await self._patience.until(self._gate.is_member)
         await self._dead.publish(work.dead)
+        self._caution.passed(work)
         commit = self._commit_of(active, work, batch, spent)
         verdict = await self._commit(commit)
+        self._caution.release()
         if verdict is not Verdict.OK:
             self._sweep.give_back(work.swept)
             return verdict
@@ -261,9 +274,9 @@ class Runner:
     def _read(self, records: list[Record], routing: Routing) -> Work:
         now_ms = max(self._head.now_ms, self._shared.clock.now_ms())
         work = Work(records, now_ms if self._is_wall_clock else self._head.now_ms)
-        last_word = self._caution.last_word
         for record in records:
             reader = self._readers.get(record.topic)
+            last_word = self._caution.last_word(record) if self._caution.is_on else None
             read = last_word or (routing.read(record) if reader is None else reader.read(record, now_ms))
             if isinstance(read, DeadLetter):
                 work.dead.append((record, read, self._head.claims if last_word else 1))
@@ -282,7 +295,7 @@ class Runner:
 
     async def _add_timers(self, active: Active, work: Work) -> None:
         """What comes back together with these records: due by then, or waiting under an older policy."""
-        if self._is_reading_facts or self._caution.is_on:
+        if self._is_reading_facts or (self._caution.is_on and work.records):
             return
         horizon_ms = work.now_ms
         if not self._is_wall_clock:
@@ -298,6 +311,7 @@ class Runner:
         if await self._sweep.is_due(active):
             work.swept, work.recalls = self._sweep.take(), self._sweep.recalls
         work.swept += await self._tokens.woken(active.policy, work.now_ms)
+        self._sweep.give_back(await self._caution.begin_looks(work))
 
     # Commit and publish
 
@@ -324,6 +338,8 @@ class Runner:
             batch.changed_waits(),
             batch.opened(),
             self._sweep.swept,
+            self._caution.kept(head.seq + 1),
+            self._caution.is_calm,
         )
 
     async def _commit(self, commit: Commit) -> Verdict:
@@ -357,11 +373,11 @@ class Runner:
             activation=commit.activation,
             now_ms=commit.now_ms,
             positions=head.positions | commit.positions,
-            claims=0,
+            claims=0 if commit.is_calm else head.claims,
             swept=commit.swept,
         )
         self._has_outbox = bool(commit.outbox)
-        self._caution.over()
+        self._caution.adopt(commit.seq)
         self._dead.over()
         self._loading.adopt(batch)
         self._timers.moved(commit.timers)

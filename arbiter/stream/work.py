@@ -48,6 +48,7 @@ class Work(Struct):
     due: list[str] = []
     swept: list[str] = []
     recalls: bool = False
+    given_up: list[str] = []
     dead: list[tuple[Record, DeadLetter, int]] = []
     home: list[tuple[Record, OutRecord]] = []
 

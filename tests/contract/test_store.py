@@ -61,33 +61,42 @@ async def test_repeated_claim_is_one_claim(store: Store) -> None:
     assert first.fresh == again.fresh
 
 
-async def test_claims_count_until_a_commit(store: Store) -> None:
-    """Claims without a commit add up, and a commit sets them to 0."""
+async def test_claims_count_until_an_owner_is_calm_or_ends_well(store: Store) -> None:
+    """Claims add up, also over commits, until one says that it is calm or the owner says that it ends."""
     await claimed(store)
     await store.claim(P, "b", 1)
     third = await store.claim(P, "c", 1)
     assert third is not None
-    await store.commit(P, replace(FIRST, epoch=3, owner="c"))
+    await store.commit(P, replace(FIRST, epoch=3, owner="c", is_calm=False))
     fourth = await store.claim(P, "d", 1)
-
+    await store.commit(P, after(replace(FIRST, epoch=4, owner="d", is_calm=True)))
+    fifth = await store.claim(P, "e", 1)
+    await store.mark(P, 5, "e", b"", is_over=True)
+    sixth = await store.claim(P, "f", 1)
     assert fourth is not None
-    assert (3, 1) == (third.head.claims, fourth.head.claims)
+    assert fifth is not None
+    assert sixth is not None
+
+    assert (3, 4, 1, 1) == (third.head.claims, fourth.head.claims, fifth.head.claims, sixth.head.claims)
 
 
-async def test_a_mark_lasts_until_a_commit(store: Store) -> None:
-    """What the owner was about to try is told to the next one, unless it committed; nobody else may mark."""
+async def test_notes_last_until_a_commit(store: Store) -> None:
+    """What the owner noted is told to the next one; a commit brings its own; nobody else may note anything."""
     await claimed(store, FIRST)
-    marked = await store.mark(P, 1, "a", 40)
-    stranger = await store.mark(P, 1, "b", 9)
+    marked = await store.mark(P, 1, "a", b"forty")
+    stranger = await store.mark(P, 1, "b", b"nine")
     second = await store.claim(P, "b", 2)
     assert second is not None
-    fenced = await store.mark(P, 1, "a", 7)
-    await store.commit(P, after(replace(FIRST, epoch=2, owner="b")))
+    fenced = await store.mark(P, 1, "a", b"seven")
+    await store.commit(P, after(replace(FIRST, epoch=2, owner="b", notes=b"kept")))
     third = await store.claim(P, "c", 3)
-
+    await store.commit(P, after(after(replace(FIRST, epoch=3, owner="c"))))
+    fourth = await store.claim(P, "d", 4)
     assert third is not None
+    assert fourth is not None
+
     assert (Verdict.OK, Verdict.FENCED, Verdict.FENCED) == (marked, stranger, fenced)
-    assert (40, 0) == (second.head.tried, third.head.tried)
+    assert (b"forty", b"kept", b"") == (second.head.notes, third.head.notes, fourth.head.notes)
 
 
 async def test_claim_of_a_lower_generation_is_refused(store: Store) -> None:

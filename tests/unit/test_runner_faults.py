@@ -257,49 +257,6 @@ async def test_a_dead_letter_that_kafka_finds_too_long_goes_without_its_value(wo
     assert (letter.value, dict(letter.headers)["arbiter-cut-bytes"]) == (b"", b"100")
 
 
-async def test_a_record_that_kills_every_worker_is_given_up_in_the_end(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Batches are halved from claim to claim until it stands alone; its neighbours are decided, and nothing else."""
-    arrive = household.Taker.arrive
-
-    def deadly(self: household.Taker, arrival: Arrival) -> None:
-        if b"poison" in arrival.raw:
-            raise Crash
-        arrive(self, arrival)
-
-    monkeypatch.setattr(household.Taker, "arrive", deadly)
-    monkeypatch.setattr("arbiter.stream.deciding.Exception", ZeroDivisionError, raising=False)
-    names = [f"r{number}" for number in range(9)]
-    for name in names:
-        world.request("poison" if name == "r5" else name, CUSTOMERS[int(name[1:])])
-    crashes = 0
-    while not world.topics.dead and crashes < 20:
-        try:
-            await world.run()
-        except Crash:
-            crashes += 1
-    await world.run()
-
-    assert [("undecidable", 5)] == world.topics.dead
-    assert {name for name in names if name != "r5"} == set(world.topics.outcomes)
-    # Three that may be chance, then 9, 4 (which go through), 4, 2, 1 …
-    assert crashes < 20
-
-
-async def test_an_idle_partition_that_changes_hands_gives_nothing_up(world: World) -> None:
-    """Claims alone are no sign of a record that kills."""
-    for _ in range(12):
-        runner, task = await world.start()
-        await world.stopped(runner, task)
-    for name in ("a", "b"):
-        world.request(name)
-    await world.run()
-
-    assert [] == world.topics.dead
-    assert {"a": "approved", "b": "approved"} == world.topics.outcomes
-
-
 def judging_fails(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let the core fail whenever one of these requests is decided again."""
     usual = Hearing.verdict

@@ -49,8 +49,8 @@ local function chunks(key, command, values)
   end
 end
 
-local changed = {'seq', ARGV[3], 'activation', ARGV[4], 'claims', '0', 'tried', '0'}
-for i = 1, 2 * fields do changed[8 + i] = ARGV[at + i] end
+local changed = {'seq', ARGV[3], 'activation', ARGV[4]}
+for i = 1, 2 * fields do changed[4 + i] = ARGV[at + i] end
 at = at + 2 * fields
 redis.call('HSET', KEYS[1], unpack(changed))
 
