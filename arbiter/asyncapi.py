@@ -37,6 +37,10 @@ _DEAD_LETTER_HEADERS = {
     "arbiter-build": "The version of the worker.",
     "arbiter-time": "When it was put aside, RFC 3339.",
     "arbiter-attempts": "How often the record was tried.",
+    "arbiter-last-offset": "The last offset that the letter stands for, where it stands for more than one.",
+    "arbiter-cut-bytes": "How long the value was, where Kafka takes no letter with it.",
+    "arbiter-cut-headers": "How many headers there were, where it takes no letter with them.",
+    "arbiter-cut-key-bytes": "How long the key was, where it takes no letter with it.",
 }
 
 

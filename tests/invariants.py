@@ -28,7 +28,6 @@ Documents = Mapping[int, Mapping[str, Any]]
 """Policy documents by version."""
 
 FIELDS = ("department", "campaign", "channel", "category", "product", "partner")
-HOPS = "arbiter-hops"
 
 NEXT = {
     None: {"approved", "deferred", "rejected"},
@@ -90,21 +89,14 @@ class Books:
                 self.dry_runs[decision.source] = decision
             else:
                 self.by_key[decision.key].append(decision)
-        # What was sent home keeps key and value; a copy is told by its header.
-        copies = [entry for entry in self.inputs.values() if HOPS in entry.headers]
-        self.copies = {(entry.topic, entry.partition, entry.key, entry.value) for entry in copies}
 
     def answer(self, entry: Entry) -> str | None:
-        """What became of an input record: ``dead``, ``home`` (sent there), ``taken`` (a fact) or ``decided``."""
+        """What became of an input record: ``dead``, ``taken`` (a fact) or ``decided``, here or at home."""
         if entry.place in self.letters:
             return "dead"
         said = entry.fields()
-        customer = said.get("customer_id")
-        if not isinstance(customer, str):
+        if not isinstance(said.get("customer_id"), str):
             return None
-        home = home_of(customer, self.partitions)
-        if home != entry.partition:
-            return "home" if (entry.topic, home, entry.key, entry.value) in self.copies else None
         if entry.topic != REQUESTS:
             return "taken"
         if said.get("dry_run"):
@@ -150,15 +142,7 @@ def violations(
 def _unanswered(books: Books) -> Iterator[str]:
     for entry in books.inputs.values():
         if books.answer(entry) is None:
-            yield f"I1: {named(entry)} has no decision, no dead letter and was not sent home"
-    misrouted = {
-        (entry.topic, home_of(customer, books.partitions), entry.key, entry.value)
-        for entry in books.inputs.values()
-        if isinstance(customer := entry.fields().get("customer_id"), str) and HOPS not in entry.headers
-    }
-    for entry in books.inputs.values():
-        if HOPS in entry.headers and (entry.topic, entry.partition, entry.key, entry.value) not in misrouted:
-            yield f"I1: {named(entry)} was sent home, but nobody sent it"
+            yield f"I1: {named(entry)} has no decision and no dead letter"
 
 
 def _letters(books: Books) -> Iterator[str]:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from arbiter.core.arbitrate import Decided, Noted, Refused, awaits, come_back, next_due_ms, permit_ends
-from arbiter.core.arrival import Arrival, arrived
+from arbiter.core.arrival import Arrival, arrived, posted
 from arbiter.core.decide import asked_at
 from arbiter.core.household import Forward, Return, Routed, Taker
 from arbiter.core.model import Answered, Ledger
@@ -52,8 +52,6 @@ ORDER: tuple[tuple[type, ...], ...] = (
     (SuppressionChange,), (ConsentChange, PreferenceChange), (Profile,), (Forward,), (Outcome,), (ContactRequest,),
 )  # fmt: skip
 """In what order things are taken that came together, after due timers; ``Forward`` stands for all that is routed."""
-
-RECEIVED, HOPS = "arbiter-received-ms", "arbiter-hops"
 
 _decoders: dict[str, Any] = {
     REQUESTS: msgspec.json.Decoder(ContactRequest).decode,
@@ -157,7 +155,7 @@ class Mirror:
     def made(self, partition: int, commit: Commit, *, is_reading: bool) -> None:
         """See ``tests.site.Watcher``: do what the commit had to do, and compare."""
         part = self.parts[partition]
-        self._strays = list[tuple[str, int, bytes, bytes]]()
+        self._strays = list[tuple[int, Routed]]()
         steps = list(self._steps(partition, commit))
         assert commit.activation >= part.activation
         part.activation, part.now_ms = commit.activation, part.now_ms if self._is_event_clock else commit.now_ms
@@ -343,16 +341,13 @@ class Mirror:
                 yield Step(3, parcel.party, arrival, routed, parcel.home, place)
             return
         message = _decoders[topic](record.value)
-        headers = dict(record.headers)
-        received_ms = int(headers.get(RECEIVED, record.timestamp))
-        home = self._home(message.customer_id)
-        if home != partition and customer_party(message.customer_id) not in part.ledgers:
-            self._strays.append((topic, home, record.key, record.value))
+        home, party = self._home(message.customer_id), customer_party(message.customer_id)
+        arrival = Arrival(message, place, record.timestamp, record.value, record.key, None, record.headers)
+        if home != partition and party not in part.ledgers:
+            self._strays.append((home, Forward(party, posted(msgspec.structs.replace(arrival, hops=1)))))
             return
-        hops = int(headers.get(HOPS, 0))
-        arrival = Arrival(message, place, received_ms, record.value, record.key, None, record.headers, hops)
         rank = next(rank for rank, kinds in enumerate(ORDER) if isinstance(message, kinds))
-        yield Step(rank, customer_party(message.customer_id), arrival, None, partition, place)
+        yield Step(rank, party, arrival, None, partition, place)
 
     # What must be in it
 
@@ -364,11 +359,11 @@ class Mirror:
         else:  # a sweep takes parties in an order of its own
             decided, self._decided = sorted(decided, key=customer_in), sorted(self._decided, key=customer_in)
         same(self._decided, decided, "decisions")
-        home = [(one.topic, one.partition, one.key, one.value) for one in outbox if one.topic in _decoders]
-        same(sorted(self._strays), sorted(home), "what goes home")
         routed = [record for record in outbox if record.topic == ROUTED]
         parcels = [(record.partition, unpack_parcel(record.value or b"").open()) for record in routed]
-        same(self._sent, parcels, "what goes to other partitions")
+        strays = parcels[len(self._sent) :]
+        same(self._sent, parcels[: len(self._sent)], "what goes to other partitions")
+        same(sorted(self._strays, key=repr), sorted(strays, key=repr), "what goes home")
         same(part.now_ms, commit.now_ms, "the time")
         for party in self._touched | commit.ledgers.keys():
             packed = commit.ledgers.get(party) or before.get(party)

@@ -81,11 +81,13 @@ class Reference:
             self.refused.add(entry.place)
             return
         party = party_of(message)
-        (packed,) = await self._store.load(entry.partition, [party])
-        if packed is None and home_of(message.customer_id, self._partitions) != entry.partition:
-            return  # it goes home, and comes again there
+        partition = entry.partition
+        (packed,) = await self._store.load(partition, [party])
+        if packed is None:
+            partition = home_of(message.customer_id, self._partitions)
+            (packed,) = await self._store.load(partition, [party])
         ledger = Ledger() if packed is None else unpack_ledger(packed)
-        await self._decide(entry, message, ledger, await self._answers(entry.partition, message, ledger))
+        await self._decide(entry, partition, message, ledger, await self._answers(partition, message, ledger))
 
     async def _answers(self, partition: int, message: Message, ledger: Ledger) -> dict[bytes, Answered]:
         if not isinstance(message, ContactRequest) or not was_answered(ledger, message.customer_id, identity(message)):
@@ -94,8 +96,10 @@ class Reference:
         (packed,) = await self._store.load_answers(partition, [key])
         return {} if packed is None else {key: unpack_answered(packed)}
 
-    async def _decide(self, entry: Entry, message: Message, ledger: Ledger, answers: dict[bytes, Answered]) -> None:
-        head = await self._head(entry.partition)
+    async def _decide(
+        self, entry: Entry, partition: int, message: Message, ledger: Ledger, answers: dict[bytes, Answered]
+    ) -> None:
+        head = await self._head(partition)
         now_ms = head.now_ms
         if isinstance(message, ContactRequest) and message.requested_at is not None:
             now_ms = max(now_ms, to_ms(message.requested_at))
@@ -111,8 +115,8 @@ class Reference:
             elif isinstance(result, Refused):
                 self.refused.add(entry.place)
         changed = {key: pack_answered(new) for key, new in answers.items() if known.get(key) is not new}
-        await self._commit(entry.partition, head, now_ms, {party_of(message): ledger}, changed)
-        await self._others(entry)
+        await self._commit(partition, head, now_ms, {party_of(message): ledger}, changed)
+        await self._others(entry, partition)
 
     def _catch_up(
         self, policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], now_ms: int, seq: int
@@ -127,12 +131,12 @@ class Reference:
         decision = decision_of(decided)
         self.decisions[decision.decision_id] = _encode(decision)
 
-    async def _others(self, entry: Entry) -> None:
+    async def _others(self, entry: Entry, partition: int) -> None:
         """The parties of the partition whose timers its clock has passed."""
-        while due := await self._store.due(entry.partition, self._heads[entry.partition].now_ms, 1):
+        while due := await self._store.due(partition, self._heads[partition].now_ms, 1):
             party = due[0][0]
-            head = await self._head(entry.partition)
-            (packed,) = await self._store.load(entry.partition, [party])
+            head = await self._head(partition)
+            (packed,) = await self._store.load(partition, [party])
             assert packed is not None
             ledger, answers = unpack_ledger(packed), dict[bytes, Answered]()
             policy = self._policy_for(entry.place)
@@ -140,7 +144,7 @@ class Reference:
                 assert isinstance(result, Decided)
                 self._tell(result)
             changed = {key: pack_answered(new) for key, new in answers.items()}
-            await self._commit(entry.partition, head, head.now_ms, {party: ledger}, changed)
+            await self._commit(partition, head, head.now_ms, {party: ledger}, changed)
 
     async def _head(self, partition: int) -> Head:
         if partition not in self._heads:

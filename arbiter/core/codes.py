@@ -38,7 +38,8 @@ CODES: dict[str, str] = {
 REFUSALS: dict[str, str] = {
     "empty": "the record has no value",
     "oversized": "the record is larger than the setting allows",
-    "not_utf8": "the value is not UTF-8",
+    "not_utf8": "the value, or the name of a header, is not UTF-8",
+    "unreadable_batch": "a batch of records is damaged or unpacks to too much; headers say from which offset to which",
     "malformed_json": "the value is not one JSON object",
     "duplicate_key": "a key stands twice in the same JSON object",
     "wrong_type": "a field has a value of the wrong type or out of range",

@@ -68,7 +68,13 @@ class Return(Struct, frozen=True):
     part: Part
 
 
-Routed = Forward | Join | Leave | Return
+class Nothing(Struct, frozen=True):
+    """What is left of a :class:`Forward` that was too long to be carried: its place in the order."""
+
+    party: str
+
+
+Routed = Forward | Join | Leave | Return | Nothing
 
 
 class Taker:
@@ -128,7 +134,7 @@ class Taker:
             self.out.append(Return(customer_party(routed.customer), routed.customer, routed.version, part))
             # What the customer had used is free now.
             follow(self._session, recalls=False, comes_back=True)
-        else:
+        elif isinstance(routed, Return):
             self._returned(routed)
 
     # At home

@@ -205,14 +205,17 @@ def _body(what: str, data: bytes, decode: Any) -> Any:
         raise CodecError(f"{what}: damaged, {error}") from error
 
 
-def check_format(what: str, data: bytes, known: int) -> None:
-    """Check the first byte; :class:`NewerFormat` or :class:`CodecError` when it is not the format that is ``known``."""
+def check_format(what: str, data: bytes, known: int, formats_max: int = FORMATS_MAX) -> None:
+    """Check the first byte; :class:`NewerFormat` or :class:`CodecError` when it is not the format that is ``known``.
+
+    A number up to ``formats_max`` is a format; a higher one only if an array follows, as in all formats.
+    """
     if not data:
         raise CodecError(f"{what}: damaged, it is empty or no string")
     number = data[0]
     if number == known:
         return
-    if known < number and (number <= FORMATS_MAX or _is_array(data[1:])):
+    if known < number and (number <= formats_max or _is_array(data[1:])):
         raise NewerFormat(
             f"{what}: it is in format {number}, written by a newer build; this build reads format {known} only. "
             "Run a build that reads it"

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from arbiter.core.household import Forward, Join, Leave, Return, Routed
+from arbiter.core.household import Forward, Join, Leave, Nothing, Return, Routed
 from arbiter.core.model import Posted
 from arbiter.core.party import Part
 from arbiter.state.codec import CodecError, check_format, pack_answered, pack_ledger, unpack_answered, unpack_ledger
@@ -47,6 +47,10 @@ class _Return(Struct, frozen=True, array_like=True, tag="return"):
     answers: list[tuple[bytes, bytes]]
 
 
+class _Nothing(Struct, frozen=True, array_like=True, tag="nothing"):
+    party: str
+
+
 class Parcel(Struct, frozen=True, array_like=True):
     """What partition ``home`` sent: its number ``seq`` among what goes from there to here, and that of the one before.
 
@@ -56,7 +60,7 @@ class Parcel(Struct, frozen=True, array_like=True):
     home: int
     after: int
     seq: int
-    body: _Forward | _Leave | _Join | _Return
+    body: _Forward | _Leave | _Join | _Return | _Nothing
 
     @property
     def party(self) -> str:
@@ -68,6 +72,8 @@ class Parcel(Struct, frozen=True, array_like=True):
         body = self.body
         if isinstance(body, _Forward):
             return Forward(body.party, body.post)
+        if isinstance(body, _Nothing):
+            return Nothing(body.party)
         if isinstance(body, _Leave):
             return Leave(body.party, body.customer, body.version)
         answers = {key: unpack_answered(packed) for key, packed in body.answers}
@@ -84,18 +90,26 @@ def pack_parcel(home: int, after: int, seq: int, routed: Routed) -> bytes:
     return _FORMAT + _encode(Parcel(home, after, seq, _wire(routed)))
 
 
+def emptied(parcel: Parcel) -> bytes:
+    """The bytes of the same parcel with nothing in it: what was in it goes elsewhere, its number must still come."""
+    return _FORMAT + _encode(Parcel(parcel.home, parcel.after, parcel.seq, _Nothing(parcel.party)))
+
+
 def unpack_parcel(data: bytes) -> Parcel:
     """The parcel; :class:`CodecError` when the bytes cannot be read."""
-    check_format("routed record", data, FORMAT)
+    # On a topic stands what anybody wrote: nothing but an array is taken for a newer format there.
+    check_format("routed record", data, FORMAT, FORMAT)
     try:
         return _decode(data[1:])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CodecError(f"routed record: damaged, {error}") from error
 
 
-def _wire(routed: Routed) -> _Forward | _Leave | _Join | _Return:
+def _wire(routed: Routed) -> _Forward | _Leave | _Join | _Return | _Nothing:
     if isinstance(routed, Forward):
         return _Forward(routed.party, routed.post)
+    if isinstance(routed, Nothing):
+        return _Nothing(routed.party)
     if isinstance(routed, Leave):
         return _Leave(routed.party, routed.customer, routed.version)
     answers = [(key, pack_answered(answer)) for key, answer in routed.part.answers.items()]

@@ -16,7 +16,8 @@ from arbiter.core.instants import FAR_MS
 from arbiter.core.model import Answered
 from arbiter.state.codec import CodecError, NewerFormat, unpack_answered
 from arbiter.stream.items import Item, needed_answers
-from arbiter.stream.records import DeadLetter, Record, original
+from arbiter.stream.letters import original
+from arbiter.stream.records import DeadLetter, Record
 from arbiter.stream.steps import Loaded, Party
 
 UNREADABLE_STATE: Final = "unreadable_state"

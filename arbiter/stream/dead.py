@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from arbiter import __version__
+from arbiter.stream.letters import dead_letter
 from arbiter.stream.patience import Patience, Shared
-from arbiter.stream.records import DeadLetter, Record, dead_letter
+from arbiter.stream.records import DeadLetter, Record
 from arbiter.stream.tally import count_dead
 
 

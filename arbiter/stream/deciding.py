@@ -44,7 +44,8 @@ from arbiter.state.codec import OutRecord, pack_answered, pack_ledger
 from arbiter.state.store import Wait
 from arbiter.stream.aside import NEVER_MS, Aside, left_out
 from arbiter.stream.items import Item, needed_answers
-from arbiter.stream.records import DeadLetter, Record, original
+from arbiter.stream.letters import original
+from arbiter.stream.records import DeadLetter, Record
 from arbiter.stream.routing import Routing
 from arbiter.stream.steps import Loaded, Party, Place, Step, Way, fresh, waits_of
 
@@ -200,6 +201,10 @@ class Batch:
     def give_up(self, name: str) -> None:
         """Let a party, which is not in the batch, not come back by itself any more."""
         self._aside.timers[name] = NEVER_MS
+
+    def send_home(self, forward: Forward, home: int) -> None:
+        """Send a record that was read on the wrong partition to that of its customer."""
+        self.outbox.append(self._routing.send(forward, home))
 
     def finish(self, outbox_bytes_max: int) -> None:
         """Let come back what became due while the batch was decided; what no longer fits stays due.
@@ -402,10 +407,6 @@ class Batch:
 def _time_header(at_ms: int) -> bytes:
     """Decisions of one batch in wall time are of one instant."""
     return msgspec.to_builtins(to_datetime(at_ms)).encode()  # type: ignore[no-any-return]
-
-
-def _place(record: Record) -> str:
-    return f"{record.topic}/{record.partition}/{record.offset}"
 
 
 _WHAT = {Forward: "forward", Join: "join", Leave: "leave", Return: "return"}

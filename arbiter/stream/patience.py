@@ -7,10 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import TypeVar
 
-from confluent_kafka import KafkaError
 from msgspec import Struct, field
 
-from arbiter.messages import DLQ_SUFFIX, ROUTED
 from arbiter.metrics import Metrics
 from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord
@@ -19,7 +17,7 @@ from arbiter.stream.clock import StoreClock
 from arbiter.stream.health import Health
 from arbiter.stream.policies import Policies
 from arbiter.stream.publisher import Publisher, PublishFailed
-from arbiter.stream.records import shortened
+from arbiter.stream.refused import still_to_send
 
 Result = TypeVar("Result")
 
@@ -107,7 +105,7 @@ class Patience:
                     # A trouble of this place alone: that Kafka takes other records meanwhile does not end it.
                     key = key or f"publish {left[0].topic}/{left[0].partition}"
                     health.trouble(key, f"Kafka refuses records, so their partition waits: {error}", alarm=True)
-                    left = _still_to_send(left, error)
+                    left = still_to_send(left, error, self._shared)
                 else:
                     health.over(key)
                     break
@@ -115,24 +113,3 @@ class Patience:
         finally:
             health.drop(key, "given up in this trouble; the partition's next claim publishes what is left")
         self.check(is_begun=is_begun)
-
-
-def _still_to_send(records: Sequence[OutRecord], error: PublishFailed) -> list[OutRecord]:
-    """What was refused, and what was routed behind it: the receiver takes those only in their order."""
-    why = {id(record): reason for record, reason in error.failed}
-    left: list[OutRecord] = []
-    broken: set[int] = set()
-    for record in records:
-        if id(record) in why:
-            left.append(_acceptable(record, why[id(record)]))
-            if record.topic.endswith(ROUTED):
-                broken.add(record.partition)
-        elif record.topic.endswith(ROUTED) and record.partition in broken:
-            left.append(record)
-    return left
-
-
-def _acceptable(record: OutRecord, why: KafkaError) -> OutRecord:
-    """The record to try next: a dead letter that is too long goes without its value."""
-    is_dead_letter = record.topic.endswith(DLQ_SUFFIX)
-    return shortened(record) if why.code() == KafkaError.MSG_SIZE_TOO_LARGE and is_dead_letter else record

@@ -65,15 +65,17 @@ class _Delivery:
             self.done.set_result(None)
 
     def failures(self, records: Sequence[OutRecord]) -> list[tuple[OutRecord, KafkaError]]:
-        """The records that failed. Of equal ones it does not matter which: they are told apart by nobody."""
+        """The records that failed."""
         left = list(records)
         found = []
         for message, error in self.failed:
-            told = (message.topic(), message.partition(), message.key(), message.value())
-            index = next(
-                i for i, r in enumerate(left) if (r.topic, r.partition, r.key or None, r.value or None) == told
-            )
-            found.append((left.pop(index), error))
+            told = (message.topic(), message.partition(), message.key() or None, message.value() or None)
+            same = [r for r in left if (r.topic, r.partition, r.key or None, r.value or None) == told]
+            # Dead letters may be alike but for their headers.
+            headers: Any = message.headers() or []
+            record = next((r for r in same if [*map(tuple, headers)] == [*map(tuple, r.headers)]), same[0])
+            left = [other for other in left if other is not record]
+            found.append((record, error))
         return found
 
 

@@ -19,14 +19,11 @@ from arbiter.core import lenient
 from arbiter.core.arrival import Arrival, Message
 from arbiter.core.facts import protects
 from arbiter.core.forms import in_one_form
-from arbiter.core.household import HOPS_MAX
 from arbiter.core.identity import identity
 from arbiter.core.instants import DAY_MS, END_MS, to_datetime, to_ms
 from arbiter.core.lenient import is_finer
-from arbiter.core.model import Posted
 from arbiter.messages import (
     CONSENTS,
-    DLQ_SUFFIX,
     OUTCOMES,
     PROFILES,
     REQUESTS,
@@ -40,7 +37,7 @@ from arbiter.messages import (
     SuppressionChange,
 )
 from arbiter.settings import Settings
-from arbiter.state.codec import OutRecord
+from arbiter.stream.unpacking import OddName, Unread
 
 INPUTS: Final = (CONSENTS, PROFILES, OUTCOMES, ROUTED, REQUESTS)
 """The input topics, in the order in which they are read after a claim: facts before requests."""
@@ -48,10 +45,6 @@ INPUTS: Final = (CONSENTS, PROFILES, OUTCOMES, ROUTED, REQUESTS)
 FACTS: Final = (CONSENTS, PROFILES, OUTCOMES, ROUTED)
 """What is read to its end after a claim, before a request is decided or a timer fires."""
 
-HOPS: Final = "arbiter-hops"
-RECEIVED: Final = "arbiter-received-ms"
-OWN_HEADERS: Final = "arbiter-"
-CUT: Final = "arbiter-cut-bytes"
 STRUCTURED: Final = b"application/cloudevents+json"
 
 
@@ -178,20 +171,34 @@ class Reader:
             self._check_times(message, received_ms, now_ms if self._is_wall_clock else received_ms)
         except Rejected as rejected:
             return rejected.letter
-        value, hops = (None if data is record.value else record.value), _hops(record) if record.headers else 0
+        value = None if data is record.value else record.value
         source = (record.topic, record.partition, record.offset)
         key = identity(message) if isinstance(message, ContactRequest) else b""
-        return Arrival(message, source, received_ms, data, record.key, value, record.headers, hops, key)
+        return Arrival(message, source, received_ms, data, record.key, value, record.headers, 0, key)
 
     def _data(self, record: Record) -> bytes:
         value = record.value
+        if type(value) is Unread:
+            raise Rejected("unreadable_batch", f"records from offset {value.first} on cannot be read: {value.why}")
         if not value:
             raise Rejected("empty", "the record has no value (a tombstone or an empty message)")
         if len(value) > self._bytes_max:
             raise Rejected("oversized", f"the value has {len(value):,} bytes, at most {self._bytes_max:,} are read")
+        if record.headers or record.key:
+            self._check_rest(record)
         if record.headers and _header(record, "content-type").lower().startswith(STRUCTURED):
             return _structured(value)
         return value
+
+    def _check_rest(self, record: Record) -> None:
+        """What comes with a value is kept and sent on with it, so it is bounded as the value is."""
+        size = len(record.key or b"")
+        for name, value in record.headers:
+            if type(name) is OddName:
+                raise Rejected("not_utf8", f"the name of a header is not UTF-8: `{name[:64]}`")
+            size += len(name) + len(value or b"")
+        if size > self._bytes_max:
+            raise Rejected("oversized", f"key and headers have {size:,} bytes, at most {self._bytes_max:,} are read")
 
     def _message(self, data: bytes) -> tuple[Message, bytes]:
         """The message, and its JSON as the strict decoder reads it."""
@@ -312,70 +319,9 @@ def readers_of(settings: Settings, topics: Iterable[str]) -> dict[str, Reader]:
 
 
 def _received_ms(record: Record, now_ms: int) -> int:
-    if record.headers and _header(record, HOPS) and (stamp := _header(record, RECEIVED)).isdigit():
-        return int(stamp)
     stamp_ms = record.timestamp
     return stamp_ms if stamp_ms is not None and 0 < stamp_ms < END_MS else now_ms
 
 
 def _header(record: Record, name: str) -> bytes:
     return next((value for key, value in record.headers if key.lower() == name and value), b"")
-
-
-def _hops(record: Record) -> int:
-    count = _header(record, HOPS)
-    return int(count) if count.isdigit() and len(count) < HOPS_MAX else 0
-
-
-def original(post: Posted) -> Record:
-    """The record as it was first read, for its dead letter."""
-    value = post.raw if post.value is None else post.value
-    return _Original(*post.source, post.received_ms, post.key, value, post.headers)
-
-
-class _Original(Struct, frozen=True):
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes
-    headers: Sequence[tuple[str, bytes | None]]
-
-
-def sent_home(record: Record, topic: str, home: int, received_ms: int) -> OutRecord | DeadLetter:
-    """The same record for partition ``home`` of its topic, one hop on; a dead letter when it went round too often."""
-    hops = _hops(record) + 1
-    if hops > HOPS_MAX:
-        return DeadLetter(
-            "misrouted",
-            f"sent on {HOPS_MAX} times and still not at home (partition {home}); "
-            "do all topics and workers agree on the number of partitions?",
-        )
-    headers = [(key, value or b"") for key, value in record.headers if key not in {HOPS, RECEIVED}]
-    headers += [(HOPS, b"%d" % hops), (RECEIVED, b"%d" % received_ms)]
-    return OutRecord(topic, home, record.key, record.value, headers)
-
-
-def dead_letter(record: Record, letter: DeadLetter, group: str, build: str, now_ms: int, attempts: int) -> OutRecord:
-    """The record for ``<topic>.dlq``: key and value byte for byte, on the same partition, the reason in headers."""
-    reason: dict[str, str | int] = {
-        "error-code": letter.code,
-        "error-message": letter.message,
-        "topic": record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "group": group,
-        "build": build,
-        "time": to_datetime(now_ms).isoformat(timespec="milliseconds"),
-        "attempts": attempts,
-    }
-    headers = [(key, value or b"") for key, value in record.headers if not key.startswith(OWN_HEADERS)]
-    headers += [(OWN_HEADERS + name, str(text).encode("utf-8", "replace")) for name, text in reason.items()]
-    return OutRecord(record.topic + DLQ_SUFFIX, record.partition, record.key, record.value, headers)
-
-
-def shortened(letter: OutRecord) -> OutRecord:
-    """A dead letter that Kafka finds too long: without its value, but with the value's size."""
-    size = len(letter.value or b"")
-    return OutRecord(letter.topic, letter.partition, letter.key, b"", [*letter.headers, (CUT, b"%d" % size)])

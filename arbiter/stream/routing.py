@@ -15,14 +15,21 @@ import msgspec
 from arbiter.core.arrival import Arrival, arrived
 from arbiter.core.household import Forward, Routed
 from arbiter.core.party import id_of, is_household
-from arbiter.state.codec import CodecError, OutRecord
+from arbiter.state.codec import CodecError, NewerFormat, OutRecord
 from arbiter.state.parcels import Parcel, pack_parcel, unpack_parcel
 from arbiter.stream.partitioner import partition_of
 from arbiter.stream.records import DeadLetter, Record
+from arbiter.stream.unpacking import Unread
 
 SENT: Final = "sent:"
 TAKEN: Final = "taken:"
 """Before a partition's number these name the positions in a head: the last number sent there, and taken from there."""
+
+SKIPPED: Final = "skipped:"
+"""Names the position behind the last routed record that became a dead letter unread; 0 if its gap was seen."""
+
+SKIPPED_MAX: Final = 10_000
+"""How many records further on a gap may still be explained by that."""
 
 
 class Routing:
@@ -41,19 +48,26 @@ class Routing:
     def read(self, record: Record) -> tuple[Parcel, Arrival | None] | DeadLetter | None:
         """The parcel and the record in it (if that is what it holds); ``None`` if it was taken before.
 
-        A dead letter if it cannot be read, or came before another. Records must come in the order in which they stand.
+        A dead letter if it cannot be read, or came before another; :class:`NewerFormat`. Records must come in the order
+        in which they stand.
         """
+        if type(record.value) is Unread:
+            self.skip(record)
+            return DeadLetter("unreadable_batch", f"from offset {record.value.first} on: {record.value.why}")
         try:
             parcel = unpack_parcel(record.value or b"")
             routed = parcel.open()
             arrival = arrived(routed.post) if isinstance(routed, Forward) else None
+        except NewerFormat:
+            raise
         except (CodecError, msgspec.DecodeError) as error:
+            self.skip(record)
             return DeadLetter("undecidable", str(error))
         last = self._read.get(parcel.home, self._before.get(f"{TAKEN}{parcel.home}")) or None
         if last is not None and parcel.seq <= last:
             return None
         # Without a last one this partition is new, or began anew after a loss: then it begins with what comes.
-        if last is not None and parcel.after > last:
+        if last is not None and parcel.after > last and not self._was_skipped(record):
             return DeadLetter(
                 "undecidable",
                 f"record {parcel.seq} from partition {parcel.home} came, but {parcel.after} before it did not "
@@ -61,6 +75,18 @@ class Routing:
             )
         self._read[parcel.home] = parcel.seq
         return parcel, arrival
+
+    def skip(self, record: Record) -> None:
+        """A record became a dead letter unread: the next one of its sender may come without its predecessor."""
+        self.positions[SKIPPED] = record.offset + 1
+
+    def _was_skipped(self, record: Record) -> bool:
+        """Whether the predecessor may have become a dead letter shortly before; that explains one gap."""
+        skipped = self.positions.get(SKIPPED, self._before.get(SKIPPED, 0))
+        if not skipped or record.offset - skipped > SKIPPED_MAX:
+            return False
+        self.positions[SKIPPED] = 0
+        return True
 
     def take(self, parcel: Parcel) -> None:
         """Remember that it was taken."""

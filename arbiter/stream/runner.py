@@ -16,7 +16,6 @@ from faust.types import Message
 from msgspec.structs import replace
 
 from arbiter.core.arbitrate import ANSWERS_KEPT_MS
-from arbiter.core.arrival import Arrival
 from arbiter.core.decide import asked_at
 from arbiter.core.instants import FAR_MS
 from arbiter.messages import ContactRequest
@@ -28,15 +27,14 @@ from arbiter.stream.caution import Caution
 from arbiter.stream.dead import DeadLetters
 from arbiter.stream.deciding import Batch
 from arbiter.stream.intake import LogWentBack, Queue
-from arbiter.stream.items import Item
 from arbiter.stream.judging import Judging
 from arbiter.stream.loading import Loading
 from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
 from arbiter.stream.policies import Active
-from arbiter.stream.records import DeadLetter, Record, readers_of
+from arbiter.stream.reading import Reading
+from arbiter.stream.records import Record
 from arbiter.stream.refusals import Refusals
 from arbiter.stream.reporting import Using
-from arbiter.stream.routing import Routing
 from arbiter.stream.sweep import Sweep
 from arbiter.stream.tally import count_batch
 from arbiter.stream.timers import Timers
@@ -61,7 +59,6 @@ class Runner:
         self._queue: Queue[Message] = Queue(placed.positions)
         settings = shared.settings
         self._is_wall_clock = settings.clock == "wall"
-        self._readers = readers_of(settings, placed.positions)
         self._topics = tuple(placed.positions)
         self._news = asyncio.Event()
         self._is_shut = False
@@ -76,6 +73,7 @@ class Runner:
         self._timers = Timers(shared.store, partition, patience)
         self._sweep = Sweep(shared.store, partition, patience, placed.head.swept)
         self._caution = Caution(shared, partition, patience, placed.head)
+        self._reading = Reading(shared, placed.positions, self._caution)
         self._dead = DeadLetters(shared, patience)
         self._refusals = Refusals(shared.health, partition)
 
@@ -242,13 +240,15 @@ class Runner:
         metrics = self._shared.metrics
         started = monotonic()
         await self._caution.begin(records)
-        work = self._read(records, self._judging.routing(self._head))
+        work = self._reading.read(records, self._head, self._judging.routing(self._head))
         await self._add_timers(active, work)
         batch, late_from = await self._judging.decide(
             active.policy, work, self._head, await self._loading.load(work), is_reading_facts=self._is_reading_facts
         )
         if late_from is not None:
             self._queue.give_back(work.leave(late_from))
+        for _, forward, home in work.home:
+            batch.send_home(forward, home)
         work.dead += batch.dead
         self._loading.note(batch)
         spent = await self._tokens.spent(batch.changes, work.now_ms)
@@ -263,35 +263,13 @@ class Runner:
         if verdict is not Verdict.OK:
             self._sweep.give_back(work.swept)
             return verdict
-        await self._publish([*batch.outbox, *work.sent_on()])
+        await self._publish(batch.outbox)
         self._adopt(commit, batch)
         await self._tokens.settle(commit.now_ms)
         metrics.batch_records.observe(len(work.records))
         metrics.misrouted.inc(len(work.home))
         count_batch(metrics, batch, active.policy, is_wall_clock=self._is_wall_clock)
         return verdict
-
-    def _read(self, records: list[Record], routing: Routing) -> Work:
-        now_ms = max(self._head.now_ms, self._shared.clock.now_ms())
-        work = Work(records, now_ms if self._is_wall_clock else self._head.now_ms)
-        for record in records:
-            reader = self._readers.get(record.topic)
-            last_word = self._caution.last_word(record) if self._caution.is_on else None
-            read = last_word or (routing.read(record) if reader is None else reader.read(record, now_ms))
-            if isinstance(read, DeadLetter):
-                work.dead.append((record, read, self._head.claims if last_word else 1))
-            elif isinstance(read, Arrival):
-                work.items.append(Item.of_record(record, read))
-            elif read is not None:
-                work.items.append(Item.of_parcel(record, *read))
-            else:
-                self._shared.metrics.replays.inc()
-        for reader in self._readers.values():
-            self._shared.metrics.unknown_fields.inc(reader.unknown_fields)
-            reader.unknown_fields = 0
-        # Stable: of one rank and topic they stay in offset order.
-        work.items.sort(key=lambda item: item.rank)
-        return work
 
     async def _add_timers(self, active: Active, work: Work) -> None:
         """What comes back together with these records: due by then, or waiting under an older policy."""
@@ -317,11 +295,15 @@ class Runner:
 
     def _commit_of(self, active: Active, work: Work, batch: Batch, spent: dict[str, Spent]) -> Commit:
         head = self._head
-        positions = {
-            topic: position
-            for topic, position in self._queue.positions().items()
-            if position > head.positions.get(topic, 0)
-        } | batch.routed
+        positions = (
+            {
+                topic: position
+                for topic, position in self._queue.positions().items()
+                if position > head.positions.get(topic, 0)
+            }
+            | work.skipped
+            | batch.routed
+        )
         return Commit(
             head.epoch,
             head.owner,
@@ -333,7 +315,7 @@ class Runner:
             batch.changed_answers(),
             ANSWERS_KEPT_MS,
             batch.changed_timers(),
-            pack_outbox([*batch.outbox, *work.sent_on()]),
+            pack_outbox(batch.outbox),
             spent,
             batch.changed_waits(),
             batch.opened(),

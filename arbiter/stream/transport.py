@@ -16,6 +16,7 @@ from contextlib import suppress
 from time import monotonic, thread_time
 from typing import Any, TypeVar
 
+from aiokafka.consumer import fetcher as stock_fetcher
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as stock
@@ -24,6 +25,10 @@ from mode.threads import WorkerThread
 from msgspec import Struct
 
 from arbiter.stream.records import Record
+from arbiter.stream.unpacking import BoundedRecords
+
+# Each fetcher looks it up when a fetch has come.
+stock_fetcher.MemoryRecords = BoundedRecords
 
 Result = TypeVar("Result")
 

@@ -7,11 +7,13 @@ from typing import Protocol
 
 from faust.types import Message
 from msgspec import Struct
+from msgspec.structs import replace
 
-from arbiter.state.codec import OutRecord
+from arbiter.core.arrival import posted
+from arbiter.core.household import Forward
 from arbiter.state.store import Head
 from arbiter.stream.items import Item
-from arbiter.stream.records import DeadLetter, Record, sent_home
+from arbiter.stream.records import DeadLetter, Record
 
 
 class Gate(Protocol):
@@ -49,27 +51,21 @@ class Work(Struct):
     swept: list[str] = []
     recalls: bool = False
     given_up: list[str] = []
+    skipped: dict[str, int] = {}
     dead: list[tuple[Record, DeadLetter, int]] = []
-    home: list[tuple[Record, OutRecord]] = []
+    home: list[tuple[Record, Forward, int]] = []
 
     def send_home(self, homes: Mapping[str, int]) -> None:
         """Send the records of these parties, which just arrived, to their partitions instead of deciding them."""
         staying = []
         for item in self.items:
-            home, record = homes.get(item.party), item.record
-            if home is None or item.arrival is None or item.parcel is not None:
+            home, arrival = homes.get(item.party), item.arrival
+            if home is None or arrival is None or item.parcel is not None:
                 staying.append(item)
-                continue
-            sent = sent_home(record, record.topic, home, item.arrival.received_ms)
-            if isinstance(sent, DeadLetter):
-                self.dead.append((record, sent, 1))
             else:
-                self.home.append((record, sent))
+                forward = Forward(item.party, posted(replace(arrival, hops=arrival.hops + 1)))
+                self.home.append((item.record, forward, home))
         self.items = staying
-
-    def sent_on(self) -> list[OutRecord]:
-        """What goes to other partitions."""
-        return [out for _, out in self.home]
 
     def leave(self, index: int) -> list[Record]:
         """Leave for the next commit the items from ``index`` on, with all that stands behind them."""

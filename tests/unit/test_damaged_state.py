@@ -10,8 +10,7 @@ from arbiter.state.codec import CodecError, NewerFormat, unpack_ledger
 from arbiter.state.memory import MemoryStore
 from tests.builders import MONDAY, grant, policy, request
 from tests.partition import CAP, CUSTOMERS, P, World
-from tests.site import Site
-from tests.unit.test_runner_faults import Unwatched
+from tests.site import Site, Unwatched
 
 DAMAGED = [b"", b"garbage", bytes(40), b"\x01\xff", b"\x01\x95\x90\x90\x90\x91\xc0\x90", b"\x99\xc1"]
 NEWER = [b"\x02\x90", b"\x02anything", b"\x1f", b"c\x91\x90"]

@@ -6,15 +6,18 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arbiter.core.household import Forward
 from arbiter.core.instants import to_datetime
+from arbiter.core.model import Posted
 from arbiter.core.party import customer_party, household_party
 from arbiter.messages import DLQ_SUFFIX, REQUESTS, ROUTED, Outcome, Profile
-from arbiter.state.codec import CodecError
-from arbiter.state.parcels import unpack_parcel
+from arbiter.state.codec import CodecError, NewerFormat
+from arbiter.state.parcels import pack_parcel, unpack_parcel
 from tests.builders import MONDAY, grant, policy, request
 from tests.examples import times
 from tests.installation import Installation
@@ -117,6 +120,31 @@ async def test_what_is_no_parcel_is_a_dead_letter(value: bytes) -> None:
 
     assert [value] == [letter.value for letter in site.dead]
     assert ["approved"] == [decision["outcome"] for decision in site.decisions]
+
+
+async def test_a_parcel_in_a_newer_format_stops_the_partition() -> None:
+    """Nothing is wrong with it: it is no dead letter, and a worker that can read it takes it."""
+    site = await installed()
+    site.append(ROUTED, site.home("h0"), b"h0", b"\x02\x90")
+    with pytest.raises(NewerFormat):
+        await site.run()
+
+    assert [] == site.dead
+
+
+async def test_a_parcel_that_is_unreadable_does_not_hold_up_those_behind_it() -> None:
+    """The next one of its sender comes without its predecessor, which is a dead letter; only that gap is allowed."""
+    site = await installed()
+    partition, sender = site.home("h0"), 7
+    asked = [msgspec.json.encode(request(f"p{number}", customer_id="c0")) for number in range(5)]
+    posts = [Posted("request", (REQUESTS, 0, number), MONDAY, raw) for number, raw in enumerate(asked)]
+    parcels = [pack_parcel(sender, n, n + 1, Forward("h:h0", post)) for n, post in enumerate(posts)]
+    for value in (parcels[0], parcels[1][:-9], parcels[2], parcels[4]):
+        site.append(ROUTED, partition, b"h0", value)
+    await site.run()
+
+    assert [parcels[1][:-9], parcels[4]] == [letter.value for letter in site.dead]
+    assert ["p0", "p2"] == [decision["request_id"] for decision in site.decisions]
 
 
 steps = st.one_of(

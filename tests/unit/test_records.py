@@ -13,8 +13,9 @@ from aiokafka import ConsumerRecord
 from arbiter.core.arbitrate import Arrival
 from arbiter.core.instants import DAY_MS, to_datetime
 from arbiter.messages import CONSENTS, PROFILES, REQUESTS, ConsentChange, ContactRequest, Profile, SuppressionChange
-from arbiter.state.codec import OutRecord
-from arbiter.stream.records import DeadLetter, Reader, dead_letter, sent_home
+from arbiter.stream.letters import dead_letter, shortened
+from arbiter.stream.records import DeadLetter, Reader
+from arbiter.stream.unpacking import OddName
 
 NOW = 1_770_000_000_000
 REQUEST = {
@@ -192,25 +193,6 @@ def test_a_record_without_a_time_stamp_was_received_now() -> None:
     assert read(body(), at_ms=-1).received_ms == NOW
 
 
-def test_a_record_sent_home_keeps_what_it_was() -> None:
-    """Key, value and headers as they came, one hop more, and the time at which it was first received."""
-    sent = sent_home(record(body(), ("ce_id", b"1")), REQUESTS, 5, NOW)
-
-    assert sent == OutRecord(
-        REQUESTS, 5, b"c1", body(), [("ce_id", b"1"), ("arbiter-hops", b"1"), ("arbiter-received-ms", b"%d" % NOW)]
-    )
-    assert isinstance(sent, OutRecord)
-    assert read(body(), *sent.headers, at_ms=NOW + 99).received_ms == NOW
-
-
-def test_a_record_that_finds_no_home_is_a_dead_letter() -> None:
-    """After three hops somebody must look at it."""
-    letter = sent_home(record(body(), ("arbiter-hops", b"3")), REQUESTS, 5, NOW)
-
-    assert isinstance(letter, DeadLetter)
-    assert letter.code == "misrouted"
-
-
 def test_a_dead_letter_is_the_record_and_the_reason() -> None:
     """Byte for byte, on the same partition, with where it came from in its headers."""
     out = dead_letter(record(b"\xff", ("k", b"v")), DeadLetter("not_utf8", "byte 0"), "arbiter", "1.0", NOW, 1)
@@ -258,3 +240,59 @@ def test_lists_and_purposes_are_read_in_one_unicode_form() -> None:
             for topic, value in ((CONSENTS, consent), (CONSENTS, wish), (PROFILES, profile))]  # fmt: skip
 
     assert [told[0].purpose, told[1].refused_products, told[2].attributes] == [whole, [whole], {"town": whole}]
+
+
+@pytest.mark.parametrize("digits", [b"5", b"9" * 30, b"9" * 5_000, b"-1", b"x"])
+def test_nobody_but_the_arbiter_says_how_often_a_record_was_sent_on(digits: bytes) -> None:
+    """Headers named as the arbiter's own are any producer's: neither hops nor the time are believed."""
+    arrival = read(body(), ("arbiter-hops", b"1"), ("arbiter-received-ms", digits))
+
+    assert (arrival.received_ms, arrival.hops) == (NOW, 0)
+
+
+@pytest.mark.parametrize("at_ms", [2**63 - 1, 10**16])
+def test_a_time_stamp_beyond_the_calendar_is_its_end(at_ms: int) -> None:
+    """Producers set what they like; nothing behind the reader overflows."""
+    arrival = read(body(requested_at=to_datetime(NOW)), at_ms=at_ms)
+
+    assert to_datetime(arrival.received_ms).year == 9999
+    assert read(body(), at_ms=at_ms).code == "far_future"
+
+
+def test_a_header_name_that_is_not_utf8_is_named() -> None:
+    """The consumer hands it on in a readable form."""
+    letter = read(body(), (OddName("caf\\xe9"), b"1"))
+
+    assert (letter.code, letter.message) == ("not_utf8", "the name of a header is not UTF-8: `caf\\xe9`")
+
+
+@pytest.mark.parametrize(
+    "headers", [(("k", b"v" * 300_000),), (("k" * 300_000, b""),), tuple((f"{n}", b"") for n in range(100_000))]
+)
+def test_headers_are_bounded_as_values_are(headers: Any) -> None:
+    """They are kept and sent on with the record."""
+    assert read(body(), *headers).code == "oversized"
+
+
+def test_a_key_is_bounded_as_values_are() -> None:
+    """As headers are."""
+    long = ConsumerRecord(REQUESTS, 3, 7, NOW, 0, b"k" * 300_000, body(), None, 1, 1, ())
+
+    assert Reader(REQUESTS, 262_144, is_wall_clock=True).read(long, NOW).code == "oversized"  # type: ignore[union-attr]
+
+
+def test_a_letter_is_shortened_step_by_step() -> None:
+    """The value goes first, then the sender's headers, then the key; each leaves its size."""
+    letter = dead_letter(
+        record(b"\xff" * 9, ("k", b"v")), DeadLetter("not_utf8", "x" * 9_999), "arbiter", "1.0", NOW, 1
+    )
+    steps = [letter]
+    while (shorter := shortened(steps[-1])) is not None:
+        steps.append(shorter)
+    lengths = [(len(one.value or b""), len(one.key or b""), "k" in dict(one.headers)) for one in steps]
+    cuts = {name: value for name, value in steps[-1].headers if name.startswith("arbiter-cut")}
+
+    assert lengths == [(9, 2, True), (0, 2, True), (0, 2, False), (0, 0, False)]
+    assert cuts == {"arbiter-cut-bytes": b"9", "arbiter-cut-headers": b"1", "arbiter-cut-key-bytes": b"2"}
+    assert {"arbiter-offset", "arbiter-error-code"} <= dict(steps[-1].headers).keys()
+    assert len(dict(letter.headers)["arbiter-error-message"]) == 1_000

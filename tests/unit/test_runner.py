@@ -7,9 +7,11 @@ import asyncio
 import msgspec
 import pytest
 
+from arbiter.core.household import Forward
 from arbiter.core.party import customer_party
-from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS
+from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS, ROUTED
 from arbiter.state.codec import unpack_outbox
+from arbiter.state.parcels import unpack_parcel
 from arbiter.state.store import StoreUnavailable
 from arbiter.stream.policies import Active
 from tests.builders import policy
@@ -113,15 +115,18 @@ async def test_poison_is_set_aside_and_its_neighbours_are_decided(world: World) 
 
 
 async def test_a_record_on_a_foreign_partition_goes_home(world: World) -> None:
-    """Undecided, through the outbox, with one hop more; its neighbours stay."""
+    """Undecided, through the outbox, on the topic that only arbiters write; its neighbours stay."""
     world.request("a", STRANGER)
     world.request("b")
     await world.run()
-    (sent,) = world.topics.of(REQUESTS)
+    (sent,) = world.topics.of(ROUTED)
+    routed = unpack_parcel(sent.value or b"").open()
+    assert isinstance(routed, Forward)
 
     assert world.topics.outcomes == {"b": "approved"}
-    assert (sent.partition, sent.value) == (P + 1, world.log[REQUESTS][0].value)
-    assert dict(sent.headers)["arbiter-hops"] == b"1"
+    assert (sent.partition, routed.party) == (P + 1, f"c:{STRANGER}")
+    assert (routed.post.raw, routed.post.source) == (world.log[REQUESTS][0].value, (REQUESTS, P, 0))
+    assert routed.post.hops == 1
     assert sent in unpack_outbox(world.store.commits[0].outbox)
 
 
