@@ -8,21 +8,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from time import monotonic
-from typing import Protocol
 
 from aiokafka.errors import KafkaError
 from faust.types import TP, Message
-from msgspec import Struct
 
 from arbiter.messages import DECISIONS
 from arbiter.state.codec import CodecError, unpack_outbox
 from arbiter.state.policy_store import PolicyStore
 from arbiter.state.store import Claim, StateDamaged, TopicsDiffer
 from arbiter.stream.belonging import Belonging
+from arbiter.stream.hand import Consumer, Hand, Ranges
 from arbiter.stream.losses import Losses, Unfit, lost_records, lost_state, made_anew, other_topics
 from arbiter.stream.patience import Patience, Shared, Stopped
 from arbiter.stream.records import FACTS, INPUTS
@@ -43,55 +42,6 @@ STEADY_SECONDS = 5.0
 """How long it must go well before it counts as working again."""
 
 log = logging.getLogger("arbiter")
-
-Ranges = dict[TP, tuple[int, int]]
-
-
-class Consumer(Protocol):
-    """What ownership needs of the batch transport's consumer."""
-
-    @property
-    def heartbeat_at(self) -> float:
-        """When the group last heard from us (``time.monotonic()``)."""
-
-    async def place(self, lease: int, positions: dict[TP, int]) -> None:
-        """Seek, under a lease."""
-
-    def open(self, lease: int, tps: Iterable[TP]) -> None:
-        """Read."""
-
-    def shut(self, lease: int, tps: Iterable[TP]) -> None:
-        """Do not read."""
-
-    async def offset_ranges(self, tps: Iterable[TP]) -> Ranges:
-        """First and end offset."""
-
-    def ack(self, message: Message) -> bool:
-        """Done with."""
-
-
-class _Hand(Struct, frozen=True):
-    """A runner's gate: its partition of the consumer, under its lease."""
-
-    consumer: Consumer
-    partition: int
-    lease: int
-    silence_seconds_max: float
-
-    def is_member(self) -> bool:
-        return monotonic() - self.consumer.heartbeat_at < self.silence_seconds_max
-
-    def open(self, topics: Iterable[str]) -> None:
-        self.consumer.open(self.lease, self._tps(topics))
-
-    def shut(self, topics: Iterable[str]) -> None:
-        self.consumer.shut(self.lease, self._tps(topics))
-
-    def ack(self, message: Message) -> None:
-        self.consumer.ack(message)
-
-    def _tps(self, topics: Iterable[str]) -> list[TP]:
-        return [TP(topic, self.partition) for topic in topics]
 
 
 class _Owned:
@@ -250,7 +200,7 @@ class Ownership:
         steady: asyncio.TimerHandle | None = None
         try:
             placed = await self._claim(partition, owned, of)
-            hand = _Hand(self._consumer, partition, owned.lease, self._silence_seconds_max)
+            hand = Hand(self._consumer, partition, owned.lease, self._silence_seconds_max)
             owned.patience.check()
             owned.runner = Runner(self._shared, partition, placed, hand, owned.patience)
             # One that failed may fail again at once: it works when it has worked for a moment.

@@ -1,0 +1,63 @@
+"""A runner's hand on the consumer: what ownership needs of it, and the part that one runner gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import monotonic
+from typing import Protocol
+
+from faust.types import TP, Message
+from msgspec import Struct
+
+Ranges = dict[TP, tuple[int, int]]
+
+
+class Consumer(Protocol):
+    """What ownership needs of the batch transport's consumer."""
+
+    @property
+    def heartbeat_at(self) -> float:
+        """When the group last heard from us (``time.monotonic()``)."""
+
+    async def place(self, lease: int, positions: dict[TP, int]) -> None:
+        """Seek, under a lease."""
+
+    def open(self, lease: int, tps: Iterable[TP]) -> None:
+        """Read."""
+
+    def shut(self, lease: int, tps: Iterable[TP]) -> None:
+        """Do not read."""
+
+    async def offset_ranges(self, tps: Iterable[TP]) -> Ranges:
+        """First and end offset."""
+
+    def ack(self, message: Message) -> bool:
+        """Done with."""
+
+
+class Hand(Struct, frozen=True):
+    """A runner's gate: its partition of the consumer, under its lease."""
+
+    consumer: Consumer
+    partition: int
+    lease: int
+    silence_seconds_max: float
+
+    def is_member(self) -> bool:
+        """See ``Gate``."""
+        return monotonic() - self.consumer.heartbeat_at < self.silence_seconds_max
+
+    def open(self, topics: Iterable[str]) -> None:
+        """See ``Gate``."""
+        self.consumer.open(self.lease, self._tps(topics))
+
+    def shut(self, topics: Iterable[str]) -> None:
+        """See ``Gate``."""
+        self.consumer.shut(self.lease, self._tps(topics))
+
+    def ack(self, message: Message) -> None:
+        """See ``Gate``."""
+        self.consumer.ack(message)
+
+    def _tps(self, topics: Iterable[str]) -> list[TP]:
+        return [TP(topic, self.partition) for topic in topics]
