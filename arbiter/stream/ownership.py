@@ -182,6 +182,11 @@ class Ownership:
                 )
             elif self._owned:
                 self._shared.health.over("group")
+            if self._consumer.refusal:
+                text = f"Kafka gives no records, it is asked again and again: {self._consumer.refusal}"
+                self._shared.health.trouble("records", text, alarm=True)
+            else:
+                self._shared.health.over("records")
             await asyncio.sleep(WATCH_SECONDS)
 
     async def _own(self, partition: int, owned: _Owned, of: int) -> None:

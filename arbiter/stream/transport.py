@@ -41,6 +41,7 @@ than this share of its time on asking, within these limits. A fetch names every 
 half to two milliseconds of processor time here, and more in the broker, however little it brings."""
 
 COMMIT_SECONDS_MAX = 5.0
+REFUSED_SECONDS = 1.0
 JOIN_SECONDS_MAX = 2.0
 
 
@@ -158,6 +159,9 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         self.heartbeat_at = monotonic()
         await super().on_partitions_assigned(assigned, generation_id)
 
+    refusal = ""
+    """Why Kafka gives no records, if it does not."""
+
     def _no_leases(self) -> None:
         self._leases: dict[TP, int] = {}
         self._seen: dict[TP, int] = {}
@@ -205,10 +209,27 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         fetcher = consumer._fetcher
         if consumer._closed or fetcher._closed:
             raise ConsumerStoppedError
-        with fetcher._subscriptions.fetch_context():
-            drained = await fetcher.fetched_records(self._open, timeout=timeout, max_records=max_records)
+        try:
+            with fetcher._subscriptions.fetch_context():
+                drained = await fetcher.fetched_records(self._open, timeout=timeout, max_records=max_records)
+        except ConsumerStoppedError:
+            raise
+        except KafkaError as error:
+            await self._refused(consumer, error)
+            return {}
+        self.refusal = ""
         # No await from the drain to here: the positions are those of these records.
         return self._batches(consumer._subscription.subscription.assignment, drained)
+
+    async def _refused(self, consumer: Any, error: KafkaError) -> None:
+        """Kafka gives no records: a permission was taken away, or data is damaged. Ask again, as while it is away.
+
+        What was drained beside the error is fetched again, or its records would be passed over.
+        """
+        self.refusal = repr(error)
+        for tp in self._open:
+            consumer.seek(tp, self._seen[tp])
+        await asyncio.sleep(REFUSED_SECONDS)
 
     def _batches(self, assignment: Any, drained: Mapping[TP, list[Any]]) -> dict[TP, Batch]:
         batches: dict[TP, Batch] = {}
@@ -267,6 +288,11 @@ class Consumer(stock.Consumer):
     def heartbeat_at(self) -> float:
         """See :attr:`ConsumerThread.heartbeat_at`."""
         return self._thread.heartbeat_at
+
+    @property
+    def refusal(self) -> str:
+        """See :attr:`ConsumerThread.refusal`."""
+        return self._thread.refusal
 
     async def place(self, lease: int, positions: Mapping[TP, int]) -> None:
         """See :meth:`ConsumerThread.place`."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import ConsumerRecord
+from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.partitioner import murmur2 as kafka_murmur2
 from faust.transport.drivers.aiokafka import Consumer as StockConsumer
 from faust.types import TP
@@ -24,6 +26,7 @@ from arbiter.stream.partitioner import murmur2, partition_of
 from arbiter.stream.transport import Batch, Consumer, ConsumerThread, handing_on, pause_after, unhurried
 
 P = TP("contact.requests.v1", 3)
+Q = TP("contact.consents.v1", 3)
 
 
 def record(offset: int) -> Any:
@@ -128,6 +131,35 @@ async def test_a_batch_has_its_records_the_position_and_the_lease(thread: Consum
 
     assert polled(thread, kafka, *records, position=15) == {P: Batch(records, 15, 7)}
     assert kafka.positions == {P: 15}
+
+
+async def test_records_that_kafka_refuses_are_asked_for_again(
+    thread: ConsumerThread, kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The consumer lives on and says why it waits; what was drained beside the error is not passed over."""
+    monkeypatch.setattr("arbiter.stream.transport.REFUSED_SECONDS", 0)
+    await thread.place(7, {P: 10, Q: 5})
+    thread.open(7, [P, Q])
+    errors: list[Exception] = [TopicAuthorizationFailedError("t")]
+
+    async def fetched_records(*_: Any, **__: Any) -> dict[TP, list[Any]]:
+        kafka.positions[P] = 12
+        if errors:
+            raise errors.pop()
+        return {P: [record(10), record(11)]}
+
+    fetcher = SimpleNamespace(
+        _closed=False, fetched_records=fetched_records, _subscriptions=SimpleNamespace(fetch_context=nullcontext)
+    )
+    subscription = SimpleNamespace(subscription=SimpleNamespace(assignment=kafka))
+    consumer = SimpleNamespace(_closed=False, _fetcher=fetcher, seek=kafka.seek, _subscription=subscription)
+    thread.consumer = SimpleNamespace(flow_active=True)  # type: ignore[assignment]
+
+    assert await thread._fetch_records(consumer, None) == {}  # noqa: SLF001 - what Faust calls
+    assert (kafka.positions, thread.refusal) == ({P: 10, Q: 5}, "TopicAuthorizationFailedError('t')")
+    batches = await thread._fetch_records(consumer, None)  # noqa: SLF001
+    assert [one.offset for one in batches[P].records] == [10, 11]
+    assert thread.refusal == ""
 
 
 async def test_a_position_that_moves_without_records_is_told(thread: ConsumerThread, kafka: FakeKafka) -> None:
