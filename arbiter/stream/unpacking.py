@@ -8,6 +8,7 @@ be unpacked, or that would grow beyond :data:`UNPACKED_BYTES_MAX`, is handed on 
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -22,8 +23,9 @@ from msgspec import Struct
 UNPACKED_BYTES_MAX: Final = 64 * 1024 * 1024
 """How much a batch may unpack to, and about how much of a partition is unpacked per fetch."""
 
-GROWTH: Final = 32
-"""How many times its size a batch is expected to unpack to, at first."""
+SCRATCH_BYTES: Final = 1024 * 1024
+GROWTH: Final = 8
+"""Room to unpack into, which is enough for nearly every batch, and by how much more is tried then."""
 
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 _ATTRIBUTES: Final = slice(21, 23)
@@ -192,20 +194,32 @@ def _unsnappy(data: bytes, limit: int) -> bytes:
     return b"".join(bytes(cramjam.snappy.decompress_raw(block)) for block in blocks)
 
 
+class _Scratch(threading.local):
+    """Room that each thread uses again and again: to make some takes longer than to fill it."""
+
+    def __init__(self) -> None:
+        self.room = bytearray(SCRATCH_BYTES)
+
+
+_scratch: Final = _Scratch()
+
+
 def _growing(decompress_into: Callable[[bytes, bytearray], int]) -> Callable[[bytes, int], bytes]:
     """Unpack into room that grows; what says nothing beforehand of how long it will be fails in too little."""
 
     def unpack(data: bytes, limit: int) -> bytes:
-        size = min(GROWTH * len(data) + 1024, limit)
+        room = _scratch.room
         while True:
-            room = bytearray(size)
             try:
-                return bytes(memoryview(room)[: decompress_into(data, room)])
+                size = decompress_into(data, room)
             except cramjam.DecompressionError as error:
                 if "whole buffer" not in str(error):
                     raise
-                _check(size + 1, limit)
-            size = min(GROWTH * size, limit)
+                _check(len(room) + 1, limit)
+                room = bytearray(min(GROWTH * len(room), max(limit, len(room) + 1)))
+            else:
+                _check(size, limit)
+                return bytes(memoryview(room)[:size])
 
     return unpack
 
