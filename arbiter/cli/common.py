@@ -14,6 +14,7 @@ import rich_click as click
 from arbiter.core.windows import moment
 from arbiter.printable import in_text
 from arbiter.settings import Settings, SettingsError, load
+from arbiter.state.codec import CodecError
 from arbiter.state.policy_store import PolicyRefused, PolicyStore
 from arbiter.state.redis_store import RedisStore, connect
 from arbiter.state.store import StateDamaged, StoreRefused, StoreUnavailable
@@ -59,7 +60,7 @@ def servers_may_be_away(settings: Settings) -> Iterator[None]:
     except KafkaAway as error:
         text = f"Kafka does not answer at {settings.kafka}: {error}; start it, or correct ARBITER_KAFKA"
         raise Failure(text, EXIT_AWAY) from None
-    except (StateDamaged, TopicsError) as error:
+    except (StateDamaged, CodecError, TopicsError) as error:
         raise Failure(str(error), EXIT_AWAY) from None
     except PolicyRefused as error:
         raise Failure(str(error), EXIT_REFUSED) from None

@@ -7,7 +7,7 @@ import rich_click as click
 
 from arbiter.core.document import PolicyDocument
 from arbiter.core.policy import load
-from arbiter.state.codec import unpack_ledger
+from arbiter.state.codec import CodecError, unpack_ledger
 from arbiter.state.policy_store import PolicyRecord
 from arbiter.state.redis_store import RedisStore
 from arbiter.whatif.over import OverCaps
@@ -24,12 +24,18 @@ async def tell_over(store: RedisStore, record: PolicyRecord) -> None:
         return
     old = msgspec.json.decode(before.document, type=PolicyDocument)
     over = OverCaps(old, load(record.document, record.version, record.digest), await store.time_ms())
-    parties = 0
+    parties = unreadable = 0
     async for party, packed in store.ledgers():
-        over.look([(party, unpack_ledger(packed))])
+        try:
+            over.look([(party, unpack_ledger(packed))])
+        except CodecError:
+            unreadable += 1
+            continue
         parties += 1
         if parties % PROGRESS == 0:
             click.echo(f"{parties:,} ledgers read", err=True)
+    if unreadable:
+        click.echo(f"left out: {unreadable:,} ledgers that this build cannot read (`/readyz` says more)", err=True)
     found = over.look([])
     for cap in found:
         shadow = " (in shadow mode)" if cap.mode == "shadow" else ""

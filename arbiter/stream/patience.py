@@ -102,10 +102,11 @@ class Patience:
                 try:
                     await self._shared.publisher.publish(left)
                 except PublishFailed as error:
-                    # A trouble of this place alone: that Kafka takes other records meanwhile does not end it.
-                    key = key or f"publish {left[0].topic}/{left[0].partition}"
-                    health.trouble(key, f"Kafka refuses records, so their partition waits: {error}", alarm=True)
                     left = still_to_send(left, error, self._shared)
+                    if any(refused is record for refused, _ in error.failed for record in left):
+                        # A trouble of this place alone: that Kafka takes other records meanwhile does not end it.
+                        key = key or f"publish {left[0].topic}/{left[0].partition}"
+                        health.trouble(key, f"Kafka refuses records, so their partition waits: {error}", alarm=True)
                 else:
                     health.over(key)
                     break
