@@ -57,9 +57,9 @@ class Shaky:
         call = getattr(self._inner, name)
 
         @wraps(call)
-        async def shaky(*arguments: Any) -> Any:
+        async def shaky(*arguments: Any, **options: Any) -> Any:
             await asyncio.sleep(self._random.random() * PAUSE_SECONDS)
-            result = await call(*arguments)
+            result = await call(*arguments, **options)
             await self._watch(name)
             await asyncio.sleep(self._random.random() * PAUSE_SECONDS)
             if name != "claim" and self._random.random() < LOST_REPLIES:
