@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 from faust.types import Message
@@ -30,7 +31,7 @@ from arbiter.stream.intake import LogWentBack, Queue
 from arbiter.stream.judging import Judging
 from arbiter.stream.loading import Loading
 from arbiter.stream.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
-from arbiter.stream.policies import Active
+from arbiter.stream.policies import LOST, Active
 from arbiter.stream.reading import Reading
 from arbiter.stream.records import Record
 from arbiter.stream.refusals import Refusals
@@ -160,13 +161,15 @@ class Runner:
         idle_ms = self._shared.settings.event_idle_ms
         return bool(idle_ms) and (monotonic() - self._idle_since) * 1_000 >= idle_ms
 
-    async def _clear_outbox(self) -> None:
-        """Everything was delivered: the next claim need not tell it again."""
+    async def _clear_outbox(self, *, checks: bool = False) -> None:
+        """Everything was delivered: the next claim need not tell it again. ``checks`` that the commits are there."""
         head = self._head
-        if self._has_outbox:
-            clear = self._shared.store.clear_outbox
-            await self._patience.ask(lambda: clear(self.partition, head.epoch, head.owner, head.seq), is_begun=True)
+        if self._has_outbox or checks:
+            clear = partial(self._shared.store.clear_outbox, self.partition, head.epoch, head.owner, head.seq)
+            verdict = await self._patience.ask(clear, is_begun=not checks)
             self._has_outbox = False
+            if checks and verdict is not Verdict.OK:
+                raise self._lost(verdict, head.seq)
 
     def _halt(self, reason: str) -> None:
         """Decide no more for this partition, but keep it: nobody else could do better before a person helped."""
@@ -222,6 +225,8 @@ class Runner:
     async def _ready(self) -> Active:
         """Wait until there is a policy and a time to decide by."""
         policies, clock = self._shared.policies, self._shared.clock
+        if self._shared.health.has(LOST):  # then it may have lost more
+            await self._clear_outbox(checks=True)
         while (active := policies.current) is None or not clock.is_settled:
             await self._patience.until(lambda: policies.current is not None and clock.is_settled)
         self._number = active.number
@@ -229,10 +234,9 @@ class Runner:
 
     async def _new_policy(self) -> None:
         """A commit was refused because the partition has met a newer policy: take that one over."""
-        shared = self._shared
-        before = shared.policies.current
-        await self._patience.ask(shared.policies.refresh)
-        if shared.policies.current is before:
+        before = self._shared.policies.current
+        await self._patience.ask(self._shared.policies.refresh)
+        if self._shared.policies.current is before:
             await self._patience.pause(len(BACKOFF_SECONDS))
 
     async def _attempt(self, active: Active, records: list[Record]) -> Verdict:
@@ -325,21 +329,24 @@ class Runner:
         )
 
     async def _commit(self, commit: Commit) -> Verdict:
-        shared = self._shared
         started = monotonic()
         verdict = await self._patience.ask(lambda: self._send(commit), is_begun=True)
-        shared.metrics.commit_seconds.observe(monotonic() - started)
+        self._shared.metrics.commit_seconds.observe(monotonic() - started)
         self._refusals.note(verdict)
         if verdict in (Verdict.OK, Verdict.STALE_POLICY, Verdict.STALE_STOCK):
             return verdict
+        raise self._lost(verdict, commit.seq - 1)
+
+    def _lost(self, verdict: Verdict, seq: int) -> Stopped:
+        """The partition, or what the store knew of it, is not ours any more."""
         if verdict is Verdict.FENCED:
-            shared.fatal(f"partition {self.partition} was claimed by another worker while this one held it")
-            raise Stopped
-        self._halt(
-            f"the store has lost commits (it does not know commit {commit.seq - 1} of this claim). Restore its data, "
-            "then restart the worker"
-        )
-        raise Stopped
+            self._shared.fatal(f"partition {self.partition} was claimed by another worker while this one held it")
+        else:
+            self._halt(
+                f"the store has lost commits (it does not know commit {seq} of this claim). Restore its data, "
+                "then restart the worker"
+            )
+        return Stopped()
 
     async def _send(self, commit: Commit) -> Verdict:
         asked_at = monotonic()
