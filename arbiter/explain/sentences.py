@@ -159,6 +159,8 @@ def standing(last: Decision | None, contact: Contact | None, zone: str, now_ms: 
         return _approved(last, contact, zone, now_ms)
     if last.outcome == "deferred":
         retry = f" at {when(last.retry_at, zone)}" if last.retry_at else ""
+        if any(finding.code == "recalled" for finding in last.findings):
+            return f"It waits until its department confirms the recall (`cancelled`); else it is decided again{retry}."
         return f"It waits: the arbiter decides it again{retry} by itself."
     if last.outcome == "recalled":
         return "Its approval was recalled; a new decision follows."

@@ -18,7 +18,7 @@ from arbiter.explain import sentences
 from arbiter.explain.history import Found, explain
 from arbiter.explain.lookup import Asked, InRedis, place_of
 from arbiter.explain.text import show
-from arbiter.messages import Decision, Obligations, UsedContact
+from arbiter.messages import Decision, Finding, Obligations, UsedContact
 from tests.builders import MONDAY, Desk, grant, policy, request
 
 ZONE = "Europe/Lisbon"
@@ -96,6 +96,15 @@ def test_what_became_of_an_approval(state: ContactState, sent_ms: int | None, to
     contact = Contact(kind, b"12345678", MONDAY, MONDAY + HOUR_MS, state, sent_ms)
 
     assert told in sentences.standing(decision(), contact, ZONE, MONDAY + 48 * HOUR_MS)
+
+
+def test_what_a_recalled_request_waits_for() -> None:
+    """Its department's word; and when it is decided without one."""
+    recalled = Finding("recall", "policy", "recalled", "defer", "ana", "why", "it was just recalled")
+    waiting = decision(outcome="deferred", retry_at=SUMMER, findings=[recalled])
+    told = sentences.standing(waiting, None, ZONE, MONDAY)
+
+    assert "confirms the recall (`cancelled`); else it is decided again at 2026-06-30 11:00." in told
 
 
 def test_when_it_was_sent_is_not_made_up() -> None:
