@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+
 import pytest
 
 from arbiter.core.hours import Closed, Closings, parse_closed, parse_dates, parse_days, parse_span
 from arbiter.core.instants import FAR_MS
+from arbiter.core.windows import start_of_day
 from tests.builders import at
 
 NIGHT = parse_closed({"every day": "21:00-09:00"})
@@ -89,6 +92,29 @@ def test_yearly_dates_far_ahead() -> None:
 
     assert at("2026-12-30") == closings.next_close(at("2026-01-03"))
     assert at("2027-01-03") == closings.closed_until(at("2026-12-31T12:00"))
+
+
+@pytest.mark.parametrize(("dates", "day"), [(["2031-06-01"], "2031-06-01"), (["02-29"], "2028-02-29")])
+def test_a_day_that_is_years_ahead_is_not_overlooked(dates: list[str], day: str) -> None:
+    """Nor is it once the calendar was asked today and knows that it is open for long."""
+    closings = Closings(Closed(days=parse_dates(dates)), LISBON)
+    open_ms = at("2026-03-02T10:00")
+    start_ms = start_of_day(date.fromisoformat(day), LISBON[0])
+
+    assert closings.closed_until(open_ms) is None
+    assert start_ms == closings.next_close(open_ms)
+    assert closings.closed_until(start_ms - 1) is None
+    assert start_of_day(date.fromisoformat(day) + timedelta(days=1), LISBON[0]) == closings.closed_until(start_ms)
+
+
+def test_closed_for_years_is_not_closed_for_good() -> None:
+    """A range of days with years ends, however long it is; what the weekdays close never does."""
+    years = Closings(Closed(days=parse_dates(["2026-01-01..2035-12-31"])), LISBON)
+    never = Closings(parse_closed({"every day": "all day"}), LISBON)
+
+    assert at("2036-01-01T00:00") == years.closed_until(at("2026-03-02T10:00"))
+    assert at("2036-01-01T00:00") == years.closed_until(at("2035-12-31T23:59"))
+    assert never.closed_until(at("2026-03-02T10:00")) == never.closed_until(at("2030-03-02T10:00")) == FAR_MS
 
 
 def test_holidays() -> None:
