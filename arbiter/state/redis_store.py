@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
-from msgspec import convert
+from msgspec import ValidationError, convert
 from msgspec.structs import asdict
 
 from arbiter.state.keys import DEFAULT_PREFIX, Keys, PartitionKeys
@@ -65,9 +65,13 @@ class RedisStore:
     async def enter(self, installation: Installation) -> tuple[Installation, bool]:
         """See ``Store.enter``."""
         words: list[Argument] = [word for field in asdict(installation).items() for word in field]
-        is_new, *flat = await self._client.run(_ENTER, [self._keys.installation], words)
-        fields = {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
-        return convert(fields, Installation, strict=False), is_new == b"1"
+        key = self._keys.installation
+        is_new, *flat = await self._client.run(_ENTER, [key], words)
+        try:
+            fields = {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+            return convert(fields, Installation, strict=False), is_new == b"1"
+        except (ValueError, ValidationError) as error:
+            raise StateDamaged(f"Redis key {key.decode()} does not say whose state it is: {error}") from error
 
     async def claim(
         self, partition: int, owner: str, generation: int, topics: Mapping[str, str] | None = None

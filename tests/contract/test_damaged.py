@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -10,7 +11,7 @@ from redis.asyncio import Redis
 from arbiter.core.stock import Draw
 from arbiter.state.redis_store import RedisStore, connect
 from arbiter.state.stock import Ask
-from arbiter.state.store import StateDamaged, Verdict, Wait
+from arbiter.state.store import Installation, StateDamaged, Verdict, Wait
 from tests.contract.commits import FIRST, P, after, claimed, verdict
 
 
@@ -129,3 +130,24 @@ async def test_a_damaged_index_of_windows_stops_nobody(store: RedisStore, admin:
     await admin.set("damaged:stocks", "x")
 
     assert await store.stocks.keys() == []
+
+
+@pytest.mark.parametrize("fields", [{"cluster": "one"}, {"partitions": "x1"}, {"group": b"\xff"}])
+async def test_whose_state_it_is_may_be_damaged(store: RedisStore, admin: Redis, fields: dict[Any, Any]) -> None:
+    """A key that lacks a field, or has one that cannot be read, is named; nobody's state is entered by guess."""
+    ours = Installation("one", "", "arbiter", 4)
+    await store.enter(ours)
+    await admin.delete("damaged:installation") if "cluster" in fields else None
+    await admin.hset("damaged:installation", mapping=fields)
+    with pytest.raises(StateDamaged, match="damaged:installation does not say whose state it is"):
+        await store.enter(ours)
+
+
+async def test_a_loss_is_not_reported_to_a_key_of_another_type(store: RedisStore, admin: Redis) -> None:
+    """The error is about what is stored; with the key gone the loss has an id again."""
+    await admin.rpush("damaged:losses", "x")
+    with pytest.raises(StateDamaged):
+        await store.report_loss(P, "no state", "aaaa", frozenset())
+    await admin.delete("damaged:losses")
+
+    assert await store.report_loss(P, "no state", "bbbb", frozenset()) == "bbbb"
