@@ -83,6 +83,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     heartbeat_interval_ms: Annotated[
         int, _setting("How often a worker tells the group that it lives; a third of the timeout or less.", ge=100)
     ] = 3_000
+    stall_timeout_ms: Annotated[
+        int,
+        _setting(
+            "Records that wait for this long without a commit make the worker unready; a worker that cannot reach its "
+            "store for this long leaves its partitions to others.",
+            ge=2_000,
+        ),
+    ] = 30_000
     max_poll_records: Annotated[int, _setting("Records taken from the consumer at a time.", ge=1, le=100_000)] = 5_000
     cache_bytes: Annotated[
         int, _setting("Memory for ledgers kept in the process, so that they need not be read again.", ge=0)

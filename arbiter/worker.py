@@ -20,17 +20,21 @@ from arbiter.metrics import Metrics
 from arbiter.settings import Settings, unknown
 from arbiter.state.redis_store import RedisStore, connect
 from arbiter.state.store import StateDamaged, StoreUnavailable
-from arbiter.stream import topics
+from arbiter.stream import permissions, silence, topics
 from arbiter.stream.app import add_agent, consumer_of, make_app
 from arbiter.stream.auditing import keep_telling
 from arbiter.stream.belonging import Belonging
-from arbiter.stream.clock import StoreClock, keep_reading
-from arbiter.stream.health import Health
+from arbiter.stream.clock import StoreClock
+from arbiter.stream.health import STORE, Health
+from arbiter.stream.joining import Joining
 from arbiter.stream.ownership import Ownership
 from arbiter.stream.patience import Shared
 from arbiter.stream.policies import Active, Policies
+from arbiter.stream.progress import Progress
 from arbiter.stream.publisher import KafkaPublisher
+from arbiter.stream.records import INPUTS
 from arbiter.stream.reporting import Reporter, keep_watching
+from arbiter.stream.store_watch import StoreWatch
 from arbiter.stream.told import LastTold
 from arbiter.web.server import Server
 
@@ -68,12 +72,14 @@ class Worker:
         self._health = Health(self._metrics)
         self._clock = StoreClock(self._health)
         self._store: RedisStore = connect(settings.redis, settings.redis_prefix)
+        self._store_watch = StoreWatch(self._store, self._clock, self._health)
         self._policies = Policies(self._store.policies, self._health, self._metrics)
         self._belonging = Belonging(settings, self._store, self._health)
         self._server = Server(self._metrics.registry, self.readiness)
         self._ownership: Ownership | None = None
+        self._joining: Joining | None = None
         self._tasks: list[asyncio.Task[Any]] = []
-        self._metrics.store_up.set_function(lambda: not self._health.has("store"))
+        self._metrics.store_up.set_function(lambda: not self._health.has(STORE))
         self._metrics.partitions_assigned.set_function(lambda: self._ownership.assigned if self._ownership else 0)
         self._metrics.partitions_stopped.set_function(lambda: self._ownership.stopped if self._ownership else 0)
         self._metrics.partitions_claimed.set_function(lambda: self._ownership.claimed if self._ownership else 0)
@@ -94,7 +100,9 @@ class Worker:
         """What ``/readyz`` shows."""
         owner, current = self._ownership, self._policies.current
         reasons = list(self._health.reasons)
-        if owner is None or not owner.has_joined:
+        if self._joining is None or not self._joining.is_allowed:
+            reasons.append("the worker is not in the group: it joins once Kafka and the store answer, with a policy")
+        elif owner is None or not self._joining.has_joined:
             reasons.append("no partitions were assigned yet")
         elif owner.claimed < owner.assigned:
             reasons.append(f"{owner.assigned - owner.claimed} of {owner.assigned} partitions are not claimed yet")
@@ -109,7 +117,7 @@ class Worker:
             "partitions": {"assigned": owner.assigned if owner else 0, "claimed": owner.claimed if owner else 0},
             "policy": {"name": name, "version": version, "digest": digest, "activation": number} if current else None,
             "shadow_policy": self._shadow_shown(current),
-            "store": not self._health.has("store"),
+            "store": self._store_watch.is_well,
             "reasons": reasons,
         }
 
@@ -146,14 +154,15 @@ class Worker:
         """Return once all topics are there and the state is this installation's, or if the worker is to end before."""
         while not self._ending.is_set():
             try:
+                await asyncio.to_thread(permissions.verify, self._settings)
                 await self._belonging.begin()
                 self._health.over("kafka")
                 is_ours = await self._belonging.is_ours()
-                self._health.over("store")
+                self._health.over(STORE)
             except topics.KafkaAway as error:
                 self._health.trouble("kafka", f"Kafka does not answer at {self._settings.kafka}: {error}")
             except (StoreUnavailable, StateDamaged, ValueError) as error:
-                self._health.trouble("store", f"the store does not say whose state it has, nothing is claimed: {error}")
+                self._health.trouble(STORE, f"the store does not say whose state it has, nothing is claimed: {error}")
             else:
                 if is_ours:
                     return
@@ -179,15 +188,24 @@ class Worker:
         app = make_app(self._settings)
         app.finalize()
         name, last_told = _worker_name(), LastTold(self._settings)
+        consumer = consumer_of(app)
         ownership = self._ownership = Ownership(
-            shared, consumer_of(app), self._belonging, self._store.policies, last_told, name
+            shared, consumer, self._belonging, self._store.policies, last_told, name
         )
         add_agent(app, self._settings, ownership)
         reporter = Reporter(self._store.policies, self._policies, self._metrics, name, lambda: ownership.using)
-        self._watch("reading the store's clock", keep_reading(self._clock, self._store, self._health))
+        self._watch("watching the store", self._store_watch.keep_watching())
         self._watch("watching the policy", keep_watching(self._policies, reporter))
-        self._watch("watching the group", ownership.keep_watching())
         self._watch("watching topics and state", self._belonging.keep_watching(ownership.refuse))
+        silence_max = self._settings.session_timeout_ms / 1_000
+        watch = silence.keep_watching(consumer, self._health, silence_max, lambda: publisher.causes.text)
+        self._watch("watching the group", watch)
+        seconds_max = self._settings.stall_timeout_ms / 1_000
+        joining = self._joining = Joining(consumer.membership, self._is_fit, seconds_max)
+        self._watch("joining the group", joining.keep_watching())
+        inputs = [self._settings.topic(topic) for topic in INPUTS]
+        progress = Progress(consumer, ownership, self._health, inputs, self._belonging.partitions, seconds_max)
+        self._watch("watching for progress", progress.keep_watching())
         prefix = self._settings.topic_prefix
         self._watch("telling the audit", keep_telling(self._store.policies, publisher, prefix, name))
         try:
@@ -199,6 +217,10 @@ class Worker:
             await _stopped_within(APP_STOP_SECONDS_MAX, app)
             await asyncio.to_thread(publisher.stop)
             await asyncio.to_thread(last_told.close)
+
+    def _is_fit(self) -> bool:
+        """Whether this worker could decide, if it had partitions."""
+        return self._store_watch.is_well and self._policies.current is not None
 
     async def _until_the_end(self, app: faust.App) -> None:
         starting = asyncio.create_task(app.start())

@@ -18,7 +18,15 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.language_server import LanguageServer, sarif_schema
-from tests.servers import ROOT, KafkaServer, RedisServer, Server, Unavailable, ValkeyServer
+from tests.servers import (
+    ROOT,
+    KafkaServer,
+    RedisServer,
+    SecuredKafkaServer,
+    Server,
+    Unavailable,
+    ValkeyServer,
+)
 
 SERVER_FIXTURES = frozenset(
     (
@@ -29,6 +37,7 @@ SERVER_FIXTURES = frozenset(
         "redis_server",
         "redis_url",
         "fresh_kafka",
+        "secured_kafka",
         "fresh_valkey",
         "language_server",
     )
@@ -187,6 +196,15 @@ def sarif(request: pytest.FixtureRequest) -> dict[str, Any]:
 def fresh_kafka(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., KafkaServer]]:
     """``fresh_kafka(**settings)`` gives a running Kafka of the test's own, to be killed and restarted at will."""
     yield from factory(request, tmp_path, KafkaServer)
+
+
+@pytest.fixture
+def secured_kafka(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SecuredKafkaServer]:
+    """A Kafka of the test's own with users, TLS and permissions."""
+    with available(request):
+        server = SecuredKafkaServer(tmp_path / "SecuredKafka")
+    with running(server):
+        yield server
 
 
 @pytest.fixture

@@ -227,6 +227,65 @@ class KafkaServer(Server):
         }
 
 
+class SecuredKafkaServer(KafkaServer):
+    """A Kafka that asks who one is (SASL/PLAIN, or TLS) and allows nothing that was not granted.
+
+    Nobody has the certificate of the listener for TLS.
+    """
+
+    USER = "worker"
+    PASSWORD = "only-for-tests"  # noqa: S105 - it guards nothing
+
+    def __init__(self, directory: Path, **settings: str) -> None:
+        """See :class:`KafkaServer`; makes a certificate."""
+        super().__init__(directory, **settings)
+        self._internal_port = free_port()
+        self.tls_port = free_port()
+        self._certificate = self.directory / "server.pem"
+        openssl = shutil.which("openssl")
+        if openssl is None:
+            raise Unavailable("Kafka with TLS: no `openssl` in PATH; install the package openssl")
+        made = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost")
+        where = ("-keyout", str(self._certificate), "-out", str(directory / "certificate.pem"))
+        subprocess.run([openssl, *made, *where], check=True, capture_output=True)
+        with self._certificate.open("a") as both:
+            both.write((directory / "certificate.pem").read_text())
+
+    @property
+    def open_bootstrap(self) -> str:
+        """A listener on which everybody may do everything."""
+        return f"127.0.0.1:{self._internal_port}"
+
+    def answers(self) -> bool:
+        """See :meth:`KafkaServer.answers`."""
+        admin = AdminClient({"bootstrap.servers": self.open_bootstrap, "log_level": 0})
+        try:
+            return bool(admin.list_topics(timeout=1).brokers)
+        except KafkaException:
+            return False
+
+    def _properties(self) -> dict[str, str]:
+        listeners = f"SASL_PLAINTEXT://{self.bootstrap},INTERNAL://{self.open_bootstrap},"
+        listeners += f"SSL://127.0.0.1:{self.tls_port}"
+        user = f'user_{self.USER}="{self.PASSWORD}"'
+        login = f"org.apache.kafka.common.security.plain.PlainLoginModule required {user};"
+        return {
+            **super()._properties(),
+            "listeners": f"{listeners},CONTROLLER://127.0.0.1:{self._controller_port}",
+            "advertised.listeners": listeners,
+            "inter.broker.listener.name": "INTERNAL",
+            "listener.security.protocol.map": (
+                "SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
+            ),
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config": login,
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(self._certificate),
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+        }
+
+
 class RedisServer(Server):
     """A Redis server (Debian's is 7.0). ``options`` are its command line options, ``appendonly="yes"`` say."""
 

@@ -81,6 +81,11 @@ class Keys(Struct, frozen=True):
         return f"{self.prefix}:losses".encode()
 
     @property
+    def probe(self) -> bytes:
+        """Empty: written to see whether that works; it expires within a minute."""
+        return f"{self.prefix}:probe".encode()
+
+    @property
     def any_ledger(self) -> bytes:
         """A pattern of the keys of all ledgers."""
         return f"{self.prefix}:{{*}}:l:*".encode()

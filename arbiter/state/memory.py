@@ -13,7 +13,18 @@ from msgspec.structs import replace
 
 from arbiter.state.memory_stock import MemoryStocks
 from arbiter.state.stock import Kept, Spent
-from arbiter.state.store import Acceptance, Claim, Commit, Head, Installation, TopicsDiffer, Verdict, Wait
+from arbiter.state.store import (
+    NO_EVICTION,
+    Acceptance,
+    Claim,
+    Commit,
+    Durability,
+    Head,
+    Installation,
+    TopicsDiffer,
+    Verdict,
+    Wait,
+)
 
 Clock = Callable[[], int]
 
@@ -190,6 +201,13 @@ class MemoryStore:
     async def time_ms(self) -> int:
         """See ``Store.time_ms``."""
         return self._clock()
+
+    async def probe(self) -> None:
+        """See ``Store.probe``."""
+
+    async def durability(self) -> Durability:
+        """See ``Store.durability``; it lives as long as its process."""
+        return Durability(NO_EVICTION, 0, is_logged=False)
 
 
 def _ownership(head: Head | None, epoch: int, owner: str) -> Verdict:

@@ -15,7 +15,18 @@ from arbiter.state.redis_line import Argument
 from arbiter.state.redis_policies import RedisPolicyStore
 from arbiter.state.redis_stock import RedisStocks
 from arbiter.state.stock import Kept
-from arbiter.state.store import Acceptance, Claim, Commit, Head, Installation, StateDamaged, TopicsDiffer, Verdict
+from arbiter.state.store import (
+    Acceptance,
+    Claim,
+    Commit,
+    Durability,
+    Head,
+    Installation,
+    StateDamaged,
+    StoreRefused,
+    TopicsDiffer,
+    Verdict,
+)
 
 _ENTER: Final = Script.read("enter")
 _REPORT_LOSS: Final = Script.read("report_loss")
@@ -29,6 +40,7 @@ _VERDICTS: Final = {verdict.value.encode(): verdict for verdict in Verdict}
 _DIFFERS: Final = b"differs"
 _POSITION: Final = b"p:"
 _TOPIC: Final = b"t:"
+PROBE_KEPT_MS: Final = 60_000
 SCANNED: Final = 1_000
 """Keys that the server looks at for one step through all of them."""
 
@@ -195,6 +207,20 @@ class RedisStore:
     async def time_ms(self) -> int:
         """See ``Store.time_ms``."""
         return _ms(*await self._client.command("TIME"))
+
+    async def probe(self) -> None:
+        """See ``Store.probe``."""
+        await self._client.command("SET", self._keys.probe, b"", "PX", PROBE_KEPT_MS)
+
+    async def durability(self) -> Durability:
+        """See ``Store.durability``. Of ``INFO``: managed servers have no ``CONFIG``."""
+        try:
+            told: bytes = await self._client.command("INFO", "memory", "persistence", "stats")
+        except StoreRefused:
+            return Durability(None, 0, is_logged=False)
+        fields = dict(line.split(":", 1) for line in told.decode(errors="replace").splitlines() if ":" in line)
+        evicted, is_logged = int(fields.get("evicted_keys", 0)), fields.get("aof_enabled") == "1"
+        return Durability(fields.get("maxmemory_policy"), evicted, is_logged=is_logged)
 
     async def _scan(self, key: bytes, cursor: str, count: int) -> tuple[list[str], str]:
         after, found = await self._client.command("ZSCAN", key, cursor or "0", "COUNT", count)

@@ -96,6 +96,21 @@ class Claim(Struct, frozen=True):
     adopted: bool = False
 
 
+NO_EVICTION = "noeviction"
+
+
+class Durability(Struct, frozen=True):
+    """How a store keeps what it was given.
+
+    ``eviction`` is what it does when its memory is full, in its own words; ``None`` if it does not let us know.
+    ``evicted`` is how many keys it has thrown away so far. ``is_logged``: every write is in a file, for a restart.
+    """
+
+    eviction: str | None
+    evicted: int
+    is_logged: bool
+
+
 class Wait(Struct, frozen=True):
     """A party that waits for something all customers share, and since when it does (ms)."""
 
@@ -214,3 +229,9 @@ class Store(Protocol):
 
     async def time_ms(self) -> int:
         """The store's clock."""
+
+    async def probe(self) -> None:
+        """Write something that says nothing: a commit would be taken now."""
+
+    async def durability(self) -> Durability:
+        """How the store keeps what it is given, as it is set up now."""

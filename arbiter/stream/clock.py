@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from time import monotonic
 
-from arbiter.state.store import Store, StoreUnavailable
 from arbiter.stream.health import Health
 
 JUMP_MS = 5_000
 SETTLE_READINGS = 5
-READ_SECONDS = 1.0
 TROUBLE = "clock"
 
 
@@ -55,18 +52,3 @@ class StoreClock:
             self._unsettled -= 1
             if not self._unsettled:
                 self._health.over(TROUBLE)
-
-
-async def keep_reading(clock: StoreClock, store: Store, health: Health) -> None:
-    """Read the store's clock every second, for ever: it stays fresh when idle, and an absent store is noticed."""
-    while True:
-        asked_at = monotonic()
-        try:
-            time_ms = await store.time_ms()
-        except StoreUnavailable as error:
-            health.trouble("store", f"the store does not answer, nothing is decided: {error}")
-        else:
-            health.over("store")
-            clock.observe(time_ms, asked_at, monotonic())
-            clock.settle()
-        await asyncio.sleep(READ_SECONDS)

@@ -19,9 +19,8 @@ class Consumer(Protocol):
     def heartbeat_at(self) -> float:
         """When the group last heard from us (``time.monotonic()``)."""
 
-    @property
-    def refusal(self) -> str:
-        """Why Kafka gives no records, if it does not."""
+    def assigned(self) -> set[TP]:
+        """What the group gives us at this moment."""
 
     async def place(self, lease: int, positions: dict[TP, int]) -> None:
         """Seek, under a lease."""

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import logging
+from time import monotonic
+
+from msgspec import Struct
 
 from arbiter.metrics import Metrics
 
+STORE = "store"
+"""The store cannot be written to. Whoever fails says so; only the :mod:`arbiter.stream.store_watch` ends it."""
+
+EVICTION = "eviction"
+"""The store throws keys away, or may: nothing is decided."""
+
 log = logging.getLogger("arbiter")
+
+
+class _Trouble(Struct):
+    text: str
+    began_at: float
 
 
 class Health:
@@ -14,25 +28,32 @@ class Health:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._troubles: dict[str, str] = {}
+        self._troubles: dict[str, _Trouble] = {}
         self._worked: set[str] = set()
 
     @property
     def reasons(self) -> list[str]:
         """Why the worker is not ready, one sentence each."""
-        return list(self._troubles.values())
+        return [trouble.text for trouble in self._troubles.values()]
 
     def has(self, key: str) -> bool:
         """Whether this trouble lasts."""
         return key in self._troubles
 
+    def began_at(self, key: str) -> float | None:
+        """Since when this trouble lasts (``time.monotonic()``); ``None`` if it does not."""
+        trouble = self._troubles.get(key)
+        return None if trouble is None else trouble.began_at
+
     def trouble(self, key: str, text: str, *, alarm: bool = False) -> None:
         """Something does not work (any more). With ``alarm`` a person must look at it, so it is counted as one."""
-        if key not in self._troubles:
-            log.error("%s", text)
-            if alarm:
-                self._metrics.alarms.labels(key.partition(" ")[0]).inc()
-        self._troubles[key] = text
+        if (known := self._troubles.get(key)) is not None:
+            known.text = text
+            return
+        self._troubles[key] = _Trouble(text, monotonic())
+        log.error("%s", text)
+        if alarm:
+            self._metrics.alarms.labels(key.partition(" ")[0]).inc()
 
     def over(self, key: str) -> None:
         """It works (again)."""

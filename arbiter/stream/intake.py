@@ -38,6 +38,8 @@ class Queue(Generic[Token]):
     def __init__(self, positions: dict[str, int]) -> None:
         """``positions`` are the next offsets to read, for the topics in the order in which they are to be taken."""
         self._topics: dict[str, _Topic[Token]] = {name: _Topic(position) for name, position in positions.items()}
+        self.done = dict(positions)
+        """The next offset of each topic that is not done with; changed in place."""
         self.records = 0
         self.bytes = 0
 
@@ -109,7 +111,8 @@ class Queue(Generic[Token]):
     def finish(self) -> list[Token]:
         """The tokens of the batches that are done with, in order, once each."""
         done: list[Token] = []
-        for name, position in self.positions().items():
+        self.done.update(self.positions())
+        for name, position in self.done.items():
             marks = self._topics[name].marks
             while marks and marks[0][0] <= position:
                 done.append(marks.popleft()[1])

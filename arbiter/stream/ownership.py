@@ -22,6 +22,7 @@ from arbiter.state.policy_store import PolicyStore
 from arbiter.state.store import Claim, StateDamaged, TopicsDiffer
 from arbiter.stream.belonging import Belonging
 from arbiter.stream.hand import Consumer, Hand, Ranges
+from arbiter.stream.health import STORE
 from arbiter.stream.losses import Losses, Unfit, lost_records, lost_state, made_anew, other_topics
 from arbiter.stream.patience import Patience, Shared, Stopped
 from arbiter.stream.records import FACTS, INPUTS
@@ -33,8 +34,9 @@ from arbiter.stream.transport import Batch
 from arbiter.stream.work import Placed
 
 DRAIN_SECONDS_MAX = 10.0
-WATCH_SECONDS = 1.0
+AWAY_SECONDS_MAX = 1.0
 GENERATION_STEP = 1 << 20
+LET_GO = "let go in this trouble; who claims it next tells of it"
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """How long a partition that failed is left alone, longer from time to time."""
 
@@ -82,17 +84,24 @@ class Ownership:
         self._silence_seconds_max = settings.session_timeout_ms / 1_000
         self._inputs = [settings.topic(name) for name in INPUTS]
         self._facts = [settings.topic(name) for name in FACTS]
-        self.has_joined = False
 
     @property
     def assigned(self) -> int:
-        """How many partitions the group gave us."""
-        return len(self._owned)
+        """How many partitions the group gives us, asked afresh."""
+        return len(self._numbers())
 
     @property
     def claimed(self) -> int:
         """How many of them are decided for."""
-        return sum(owned.runner is not None for owned in self._owned.values())
+        return sum(self.reached(number) is not None for number in self._numbers())
+
+    def reached(self, partition: int) -> dict[str, int] | None:
+        """The next offset of each topic that is not done with; ``None`` if the partition is not claimed."""
+        owned = self._owned.get(partition)
+        return None if owned is None or owned.runner is None else owned.runner.reached
+
+    def _numbers(self) -> set[int]:
+        return {tp.partition for tp in self._consumer.assigned()}
 
     @property
     def using(self) -> list[Using]:
@@ -108,9 +117,9 @@ class Ownership:
         )
 
     def assign(self, generation: int, assignment: set[TP]) -> None:
-        """Claim everything in ``assignment``; what was held before was let go by :meth:`release`."""
+        """Claim everything in ``assignment``, and nothing else is held from now on."""
         health = self._shared.health
-        self.has_joined = True
+        left = self._let_go()
         if self._is_draining or self._is_refused:
             return
         numbers = defaultdict(set)
@@ -130,10 +139,23 @@ class Ownership:
         log.info("assigned %d partitions in generation %d", len(numbers), generation)
         for partition in sorted(numbers):
             owned = self._owned[partition] = _Owned(next(self._leases), generation, Patience(self._shared))
-            owned.task = asyncio.create_task(self._own(partition, owned, len(numbers)))
+            owned.task = asyncio.create_task(self._own(partition, owned, len(numbers), left))
+
+    def _let_go(self) -> list[asyncio.Task[None]]:
+        """End what was not released before: Faust may tell of an assignment after its revocation."""
+        going, self._owned = self._owned, {}
+        for partition, owned in going.items():
+            owned.patience.abandon()
+            if owned.runner:
+                owned.runner.wake()
+            self._shared.health.drop(f"partition {partition}", LET_GO)
+        return [owned.task for owned in going.values() if owned.task]
 
     async def release(self) -> None:
-        """Let runners finish what they began, at most 10 s, and stop them all. None is cancelled."""
+        """Let runners finish what they began, at most 10 s, and stop them all. None is cancelled.
+
+        While the store is away nothing that was begun comes to an end, so others need not wait for it.
+        """
         if not self._owned:
             return
         going, self._owned = self._owned, {}
@@ -142,13 +164,14 @@ class Ownership:
             if owned.runner:
                 owned.runner.wake()
         tasks = [owned.task for owned in going.values() if owned.task]
-        _, late = await asyncio.wait(tasks, timeout=DRAIN_SECONDS_MAX)
+        seconds = AWAY_SECONDS_MAX if self._shared.health.has(STORE) else DRAIN_SECONDS_MAX
+        _, late = await asyncio.wait(tasks, timeout=seconds)
         if late:
-            log.error("%d partitions did not finish within %g s; the next claim will", len(late), DRAIN_SECONDS_MAX)
+            log.error("%d partitions did not finish within %g s; the next claim will", len(late), seconds)
         for owned in going.values():
             owned.patience.abandon()
         for partition in going:
-            self._shared.health.drop(f"partition {partition}", "let go in this trouble; who claims it next tells of it")
+            self._shared.health.drop(f"partition {partition}", LET_GO)
 
     def refuse(self) -> None:
         """Decide nothing any more, and claim nothing: the topics, or the state, are not those of the beginning."""
@@ -170,27 +193,13 @@ class Ownership:
         if owned is not None and owned.runner is not None and owned.lease == batch.lease:
             owned.runner.offer(message)
 
-    async def keep_watching(self) -> None:
-        """Tell when the group has not heard from us for too long: nothing is committed or published then."""
-        limit = self._silence_seconds_max
-        while True:
-            silence = monotonic() - self._consumer.heartbeat_at
-            if self._owned and silence >= limit:
-                self._shared.health.trouble(
-                    "group",
-                    f"Kafka has not answered a heartbeat for {silence:.0f} s; nothing is committed or published",
-                )
-            elif self._owned:
-                self._shared.health.over("group")
-            if self._consumer.refusal:
-                text = f"Kafka gives no records, it is asked again and again: {self._consumer.refusal}"
-                self._shared.health.trouble("records", text, alarm=True)
-            else:
-                self._shared.health.over("records")
-            await asyncio.sleep(WATCH_SECONDS)
+    async def _own(self, partition: int, owned: _Owned, of: int, before: Sequence[asyncio.Task[None]]) -> None:
+        """Claim the partition and decide for it. What fails is this partition's alone, and tried again later.
 
-    async def _own(self, partition: int, owned: _Owned, of: int) -> None:
-        """Claim the partition and decide for it. What fails is this partition's alone, and tried again later."""
+        ``before`` is what must have ended before that.
+        """
+        if before:
+            await asyncio.wait(before)
         with suppress(Stopped):
             while reason := await self._failed(partition, owned, of):
                 owned.failures += 1

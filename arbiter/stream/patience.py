@@ -14,8 +14,8 @@ from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord
 from arbiter.state.store import Store, StoreUnavailable
 from arbiter.stream.clock import StoreClock
-from arbiter.stream.health import Health
-from arbiter.stream.policies import Policies
+from arbiter.stream.health import EVICTION, STORE, Health
+from arbiter.stream.policies import Active, Policies
 from arbiter.stream.publisher import Publisher, PublishFailed
 from arbiter.stream.refused import still_to_send
 
@@ -43,6 +43,11 @@ class Shared(Struct, frozen=True):
     fatal: Callable[[str], None]
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Who holds it tries something that may kill the process."""
+
+    def in_force(self) -> Active | None:
+        """What to decide by; ``None`` while nothing may be decided."""
+        may_decide = self.clock.is_settled and not self.health.has(EVICTION)
+        return self.policies.current if may_decide else None
 
 
 class Patience:
@@ -72,11 +77,12 @@ class Patience:
         await asyncio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
         self.check(is_begun=is_begun)
 
-    async def until(self, condition: Callable[[], bool], *, is_begun: bool = False) -> None:
-        """Wait for something to become true; :class:`Stopped`."""
-        while not condition():
+    async def until(self, condition: Callable[[], Result | None], *, is_begun: bool = False) -> Result:
+        """Wait for something to become true, and give it; :class:`Stopped`."""
+        while not (result := condition()):
             self.check(is_begun=is_begun)
             await asyncio.sleep(LOOK_SECONDS)
+        return result
 
     async def ask(self, call: Callable[[], Awaitable[Result]], *, is_begun: bool = False) -> Result:
         """Ask the store until it answers, and tell when it does not; :class:`Stopped`."""
@@ -85,9 +91,8 @@ class Patience:
             try:
                 result = await call()
             except StoreUnavailable as error:
-                health.trouble("store", f"the store does not answer, nothing is decided: {error}")
+                health.trouble(STORE, f"the store does not answer, nothing is decided: {error}")
             else:
-                health.over("store")
                 # The answer of a commit that was begun is wanted to the end.
                 self.check(is_begun=is_begun)
                 return result

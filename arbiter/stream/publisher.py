@@ -6,11 +6,12 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from arbiter.state.codec import OutRecord
+from arbiter.stream.causes import Causes
 
 POLL_SECONDS = 0.1
 FULL_SECONDS = 0.01
@@ -85,6 +86,7 @@ class KafkaPublisher:
     def __init__(self, config: Mapping[str, Any], fatal: Callable[[str], None]) -> None:
         """``config`` says where and how to connect; ``fatal`` is called, in any thread, when only a restart helps."""
         self._fatal = fatal
+        self.causes: Final = Causes()
         self._stopping = threading.Event()
         self._producer = Producer(
             {
@@ -118,6 +120,7 @@ class KafkaPublisher:
                 refused.append((record, error))
         delivery.expect(handed_over)
         await delivery.done
+        self.causes.over()
         if failed := refused + delivery.failures(records):
             raise PublishFailed(failed)
 
@@ -151,5 +154,6 @@ class KafkaPublisher:
             self._producer.poll(POLL_SECONDS)
 
     def _on_error(self, error: KafkaError) -> None:
+        self.causes.failed(error)
         if error.fatal():
             self._fatal(f"the producer cannot go on: {error.str()}")

@@ -58,6 +58,7 @@ class Runner:
         self._facts_end = placed.facts_end
         self._is_reading_facts = True
         self._queue: Queue[Message] = Queue(placed.positions)
+        self.reached = self._queue.done
         settings = shared.settings
         self._is_wall_clock = settings.clock == "wall"
         self._topics = tuple(placed.positions)
@@ -143,8 +144,8 @@ class Runner:
 
     async def _is_time(self) -> bool:
         """Whether something must come back by itself: a timer is due, or the policy is another one."""
-        clock, active = self._shared.clock, self._shared.policies.current
-        if self._is_reading_facts or active is None or not clock.is_settled:
+        active, clock = self._shared.in_force(), self._shared.clock
+        if self._is_reading_facts or active is None:
             return False
         if await self._sweep.is_due(active):
             return True
@@ -224,11 +225,9 @@ class Runner:
 
     async def _ready(self) -> Active:
         """Wait until there is a policy and a time to decide by."""
-        policies, clock = self._shared.policies, self._shared.clock
         if self._shared.health.has(LOST):  # then it may have lost more
             await self._clear_outbox(checks=True)
-        while (active := policies.current) is None or not clock.is_settled:
-            await self._patience.until(lambda: policies.current is not None and clock.is_settled)
+        active = await self._patience.until(self._shared.in_force)
         self._number = active.number
         return active
 

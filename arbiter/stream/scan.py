@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from msgspec import Struct
 
 from arbiter.settings import Settings
+from arbiter.stream.causes import Causes
 from arbiter.stream.topics import KafkaAway, client_config
 
 TIMEOUT_SECONDS = 10.0
@@ -62,6 +63,7 @@ class TopicReader:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._causes = Causes()
         config: dict[str, Any] = {
             **client_config(settings),
             "group.id": f"{settings.group}-reader",  # the client wants one; it never joins it
@@ -69,7 +71,7 @@ class TopicReader:
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
-            "log_level": 2,
+            **self._causes.config,
         }
         self._consumer = Consumer(config)
 
@@ -85,7 +87,7 @@ class TopicReader:
         try:
             found = self._consumer.list_topics(topic, TIMEOUT_SECONDS).topics[topic]
         except KafkaException as error:
-            raise KafkaAway(error.args[0].str()) from error
+            raise self._away(error) from error
         if found.error is not None:
             raise KafkaAway(f"topic {topic}: {found.error.str()}")
         return len(found.partitions)
@@ -97,7 +99,7 @@ class TopicReader:
             spans = {number: self._span(topic, number, count, bounds) for number in range(count)}
             yield from self.between(topic, spans, progress)
         except KafkaException as error:
-            raise KafkaAway(error.args[0].str()) from error
+            raise self._away(error) from error
 
     def between(
         self, topic: str, spans: dict[int, tuple[int, int]], progress: Progress | None = None
@@ -121,12 +123,16 @@ class TopicReader:
                     raise KafkaAway(f"nothing more of {topic} came for {SILENT_SECONDS_MAX:g} s")
             self._consumer.unassign()
         except KafkaException as error:
-            raise KafkaAway(error.args[0].str()) from error
+            raise self._away(error) from error
 
     def record(self, topic: str, partition: int, offset: int) -> Stored | None:
         """A single record of a topic (by its full name); ``None`` if it is not there any more."""
         found = [stored(message) for message in self.between(topic, {partition: (offset, offset + 1)})]
         return found[0] if found and found[0].offset == offset else None
+
+    def _away(self, error: KafkaException) -> KafkaAway:
+        self._consumer.poll(0)  # hear what was said beside it
+        return KafkaAway(self._causes.why(error.args[0]))
 
     def _span(self, topic: str, number: int, count: int, bounds: Bounds) -> tuple[int, int]:
         low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), TIMEOUT_SECONDS)

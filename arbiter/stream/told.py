@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from arbiter.messages import DECISIONS
 from arbiter.settings import Settings
+from arbiter.stream.causes import Causes
 from arbiter.stream.topics import KafkaAway, client_config
 
 SECONDS_MAX = 10.0
@@ -39,12 +40,13 @@ class LastTold:
 
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.topic(DECISIONS)
+        self._causes = Causes()
         self._config = {
             **client_config(settings),
-            "group.id": f"{settings.group}.last-told",
+            "group.id": settings.group,  # it never joins it; a group of its own would take a permission of its own
             "enable.auto.commit": False,
             "fetch.wait.max.ms": 50,
-            "log_level": 2,
+            **self._causes.config,
         }
         self._consumer: Consumer | None = None
         self._turn = asyncio.Lock()
@@ -80,19 +82,23 @@ class LastTold:
         open_ends, until = dict(ends), monotonic() + SECONDS_MAX
         while open_ends:
             if monotonic() > until:
-                raise KafkaAway(f"the end of {self._topic} did not come within {SECONDS_MAX:g} s")
+                why = f" ({self._causes.text})" if self._causes.text else ""
+                raise KafkaAway(f"the end of {self._topic} did not come within {SECONDS_MAX:g} s{why}")
             try:
                 messages = consumer.consume(BACK_MAX, POLL_SECONDS)
             except KafkaException as error:
-                raise KafkaAway(error.args[0].str()) from error
+                raise KafkaAway(self._causes.why(error.args[0])) from error
             for message in messages:
+                if (failed := message.error()) is not None:
+                    self._causes.failed(failed)
                 number, offset = message.partition(), message.offset()
-                if message.error() is not None or number is None or offset is None or offset >= ends[number]:
+                if failed is not None or number is None or offset is None or offset >= ends[number]:
                     continue
                 with suppress(msgspec.DecodeError):  # somebody else's
                     newest[number] = _decode(message.value() or b"").seq
                 if offset == ends[number] - 1:
                     open_ends.pop(number, None)
+        self._causes.over()
         return newest
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from arbiter.messages import AUDIT, DECISIONS, DLQ_SUFFIX, ROUTED
 from arbiter.settings import Settings
+from arbiter.stream.causes import Causes
 from arbiter.stream.records import INPUTS
 
 TIMEOUT_SECONDS = 10.0
@@ -47,7 +48,8 @@ class Topics:
 
     def __init__(self, settings: Settings) -> None:
         self._wanted = all_topics(settings)
-        self._admin = _admin(settings)
+        self._causes = Causes()
+        self._admin = _admin(settings, self._causes)
         self._cluster = ""
         self._tells_ids = False
         self._seconds_max = TIMEOUT_SECONDS
@@ -62,7 +64,10 @@ class Topics:
             if self._tells_ids:
                 counts, ids = self._described()
         except KafkaException as error:
-            raise KafkaAway(error.args[0].str()) from error
+            self._admin.poll(0)  # hear what was said beside it
+            raise KafkaAway(self._causes.why(error.args[0])) from error
+        self._admin.poll(0)
+        self._causes.over()
         self._seconds_max = AGAIN_SECONDS
         return Layout(self._cluster, counts, ids)
 
@@ -118,7 +123,7 @@ def create(settings: Settings, partitions: int | None = None) -> list[str]:
     :class:`TopicsError` if topics are there already and have not as many ``partitions`` as was asked for. Otherwise the
     missing ones get as many as those have.
     """
-    admin, counts = _admin(settings), Topics(settings).look().counts
+    admin, counts = _admin(settings, Causes()), Topics(settings).look().counts
     there = {counts[name] for name in all_topics(settings) if name in counts}
     if partitions is not None and there - {partitions}:
         listed = ", ".join(f"{name} has {counts[name]}" for name in all_topics(settings) if name in counts)
@@ -169,6 +174,6 @@ def partitions_of(settings: Settings, layout: Layout) -> int:
     return found.pop()
 
 
-def _admin(settings: Settings) -> AdminClient:
+def _admin(settings: Settings, causes: Causes) -> AdminClient:
     # Callers say that Kafka is away, once; librdkafka would say it twenty times a second, to standard error.
-    return AdminClient({**client_config(settings), "log_level": 2})
+    return AdminClient({**client_config(settings), **causes.config})

@@ -12,18 +12,19 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
-from time import monotonic, thread_time
+from time import monotonic
 from typing import Any, TypeVar
 
 from aiokafka.consumer import fetcher as stock_fetcher
-from aiokafka.errors import ConsumerStoppedError, KafkaError
+from aiokafka.errors import ConsumerStoppedError, KafkaConnectionError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage, Message
 from mode.threads import WorkerThread
 from msgspec import Struct
 
+from arbiter.stream.membership import Membership
+from arbiter.stream.pacing import unhurried
 from arbiter.stream.records import Record
 from arbiter.stream.unpacking import BoundedRecords
 
@@ -34,15 +35,10 @@ Result = TypeVar("Result")
 
 POLL_SECONDS = 0.25
 FETCH_WAIT_MS = 250
-FETCH_SHARE = 0.1
-FETCH_PAUSE_SECONDS = (0.005, 0.025)
-"""How long to let records gather after a fetch that brought some: long enough that the consumer's thread spends no more
-than this share of its time on asking, within these limits. A fetch names every partition of every topic and so costs a
-half to two milliseconds of processor time here, and more in the broker, however little it brings."""
-
 COMMIT_SECONDS_MAX = 5.0
 REFUSED_SECONDS = 1.0
 JOIN_SECONDS_MAX = 2.0
+CONNECT_SECONDS = 0.5
 
 
 class Batch(Struct, frozen=True):
@@ -75,31 +71,6 @@ class _NoReadOffsets(defaultdict[TP, Any]):
         pass
 
 
-def pause_after(used_seconds: float) -> float:
-    """How long to let records gather (s) after a fetch that took so much processor time (s)."""
-    shortest, longest = FETCH_PAUSE_SECONDS
-    return min(max(used_seconds * (1 / FETCH_SHARE - 1), shortest), longest)
-
-
-def unhurried(fetch: Callable[..., Awaitable[bool]], wake_polls: Callable[[], None]) -> Callable[..., Awaitable[bool]]:
-    """aiokafka's fetch, told to be over a little later than it is, since the next one begins then.
-
-    What it brought is handed out at once. So the next one asks for these partitions, too, which it would else leave out
-    until somebody has taken their records.
-    """
-
-    async def fetched(*request: Any) -> bool:
-        began_at = thread_time()
-        has_records = await fetch(*request)
-        if has_records:
-            wake_polls()
-            with suppress(asyncio.CancelledError):  # as the fetch itself: it ends the same way
-                await asyncio.sleep(pause_after(thread_time() - began_at))
-        return has_records
-
-    return fetched
-
-
 class _Thread(WorkerThread):
     """Faust joins the consumer's thread without end, in the event loop, and a process waits for it at its exit."""
 
@@ -118,11 +89,9 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
 
     logger = stock.logger
 
-    heartbeat_at = -1e9
-    """When the last heartbeat was sent that the group's coordinator answered well (``time.monotonic()``)."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.membership = Membership()
         self._no_leases()
 
     def _create_worker_consumer(self, transport: Any) -> Any:
@@ -132,20 +101,20 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Start the consumer, and note from now on when a heartbeat succeeded."""
-        await super().on_start()
-        coordinator = self._ensure_consumer()._coordinator
-        beat: Callable[[], Awaitable[bool]] = coordinator._do_heartbeat
-
-        async def observed() -> bool:
-            sent_at = monotonic()
-            is_member = await beat()
-            if is_member:
-                self.heartbeat_at = sent_at
-            return is_member
-
-        coordinator._do_heartbeat = observed
-        fetcher = self._ensure_consumer()._fetcher
+        """Start the consumer once Kafka answers, and govern its membership from the first moment on."""
+        consumer = self._consumer = self._create_consumer(loop=self.thread_loop)
+        self.time_started = monotonic()
+        while not self.should_stop:
+            try:
+                await consumer.start()
+                break
+            except KafkaConnectionError as error:
+                self.log.warning("the consumer cannot connect: %s", error)
+                await asyncio.sleep(CONNECT_SECONDS)
+        else:
+            return
+        self.membership.govern(consumer._coordinator)
+        fetcher = consumer._fetcher
         fetcher._proc_fetch_request = unhurried(fetcher._proc_fetch_request, self._wake_polls)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
@@ -156,7 +125,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """End every lease, then tell the application. To be given partitions is a sign of life too."""
         self._end_leases()
-        self.heartbeat_at = monotonic()
+        self.membership.heartbeat_at = monotonic()
         await super().on_partitions_assigned(assigned, generation_id)
 
     refusal = ""
@@ -285,9 +254,18 @@ class Consumer(stock.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     @property
+    def membership(self) -> Membership:
+        """How it is a member of its group."""
+        return self._thread.membership
+
+    @property
     def heartbeat_at(self) -> float:
-        """See :attr:`ConsumerThread.heartbeat_at`."""
-        return self._thread.heartbeat_at
+        """See :attr:`Membership.heartbeat_at`."""
+        return self.membership.heartbeat_at
+
+    def assigned(self) -> set[TP]:
+        """What the group gives us at this moment; empty while it shares out anew."""
+        return self.assignment() if self.membership.is_member else set()
 
     @property
     def refusal(self) -> str:
@@ -310,13 +288,20 @@ class Consumer(stock.Consumer):
         """First and end offset of each partition; the end is that of committed transactions. ``KafkaError``."""
         consumer, wanted = self._thread._ensure_consumer(), list(tps)
         first = await self._thread.run(lambda: consumer.beginning_offsets(wanted))
-        end = await self._thread.run(lambda: consumer.end_offsets(wanted))
+        end = await self.end_offsets(wanted)
         return {tp: (first[tp], end[tp]) for tp in wanted}
+
+    async def end_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """End offset of each partition, that of committed transactions. ``KafkaError``."""
+        consumer, wanted = self._thread._ensure_consumer(), list(tps)
+        return dict(await self._thread.run(lambda: consumer.end_offsets(wanted)))
 
     def resume_flow(self) -> None:
         """Faust's last step of a rebalance. Nothing is open until it was claimed; now claiming may begin."""
         super().resume_flow()
-        self.on_flow_resumed(self.app.consumer_generation_id, self.assignment())
+        # Faust may come here after the next rebalance has begun: what it resumes for is nobody's any more.
+        if self.membership.is_member:
+            self.on_flow_resumed(self.app.consumer_generation_id, self.assignment())
 
     async def perform_seek(self) -> None:
         """Do nothing: positions come from the claim, not from the group."""
@@ -389,7 +374,18 @@ def handing_on(deliver: Callable[[Message], None]) -> Callable[[Any], Awaitable[
     return hand_on
 
 
+class Producer(stock.Producer):
+    """No connection: nothing is produced through Faust, and one would have to be there before the app starts."""
+
+    async def on_start(self) -> None:
+        """Do nothing."""
+
+    async def flush(self) -> None:
+        """Do nothing."""
+
+
 class Transport(stock.Transport):
     """Kafka as Faust reaches it, with the batch consumer."""
 
     Consumer = Consumer
+    Producer = Producer

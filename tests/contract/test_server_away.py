@@ -16,7 +16,7 @@ from arbiter.state.keys import Keys
 from arbiter.state.policy_store import Order
 from arbiter.state.redis_client import RedisClient
 from arbiter.state.redis_store import RedisStore, connect
-from arbiter.state.store import StoreRefused, StoreUnavailable, Verdict
+from arbiter.state.store import Durability, StoreRefused, StoreUnavailable, Verdict
 from tests.contract.commits import FIRST, P, after, claimed, verdict
 from tests.contract.conftest import SERVERS
 from tests.servers import RedisServer, ValkeyServer, free_port
@@ -63,6 +63,8 @@ async def test_killed_server_is_waited_for(server: RedisServer, store: RedisStor
         lambda: store.clear_outbox(P, 1, "a", 1),
         lambda: store.due(P, 1, 1),
         store.time_ms,
+        store.probe,
+        store.durability,
         lambda: store.policies.publish("p", "d", "me", b"x"),
         lambda: store.policies.activate(1, Order(by="me")),
         store.policies.active,
@@ -76,6 +78,22 @@ async def test_killed_server_is_waited_for(server: RedisServer, store: RedisStor
     assert [b"ledger of C1"] == await store.load(P, ["C1"])
     assert Verdict.OK is await verdict(store, FIRST)
     assert Verdict.OK is await verdict(store, after(FIRST))
+
+
+async def test_a_server_tells_how_it_keeps_things(server: RedisServer, store: RedisStore, admin: Redis) -> None:
+    """What it evicts, how much is gone, whether it keeps a log; a user without ``INFO`` is not told."""
+    before = await store.durability()
+    await admin.config_set("maxmemory-policy", "allkeys-random")
+    await admin.config_set("appendonly", "no")
+    await admin.acl_setuser("blind", enabled=True, nopass=True, keys="*", categories=["+@all"], commands=["-info"])
+    blind = connect(server.url.replace("//", "//blind:x@"), "away")
+    after_change, unseen = await store.durability(), await blind.durability()
+    await blind.probe()
+    await blind.close()
+
+    assert before == Durability("noeviction", 0, is_logged=True)
+    assert after_change == Durability("allkeys-random", 0, is_logged=False)
+    assert unseen.eviction is None
 
 
 async def test_hung_server_is_not_waited_for_forever(server: RedisServer) -> None:
@@ -103,6 +121,8 @@ async def test_full_server_writes_nothing(store: RedisStore, admin: Redis) -> No
         await store.commit(P, second)
     with pytest.raises(StoreUnavailable, match="OOM"):
         await store.claim(P, "b", 1)
+    with pytest.raises(StoreUnavailable, match="OOM"):
+        await store.probe()
 
     assert [b"ledger of C1"] == await store.load(P, ["C1"])
     await admin.config_set("maxmemory", "0")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 
 from arbiter.state.codec import unpack_outbox
 from tests.reference import entries_of
-from tests.servers import KafkaServer, ValkeyServer
+from tests.servers import KafkaServer, ValkeyServer, free_port
 from tests.topics import DECISIONS
 from tests.traffic import Traffic, bank
 from tests.workers import MakeSite, Site, wait_until
@@ -161,3 +162,73 @@ def test_a_store_restored_from_an_older_copy_approves_nothing(
     assert after == before
     assert "an older copy" in follower.reasons
     assert follower.is_running
+
+
+def test_a_store_that_takes_no_writes_is_one_trouble(
+    make_site: MakeSite, kafka_bootstrap: str, fresh_valkey: FreshValkey
+) -> None:
+    """Out of memory, read-only, and unable to save: each is said once, and is over when a write succeeds."""
+    valkey = fresh_valkey()
+    site, traffic = make_site(kafka_bootstrap, valkey.url), Traffic(seed=15)
+    site.publish(bank())
+    (worker,) = site.start()
+    (valkey.directory / "dump.rdb").mkdir()  # so that it cannot be saved
+    troubles = {
+        "OOM": ({"maxmemory": "1"}, {"maxmemory": "0"}),
+        "READONLY": ({"replicaof": f"127.0.0.1 {free_port()}"}, {"replicaof": "no one"}),
+        "MISCONF": ({"save": "3600 1"}, {"save": ""}),
+    }
+    for word, (begin, end) in troubles.items():
+        set_up(site, begin)
+        site.send(*traffic.requests(100))
+        site.flush()
+        worker.wait_unready(word)
+        time.sleep(3)
+        assert not worker.is_ready
+        set_up(site, end)
+        worker.wait_ready()
+        site.settle()
+    site.audit()
+
+    log = worker.log.read_text()
+    assert log.count("the store does not answer") == len(troubles)
+    assert log.count("store: works again") == len(troubles)
+
+
+def set_up(site: Site, settings: Mapping[str, str]) -> None:
+    """Change how the server is set up while it runs."""
+    for name, value in settings.items():
+        if name == "replicaof":
+            site.redis.replicaof(*value.split())
+        else:
+            site.redis.config_set(name, value)
+        if name == "save" and value:
+            site.redis.bgsave()
+
+
+def test_nothing_is_decided_on_a_store_that_evicts(
+    make_site: MakeSite, kafka_bootstrap: str, fresh_valkey: FreshValkey
+) -> None:
+    """Set up so while a worker runs, or before one starts: it says so, and goes on when it is noeviction again."""
+    site, traffic = make_site(kafka_bootstrap, fresh_valkey().url), Traffic(seed=16)
+    site.publish(bank())
+    (worker,) = site.start()
+    site.redis.config_set("maxmemory-policy", "allkeys-lru")
+    worker.wait_unready("maxmemory-policy is allkeys-lru")
+    site.send(*traffic.requests(200))
+    site.flush()
+    second = site.start_one()
+    second.wait_unready("maxmemory-policy is allkeys-lru")
+    time.sleep(2)
+    decided = entries_of(DECISIONS, site.entries())
+    alarms = worker.metric("arbiter_alarms_total", kind="eviction")
+    claimed = second.metric("arbiter_partitions_claimed")
+    site.redis.config_set("maxmemory-policy", "noeviction")
+    worker.wait_ready()
+    second.wait_ready()
+    site.audit()
+
+    assert decided == []
+    assert alarms == 1
+    assert claimed == 0
+    assert worker.log.read_text().count("append-only file") == 1

@@ -22,8 +22,9 @@ from intervaltree import IntervalTree  # type: ignore[import-untyped]
 
 from arbiter.settings import Settings
 from arbiter.stream.app import make_app
+from arbiter.stream.pacing import pause_after, unhurried
 from arbiter.stream.partitioner import murmur2, partition_of
-from arbiter.stream.transport import Batch, Consumer, ConsumerThread, handing_on, pause_after, unhurried
+from arbiter.stream.transport import Batch, Consumer, ConsumerThread, handing_on
 
 P = TP("contact.requests.v1", 3)
 Q = TP("contact.consents.v1", 3)
