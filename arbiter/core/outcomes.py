@@ -9,17 +9,23 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from arbiter.core.case import kind_of
+from arbiter.core.document import PolicyDocument
 from arbiter.core.evidence import Span, evidence_of, hear, span_of
 from arbiter.core.facts import add_consent, add_suppression, dated
 from arbiter.core.identity import REF_BYTES, identity_of
 from arbiter.core.instants import to_datetime, to_ms
+from arbiter.core.kills import LEGAL
 from arbiter.core.model import Consent, Contact, ContactState, Event, Evidence, Kind, Member, Suppression
+from arbiter.core.names import same
 from arbiter.core.session import Session
 from arbiter.core.told import Noted
 from arbiter.messages import Outcome
 
 COMPLAINT_LIST = "complaint"
 """The suppression list that a complaint opens; it stays open until a record closes it."""
+
+MARKETING = "marketing"
+"""The purpose of a contact of which nothing is known but the unsubscription."""
 
 UNKNOWN = ""
 """What stands in a contact for a field that nobody told. Every cap counts such a contact."""
@@ -159,10 +165,21 @@ def _event(session: Session, outcome: Outcome, contact: Contact, at_ms: int, rec
         lists = [one.captured_at_ms for one in member.suppressions if one.list == COMPLAINT_LIST]
         add_suppression(member, Suppression(COMPLAINT_LIST, dated(stated_ms, *when, lists), True, None))
     elif outcome.kind == "unsubscribed":
-        category = session.policy.document.categories.get(kind.category)
-        purpose = category.purpose if category else "marketing"
-        grants = [one.captured_at_ms for one in member.consents if one.granted and one.purpose == purpose]
-        add_consent(member, Consent(False, dated(stated_ms, *when, grants), purpose, kind.channel or None))
+        for purpose in _left(session.policy.document, kind.category):
+            grants = [one.captured_at_ms for one in member.consents if one.granted and same(one.purpose, purpose)]
+            add_consent(member, Consent(False, dated(stated_ms, *when, grants), purpose, kind.channel or None))
     else:
         return False
     return True
+
+
+def _left(document: PolicyDocument, category: str) -> list[str]:
+    """The purposes that an unsubscription is about: that of the contact's category.
+
+    Where that is not known, the policy's `marketing`; if it has no purpose of that name, all but what is legally due.
+    """
+    known = document.categories.get(category)
+    if known is not None:
+        return [known.purpose]
+    purposes = sorted({one.purpose for one in document.categories.values()} - {LEGAL})
+    return [purpose for purpose in purposes if same(purpose, MARKETING)] or purposes or [MARKETING]

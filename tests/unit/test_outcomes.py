@@ -318,3 +318,16 @@ def test_unsubscribe_opens_its_withdrawal() -> None:
     assert [("b", "rejected")] == [(one.request.request_id, one.answer.outcome) for one in back]
     assert ["consent_withdrawn"] == codes(desk.ask(request("c", category="promotional"), LATER))[:1]
     assert [] == codes(desk.ask(request("d", channel="sms"), LATER + 8 * DAY_MS))
+
+
+@pytest.mark.parametrize("purpose", ["Marketing", "werbung"])
+def test_an_unsubscription_from_what_nobody_knows_is_not_without_effect(purpose: str) -> None:
+    """It stops marketing, whatever the policy calls it, and never what is legally due."""
+    categories = {"promotional": {"purpose": purpose}, "regulatory": {"purpose": "legal", "exempt": ["cap"]}}
+    rule = {"id": "by-law", "kind": "consent", "basis": "opt_out", "when": {"category": "regulatory"}}
+    departments = {"cards": {"owner": "cards-desk", "categories": ["promotional", "regulatory"]}}
+    desk = Desk(policy(rule, categories=categories, departments=departments), grant(purpose=purpose))
+    desk.tell("nobody-asked", "unsubscribed", LATER)
+
+    assert ["consent_withdrawn"] == codes(desk.ask(request("a"), LATER))
+    assert "approved" == desk.ask(request("b", category="regulatory"), LATER).answer.outcome
