@@ -71,8 +71,10 @@ class Facts(Struct):
         return at_ms is not None and spoken(at_ms, zone) == told
 
     def ends(self) -> bool:
-        """Whether the finding ends when the sentence says, later than the contact would be made."""
+        """Whether the finding ends when the sentence says, later than the contact would be made; or never."""
         until_ms = self.finding.until_ms
+        if self.told["when"] is None:
+            return until_ms is None
         return until_ms is not None and until_ms > self.at_ms and self.says("when", until_ms)
 
     def lists(self) -> bool:
@@ -97,8 +99,6 @@ def always(_: Facts) -> bool:
 
 
 def _frees(facts: Facts) -> bool:
-    if facts.told["when"] is None:
-        return facts.over() and facts.finding.until_ms is None
     return facts.over() and facts.ends()
 
 
@@ -117,7 +117,8 @@ def _cell_is_late(facts: Facts) -> bool:
 
 def _cell_waits(facts: Facts) -> bool:
     deadline_ms = _deadline_ms(facts)
-    return facts.now_ms < deadline_ms and facts.says("when", deadline_ms) and facts.finding.until_ms is not None
+    is_told = facts.told["when"] is None or facts.says("when", deadline_ms)
+    return facts.now_ms < deadline_ms and is_told and facts.finding.until_ms is not None
 
 
 def _deadline_ms(facts: Facts) -> int:
@@ -196,6 +197,7 @@ def _costs_more(facts: Facts) -> bool:
     return facts.number("own") > facts.number("limit") and facts.finding.until_ms is None
 
 
+UNTIL = rf"(?:until (?P<when>{WHEN})|for ever)"
 BUDGET = (
     rf"(?P<used>\d+) of (?P<limit>\d+) (?:contacts|points) used in (?P<window>.+?)(?: \(\d+ more kept for .+\))?, "
     rf"this one needs (?P<own>\d+); (?:there is room again at (?P<when>{WHEN})|for good)"
@@ -208,7 +210,7 @@ EXPIRES = rf"the request expires at (?P<expires>{WHEN})"
 OWN = "the customer's own maximum: "
 
 SENTENCES: tuple[tuple[str, str, Check], ...] = (
-    ("quiet_hours|blackout", rf"(?:quiet hours|blackout|contacts are frozen) until (?P<when>{WHEN})", Facts.ends),
+    ("quiet_hours|blackout", rf"(?:quiet hours|blackout|contacts are frozen) {UNTIL}", Facts.ends),
     ("quiet_hours|blackout", "(?:quiet hours|blackout) for good", lambda facts: facts.finding.until_ms is None),
     ("cap_reached|reserved", BUDGET, _frees),
     ("customer_preference", OWN + BUDGET, _frees),
@@ -220,19 +222,19 @@ SENTENCES: tuple[tuple[str, str, Check], ...] = (
     ("capacity_exhausted", rf"all (?P<limit>\d+) contacts of this \w+ are given out{NEXT}", _given_out),
     ("cell_too_small", rf"{STARTED}, by (?P<when>{WHEN}), and did not", _cell_is_over),
     ("cell_too_small", rf"{STARTS}, and this request expires first", _cell_is_late),
-    ("cell_too_small", rf"{STARTS}, and it ends at (?P<when>{WHEN})", _cell_waits),
+    ("cell_too_small", rf"{STARTS}, and (?:it ends at (?P<when>{WHEN})|it has no deadline)", _cell_waits),
     ("conflict", rf"it may not follow within .+ of .+; that ends at (?P<when>{WHEN})", Facts.ends),
     ("consent_withdrawn", "the customer withdrew consent for .+", always),
     ("consent_expired", "the customer's consent for .+ has expired", always),
     ("consent_missing", "the customer has not consented to .+", always),
     ("holdout", "the customer is in the control group, which is not contacted by this", always),
-    ("kill_switch", rf"a kill switch stops .+ until (?P<when>{WHEN})", Facts.ends),
+    ("kill_switch", rf"a kill switch stops .+? {UNTIL}", Facts.ends),
     ("suppressed", r".+ is on the list `(?P<list>.+)` with no known end", Facts.lists),
-    ("suppressed", rf".+ (?:is|was) on the list `(?P<list>.+)`, which stops contacts until (?P<when>{WHEN})",
+    ("suppressed", rf".+ (?:is|was) on the list `(?P<list>.+)`, which stops contacts {UNTIL}",
      lambda facts: facts.lists() and facts.ends()),
     ("customer_preference", "the customer refuses contacts by (?P<name>.+)", _refused("refused_channels")),
     ("customer_preference", "the customer refuses offers of (?P<name>.+)", _refused("refused_products")),
-    ("customer_preference", rf"the customer snoozed until (?P<when>{WHEN})", Facts.ends),
+    ("customer_preference", rf"the customer snoozed {UNTIL}", Facts.ends),
     ("customer_preference", rf"the customer's own quiet hours last until (?P<when>{WHEN})", Facts.ends),
     ("customer_preference", "the customer's own quiet hours last until the customer opens them",
      lambda facts: facts.finding.until_ms is None),
