@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
@@ -20,6 +21,7 @@ from arbiter.messages import (
 from tests.any_policy import CATEGORIES, CHANNELS, HOURS, LISTS, OUTCOMES, PRODUCTS, SHAPE, ZONES
 
 CUSTOMERS = ("c0", "c1", "c2")
+FOR_EVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 class HistoryWriter:
@@ -69,7 +71,7 @@ class HistoryWriter:
             campaign=pick(SHAPE["campaign"]),
             channel=pick(CHANNELS),
             category=pick((*CATEGORIES, "promotional")),
-            expires_at=to_datetime(self.now_ms + pick((20 * MINUTE_MS, 2 * DAY_MS, 20 * DAY_MS, 300 * DAY_MS))),
+            expires_at=self._then(20 * MINUTE_MS, 2 * DAY_MS, 20 * DAY_MS, 300 * DAY_MS),
             **self._few(more),
         )
         self._asked.append(asked)
@@ -91,7 +93,7 @@ class HistoryWriter:
             "channel": pick((None, "email")),
             "department": pick((None, "cards")),
             "partner": pick((None, "shop")),
-            "expires_at": to_datetime(self.now_ms + pick((HOUR_MS, 2 * DAY_MS, 9 * DAY_MS))),
+            "expires_at": self._then(HOUR_MS, 2 * DAY_MS, 9 * DAY_MS),
         }
         return ConsentChange(
             customer_id=customer or self._customer(),
@@ -102,7 +104,7 @@ class HistoryWriter:
         )
 
     def _suppression(self) -> SuppressionChange:
-        expires = to_datetime(self.now_ms + self._random.choice((HOUR_MS, 3 * DAY_MS)))
+        expires = self._then(HOUR_MS, 3 * DAY_MS)
         return SuppressionChange(
             customer_id=self._customer(),
             list=self._random.choice(LISTS),
@@ -118,7 +120,7 @@ class HistoryWriter:
             "refused_channels": [pick(CHANNELS)],
             "refused_products": [pick(PRODUCTS)],
             "preferred_channel": pick(CHANNELS),
-            "snooze_until": to_datetime(self.now_ms + pick((HOUR_MS, 3 * DAY_MS))),
+            "snooze_until": self._then(HOUR_MS, 3 * DAY_MS),
             "maximum": OwnMaximum(limit=pick((0, 1, 2)), window=pick(("rolling 2d", "calendar week", "calendar hour"))),
         }
         return PreferenceChange(customer_id=self._customer(), captured_at=to_datetime(self.now_ms), **self._few(more))
@@ -132,6 +134,12 @@ class HistoryWriter:
             "relationship_owner": "anna",
         }
         return Profile(customer_id=customer or self._customer(), attributes=attributes, **self._few(more))
+
+    def _then(self, *spans_ms: int) -> datetime:
+        """So long from now, or for ever."""
+        if self._random.random() < 0.1:
+            return FOR_EVER
+        return to_datetime(self.now_ms + self._random.choice(spans_ms))
 
     def _customer(self) -> str:
         return self._random.choice((*CUSTOMERS, *CUSTOMERS, *CUSTOMERS, "stranger"))

@@ -249,6 +249,8 @@ class PolicyWriter:
 
     def _moment(self, days: int) -> str:
         """Up to so many days before or after now: a date, a local time, or one with an offset."""
+        if self._random.random() < 0.05:
+            return "9999-12-31" if days > 0 else "0001-01-01"
         hours = self._random.randint(1, abs(days) * 24) * (1 if days > 0 else -1)
         then = to_datetime(self._now_ms + hours * HOUR_MS)
         if days > 0 and hours < 24:

@@ -75,7 +75,14 @@ class Facts(Struct):
         until_ms = self.finding.until_ms
         if self.told["when"] is None:
             return until_ms is None
-        return until_ms is not None and until_ms > self.at_ms and self.says("when", until_ms)
+        if until_ms is None or until_ms <= self.at_ms:
+            return False
+        return self.says("when", until_ms) or until_ms in self.lifted()
+
+    def lifted(self) -> set[int]:
+        """When exceptions from the rule begin: its "no" ends then, if that is earlier."""
+        exceptions = [one for one in self.policy.document.exceptions if self.finding.rule in one.rules and one.from_]
+        return {moment(one.from_ or "", self.policy.zone, "start") for one in exceptions}
 
     def lists(self) -> bool:
         """Whether somebody is, or was, on the list."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from arbiter.core.instants import DAY_MS, HOUR_MS, to_datetime
+from arbiter.core.instants import DAY_MS, FAR_MS, HOUR_MS, to_datetime
 from arbiter.core.settling import SEARCHED_DAYS
 from arbiter.messages import OwnMaximum, PreferenceChange, SuppressionChange
 from tests.builders import MONDAY, Desk, at, codes, grant, policy, request
@@ -122,6 +122,17 @@ def test_a_cell_is_waited_for_until_the_last_instant_though_that_is_at_night() -
 
     assert ("deferred", at("2026-03-03T02:50")) == (answer.outcome, answer.retry_at_ms)
     assert ["cell_too_small", "quiet_hours"] == codes(desk.tick(at("2026-03-03T03:00"))[0])
+
+
+def test_a_cell_without_a_deadline_is_waited_for_by_what_never_expires() -> None:
+    """It is looked at again after a year, and not refused."""
+    seminar = {"id": "seminar", "kind": "cell", "size": 3, "deadline": "9999-12-31"}
+    desk = Desk(policy(seminar), grant())
+
+    answer = desk.ask(request(expires_at=FAR_MS)).answer
+
+    assert ("deferred", MONDAY + 366 * DAY_MS) == (answer.outcome, answer.retry_at_ms)
+    assert "it has no deadline" in answer.findings[0].message
 
 
 def test_a_held_request_is_told_when_it_could_be_approved_after_the_close() -> None:

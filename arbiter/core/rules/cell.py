@@ -12,11 +12,14 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from arbiter.core.case import Case
-from arbiter.core.instants import END_MS, FAR_MS
+from arbiter.core.instants import DAY_MS, END_MS, FAR_MS
 from arbiter.core.model import Finding
 from arbiter.core.rules.base import Rule, SharedJudge
 from arbiter.core.stock import CELL, Draw, Want
 from arbiter.core.windows import spoken
+
+LOOKED_AT_MS = 366 * DAY_MS
+"""What neither expires nor has a deadline is looked at again after so long."""
 
 
 class CellRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="cell"):
@@ -49,7 +52,7 @@ class CellJudge(SharedJudge):
             case.stock.need(self._draw)
         used = 0 if level is None else min(level.used, self._size)
         counters: dict[str, Any] = {"used": used, "limit": self._size}
-        end_ms = min(self._deadline_ms, case.last_ms)
+        end_ms = min(self._deadline_ms, case.last_ms, case.now_ms + LOOKED_AT_MS)
         deadline = spoken(self._deadline_ms, case.business_zone)
         waiting = f"it starts once {self._size} customers wait for nothing else; {used} do"
         if self._deadline_ms <= case.now_ms:
