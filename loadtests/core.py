@@ -12,7 +12,7 @@ import hashlib
 import pstats
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import rich_click as click
@@ -35,7 +35,6 @@ from loadtests.traffic import Entry, Traffic
 
 ROOT = Path(__file__).resolve().parents[1]
 POLICY = ROOT / "deploy" / "policies" / "retail-bank"
-OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 
 
 # Late enough for every request: a record's time stamp is its "now", and `requested_at` may not lie a day ahead.
@@ -47,6 +46,11 @@ class Capacity(WholeStock):
 
     changes: Counter[Draw] = Counter()
     questions: dict[Draw, int] = {}
+    awaited: Collection[str] = ()
+
+    def opens(self, cell: Draw) -> bool:  # noqa: ARG002 - the bank has none
+        """See ``BatchStock``."""
+        return False
 
 
 class Bench:
@@ -89,8 +93,14 @@ class Bench:
         known = batch.answered_before(items)
         batch.give_answers(known, [self._answers.get(key) for _, key in known])
         for item in items:
+            at_ms = batch.moment_of(item)
+            while batch.is_due(batch.now_ms if at_ms is None else at_ms):
+                batch.pass_timer()
+            if at_ms is not None:
+                batch.reach(at_ms)
             batch.decide(item)
-        batch.finish(OUTBOX_BYTES_MAX)
+        while batch.is_due(batch.now_ms):
+            batch.pass_timer()
         self._adopt(batch)
 
     def _due(self, items: Iterable[Item]) -> list[str]:
@@ -117,9 +127,10 @@ class Bench:
         self._answers |= answers
         for key, packed in answers.items():
             self.state.update(key + packed)
-        self._timers |= {name: at for name, at in batch.changed_timers().items() if at is not None}
-        for name in [name for name, at in batch.changed_timers().items() if at is None]:
+        for name, timer in batch.changed_timers().items():
             self._timers.pop(name, None)
+            if timer is not None:
+                self._timers[name] = timer[0]
         batch.changed_waits()
         pack_outbox(batch.outbox)
         self._now_ms = batch.now_ms

@@ -28,7 +28,7 @@ from arbiter.messages import (
 )
 from arbiter.state.codec import unpack_ledger
 from arbiter.state.redis_store import RedisStore
-from arbiter.state.store import Store
+from arbiter.state.store import Store, Wait
 from arbiter.stream import intake
 from tests.builders import at
 from tests.differences import same
@@ -60,7 +60,7 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.store = store
         self.partitions = partitions
-        self.shared = partitions == 1 and clock == "wall"
+        self.shared = partitions == 1
         self.clock = clock
         self.loop = asyncio.new_event_loop()
         self.asked: list[ContactRequest] = []
@@ -354,14 +354,21 @@ class Life(RuleBasedStateMachine):
                 p: Ledger() if data is None else unpack_ledger(data) for p, data in zip(parties, packed, strict=True)
             }
             same(part.ledgers, found, f"the ledgers of partition {partition}")
-            timers = dict(await self.kept.due(partition, FAR_MS, 1_000))
-            same(self.mirror.timers(part), timers, f"the timers of partition {partition}")
+            due = await self.kept.due(partition, FAR_MS, 1_000)
+            same(
+                self.mirror.timers(part),
+                {party: due_ms for due_ms, _, party in due},
+                f"the timers of partition {partition}",
+            )
+            same(self.mirror.due(part), [party for _, _, party in due], f"their order on partition {partition}")
             waits = {
-                (name, w)
-                for name in await self.kept.awaited(partition)
-                for w in await self.kept.waiting(partition, name, 99)
+                w for name in await self.kept.awaited(partition) for w in await self.kept.waiting(partition, name, 99)
             }
-            expected = {(name, party) for party, ledger in part.ledgers.items() for name in awaits(ledger)}
+            expected = {
+                Wait(name, *turn, party)
+                for party, ledger in part.ledgers.items()
+                for name, turn in awaits(ledger).items()
+            }
             same(sorted(expected), sorted(waits), f"who waits for what on partition {partition}")
             assert [] == self.mirror.due(part, min(part.now_ms, self.site.now_ms)), "something was due and did not come"
             for ledger in part.ledgers.values():

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from arbiter.core.arbitrate import Decided, Noted, Refused, awaits, come_back, next_due_ms, permit_ends
+from arbiter.core.arbitrate import Decided, Noted, Refused, come_back, next_due_ms, permit_ends
 from arbiter.core.arrival import Arrival, arrived, posted
 from arbiter.core.decide import asked_at
 from arbiter.core.household import Forward, Return, Routed, Taker
@@ -23,7 +23,7 @@ from arbiter.core.model import Answered, Ledger
 from arbiter.core.party import customer_party, id_of, is_household
 from arbiter.core.policy import Policy
 from arbiter.core.render import decision_of
-from arbiter.core.stock import Draw, Level, WholeStock
+from arbiter.core.stock import Draw
 from arbiter.messages import (
     CONSENTS,
     DECISIONS,
@@ -47,6 +47,7 @@ from tests.differences import same
 from tests.invariants import home_of
 from tests.promises import check
 from tests.topics import Place
+from tests.turns import Stock, asked_first, woken
 
 ORDER: tuple[tuple[type, ...], ...] = (
     (SuppressionChange,), (ConsentChange, PreferenceChange), (Profile,), (Forward,), (Outcome,), (ContactRequest,),
@@ -60,27 +61,6 @@ _decoders: dict[str, Any] = {
     OUTCOMES: msgspec.json.Decoder(Outcome).decode,
 }
 _encode = encoder().encode
-
-
-class Stock(WholeStock):
-    """The whole limit, where nobody else draws. A cell is open if it was full when a commit began."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._full: set[Draw] = set()
-
-    def level(self, draw: Draw, limit: int) -> Level:
-        """See ``core.stock.Stock``."""
-        level = super().level(draw, limit)
-        return Level(level.here, level.used, draw in self._full)
-
-    def begin(self, sizes: Mapping[str, int]) -> None:
-        """A commit begins; ``sizes`` says how many a cell of that name needs."""
-        self._full |= {draw for draw, count in self.taken.items() if count >= sizes.get(draw.name, count + 1)}
-
-    def is_full(self, draw: Draw) -> bool:
-        """Whether the cell is open."""
-        return draw in self._full
 
 
 class Part(Struct):
@@ -143,6 +123,7 @@ class Mirror:
         self._at = 0
         self._seq = 0
         self._hears = True
+        self._is_sweeping = False
         self._touched: set[str] = set()
         self._decided: list[bytes] = []
         self._sent: list[tuple[int, Routed]] = []
@@ -160,11 +141,9 @@ class Mirror:
         assert commit.activation >= part.activation
         part.activation, part.now_ms = commit.activation, part.now_ms if self._is_event_clock else commit.now_ms
         self._at, self._seq, self._hears = partition, commit.seq, not is_reading
-        self._touched, self._decided, self._sent = set(), [], []
+        self._touched, self._decided, self._sent, self._is_sweeping = set(), [], [], False
         self.stock.begin({w.draw.name: w.opens_at for w in self._cells()})
         before = {party: pack_ledger(ledger) for party, ledger in part.ledgers.items()}
-        if not steps:
-            part.now_ms = commit.now_ms  # in event time a partition without records moves on to the next timers
         self._live(part, sorted(steps, key=lambda step: step.rank), commit)
         self._compare(part, commit, before)
         if commit.opened:  # as the store keeps it
@@ -177,18 +156,41 @@ class Mirror:
             self._come_back(part, commit)
         for step in steps:
             self._take(part, step)
-        if self._hears:
-            parties = list(part.ledgers) if self._is_event_clock else sorted(self._touched)
-            for party in parties:
-                self._catch_up(part, party)
+        if self._hears and self._is_event_clock:
+            self._pass(part, commit.now_ms, is_last=True)
+        elif self._hears:
+            for party in self.due(part, part.now_ms):
+                if party in self._touched:
+                    self._catch_up(part, party)
+
+    def _pass(self, part: Part, to_ms: int, *, is_last: bool = False) -> None:
+        """In event time all timers of the partition fire one after another, each at its instant; but who waits for a
+        place comes before the next one. The commit that gave it back may end there, if nothing follows.
+        """
+        while due := self.due(part, to_ms):
+            if self._woken(part):
+                assert is_last, "time went on although there is a place for somebody who waits"
+                return
+            ledger = self._ledger(part, due[0])
+            due_ms = next_due_ms(ledger)
+            assert due_ms is not None
+            part.now_ms = max(part.now_ms, due_ms)
+            self._look(part, due[0], due_ms)
 
     def _come_back(self, part: Part, commit: Commit) -> None:
-        """What is due, then all that waits under an older policy, then who may have what is free again."""
+        """What is due, then who may have what is free, then all that waits under an older policy."""
         again, recalls = self._swept(part, commit)
-        for party in self.due(part, part.now_ms):
-            self._catch_up(part, party)
-        for party in [*again, *self._woken(part)]:
-            self._catch_up(part, party)
+        self._is_sweeping = bool(again)
+        woken = self._woken(part)
+        if self._is_event_clock and not woken:
+            self._pass(part, part.now_ms, is_last=True)
+        elif not self._is_event_clock:
+            for party in self.due(part, part.now_ms):
+                self._catch_up(part, party)
+            woken = self._woken(part)
+        for party in [*woken, *again]:
+            if not self._is_event_clock:
+                self._catch_up(part, party)
             self._look(part, party, part.now_ms, recalls=recalls)
 
     def _swept(self, part: Part, commit: Commit) -> tuple[list[str], bool]:
@@ -213,9 +215,11 @@ class Mirror:
         return opened, bool(opened)
 
     def due(self, part: Part, now_ms: int | None = None) -> list[str]:
-        """The parties with a timer, those whose instant has come by ``now_ms``, in their order."""
-        timers = sorted((due_ms, party) for party, due_ms in self.timers(part).items())
-        return [party for due_ms, party in timers if now_ms is None or due_ms <= now_ms]
+        """The parties with a timer whose instant has come by ``now_ms``: the earliest first, of one instant those
+        whose due request was received first, or who only give something back.
+        """
+        timers = sorted((due_ms, asked_first(part.ledgers[p], due_ms), p) for p, due_ms in self.timers(part).items())
+        return [party for due_ms, _, party in timers if now_ms is None or due_ms <= now_ms]
 
     def timers(self, part: Part) -> dict[str, int]:
         """When each party must be looked at again."""
@@ -223,20 +227,8 @@ class Mirror:
         return {party: due_ms for party, due_ms in timers.items() if due_ms is not None}
 
     def _woken(self, part: Part) -> list[str]:
-        waits = sorted(
-            (key, since, party) for party, ledger in part.ledgers.items() for key, since in awaits(ledger).items()
-        )
-        woken: list[str] = []
-        for key in dict.fromkeys(key for key, _, _ in waits):
-            draw, parties = Draw.of(key), [party for name, _, party in waits if name == key]
-            want = self.policy.window(draw.name, draw.start_ms)
-            if want is None or draw.end_ms <= part.now_ms:
-                continue
-            if draw.is_cell:
-                woken += parties if self.stock.is_full(draw) else []
-            else:
-                woken += parties[: max(0, (want.limit or 0) - self.stock.taken[draw])]
-        return woken
+        """Who may have a place that is free; what others take of it is known for one partition only."""
+        return [] if self._partitions > 1 else woken(part.ledgers, self.policy, self.stock, part.now_ms)
 
     def _cells(self) -> Iterator[Any]:
         for rule in self.policy.document.rules:
@@ -246,9 +238,16 @@ class Mirror:
 
     def _take(self, part: Part, step: Step) -> None:
         message = step.arrival.message if step.arrival is not None else None
+        if isinstance(message, ContactRequest) and self._hears:
+            assert not self._woken(part), "a request was decided although there is a place for somebody who waits"
         if self._is_event_clock and isinstance(message, ContactRequest) and step.arrival is not None:
-            part.now_ms = max(part.now_ms, asked_at(message, step.arrival.received_ms))
-        if self._hears:
+            at_ms = max(part.now_ms, asked_at(message, step.arrival.received_ms))
+            if self._hears:
+                self._pass(part, at_ms)
+            part.now_ms = at_ms
+        elif self._is_event_clock and self._hears:
+            self._pass(part, part.now_ms, is_last=True)
+        elif self._hears:
             self._catch_up(part, step.party)
         taker = Taker(
             self.policy,
@@ -354,9 +353,7 @@ class Mirror:
     def _compare(self, part: Part, commit: Commit, before: dict[str, bytes]) -> None:
         outbox = unpack_outbox(commit.outbox)
         decided = [record.value or b"" for record in outbox if record.topic == DECISIONS]
-        if self._is_event_clock:  # each party's at their own instants, but not one party after another
-            decided, self._decided = sorted(decided), sorted(self._decided)
-        else:  # a sweep takes parties in an order of its own
+        if self._is_sweeping:  # a sweep takes parties in an order of its own
             decided, self._decided = sorted(decided, key=customer_in), sorted(self._decided, key=customer_in)
         same(self._decided, decided, "decisions")
         routed = [record for record in outbox if record.topic == ROUTED]

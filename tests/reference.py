@@ -25,6 +25,7 @@ from arbiter.core.arbitrate import (
     identity,
     next_due_ms,
     party_of,
+    turn_of,
     was_answered,
 )
 from arbiter.core.identity import answer_key
@@ -99,15 +100,17 @@ class Reference:
     async def _decide(
         self, entry: Entry, partition: int, message: Message, ledger: Ledger, answers: dict[bytes, Answered]
     ) -> None:
-        head = await self._head(partition)
-        now_ms = head.now_ms
+        now_ms = (await self._head(partition)).now_ms
         if isinstance(message, ContactRequest) and message.requested_at is not None:
             now_ms = max(now_ms, to_ms(message.requested_at))
-        known = dict(answers)
+            await self._pass(entry, partition, now_ms)
+            (packed,) = await self._store.load(partition, [party_of(message)])
+            ledger = Ledger() if packed is None else unpack_ledger(packed)
+            answers = await self._answers(partition, message, ledger)
+        head, known = await self._head(partition), dict(answers)
         arrival = Arrival(message, entry.place, entry.timestamp_ms, entry.value or b"")
         policy, seq = self._policy_for(entry.place), head.seq + 1
-        results = self._catch_up(policy, ledger, answers, now_ms, seq)
-        results += arbitrate(policy, ledger, answers, arrival, now_ms, seq, self._stock)
+        results = arbitrate(policy, ledger, answers, arrival, now_ms, seq, self._stock)
         results += self._catch_up(policy, ledger, answers, now_ms, seq)
         for result in results:
             if isinstance(result, Decided):
@@ -116,7 +119,6 @@ class Reference:
                 self.refused.add(entry.place)
         changed = {key: pack_answered(new) for key, new in answers.items() if known.get(key) is not new}
         await self._commit(partition, head, now_ms, {party_of(message): ledger}, changed)
-        await self._others(entry, partition)
 
     def _catch_up(
         self, policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], now_ms: int, seq: int
@@ -131,20 +133,18 @@ class Reference:
         decision = decision_of(decided)
         self.decisions[decision.decision_id] = _encode(decision)
 
-    async def _others(self, entry: Entry, partition: int) -> None:
-        """The parties of the partition whose timers its clock has passed."""
-        while due := await self._store.due(partition, self._heads[partition].now_ms, 1):
-            party = due[0][0]
-            head = await self._head(partition)
+    async def _pass(self, entry: Entry, partition: int, now_ms: int) -> None:
+        """The timers of the partition on the way to an instant, one after another, each at its own."""
+        while due := await self._store.due(partition, now_ms, 1):
+            (due_ms, _, party), head = due[0], await self._head(partition)
             (packed,) = await self._store.load(partition, [party])
             assert packed is not None
-            ledger, answers = unpack_ledger(packed), dict[bytes, Answered]()
-            policy = self._policy_for(entry.place)
-            for result in self._catch_up(policy, ledger, answers, head.now_ms, head.seq + 1):
+            ledger, answers, seq = unpack_ledger(packed), dict[bytes, Answered](), head.seq + 1
+            for result in come_back(self._policy_for(entry.place), ledger, answers, due_ms, seq, self._stock):
                 assert isinstance(result, Decided)
                 self._tell(result)
             changed = {key: pack_answered(new) for key, new in answers.items()}
-            await self._commit(partition, head, head.now_ms, {party: ledger}, changed)
+            await self._commit(partition, head, max(head.now_ms, due_ms), {party: ledger}, changed)
 
     async def _head(self, partition: int) -> Head:
         if partition not in self._heads:
@@ -159,7 +159,10 @@ class Reference:
         seq = head.seq + 1
         packed = {party: pack_ledger(ledger) for party, ledger in ledgers.items()}
         timers = {party: next_due_ms(ledger) for party, ledger in ledgers.items()}
-        commit = Commit(head.epoch, OWNER, seq, 0, now_ms, {}, packed, answers, ANSWERS_KEPT_MS, timers, outbox=b"")
+        turns = {party: turn_of(ledgers[party], due_ms) for party, due_ms in timers.items() if due_ms is not None}
+        commit = Commit(
+            head.epoch, OWNER, seq, 0, now_ms, {}, packed, answers, ANSWERS_KEPT_MS, timers, outbox=b"", turns=turns
+        )
         verdict, _ = await self._store.commit(partition, commit)
         assert verdict is Verdict.OK
         self._heads[partition] = msgspec.structs.replace(head, seq=seq, now_ms=now_ms)

@@ -13,6 +13,7 @@ from arbiter.cli.explain import explain_command
 from arbiter.cli.generated import schemas
 from arbiter.cli.kill import kill
 from arbiter.cli.policy import policy
+from arbiter.cli.replay import replay
 from arbiter.cli.reporting import report_command
 from arbiter.cli.running import settings, topics, worker
 from arbiter.cli.simulate import simulate
@@ -49,5 +50,5 @@ def main() -> None:
     """Who may contact a customer, when, and how often: contact requests in, decisions with reasons out."""
 
 
-for _command in (worker, policy, kill, simulate, explain_command, report_command, topics, settings, schemas):
+for _command in (worker, policy, kill, simulate, replay, explain_command, report_command, topics, settings, schemas):
     main.add_command(_command)

@@ -20,12 +20,14 @@ from arbiter.messages import ConsentChange, ContactRequest, Outcome, Suppression
 
 __all__ = [
     "ANSWERS_KEPT_MS",
+    "FREES_FIRST",
     "Arrival",
     "Decided",
     "Message",
     "Noted",
     "Refused",
     "Result",
+    "Turn",
     "arbitrate",
     "awaits",
     "come_back",
@@ -34,10 +36,17 @@ __all__ = [
     "next_due_ms",
     "party_of",
     "permit_ends",
+    "turn_of",
     "was_answered",
 ]
 
 Result = Decided | Refused | Noted
+
+Turn = tuple[int, int]
+"""When a request was received (ms), and its offset: of parties that come back together, the least comes first."""
+
+FREES_FIRST: Turn = (0, 0)
+"""The turn of what only gives back: the places are there for those who come after it."""
 
 
 def party_of(message: Message) -> str:
@@ -128,13 +137,22 @@ def come_back(
     return session.out
 
 
-def awaits(ledger: Ledger) -> dict[str, int]:
-    """The capacities that this party waits for, each with when it first asked (ms)."""
-    found: dict[str, int] = {}
+def awaits(ledger: Ledger) -> dict[str, Turn]:
+    """The capacities that this party waits for, each with the turn of the request that asked for it first."""
+    found: dict[str, Turn] = {}
     for asked in ledger.waiting:
+        turn = (asked.received_ms, asked.source[2])
         for name in asked.awaits:
-            found[name] = min(asked.received_ms, found.get(name, asked.received_ms))
+            found[name] = min(turn, found.get(name, turn))
     return found
+
+
+def turn_of(ledger: Ledger, due_ms: int) -> Turn:
+    """Whose turn it is among the parties that come back at ``due_ms``: that of the first request that is due then."""
+    if any(asked.due_ms and asked.due_ms <= due_ms for asked in ledger.open):
+        return FREES_FIRST
+    turns = [(asked.received_ms, asked.source[2]) for asked in ledger.waiting if asked.due_ms <= due_ms]
+    return min(turns, default=FREES_FIRST)
 
 
 def permit_ends(ledger: Ledger) -> list[int]:

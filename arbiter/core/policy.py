@@ -182,6 +182,11 @@ class Policy:
         wants = (want for judge in self._shared for want in judge.wants(self.zone, at_ms))
         return next((want for want in wants if want.draw.name == name), None)
 
+    def limits(self, at_ms: int) -> list[Want]:
+        """The windows at an instant of which there are only so many places."""
+        wants = (want for judge in self._shared for want in judge.wants(self.zone, at_ms))
+        return [want for want in wants if want.limit is not None and not want.draw.is_cell]
+
     def wants_of(self, rule: str, at_ms: int) -> list[Want]:
         """What one rule counts for all customers at ``at_ms``, its main window first; nothing if it is off."""
         return [want for judge in self._shared if judge.id == rule for want in judge.wants(self.zone, at_ms)]

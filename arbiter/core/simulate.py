@@ -15,7 +15,18 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from arbiter.core.arbitrate import Decided, Noted, Refused, Result, awaits, come_back, next_due_ms, party_of
+from arbiter.core.arbitrate import (
+    Decided,
+    Noted,
+    Refused,
+    Result,
+    Turn,
+    awaits,
+    come_back,
+    next_due_ms,
+    party_of,
+    turn_of,
+)
 from arbiter.core.arrival import Arrival, arrived
 from arbiter.core.decide import asked_at
 from arbiter.core.household import Forward, Join, Leave, Return, Routed, Taker
@@ -71,21 +82,24 @@ class _Partition:
     def __init__(self) -> None:
         self.now_ms = LONG_AGO_MS
         self.seq = 0
-        self.due: dict[str, int] = {}
-        self._heap: list[tuple[int, str]] = []
+        self.due: dict[str, tuple[int, Turn]] = {}
+        self._heap: list[tuple[int, Turn, str]] = []
 
-    def set_timer(self, party: str, due_ms: int | None) -> None:
+    def set_timer(self, party: str, ledger: Ledger) -> None:
+        due_ms = next_due_ms(ledger)
         if due_ms is None:
             self.due.pop(party, None)
-        elif self.due.get(party) != due_ms:
-            self.due[party] = due_ms
-            heappush(self._heap, (due_ms, party))
+            return
+        place = due_ms, turn_of(ledger, due_ms)
+        if self.due.get(party) != place:
+            self.due[party] = place
+            heappush(self._heap, (*place, party))
 
     def first(self) -> tuple[int, str] | None:
-        """The next timer, earliest first, of equal ones in the order of their names; it stays set."""
+        """The next timer, earliest first, of equal ones who asked first; it stays set."""
         while self._heap:
-            due_ms, party = self._heap[0]
-            if self.due.get(party) == due_ms:
+            due_ms, turn, party = self._heap[0]
+            if self.due.get(party) == (due_ms, turn):
                 return due_ms, party
             heappop(self._heap)
         return None
@@ -96,16 +110,16 @@ class _Stock(WholeStock):
 
     def __init__(self) -> None:
         super().__init__()
-        self.moved: dict[Draw, None] = {}
+        self.moved: set[Draw] = set()
 
     def take(self, draw: Draw) -> None:
         super().take(draw)
         if draw.is_cell:
-            self.moved[draw] = None
+            self.moved.add(draw)
 
     def give(self, draw: Draw) -> None:
         super().give(draw)
-        self.moved[draw] = None
+        self.moved.add(draw)
 
 
 class Simulation:
@@ -118,7 +132,7 @@ class Simulation:
         self._home = home
         self._partitions = [_Partition() for _ in range(partitions)]
         self._stock = _Stock()
-        self._waits: dict[str, dict[str, int]] = {}
+        self._waits: dict[str, dict[str, Turn]] = {}
         self.notes: Counter[str] = Counter()
 
     @property
@@ -209,21 +223,21 @@ class Simulation:
 
     def _catch_up(self, partition: _Partition, party: str) -> Iterator[Happening]:
         """What the step made due at once, as an arbitration that closed on its way to a household."""
-        while (due_ms := partition.due.get(party)) is not None and due_ms <= partition.now_ms:
-            yield from self._come_back(partition, party, due_ms)
+        while (due := partition.due.get(party)) is not None and due[0] <= partition.now_ms:
+            yield from self._come_back(partition, party, due[0])
 
-    def _keep(self, partition: _Partition, party: str, ledger: Ledger, before: dict[str, int]) -> None:
+    def _keep(self, partition: _Partition, party: str, ledger: Ledger, before: dict[str, Turn]) -> None:
         self._shelf.put(party, ledger)
-        partition.set_timer(party, next_due_ms(ledger))
+        partition.set_timer(party, ledger)
         if not self._policy.is_shared:
             return
         after = awaits(ledger)
         for key in before.keys() - after.keys():
             self._waits[key].pop(party, None)
-        for key, since_ms in after.items():
-            self._waits.setdefault(key, {})[party] = since_ms
+        for key, turn in after.items():
+            self._waits.setdefault(key, {})[party] = turn
 
-    def _awaited(self, ledger: Ledger) -> dict[str, int]:
+    def _awaited(self, ledger: Ledger) -> dict[str, Turn]:
         return awaits(ledger) if self._policy.is_shared else {}
 
     def _answers(self, what: Arrival | Routed, ledger: Ledger) -> dict[bytes, Answered]:
@@ -244,25 +258,37 @@ class Simulation:
         return {} if answered is None else {name: answered}
 
     def _wake(self) -> Iterator[Happening]:
-        """Look again at those who wait for what was given back, as many as there are places."""
-        moved = self._stock.moved
-        while moved:
-            draw = next(iter(moved))
-            del moved[draw]
-            for party in self._wakeable(draw):
+        """Look again at those who wait for what was given back, first come first, as many as there are places; whoever
+        does not take one any more leaves it to the next.
+        """
+        draws: set[Draw] = set()
+        woken: set[str] = set()
+        while True:
+            if self._stock.moved:
+                draws |= self._stock.moved
+                self._stock.moved.clear()
+                woken.clear()
+            found = sorted({wait for draw in draws for wait in self._wakeable(draw, woken)})
+            if not found:
+                return
+            for party in dict.fromkeys(party for _, party in found):
+                woken.add(party)
                 partition = self._partition_of(party)
                 yield from self._come_back(partition, party, partition.now_ms)
 
-    def _wakeable(self, draw: Draw) -> list[str]:
-        waiting = sorted(self._waits.get(draw.key, {}).items(), key=lambda wait: (wait[1], wait[0]))
+    def _wakeable(self, draw: Draw, woken: set[str]) -> list[tuple[Turn, str]]:
         want = self._policy.window(draw.name, draw.start_ms)
-        if not waiting or want is None:
+        waits = self._waits.get(draw.key)
+        if want is None or not waits:
             return []
-        parties = [party for party, _ in waiting if draw.end_ms > self._partition_of(party).now_ms]
         if draw.is_cell:
-            level = self._stock.level(draw, want.opens_at or 0)
-            return parties if level.is_open else []
-        return parties[: max((want.limit or 0) - self._stock.taken[draw], 0)]
+            places = len(waits) if self._stock.level(draw, want.opens_at or 0).is_open else 0
+        else:
+            places = (want.limit or 0) - self._stock.taken[draw]
+        if places <= 0:
+            return []
+        waiting = sorted((turn, party) for party, turn in waits.items() if party not in woken)
+        return [wait for wait in waiting if draw.end_ms > self._partition_of(wait[1]).now_ms][:places]
 
     def _heard(self, party: str, result: Result | Routed, arrival: Arrival | None) -> Iterator[Happening]:
         if isinstance(result, Decided):

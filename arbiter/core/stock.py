@@ -148,6 +148,13 @@ class Purse:
         del self._seen[seen:], self._moves[moved:]
         self._shown = 0
 
+    def moved(self) -> dict[Draw, int]:
+        """What the step under way took more of than it gave back (above 0), and less (below)."""
+        net: dict[Draw, int] = {}
+        for draw, sign in self._moves[self._mark[1] :]:
+            net[draw] = net.get(draw, 0) + sign
+        return net
+
     def level(self, draw: Draw, limit: int) -> Level | None:
         """See ``Stock.level``."""
         if self._shown is not None:

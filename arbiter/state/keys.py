@@ -34,6 +34,11 @@ class PartitionKeys(Struct, frozen=True):
         return self.base + b"timers"
 
     @property
+    def turns(self) -> bytes:
+        """A hash: of each party with a timer, in which order it comes back among those due at one instant."""
+        return self.base + b"turns"
+
+    @property
     def opened(self) -> bytes:
         """A sorted set: party by the end of its last permit in milliseconds; cut when that has passed."""
         return self.base + b"opened"

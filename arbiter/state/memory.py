@@ -18,6 +18,7 @@ from arbiter.state.store import (
     Acceptance,
     Claim,
     Commit,
+    Due,
     Durability,
     Head,
     Installation,
@@ -42,6 +43,7 @@ class _Partition(Struct):
     ledgers: dict[str, bytes] = {}
     answers: dict[bytes, tuple[bytes, int]] = {}
     timers: dict[str, int] = {}
+    turns: dict[str, tuple[int, int]] = {}
     spent: dict[str, Kept] = {}
     waits: set[Wait] = set()
     opened: dict[str, int] = {}
@@ -118,6 +120,10 @@ class MemoryStore:
                 self._open_loss = ""
         return verdict
 
+    async def heads(self, partitions: int) -> list[Head | None]:
+        """See ``Store.heads``."""
+        return [self.kept(partition).head for partition in range(partitions)]
+
     async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
         """See ``Store.load``."""
         ledgers = self.kept(partition).ledgers
@@ -175,11 +181,11 @@ class MemoryStore:
             kept.outbox = b""
         return Verdict.OK
 
-    async def due(self, partition: int, now_ms: int, limit: int) -> list[tuple[str, int]]:
-        """See ``Store.due``; parties due at one instant come in the order of their bytes."""
-        timers = self.kept(partition).timers
-        ready = [(party, due_ms) for party, due_ms in timers.items() if due_ms <= now_ms]
-        return sorted(ready, key=lambda timer: (timer[1], timer[0].encode()))[:limit]
+    async def due(self, partition: int, now_ms: int, limit: int) -> list[Due]:
+        """See ``Store.due``; parties of one turn come in the order of their bytes."""
+        kept = self.kept(partition)
+        ready = [(due_ms, kept.turns.get(party, (0, 0)), party.encode()) for party, due_ms in kept.timers.items()]
+        return [(due_ms, turn, party.decode()) for due_ms, turn, party in sorted(ready)[:limit] if due_ms <= now_ms]
 
     async def timed(self, partition: int, cursor: str, count: int) -> tuple[list[str], str]:
         """See ``Store.timed``."""
@@ -193,10 +199,9 @@ class MemoryStore:
         """See ``Store.awaited``."""
         return sorted({wait.name for wait in self.kept(partition).waits})
 
-    async def waiting(self, partition: int, name: str, limit: int) -> list[str]:
+    async def waiting(self, partition: int, name: str, limit: int) -> list[Wait]:
         """See ``Store.waiting``."""
-        found = [(wait.since_ms, wait.party) for wait in self.kept(partition).waits if wait.name == name]
-        return [party for _, party in sorted(found)[:limit]]
+        return sorted(wait for wait in self.kept(partition).waits if wait.name == name)[:limit]
 
     async def time_ms(self) -> int:
         """See ``Store.time_ms``."""
@@ -244,6 +249,8 @@ def _write(kept: _Partition, head: Head, commit: Commit, now_ms: int) -> None:
             kept.timers.pop(party, None)
         else:
             kept.timers[party] = due_ms
+        kept.turns.pop(party, None)
+    kept.turns |= commit.turns
     kept.waits |= {wait for wait, is_waiting in commit.waits.items() if is_waiting}
     kept.waits -= {wait for wait, is_waiting in commit.waits.items() if not is_waiting}
     if commit.opened:

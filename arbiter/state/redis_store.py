@@ -19,6 +19,7 @@ from arbiter.state.store import (
     Acceptance,
     Claim,
     Commit,
+    Due,
     Durability,
     Head,
     Installation,
@@ -26,6 +27,7 @@ from arbiter.state.store import (
     StoreRefused,
     TopicsDiffer,
     Verdict,
+    Wait,
 )
 
 _ENTER: Final = Script.read("enter")
@@ -121,6 +123,12 @@ class RedisStore:
         reply = await self._client.run(_ACCEPT_LOSS, keys, words)
         return _VERDICTS[reply[0]]
 
+    async def heads(self, partitions: int) -> list[Head | None]:
+        """See ``Store.heads``."""
+        keys = [self._keys.partition(partition).head for partition in range(partitions)]
+        found = await asyncio.gather(*(self._client.command("HGETALL", key) for key in keys))
+        return [_head(key, flat) if flat else None for key, flat in zip(keys, found, strict=True)]
+
     async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
         """See ``Store.load``."""
         keys = self._keys.partition(partition)
@@ -160,12 +168,25 @@ class RedisStore:
         reply = await self._client.run(_CLEAR_OUTBOX, [keys.head, keys.outbox], [epoch, owner, seq])
         return _VERDICTS[reply[0]]
 
-    async def due(self, partition: int, now_ms: int, limit: int) -> list[tuple[str, int]]:
-        """See ``Store.due``; parties due at one instant come in the order of their bytes."""
-        timers = self._keys.partition(partition).timers
-        words = (b"-inf", now_ms, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
-        reply = await self._client.command("ZRANGE", timers, *words)
-        return [(party.decode(), int(due)) for party, due in zip(reply[::2], reply[1::2], strict=True)]
+    async def due(self, partition: int, now_ms: int, limit: int) -> list[Due]:
+        """See ``Store.due``; parties of one turn come in the order of their bytes."""
+        keys = self._keys.partition(partition)
+        found = await self._timers(keys.timers, b"-inf", now_ms, limit)
+        if len(found) == limit and limit:
+            # Of the last instant there may be more, whose turn it is before.
+            last_ms = found[-1][1]
+            found = [timer for timer in found if timer[1] < last_ms]
+            found += await self._timers(keys.timers, last_ms, last_ms, -1)
+        if not found:
+            return []
+        turns = [_turn(packed) for packed in await self._client.command("HMGET", keys.turns, *(p for p, _ in found))]
+        line = sorted((due_ms, turn, party) for (party, due_ms), turn in zip(found, turns, strict=True))
+        return [(due_ms, turn, party.decode()) for due_ms, turn, party in line[:limit]]
+
+    async def _timers(self, key: bytes, first_ms: int | bytes, last_ms: int, limit: int) -> list[tuple[bytes, int]]:
+        words = (first_ms, last_ms, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+        reply = await self._client.command("ZRANGE", key, *words)
+        return [(party, int(due)) for party, due in zip(reply[::2], reply[1::2], strict=True)]
 
     async def timed(self, partition: int, cursor: str, count: int) -> tuple[list[str], str]:
         """See ``Store.timed``."""
@@ -185,12 +206,12 @@ class RedisStore:
             after = b"[" + name + b"\1"
         return names
 
-    async def waiting(self, partition: int, name: str, limit: int) -> list[str]:
+    async def waiting(self, partition: int, name: str, limit: int) -> list[Wait]:
         """See ``Store.waiting``."""
         waits, prefix = self._keys.partition(partition).waits, name.encode()
         words = (b"[" + prefix + b"\0", b"(" + prefix + b"\1", "BYLEX", "LIMIT", 0, limit)
         found = await self._client.command("ZRANGE", waits, *words)
-        return [member.split(b"\0", 2)[2].decode() for member in found]
+        return [Wait(name, *_turn(turn), party.decode()) for _, turn, party in (m.split(b"\0", 2) for m in found)]
 
     async def ledgers(self) -> AsyncIterator[tuple[str, bytes]]:
         """Every party and its ledger, in no order; only reads, some at a time. What changes meanwhile is told as it was
@@ -242,6 +263,12 @@ def _ms(seconds: bytes | int, microseconds: bytes | int) -> int:
     return int(seconds) * 1_000 + int(microseconds) // 1_000
 
 
+def _turn(packed: bytes | None) -> tuple[int, int]:
+    """``since.offset``; before there were offsets, ``since`` alone; and before there were turns, nothing."""
+    since_ms, _, offset = (packed or b"0").partition(b".")
+    return int(since_ms), int(offset or 0)
+
+
 def _head(key: bytes, flat: list[bytes]) -> Head:
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
     try:
@@ -275,7 +302,7 @@ def _named(fields: Mapping[bytes, bytes], prefix: bytes) -> list[tuple[str, byte
 
 def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], list[Argument]]:
     """The commit script's keys and arguments, in its order."""
-    names = [keys.head, keys.outbox, keys.timers, keys.waits, keys.opened]
+    names = [keys.head, keys.outbox, keys.timers, keys.waits, keys.opened, keys.turns]
     names += [keys.ledger(party) for party in commit.ledgers]
     names += [keys.answer(identity) for identity in commit.answers]
     names += [keys.spent(stock) for stock in commit.spent]
@@ -286,16 +313,24 @@ def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], lis
     for topic, offset in commit.positions.items():
         fields += (_POSITION + topic.encode(), offset)
     words += (commit.outbox, len(fields) // 2, len(commit.ledgers), len(commit.answers), len(commit.timers))
-    words += (len(commit.spent), len(commit.waits), len(commit.opened))
+    waits = [word for wait, is_waiting in commit.waits.items() for word in _wait_words(wait, is_waiting)]
+    words += (len(commit.spent), len(waits) // 2, len(commit.opened))
     words += fields
     words += commit.ledgers.values()
     words += commit.answers.values()
     for party, due_ms in commit.timers.items():
-        words += (party, "" if due_ms is None else due_ms)
+        turn = commit.turns.get(party)
+        words += (party, "" if due_ms is None else due_ms, f"{turn[0]}.{turn[1]}" if turn else "")
     for spent in commit.spent.values():
         words += (spent.used, spent.granted, spent.made, spent.ttl_ms)
-    for wait, is_waiting in commit.waits.items():
-        words += (f"{wait.name}\0{wait.since_ms:015d}\0{wait.party}", "0" if is_waiting else "")
+    words += waits
     for party, end_ms in commit.opened.items():
         words += (end_ms, party)
     return names, words
+
+
+def _wait_words(wait: Wait, is_waiting: bool) -> tuple[Argument, ...]:
+    """(member, score or ``''``); who waits no longer is taken away also as it was written before it had an offset."""
+    since = f"{wait.name}\0{wait.since_ms:015d}"
+    member = f"{since}.{wait.offset:015d}\0{wait.party}"
+    return (member, "0") if is_waiting else (member, "", f"{since}\0{wait.party}", "")

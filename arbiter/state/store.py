@@ -111,11 +111,16 @@ class Durability(Struct, frozen=True):
     is_logged: bool
 
 
-class Wait(Struct, frozen=True):
-    """A party that waits for something all customers share, and since when it does (ms)."""
+Due = tuple[int, tuple[int, int], str]
+"""When a party comes back (ms), its turn among those that do so then, and its name; they sort as they come."""
+
+
+class Wait(Struct, frozen=True, order=True):
+    """A party that waits for something all customers share: when what it asked was received (ms), and its offset."""
 
     name: str
     since_ms: int
+    offset: int
     party: str
 
 
@@ -123,7 +128,9 @@ class Commit(Struct, frozen=True):
     """Everything that one batch changes, written at once or not at all.
 
     ``ledgers`` maps party to bytes; ``answers`` maps identity to bytes and lives ``answers_ttl_ms``; ``timers``
-    maps party to its next due instant, or ``None`` to clear it; ``positions`` has the input topics that moved;
+    maps party to its next due instant, or ``None`` to clear it; ``turns`` says in which order parties come back that
+    are due at one instant: by when what they wait with was received (ms), and its offset; (0, 0) for those that are not
+    named. ``positions`` has the input topics that moved;
     ``spent`` says what the partition now uses of the windows of capacity where that changed; ``waits`` who begins
     (true) or ceases to wait for it; ``opened`` maps a party to the end of a permit that it has from now on; ``swept``
     and ``notes`` are for the head; ``is_calm`` lets claims be counted anew.
@@ -146,6 +153,7 @@ class Commit(Struct, frozen=True):
     swept: int = 0
     notes: bytes = b""
     is_calm: bool = True
+    turns: dict[str, tuple[int, int]] = {}
 
 
 class Verdict(Enum):
@@ -191,6 +199,9 @@ class Store(Protocol):
     async def accept_loss(self, partition: int, epoch: int, owner: str, acceptance: Acceptance) -> Verdict:
         """Go on after a loss, in the head and once: what was reported of the partition is forgotten with it."""
 
+    async def heads(self, partitions: int) -> list[Head | None]:
+        """What each of so many partitions remembers of its last commit; ``None`` if it was never claimed."""
+
     async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
         """The ledgers of these parties, in order; empty for a key that is there, but does not hold one."""
 
@@ -209,8 +220,10 @@ class Store(Protocol):
     async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> Verdict:
         """Forget the outbox of commit ``seq``: every record of it was delivered."""
 
-    async def due(self, partition: int, now_ms: int, limit: int) -> list[tuple[str, int]]:
-        """Up to ``limit`` parties whose timer is due at ``now_ms``, with their instants, earliest first."""
+    async def due(self, partition: int, now_ms: int, limit: int) -> list[Due]:
+        """Up to ``limit`` parties whose timer is due at ``now_ms``: the earliest first, of one instant those whose turn
+        it is.
+        """
 
     async def timed(self, partition: int, cursor: str, count: int) -> tuple[list[str], str]:
         """Some ``count`` parties that have a timer, from ``cursor`` on (at first empty), and the next cursor.
@@ -224,8 +237,8 @@ class Store(Protocol):
     async def awaited(self, partition: int) -> list[str]:
         """What parties of the partition wait for."""
 
-    async def waiting(self, partition: int, name: str, limit: int) -> list[str]:
-        """Up to ``limit`` parties that wait for this, those that asked first before others."""
+    async def waiting(self, partition: int, name: str, limit: int) -> list[Wait]:
+        """Up to ``limit`` of those who wait for this, those that asked first before others."""
 
     async def time_ms(self) -> int:
         """The store's clock."""

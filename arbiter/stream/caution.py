@@ -110,11 +110,13 @@ class Caution:
         if not self.is_on:
             return []
         note = self._notes.get(LOOKS)
-        looks = dict.fromkeys([*work.due, *work.swept])
+        work.swept, work.woken = [*work.woken, *work.swept], []
+        looks, due = dict.fromkeys([*work.due, *work.swept]), len(work.due)
         if note is not None and note.count == 1 and note.name in looks:
             self._give_up(work, note.name)
         most = FIRST_TRY if note is None else note.at_most
         work.due = work.due[:most]
+        work.is_line_cut |= len(work.due) < due
         most -= len(work.due)
         work.swept, later = work.swept[:most], work.swept[most:]
         if parties := [*work.due, *work.swept]:

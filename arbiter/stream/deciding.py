@@ -13,12 +13,8 @@ once it was asked for. The steps before it stand.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -34,62 +30,31 @@ from arbiter.core.arbitrate import (
 from arbiter.core.decide import asked_at
 from arbiter.core.giving_up import give_up, put_off
 from arbiter.core.household import Forward, Join, Leave, Return, Routed, Taker
-from arbiter.core.instants import to_datetime
-from arbiter.core.model import Ledger
 from arbiter.core.policy import Policy
-from arbiter.core.render import message_of
-from arbiter.core.stock import Draw, Purse, Stock
-from arbiter.messages import ContactRequest, Decision
-from arbiter.state.codec import OutRecord, pack_answered, pack_ledger
-from arbiter.state.store import Wait
-from arbiter.stream.aside import NEVER_MS, Aside, left_out
+from arbiter.core.stock import Draw, Purse
+from arbiter.messages import ContactRequest
+from arbiter.state.codec import OutRecord
+from arbiter.stream.aside import NEVER_MS, left_out
+from arbiter.stream.changes import Changes
+from arbiter.stream.drawing import BatchStock, Unsettled
 from arbiter.stream.items import Item, needed_answers
 from arbiter.stream.letters import original
+from arbiter.stream.line import Line
+from arbiter.stream.publishing import Worded, record_of, worded
 from arbiter.stream.records import DeadLetter, Record
 from arbiter.stream.routing import Routing
-from arbiter.stream.steps import Loaded, Party, Place, Step, Way, fresh, waits_of
+from arbiter.stream.steps import Loaded, Party, Place, Step, Way, fresh
 
-CONSTANT_HEADERS = (
-    ("ce_specversion", b"1.0"),
-    ("ce_type", b"contact.decision.v1"),
-    ("ce_source", b"arbiter"),
-    ("content-type", b"application/json"),
-)
 UNDECIDABLE = "undecidable"
+
+OUTBOX_BYTES_MAX = 4 * 1024 * 1024
+"""Where more than that is to be told, the rest is for the next commit."""
 
 log = logging.getLogger("arbiter")
 
 
-class Worded(Struct, frozen=True, gc=False):
-    """An answer, and the message that it is told in."""
-
-    decided: Decided
-    decision: Decision
-    value: bytes
-
-
 Said = Worded | Noted | Refused | Routed
 """What comes of a step."""
-
-
-class BatchStock(Stock, Protocol):
-    """A stock that counts what is taken: by window, how many more (or less, if given back).
-
-    ``questions`` are the windows that the step must have asked about before it can stand, each with how many places
-    the batch would have taken of it.
-    """
-
-    changes: Counter[Draw]
-    questions: dict[Draw, int]
-
-
-class Unsettled(Exception):
-    """A step must be taken again, once its ``questions`` are answered; it is undone. ``step`` tells steps apart."""
-
-    def __init__(self, questions: dict[Draw, int], step: tuple[str, int]) -> None:
-        super().__init__("what all customers share must be asked for")
-        self.questions = questions
-        self.step = step
 
 
 class Told(Struct, gc=False):
@@ -99,7 +64,7 @@ class Told(Struct, gc=False):
     decided: Decided
 
 
-class Batch:
+class Batch(Changes):
     """Decides records in the order given. Afterwards its attributes say what is to be published and committed."""
 
     def __init__(
@@ -114,9 +79,13 @@ class Batch:
         *,
         is_event_clock: bool = False,
         is_reading_facts: bool = False,
+        is_closed: bool = False,
+        cut_line: Sequence[str] = (),
     ) -> None:
         """``seq`` is the number of the commit to be; ``ledgers`` has every party that will come; ``routing``
-        numbers what goes to other partitions. While facts are being read nothing that waits is heard.
+        numbers what goes to other partitions. While facts are being read nothing that waits is heard. One that
+        ``is_closed`` takes no request. ``cut_line`` are the parties with a timer, where there are more than these that
+        come back before the last record; under the event clock time goes on up to the last of them.
         """
         self._policy = policy
         self._partition = partition
@@ -124,9 +93,7 @@ class Batch:
         self._topic = decisions_topic
         self._is_event_clock = is_event_clock
         self._is_reading_facts = is_reading_facts
-        self._aside = Aside()
-        read = {name: self._aside.party(name, loaded) for name, loaded in ledgers.items()}
-        self._parties = {name: party for name, party in read.items() if party is not None}
+        super().__init__(ledgers)
         self._routing = routing
         self.now_ms = now_ms
         self.told: list[Told] = []
@@ -138,12 +105,18 @@ class Batch:
         self.alarms = 0
         self.sent_on: list[str] = []
         self.changes: Mapping[Draw, int] = {}
+        self.is_closed = is_closed
+        """Whether requests are for the next commit: others come first."""
         self._questions: dict[Draw, int] = {}
+        self._stock: BatchStock | None = None
+        self._awaited_here: set[str] = set()
+        self._line = Line(self._parties, cut_line) if is_event_clock else None
 
     def draw_on(self, stock: BatchStock) -> None:
         """The capacity that this batch may use; without one, what needs it is deferred."""
         self.changes, self._questions = stock.changes, stock.questions
         if self._policy.is_shared or any(party.ledger.draws for party in self._parties.values()):
+            self._stock = stock
             for party in self._parties.values():
                 party.purse = Purse(stock)
 
@@ -166,20 +139,52 @@ class Batch:
                 party = self._parties[name]
                 party.loaded[key] = party.answers[key] = answered
 
+    def moment_of(self, item: Item) -> int | None:
+        """The instant at which a request is decided: in event time no earlier than it was asked. ``None`` for all else,
+        which is taken at any time.
+        """
+        if item.arrival is None or not isinstance(message := item.message, ContactRequest):
+            return None
+        return max(self.now_ms, asked_at(message, item.arrival.received_ms)) if self._is_event_clock else self.now_ms
+
+    def is_due(self, to_ms: int) -> bool:
+        """Under the event clock: whether somebody comes back on the way to that instant, in this commit."""
+        if self._line is None or self._line.first_by(to_ms) is None:
+            return False
+        return not (self.is_closed or self._is_reading_facts or self.outbox_bytes > OUTBOX_BYTES_MAX)
+
+    def pass_timer(self) -> None:
+        """Let time go on to the next timer, which ``is_due``. Raises :class:`Unsettled`; to be called again then."""
+        assert self._line is not None  # noqa: S101 - or nothing is due
+        due_ms, _, name = place = self._line.pop()
+        self.now_ms = max(self.now_ms, due_ms)
+        try:
+            self._take(self._parties[name], None, due_ms)
+        except Unsettled:
+            self._line.put_back(place)
+            raise
+
+    def reach(self, to_ms: int) -> bool:
+        """Let time go on to that instant, if nothing and nobody comes before it that is for the next commit."""
+        if self.is_closed or self.outbox_bytes > OUTBOX_BYTES_MAX:
+            return False
+        if self._line is not None and not self._line.is_known_to(to_ms):
+            return False
+        self.now_ms = max(self.now_ms, to_ms)
+        return True
+
     def decide(self, item: Item) -> None:
         """Apply one record, after what was due before it; never raises for what the core does with it.
 
         Raises :class:`Unsettled`; to be called again then.
         """
-        message = item.message
-        if item.arrival is not None and isinstance(message, ContactRequest):
-            self.now_ms = self._time_of(message, item.arrival.received_ms, self.now_ms)
         party = self._parties.get(item.party)
         letter = self._aside.letter(item, party)
         if letter is not None:
             self.dead.append(left_out(item, letter, 1))
         elif party is not None:
-            self._catch_up(party)
+            if not self._is_event_clock:
+                self._catch_up(party)
             self._take(party, item, self.now_ms)
         if item.parcel is not None:
             self._routing.take(item.parcel)
@@ -194,7 +199,8 @@ class Batch:
         if party is None:
             self._aside.put_off(name, self.now_ms, is_event_clock=self._is_event_clock)
             return
-        self._catch_up(party)
+        if not self._is_event_clock:
+            self._catch_up(party)
         if at_any_rate:
             self._take(party, None, self.now_ms, recalls=recalls)
 
@@ -206,26 +212,25 @@ class Batch:
         """Send a record that was read on the wrong partition to that of its customer."""
         self.outbox.append(self._routing.send(forward, home))
 
-    def finish(self, outbox_bytes_max: int) -> None:
+    def finish(self) -> None:
         """Let come back what became due while the batch was decided; what no longer fits stays due.
 
         Raises :class:`Unsettled`; to be called again then.
         """
-        for party in self._parties.values():
-            if self.outbox_bytes > outbox_bytes_max:
+        if self._is_event_clock:
+            return
+        due = [p for p in self._parties.values() if p.due_ms is not None and p.due_ms <= self.now_ms]
+        for party in sorted(due, key=lambda party: (party.timer, party.name)):
+            if self.outbox_bytes > OUTBOX_BYTES_MAX:
                 return
             self._catch_up(party)
 
-    def _time_of(self, request: ContactRequest, received_ms: int, now_ms: int) -> int:
-        """The time at which a request is decided: in event time no earlier than it was asked."""
-        return max(now_ms, asked_at(request, received_ms)) if self._is_event_clock else now_ms
-
     def _catch_up(self, party: Party) -> None:
-        """Timers, each at its own instant in event time, and at now in wall time: a permit begins no earlier."""
+        """In wall time, at now: a permit begins no earlier."""
         if self._is_reading_facts:
             return
         while (due_ms := party.due_ms) is not None and due_ms <= self.now_ms:
-            if not self._take(party, None, due_ms if self._is_event_clock else self.now_ms):
+            if not self._take(party, None, self.now_ms):
                 return
 
     def _take(self, party: Party, item: Item | None, now_ms: int, *, recalls: bool = False) -> bool:
@@ -245,10 +250,19 @@ class Batch:
             raise Unsettled(questions, (party.name, len(party.steps)))
         party.steps.append(step)
         party.due_ms = next_due_ms(party.ledger)
+        if self._line is not None:
+            self._line.set(party)
+        if self._stock is not None:
+            self._see_who_waits(party, self._stock)
         self.alarms += step.way is not Way.USUAL
+        self.facts += item is not None and item.is_fact
+        self._note(party, item, results)
+        return True
+
+    def _note(self, party: Party, item: Item | None, results: Iterable[Said]) -> None:
+        """What came of a step, to be published and committed."""
         if item is not None and item.parcel is not None:
             party.opened_ms = max(party.opened_ms, *permit_ends(party.ledger), 0)
-        self.facts += item is not None and item.is_fact
         for result in results:
             if isinstance(result, Worded):
                 self._tell(item, result)
@@ -260,7 +274,14 @@ class Batch:
                 self.dead.append((record, DeadLetter(result.code, result.message), 1))
             elif item is not None and isinstance(result, Routed):
                 self._send_on(item, result)
-        return True
+
+    def _see_who_waits(self, party: Party, stock: BatchStock) -> None:
+        """If the step gave back what somebody waits for, requests are for the next commit: who waits comes first."""
+        for asked in party.ledger.waiting:
+            self._awaited_here.update(asked.awaits)
+        for draw, change in party.purse.moved().items():
+            if draw.key in self._awaited_here or draw.key in stock.awaited:
+                self.is_closed |= stock.opens(draw) if draw.is_cell else change < 0
 
     def _send_on(self, item: Item, routed: Routed) -> None:
         """Packed at once: what the party goes through from here on does not change it any more."""
@@ -272,7 +293,7 @@ class Batch:
     def _worked_out(self, party: Party, step: Step) -> list[Said]:
         """What comes of a step, with the messages of its decisions: one that cannot be written fails here, too."""
         results = self._apply(party, step)
-        return [Worded(result, *message_of(result)) if isinstance(result, Decided) else result for result in results]
+        return [worded(result) if isinstance(result, Decided) else result for result in results]
 
     def _apply(self, party: Party, step: Step) -> list[Result | Routed]:
         item, now_ms = step.item, step.now_ms
@@ -331,16 +352,11 @@ class Batch:
             self._apply(party, step)
         party.due_ms = next_due_ms(party.ledger)
 
-    def _tell(self, item: Item | None, worded: Worded) -> None:
-        decided, decision, value = worded.decided, worded.decision, worded.value
-        headers = [
-            *CONSTANT_HEADERS,
-            ("ce_id", decision.decision_id.encode()),
-            ("ce_time", _time_header(decided.answer.decided_at_ms)),
-        ]
-        self.outbox.append(OutRecord(self._topic, self._partition, decision.customer_id.encode(), value, headers))
-        self.outbox_bytes += len(value)
-        self.told.append(Told(item, decided))
+    def _tell(self, item: Item | None, said: Worded) -> None:
+        record = record_of(said, self._topic, self._partition)
+        self.outbox.append(record)
+        self.outbox_bytes += len(record.value or b"")
+        self.told.append(Told(item, said.decided))
 
     @property
     def set_aside(self) -> Mapping[str, str]:
@@ -356,57 +372,6 @@ class Batch:
     def routed(self) -> dict[str, int]:
         """The numbers of what went to and came from other partitions, for the head."""
         return self._routing.positions
-
-    def changed_ledgers(self) -> dict[str, bytes]:
-        """The ledgers that are not as they were loaded, packed."""
-        changed = {}
-        for name, party in self._parties.items():
-            if party.steps:
-                packed = pack_ledger(party.ledger)
-                if packed != party.packed:
-                    changed[name] = packed
-                    party.packed = packed
-        return changed
-
-    def unpacked(self) -> Iterable[tuple[str, bytes, Ledger]]:
-        """Every party with its ledger, packed and not, as :meth:`changed_ledgers` left it, for the next batch."""
-        for name, party in self._parties.items():
-            if party.packed is not None:
-                yield name, party.packed, party.ledger
-
-    def changed_answers(self) -> dict[bytes, bytes]:
-        """The answers that are new or not as they were loaded, packed."""
-        return {
-            key: pack_answered(new)
-            for party in self._parties.values()
-            for key, new in party.answers.items()
-            if party.loaded.get(key) is not new
-        }
-
-    def changed_timers(self) -> dict[str, int | None]:
-        """When the arbiter must come back to a party, for those where that moved."""
-        moved = {name: party.due_ms for name, party in self._parties.items() if party.due_ms != party.was_due_ms}
-        return moved | self._aside.timers
-
-    def opened(self) -> dict[str, int]:
-        """The parties that got permits, or brought them along, and when the last of them ends."""
-        return {name: party.opened_ms for name, party in self._parties.items() if party.opened_ms}
-
-    def changed_waits(self) -> dict[Wait, bool]:
-        """Who waits for which capacity now and did not before (true), or does no longer (false)."""
-        changed: dict[Wait, bool] = {}
-        for name, party in self._parties.items():
-            now = waits_of(party.ledger) if party.steps else party.waits
-            if now != party.waits:
-                changed |= {Wait(what, since_ms, name): False for what, since_ms in party.waits - now}
-                changed |= {Wait(what, since_ms, name): True for what, since_ms in now - party.waits}
-        return changed
-
-
-@lru_cache(maxsize=1_024)
-def _time_header(at_ms: int) -> bytes:
-    """Decisions of one batch in wall time are of one instant."""
-    return msgspec.to_builtins(to_datetime(at_ms)).encode()  # type: ignore[no-any-return]
 
 
 _WHAT = {Forward: "forward", Join: "join", Leave: "leave", Return: "return"}

@@ -9,8 +9,9 @@ from functools import partial
 from arbiter.core.policy import Policy
 from arbiter.messages import DECISIONS, ROUTED
 from arbiter.state.store import Head
-from arbiter.stream.deciding import Batch, Unsettled
-from arbiter.stream.items import CONSENT_RANK_MAX
+from arbiter.stream.deciding import OUTBOX_BYTES_MAX, Batch
+from arbiter.stream.drawing import Unsettled
+from arbiter.stream.items import CONSENT_RANK_MAX, Item
 from arbiter.stream.patience import Patience, Shared
 from arbiter.stream.routing import Routing
 from arbiter.stream.steps import Loaded
@@ -20,7 +21,6 @@ from arbiter.stream.work import Work
 STEP_TRIES = 5
 """How often a step is taken when there turns out to be more or less capacity than was believed."""
 
-OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 YIELD_EVERY = 200
 """How many decisions may keep the other partitions and the health checks waiting."""
 
@@ -78,6 +78,8 @@ class Judging:
             self.routing(head),
             is_event_clock=settings.clock == "event",
             is_reading_facts=is_reading_facts,
+            is_closed=work.is_closed,
+            cut_line=work.due if work.is_line_cut else (),
         )
         known = batch.answered_before(work.items)
         if known:
@@ -86,7 +88,11 @@ class Judging:
         return batch
 
     async def _decide_all(self, batch: Batch, work: Work, stock: TokenStock) -> int | None:
-        looks = [(name, False) for name in work.due] + [(name, True) for name in work.swept]
+        is_event_clock = self._shared.settings.clock == "event"
+        if is_event_clock:
+            await self._pass(batch, batch.now_ms, stock)
+        looks = [(name, False) for name in work.due]
+        looks += [(name, True) for name in [*work.woken, *work.swept]]
         for index, (name, at_any_rate) in enumerate(looks):
             look = partial(batch.come_back, name, at_any_rate=at_any_rate, recalls=at_any_rate and work.recalls)
             await self._take(look, stock)
@@ -97,14 +103,35 @@ class Judging:
             if batch.outbox_bytes > OUTBOX_BYTES_MAX and item.rank > CONSENT_RANK_MAX:
                 late_from = index
                 break
+            if (is_event_clock or batch.is_closed) and not await self._reach(batch, item, stock):
+                late_from = index
+                break
             try:  # as `_take`, without its calls: this runs for each record
                 batch.decide(item)
             except Unsettled as unsettled:
                 await self._settle(partial(batch.decide, item), stock, unsettled)
             if index % YIELD_EVERY == YIELD_EVERY - 1:
                 await asyncio.sleep(0)
-        await self._take(partial(batch.finish, OUTBOX_BYTES_MAX), stock)
+        if is_event_clock:
+            await self._pass(batch, max(batch.now_ms, work.until_ms), stock)
+        else:
+            await self._take(batch.finish, stock)
         return late_from
+
+    async def _reach(self, batch: Batch, item: Item, stock: TokenStock) -> bool:
+        """Whether the item's time has come, in event time after all timers on the way; or it is for the next commit."""
+        at_ms = batch.moment_of(item)
+        await self._pass(batch, batch.now_ms if at_ms is None else at_ms, stock)
+        return at_ms is None or batch.reach(at_ms)
+
+    async def _pass(self, batch: Batch, to_ms: int, stock: TokenStock) -> None:
+        """Under the event clock: let come back who is due on the way to an instant."""
+        passed = 0
+        while batch.is_due(to_ms):
+            await self._take(batch.pass_timer, stock)
+            passed += 1
+            if passed % LOOKS_EVERY == 0:
+                await asyncio.sleep(0)
 
     async def _take(self, steps: Callable[[], None], stock: TokenStock) -> None:
         """Take some steps; what they use of what all share is settled then."""

@@ -31,7 +31,7 @@ class Loading:
     async def load(self, work: Work) -> dict[str, Loaded]:
         """The ledgers of all parties; and records whose customer lives elsewhere leave the batch."""
         metrics, store = self._shared.metrics, self._shared.store
-        parties = dict.fromkeys([*(item.party for item in work.items), *work.due, *work.swept])
+        parties = dict.fromkeys([*(item.party for item in work.items), *work.due, *work.swept, *work.woken])
         ledgers = {party: self._cache.get(party) for party in parties}
         missing = [party for party, packed in ledgers.items() if packed is None]
         metrics.cache_hits.inc(len(parties) - len(missing))

@@ -16,10 +16,7 @@ from time import monotonic
 from faust.types import Message
 from msgspec.structs import replace
 
-from arbiter.core.arbitrate import ANSWERS_KEPT_MS
-from arbiter.core.decide import asked_at
-from arbiter.core.instants import FAR_MS
-from arbiter.messages import ContactRequest
+from arbiter.core.arbitrate import ANSWERS_KEPT_MS, FREES_FIRST
 from arbiter.state.codec import OutRecord, pack_outbox
 from arbiter.state.stock import Spent
 from arbiter.state.store import Commit, Verdict
@@ -36,6 +33,7 @@ from arbiter.stream.reading import Reading
 from arbiter.stream.records import Record
 from arbiter.stream.refusals import Refusals
 from arbiter.stream.reporting import Using
+from arbiter.stream.returns import Returns
 from arbiter.stream.sweep import Sweep
 from arbiter.stream.tally import count_batch
 from arbiter.stream.timers import Timers
@@ -74,6 +72,7 @@ class Runner:
         self._judging = Judging(shared, partition, patience, self._tokens)
         self._timers = Timers(shared.store, partition, patience)
         self._sweep = Sweep(shared.store, partition, patience, placed.head.swept)
+        self._returns = Returns(self._timers, self._sweep, self._tokens, is_wall_clock=self._is_wall_clock)
         self._caution = Caution(shared, partition, patience, placed.head)
         self._reading = Reading(shared, placed.positions, self._caution)
         self._dead = DeadLetters(shared, patience)
@@ -147,14 +146,8 @@ class Runner:
         active, clock = self._shared.in_force(), self._shared.clock
         if self._is_reading_facts or active is None:
             return False
-        if await self._sweep.is_due(active):
-            return True
         now_ms = max(self._head.now_ms, clock.now_ms()) if self._is_wall_clock else self._head.now_ms
-        if await self._tokens.can_wake(active.policy, now_ms):
-            return True
-        if self._is_wall_clock:
-            return bool(await self._timers.due(now_ms))
-        return self._is_idle and bool(await self._timers.due(FAR_MS))
+        return await self._returns.are_due(active, now_ms, is_idle=self._is_idle)
 
     @property
     def _is_idle(self) -> bool:
@@ -244,7 +237,9 @@ class Runner:
         started = monotonic()
         await self._caution.begin(records)
         work = self._reading.read(records, self._head, self._judging.routing(self._head))
-        await self._add_timers(active, work)
+        if not self._is_reading_facts and not (self._caution.is_on and records):
+            await self._returns.add(active, work, is_idle=self._is_idle)
+            self._sweep.give_back(await self._caution.begin_looks(work))
         batch, late_from = await self._judging.decide(
             active.policy, work, self._head, await self._loading.load(work), is_reading_facts=self._is_reading_facts
         )
@@ -269,35 +264,17 @@ class Runner:
         await self._publish(batch.outbox)
         self._adopt(commit, batch)
         await self._tokens.settle(commit.now_ms)
+        if (batch.is_closed and not work.is_closed) or work.has_left_line(commit):
+            self._tokens.look_now()
         metrics.batch_records.observe(len(work.records))
         metrics.misrouted.inc(len(work.home))
         count_batch(metrics, batch, active.policy, is_wall_clock=self._is_wall_clock)
         return verdict
 
-    async def _add_timers(self, active: Active, work: Work) -> None:
-        """What comes back together with these records: due by then, or waiting under an older policy."""
-        if self._is_reading_facts or (self._caution.is_on and work.records):
-            return
-        horizon_ms = work.now_ms
-        if not self._is_wall_clock:
-            asked = [asked_at(m, item.arrival.received_ms) for item in work.items
-                     if item.arrival is not None and isinstance(m := item.message, ContactRequest)]  # fmt: skip
-            # Who is woken or swept is looked at now. Only when it was idle for long the event clock moves on by itself,
-            # to the next timers.
-            horizon_ms = FAR_MS if self._is_idle and not work.records else max([horizon_ms, *asked])
-        due = await self._timers.due(horizon_ms)
-        work.due = [party for party, _ in due]
-        if due and not work.records:
-            work.now_ms = work.now_ms if self._is_wall_clock else max(work.now_ms, due[-1][1])
-        if await self._sweep.is_due(active):
-            work.swept, work.recalls = self._sweep.take(), self._sweep.recalls
-        work.swept += await self._tokens.woken(active.policy, work.now_ms)
-        self._sweep.give_back(await self._caution.begin_looks(work))
-
     # Commit and publish
 
     def _commit_of(self, active: Active, work: Work, batch: Batch, spent: dict[str, Spent]) -> Commit:
-        head = self._head
+        head, timers = self._head, batch.changed_timers()
         positions = (
             {
                 topic: position
@@ -317,7 +294,7 @@ class Runner:
             batch.changed_ledgers(),
             batch.changed_answers(),
             ANSWERS_KEPT_MS,
-            batch.changed_timers(),
+            {party: timer[0] if timer else None for party, timer in timers.items()},
             pack_outbox(batch.outbox),
             spent,
             batch.changed_waits(),
@@ -325,6 +302,7 @@ class Runner:
             self._sweep.swept,
             self._caution.kept(head.seq + 1),
             self._caution.is_calm,
+            {party: timer[1] for party, timer in timers.items() if timer and timer[1] != FREES_FIRST},
         )
 
     async def _commit(self, commit: Commit) -> Verdict:

@@ -6,7 +6,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from arbiter.core.arbitrate import awaits, next_due_ms
+from arbiter.core.arbitrate import Turn, awaits, next_due_ms, turn_of
 from arbiter.core.model import Answered, Ledger
 from arbiter.core.policy import NO_STOCK
 from arbiter.core.stock import Purse
@@ -15,6 +15,9 @@ from arbiter.stream.items import Item
 
 Place = tuple[str, int, int]
 """Topic, partition and offset of a record."""
+
+
+Timer = tuple[int, Turn]
 
 
 class Way(Enum):
@@ -57,7 +60,7 @@ class Loaded(Struct, gc=False):
 class Party:
     """A party in this batch: as loaded (bytes), as it is now, and what it went through so far.
 
-    ``due_ms`` is when it must be looked at again by itself, ``was_due_ms`` what that was when it was loaded,
+    ``due_ms`` is when it must be looked at again by itself, ``was_timer`` that and its turn as it was loaded,
     ``opened_ms`` the end of the last permit that it got.
     """
 
@@ -72,14 +75,15 @@ class Party:
         "purse",
         "steps",
         "waits",
-        "was_due_ms",
+        "was_timer",
     )
 
     def __init__(self, name: str, loaded: Loaded) -> None:
         self.name = name
         self.packed = loaded.packed
         self.ledger = loaded.take()
-        self.due_ms = self.was_due_ms = next_due_ms(self.ledger)
+        self.due_ms = next_due_ms(self.ledger)
+        self.was_timer = self.timer
         self.waits = waits_of(self.ledger)
         self.loaded: dict[bytes, Answered] = {}
         self.answers: dict[bytes, Answered] = {}
@@ -87,15 +91,20 @@ class Party:
         self.steps: list[Step] = []
         self.opened_ms = 0
 
+    @property
+    def timer(self) -> Timer | None:
+        """When it must be looked at again by itself, and its turn among those that are due then."""
+        return None if self.due_ms is None else (self.due_ms, turn_of(self.ledger, self.due_ms))
+
 
 NO_PURSE = Purse(NO_STOCK)
 
 
-NOBODY: frozenset[tuple[str, int]] = frozenset()
+NOBODY: frozenset[tuple[str, Turn]] = frozenset()
 
 
-def waits_of(ledger: Ledger) -> frozenset[tuple[str, int]]:
-    """What the party waits for of what all customers share, and since when (ms)."""
+def waits_of(ledger: Ledger) -> frozenset[tuple[str, Turn]]:
+    """What the party waits for of what all customers share, and its turn."""
     return frozenset(awaits(ledger).items()) if ledger.waiting else NOBODY
 
 

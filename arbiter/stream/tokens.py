@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from time import monotonic
 
 from msgspec import Struct
@@ -22,7 +22,8 @@ from arbiter.core.instants import DAY_MS, FAR_MS
 from arbiter.core.policy import Policy
 from arbiter.core.stock import Draw, Level, Want
 from arbiter.state.stock import Ask, Grant, Kept, Spent, ttl_ms
-from arbiter.state.store import Commit
+from arbiter.state.store import Commit, Due, Wait
+from arbiter.stream.across import Across
 from arbiter.stream.patience import Patience, Shared
 
 RESTOCK_TRIES = 5
@@ -100,10 +101,11 @@ class TokenStock:
     more.
     """
 
-    def __init__(self, policy: Policy, now_ms: int, held: Mapping[Draw, _Held]) -> None:
-        """``policy`` says how many there are, at ``now_ms``."""
+    def __init__(self, policy: Policy, now_ms: int, held: Mapping[Draw, _Held], awaited: Collection[str]) -> None:
+        """``policy`` says how many there are, at ``now_ms``; ``awaited`` for which windows somebody waits."""
         self.policy = policy
         self.now_ms = now_ms
+        self.awaited = awaited
         self.changes: Counter[Draw] = Counter()
         self.questions: dict[Draw, int] = {}
         self.is_last_try = False
@@ -139,6 +141,13 @@ class TokenStock:
         """See ``Stock.give``."""
         self.changes[draw] -= 1
 
+    def opens(self, cell: Draw) -> bool:
+        """See ``BatchStock.opens``."""
+        held = self._held.get(cell)
+        if held is None or held.want is None or held.want.opens_at is None or held.grant.is_open:
+            return False
+        return held.all_used + self.changes[cell] >= held.want.opens_at
+
     def _ask(self, draw: Draw) -> None:
         if not self.is_void:
             self.questions[draw] = max(self.changes[draw], self.questions.get(draw, 0))
@@ -160,6 +169,7 @@ class Tokens:
         self._partition = partition
         self._epoch = epoch
         self._patience = patience
+        self._across = Across(shared, partition, patience)
         self._version = 0
         self._policy: Policy | None = None
         self._held: dict[Draw, _Held] = {}
@@ -196,10 +206,14 @@ class Tokens:
 
     def stock(self, policy: Policy, now_ms: int) -> TokenStock:
         """What a batch may draw on, as far as is known; under another policy's limits nothing was heard yet."""
+        self._follow(policy)
+        return TokenStock(policy, now_ms, self._held, self._awaited)
+
+    def _follow(self, policy: Policy) -> None:
+        """Under another policy's limits nothing was heard yet, and there may be a place for who waits."""
         if policy is not self._policy:
             self.forget()
             self._policy = policy
-        return TokenStock(policy, now_ms, self._held)
 
     async def cover(self, stock: TokenStock, questions: Mapping[Draw, int]) -> None:
         """Learn about these windows, and ask for so many tokens of each, with some more for what may follow."""
@@ -244,15 +258,22 @@ class Tokens:
         """The batch was not committed: look everything up anew, and let go of what was granted for it."""
         self._doubtful |= self._held.keys()
         self._held.clear()
+        self.look_now()
+
+    def look_now(self) -> None:
+        """There may be a place for somebody who waits: ask at the next turn."""
+        self._wake_at = 0.0
 
     async def can_wake(self, policy: Policy, now_ms: int) -> bool:
         """Whether there is a place for somebody who waits for one, because one was given back. Asks once a second."""
+        self._follow(policy)
         if self._awaited and not self._to_wake and monotonic() >= self._wake_at:
             self._wake_at = monotonic() + WAKE_SECONDS
             found = [await self._wakeable(policy, key, now_ms) for key in sorted(self._awaited)]
-            self._to_wake = list(dict.fromkeys(party for parties in found for party in parties))
-            if any(len(parties) == WAKE_MAX for parties in found):
-                self._wake_at = 0.0  # there may be more of them, and none who was woken waits for the same again
+            line = sorted((wait.since_ms, wait.offset, wait.party) for waits in found for wait in waits)
+            self._to_wake = list(dict.fromkeys(party for _, _, party in line))
+            if any(len(waits) == WAKE_MAX for waits in found):
+                self.look_now()  # there may be more of them, and none who was woken waits for the same again
         return bool(self._to_wake)
 
     async def woken(self, policy: Policy, now_ms: int) -> list[str]:
@@ -261,13 +282,13 @@ class Tokens:
         woken, self._to_wake = self._to_wake, []
         return woken
 
-    async def _wakeable(self, policy: Policy, key: str, now_ms: int) -> list[str]:
+    async def _wakeable(self, policy: Policy, key: str, now_ms: int) -> Sequence[Wait]:
         """Those who wait for a window and may find a place; none is set aside for them, they may want it no more."""
         draw, store = Draw.of(key), self._shared.store
         want = policy.window(draw.name, draw.start_ms)
         limit = WAKE_MAX + len(self.set_aside)
         found = await self._patience.ask(lambda: store.waiting(self._partition, key, limit))
-        waiting = [party for party in found if party not in self.set_aside][:WAKE_MAX]
+        waiting = [wait for wait in found if wait.party not in self.set_aside][:WAKE_MAX]
         if not waiting or want is None or draw.end_ms <= now_ms:
             self._awaited.discard(key)  # who still waits comes back by a timer, or is swept under the new policy
             return []
@@ -277,7 +298,20 @@ class Tokens:
         await self._fetch(draw, 0, now_ms)
         if draw.is_cell:
             return waiting if held.grant.is_open else []
-        return waiting[: max(held.spare + held.free, 0)]
+        places = max(held.spare + held.free, 0)
+        return await self._across.first(waiting, places) if places else []
+
+    async def in_turn(self, policy: Policy, due: Sequence[Due], now_ms: int) -> Sequence[Due]:
+        """Those who are due and go on now; the others leave the last places to who comes before them elsewhere."""
+        if not due or not policy.is_shared or not self._across.is_asked:
+            return due
+        wants = {want.draw: want for want in policy.limits(now_ms)}
+        await self._look_up(wants)
+        for draw, want in wants.items():
+            self._held[draw].want, self._held[draw].used_at = want, monotonic()
+        await asyncio.gather(*(self._fetch(draw, max(self._held[draw].spare, 0), now_ms) for draw in wants))
+        left = [self._held[draw].spare + self._held[draw].free for draw in wants]
+        return await self._across.in_turn(due, min((count for count in left if count > 0), default=0))
 
     async def _look_up(self, draws: Iterable[Draw], *, is_begun: bool = False) -> None:
         """Read what this partition uses of the windows that it does not know."""

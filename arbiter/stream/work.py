@@ -10,8 +10,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arbiter.core.arrival import posted
+from arbiter.core.decide import asked_at
 from arbiter.core.household import Forward
-from arbiter.state.store import Head
+from arbiter.messages import ContactRequest
+from arbiter.state.store import Commit, Head
 from arbiter.stream.items import Item
 from arbiter.stream.records import DeadLetter, Record
 
@@ -42,18 +44,38 @@ class Placed(Struct, frozen=True):
 
 
 class Work(Struct):
-    """One batch on its way, and what it became so far."""
+    """One batch on its way, and what it became so far.
+
+    ``due`` are parties with a timer; ``is_line_cut`` says that there are more which come back before the last record.
+    ``until_ms`` is how far time goes on by itself, ``woken`` are those for whom there may be a place of what all share.
+    One that ``is_closed`` takes no request.
+    """
 
     records: list[Record]
     now_ms: int
     items: list[Item] = []
     due: list[str] = []
+    is_line_cut: bool = False
+    until_ms: int = 0
     swept: list[str] = []
+    woken: list[str] = []
+    is_closed: bool = False
     recalls: bool = False
     given_up: list[str] = []
     skipped: dict[str, int] = {}
     dead: list[tuple[Record, DeadLetter, int]] = []
     home: list[tuple[Record, Forward, int]] = []
+
+    @property
+    def horizon_ms(self) -> int:
+        """Under the event clock, how far time goes on with these records."""
+        arrivals = [item.arrival for item in self.items if item.arrival is not None]
+        asked = [asked_at(m, one.received_ms) for one in arrivals if isinstance(m := one.message, ContactRequest)]
+        return max([self.now_ms, *asked])
+
+    def has_left_line(self, commit: Commit) -> bool:
+        """Whether somebody who was woken waits no more, and maybe took no place: then it is the next one's turn."""
+        return any(wait.party in self.woken for wait, is_waiting in commit.waits.items() if not is_waiting)
 
     def send_home(self, homes: Mapping[str, int]) -> None:
         """Send the records of these parties, which just arrived, to their partitions instead of deciding them."""

@@ -71,7 +71,7 @@ async def test_a_claim_does_not_take_an_empty_outbox_for_none(store: RedisStore,
         await store.claim(P, "b", 2)
 
 
-@pytest.mark.parametrize("name", ["timers", "waits", "opened"])
+@pytest.mark.parametrize("name", ["timers", "waits", "opened", "turns"])
 async def test_a_commit_over_a_key_of_another_type_writes_nothing(store: RedisStore, admin: Redis, name: str) -> None:
     """It is refused as a whole, and goes through once the key is right."""
     await claimed(store, FIRST)
@@ -81,7 +81,8 @@ async def test_a_commit_over_a_key_of_another_type_writes_nothing(store: RedisSt
         FIRST,
         ledgers={"C1": b"second"},
         timers={"C1": 5},
-        waits={Wait("w", 1, "C1"): True},
+        turns={"C1": (1, 2)},
+        waits={Wait("w", 1, 0, "C1"): True},
         opened={"C1": FIRST.now_ms},
     )
     with pytest.raises(StateDamaged):

@@ -294,14 +294,14 @@ async def test_open_is_for_good(backend: Backend) -> None:
 
 
 async def test_who_waits_for_what(store: Store) -> None:
-    """Those who wait are told apart by what they wait for, and come in the order in which they asked."""
-    other = Wait("call-centre/hour:0:1", 1, "C1")
-    waits = {Wait(KEY, 2_000_000_000_000, "late"): True, Wait(KEY, 5, "Ünïcode"): True, other: True}
-    await claimed(store, replace(FIRST, waits=waits))
+    """Those who wait are told apart by what they wait for, and come in the order in which they asked, not of names."""
+    other = Wait("call-centre/hour:0:1", 1, 9, "C1")
+    late, first, second = Wait(KEY, 2_000_000_000_000, 0, "a"), Wait(KEY, 5, 9, "Ünïcode"), Wait(KEY, 5, 10, "b\0")
+    await claimed(store, replace(FIRST, waits=dict.fromkeys((late, second, first, other), True)))
     assert [other.name, KEY] == await store.awaited(P)
-    assert ["Ünïcode", "late"] == await store.waiting(P, KEY, 9)
-    assert ["Ünïcode"] == await store.waiting(P, KEY, 1)
-    assert Verdict.OK is await verdict(store, after(FIRST, waits={Wait(KEY, 5, "Ünïcode"): False, other: False}))
+    assert [first, second, late] == await store.waiting(P, KEY, 9)
+    assert [first] == await store.waiting(P, KEY, 1)
+    assert Verdict.OK is await verdict(store, after(FIRST, waits={first: False, second: False, other: False}))
 
     assert [KEY] == await store.awaited(P)
-    assert (["late"], []) == (await store.waiting(P, KEY, 9), await store.waiting(P, other.name, 9))
+    assert ([late], []) == (await store.waiting(P, KEY, 9), await store.waiting(P, other.name, 9))

@@ -125,7 +125,18 @@ async def test_commit_writes_everything(store: Store) -> None:
 
     assert [b"ledger of C1", None] == await store.load(P, ["C1", "C2"])
     assert [None, b"answer"] == await store.load_answers(P, [b"identity-of-two!", b"identity-of-one!"])
-    assert [("C1", 1_795_000_060_000)] == await store.due(P, 1_795_000_060_000, 10)
+    assert [(1_795_000_060_000, (0, 0), "C1")] == await store.due(P, 1_795_000_060_000, 10)
+
+
+async def test_heads_are_read_without_a_claim(store: Store) -> None:
+    """Where each partition stands, for whoever only looks; nothing of one that was never claimed."""
+    await claimed(store, FIRST)
+    heads = await store.heads(P + 2)
+
+    assert [None, None] == [heads[P - 1], heads[P + 1]]
+    head = heads[P]
+    assert head is not None
+    assert (FIRST.seq, FIRST.now_ms, FIRST.positions) == (head.seq, head.now_ms, head.positions)
 
 
 async def test_partitions_are_apart(store: Store) -> None:

@@ -60,7 +60,7 @@ async def test_timers_are_set_moved_and_unset(store: Store) -> None:
     moved = after(FIRST, timers={"C1": 500, "C2": 400, "C3": 400, "C4": None})
     await claimed(store, FIRST, moved, after(moved, timers={"C3": None, "C5": 499}))
 
-    assert [("C2", 400), ("C5", 499), ("C1", 500)] == await store.due(P, 500, 10)
+    assert [(400, (0, 0), "C2"), (499, (0, 0), "C5"), (500, (0, 0), "C1")] == await store.due(P, 500, 10)
 
 
 async def test_due_is_bounded_ordered_and_exact(store: Store) -> None:
@@ -69,9 +69,23 @@ async def test_due_is_bounded_ordered_and_exact(store: Store) -> None:
     timers: dict[str, int | None] = {"b": now_ms, "a": now_ms, "ä": now_ms, "c": now_ms - 1, "d": now_ms + 1}
     await claimed(store, replace(FIRST, timers=timers))
 
-    assert [("c", now_ms - 1), ("a", now_ms)] == await store.due(P, now_ms, 2)
-    assert [("c", now_ms - 1), ("a", now_ms), ("b", now_ms), ("ä", now_ms)] == await store.due(P, now_ms, 10)
+    assert [(now_ms - 1, (0, 0), "c"), (now_ms, (0, 0), "a")] == await store.due(P, now_ms, 2)
+    assert ["c", "a", "b", "ä"] == [party for _, _, party in await store.due(P, now_ms, 10)]
     assert [] == await store.due(P, now_ms - 2, 10)
+
+
+async def test_of_one_instant_who_asked_first_comes_first(store: Store) -> None:
+    """Also where more are due than are asked for; a timer that is set anew has a turn of its own."""
+    names = ["a", "b", "c", "d", "e"]
+    timers: dict[str, int | None] = {**dict.fromkeys(names, 7), "late": 8, "early": 6}
+    turns = {"a": (50, 2), "b": (50, 10), "c": (50, 1), "d": (40, 99), "early": (60, 0)}
+    await claimed(store, replace(FIRST, timers=timers, turns=turns))
+
+    assert ["early", "e", "d", "c", "a", "b", "late"] == [party for _, _, party in await store.due(P, 8, 10)]
+    assert [(6, (60, 0), "early"), (7, (0, 0), "e"), (7, (40, 99), "d")] == await store.due(P, 8, 3)
+    again = after(FIRST, timers={"e": None, "a": 7, "d": 7, "early": 9}, turns={"a": (1, 1), "early": (60, 0)})
+    assert Verdict.OK is await verdict(store, again)
+    assert ["d", "a", "c", "b", "late"] == [party for _, _, party in await store.due(P, 8, 10)]
 
 
 async def test_keys_and_values_are_binary_safe(store: Store) -> None:
@@ -90,7 +104,7 @@ async def test_keys_and_values_are_binary_safe(store: Store) -> None:
     assert (every_byte, positions, "b \r\n ü") == (claim.outbox, claim.head.positions, claim.head.owner)
     assert list(ledgers.values()) == await store.load(P, names)
     assert list(answers.values()) == await store.load_answers(P, list(answers))
-    assert sorted(names, key=str.encode) == [party for party, _ in await store.due(P, 5, 100)]
+    assert sorted(names, key=str.encode) == [party for _, _, party in await store.due(P, 5, 100)]
 
 
 async def test_answers_expire_and_ledgers_do_not(store: Store) -> None:
@@ -129,7 +143,7 @@ async def test_two_thousand_parties_in_one_commit(store: Store) -> None:
 
     assert list(commit.ledgers.values()) == await store.load(P, names)
     assert list(commit.answers.values()) == await store.load_answers(P, list(commit.answers))
-    assert [(names[0], 0)] == await store.due(P, 5_000, 3_000)
+    assert [(0, (0, 0), names[0])] == await store.due(P, 5_000, 3_000)
 
 
 async def test_more_keys_than_lua_can_unpack(store: Store) -> None:
@@ -144,7 +158,7 @@ async def test_more_keys_than_lua_can_unpack(store: Store) -> None:
     await claimed(store, commit)
 
     assert [name.encode() for name in names] == await store.load(P, names)
-    assert names == [party for party, _ in await store.due(P, 1, 10_000)]
+    assert names == [party for _, _, party in await store.due(P, 1, 10_000)]
 
 
 async def test_every_reply_tells_the_same_clock(store: Store) -> None:

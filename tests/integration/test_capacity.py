@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -254,6 +254,45 @@ async def test_what_waits_is_woken_when_a_place_is_free(ground: Ground) -> None:
     await crowd.stop()
 
     assert (N, N) == (crowd.most, await ground.in_use())
+
+
+async def ask_in_order(crowd: Crowd, numbers: Iterable[int], **fields: Any) -> None:
+    """One request after another, each decided before the next is received."""
+    for number in numbers:
+        crowd.put(REQUESTS, call(number, **fields))
+        await crowd.until(lambda number=number: f"r{number}" in crowd.latest)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+async def test_at_an_opening_who_asked_first_anywhere(ground: Ground, seed: int) -> None:
+    """Customers of all partitions wait for the end of a freeze; the places go to those of them who asked first."""
+    ends_ms = wall_clock_ms() // 1_000 * 1_000 + 4_000
+    freeze = {"id": "freeze", "kind": "blackout", "from": "2020-01-01", "until": to_datetime(ends_ms).isoformat()}
+    crowd = crowd_of(ground, policy({**CALLS, "limit": 4}, freeze), seed)
+    await gather(crowd)
+    order = crowd.random.sample(range(3 * N), 3 * N)
+    await ask_in_order(crowd, order)
+    assert wall_clock_ms() < ends_ms
+    assert {"deferred": 3 * N} == crowd.outcomes()
+    await crowd.until(lambda: crowd.outcomes()["approved"] == 4)
+    await crowd.stop()
+
+    assert {f"r{number}" for number in order[:4]} == {one["request_id"] for one in approved(crowd)}
+
+
+async def test_a_refund_goes_to_who_asked_first_anywhere(ground: Ground) -> None:
+    """Places come back in one partition; those who waited longest get them, wherever they are."""
+    crowd = crowd_of(ground, policy({**CALLS, "limit": 3}), seed=13)
+    await gather(crowd)
+    order = crowd.random.sample(range(3 * N), 3 * N)
+    await ask_in_order(crowd, order)
+    assert {"approved": 3, "deferred": 3 * N - 3} == crowd.outcomes()
+    for number in order[:2]:
+        cancel(crowd, number)
+    await crowd.until(lambda: crowd.outcomes()["approved"] == 5)
+    await crowd.stop()
+
+    assert {f"r{number}" for number in order[:5]} == {one["request_id"] for one in approved(crowd)}
 
 
 def cancel(crowd: Crowd, number: int) -> None:

@@ -47,7 +47,7 @@ class World:
             raw = msgspec.json.encode(message)
             self.entries.append(Entry(*place, self._offsets[place], None, raw))
             asked = message.requested_at if isinstance(message, ContactRequest) else None
-            received_ms = 0 if asked is not None else MONDAY
+            received_ms = MONDAY if asked is None else to_ms(asked)
             self._enter(self.simulation.take(Arrival(message, (*place, self._offsets[place]), received_ms, raw)))
             self._offsets[place] += 1
 

@@ -246,7 +246,7 @@ async def test_as_many_are_woken_as_are_free(desks: list[Desk], monkeypatch: pyt
     """Who waited longest first, and nothing is set aside for them: they may want it no more."""
     one, two = desks
     monkeypatch.setattr("arbiter.stream.tokens.WAKE_SECONDS", -1.0)
-    waits = {Wait(WEEK.key, since, f"c:{since}"): True for since in (5, 3, 4)}
+    waits = {Wait(WEEK.key, since, 7, f"c:{since}"): True for since in (5, 3, 4)}
     commit = Commit(1, "o", 1, 1, MONDAY, {}, {}, {}, 1, {}, b"", {}, waits)
     assert Verdict.OK is (await two.store.commit(two.partition, commit))[0]
     two.tokens.adopt(commit)

@@ -1,8 +1,8 @@
--- KEYS head, outbox, timers, waits, opened, one per ledger, one per answer, one per window of capacity.
+-- KEYS head, outbox, timers, waits, opened, turns, one per ledger, one per answer, one per window of capacity.
 -- ARGV epoch, owner, seq, activation, answers' ttl in ms, outbox, then seven counts: of head's fields, ledgers,
 -- answers, timers, windows, waits, permits; then head's fields and values (`now_ms` first), the ledgers, the answers,
--- (party, instant or '') per timer, (used, granted, made, ttl) per window, (member, '0' or '') per wait, and (end,
--- party) per permit.
+-- (party, instant or '', turn or '') per timer, (used, granted, made, ttl) per window, (member, '0' or '') per wait,
+-- and (end, party) per permit.
 local time = redis.call('TIME')
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'owner', 'seq', 'activation')
 local verdict = stands(head, ARGV[1], ARGV[2])
@@ -15,10 +15,10 @@ if verdict == 'ok' and ARGV[3] ~= head[3] then
 end
 local fields, ledgers, answers, timers = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local windows, waits, permits = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
-local windows_at = 13 + 2 * fields + ledgers + answers + 2 * timers
+local windows_at = 13 + 2 * fields + ledgers + answers + 3 * timers
 local function window(i)
   local at = windows_at + 4 * i - 3
-  return KEYS[5 + ledgers + answers + i], tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  return KEYS[6 + ledgers + answers + i], tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
 end
 if verdict == 'ok' and ARGV[3] ~= head[3] then
   for i = 1, windows do
@@ -32,7 +32,10 @@ if verdict ~= 'ok' or ARGV[3] == head[3] then
   return {verdict, time[1], time[2]}
 end
 -- A key of another type would fail in the middle of the writes: here, before the first one, it fails all of it.
-if timers > 0 then redis.call('ZCARD', KEYS[3]) end
+if timers > 0 then
+  redis.call('ZCARD', KEYS[3])
+  redis.call('HLEN', KEYS[6])
+end
 if waits > 0 then redis.call('ZCARD', KEYS[4]) end
 if permits > 0 then redis.call('ZCARD', KEYS[5]) end
 
@@ -58,34 +61,35 @@ if ARGV[6] == '' then redis.call('DEL', KEYS[2]) else redis.call('SET', KEYS[2],
 
 local keyed = {}
 for i = 1, ledgers do
-  keyed[2 * i - 1] = KEYS[5 + i]
+  keyed[2 * i - 1] = KEYS[6 + i]
   keyed[2 * i] = ARGV[at + i]
 end
 chunks(nil, 'MSET', keyed)
 at = at + ledgers
 
 for i = 1, answers do
-  redis.call('SET', KEYS[5 + ledgers + i], ARGV[at + i], 'PX', ARGV[5])
+  redis.call('SET', KEYS[6 + ledgers + i], ARGV[at + i], 'PX', ARGV[5])
 end
 at = at + answers
 
--- (member, score or '') from here on: set or removed.
-local function scores(key, count, first)
+-- Sorted sets take (score, member), hashes (field, value); '' removes.
+local function values(key, count, first, width, field, is_score)
   local set, unset = {}, {}
-  for i = 1, count do
-    local member, score = ARGV[first + 2 * i - 1], ARGV[first + 2 * i]
-    if score == '' then
+  for i = 0, count - 1 do
+    local member, value = ARGV[first + width * i], ARGV[first + width * i + field]
+    if value == '' then
       unset[#unset + 1] = member
     else
-      set[#set + 1] = score
-      set[#set + 1] = member
+      set[#set + 1] = is_score and value or member
+      set[#set + 1] = is_score and member or value
     end
   end
-  chunks(key, 'ZADD', set)
-  chunks(key, 'ZREM', unset)
+  chunks(key, is_score and 'ZADD' or 'HSET', set)
+  chunks(key, is_score and 'ZREM' or 'HDEL', unset)
 end
-scores(KEYS[3], timers, at)
-scores(KEYS[4], waits, windows_at + 4 * windows)
+values(KEYS[3], timers, at + 1, 3, 1, true)
+values(KEYS[6], timers, at + 1, 3, 2, false)
+values(KEYS[4], waits, windows_at + 4 * windows + 1, 2, 1, true)
 
 if permits > 0 then
   local now_ms, opened, first = ARGV[15], {}, windows_at + 4 * windows + 2 * waits
