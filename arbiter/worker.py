@@ -152,9 +152,12 @@ class Worker:
 
     async def _ready(self) -> None:
         """Return once all topics are there and the state is this installation's, or if the worker is to end before."""
+        is_permitted = False
         while not self._ending.is_set():
             try:
-                await asyncio.to_thread(permissions.verify, self._settings)
+                if not is_permitted:
+                    await asyncio.to_thread(permissions.verify, self._settings)
+                is_permitted = True
                 await self._belonging.begin()
                 self._health.over("kafka")
                 is_ours = await self._belonging.is_ours()
