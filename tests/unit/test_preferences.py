@@ -9,7 +9,7 @@ import pytest
 
 from arbiter.core.instants import DAY_MS, HOUR_MS, to_datetime
 from arbiter.messages import PreferenceChange
-from tests.builders import MONDAY, Desk, at, grant, policy, request
+from tests.builders import MONDAY, Desk, at, codes, grant, policy, request
 
 
 def wish(**fields: Any) -> PreferenceChange:
@@ -60,3 +60,21 @@ def test_own_quiet_hours_end_the_permit() -> None:
     desk = Desk(policy(), grant(), wish(closed={"every day": "18:00-08:00"}))
 
     assert at("2026-03-02T18:00") == desk.ask(request()).answer.valid_until_ms
+
+
+@pytest.mark.parametrize(
+    "closed",
+    [
+        {"Mon \u2013 Fri": "20:00 \u2013 9:30", "Sun": "All Day"},
+        {" MON-FRI ": ["20:00-09:30"], "sun": "all\u00a0day"},
+    ],
+)
+def test_own_hours_are_read_whatever_their_dashes_and_case(closed: dict[str, Any]) -> None:
+    """The customer's word is not lost over its form; a policy's is held to it."""
+    desk = Desk(policy(), grant())
+    desk.send(PreferenceChange(customer_id="c1", captured_at=to_datetime(MONDAY - 1), closed=closed), MONDAY)
+
+    assert desk.ledger.members["c1"].preferences is not None
+    assert {"mon-fri", "sun"} == set(desk.ledger.members["c1"].preferences.closed)
+    assert codes(desk.ask(request(), at("2026-03-03T09:29:00"))) == ["customer_preference"]
+    assert codes(desk.ask(request("r2"), at("2026-03-03T09:30:00"))) == []
