@@ -61,7 +61,8 @@ def _made(session: Session, outcome: Outcome, contact: Contact | None, key: byte
         if not contact.has_permit:
             contact.kind = _filled(contact.kind, outcome)
     if not span.holds(at_ms):
-        counted = to_datetime(span.nearest(at_ms)).isoformat()
+        is_dated = outcome.kind in ("sent", "bounced")
+        counted = to_datetime(span.nearest(at_ms) if is_dated else span.latest(at_ms)).isoformat()
         session.note("impossible_time", outcome.department, f"it says {outcome.at.isoformat()}, taken as {counted}")
     hear(contact, outcome.kind, at_ms, span)
     return outcome.kind != "sent" and _event(session, outcome, contact, span.latest(at_ms), received_ms)

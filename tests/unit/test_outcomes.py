@@ -214,13 +214,14 @@ def test_an_impossible_time_voids_no_cap(said: int) -> None:
     assert nearest + 7 * DAY_MS == free_at(desk, LATER)
 
 
-def test_an_impossible_time_is_told_with_what_it_said() -> None:
+@pytest.mark.parametrize(("kind", "taken"), [("sent", "09:55"), ("responded", "12:00")])
+def test_an_impossible_time_is_told_with_what_it_said(kind: Any, taken: str) -> None:
     """The note has the time of the record and the one that is taken."""
-    desk = desk_with_one()
-    said = Outcome(request_id="a", department="cards", customer_id="c1", kind="sent", at=to_datetime(at("1970-01-01")))
+    desk, lost = desk_with_one(), to_datetime(at("1970-01-01"))
+    said = Outcome(request_id="a", department="cards", customer_id="c1", kind=kind, at=lost)
     (note,) = [one for one in desk.send(said, LATER) if isinstance(one, Noted)]
 
-    assert "it says 1970-01-01T00:00:00+00:00, taken as 2026-03-02T09:55:00+00:00" == note.detail
+    assert f"it says 1970-01-01T00:00:00+00:00, taken as 2026-03-02T{taken}:00+00:00" == note.detail
 
 
 @pytest.mark.parametrize(("said", "counted"), [
