@@ -73,7 +73,8 @@ def test_commands_without_servers_run_on_the_samples(name: str, tmp_path: Path) 
     """Line by line, in a copy of the samples; each ends well and says something."""
     for folder in ("deploy/policies", "docs/samples"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    lines = commands(ROOT / "docs" / name)
+    # A replay needs servers; it runs in test_replay.py.
+    lines = [line for line in commands(ROOT / "docs" / name) if "arbiter replay" not in line]
     assert lines
     for line in lines:
         words = shlex.split(line)

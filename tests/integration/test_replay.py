@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -17,8 +21,10 @@ from arbiter.core.instants import DAY_MS, to_datetime
 from arbiter.messages import ContactRequest
 from arbiter.policy_files import document_bytes, read_policy
 from tests.builders import MONDAY, document
+from tests.integration.test_docs import commands
 from tests.integration.test_simulate import BANK, decided_by, material, put, simulate
 from tests.reference import entries_of
+from tests.servers import ROOT
 from tests.topics import DECISIONS
 from tests.workers import MakeSite, Site, wait_until
 
@@ -133,6 +139,24 @@ def test_a_paced_replay_of_several_partitions_is_close_to_the_simulation(
     assert ends.keys() == wanted.keys()
     assert len(differing) <= REQUESTS_SENT // 10
     assert planned * 0.95 <= made <= planned * 1.05
+
+
+def test_the_documented_replay_runs(make_site: MakeSite, kafka_bootstrap: str, valkey_url: str) -> None:
+    """The command of docs/simulate.md, on the samples and the policy that they are for."""
+    policy, _ = read_policy(ROOT / "deploy" / "policies" / "small-firm")
+    assert policy is not None
+    site = make_site(kafka_bootstrap, valkey_url, partitions=1, event_idle_ms=IDLE_MS)
+    site.publish(json.loads(document_bytes(policy)))
+    site.start()
+    lines = [line for line in commands(ROOT / "docs" / "simulate.md") if "arbiter replay" in line]
+    assert lines
+    for line in lines:
+        setting, *words = shlex.split(line)
+        name, _, value = setting.partition("=")
+        environment = {**os.environ, **site.environment, name: value}
+        run = [sys.executable, "-m", *words]
+        done = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
 def final(decisions: Iterable[dict[str, Any]]) -> dict[str, str]:

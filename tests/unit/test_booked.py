@@ -15,7 +15,7 @@ from arbiter.core.instants import HOUR_MS, to_datetime
 from arbiter.core.session import Session
 from arbiter.messages import Outcome, SuppressionChange
 from arbiter.state.memory import MemoryStore
-from arbiter.stream import deciding
+from arbiter.stream import publishing
 from tests.builders import MONDAY, grant, policy, request
 from tests.partition import CAP
 from tests.site import Site, Unwatched, told
@@ -47,7 +47,7 @@ def approved() -> Site:
         (Session, "count_cells"),
         (Session, "_recall_if_refused"),
         (Hearing, "objections"),
-        (deciding, "message_of"),
+        (publishing, "message_of"),
     ],
 )
 @pytest.mark.parametrize("word", ["withdrawal", "suppression", "unsubscribed"])
