@@ -69,6 +69,7 @@ async def _replay(settings: Settings, files: list[Path], ahead_ms: int, unreadab
     except ReplayStalled as error:
         raise Failure(f"{error} ({paced.records:,} records were decided)", EXIT_AWAY) from None
     finally:
+        paced.close()
         await store.close()
     return paced
 

@@ -71,7 +71,13 @@ class Replay:
         self._store = store
         self._partitions = partitions
         self._producer = Producer(
-            {**client_config(settings), "partitioner": "murmur2_random", "enable.idempotence": True, "linger.ms": 2}
+            {
+                **client_config(settings),
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+                "linger.ms": 2,
+                "log_level": 0,  # that Kafka is away is said by whoever replays
+            }
         )
         self._ends: dict[tuple[str, int], int] = {}
         self._failed: KafkaError | None = None
@@ -89,6 +95,10 @@ class Replay:
         await self._decided()
         self.records += len(stretch.arrivals)
         self.stretches += 1
+
+    def close(self) -> None:
+        """Forget what Kafka did not take."""
+        self._producer.purge()
 
     async def _produce(self, arrival: Arrival) -> None:
         message = arrival.message
