@@ -9,6 +9,7 @@ from typing import Final
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict
 
+from arbiter.core.instants import FAR_MS
 from arbiter.state.keys import DEFAULT_PREFIX, Keys, PartitionKeys
 from arbiter.state.redis_client import RedisClient, Script
 from arbiter.state.redis_line import Argument
@@ -280,6 +281,8 @@ def _head(key: bytes, flat: list[bytes]) -> Head:
 
 def _read_head(fields: dict[bytes, bytes]) -> Head:
     positions = {name: int(offset) for name, offset in _named(fields, _POSITION)}
+    if not 0 <= int(fields[b"now_ms"]) <= FAR_MS:
+        raise ValueError("`now_ms` is beyond the calendar")
     return Head(
         epoch=int(fields[b"epoch"]),
         owner=fields[b"owner"].decode(),

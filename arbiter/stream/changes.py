@@ -17,6 +17,7 @@ class Changes:
 
     def __init__(self, ledgers: Mapping[str, Loaded]) -> None:
         self._aside = Aside()
+        self._looked: set[str] = set()
         read = {name: self._aside.party(name, loaded) for name, loaded in ledgers.items()}
         self._parties = {name: party for name, party in read.items() if party is not None}
 
@@ -47,9 +48,13 @@ class Changes:
         }
 
     def changed_timers(self) -> dict[str, Timer | None]:
-        """When the arbiter must come back to a party and whose turn it is then, for those where that changed."""
-        led = {name: party for name, party in self._parties.items() if party.steps}
-        moved = {name: party.timer for name, party in led.items() if party.timer != party.was_timer}
+        """When the arbiter must come back to a party and whose turn it is then, for those where that changed.
+
+        Also for those looked at: a timer that does not fit its ledger (one was restored, say) would bring it back again
+        and again.
+        """
+        led = {name: party for name, party in self._parties.items() if party.steps or name in self._looked}
+        moved = {name: p.timer for name, p in led.items() if p.timer != p.was_timer or name in self._looked}
         aside = self._aside.timers.items()
         return moved | {name: None if due_ms is None else (due_ms, FREES_FIRST) for name, due_ms in aside}
 

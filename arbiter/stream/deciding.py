@@ -199,6 +199,7 @@ class Batch(Changes):
         if party is None:
             self._aside.put_off(name, self.now_ms, is_event_clock=self._is_event_clock)
             return
+        self._looked.add(name)
         if not self._is_event_clock:
             self._catch_up(party)
         if at_any_rate:

@@ -12,12 +12,15 @@ from arbiter.core.model import Posted
 from arbiter.messages import DLQ_SUFFIX
 from arbiter.state.codec import OutRecord
 from arbiter.stream.records import DeadLetter, Record
-from arbiter.stream.unpacking import Unread
+from arbiter.stream.unpacking import TooManyHeaders, Unread
 
 OWN_HEADERS: Final = "arbiter-"
 CUT: Final = "arbiter-cut-bytes"
 CUT_HEADERS: Final = "arbiter-cut-headers"
 CUT_KEY: Final = "arbiter-cut-key-bytes"
+
+NEEDED: Final = frozenset(OWN_HEADERS + name for name in ("error-code", "topic", "partition", "offset", "last-offset"))
+"""The headers that a letter never goes without."""
 
 MESSAGE_MAX: Final = 1_000
 """Characters of a reason: it may repeat what the record says."""
@@ -54,13 +57,15 @@ def dead_letter(record: Record, letter: DeadLetter, group: str, build: str, now_
     }
     if type(record.value) is Unread:
         reason |= {"offset": record.value.first, "last-offset": record.offset}
-    headers = [(str(key), value or b"") for key, value in record.headers if not key.startswith(OWN_HEADERS)]
+    kept = [(key, value) for key, value in record.headers if type(key) is not TooManyHeaders]
+    headers = [(str(key), value or b"") for key, value in kept if not key.startswith(OWN_HEADERS)]
     headers += [(OWN_HEADERS + name, str(text).encode("utf-8", "replace")) for name, text in reason.items()]
     return OutRecord(record.topic + DLQ_SUFFIX, record.partition, record.key, record.value, headers)
 
 
 def shortened(letter: OutRecord) -> OutRecord | None:
-    """A dead letter that Kafka finds too long: without its value, then its headers, then its key, but with their sizes.
+    """A dead letter that Kafka finds too long: without its value, then its headers, then its key, but with their sizes;
+    at last only with its code and place.
 
     ``None`` if nothing is left to go without.
     """
@@ -73,4 +78,5 @@ def shortened(letter: OutRecord) -> OutRecord | None:
         return OutRecord(topic, partition, key, value, [*own, (CUT_HEADERS, b"%d" % len(foreign))])
     if key:
         return OutRecord(topic, partition, None, value, [*headers, (CUT_KEY, b"%d" % len(key))])
-    return None
+    needed = [header for header in headers if header[0] in NEEDED]
+    return OutRecord(topic, partition, None, value, needed) if len(needed) < len(headers) else None

@@ -37,7 +37,7 @@ from arbiter.messages import (
     SuppressionChange,
 )
 from arbiter.settings import Settings
-from arbiter.stream.unpacking import OddName, Unread
+from arbiter.stream.unpacking import HEADERS_MAX, OddName, TooManyHeaders, Unread
 
 INPUTS: Final = (CONSENTS, PROFILES, OUTCOMES, ROUTED, REQUESTS)
 """The input topics, in the order in which they are read after a claim: facts before requests."""
@@ -194,6 +194,8 @@ class Reader:
         """What comes with a value is kept and sent on with it, so it is bounded as the value is."""
         size = len(record.key or b"")
         for name, value in record.headers:
+            if type(name) is TooManyHeaders:
+                raise Rejected("oversized", f"the record has {name}, at most {HEADERS_MAX:,} are read")
             if type(name) is OddName:
                 raise Rejected("not_utf8", f"the name of a header is not UTF-8: `{name[:64]}`")
             size += len(name) + len(value or b"")

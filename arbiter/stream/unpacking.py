@@ -27,6 +27,10 @@ SCRATCH_BYTES: Final = 1024 * 1024
 GROWTH: Final = 8
 """Room to unpack into, which is enough for nearly every batch, and by how much more is tried then."""
 
+HEADERS_MAX: Final = 10_000
+LONG_BYTES: Final = 1024 * 1024
+"""A batch up to this length cannot have so many headers that they would not fit in memory."""
+
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 _ATTRIBUTES: Final = slice(21, 23)
 _LENGTH: Final = struct.Struct(">i")
@@ -57,6 +61,12 @@ class Unread(bytes):
 
 class OddName(str):
     """The name of a header that is not UTF-8: its other bytes are written as ``\\xff``."""
+
+    __slots__ = ()
+
+
+class TooManyHeaders(str):
+    """In the place of all headers of a record that has so many that to hold them would take gigabytes."""
 
     __slots__ = ()
 
@@ -137,6 +147,8 @@ class BoundedBatch:
             plain = self._plain()
             stock = self._stock if plain is self._data else DefaultRecordBatch(plain)
             try:
+                if len(plain) > LONG_BYTES and any(count > HEADERS_MAX for count in _header_counts(plain)):
+                    raise CorruptRecordException("a record has too many headers")
                 for record in stock:
                     yield record
                     next_to_read = record.offset + 1
@@ -250,14 +262,31 @@ def _read(batch: bytes) -> Iterator[_Record]:
         delta, at = decode_varint(batch, at)
         key, at = _bytes(batch, at)
         value, at = _bytes(batch, at)
-        headers, at = _headers(batch, at)
+        headers, at = _headers(batch, at, end)
         if at != end:
             raise CorruptRecordException("a record is not as long as it says")
         yield _Record(base + delta, max_ms if is_log_time else first_ms + delta_ms, is_log_time, key, value, headers)
 
 
-def _headers(batch: bytes, at: int) -> tuple[list[tuple[str, bytes | None]], int]:
+def _header_counts(batch: bytes) -> Iterator[int]:
+    """How many headers each record has, without reading them."""
+    at, count = _HEADER.size, _HEADER.unpack_from(batch)[-1]
+    for _ in range(count):
+        length, start = decode_varint(batch, at)
+        at = start + 1
+        for _ in range(2):
+            _, at = decode_varint(batch, at)
+        for _ in range(2):
+            size, at = decode_varint(batch, at)
+            at += max(size, 0)
+        yield decode_varint(batch, at)[0]
+        at = start + length
+
+
+def _headers(batch: bytes, at: int, end: int) -> tuple[list[tuple[str, bytes | None]], int]:
     count, at = decode_varint(batch, at)
+    if count > HEADERS_MAX:
+        return [(TooManyHeaders(f"{count:,} headers"), None)], end
     headers: list[tuple[str, bytes | None]] = []
     for _ in range(count):
         name, at = _bytes(batch, at)

@@ -63,6 +63,15 @@ async def test_a_claim_names_a_damaged_head(store: RedisStore, admin: Redis, fie
         await store.claim(P, "b", 2)
 
 
+@pytest.mark.parametrize("value", ["-1", "253402300800000", "9" * 25])
+async def test_a_claim_names_a_time_that_is_none(store: RedisStore, admin: Redis, value: str) -> None:
+    """Nothing could be decided at such an instant."""
+    await claimed(store, FIRST)
+    await admin.hset(key("head"), "now_ms", value)
+    with pytest.raises(StateDamaged, match="beyond the calendar"):
+        await store.claim(P, "b", 2)
+
+
 async def test_a_claim_does_not_take_an_empty_outbox_for_none(store: RedisStore, admin: Redis) -> None:
     """What was to be published would be lost without a word."""
     await claimed(store, FIRST)

@@ -138,3 +138,19 @@ async def test_the_timer_of_a_party_that_cannot_be_read_does_not_spin(clock: str
     await site.end(0)
 
     assert [decision["outcome"] for decision in site.decisions] == ["approved", "deferred", "approved"]
+
+
+async def test_a_timer_that_does_not_fit_its_ledger_does_not_spin() -> None:
+    """Of a party that waits for nothing, or that nobody knows: it is looked at once, and its timer is set right."""
+    store = MemoryStore()
+    site = Site(policy(CAP), 1, MONDAY, store, Unwatched())
+    site.send(request("a", customer_id="c1"))
+    await site.settle()
+    await site.end(0)
+    kept = store.kept(0)
+    right = kept.timers.copy()
+    kept.timers |= {"c:c1": MONDAY, "c:nobody": MONDAY, "rubbish": MONDAY}
+    await site.settle()
+    await site.end(0)
+
+    assert kept.timers == right

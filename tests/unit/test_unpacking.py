@@ -14,8 +14,13 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
+from arbiter.messages import REQUESTS
 from arbiter.stream import unpacking
-from arbiter.stream.unpacking import BoundedRecords, OddName, TooLong, Unread, unpacked
+from arbiter.stream.letters import dead_letter
+from arbiter.stream.records import DeadLetter, Reader
+from arbiter.stream.unpacking import BoundedRecords, OddName, TooLong, TooManyHeaders, Unread, unpacked
+from tests.raw_kafka import Raw
+from tests.raw_kafka import batch as raw_batch
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 LIMIT = 1024 * 1024
@@ -164,3 +169,21 @@ def test_a_batch_that_is_cut_off_is_left_for_the_next_fetch() -> None:
 
     assert ([record.value for record in records], position) == ([b"a"], 1)
     assert not BoundedRecords(whole[:9]).has_next()
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_a_record_with_millions_of_headers_is_not_held_with_them(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its value is read, its neighbours with their headers; it becomes a letter that says how many there were."""
+    monkeypatch.setattr(unpacking, "UNPACKED_BYTES_MAX", 8 * LIMIT)
+    monkeypatch.setattr(unpacked, "__defaults__", (8 * LIMIT,))
+    many = Raw(b"value", b"key", [(b"", b"")] * (LIMIT + 1))
+    data = raw_batch(Raw(b"a", None, [(b"h", b"1")]), many, Raw(b"b"), codec=codec)
+    (before, odd, after), position = read(data)
+
+    assert (before.value, before.headers, after.value, position) == (b"a", (("h", b"1"),), b"b", 3)
+    assert (odd.value, odd.key, [*odd.headers]) == (b"value", b"key", [("1,048,577 headers", None)])
+    assert type(odd.headers[0][0]) is TooManyHeaders
+    letter = Reader(REQUESTS, 9_999, is_wall_clock=True).read(odd, 0)
+    assert isinstance(letter, DeadLetter)
+    assert (letter.code, letter.message) == ("oversized", "the record has 1,048,577 headers, at most 10,000 are read")
+    assert "1,048,577 headers" not in dict(dead_letter(odd, letter, "g", "b", 0, 1).headers)
