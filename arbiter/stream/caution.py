@@ -2,9 +2,9 @@
 
 Claims are counted until an owner ends in good order, or has worked for a minute. After three the owner becomes careful:
 it tries few records of one topic at a time, or looks at few parties, and notes in the head what it is about to try,
-alone in its process. Whoever claims after a death tries an eighth of what was noted, down to one. When that one was
-tried alone and the worker died again, the record becomes a dead letter, and a party is not looked at any more until
-its next record or a new policy. What was committed meanwhile does not matter: a note counts until its range is passed.
+alone in its process. Whoever claims after a death tries an eighth of what was noted, down to one. When workers died
+three times over that one alone, the record becomes a dead letter, and a party is not looked at any more until its next
+record or a new policy. What was committed meanwhile does not matter: a note counts until its range is passed.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ FIRST_TRY: Final = 64
 SHARE: Final = 8
 """How much to try at a time at first, and by how much less after each death."""
 
+DEATHS_ALONE: Final = 3
+"""How many deaths over one record or party alone are enough."""
+
 TURN_SECONDS: Final = 10.0
 """How long to wait for the process's other partitions, so that what kills is noted alone."""
 
@@ -46,17 +49,33 @@ LOOKS: Final = ""
 
 
 class Note(Struct, frozen=True, array_like=True):
-    """What was tried when a worker died: so many records from one offset to another; or parties, the first by name."""
+    """What was tried when a worker died: so many records from one offset to another; or parties, the first by name.
+
+    ``deaths`` says how often that was so with this one alone.
+    """
 
     count: int
     first: int = 0
     last: int = 0
     name: str = ""
+    deaths: int = 0
 
     @property
     def at_most(self) -> int:
         """How much of it to try at a time now."""
         return max(1, self.count // SHARE)
+
+    @property
+    def is_condemned(self) -> bool:
+        """Whether it is not tried any more. Something else may kill workers again and again, so not at once."""
+        return self.deaths >= DEATHS_ALONE
+
+    def after(self, before: Note | None) -> Note:
+        """This note, given the one that the last owner left."""
+        if self.count > 1:
+            return self
+        is_same = before is not None and (before.count, before.first, before.name) == (1, self.first, self.name)
+        return replace(self, deaths=before.deaths + 1 if before is not None and is_same else 1)
 
 
 class Notes(Struct, frozen=True, array_like=True):
@@ -95,7 +114,7 @@ class Caution:
     def last_word(self, record: Record) -> DeadLetter | None:
         """Why the record is not to be tried any more; ``None`` if it is."""
         note = self._notes.get(record.topic)
-        if note is None or note.count > 1 or note.first != record.offset:
+        if note is None or not note.is_condemned or note.first != record.offset:
             return None
         deaths = max(self._head.claims - 1, 1)
         return DeadLetter("undecidable", f"workers ended {deaths} times in a row, at last on this record alone")
@@ -112,7 +131,7 @@ class Caution:
         note = self._notes.get(LOOKS)
         work.swept, work.woken = [*work.woken, *work.swept], []
         looks, due = dict.fromkeys([*work.due, *work.swept]), len(work.due)
-        if note is not None and note.count == 1 and note.name in looks:
+        if note is not None and note.is_condemned and note.name in looks:
             self._give_up(work, note.name)
         most = FIRST_TRY if note is None else note.at_most
         work.due = work.due[:most]
@@ -141,7 +160,8 @@ class Caution:
                 async with asyncio.timeout(TURN_SECONDS):
                     await self._shared.turn.acquire()
                     self._has_turn = True
-        await self._mark(Notes(self._head.seq, topic, self._notes | {topic: note}), is_over=False)
+        left = note.after(self._notes.get(topic))
+        await self._mark(Notes(self._head.seq, topic, self._notes | {topic: left}), is_over=False)
 
     def release(self) -> None:
         """The try is over: it is committed, or was given up in good order."""

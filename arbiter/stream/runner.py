@@ -110,7 +110,7 @@ class Runner:
         try:
             await self._tokens.take_back(self._head.now_ms)
             while not self._patience.is_stopping:
-                if self._queue.has_news and not (self._caution.is_on and await self._is_time()):
+                if self._queue.has_news and not (self._looks_apart and await self._is_time()):
                     await self._work()
                 elif await self._is_time():
                     await self._work(is_time=True)
@@ -174,7 +174,7 @@ class Runner:
     # One batch
 
     async def _work(self, *, is_time: bool = False) -> None:
-        records = [] if is_time and self._caution.is_on else self._without_replays(self._take())
+        records = [] if is_time and self._looks_apart else self._without_replays(self._take())
         while records or is_time:
             active = await self._ready()
             try:
@@ -190,6 +190,11 @@ class Runner:
         for message in self._queue.finish():
             self._gate.ack(message)
         self._open()
+
+    @property
+    def _looks_apart(self) -> bool:
+        """Whether parties are looked at before records and apart from them. In event time records say what is due."""
+        return self._caution.is_on and self._is_wall_clock
 
     def _take(self) -> list[Record]:
         """The next records; few, and of one topic, where care is taken."""
@@ -237,9 +242,10 @@ class Runner:
         started = monotonic()
         await self._caution.begin(records)
         work = self._reading.read(records, self._head, self._judging.routing(self._head))
-        if not self._is_reading_facts and not (self._caution.is_on and records):
+        if not self._is_reading_facts and not (self._looks_apart and records):
             await self._returns.add(active, work, is_idle=self._is_idle)
-            self._sweep.give_back(await self._caution.begin_looks(work))
+            if not records:
+                self._sweep.give_back(await self._caution.begin_looks(work))
         batch, late_from = await self._judging.decide(
             active.policy, work, self._head, await self._loading.load(work), is_reading_facts=self._is_reading_facts
         )

@@ -76,7 +76,7 @@ async def test_what_is_committed_between_deaths_does_not_hide_what_kills(
 
     assert world.topics.dead == [("undecidable", 7 * number + 6) for number in range(count)]
     assert set(world.topics.outcomes) == names
-    assert life <= 3 + 4 * count
+    assert life <= 3 + 6 * count
 
 
 async def test_an_idle_partition_that_changes_hands_gives_nothing_up(world: World) -> None:
@@ -90,3 +90,27 @@ async def test_an_idle_partition_that_changes_hands_gives_nothing_up(world: Worl
 
     assert [] == world.topics.dead
     assert {"a": "approved", "b": "approved"} == world.topics.outcomes
+
+
+async def test_workers_that_are_killed_by_something_else_give_nothing_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven times in a row, each time in the middle of the first batch: no record is to blame."""
+    arrive, kills = household.Taker.arrive, [Crash()] * 7
+
+    def killed(self: household.Taker, arrival: Arrival) -> None:
+        if kills:
+            raise kills.pop()
+        arrive(self, arrival)
+
+    monkeypatch.setattr(household.Taker, "arrive", killed)
+    monkeypatch.setattr("arbiter.stream.deciding.Exception", ZeroDivisionError, raising=False)
+    for number in range(100):
+        world.request(f"r{number}", CUSTOMERS[number % 5])
+    while kills:
+        with pytest.raises(Crash):
+            await world.run()
+    await world.run()
+
+    assert world.topics.dead == []
+    assert len(world.topics.outcomes) == 100
