@@ -6,13 +6,15 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from arbiter.core.instants import FAR_MS, to_ms
+from arbiter.core.instants import DAY_MS, FAR_MS, to_ms
 from arbiter.core.model import Consent, Ledger, Member, Posted, Suppression, Traits
 from arbiter.core.names import same
 from arbiter.core.preferences import read_preferences
 from arbiter.messages import ConsentChange, Outcome, PreferenceChange, Profile, SuppressionChange
 
 CONSENTS_MAX = 256
+LOST_MS = 365 * DAY_MS
+"""The end of 1970: what is said to be from before is from a clock that was never set."""
 
 Fact = ConsentChange | PreferenceChange | SuppressionChange | Profile
 
@@ -38,7 +40,7 @@ def protects(message: Fact | Outcome) -> bool:
 
 def is_possible(stated_ms: int, received_ms: int, now_ms: int) -> bool:
     """Whether something can have been said then: not in the future, and not in 1970 or before, which says no time."""
-    return 0 < stated_ms <= max(received_ms, now_ms)
+    return LOST_MS <= stated_ms <= max(received_ms, now_ms)
 
 
 def dated(stated_ms: int, received_ms: int, now_ms: int, before: Iterable[int] = ()) -> int:
@@ -49,7 +51,7 @@ def dated(stated_ms: int, received_ms: int, now_ms: int, before: Iterable[int] =
     """
     if is_possible(stated_ms, received_ms, now_ms):
         return stated_ms
-    limit_ms = stated_ms if stated_ms > 0 else FAR_MS
+    limit_ms = stated_ms if stated_ms >= LOST_MS else FAR_MS
     return max([received_ms, *(at_ms for at_ms in before if at_ms <= limit_ms)])
 
 
@@ -101,7 +103,9 @@ def _suppression(member: Member, message: SuppressionChange, received_ms: int, n
         return Suppression(message.list, captured_ms, False, captured_ms)
     others = [one.captured_at_ms for one in member.suppressions if same(one.list, message.list)]
     captured_ms = dated(captured_ms, received_ms, now_ms, others)
-    return Suppression(message.list, captured_ms, True, None if end is None else to_ms(end))
+    end_ms = FAR_MS if end is None else to_ms(end)
+    is_end = end is not None and end_ms > captured_ms  # what ends before it begins comes from a date that was not set
+    return Suppression(message.list, captured_ms, True, end_ms if is_end else None)
 
 
 def add_consent(member: Member, new: Consent) -> Refused | None:

@@ -71,7 +71,7 @@ def _is_plain(request: ContactRequest) -> bool:
         and propensity != 0
         and (request.expires_at is None or _is_whole(request.expires_at))
         and (request.send_after is None or _is_whole(request.send_after))
-        and not any(isinstance(value, float) for value in request.attributes.values())
+        and not any(value is None or isinstance(value, float) for value in request.attributes.values())
     )
 
 
@@ -89,7 +89,7 @@ def _plain(request: ContactRequest) -> ContactRequest:
         priority=PRIORITY if request.priority == PRIORITY else request.priority + 0.0,
         value=None if request.value is None else request.value + 0.0,
         propensity=None if request.propensity is None else request.propensity + 0.0,
-        attributes={name: _number(value) for name, value in request.attributes.items()},
+        attributes={name: _number(value) for name, value in request.attributes.items() if value is not None},
     )
 
 

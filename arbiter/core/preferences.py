@@ -126,9 +126,10 @@ def read_preferences(change: PreferenceChange, captured_at_ms: int, history_ms: 
     closed = _closed(change.closed)
     if "holidays" in closed:
         raise ValueError("`holidays` cannot stand in a customer's own hours; name weekdays instead")
-    if change.maximum is not None and parse_window(change.maximum.window).longest_ms > history_ms:
+    window = None if change.maximum is None else " ".join(change.maximum.window.split()).lower()
+    if window is not None and parse_window(window).longest_ms > history_ms:
         days = history_ms // duration_ms("1d")
-        raise ValueError(f"the window `{change.maximum.window}` is longer than contacts are remembered, {days} days")
+        raise ValueError(f"the window `{window}` is longer than contacts are remembered, {days} days")
     return Preferences(
         captured_at_ms=captured_at_ms,
         closed=closed,
@@ -137,7 +138,7 @@ def read_preferences(change: PreferenceChange, captured_at_ms: int, history_ms: 
         preferred_channel=change.preferred_channel,
         snooze_until_ms=None if change.snooze_until is None else to_ms(change.snooze_until),
         maximum_limit=change.maximum.limit if change.maximum else None,
-        maximum_window=change.maximum.window if change.maximum else None,
+        maximum_window=window,
     )
 
 

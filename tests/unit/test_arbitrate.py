@@ -154,8 +154,10 @@ def test_bad_preference_is_refused_and_the_old_one_stands() -> None:
 def test_newest_preference_stands() -> None:
     """An older record read later changes nothing."""
     desk = Desk(policy(), grant())
-    desk.send(PreferenceChange(customer_id="c1", captured_at=to_datetime(2), refused_channels=["email"]), MONDAY)
-    desk.send(PreferenceChange(customer_id="c1", captured_at=to_datetime(1)), MONDAY)
+    desk.send(
+        PreferenceChange(customer_id="c1", captured_at=to_datetime(MONDAY - 1), refused_channels=["email"]), MONDAY
+    )
+    desk.send(PreferenceChange(customer_id="c1", captured_at=to_datetime(MONDAY - 2)), MONDAY)
 
     assert ["customer_preference"] == codes(desk.ask(request()))
 

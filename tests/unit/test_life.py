@@ -115,10 +115,10 @@ def test_withdrawal_rejects_what_waits_and_recalls_what_is_unsent() -> None:
     desk = Desk(policy(ONE_A_WEEK), grant(captured=1))
     desk.ask(request("a"))
     desk.ask(request("b"))
-    out = desk.send(grant(captured=2, state="withdrawn"), MONDAY + HOUR_MS)
+    out = desk.send(grant(captured=MONDAY + 2, state="withdrawn"), MONDAY + HOUR_MS)
 
     assert [("a", "recalled"), ("a", "rejected"), ("b", "rejected")] == told([o for o in out if isinstance(o, Decided)])
-    desk.send(grant(captured=3), MONDAY + 2 * HOUR_MS)
+    desk.send(grant(captured=MONDAY + 3), MONDAY + 2 * HOUR_MS)
     assert ["cap_reached"] == codes(desk.ask(request("c"), MONDAY + 2 * HOUR_MS))
     assert [("c", "approved")] == told(desk.tell("a", "cancelled", MONDAY + 3 * HOUR_MS))
 

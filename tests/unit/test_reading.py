@@ -124,6 +124,9 @@ def test_null_for_a_field_that_is_required_is_refused(kind: str) -> None:
         ("suppression", {"proof": None, "source": None}),
         ("suppression", {"proof": "x" * 5_000, "source": 17}),
         ("suppression", {"expires_at": ""}),
+        ("suppression", {"expires_at": "0001-01-01T00:00:00Z"}),
+        ("suppression", {"expires_at": "1970-01-01T00:00:00Z"}),
+        ("suppression", {"captured_at": "1970-01-01T00:00:07Z", "expires_at": "1970-01-31T00:00:07Z"}),
         ("suppression", {"type": "Suppression", "captured_at": "2026-03-02 10:00:00.1234567"}),
         ("withdrawal", {"state": "WITHDRAWN ", "channel": " "}),
         ("withdrawal", {"expires_at": "who knows"}),
@@ -181,7 +184,15 @@ def test_what_was_read_liberally_reads_the_same_again(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", PROTECTIVE)
 @pytest.mark.parametrize(
-    "said", ["2026-03-02T10:00:01Z", "2026-03-03T11:00:00Z", *FOR_EVER, *SINCE_EVER, "1970-01-01T00:00:00Z"]
+    "said",
+    [
+        "2026-03-02T10:00:01Z",
+        "2026-03-03T11:00:00Z",
+        *FOR_EVER,
+        *SINCE_EVER,
+        "1970-01-01T00:00:00Z",
+        "1970-08-01T00:00:07Z",
+    ],
 )
 def test_a_time_that_cannot_be_is_the_time_of_receipt(kind: str, said: str) -> None:
     """Of a record that protects: it is taken, noted, and stops what it means to stop."""
@@ -222,6 +233,16 @@ def test_a_suppression_that_ends_is_no_protection() -> None:
     taken(desk, read("suppression", active=False, captured_at="0001-01-01T00:00:00Z"))
 
     assert codes(desk.ask(request())) == ["suppressed"]
+
+
+@pytest.mark.parametrize("window", ["Rolling 7d", "rolling  7d", " calendar Week", "CALENDAR MONTH"])
+def test_an_own_maximum_is_read_whatever_its_case_and_spaces(window: str) -> None:
+    """And what else the customer asked for is not lost with it."""
+    desk = Desk(policy(), grant())
+    taken(desk, read("preference", refused_channels=["sms"], maximum={"limit": 1, "window": window}))
+
+    assert ["approved", "deferred"] == [desk.ask(request(name), NOW).answer.outcome for name in ("r1", "r2")]
+    assert codes(desk.ask(request("r3", channel="sms"), NOW))[0] == "customer_preference"
 
 
 def test_a_withdrawal_by_a_clock_ahead_still_overrules_the_grant_before_it() -> None:
@@ -268,10 +289,10 @@ def test_a_grant_opens_only_what_it_names_to_the_letter() -> None:
     """And lifts a withdrawal whatever the case of its names."""
     desk = Desk(policy(), grant(purpose="Marketing"))
     assert codes(desk.ask(request("r1"))) == ["consent_missing"]
-    desk.send(grant(captured=1, channel="email"), NOW)
-    desk.send(grant(captured=2, state="withdrawn", channel="EMAIL"), NOW)
+    desk.send(grant(captured=NOW - 9, channel="email"), NOW)
+    desk.send(grant(captured=NOW - 5, state="withdrawn", channel="EMAIL"), NOW)
     assert codes(desk.ask(request("r2"))) == ["consent_withdrawn"]
-    desk.send(grant(captured=3, channel="email"), NOW)
+    desk.send(grant(captured=NOW - 1, channel="email"), NOW)
 
     assert desk.ask(request("r3")).answer.outcome == "approved"
 

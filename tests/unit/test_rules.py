@@ -12,6 +12,9 @@ from tests.builders import MONDAY, Desk, at, codes, grant, policy, request
 
 # consent
 
+THEN = MONDAY - 300 * DAY_MS
+"""When consents were captured."""
+
 
 @pytest.mark.parametrize(
     ("records", "expected"),
@@ -24,19 +27,22 @@ from tests.builders import MONDAY, Desk, at, codes, grant, policy, request
         ([grant(purpose="service")], "consent_missing"),
         ([grant(expires_at=MONDAY)], "consent_expired"),
         ([grant(captured=MONDAY + 1)], "consent_missing"),
-        ([grant(captured=1), grant(captured=2, state="withdrawn")], "consent_withdrawn"),
-        ([grant(captured=2), grant(captured=2, state="withdrawn")], "consent_withdrawn"),
-        ([grant(captured=3), grant(captured=2, state="withdrawn")], None),
+        ([grant(captured=THEN + 1), grant(captured=THEN + 2, state="withdrawn")], "consent_withdrawn"),
+        ([grant(captured=THEN + 2), grant(captured=THEN + 2, state="withdrawn")], "consent_withdrawn"),
+        ([grant(captured=THEN + 3), grant(captured=THEN + 2, state="withdrawn")], None),
         # "stop all marketing" is not overruled by an older e-mail opt-in, but by a later one, for e-mail
-        ([grant(captured=1, channel="email"), grant(captured=2, state="withdrawn")], "consent_withdrawn"),
-        ([grant(captured=3, channel="email"), grant(captured=2, state="withdrawn")], None),
-        ([grant(captured=3, channel="sms"), grant(captured=2, state="withdrawn")], "consent_withdrawn"),
+        ([grant(captured=THEN + 1, channel="email"), grant(captured=THEN + 2, state="withdrawn")], "consent_withdrawn"),
+        ([grant(captured=THEN + 3, channel="email"), grant(captured=THEN + 2, state="withdrawn")], None),
+        ([grant(captured=THEN + 3, channel="sms"), grant(captured=THEN + 2, state="withdrawn")], "consent_withdrawn"),
         # a general grant does not lift a special withdrawal
-        ([grant(captured=3), grant(captured=2, state="withdrawn", channel="email")], "consent_withdrawn"),
+        ([grant(captured=THEN + 3), grant(captured=THEN + 2, state="withdrawn", channel="email")], "consent_withdrawn"),
         # a withdrawal that does not span the request does not matter
-        ([grant(), grant(captured=2, state="withdrawn", channel="sms")], None),
+        ([grant(), grant(captured=THEN + 2, state="withdrawn", channel="sms")], None),
         # the lifting grant has run out: the withdrawal stands again
-        ([grant(captured=3, expires_at=MONDAY), grant(captured=2, state="withdrawn")], "consent_withdrawn"),
+        (
+            [grant(captured=THEN + 3, expires_at=MONDAY), grant(captured=THEN + 2, state="withdrawn")],
+            "consent_withdrawn",
+        ),
     ],
 )
 def test_consent_opt_in(records: list[Any], expected: str | None) -> None:
@@ -121,11 +127,14 @@ def test_suppression_cool_down() -> None:
 def test_suppression_newest_stands() -> None:
     """An older record read later changes nothing; at equal times the one that suppresses stands."""
     desk = Desk(
-        policy({**LISTS, "cool_down": None}), grant(), suppressed(active=False, captured=5), suppressed(captured=4)
+        policy({**LISTS, "cool_down": None}),
+        grant(),
+        suppressed(active=False, captured=THEN + 5),
+        suppressed(captured=THEN + 4),
     )
     assert [] == codes(desk.ask(request("a")))
 
-    desk.send(suppressed(captured=5), MONDAY)
+    desk.send(suppressed(captured=THEN + 5), MONDAY)
     assert ["suppressed"] == codes(desk.ask(request("b")))
 
 
