@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -34,6 +36,7 @@ from arbiter.state.policy_store import (
 )
 from arbiter.state.redis_client import RedisClient, Script
 from arbiter.state.redis_line import Argument
+from arbiter.state.store import StateDamaged
 
 _ACTIVE: Final = Script.read("registry", "policy_active")
 _PUBLISH: Final = Script.read("registry", "policy_publish")
@@ -101,11 +104,12 @@ class RedisPolicyStore:
         """See ``PolicyStore.plan``."""
         await self.active()
         text: bytes | None = await self._client.command("HGET", self._keys[0], "plan")
-        entries = [map(int, entry.split()) for entry in (text or b"").split(b";") if entry]
-        return [
-            Planned(number, version, from_ms, None if until_ms >= FAR_MS else until_ms, state == 1)
-            for number, version, from_ms, until_ms, state in entries
-        ]
+        with _readable("the plan of activations"):
+            entries = [map(int, entry.split()) for entry in (text or b"").split(b";") if entry]
+            return [
+                Planned(number, version, from_ms, None if until_ms >= FAR_MS else until_ms, state == 1)
+                for number, version, from_ms, until_ms, state in entries
+            ]
 
     async def shadow(self, version: int, by: str, reason: str) -> Activation | None:
         """See ``PolicyStore.shadow``."""
@@ -175,9 +179,12 @@ class RedisPolicyStore:
         """See ``PolicyStore.workers``."""
         now, *told = await self._client.run(_WORKERS, [*self._keys, self._workers], [REPORT_KEPT_MS])
         found = []
-        for text in told[1::2]:
+        for name, text in zip(told[::2], told[1::2], strict=True):
             at, _, packed = text.partition(b" ")
-            report = msgspec.json.decode(packed, type=WorkerReport)
+            try:
+                report = msgspec.json.decode(packed, type=WorkerReport)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                report = WorkerReport(name=name.decode(errors="replace"), trouble="its report cannot be read")
             found.append(replace(report, silent_ms=int(now) - int(at)))
         return sorted(found, key=lambda report: report.name)
 
@@ -201,6 +208,15 @@ class RedisPolicyStore:
         return record
 
 
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """What a person or an accident made of the registry is no defect of whoever reads it."""
+    try:
+        yield
+    except (msgspec.DecodeError, ValueError, TypeError, AttributeError) as error:
+        raise StateDamaged(f"the policies in the store: {what} cannot be read: {error}") from error
+
+
 def _text(at_ms: int | None) -> Argument:
     return "" if at_ms is None else at_ms
 
@@ -210,24 +226,28 @@ def _flag(is_set: bool) -> Argument:
 
 
 def _kill(packed: bytes) -> Kill:
-    return msgspec.json.decode(packed, type=Kill, strict=False)
+    with _readable("a kill switch"):
+        return msgspec.json.decode(packed, type=Kill, strict=False)
 
 
 def _activation(reply: list[bytes]) -> Activation | None:
     number, version, digest, recalls, shadow, shadow_digest, moves = reply[:VIEWED]
     if not version:
         return None
-    beside = Shadow(int(shadow), shadow_digest.decode()) if shadow else None
     kills = tuple(map(_kill, reply[VIEWED:]))
-    return Activation(int(number or 0), int(version), digest.decode(), kills, int(recalls), beside, int(moves))
+    with _readable("what is in force"):
+        beside = Shadow(int(shadow), shadow_digest.decode()) if shadow else None
+        return Activation(int(number or 0), int(version), digest.decode(), kills, int(recalls), beside, int(moves))
 
 
 def _entries(packed: list[bytes]) -> list[AuditEntry]:
-    return [msgspec.json.decode(entry, type=AuditEntry, strict=False) for entry in packed]
+    with _readable("an entry of the audit"):
+        return [msgspec.json.decode(entry, type=AuditEntry, strict=False) for entry in packed]
 
 
 def _record(version: int, values: list[Any]) -> PolicyRecord:
     name, digest, author, published_at_ms, document, reason, tests, approver, why, at_ms = values
-    approval = None if approver is None else Approval(approver.decode(), why.decode(), int(at_ms))
-    known = name.decode(), digest.decode(), author.decode(), int(published_at_ms), document
-    return PolicyRecord(version, *known, reason.decode(), tests, approval)
+    with _readable(f"version {version}"):
+        approval = None if approver is None else Approval(approver.decode(), why.decode(), int(at_ms))
+        known = name.decode(), digest.decode(), author.decode(), int(published_at_ms), document
+        return PolicyRecord(version, *known, reason.decode(), tests, approval)

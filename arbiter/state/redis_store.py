@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 from msgspec import ValidationError, convert
@@ -146,7 +147,11 @@ class RedisStore:
         replies = await asyncio.gather(
             *(self._client.command("HMGET", names.spent(key), "used", "sealed") for key in keys)
         )
-        return [Kept(int(used or 0), int(sealed or 0)) for used, sealed in replies]
+        found = []
+        for key, (used, sealed) in zip(keys, replies, strict=True):
+            with _readable(names.spent(key)):
+                found.append(Kept(int(used or 0), int(sealed or 0)))
+        return found
 
     async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
         """See ``Store.commit``; ``ValueError`` for a ``seq`` or a ttl below 1."""
@@ -180,14 +185,18 @@ class RedisStore:
             found += await self._timers(keys.timers, last_ms, last_ms, -1)
         if not found:
             return []
-        turns = [_turn(packed) for packed in await self._client.command("HMGET", keys.turns, *(p for p, _ in found))]
+        packed = await self._client.command("HMGET", keys.turns, *(party for party, _ in found))
+        with _readable(keys.turns):
+            turns = [_turn(turn) for turn in packed]
         line = sorted((due_ms, turn, party) for (party, due_ms), turn in zip(found, turns, strict=True))
-        return [(due_ms, turn, party.decode()) for due_ms, turn, party in line[:limit]]
+        with _readable(keys.timers):
+            return [(due_ms, turn, party.decode()) for due_ms, turn, party in line[:limit]]
 
     async def _timers(self, key: bytes, first_ms: int | bytes, last_ms: int, limit: int) -> list[tuple[bytes, int]]:
         words = (first_ms, last_ms, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
         reply = await self._client.command("ZRANGE", key, *words)
-        return [(party, int(due)) for party, due in zip(reply[::2], reply[1::2], strict=True)]
+        with _readable(key):
+            return [(party, int(due)) for party, due in zip(reply[::2], reply[1::2], strict=True)]
 
     async def timed(self, partition: int, cursor: str, count: int) -> tuple[list[str], str]:
         """See ``Store.timed``."""
@@ -203,7 +212,8 @@ class RedisStore:
         after = b"-"
         while found := await self._client.command("ZRANGE", waits, after, b"+", "BYLEX", "LIMIT", 0, 1):
             name = found[0].partition(b"\0")[0]
-            names.append(name.decode())
+            with _readable(waits):
+                names.append(name.decode())
             after = b"[" + name + b"\1"
         return names
 
@@ -212,7 +222,8 @@ class RedisStore:
         waits, prefix = self._keys.partition(partition).waits, name.encode()
         words = (b"[" + prefix + b"\0", b"(" + prefix + b"\1", "BYLEX", "LIMIT", 0, limit)
         found = await self._client.command("ZRANGE", waits, *words)
-        return [Wait(name, *_turn(turn), party.decode()) for _, turn, party in (m.split(b"\0", 2) for m in found)]
+        with _readable(waits):
+            return [Wait(name, *_turn(turn), party.decode()) for _, turn, party in (m.split(b"\0", 2) for m in found)]
 
     async def ledgers(self) -> AsyncIterator[tuple[str, bytes]]:
         """Every party and its ledger, in no order; only reads, some at a time. What changes meanwhile is told as it was
@@ -246,7 +257,8 @@ class RedisStore:
 
     async def _scan(self, key: bytes, cursor: str, count: int) -> tuple[list[str], str]:
         after, found = await self._client.command("ZSCAN", key, cursor or "0", "COUNT", count)
-        return [party.decode() for party in found[::2]], "" if after == b"0" else after.decode()
+        with _readable(key):
+            return [party.decode() for party in found[::2]], "" if after == b"0" else after.decode()
 
     async def _get(self, keys: list[bytes]) -> list[bytes | None]:
         """The values, in order. MGET says nothing of a key of another type: then the value is empty."""
@@ -258,6 +270,15 @@ class RedisStore:
             return values
         there = {key for key in absent if await self._client.command("EXISTS", key)}
         return [b"" if key in there else value for key, value in zip(keys, values, strict=True)]
+
+
+@contextmanager
+def _readable(key: bytes) -> Iterator[None]:
+    """What is in that key was not written by a worker if it cannot be read."""
+    try:
+        yield
+    except ValueError as error:
+        raise StateDamaged(f"Redis key {key.decode(errors='replace')} has what cannot be read: {error}") from error
 
 
 def _ms(seconds: bytes | int, microseconds: bytes | int) -> int:

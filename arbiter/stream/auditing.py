@@ -57,14 +57,19 @@ async def tell(store: PolicyStore, publisher: Publisher, topic: str, teller: str
 
 
 async def keep_telling(store: PolicyStore, publisher: Publisher, topic_prefix: str, teller: str) -> None:
-    """Tell once a second, for ever. That a server is away is said by who needs it more."""
+    """Tell once a second, for ever. That a server is away is said by who needs it more; what is wrong, once."""
+    said = ""
     while True:
+        wrong = ""
         try:
             await tell(store, publisher, topic_prefix + AUDIT, teller)
         except StoreUnavailable as error:
             log.debug("the audit cannot be read: %s", error)
         except (StateDamaged, msgspec.DecodeError, ValueError) as error:
-            log.warning("the audit is damaged and cannot be told: %s", error)
+            wrong = f"the audit is damaged and cannot be told: {error}"
         except PublishFailed as error:
-            log.warning("the audit topic refuses records; they are kept and told again: %s", error)
+            wrong = f"the audit topic refuses records; they are kept and told again: {error}"
+        if wrong and wrong != said:
+            log.warning("%s", wrong)
+        said = wrong
         await asyncio.sleep(TELL_SECONDS)

@@ -10,7 +10,7 @@ from arbiter.core.kills import Kill
 from arbiter.core.policy import Policy, PolicyError, load
 from arbiter.metrics import Metrics
 from arbiter.state.policy_store import Activation, PolicyRecord, PolicyStore, Shadow
-from arbiter.state.store import StoreUnavailable
+from arbiter.state.store import StateDamaged, StoreUnavailable
 from arbiter.stream.health import Health
 
 ABSENT, BROKEN, SHADOW_BROKEN = "policy", "policy-load", "shadow-policy-load"
@@ -50,7 +50,7 @@ class Policies:
         self._store = store
         self._health = health
         self._metrics = metrics
-        self._refused = -1
+        self._refused = self._damaged = -1
         self._good: PolicyRecord | None = None
         self._kills: tuple[Kill, ...] = ()
         self._shadow: Shadow | None = None
@@ -89,7 +89,7 @@ class Policies:
         self._health.over(LOST)
         if self._last is not None and activation.number <= self._last.number:
             self.current, self.trouble = self._last, ""
-        elif activation.number != self._refused:
+        elif activation.number != self._refused or activation.number == self._damaged:
             await self._take(activation)
 
     def _lose(self, what: str) -> None:
@@ -109,13 +109,18 @@ class Policies:
         except PolicyError as error:
             await self._refuse(activation, error)
             return
+        except StateDamaged as error:
+            if self._refused != activation.number:
+                await self._refuse(activation, error)
+            self._damaged = activation.number  # tried again: it may be mended
+            return
         self._good = record
         self._put(activation, policy, activation.recalls)
         self.trouble = ""
         self._health.over(ABSENT)
         self._health.over(BROKEN)
 
-    async def _refuse(self, activation: Activation, error: PolicyError) -> None:
+    async def _refuse(self, activation: Activation, error: PolicyError | StateDamaged) -> None:
         """The last good policy stays; what stands beside it is taken, whatever is wrong with the new one."""
         self._refused = activation.number
         self._metrics.policy_failures.inc()

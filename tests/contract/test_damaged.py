@@ -161,3 +161,30 @@ async def test_a_loss_is_not_reported_to_a_key_of_another_type(store: RedisStore
     await admin.delete("damaged:losses")
 
     assert await store.report_loss(P, "no state", "bbbb", frozenset()) == "bbbb"
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "ask"),
+    [
+        ("timers", {b"c:\xff": 1}, lambda store: store.due(P, 9, 10)),
+        ("timers", {b"c:1": 1.5}, lambda store: store.due(P, 9, 10)),
+        ("timers", {b"c:\xff": 1}, lambda store: store.timed(P, "", 10)),
+        ("opened", {b"c:\xff": 1}, lambda store: store.opened(P, "", 10)),
+        ("waits", {b"\xff": 0}, lambda store: store.awaited(P)),
+        ("waits", {b"w\0turn\0c:1": 0}, lambda store: store.waiting(P, "w", 10)),
+    ],
+)
+async def test_a_member_that_cannot_be_read_is_said_of_its_key(
+    store: RedisStore, admin: Redis, name: str, word: dict[Any, float], ask: Any
+) -> None:
+    """No worker wrote it."""
+    await admin.zadd(key(name), word)
+    with pytest.raises(StateDamaged, match=f":{name} has what cannot be read"):
+        await ask(store)
+
+
+async def test_a_number_in_use_that_is_none_is_said_of_its_key(store: RedisStore, admin: Redis) -> None:
+    """Nothing is drawn on it by guess."""
+    await admin.hset(key("s:w"), "used", "many")
+    with pytest.raises(StateDamaged, match="s:w has what cannot be read"):
+        await store.load_spent(P, ["w"])

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
+from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from arbiter.metrics import Metrics
 from arbiter.state.codec import OutRecord
 from arbiter.state.memory_policies import MemoryPolicyStore
 from arbiter.state.policy_store import KillOrder, Order
+from arbiter.state.store import StateDamaged
 from arbiter.stream.auditing import tell
 from arbiter.stream.health import Health
 from arbiter.stream.policies import Policies
@@ -364,3 +366,24 @@ async def test_a_worker_reports_the_oldest_that_it_uses(world: World) -> None:
     await told.leave()
     await told.report()
     assert [] == await world.store.workers()
+
+
+async def test_a_version_that_is_damaged_is_not_taken_until_it_is_mended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last good one stays meanwhile, and it is said once."""
+    await world.put_in_force()
+    await world.policies.refresh()
+    await world.put_in_force(owner="another")
+    with monkeypatch.context() as damaged:
+        damaged.setattr(world.store, "fetch", AsyncMock(side_effect=StateDamaged("version 2 cannot be read")))
+        for _ in range(3):
+            await world.policies.refresh()
+        assert (1, 1, False) == world.seen()
+        (reason,) = world.health.reasons
+        assert "version 2 cannot be read" in reason
+        assert 1 == world.metrics.registry.get_sample_value("arbiter_alarms_total", {"kind": "policy-load"})
+    await world.policies.refresh()
+
+    assert (2, 2, False) == world.seen()
+    assert [] == world.health.reasons

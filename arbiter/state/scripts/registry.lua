@@ -15,7 +15,11 @@ local function get(field) return redis.call('HGET', REGISTRY, field) end
 local function set(...) redis.call('HSET', REGISTRY, ...) end
 local function raise(field) return whole(redis.call('HINCRBY', REGISTRY, field, 1)) end
 
-local function highest() return tonumber(redis.call('GET', KEYS[3]) or '0') end
+-- 0 where it cannot be read: a report writes it anew, and an order to stop must not wait for that.
+local function highest()
+  if redis.call('TYPE', KEYS[3]).ok ~= 'string' then return 0 end
+  return tonumber(redis.call('GET', KEYS[3])) or 0
+end
 
 -- The number of a new activation. A registry that workers know to have been ahead has lost something: it goes on above
 -- what they met only where a person `restores` it by putting a version in force, and stands still until then.
@@ -28,7 +32,10 @@ local function renumber(restores)
   return raise('number')
 end
 
+-- What is there and is no list is set aside, for whoever looks into it: no order waits for that.
 local function audit(entry)
+  local kind = redis.call('TYPE', AUDIT).ok
+  if kind ~= 'list' and kind ~= 'none' then redis.call('RENAME', AUDIT, AUDIT .. ':damaged') end
   entry.seq, entry.at_ms = raise('audit_seq'), entry.at_ms or whole(now)
   redis.call('RPUSH', AUDIT, cjson.encode(entry))
 end
