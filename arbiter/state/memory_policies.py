@@ -211,6 +211,8 @@ class MemoryPolicyStore:
         if self._kills.get(number) != kill:
             self._kills[number] = kill
             self._ruled = self._renumber()
+            # What has lost something may be restored, without this order: then that one must not look whole.
+            self._met += self._met > self._number
             more = {"until_ms": until_ms, "includes_legal": order.includes_legal, "number": self._number}
             self._tell_of(kill, "killed", order.by, order.reason, **more)
         return kill, self._view()

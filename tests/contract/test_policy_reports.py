@@ -65,7 +65,7 @@ async def test_a_lost_registry_goes_on_above_what_workers_met(backend: Backend) 
 
     assert nothing is None
     assert active is not None
-    assert (4, 1, ["gold"]) == (active.number, active.version, [kill.name for kill in active.kills])
+    assert (5, 1, ["gold"]) == (active.number, active.version, [kill.name for kill in active.kills])
 
 
 async def test_a_registry_that_went_back_stands_still(backend: Backend) -> None:
@@ -81,8 +81,22 @@ async def test_a_registry_that_went_back_stands_still(backend: Backend) -> None:
 
     assert [1, 1, 1] == numbers
     assert restored is not None
-    assert (8, 1) == (restored.number, restored.version)
+    assert (9, 1) == (restored.number, restored.version)
     assert restored == await policies.activate(1, ALONE)
+
+
+async def test_a_switch_ordered_after_a_loss_is_not_lost_by_restoring(backend: Backend) -> None:
+    """Whoever restores the registry as it was before the order has not the order: workers take that for a loss."""
+    policies = backend.policies
+    await in_force(policies, 3)
+    worker = WorkerReport(name="a", number=3, met=3)
+    assert 3 == await policies.report(worker, {})
+    await backend.lose_policies()
+    await policies.kill(stop())
+    assert 4 == await policies.report(worker, {})
+    await policies.kill(stop(for_ms=2 * HOUR_MS))
+
+    assert 5 == await policies.report(worker, {})
 
 
 async def test_without_a_report_numbers_begin_at_one(policies: PolicyStore) -> None:
