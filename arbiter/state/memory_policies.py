@@ -307,7 +307,8 @@ class MemoryPolicyStore:
     def _renumber(self, *, restores: bool = False) -> int:
         """The number of a new activation; one that is behind what workers met stands still, unless it is restored."""
         if self._met <= self._number or restores:
-            self._number = max(self._number, self._met) + 1
+            # Known of from now on, whether or not a worker runs to meet it.
+            self._number = self._met = max(self._number, self._met) + 1
         return self._number
 
     def _drop(self, kill: int) -> None:

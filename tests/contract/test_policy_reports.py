@@ -99,6 +99,16 @@ async def test_a_switch_ordered_after_a_loss_is_not_lost_by_restoring(backend: B
     assert 5 == await policies.report(worker, {})
 
 
+async def test_what_was_ordered_while_no_worker_ran_is_known_of(backend: Backend) -> None:
+    """A registry that is lost then is known to be: who starts learns that there was more."""
+    policies = backend.policies
+    await in_force(policies)
+    await policies.kill(stop())
+    await backend.lose_policies()
+
+    assert 2 == await policies.report(WorkerReport(name="a"), {})
+
+
 async def test_without_a_report_numbers_begin_at_one(policies: PolicyStore) -> None:
     """A new installation."""
     await in_force(policies)

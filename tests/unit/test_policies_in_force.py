@@ -300,7 +300,7 @@ async def test_a_lost_registry_stops_decisions_until_it_is_whole(world: World) -
     await world.put_in_force()
     await watched(world, told)
 
-    assert (3, 1, True) == world.seen()
+    assert (4, 1, True) == world.seen()
     assert [] == world.health.reasons
 
 

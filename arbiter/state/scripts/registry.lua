@@ -1,5 +1,5 @@
--- Goes before the scripts about policies. KEYS registry (a hash), audit (a list), the highest activation that a worker
--- has met (a number), …
+-- Goes before the scripts about policies. KEYS registry (a hash), audit (a list), the highest activation that was
+-- ordered or that a worker has met (a number), …
 -- The registry has <version>:<field> of every version; `plan`, all activations ("id version from until state;" each,
 -- where state 0 has yet to begin, 2 too and then recalls, 1 has begun); `entry`, the activation in force, with `number`,
 -- `active` (its version) and `active_digest`; `kills`, the numbers of the switches, with kill:<number> of each; `shadow`
@@ -29,7 +29,10 @@ local function renumber(restores)
     if not restores then return whole(number) end
     set('number', whole(met))
   end
-  return raise('number')
+  local number = raise('number')
+  -- Known of from now on, whether or not a worker runs to meet it.
+  redis.call('SET', KEYS[3], number)
+  return number
 end
 
 -- What is there and is no list is set aside, for whoever looks into it: no order waits for that.
