@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from arbiter.core.case import kind_of
 from arbiter.core.document import PolicyDocument
-from arbiter.core.evidence import Span, evidence_of, hear, span_of
+from arbiter.core.evidence import TOLERANCE_MS, Span, evidence_of, hear, span_of
 from arbiter.core.facts import add_consent, add_suppression, dated
 from arbiter.core.identity import REF_BYTES, identity_of
 from arbiter.core.instants import to_datetime, to_ms
@@ -42,12 +42,26 @@ STATES = {
 def take_outcome(session: Session, outcome: Outcome, received_ms: int) -> bool:
     """Book one outcome, received then; says whether it forbids what was approved."""
     key = identity_of(outcome.department, outcome.customer_id, outcome.request_id)
-    contact = session.contact(key)
     if outcome.kind == "cancelled":
-        _cancel(session, outcome, contact, key)
-    else:
-        return _made(session, outcome, contact, key, received_ms)
-    return False
+        _cancel(session, outcome, session.contact(key), key)
+        return False
+    contact = session.contact_by(key, to_ms(outcome.at) + TOLERANCE_MS)
+    was_cancelled = (
+        contact is not None and contact.state is ContactState.RELEASED and evidence_of(contact) == Evidence()
+    )
+    forbids = _made(session, outcome, contact, key, received_ms)
+    if was_cancelled:
+        _cancel_another(session, key)
+    return forbids
+
+
+def _cancel_another(session: Session, key: bytes) -> None:
+    """What was taken for cancelled was sent: of a request that was approved again, another approval was meant."""
+    latest, stopped = session.contact(key), session.stopped(key)
+    if stopped:
+        _release(session, stopped[0])
+    elif latest is not None and latest.state is ContactState.APPROVED:
+        _release(session, latest)
 
 
 def _made(session: Session, outcome: Outcome, contact: Contact | None, key: bytes, received_ms: int) -> bool:
@@ -105,7 +119,7 @@ def _cancel(session: Session, outcome: Outcome, contact: Contact | None, key: by
     First comes an approval that consent or suppression recalled: its department confirms that it did not send, whether
     or not the request waits again meanwhile.
     """
-    stopped = [one for one in session.ledger.contacts if one.ref == key[:8] and one.state is ContactState.WITHDRAWN]
+    stopped = session.stopped(key)
     if stopped:
         _release(session, stopped[0])
         session.heard_of_recall(key)

@@ -202,6 +202,18 @@ class Session:
                 return contact
         return None
 
+    def contact_by(self, key: bytes, at_ms: int) -> Contact | None:
+        """The latest contact of a request that can have been made by then; the latest of all, if none can."""
+        ref = key[:REF_BYTES]
+        found = [one for one in self.ledger.contacts if one.ref == ref]
+        begun = [one for one in found if one.not_before_ms <= at_ms]
+        return begun[-1] if begun else found[-1] if found else None
+
+    def stopped(self, key: bytes) -> list[Contact]:
+        """The contacts of a recalled request that count, since they may have been made."""
+        ref = key[:REF_BYTES]
+        return [one for one in self.ledger.contacts if one.ref == ref and one.state is ContactState.WITHDRAWN]
+
     def heard_of_recall(self, key: bytes) -> None:
         """The department knows that the request's approval was recalled."""
         self.ledger.holds.pop(hold_of(key), None)
@@ -262,14 +274,9 @@ class Session:
             self._take(contact.ref, freed)
         return self._unless_own(asked, hearing, verdict), None
 
-    def _own(self, asked: Asked) -> list[Contact]:
-        """The contacts of a recalled request that count, since they may have been made."""
-        ref = asked.identity[:REF_BYTES]
-        return [one for one in self.ledger.contacts if one.ref == ref and one.state is ContactState.WITHDRAWN]
-
     def _unless_own(self, asked: Asked, hearing: Hearing, verdict: Verdict) -> Verdict:
         """The verdict; where a request's own recalled contacts are all that ends it, it waits for them instead."""
-        own = self._own(asked) if verdict.outcome == "rejected" and asked.n else []
+        own = self.stopped(asked.identity) if verdict.outcome == "rejected" and asked.n else []
         if not own:
             return verdict
         freed = [draw for contact in own for draw in self.give_back(contact)]

@@ -29,15 +29,18 @@ told = st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from(TIMES)), min_s
 
 
 def desk_with(state: str) -> Desk:
-    """A desk whose request ``a`` was never asked, waits, is approved, or was recalled and waits again."""
-    desk = Desk(policy(CAP, LISTS), grant())
+    """A desk whose request ``a`` was never asked, waits, is approved, or was recalled and waits or is approved anew."""
+    desk = Desk(policy({**CAP, "window": "rolling 1d"} if state == "twice" else CAP, LISTS), grant())
     if state == "waiting":
         desk.tell("other", "sent", MONDAY, category="promotional")
     if state != "unknown":
         desk.ask(request("a"))
-    if state == "recalled":
-        ends: Any = {"captured_at": to_datetime(MONDAY), "expires_at": to_datetime(MONDAY + 20 * DAY_MS)}
+    if state in ("recalled", "twice"):
+        end_ms = MONDAY + (HOUR_MS if state == "twice" else 20 * DAY_MS)
+        ends: Any = {"captured_at": to_datetime(MONDAY), "expires_at": to_datetime(end_ms)}
         desk.send(SuppressionChange(customer_id="c1", list="pause", active=True, **ends), MONDAY + MINUTE_MS)
+    if state == "twice":
+        assert "approved" == desk.tick(MONDAY + 2 * DAY_MS)[-1].answer.outcome
     return desk
 
 
@@ -56,7 +59,7 @@ def shown(contact: Contact) -> tuple[Any, ...]:
     return contact.ref, contact.state, contact.counts, contact.at_ms, contact.evidence
 
 
-@pytest.mark.parametrize("state", ["unknown", "waiting", "approved", "recalled"])
+@pytest.mark.parametrize("state", ["unknown", "waiting", "approved", "recalled", "twice"])
 def test_every_order_of_its_outcomes_is_alike(state: str) -> None:
     """Sent, bounced, cancelled, reactions, with possible and impossible times: all orders end alike."""
 

@@ -332,3 +332,21 @@ def test_an_unsubscription_from_what_nobody_knows_is_not_without_effect(purpose:
 
     assert ["consent_withdrawn"] == codes(desk.ask(request("a"), LATER))
     assert "approved" == desk.ask(request("b", category="regulatory"), LATER).answer.outcome
+
+
+@pytest.mark.parametrize(("kind", "first"), [("sent", ContactState.SENT), ("bounced", ContactState.RELEASED)])
+def test_an_outcome_tells_of_the_approval_of_its_time(kind: Any, first: ContactState) -> None:
+    """Approved, recalled, approved again: what became of the first one is told late, and the second may yet be sent."""
+    lists = {"id": "lists", "kind": "suppression", "lists": ["pause"]}
+    desk = Desk(policy({**ONE, "window": "rolling 1d"}, lists), grant())
+    desk.ask(request("a"))
+    ends: Any = {"captured_at": to_datetime(MONDAY), "expires_at": to_datetime(MONDAY + HOUR_MS)}
+    desk.send(SuppressionChange(customer_id="c1", list="pause", active=True, **ends), MONDAY + MINUTE_MS)
+    again = MONDAY + 2 * DAY_MS
+    assert "approved" == desk.tick(again)[-1].answer.outcome
+    said: Any = {"customer_id": "c1", "department": "cards", "request_id": "a", "kind": kind}
+    out = desk.send(Outcome(at=to_datetime(MONDAY + 30_000), **said), again + HOUR_MS)
+
+    assert [first, ContactState.APPROVED] == [one.state for one in desk.ledger.contacts]
+    assert "impossible_time" not in [one.what for one in out if isinstance(one, Noted)]
+    assert "cap_reached" in codes(desk.ask(request("b"), again + 2 * HOUR_MS))
