@@ -21,6 +21,8 @@ spans = st.one_of(
     st.integers(1, 9).map(lambda days: days * DAY_MS),
 )
 customers = st.sampled_from(CUSTOMERS)
+seeds = st.integers(0, 2**32)
+"""Of what is drawn by a generator of its own: a whole policy, a whole history."""
 maybe = st.sampled_from
 
 

@@ -20,7 +20,7 @@ from tests.any_history import HistoryWriter
 from tests.any_policy import PolicyWriter, compiled
 from tests.builders import Desk, at
 from tests.examples import times
-from tests.strategies import BEGINNINGS
+from tests.strategies import BEGINNINGS, seeds
 
 OTHERS_DECIDE = ("held_for_arbitration", "cell_too_small", "recalled")
 """Codes of a "no" that may end at any time: what is named is then when it is looked at again."""
@@ -65,11 +65,11 @@ def check(desk: Watched, random: Random, asked: ContactRequest, now_ms: int) -> 
     return 1
 
 
-@settings(max_examples=times(100), deadline=None)
-@given(st.randoms(use_true_random=False), st.sampled_from(BEGINNINGS))
-def test_what_is_promised_is_the_first_time_at_which_every_rule_says_yes(random: Random, beginning: str) -> None:
+@settings(max_examples=times(200), deadline=None)
+@given(seeds, st.sampled_from(BEGINNINGS))
+def test_what_is_promised_is_the_first_time_at_which_every_rule_says_yes(seed: int, beginning: str) -> None:
     """A deferral's ``retry_at`` and a rejection's ``next_eligible_at``, under any policy and after any history."""
-    now_ms = at(f"{beginning}T12:00")
+    random, now_ms = Random(seed), at(f"{beginning}T12:00")
     writer = PolicyWriter(random, now_ms)
     desk = Watched(compiled(writer.document(), writer.kills()))
     for at_ms, message in HistoryWriter(random, now_ms).steps(25):
