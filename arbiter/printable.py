@@ -14,15 +14,23 @@ _LINE_ENDS: Final = "\n\t"
 _HARMFUL: Final = (
     (0x00, 0x1F),  # C0 controls: ESC, backspace, line ends
     (0x7F, 0x9F),  # DEL and C1 controls, which some terminals obey like ESC sequences
+    (0x00AD, 0x00AD),  # soft hyphen, invisible in most places
+    (0x034F, 0x034F),  # combining grapheme joiner, invisible
     (0x061C, 0x061C),  # Arabic letter mark
+    (0x115F, 0x1160),  # Hangul fillers, invisible as those at 3164 and FFA0
+    (0x17B4, 0x17B5),  # Khmer vowels that nobody writes, invisible
     (0x180E, 0x180E),  # Mongolian vowel separator, invisible
     (0x200B, 0x200B),  # zero-width space; joiners (200C, 200D) belong to words of many languages
     (0x200E, 0x200F),  # left-to-right and right-to-left marks
     (0x2028, 0x202E),  # line and paragraph separators, bidirectional embeddings and overrides
     (0x2060, 0x206F),  # invisible operators, bidirectional isolates, deprecated format characters
+    (0x3164, 0x3164),
     (0xD800, 0xDFFF),  # half of a surrogate pair: no encoding can write it
     (0xFEFF, 0xFEFF),  # byte order mark
-    (0xFFF9, 0xFFFB),  # interlinear annotations
+    (0xFFA0, 0xFFA0),
+    (0xFFF0, 0xFFFB),  # unassigned and invisible, interlinear annotations
+    (0x1BCA0, 0x1BCA3),  # shorthand controls
+    (0x1D173, 0x1D17A),  # musical controls
     (0xE0000, 0xE007F),  # tags: invisible copies of ASCII
 )
 """First and last code point of what is escaped (Unicode Standard Annex 9 and Technical Report 36)."""

@@ -18,7 +18,7 @@ from arbiter.core.instants import to_datetime
 from arbiter.core.kills import Kill, Target
 from arbiter.core.problem import nearest
 from arbiter.core.windows import duration_ms, spoken_until
-from arbiter.pages.console import terminal
+from arbiter.pages.console import cell, terminal
 from arbiter.printable import in_text
 from arbiter.state.policy_store import OUTCOMES_STOPPED, Activation, KillOrder, PolicyStore
 
@@ -109,7 +109,7 @@ def list_(form: str) -> None:
         until = f"{to_datetime(one.until_ms):%Y-%m-%d %H:%M:%S}"
         counted = ", ".join(f"{count} {outcome}" for outcome, count in stopped.items()) or "nothing"
         legal = "yes" if one.includes_legal else "no"
-        table.add_row(str(one.id), one.label, until, legal, one.by, one.reason, counted)
+        table.add_row(str(one.id), cell(one.label), until, legal, cell(one.by), cell(one.reason), counted)
     terminal().print(table)
 
 

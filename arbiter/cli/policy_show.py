@@ -20,7 +20,7 @@ from arbiter.cli.whatif import policy_named
 from arbiter.core.document import PolicyDocument
 from arbiter.core.instants import to_datetime
 from arbiter.core.kills import Kill
-from arbiter.pages.console import terminal
+from arbiter.pages.console import cell, terminal
 from arbiter.policy_words.page import policy_page
 from arbiter.policy_words.whole import in_words
 from arbiter.state.audit import audit_record
@@ -110,7 +110,9 @@ def history(limit: int, form: str) -> None:
         number = "" if entry.number is None else str(entry.number)
         version = "" if entry.version is None else str(entry.version)
         when = f"{to_datetime(entry.at_ms):%Y-%m-%d %H:%M:%S}"
-        table.add_row(when, entry.by, described(entry), version, entry.digest[:8], number, entry.reason)
+        table.add_row(
+            when, cell(entry.by), cell(described(entry)), version, entry.digest[:8], number, cell(entry.reason)
+        )
     terminal().print(table)
 
 

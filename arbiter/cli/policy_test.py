@@ -10,14 +10,13 @@ from pathlib import Path
 import rich_click as click
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from arbiter.cli.common import EXIT_USAGE, Failure
 from arbiter.core.document import PolicyDocument
 from arbiter.core.model import Finding
 from arbiter.core.policy import Policy
-from arbiter.pages.console import terminal
+from arbiter.pages.console import cell, terminal
 from arbiter.policy_files import FileProblem, digest_of, document_bytes, read_policy
 from arbiter.policy_tests.junit import explained, junit
 from arbiter.policy_tests.read import read_tests
@@ -110,10 +109,10 @@ def _print(console: Console, policy: Policy, results: Sequence[Result], *, is_wh
     for result in results:
         if result.test.file != file:
             file = result.test.file
-            table.add_row("", f"[bold]{escape(Path(file).name)}[/]")
+            table.add_row("", f"[bold]{cell(Path(file).name)}[/]")
         mark = "[green]ok[/]" if result.is_good else "[red]FAILED[/]"
         outcome = result.answer.outcome if result.answer else "-"
-        table.add_row(mark, escape(result.test.case.name), outcome, escape(_rules(result)))
+        table.add_row(mark, cell(result.test.case.name), outcome, cell(_rules(result)))
     console.print(table)
     if explain:
         for result in results:
@@ -132,7 +131,7 @@ def _print_sentences(console: Console, result: Result) -> None:
     """What stands in the decision: of each rule that says no, also in shadow mode, its sentence, owner and reason."""
     if result.answer is None or not (result.answer.findings or result.answer.shadow):
         return
-    console.print(f"[bold]{escape(result.test.case.name)}[/]: {result.answer.outcome}", highlight=False)
+    console.print(f"[bold]{cell(result.test.case.name)}[/]: {result.answer.outcome}", highlight=False)
     for finding in result.answer.findings:
         _print_sentence(console, finding, "")
     for finding in result.answer.shadow:
@@ -147,7 +146,7 @@ def _print_sentence(console: Console, finding: Finding, mode: str) -> None:
 
 def _print_failure(console: Console, result: Result) -> None:
     test = result.test
-    console.print(f"[red]{escape(test.case.name)}[/] ({escape(test.file)}:{test.line})", highlight=False)
+    console.print(f"[red]{cell(test.case.name)}[/] ({cell(test.file)}:{test.line})", highlight=False)
     if result.problem:
         console.print(f"  {result.problem}", highlight=False, markup=False)
     for one in result.differences:

@@ -20,7 +20,7 @@ from arbiter.cli.whatif import material_options, policy_named, progress_bar
 from arbiter.core.render import decision_of
 from arbiter.core.simulate import Happening, Told
 from arbiter.messages import encoder
-from arbiter.pages.console import terminal
+from arbiter.pages.console import cell, terminal
 from arbiter.whatif.lines import Unread
 from arbiter.whatif.run import Material, Run
 from arbiter.whatif.tally import Ends, Tally
@@ -143,12 +143,12 @@ def _print(console: Console, run: Run, tally: Tally, account: _Account, seconds:
     for heading in ("requests", "approved", "rejected", "waiting"):
         table.add_column(heading, justify="right")
     for name, ends in [*sorted(tally.departments.items()), ("all", tally.all)]:
-        table.add_row(name, *(f"{n:,}" for n in (ends.requests, ends.approved, ends.rejected, ends.waiting)))
+        table.add_row(cell(name), *(f"{n:,}" for n in (ends.requests, ends.approved, ends.rejected, ends.waiting)))
     console.print(table)
     rules = Table("rule", "owner", box=box.SIMPLE)
     rules.add_column("held back at first", justify="right")
     for rule, count in tally.held_back.most_common(RULES_SHOWN):
-        rules.add_row(rule, tally.owners[rule], f"{count:,}")
+        rules.add_row(cell(rule), cell(tally.owners[rule]), f"{count:,}")
     if tally.held_back:
         console.print(rules)
     if len(tally.held_back) > RULES_SHOWN:

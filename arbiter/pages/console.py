@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markup import escape
 from rich.segment import Segment
 from rich.text import Text
 
@@ -32,6 +33,11 @@ def terminal(*, stderr: bool = False) -> Console:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDTH_PIPED
     return console
+
+
+def cell(text: str) -> str:
+    """A name or a person's words for a cell of a table: one line, and no markup."""
+    return escape(in_line(text))
 
 
 def paragraph(console: Console, text: str, style: str = "", indent: int = 0, hanging: int = 0) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from arbiter.pages.console import paragraph
+from arbiter.pages.console import cell, paragraph
 from arbiter.pages.figures import share
 from arbiter.report import figures
 from arbiter.report.document import Line, Report, RuleLine
@@ -68,8 +67,10 @@ def _lines(console: Console, what: str, lines: Sequence[Line], name_of: Callable
         counts = [line.asked, line.approved_at_once, line.approved_later, line.waiting, line.rejected]
         counts += [line.recalled] if is_wide else []
         cells = [*(f"{count:,}" for count in counts), share(line.approved, line.asked), figures.waited(line)]
-        name = name_of(line) if is_wide else name_of(line).replace(" (", "\n(")
-        table.add_row(escape(name), *cells, style="bold" if line.name == "all" else None)
+        name = cell(name_of(line))
+        table.add_row(
+            name if is_wide else name.replace(" (", "\n("), *cells, style="bold" if line.name == "all" else None
+        )
     _print(console, f"by {what}", table)
 
 
@@ -80,7 +81,7 @@ def _starving(console: Console, report: Report) -> None:
     table.add_column("whose contacts used the budgets", overflow="fold")
     for one in report.starving:
         told = share(one.approval_share, 1), figures.length(one.wait_p90_s), f"{one.stopped:,}"
-        table.add_row(escape(one.department), *told, escape(figures.culprits(report, one.department)))
+        table.add_row(cell(one.department), *told, cell(figures.culprits(report, one.department)))
     _print(console, "who starves: less gets through than of all together", table)
 
 
@@ -94,7 +95,7 @@ def _rules(console: Console, lines: Sequence[RuleLine], title: str) -> None:
     for head in ("stopped first", "alone", *(() if is_shadow else ("approved later", "rejected"))):
         table.add_column(head, justify="right")
     for line in lines[:RULES_SHOWN]:
-        rule, owner = escape(line.rule), escape(line.owner)
+        rule, owner = cell(line.rule), cell(line.owner)
         names = [rule, line.kind, owner] if is_wide else [f"{rule}\n[dim]{line.kind}, {owner}[/]"]
         ends = () if is_shadow else (f"{line.approved_later:,}", f"{line.rejected:,}")
         table.add_row(*names, f"{line.stopped:,}", f"{line.alone:,}", *ends)
@@ -109,7 +110,7 @@ def _claims(console: Console, report: Report) -> None:
         return
     table = _table("department", "requests", "claim 100", "share")
     for line in claiming:
-        table.add_row(escape(line.name), f"{line.claims_known:,}", f"{line.claims_of_100:,}", figures.claimed(line))
+        table.add_row(cell(line.name), f"{line.claims_known:,}", f"{line.claims_of_100:,}", figures.claimed(line))
     _print(console, "who claims priority 100", table)
 
 
@@ -120,7 +121,7 @@ def _rejections(console: Console, report: Report) -> None:
     table = _table("department", "rejected")
     table.add_column("codes (one request may have several)", overflow="fold")
     for line in lines:
-        table.add_row(escape(line.name), f"{line.rejected:,}", figures.reasons(line))
+        table.add_row(cell(line.name), f"{line.rejected:,}", cell(figures.reasons(line)))
     _print(console, "why requests are rejected", table)
 
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from arbiter.pages.console import paragraph
+from arbiter.pages.console import cell, paragraph
 from arbiter.shadow_report import figures
 from arbiter.shadow_report.document import Effect, Example, RuleInShadow, ShadowPolicy, ShadowReport, Stopped
 
@@ -49,7 +48,7 @@ def _policy(console: Console, policy: ShadowPolicy, report: ShadowReport) -> Non
     if policy.rules:
         table = _table("rule", "owner", "would stop", "would free", texts=2)
         for rule in policy.rules[:LINES_SHOWN]:
-            table.add_row(escape(rule.rule), escape(rule.owner), f"{rule.stops:,}", f"{rule.frees:,}")
+            table.add_row(cell(rule.rule), cell(rule.owner), f"{rule.stops:,}", f"{rule.frees:,}")
         _print(console, table)
     _examples(console, policy.examples)
 
@@ -58,7 +57,7 @@ def _effects(console: Console, first: str, lines: Sequence[Effect]) -> None:
     table = _table(first, "requests", "lost", "later", "gained", "sooner")
     for line in lines[:LINES_SHOWN]:
         cells = (line.requests, line.lost, line.later, line.gained, line.sooner)
-        table.add_row(escape(line.name), *(f"{cell:,}" for cell in cells))
+        table.add_row(cell(line.name), *(f"{cell:,}" for cell in cells))
     _print(console, table)
 
 
@@ -81,7 +80,7 @@ def _stopped(console: Console, first: str, lines: Sequence[Stopped]) -> None:
     shown = [line for line in lines if line.would_stop]
     table = _table(first, "requests", "would have said no", "of them approved")
     for line in shown[:LINES_SHOWN]:
-        table.add_row(escape(line.name), f"{line.judged:,}", f"{line.would_stop:,}", f"{line.approved:,}")
+        table.add_row(cell(line.name), f"{line.judged:,}", f"{line.would_stop:,}", f"{line.approved:,}")
     if len(shown) > LINES_SHOWN:
         table.add_row(f"and {len(shown) - LINES_SHOWN} more")
     _print(console, table)
@@ -103,7 +102,7 @@ def _examples(console: Console, examples: Sequence[Example]) -> None:
 
 def _table(first: str, *figures_: str, texts: int = 1) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column(escape(first), overflow="fold")
+    table.add_column(cell(first), overflow="fold")
     for number, head in enumerate(figures_, 1):
         if number < texts:
             table.add_column(head, overflow="fold")

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from arbiter.pages.console import cell
 from arbiter.pages.figures import policy_name, signed
 from arbiter.whatif.compare import Comparison, Line, RuleLine
 from arbiter.whatif.examples import Example
@@ -25,7 +25,7 @@ WIDE = 110
 def show(console: Console, comparison: Comparison, examples: Sequence[Example], zone: str) -> None:
     """Print everything."""
     c = comparison
-    console.print(f"[bold]{escape(policy_name(*c.old))}[/] → [bold]{escape(policy_name(*c.new))}[/]", highlight=False)
+    console.print(f"[bold]{cell(policy_name(*c.old))}[/] → [bold]{cell(policy_name(*c.new))}[/]", highlight=False)
     console.print(f"{c.requests:,} requests, {span(c, zone)}", highlight=False)
     console.print()
     for sentence in headline(c):
@@ -60,7 +60,7 @@ def _table(dimension: str, lines: Sequence[Line]) -> Table:
         colour = "green" if line.change > 0 else "red" if line.change < 0 else "dim"
         figures = [f"{n:,}" for n in (line.requests, line.old, line.new)]
         change = f"[{colour}]{signed(line.change)}[/]"
-        table.add_row(escape(line.name), *figures, change, f"{line.gained:,}", f"{line.lost:,}")
+        table.add_row(cell(line.name), *figures, change, f"{line.gained:,}", f"{line.lost:,}")
     if len(lines) > LINES_SHOWN:
         table.add_row(f"and {len(lines) - LINES_SHOWN} more")
     return table
@@ -75,10 +75,10 @@ def _rules(lines: Iterable[RuleLine], *, has_room: bool) -> Table:
     table.add_column("stopped for good", justify="right")
     shown = [line for line in lines if line.is_moved]
     for line in shown[:RULES_SHOWN]:
-        owner = [escape(line.owner)] if has_room else []
+        owner = [cell(line.owner)] if has_room else []
         held = f"{line.held_old:,} → {line.held_new:,}"
         stopped = f"{line.stopped_old:,} → {line.stopped_new:,}"
-        table.add_row(escape(line.rule), line.status, *owner, held, signed(line.held_new - line.held_old), stopped)
+        table.add_row(cell(line.rule), line.status, *owner, held, signed(line.held_new - line.held_old), stopped)
     if len(shown) > RULES_SHOWN:
         table.add_row(f"and {len(shown) - RULES_SHOWN} more")
     return table
@@ -90,12 +90,12 @@ def _over(c: Comparison) -> Table:
     table.add_column("with nothing left", justify="right")
     for over in c.over:
         name = over.rule if over.mode == "enforce" else f"{over.rule} ({over.mode})"
-        table.add_row(escape(name), escape(over.owner), f"{over.parties:,}", f"{over.full:,}")
+        table.add_row(cell(name), cell(over.owner), f"{over.parties:,}", f"{over.full:,}")
     return table
 
 
 def _print_example(console: Console, number: int, example: Example) -> None:
-    console.print(f"[bold]{number}. {escape(example.title)}[/]", highlight=False)
+    console.print(f"[bold]{number}. {cell(example.title)}[/]", highlight=False)
     console.print(_indented(3, example.about))
     for when, answer in (("before", example.old), ("after", example.new)):
         console.print(f"   {when:<6}  {answer.sentence}", highlight=False, markup=False)

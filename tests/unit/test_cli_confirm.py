@@ -111,3 +111,17 @@ def test_the_list_says_what_a_switch_stopped() -> None:
 
     assert {"recalled": 3, "deferred": 5} == one["stopped"]
     assert "3 recalled, 5 deferred" in arbiter("kill", "list").output
+
+
+def test_what_is_written_as_a_reason_is_no_markup() -> None:
+    """The list of switches and the history show it as it was written."""
+    reason = "see [/runbook] and [bold red]call"
+    arbiter("policy", "publish", FIRM, *ALONE)
+    arbiter("kill", "--campaign", "[/x]", "--for", "2h", "--reason", reason, "--by", "[me]")
+    listed, history = arbiter("kill", "list"), arbiter("policy", "history")
+
+    assert [0, 0] == [listed.exit_code, history.exit_code]
+    for shown in (listed.output, history.output):
+        assert reason in shown
+        assert "[me]" in shown
+        assert "campaign [/x]" in shown

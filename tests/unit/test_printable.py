@@ -14,7 +14,7 @@ from rich.table import Table
 
 from arbiter.cli.common import Failure
 from arbiter.logs import log_to_stderr
-from arbiter.pages.console import paragraph, terminal
+from arbiter.pages.console import cell, paragraph, terminal
 from arbiter.pages.shell import document, table
 from arbiter.printable import SafeStream, in_html, in_line, in_text
 from arbiter.settings import load
@@ -24,12 +24,12 @@ HOSTILE = {
     "C1": "\x9b2J\x90\x9c",
     "line ends": "a\nb\r\nc\x85d\u2028e\u2029f\x0bg\x0ch",
     "bidirectional": "\u202eevil\u202c \u2066x\u2069 \u200f \u061c",
-    "invisible": "a\u200bb\ufeffc\u2060d\U000e0041",
+    "invisible": "a\u200bb\ufeffc\u2060d\U000e0041e\xadf\u034fg\u115fh\u3164i\uffa0j\u17b4k\U0001d173",
     "NUL and backspace": "\x00\x08\x7f",
     "half a pair": "\ud800",
 }
 HARMFUL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
+    "[\xad\u034f\u115f\u17b4\u3164\uffa0\U0001d173\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
 )
 
 
@@ -175,3 +175,13 @@ def test_a_page_may_load_and_run_nothing() -> None:
     page = document("report", [])
 
     assert "http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'" in page
+
+
+@pytest.mark.parametrize("name", ["a\nERROR arbiter: forged", "see [/runbook]", "[bold red]x", "\x1b[2J"])
+def test_a_name_in_a_cell_is_one_line_and_no_markup(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever it looks like, it is printed as it was written."""
+    shown = Table(box=None)
+    shown.add_row(cell(name))
+    terminal().print(shown)
+
+    assert in_line(name) == capsys.readouterr().out.strip()
