@@ -38,6 +38,7 @@ _ACCEPT_LOSS: Final = Script.read("ownership", "accept_loss")
 _CLAIM: Final = Script.read("claim")
 _COMMIT: Final = Script.read("ownership", "commit")
 _MARK: Final = Script.read("ownership", "mark")
+_PROBE: Final = Script.read("probe")
 _CLEAR_OUTBOX: Final = Script.read("ownership", "clear_outbox")
 
 _VERDICTS: Final = {verdict.value.encode(): verdict for verdict in Verdict}
@@ -243,7 +244,7 @@ class RedisStore:
 
     async def probe(self) -> None:
         """See ``Store.probe``."""
-        await self._client.command("SET", self._keys.probe, b"", "PX", PROBE_KEPT_MS)
+        await self._client.run(_PROBE, [self._keys.probe], [PROBE_KEPT_MS])
 
     async def durability(self) -> Durability:
         """See ``Store.durability``. Of ``INFO``: managed servers have no ``CONFIG``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -94,6 +95,18 @@ async def test_a_server_tells_how_it_keeps_things(server: RedisServer, store: Re
     assert before == Durability("noeviction", 0, is_logged=True)
     assert after_change == Durability("allkeys-random", 0, is_logged=False)
     assert unseen.eviction is None
+
+
+async def test_writing_works_only_where_commits_do(server: RedisServer, admin: Redis) -> None:
+    """A user that may write and run no script would be told again and again that it can work."""
+    user: dict[str, Any] = {"enabled": True, "nopass": True, "keys": "*", "categories": ["+@all"]}
+    await admin.acl_setuser("plain", **user, commands=["-evalsha", "-eval"])
+    plain = connect(server.url.replace("//", "//plain:x@"), "away")
+    with pytest.raises(StoreRefused, match="NOPERM"):
+        await plain.probe()
+    await admin.acl_setuser("plain", **user)
+    await plain.probe()
+    await plain.close()
 
 
 async def test_hung_server_is_not_waited_for_forever(server: RedisServer) -> None:
