@@ -61,10 +61,32 @@ def _plain(said: dict[str, Any], kind: type[Struct]) -> dict[str, Any]:
             meant = _instant(name, meant, latest=is_protective)
         if meant is not None or name not in _optional(kind):
             plain[name] = meant
+    return _wishes(plain) if kind is PreferenceChange else plain
+
+
+def _wishes(plain: dict[str, Any]) -> dict[str, Any]:
+    """A preference without what is empty in its parts, so that none of them costs the customer the others."""
+    for name in ("refused_channels", "refused_products"):
+        refused = plain.get(name)
+        if isinstance(refused, str | list):
+            plain[name] = [one for one in ([refused] if isinstance(refused, str) else refused) if not _is_blank(one)]
+    if isinstance(closed := plain.get("closed"), dict):
+        plain["closed"] = {days: _hours(hours) for days, hours in closed.items() if not _is_blank(hours)}
     own = plain.get("maximum")
-    if kind is PreferenceChange and isinstance(own, dict) and isinstance(own.get("limit"), float):
-        plain["maximum"] = {**own, "limit": int(own["limit"]) if own["limit"].is_integer() else own["limit"]}
+    if isinstance(own, dict):
+        limit = own.get("limit")
+        plain["maximum"] = {**own, "limit": int(limit) if isinstance(limit, float) and limit.is_integer() else limit}
+        if _is_blank(limit) and _is_blank(own.get("window")):
+            del plain["maximum"]
     return plain
+
+
+def _hours(hours: Any) -> Any:
+    return [span for span in hours if not _is_blank(span)] if isinstance(hours, list) else hours
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _is_protective(said: dict[str, Any], kind: type[Struct]) -> bool:
@@ -84,7 +106,7 @@ def _forgiven(name: str, value: Any) -> Any:
         return value[: PROOFS[name]] if isinstance(value, str) else None
     if name in WORDS:
         return _word(value)
-    return None if isinstance(value, str) and not value.strip() else value
+    return None if _is_blank(value) else value
 
 
 def _word(value: Any) -> Any:

@@ -245,6 +245,25 @@ def test_an_own_maximum_is_read_whatever_its_case_and_spaces(window: str) -> Non
     assert codes(desk.ask(request("r3", channel="sms"), NOW))[0] == "customer_preference"
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"refused_channels": [None, "email"]},
+        {"refused_channels": ["", "email", " "]},
+        {"refused_channels": "Email"},
+        {"refused_channels": ["email"], "refused_products": [None], "maximum": {"limit": None, "window": None}},
+        {"refused_channels": ["email"], "closed": {"sun": None, "sat": ["10:00-11:00", None]}, "snooze_until": " "},
+        {"refused_channels": ["email"], "maximum": {"limit": 3.0, "window": "rolling 7d"}},
+    ],
+)
+def test_what_is_empty_in_a_preference_does_not_cost_the_rest(fields: dict[str, Any]) -> None:
+    """The customer refuses e-mail, whatever else stands beside it."""
+    desk = Desk(policy(), grant())
+    taken(desk, read("preference", **fields))
+
+    assert codes(desk.ask(request(), NOW)) == ["customer_preference"]
+
+
 def test_a_withdrawal_by_a_clock_ahead_still_overrules_the_grant_before_it() -> None:
     """Both by the same clock: dated at its receipt alone, it would be the older of the two."""
     desk = Desk(policy(), grant(captured=NOW + 23 * HOUR_MS))
