@@ -95,6 +95,7 @@ class Lines:
         self._stamped = {topic: Reader(topic, BYTES_MAX, is_wall_clock=False) for topic in INPUTS}
         self._offsets: Counter[tuple[str, int]] = Counter()
         self._last_ms: int | None = None
+        self._asked_ms = FIRST_MS
         self.read_bytes = 0
         self.unread = 0
 
@@ -123,6 +124,8 @@ class Lines:
             text = "a line without a time stamp of its own needs a `requested_at` by which the simulated clock can go"
             return Unread(place, "missing_field", text)
         self._last_ms = received_ms
+        if isinstance(message, ContactRequest):
+            self._asked_ms = max(self._asked_ms, received_ms)
         topic, home = read.source[0], self._home(message.customer_id)
         offset = self._offsets[topic, home]
         self._offsets[topic, home] += 1
@@ -152,14 +155,18 @@ class Lines:
         return self._stamped[topic].read(_Line(topic, payload.encode(), look.ts, key), FAR_MS)
 
     def _time_of(self, message: Message) -> int | None:
-        """When a record without a time stamp arrives: when it says that it was made."""
+        """When a record without a time stamp arrives: when it says that it was made, a fact not before the requests
+        that stand before it.
+        """
         if isinstance(message, ContactRequest):
             at_ms = FAR_MS if message.requested_at is None else to_ms(message.requested_at)
             return at_ms if FIRST_MS < at_ms < END_MS else None
         if isinstance(message, Profile):
             return self._last_ms or 0
         at_ms = to_ms(message.at if isinstance(message, Outcome) else message.captured_at)
-        return at_ms if at_ms < END_MS or self._last_ms is None else self._last_ms
+        if at_ms < END_MS:
+            return max(at_ms, self._asked_ms)
+        return self._asked_ms if self._asked_ms > FIRST_MS else at_ms if self._last_ms is None else self._last_ms
 
 
 def _topic_by_fields(look: _Look) -> str:

@@ -82,6 +82,17 @@ def test_a_record_of_kcat_brings_its_time(tmp_path: Path) -> None:
     assert arrival.raw == payload.encode()
 
 
+@pytest.mark.parametrize("said", ["1970-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "9999-12-31T00:00:00Z"])
+def test_a_fact_comes_no_earlier_than_the_requests_before_it(tmp_path: Path, said: str) -> None:
+    """Whatever it says of itself, and whatever facts of the past stand between."""
+    asked, sent = LINES[0][0], LINES[2][0]
+    facts = [json.dumps(sent | {"at": at}) for at in ("2025-12-01T00:00:00Z", said)]
+    request, *found = read(tmp_path, json.dumps(asked), *facts)
+
+    assert isinstance(request, Arrival)
+    assert [request.received_ms] * 2 == [one.received_ms for one in found if isinstance(one, Arrival)]
+
+
 @pytest.mark.parametrize(
     ("line", "code", "words"),
     [
