@@ -43,7 +43,10 @@ def check(document: Document, policy: Policy, ledger: Ledger, decided: Decided, 
     if answer.outcome == "deferred" and answer.n:
         asked = next(asked for asked in ledger.waiting if asked.identity == decided.identity)
         assert answer.ahead == sum(better(other) < better(asked) for other in ledger.waiting), "`ahead` is not true"
-        if not asked.held and not any(finding.kind == "cell" for finding in answer.findings):
+        if any(finding.code == "recalled" for finding in answer.findings):  # it waits for its department's word
+            end_ms = expiry_of(request, asked_at(request, asked.received_ms))
+            assert answer.decided_at_ms < (answer.retry_at_ms or 0) <= end_ms, f"{request.request_id} waits too long"
+        elif not asked.held and not any(finding.kind == "cell" for finding in answer.findings):
             _check_promise(policy, ledger, asked, decided, stock)
 
 
