@@ -16,13 +16,20 @@ import msgspec
 from msgspec import Struct
 
 from arbiter.core.dates import instant_ms
-from arbiter.core.instants import to_datetime
+from arbiter.core.instants import FAR_MS, to_datetime
 from arbiter.messages import ConsentChange, Outcome, PreferenceChange, SuppressionChange
+
+END: Final = to_datetime(FAR_MS).isoformat()
+"""The end of the calendar."""
 
 _FINER: Final = re.compile(rb":\d\d\.\d{7}")
 """A fraction finer than a microsecond, which the strict decoder rounds, maybe up."""
 
 INSTANTS: Final = ("requested_at", "send_after", "expires_at", "captured_at", "snooze_until", "at")
+SAID_AT: Final[dict[type[Struct], str]] = {Outcome: "at"}
+"""Which field says when something was said; for all others it is ``captured_at``."""
+
+YES: Final = (True, "true", "yes", "on", "1")
 WORDS: Final = ("type", "state", "kind")
 PROOFS: Final = {"source": 256, "proof": 1024}
 """Texts by which nothing is decided, and how much of them is kept."""
@@ -52,8 +59,8 @@ def read(data: bytes, kinds: tuple[type[Struct], ...]) -> Any:
 def _plain(said: dict[str, Any], kind: type[Struct]) -> dict[str, Any]:
     """The message in the form that the strict decoder reads."""
     is_protective = _is_protective(said, kind)
-    if kind is ConsentChange and is_protective:
-        said.pop("expires_at", None)  # a withdrawal never expires
+    if is_protective:
+        said = _protecting(said, kind)
     plain: dict[str, Any] = {}
     for name, value in said.items():
         meant = _forgiven(name, value) if is_protective else value
@@ -62,6 +69,27 @@ def _plain(said: dict[str, Any], kind: type[Struct]) -> dict[str, Any]:
         if meant is not None or name not in _optional(kind):
             plain[name] = meant
     return _wishes(plain) if kind is PreferenceChange else plain
+
+
+def _protecting(said: dict[str, Any], kind: type[Struct]) -> dict[str, Any]:
+    """A protective record without what would cost it for its form alone.
+
+    When it was said, if that cannot be read, is as if a clock ran ahead: it is dated at its receipt, and noted.
+    """
+    when = SAID_AT.get(kind, "captured_at")
+    said = {**said, when: said.get(when) if _is_instant(said.get(when)) else END}
+    if kind is SuppressionChange:
+        said["active"] = True
+    if kind is ConsentChange or (kind is SuppressionChange and not _is_instant(said.get("expires_at"))):
+        said.pop("expires_at", None)  # a withdrawal never expires, and a suppression has no end that is known
+    return said
+
+
+def _is_instant(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and instant_ms(value, latest=True) is not None
+    except ValueError:
+        return False
 
 
 def _wishes(plain: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +122,7 @@ def _is_protective(said: dict[str, Any], kind: type[Struct]) -> bool:
     if kind is ConsentChange:
         return bool(_word(said.get("state")) == "withdrawn")
     if kind is SuppressionChange:
-        return said.get("active") is True
+        return _word(said.get("active")) in YES
     if kind is Outcome:
         return _word(said.get("kind")) in ("complained", "unsubscribed")
     return kind is PreferenceChange
