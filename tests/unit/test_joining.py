@@ -12,29 +12,16 @@ import pytest
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError
 from faust.types import TP
 
-from arbiter.metrics import Metrics
 from arbiter.settings import Settings
 from arbiter.stream.health import Health
 from arbiter.stream.joining import Joining
 from arbiter.stream.membership import Membership, TopicsUnknown
 from arbiter.stream.ownership import Ownership
 from arbiter.stream.patience import Stopped
-from tests.hand_clock import Clock, moved_by_hand
+from tests.hand_clock import Clock
 
 INPUTS = ("requests", "consents")
 BOUND = 30.0
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """What the watches take for the time."""
-    return moved_by_hand(monkeypatch)
-
-
-@pytest.fixture
-def health() -> Health:
-    """No trouble yet."""
-    return Health(Metrics())
 
 
 class Coordinator:

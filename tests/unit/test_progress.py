@@ -7,25 +7,12 @@ from collections.abc import Iterable
 import pytest
 from faust.types import TP
 
-from arbiter.metrics import Metrics
 from arbiter.stream.health import STORE, Health
 from arbiter.stream.progress import COVERAGE, MEMBERSHIP, STALLED, Progress
-from tests.hand_clock import Clock, moved_by_hand
+from tests.hand_clock import Clock
 
 INPUTS = ("requests", "consents")
 BOUND = 30.0
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """What the watches take for the time."""
-    return moved_by_hand(monkeypatch)
-
-
-@pytest.fixture
-def health() -> Health:
-    """No trouble yet."""
-    return Health(Metrics())
 
 
 class Group:

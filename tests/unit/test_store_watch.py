@@ -7,24 +7,11 @@ from typing import Any
 
 import pytest
 
-from arbiter.metrics import Metrics
 from arbiter.state.store import NO_EVICTION, Durability, StoreUnavailable
 from arbiter.stream.clock import StoreClock
 from arbiter.stream.health import STORE, Health
 from arbiter.stream.store_watch import StoreWatch
-from tests.hand_clock import Clock, moved_by_hand
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """What the watches take for the time."""
-    return moved_by_hand(monkeypatch)
-
-
-@pytest.fixture
-def health() -> Health:
-    """No trouble yet."""
-    return Health(Metrics())
+from tests.hand_clock import Clock
 
 
 class FullStore:
