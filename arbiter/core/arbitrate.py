@@ -149,8 +149,10 @@ def awaits(ledger: Ledger) -> dict[str, Turn]:
 
 def turn_of(ledger: Ledger, due_ms: int) -> Turn:
     """Whose turn it is among the parties that come back at ``due_ms``: that of the first request that is due then."""
-    if any(asked.due_ms and asked.due_ms <= due_ms for asked in ledger.open):
-        return FREES_FIRST
+    # Loops and no generators: this runs for each record.
+    for asked in ledger.open:
+        if asked.due_ms and asked.due_ms <= due_ms:
+            return FREES_FIRST
     turns = [(asked.received_ms, asked.source[2]) for asked in ledger.waiting if asked.due_ms <= due_ms]
     return min(turns, default=FREES_FIRST)
 

@@ -24,7 +24,6 @@ from arbiter.core.arbitrate import (
     Refused,
     Result,
     come_back,
-    next_due_ms,
     permit_ends,
 )
 from arbiter.core.decide import asked_at
@@ -250,7 +249,7 @@ class Batch(Changes):
             self._rewind(party)
             raise Unsettled(questions, (party.name, len(party.steps)))
         party.steps.append(step)
-        party.due_ms = next_due_ms(party.ledger)
+        party.look_again()
         if self._line is not None:
             self._line.set(party)
         if self._stock is not None:
@@ -351,7 +350,7 @@ class Batch(Changes):
         party.answers = dict(party.loaded)
         for step in party.steps:
             self._apply(party, step)
-        party.due_ms = next_due_ms(party.ledger)
+        party.look_again()
 
     def _tell(self, item: Item | None, said: Worded) -> None:
         record = record_of(said, self._topic, self._partition)

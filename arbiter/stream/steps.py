@@ -60,8 +60,8 @@ class Loaded(Struct, gc=False):
 class Party:
     """A party in this batch: as loaded (bytes), as it is now, and what it went through so far.
 
-    ``due_ms`` is when it must be looked at again by itself, ``was_timer`` that and its turn as it was loaded,
-    ``opened_ms`` the end of the last permit that it got.
+    ``due_ms`` is when it must be looked at again by itself, ``timer`` that and its turn among those that are due then,
+    ``was_timer`` the same as it was loaded, ``opened_ms`` the end of the last permit that it got.
     """
 
     __slots__ = (
@@ -74,6 +74,7 @@ class Party:
         "packed",
         "purse",
         "steps",
+        "timer",
         "waits",
         "was_timer",
     )
@@ -82,7 +83,7 @@ class Party:
         self.name = name
         self.packed = loaded.packed
         self.ledger = loaded.take()
-        self.due_ms = next_due_ms(self.ledger)
+        self.look_again()
         self.was_timer = self.timer
         self.waits = waits_of(self.ledger)
         self.loaded: dict[bytes, Answered] = {}
@@ -91,10 +92,10 @@ class Party:
         self.steps: list[Step] = []
         self.opened_ms = 0
 
-    @property
-    def timer(self) -> Timer | None:
-        """When it must be looked at again by itself, and its turn among those that are due then."""
-        return None if self.due_ms is None else (self.due_ms, turn_of(self.ledger, self.due_ms))
+    def look_again(self) -> None:
+        """Set when it comes back by itself; to be called whenever its ledger has changed."""
+        self.due_ms = due_ms = next_due_ms(self.ledger)
+        self.timer: Timer | None = None if due_ms is None else (due_ms, turn_of(self.ledger, due_ms))
 
 
 NO_PURSE = Purse(NO_STOCK)
