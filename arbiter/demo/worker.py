@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 STOP_SECONDS_MAX = 15.0
 LOG_LINES_MAX = 12
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 ARBITER = (sys.executable, "-m", "arbiter")
 
 
@@ -64,9 +67,20 @@ class Worker:
 @contextmanager
 def running_worker(settings: Mapping[str, str], log: Path) -> Iterator[Worker]:
     """A worker that ends with the block; it logs to the file ``log``."""
+    worker = None
+    try:
+        with _signals_later():
+            worker = Worker(_started(settings, log), log)
+        yield worker
+    finally:
+        if worker is not None:
+            worker.stop()
+
+
+def _started(settings: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         # Ctrl-C goes to every process of the terminal; the worker is stopped by us, when it is its turn.
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [*ARBITER, "worker"],
             env=environment(settings),
             stdin=subprocess.DEVNULL,
@@ -74,8 +88,20 @@ def running_worker(settings: Mapping[str, str], log: Path) -> Iterator[Worker]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    worker = Worker(process, log)
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the end of the block: in the middle of a start nobody would know the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda one, _: came.append(one)) for number in STOPPING}
     try:
-        yield worker
+        yield
     finally:
-        worker.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for first in came[:1]:
+            signal.raise_signal(first)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from collections import Counter
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from arbiter.demo import bank, customers, generate, run
 from arbiter.demo.account import Account, Books, Totals
 from arbiter.demo.households import households
 from arbiter.demo.propensity import Propensity
+from arbiter.demo.worker import running_worker
 from arbiter.embedded import EmbeddedError
 from arbiter.messages import CONSENTS, PROFILES
 
@@ -177,3 +181,29 @@ def test_without_the_embedded_servers_the_fix_is_named(monkeypatch: pytest.Monke
 
     assert ended.exit_code == 1
     assert "pip install 'arbiter[embedded]'" in ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_worker_starts_leaves_no_worker(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes when the process is there and nobody has it yet."""
+    started: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def interrupted(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(start(*arguments, **options))
+        signal.raise_signal(number)
+        return started[0]
+
+    monkeypatch.setattr("arbiter.demo.worker.subprocess.Popen", interrupted)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settings = {"ARBITER_KAFKA": "127.0.0.1:1", "ARBITER_REDIS": "redis://127.0.0.1:1", "ARBITER_HTTP": "127.0.0.1:0"}
+    try:
+        with pytest.raises(KeyboardInterrupt), running_worker(settings, tmp_path / "log"):
+            raise AssertionError("the block is not reached")
+        assert started[0].poll() is not None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        started[0].kill()
+        started[0].wait()
