@@ -194,7 +194,8 @@ class KafkaServer(Server):
 
     def _format(self, properties: Path) -> None:
         cluster = urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
-        arguments = ["format", "--standalone", "--cluster-id", cluster, "--config", str(properties)]
+        # With `=`: one id in 64 begins with a dash.
+        arguments = ["format", "--standalone", f"--cluster-id={cluster}", "--config", str(properties)]
         done = subprocess.run(
             [*self._jvm(), "kafka.tools.StorageTool", *arguments], capture_output=True, text=True, check=False
         )
