@@ -166,6 +166,11 @@ class Asked(Struct, array_like=True, gc=False):
     awaits: list[str] = []
 
 
+def best_first(asked: Asked) -> tuple[float, float, int, int, bytes]:
+    """Where a request stands: by score, priority, first received, then the identity, alike on every machine."""
+    return (-asked.score, -asked.priority, asked.received_ms, asked.source[2], asked.identity)
+
+
 class Event(Struct, frozen=True, array_like=True, gc=False):
     """Something that a customer did or suffered, which rules may look back at: a complaint, a response …"""
 

@@ -18,7 +18,7 @@ from arbiter.core.facts import Refused
 from arbiter.core.forgetting import forget
 from arbiter.core.holds import held, hold_for, outranked
 from arbiter.core.identity import REF_BYTES, answer_key, content_of, counted_from, identity, remember, was_answered
-from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Ledger
+from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Ledger, best_first
 from arbiter.core.policy import Policy
 from arbiter.core.recalled import awaits_word, hold_of, wait_for_own, wait_for_word
 from arbiter.core.repeated import told_again
@@ -78,7 +78,7 @@ class Session:
         known = self.answers.get(answer_key(customer, key)) if was_answered(self.ledger, customer, key) else None
         if known is None:
             remember(self.ledger, customer, key, self.now_ms)
-            self._forget()
+            forget(self.ledger, self.now_ms, self.policy.history_ms)
             hearing = self._hear(request, arrival.received_ms)
             self._first(self._asked(arrival, key, content, hearing), hearing)
         else:
@@ -103,7 +103,7 @@ class Session:
 
     def reconsider(self) -> None:
         """Decide all that waits, best first; an answer is published only if it is another one."""
-        self._forget()
+        forget(self.ledger, self.now_ms, self.policy.history_ms)
         if not self.hears:
             self._hear_later()
             return
@@ -114,7 +114,7 @@ class Session:
         requests = {asked.identity: request_of(asked.request) for asked in self.ledger.waiting}
         for asked in self.ledger.waiting:
             asked.score, asked.priority = self._rank(requests[asked.identity])
-        queue = sorted(self.ledger.waiting, key=_order)
+        queue = sorted(self.ledger.waiting, key=best_first)
         self.ledger.waiting = []
         won: tuple[float, str] | None = None
         for asked in queue:
@@ -162,7 +162,7 @@ class Session:
         Only what the policy says counts, not that less time is left than when it was approved. What the desk may have
         sent already counts on until it is cancelled.
         """
-        for asked, contact in self._unsent(sorted(self.ledger.open, key=_order, reverse=True)):
+        for asked, contact in self._unsent(sorted(self.ledger.open, key=best_first, reverse=True)):
             request, freed = request_of(asked.request), self.give_back(contact)
             contact.state = ContactState.RECALLED
             verdict = self._judge(asked, request)
@@ -312,7 +312,7 @@ class Session:
                 and request_of(candidate.request).recallable
             ):
                 found.append((candidate, contact))
-        return sorted(found, key=lambda pair: _order(pair[0]), reverse=True)
+        return sorted(found, key=lambda pair: best_first(pair[0]), reverse=True)
 
     def _give_way(self, victim: Asked, winner: Asked, request: ContactRequest, blocked: Finding) -> None:
         owner = self.policy.document.departments[request.department].owner
@@ -343,8 +343,8 @@ class Session:
         if verdict.outcome == "deferred":
             asked.due_ms = verdict.retry_at_ms or 0
             asked.awaits = awaited(hearing, verdict) if self.policy.is_shared and asked.held is None else []
-            own = _order(asked)
-            ahead = sum([_order(other) < own for other in ledger.waiting])
+            own = best_first(asked)
+            ahead = sum([best_first(other) < own for other in ledger.waiting])
             ledger.waiting.append(asked)
         elif verdict.not_before_ms is not None and verdict.valid_until_ms is not None:
             self._approve(asked, hearing, verdict.not_before_ms, verdict.valid_until_ms)
@@ -394,15 +394,7 @@ class Session:
         """See ``cells``; the last thing that is done here."""
         count_cells(self.policy, self.ledger, self.stock, self.now_ms)
 
-    def _forget(self) -> None:
-        forget(self.ledger, self.now_ms, self.policy.history_ms)
-
     def _unsent(self, approved: Sequence[Asked]) -> list[tuple[Asked, Contact]]:
         """Those of which nothing was heard yet and that may still be sent."""
         pairs = [(asked, self.contact(asked.identity)) for asked in approved]
         return [(a, c) for a, c in pairs if c and c.state is APPROVED and self.now_ms < c.valid_until_ms]
-
-
-def _order(asked: Asked) -> tuple[float, float, int, int, bytes]:
-    """Best first: score, priority, first received, then the bytes of the identity, alike on every machine."""
-    return (-asked.score, -asked.priority, asked.received_ms, asked.source[2], asked.identity)
