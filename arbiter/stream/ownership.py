@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from time import monotonic
+from typing import TypeVar
 
 from aiokafka.errors import KafkaError
 from faust.types import TP, Message
@@ -42,6 +43,8 @@ RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 STEADY_SECONDS = 5.0
 """How long it must go well before it counts as working again."""
+
+Answer = TypeVar("Answer")
 
 log = logging.getLogger("arbiter")
 
@@ -285,17 +288,7 @@ class Ownership:
 
     async def _topic_ids(self, owned: _Owned) -> dict[str, str]:
         """The ids that the topics have now, to be held against those that the partition was read from."""
-        health = self._shared.health
-        for attempt in count():
-            try:
-                ids = await self._belonging.ids()
-            except KafkaAway as error:
-                health.trouble("kafka", f"Kafka does not describe the topics: {error}")
-                await owned.patience.pause(attempt)
-            else:
-                health.over("kafka")
-                return ids
-        raise AssertionError
+        return await self._from_kafka(owned, self._belonging.ids, "describe the topics")
 
     async def _still_member(self, partition: int, owned: _Owned) -> None:
         """A later generation has claimed the partition: wait for the group to say that ours is the current one.
@@ -308,16 +301,23 @@ class Ownership:
         await owned.patience.until(lambda: self._consumer.heartbeat_at > refused_at)
 
     async def _ranges(self, tps: Sequence[TP], owned: _Owned) -> Ranges:
+        return await self._from_kafka(
+            owned, lambda: self._consumer.offset_ranges(tps), "say where topics begin and end"
+        )
+
+    async def _from_kafka(self, owned: _Owned, ask: Callable[[], Awaitable[Answer]], what: str) -> Answer:
+        """Ask Kafka until it answers; ``what`` it does not do meanwhile. :class:`Stopped`."""
         health = self._shared.health
         for attempt in count():
             try:
-                ranges = await self._consumer.offset_ranges(tps)
-            except KafkaError as error:
-                health.trouble("kafka", f"Kafka does not say where topics begin and end: {error!r}")
+                answer = await ask()
+            except (KafkaAway, KafkaError) as error:
+                why = repr(error) if isinstance(error, KafkaError) else error
+                health.trouble("kafka", f"Kafka does not {what}: {why}")
                 await owned.patience.pause(attempt)
-                continue
-            health.over("kafka")
-            return ranges
+            else:
+                health.over("kafka")
+                return answer
         raise AssertionError
 
     async def _settled(
@@ -336,17 +336,9 @@ class Ownership:
 
     async def _told(self, first: int, end: int, decisions: TP, owned: _Owned) -> int | None:
         """What was published was committed before: a store that does not know of it has lost writes."""
-        health = self._shared.health
-        for attempt in count():
-            try:
-                told = await self._last_told.seq(decisions.partition, first, end)
-            except KafkaAway as error:
-                health.trouble("kafka", f"Kafka does not give the last decisions: {error}")
-                await owned.patience.pause(attempt)
-            else:
-                health.over("kafka")
-                return told
-        raise AssertionError
+        return await self._from_kafka(
+            owned, lambda: self._last_told.seq(decisions.partition, first, end), "give the last decisions"
+        )
 
     def _begin(self, claim: Claim, ranges: Ranges, tp: TP) -> int:
         first, end = ranges[tp]
