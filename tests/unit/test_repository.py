@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 80
 TEXT_SUFFIXES = (
     ".css",
@@ -74,13 +73,6 @@ def lines_with(pattern: re.Pattern[str]) -> list[str]:
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if (match := pattern.search(line))
     ]
-
-
-def test_sources_are_short() -> None:
-    """A Python file has at most 400 lines."""
-    counted = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in python_files()}
-
-    assert {name: lines for name, lines in counted.items() if lines > FILE_LINES_MAX} == {}
 
 
 def test_functions_are_short() -> None:
