@@ -9,7 +9,7 @@ from msgspec import Struct
 from arbiter.core.instants import DAY_MS, FAR_MS, to_ms
 from arbiter.core.model import Consent, Ledger, Member, Posted, Suppression, Traits
 from arbiter.core.names import same
-from arbiter.core.preferences import read_preferences
+from arbiter.core.stated_preferences import read_preferences
 from arbiter.messages import ConsentChange, Outcome, PreferenceChange, Profile, SuppressionChange
 
 CONSENTS_MAX = 256

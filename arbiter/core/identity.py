@@ -159,3 +159,12 @@ def remember(ledger: Ledger, customer: str, request_identity: bytes, now_ms: int
 def _is_forgotten(entry: bytes, stamp: int) -> bool:
     """Whether an entry is too old. The seconds begin anew after 136 years, so what seems older than half is ahead."""
     return ANSWERS_KEPT_MS // SECOND_MS < (stamp - int.from_bytes(entry, "big")) % STAMPS < STAMPS // 2
+
+
+HOLD = "/recall/"
+"""How the names of these holds begin; no rule is called so."""
+
+
+def hold_of(identity: bytes) -> str:
+    """The hold under which a recalled request waits for its department's word."""
+    return HOLD + identity.hex()

@@ -12,9 +12,8 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
-from arbiter.core.identity import answer_keys
+from arbiter.core.identity import answer_keys, hold_of
 from arbiter.core.model import Answered, Asked, Ledger
-from arbiter.core.recalled import hold_of
 
 CUSTOMER: Final = "c:"
 HOUSEHOLD: Final = "h:"

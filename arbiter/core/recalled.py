@@ -14,14 +14,6 @@ from arbiter.core.terms import finding_of
 from arbiter.core.verdict import Verdict
 from arbiter.core.windows import spoken
 
-HOLD = "/recall/"
-"""How the names of these holds begin; no rule is called so."""
-
-
-def hold_of(identity: bytes) -> str:
-    """The hold under which a recalled request waits for its department's word."""
-    return HOLD + identity.hex()
-
 
 def wait_for_word(policy: Policy, verdict: Verdict, until_ms: int, expires_ms: int) -> Verdict:
     """The verdict on a recalled request, which is not approved before ``until`` unless its department has confirmed."""

@@ -17,10 +17,19 @@ from arbiter.core.decide import Hearing
 from arbiter.core.facts import Refused
 from arbiter.core.forgetting import forget
 from arbiter.core.holds import held, hold_for, outranked
-from arbiter.core.identity import REF_BYTES, answer_key, content_of, counted_from, identity, remember, was_answered
+from arbiter.core.identity import (
+    REF_BYTES,
+    answer_key,
+    content_of,
+    counted_from,
+    hold_of,
+    identity,
+    remember,
+    was_answered,
+)
 from arbiter.core.model import Answer, Answered, Asked, Contact, ContactState, Finding, Ledger, best_first
 from arbiter.core.policy import Policy
-from arbiter.core.recalled import awaits_word, hold_of, wait_for_own, wait_for_word
+from arbiter.core.recalled import awaits_word, wait_for_own, wait_for_word
 from arbiter.core.repeated import told_again
 from arbiter.core.shadow import beside, unless_full
 from arbiter.core.stock import Draw, Stock
