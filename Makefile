@@ -19,7 +19,7 @@ demo: .venv/installed ## the bank's campaigns through a real worker, without any
 	$(BIN)/arbiter demo
 
 test: .venv/installed-dev ## every test, on a real Kafka, Valkey and Redis
-	$(BIN)/python -m tests.setup_servers
+	$(BIN)/python -m tests.servers.setup
 	$(PYTEST)
 
 fast: .venv/installed-dev ## the tests that need no server
@@ -29,10 +29,10 @@ lint: .venv/installed-dev ## ruff, mypy and who may import whom
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --quiet --no-servers tests/unit/test_imports.py
+	$(BIN)/python -m pytest --quiet --no-servers tests/repository/test_imports.py
 
 loadtest: .venv/installed-dev ## throughput and latency, on a real Kafka and Valkey
-	$(BIN)/python -m tests.setup_servers
+	$(BIN)/python -m tests.servers.setup
 	$(BIN)/python -m loadtests
 
 clean: ## remove what the other commands made

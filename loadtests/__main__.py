@@ -12,8 +12,8 @@ import rich_click as click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from arbiter.core.document import PolicyDocument
-from arbiter.policy_files import read_policy
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy_check.files import read_policy
 from loadtests.contenders.arbiter_worker import ArbiterWorker
 from loadtests.contenders.base import Contender
 from loadtests.contenders.null_transport import NullTransport
@@ -23,7 +23,7 @@ from loadtests.plot import plot
 from loadtests.process import WorkerFailed
 from loadtests.report import report, save, show
 from loadtests.rounds import Plan, Result, Rig
-from tests.servers import KafkaServer, Unavailable, ValkeyServer
+from tests.servers.processes import KafkaServer, Unavailable, ValkeyServer
 
 ROOT = Path(__file__).resolve().parents[1]
 POLICY = ROOT / "deploy" / "policies" / "retail-bank"

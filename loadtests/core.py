@@ -18,19 +18,19 @@ from pathlib import Path
 import rich_click as click
 from aiokafka import ConsumerRecord
 
-from arbiter.core.decide import asked_at
-from arbiter.core.policy import Policy, load
-from arbiter.core.stock import Draw, WholeStock
+from arbiter.engine.decide import asked_at
+from arbiter.ledger.capacity import Draw, WholeStock
 from arbiter.messages import CONSENTS, PROFILES, REQUESTS, ContactRequest
-from arbiter.policy_files import digest_of, document_bytes, read_policy
+from arbiter.policy.ruleset import Policy, load
+from arbiter.policy_check.files import digest_of, document_bytes, read_policy
 from arbiter.state.codec import pack_outbox
-from arbiter.stream.cache import LedgerCache
-from arbiter.stream.deciding import Batch
-from arbiter.stream.items import Item
-from arbiter.stream.records import DeadLetter, Reader
-from arbiter.stream.routing import Routing
-from arbiter.stream.steps import Loaded
-from arbiter.worker import GC_THRESHOLDS
+from arbiter.worker.kafka.reader import DeadLetter, Reader
+from arbiter.worker.partition.cache import LedgerCache
+from arbiter.worker.partition.deciding import Batch
+from arbiter.worker.partition.items import Item
+from arbiter.worker.partition.routing import Routing
+from arbiter.worker.partition.steps import Loaded
+from arbiter.worker.process import GC_THRESHOLDS
 from loadtests.traffic import Entry, Traffic
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from tests.leash import Leashed
+from tests.servers.process_group import Leashed
 
 STOP_SECONDS_MAX = 30.0
 # utime and stime are the 14th and 15th fields; the 2nd is the name in brackets, which may hold spaces (proc(5)).

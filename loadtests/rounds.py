@@ -7,16 +7,16 @@ from pathlib import Path
 import redis
 from msgspec import Struct
 
-from arbiter.core.document import PolicyDocument
 from arbiter.messages import DECISIONS, REQUESTS
-from arbiter.stream import topics
+from arbiter.policy.document import PolicyDocument
+from arbiter.worker.kafka import topics
 from loadtests.contenders.base import Contender, Site
 from loadtests.figures import NS_PER_SECOND, schedule
 from loadtests.kafka import delete_topics, publish, reader
 from loadtests.measure import Answers, Paced, Throughput, drain, pace
 from loadtests.process import Worker
 from loadtests.traffic import Entry, Traffic
-from tests.servers import KafkaServer, ValkeyServer, free_port
+from tests.servers.processes import KafkaServer, ValkeyServer, free_port
 
 PARTITIONS = 32
 

@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
-from arbiter.core.document import PolicyDocument
 from arbiter.messages import Attributes, ConsentChange, ContactRequest, Profile
-from arbiter.stream.partitioner import partition_of
+from arbiter.policy.document import PolicyDocument
+from arbiter.worker.kafka.partitioner import partition_of
 
 FIRST_DAY = datetime(2026, 3, 2, 9, 0)  # noqa: DTZ001 - a Monday, local time of the policy's zone
 DAY_SECONDS = 8 * 3600

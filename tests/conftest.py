@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.language_server import LanguageServer, sarif_schema
-from tests.servers import (
+from tests.harness.language_server import LanguageServer, sarif_schema
+from tests.servers.processes import (
     ROOT,
     KafkaServer,
     RedisServer,

@@ -13,8 +13,8 @@ from msgspec import Struct
 from arbiter.messages import DECISIONS
 from arbiter.printable import in_text
 from arbiter.settings import Settings, SettingsError, load, variable
-from arbiter.stream.scan import Bounds, TopicReader
-from arbiter.stream.topics import KafkaAway
+from arbiter.worker.kafka.scan import Bounds, TopicReader
+from arbiter.worker.kafka.topics import KafkaAway
 
 NEWEST = 5_000
 SHOWN = 5

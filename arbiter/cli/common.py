@@ -11,14 +11,14 @@ from typing import Literal, TypeVar
 
 import rich_click as click
 
-from arbiter.core.windows import moment
 from arbiter.printable import in_text
 from arbiter.settings import Settings, SettingsError, load
 from arbiter.state.codec import CodecError
 from arbiter.state.policy_store import PolicyRefused, PolicyStore
 from arbiter.state.redis_store import RedisStore, connect
 from arbiter.state.store import StateDamaged, StoreRefused, StoreUnavailable
-from arbiter.stream.topics import KafkaAway, TopicsError
+from arbiter.timing.windows import moment
+from arbiter.worker.kafka.topics import KafkaAway, TopicsError
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2

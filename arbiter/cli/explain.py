@@ -12,16 +12,16 @@ import rich_click as click
 from arbiter.cli.common import EXIT_USAGE, Failure, instant, reading, servers_may_be_away, settings_for
 from arbiter.cli.scanning import scan_bar
 from arbiter.cli.whatif import policy_named, progress_bar
-from arbiter.explain.document import Explanation
-from arbiter.explain.files import find_in_file, not_simulated, simulated
-from arbiter.explain.history import Found, explain
-from arbiter.explain.lookup import Key, OnKafka, Wanted, fetch_requests, fetch_state, find
-from arbiter.explain.text import as_lines, show
 from arbiter.messages import DECISIONS, DLQ_SUFFIX, REQUESTS
-from arbiter.pages.console import terminal
+from arbiter.reports.explain.document import Explanation
+from arbiter.reports.explain.files import find_in_file, not_simulated, simulated
+from arbiter.reports.explain.history import Found, explain
+from arbiter.reports.explain.lookup import Key, OnKafka, Wanted, fetch_requests, fetch_state, find
+from arbiter.reports.explain.text import as_lines, show
+from arbiter.reports.pages.console import terminal
+from arbiter.reports.policy_diff.run import Material
 from arbiter.settings import Settings
-from arbiter.stream.scan import Bounds, TopicReader
-from arbiter.whatif.run import Material
+from arbiter.worker.kafka.scan import Bounds, TopicReader
 
 EXIT_NOT_FOUND = 1
 LAST_DEFAULT = 1_000_000

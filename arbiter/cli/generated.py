@@ -20,7 +20,7 @@ from arbiter.cli.common import EXIT_USAGE, Failure
 )
 def schemas(is_check: bool, root: Path) -> None:
     """Write the JSON Schemas, the AsyncAPI document and the reference pages from the code."""
-    from arbiter import schemas as files  # noqa: PLC0415 - other commands need not wait for it
+    from arbiter.generated import schemas as files  # noqa: PLC0415 - other commands need not wait for it
 
     if is_check:
         for name in (names := files.drifted(root)):

@@ -11,9 +11,9 @@ from pathlib import Path
 import rich_click as click
 
 from arbiter.cli.common import reading
-from arbiter.policy_words.changes import Change
-from arbiter.policy_words.page import LISTED_FROM
-from arbiter.policy_words.whole import Section
+from arbiter.reports.policy_words.changes import Change
+from arbiter.reports.policy_words.page import LISTED_FROM
+from arbiter.reports.policy_words.whole import Section
 
 WIDTH_MAX = 100
 INDENT = " " * 4

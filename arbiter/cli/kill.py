@@ -13,14 +13,14 @@ from rich.table import Table
 from arbiter.cli.campaigns import tell_unknown_campaign
 from arbiter.cli.common import EXIT_USAGE, Failure, instant, user, with_policies
 from arbiter.cli.confirm import confirm, swept
-from arbiter.core.document import PolicyDocument
-from arbiter.core.instants import to_datetime
-from arbiter.core.kills import Kill, Target
-from arbiter.core.problem import nearest
-from arbiter.core.windows import duration_ms, spoken_until
-from arbiter.pages.console import cell, terminal
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy.kill_switches import Kill, Target
+from arbiter.policy.problem import nearest
 from arbiter.printable import in_text
+from arbiter.reports.pages.console import cell, terminal
 from arbiter.state.policy_store import OUTCOMES_STOPPED, Activation, KillOrder, PolicyStore
+from arbiter.timing.instants import to_datetime
+from arbiter.timing.windows import duration_ms, spoken_until
 
 NO_ZONE = "UTC"
 

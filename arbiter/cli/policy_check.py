@@ -14,9 +14,9 @@ import rich_click as click
 
 from arbiter.cli.policy_notes import notes, tell_ended
 from arbiter.cli.report import github, sarif
-from arbiter.core.document import PolicyDocument
-from arbiter.policy_files import FileProblem, digest_of, document_bytes, read_policy
-from arbiter.policy_files.problem import Part, told
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy_check.files import FileProblem, digest_of, document_bytes, read_policy
+from arbiter.policy_check.files.problem import Part, told
 
 EXIT_BAD_POLICY = 1
 DIGEST_SHOWN = 16

@@ -14,17 +14,17 @@ from msgspec.structs import replace
 from arbiter.cli.common import EXIT_USAGE, Failure, instant, reading, servers_may_be_away, settings_for
 from arbiter.cli.in_words import tell_changes, write_page
 from arbiter.cli.whatif import material_options, policy_named, progress_bar
-from arbiter.core.policy import Policy
-from arbiter.pages.console import terminal
-from arbiter.pages.figures import policy_name
-from arbiter.policy_words.changes import Change, as_plain, changes
-from arbiter.policy_words.page import changes_page
-from arbiter.whatif.compare import as_builtins, compare
-from arbiter.whatif.examples import tell
-from arbiter.whatif.page import page
-from arbiter.whatif.run import Material
-from arbiter.whatif.sides import SideFailed, both_sides
-from arbiter.whatif.text import show
+from arbiter.policy.ruleset import Policy
+from arbiter.reports.pages.console import terminal
+from arbiter.reports.pages.figures import policy_name
+from arbiter.reports.policy_diff.compare import as_builtins, compare
+from arbiter.reports.policy_diff.examples import tell
+from arbiter.reports.policy_diff.page import page
+from arbiter.reports.policy_diff.run import Material
+from arbiter.reports.policy_diff.sides import SideFailed, both_sides
+from arbiter.reports.policy_diff.text import show
+from arbiter.reports.policy_words.changes import Change, as_plain, changes
+from arbiter.reports.policy_words.page import changes_page
 
 EXIT_FAILED = 1
 REQUESTS_DEFAULT = 100_000
@@ -135,7 +135,7 @@ def _check_ordinary(files: Sequence[Path]) -> None:
 
 
 def _downloaded(folder: Path, last: int, since: str | None) -> Material:
-    from arbiter.whatif.topics import download  # noqa: PLC0415 - who has files need not wait for Kafka's client
+    from arbiter.reports.policy_diff.topics import download  # noqa: PLC0415 - who has files need not wait for Kafka's client
 
     settings = settings_for("kafka")
     begin_ms = None if since is None else instant(since, "UTC", "start", "--since")

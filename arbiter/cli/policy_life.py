@@ -13,12 +13,12 @@ from arbiter.cli.policy_check import DIGEST_SHOWN, EXIT_BAD_POLICY, counted, tel
 from arbiter.cli.policy_notes import tell_ended
 from arbiter.cli.policy_over import tell_over
 from arbiter.cli.published_tests import failures, pack_tests, unpack_tests
-from arbiter.core.document import PolicyDocument
-from arbiter.core.windows import spoken, spoken_until
-from arbiter.policy_files import digest_of, document_bytes, read_policy
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy_check.files import digest_of, document_bytes, read_policy
 from arbiter.settings import variable
 from arbiter.state.policy_store import REFUSALS, Activation, Order, PolicyRecord, PolicyRefused, PolicyStore
 from arbiter.state.redis_store import RedisStore
+from arbiter.timing.windows import spoken, spoken_until
 
 SOON = "running workers take it over within two seconds"
 

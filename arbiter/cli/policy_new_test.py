@@ -10,13 +10,13 @@ import rich_click as click
 
 from arbiter.cli.common import EXIT_USAGE, Failure, servers_may_be_away, settings_for
 from arbiter.cli.scanning import scan_bar
-from arbiter.core.policy import Policy
-from arbiter.explain.lookup import Wanted
+from arbiter.policy.ruleset import Policy
 from arbiter.policy_tests.capture import Found, drafts
 from arbiter.policy_tests.junit import explained
 from arbiter.policy_tests.lookup import NotFound, look_up
 from arbiter.policy_tests.read import SUFFIX, read_test_file
 from arbiter.policy_tests.run import Result, run_test
+from arbiter.reports.explain.lookup import Wanted
 
 EXIT_NOT_REPRODUCED = 1
 

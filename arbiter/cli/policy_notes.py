@@ -6,8 +6,8 @@ import time
 
 import rich_click as click
 
-from arbiter.core.document import PolicyDocument
-from arbiter.core.ended import ended
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy_check.ended import ended
 
 
 def notes(document: PolicyDocument | None) -> list[str]:

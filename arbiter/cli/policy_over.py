@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 import rich_click as click
 
-from arbiter.core.document import PolicyDocument
-from arbiter.core.policy import load
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy.ruleset import load
+from arbiter.reports.policy_diff.over import OverCaps
 from arbiter.state.codec import CodecError, unpack_ledger
 from arbiter.state.policy_store import PolicyRecord
 from arbiter.state.redis_store import RedisStore
-from arbiter.whatif.over import OverCaps
 
 PROGRESS = 100_000
 

@@ -7,7 +7,7 @@ import rich_click as click
 from arbiter.cli.common import EXIT_USAGE, Failure, user, with_policies
 from arbiter.cli.confirm import confirm
 from arbiter.cli.policy_life import SOON, fetched, named, shown
-from arbiter.core.policy import PolicyError, load
+from arbiter.policy.ruleset import PolicyError, load
 from arbiter.state.policy_store import Activation, PolicyRecord, PolicyStore, Shadow
 
 

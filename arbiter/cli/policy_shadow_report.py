@@ -12,20 +12,20 @@ from msgspec import Struct
 
 from arbiter.cli.common import EXIT_USAGE, Failure, instant, reading, servers_may_be_away, settings_for
 from arbiter.cli.scanning import scan_bar
-from arbiter.core.document import PolicyDocument
-from arbiter.core.instants import DAY_MS, HOUR_MS, to_datetime
 from arbiter.messages import DECISIONS
-from arbiter.pages.console import terminal
+from arbiter.policy.document import PolicyDocument
+from arbiter.reports.pages.console import terminal
+from arbiter.reports.shadow.build import build
+from arbiter.reports.shadow.document import ShadowReport
+from arbiter.reports.shadow.known import Known, ask
+from arbiter.reports.shadow.page import page
+from arbiter.reports.shadow.tally import Tally
+from arbiter.reports.shadow.text import show
 from arbiter.settings import Settings
-from arbiter.shadow_report.build import build
-from arbiter.shadow_report.document import ShadowReport
-from arbiter.shadow_report.known import Known, ask
-from arbiter.shadow_report.page import page
-from arbiter.shadow_report.tally import Tally
-from arbiter.shadow_report.text import show
 from arbiter.state.policy_store import PolicyStore
 from arbiter.state.redis_store import connect
-from arbiter.stream.scan import Bounds, TopicReader
+from arbiter.timing.instants import DAY_MS, HOUR_MS, to_datetime
+from arbiter.worker.kafka.scan import Bounds, TopicReader
 
 EXIT_EMPTY = 1
 PERIOD_DAYS = 30

@@ -17,15 +17,15 @@ from arbiter.cli.in_words import tell_folded, tell_sections, write_page
 from arbiter.cli.policy_life import unknown_version
 from arbiter.cli.policy_notes import tell_ended
 from arbiter.cli.whatif import policy_named
-from arbiter.core.document import PolicyDocument
-from arbiter.core.instants import to_datetime
-from arbiter.core.kills import Kill
-from arbiter.pages.console import cell, terminal
-from arbiter.policy_words.page import policy_page
-from arbiter.policy_words.whole import in_words
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy.kill_switches import Kill
+from arbiter.reports.pages.console import cell, terminal
+from arbiter.reports.policy_diff.policies import is_published
+from arbiter.reports.policy_words.page import policy_page
+from arbiter.reports.policy_words.whole import in_words
 from arbiter.state.audit import audit_record
 from arbiter.state.policy_store import Activation, AuditEntry, Planned, PolicyRecord, PolicyStore, Shadow
-from arbiter.whatif.policies import is_published
+from arbiter.timing.instants import to_datetime
 
 _format = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."

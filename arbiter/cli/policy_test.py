@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from arbiter.cli.common import EXIT_USAGE, Failure
-from arbiter.core.document import PolicyDocument
-from arbiter.core.model import Finding
-from arbiter.core.policy import Policy
-from arbiter.pages.console import cell, terminal
-from arbiter.policy_files import FileProblem, digest_of, document_bytes, read_policy
+from arbiter.ledger.model import Finding
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy.ruleset import Policy
+from arbiter.policy_check.files import FileProblem, digest_of, document_bytes, read_policy
 from arbiter.policy_tests.junit import explained, junit
 from arbiter.policy_tests.read import read_tests
 from arbiter.policy_tests.run import Result, rules_of, run_test, silent_rules
+from arbiter.reports.pages.console import cell, terminal
 
 EXIT_FAILED = 1
 RULES_SHOWN = 3

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from arbiter.core.document import PolicyDocument
-from arbiter.core.policy import PolicyError, load
-from arbiter.policy_files import FileProblem
-from arbiter.policy_files.folder import look_into
-from arbiter.policy_files.problem import printable
-from arbiter.policy_files.source import Source, read_source
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy.ruleset import PolicyError, load
+from arbiter.policy_check.files import FileProblem
+from arbiter.policy_check.files.folder import look_into
+from arbiter.policy_check.files.problem import printable
+from arbiter.policy_check.files.source import Source, read_source
 from arbiter.policy_tests.junit import explained
 from arbiter.policy_tests.read import read_test_text
 from arbiter.policy_tests.run import run_test

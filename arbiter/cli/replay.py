@@ -10,14 +10,14 @@ import rich_click as click
 
 from arbiter.cli.common import EXIT_AWAY, EXIT_USAGE, Failure, reading, servers_may_be_away, settings_for
 from arbiter.cli.unreadable import Unreadable
-from arbiter.core.arrival import Arrival
-from arbiter.core.windows import duration_ms
+from arbiter.engine.arrival import Arrival
+from arbiter.reports.policy_diff.lines import Lines, Unread
 from arbiter.settings import Settings
 from arbiter.state.redis_store import connect
-from arbiter.stream import topics
-from arbiter.stream.partitioner import partition_of
-from arbiter.stream.replaying import Replay, ReplayStalled, stretches
-from arbiter.whatif.lines import Lines, Unread
+from arbiter.timing.windows import duration_ms
+from arbiter.worker.kafka import topics
+from arbiter.worker.kafka.partitioner import partition_of
+from arbiter.worker.replaying import Replay, ReplayStalled, stretches
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

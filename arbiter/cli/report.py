@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from arbiter import __version__
-from arbiter.policy_files import FileProblem
-from arbiter.policy_files.catalogue import CODES, Code
+from arbiter.policy_check.files import FileProblem
+from arbiter.policy_check.files.catalogue import CODES, Code
 
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 

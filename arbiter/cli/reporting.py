@@ -13,20 +13,20 @@ import rich_click as click
 from arbiter.cli.common import EXIT_USAGE, Failure, instant, reading, servers_may_be_away, settings_for
 from arbiter.cli.scanning import scan_bar
 from arbiter.cli.unreadable import Unreadable
-from arbiter.core.instants import DAY_MS, to_datetime
-from arbiter.core.policy import PolicyError, load
-from arbiter.core.windows import zone_of
 from arbiter.messages import DECISIONS, REQUESTS
-from arbiter.pages.console import terminal
-from arbiter.report.build import build, earlier
-from arbiter.report.document import Material, Report
-from arbiter.report.page import page
-from arbiter.report.read import claims_in_file, claims_on_kafka, decisions_in_file, decisions_on_kafka
-from arbiter.report.tally import Seen, Tally
-from arbiter.report.text import show
+from arbiter.policy.ruleset import PolicyError, load
+from arbiter.reports.departments.build import build, earlier
+from arbiter.reports.departments.document import Material, Report
+from arbiter.reports.departments.page import page
+from arbiter.reports.departments.read import claims_in_file, claims_on_kafka, decisions_in_file, decisions_on_kafka
+from arbiter.reports.departments.tally import Seen, Tally
+from arbiter.reports.departments.text import show
+from arbiter.reports.pages.console import terminal
 from arbiter.settings import Settings
 from arbiter.state.redis_store import connect
-from arbiter.stream.scan import TopicReader
+from arbiter.timing.instants import DAY_MS, to_datetime
+from arbiter.timing.windows import zone_of
+from arbiter.worker.kafka.scan import TopicReader
 
 EXIT_EMPTY = 1
 PERIOD_DAYS = 30

@@ -12,9 +12,9 @@ from rich.markdown import Markdown
 
 from arbiter.cli.common import servers_may_be_away, settings_for
 from arbiter.logs import log_to_stderr
-from arbiter.pages.console import terminal
+from arbiter.reports.pages.console import terminal
 from arbiter.settings import markdown, variable
-from arbiter.stream import topics as kafka_topics
+from arbiter.worker.kafka import topics as kafka_topics
 
 VISIBLE_SECONDS_MAX = 10.0
 
@@ -22,7 +22,7 @@ VISIBLE_SECONDS_MAX = 10.0
 @click.command(short_help="Decide contact requests until SIGTERM.")
 def worker() -> None:
     """Decide contact requests until SIGTERM; its settings are in the environment (see `arbiter settings`)."""
-    from arbiter.worker import run  # noqa: PLC0415 - brings Faust, which other commands need not wait for
+    from arbiter.worker.process import run  # noqa: PLC0415 - brings Faust, which other commands need not wait for
 
     settings = settings_for("kafka", "redis")
     log_to_stderr(settings)

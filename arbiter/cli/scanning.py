@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from arbiter.pages.console import terminal
-from arbiter.stream.scan import Progress as Tell
+from arbiter.reports.pages.console import terminal
+from arbiter.worker.kafka.scan import Progress as Tell
 
 
 @contextmanager

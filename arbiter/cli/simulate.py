@@ -17,13 +17,13 @@ from rich.table import Table
 from arbiter.cli.common import reading
 from arbiter.cli.unreadable import Unreadable
 from arbiter.cli.whatif import material_options, policy_named, progress_bar
-from arbiter.core.render import decision_of
-from arbiter.core.simulate import Happening, Told
+from arbiter.engine.render import decision_of
+from arbiter.engine.simulate import Happening, Told
 from arbiter.messages import encoder
-from arbiter.pages.console import cell, terminal
-from arbiter.whatif.lines import Unread
-from arbiter.whatif.run import Material, Run
-from arbiter.whatif.tally import Ends, Tally
+from arbiter.reports.pages.console import cell, terminal
+from arbiter.reports.policy_diff.lines import Unread
+from arbiter.reports.policy_diff.run import Material, Run
+from arbiter.reports.policy_diff.tally import Ends, Tally
 
 RULES_SHOWN = 15
 STANDARD_OUTPUT = "-"

@@ -11,10 +11,10 @@ import rich_click as click
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from arbiter.cli.common import EXIT_USAGE, Failure, with_policies
-from arbiter.core.policy import Policy, PolicyError
-from arbiter.pages.console import terminal
-from arbiter.whatif.policies import BadPolicy, NoSuchPolicy, from_folder, from_store, is_published
-from arbiter.whatif.run import Material
+from arbiter.policy.ruleset import Policy, PolicyError
+from arbiter.reports.pages.console import terminal
+from arbiter.reports.policy_diff.policies import BadPolicy, NoSuchPolicy, from_folder, from_store, is_published
+from arbiter.reports.policy_diff.run import Material
 
 EXIT_BAD_POLICY = 1
 

@@ -30,7 +30,7 @@ def demo(limit: int | None, is_json: bool, seed: int) -> None:
     from arbiter.demo.run import run  # noqa: PLC0415
     from arbiter.demo.worker import DemoError  # noqa: PLC0415
     from arbiter.embedded import EmbeddedError  # noqa: PLC0415
-    from arbiter.pages.console import terminal  # noqa: PLC0415
+    from arbiter.reports.pages.console import terminal  # noqa: PLC0415
 
     # A SIGTERM ends it as Ctrl-C does, so that worker and servers are stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -22,7 +22,7 @@ from arbiter.demo.watch import Watch
 from arbiter.demo.worker import DemoError, Worker, activate_policy, running_worker
 from arbiter.embedded import embedded_broker, embedded_redis
 from arbiter.messages import AUDIT, DECISIONS, DLQ_SUFFIX, OUTCOMES, PROFILES, REQUESTS
-from arbiter.stream.records import INPUTS
+from arbiter.worker.kafka.reader import INPUTS
 
 PARTITIONS = 8
 TOPICS = (DECISIONS, AUDIT, *INPUTS, *(topic + DLQ_SUFFIX for topic in INPUTS))

@@ -17,14 +17,14 @@ from msgspec import Struct
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from arbiter.core.document import PolicyDocument
-from arbiter.core.identity import identity
-from arbiter.core.instants import to_datetime, to_ms
-from arbiter.core.model import Contact, ContactState, Kind, Ledger, Member
-from arbiter.core.policy import Policy
-from arbiter.core.windows import local_time, moment
+from arbiter.ledger.identity import identity
+from arbiter.ledger.model import Contact, ContactState, Kind, Ledger, Member
 from arbiter.messages import ContactRequest, Decision
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy.ruleset import Policy
 from arbiter.policy_tests.document import Request
+from arbiter.timing.instants import to_datetime, to_ms
+from arbiter.timing.windows import local_time, moment
 
 HEAD = """\
 # yaml-language-server: $schema=../../../schemas/policy-test.schema.json

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from arbiter.core.document import Duration
 from arbiter.messages import Attributes, Name, OwnMaximum, Scalar
+from arbiter.policy.document import Duration
 
 Time = Annotated[
     str,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from arbiter.core.decide import asked_at
-from arbiter.core.policy import Policy
-from arbiter.explain.lookup import OnKafka, Wanted, fetch_requests, fetch_state, find, place_of
+from arbiter.engine.decide import asked_at
 from arbiter.messages import Decision
+from arbiter.policy.ruleset import Policy
 from arbiter.policy_tests.capture import Found
+from arbiter.reports.explain.lookup import OnKafka, Wanted, fetch_requests, fetch_state, find, place_of
 from arbiter.settings import Settings
-from arbiter.stream.scan import Bounds, Progress, TopicReader
+from arbiter.worker.kafka.scan import Bounds, Progress, TopicReader
 
 
 class NotFound(Exception):

@@ -9,16 +9,16 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from arbiter.core.codes import CODES
-from arbiter.core.document import PolicyDocument
-from arbiter.core.problem import nearest
-from arbiter.policy_files import FileProblem
-from arbiter.policy_files.folder import TEST_SUFFIX as SUFFIX
-from arbiter.policy_files.folder import look_into
-from arbiter.policy_files.odd import odd_characters
-from arbiter.policy_files.source import Source, read_source, whole
-from arbiter.policy_files.words import SINGULAR, Whole, shapes_against
-from arbiter.policy_files.yaml_tree import Path, Place, TooManyValues, expand, read_tree
+from arbiter.messages.reason_codes import CODES
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy.problem import nearest
+from arbiter.policy_check.files import FileProblem
+from arbiter.policy_check.files.folder import TEST_SUFFIX as SUFFIX
+from arbiter.policy_check.files.folder import look_into
+from arbiter.policy_check.files.odd import odd_characters
+from arbiter.policy_check.files.source import Source, read_source, whole
+from arbiter.policy_check.files.words import SINGULAR, Whole, shapes_against
+from arbiter.policy_check.files.yaml_tree import Path, Place, TooManyValues, expand, read_tree
 from arbiter.policy_tests.document import Case, CaseFile, Given, Request
 from arbiter.policy_tests.schema import plain_cases_schema
 from arbiter.policy_tests.times import HELP, Times

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from arbiter.core.model import Answer, Finding
-from arbiter.core.policy import Policy
-from arbiter.core.windows import spoken
+from arbiter.ledger.model import Answer, Finding
+from arbiter.policy.ruleset import Policy
 from arbiter.policy_tests.document import Expect
 from arbiter.policy_tests.read import Test
 from arbiter.policy_tests.world import Impossible, World
+from arbiter.timing.windows import spoken
 
 
 class Difference(Struct, frozen=True):

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from arbiter.policy_files.schema import Schema, schema_of, without_references
+from arbiter.policy_check.files.schema import Schema, schema_of, without_references
 from arbiter.policy_tests.document import CaseFile, Given, Request
 
 PARTS: dict[str, type[Struct]] = {"given": Given, "request": Request}

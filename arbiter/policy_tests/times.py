@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from arbiter.core.instants import END_MS, FIRST_MS, in_span
-from arbiter.core.windows import duration_ms, moment
+from arbiter.timing.instants import END_MS, FIRST_MS, in_span
+from arbiter.timing.windows import duration_ms, moment
 
 _RELATIVE = re.compile(r"(?:(?P<before>\d+[smhdw]) ago|in (?P<after>\d+[smhdw]))")
 HELP = "write `2026-03-04 10:00`, `2026-03-04T10:00:00Z`, a day, `3d ago` or `in 2h`"

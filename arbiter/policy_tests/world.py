@@ -7,14 +7,21 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import asdict, replace
 
-from arbiter.core.arbitrate import Arrival, Decided, Message, Refused, Result, arbitrate, awaits, come_back, next_due_ms
-from arbiter.core.facts import apply_fact
-from arbiter.core.identity import identity, identity_of
-from arbiter.core.instants import FAR_MS, to_datetime
-from arbiter.core.model import Answer, Answered, Contact, ContactState, Kind, Ledger
-from arbiter.core.policy import Policy
-from arbiter.core.stock import WholeStock
-from arbiter.core.windows import duration_ms
+from arbiter.engine.arbitrate import (
+    Arrival,
+    Decided,
+    Message,
+    Refused,
+    Result,
+    arbitrate,
+    awaits,
+    come_back,
+    next_due_ms,
+)
+from arbiter.ledger.capacity import WholeStock
+from arbiter.ledger.facts import apply_fact
+from arbiter.ledger.identity import identity, identity_of
+from arbiter.ledger.model import Answer, Answered, Contact, ContactState, Kind, Ledger
 from arbiter.messages import (
     ConsentChange,
     ContactRequest,
@@ -23,6 +30,7 @@ from arbiter.messages import (
     Profile,
     SuppressionChange,
 )
+from arbiter.policy.ruleset import Policy
 from arbiter.policy_tests.document import (
     AskedBefore,
     GivenConsent,
@@ -32,6 +40,8 @@ from arbiter.policy_tests.document import (
     GivenSuppression,
 )
 from arbiter.policy_tests.read import Test
+from arbiter.timing.instants import FAR_MS, to_datetime
+from arbiter.timing.windows import duration_ms
 
 TOPIC = "policy test"
 

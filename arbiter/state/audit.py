@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from arbiter.core.instants import to_datetime
 from arbiter.messages import AuditRecord, KillSwitch, PolicyRef
 from arbiter.state.policy_store import AuditEntry
+from arbiter.timing.instants import to_datetime
 
 
 def audit_id(entry: AuditEntry) -> str:

@@ -14,8 +14,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from arbiter.core.instants import MINUTE_MS, SECOND_MS
-from arbiter.core.model import (
+from arbiter.ledger.capacity import Draw
+from arbiter.ledger.model import (
     Answered,
     Asked,
     Away,
@@ -31,8 +31,8 @@ from arbiter.core.model import (
     Suppression,
     Traits,
 )
-from arbiter.core.stock import Draw
 from arbiter.messages import Scalar
+from arbiter.timing.instants import MINUTE_MS, SECOND_MS
 
 FORMAT: Final = 1
 REF_BYTES: Final = 8

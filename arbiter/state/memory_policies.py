@@ -8,9 +8,8 @@ from typing import Any, NoReturn
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.core.instants import FAR_MS
-from arbiter.core.kills import Kill
 from arbiter.messages import AuditAction
+from arbiter.policy.kill_switches import Kill
 from arbiter.state.memory import Clock, wall_clock_ms
 from arbiter.state.policy_store import (
     ARBITER,
@@ -34,6 +33,7 @@ from arbiter.state.policy_store import (
     WorkerReport,
     person,
 )
+from arbiter.timing.instants import FAR_MS
 
 
 class _Entry(Struct):

@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from arbiter.core.household import Forward, Join, Leave, Nothing, Return, Routed
-from arbiter.core.model import Posted
-from arbiter.core.party import Part
+from arbiter.engine.household import Forward, Join, Leave, Nothing, Return, Routed
+from arbiter.ledger.keys import Part
+from arbiter.ledger.model import Posted
 from arbiter.state.codec import CodecError, check_format, pack_answered, pack_ledger, unpack_answered, unpack_ledger
 
 FORMAT: Final = 1

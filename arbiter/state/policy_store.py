@@ -14,9 +14,9 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from arbiter.core.instants import DAY_MS
-from arbiter.core.kills import Kill, Target
 from arbiter.messages import AuditAction
+from arbiter.policy.kill_switches import Kill, Target
+from arbiter.timing.instants import DAY_MS
 
 KILL_MAX_MS: Final = 30 * DAY_MS
 """A switch must end; no later than this after it was ordered."""

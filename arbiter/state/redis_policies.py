@@ -9,9 +9,8 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from arbiter.core.instants import FAR_MS
-from arbiter.core.kills import Kill
 from arbiter.messages import AuditAction
+from arbiter.policy.kill_switches import Kill
 from arbiter.state.keys import Keys
 from arbiter.state.policy_store import (
     AUDIT_KEPT,
@@ -37,6 +36,7 @@ from arbiter.state.policy_store import (
 from arbiter.state.redis_client import RedisClient, Script
 from arbiter.state.redis_line import Argument
 from arbiter.state.store import StateDamaged
+from arbiter.timing.instants import FAR_MS
 
 _ACTIVE: Final = Script.read("registry", "policy_active")
 _PUBLISH: Final = Script.read("registry", "policy_publish")

@@ -10,7 +10,6 @@ from typing import Final
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict
 
-from arbiter.core.instants import FAR_MS
 from arbiter.state.keys import DEFAULT_PREFIX, Keys, PartitionKeys
 from arbiter.state.redis_client import RedisClient, Script
 from arbiter.state.redis_line import Argument
@@ -31,6 +30,7 @@ from arbiter.state.store import (
     Verdict,
     Wait,
 )
+from arbiter.timing.instants import FAR_MS
 
 _ENTER: Final = Script.read("enter")
 _REPORT_LOSS: Final = Script.read("report_loss")

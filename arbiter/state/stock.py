@@ -16,8 +16,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from arbiter.core.instants import DAY_MS
-from arbiter.core.stock import Draw
+from arbiter.ledger.capacity import Draw
+from arbiter.timing.instants import DAY_MS
 
 KEPT_MS = 35 * DAY_MS
 """How long a window is remembered after its end, so that a replay which stands still for a while can go on."""

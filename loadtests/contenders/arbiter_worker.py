@@ -8,7 +8,7 @@ import sys
 from msgspec import Struct
 
 from arbiter.messages import CONSENTS, PROFILES
-from arbiter.policy_files import digest_of, document_bytes
+from arbiter.policy_check.files import digest_of, document_bytes
 from arbiter.state.policy_store import Order
 from arbiter.state.redis_store import connect
 from loadtests.contenders.base import Site

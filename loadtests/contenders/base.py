@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from arbiter.core.document import PolicyDocument
+from arbiter.policy.document import PolicyDocument
 from arbiter.settings import Settings
 from loadtests.traffic import Traffic
 

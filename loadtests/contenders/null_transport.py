@@ -21,10 +21,10 @@ from arbiter import settings
 from arbiter.messages import DECISIONS, REQUESTS
 from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord
-from arbiter.stream.app import consumer_of, make_app
-from arbiter.stream.publisher import KafkaPublisher
-from arbiter.stream.topics import client_config
-from arbiter.stream.transport import Batch, handing_on
+from arbiter.worker.kafka.app import consumer_of, make_app
+from arbiter.worker.kafka.producer import KafkaPublisher
+from arbiter.worker.kafka.topics import client_config
+from arbiter.worker.kafka.transport import Batch, handing_on
 from loadtests.contenders.base import DECISION_BYTES, Site
 from loadtests.traffic import Traffic
 

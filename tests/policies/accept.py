@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from arbiter.policy_files import read_policy
+from arbiter.policy_check.files import read_policy
 from arbiter.policy_tests.read import SUFFIX, read_test_file
 
 HERE = Path(__file__).parent

@@ -1,0 +1,70 @@
+"""Who waits for what all customers share: for capacity, or for a cell.
+
+A cell is a campaign that starts only once enough customers could be contacted.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from arbiter.engine.decide import Hearing
+from arbiter.engine.verdict import Verdict
+from arbiter.ledger.capacity import CELL, Draw, Stock
+from arbiter.ledger.model import Ledger
+from arbiter.policy.rules.capacity import window_of
+from arbiter.policy.ruleset import Policy
+
+
+class _Asker(Struct):
+    customer_id: str
+
+
+_asker = msgspec.json.Decoder(_Asker).decode
+
+
+def awaited(hearing: Hearing, verdict: Verdict) -> list[str]:
+    """The windows of capacity that a deferred request waits for, or the cell if it is all it waits for."""
+    names = {window_of(finding) for finding in verdict.findings} - {None}
+    if all(finding.kind == "cell" for finding in verdict.findings):
+        names = {f"{finding.rule}{CELL}" for finding in verdict.findings}
+    if not names:
+        return []
+    at_ms = max(hearing.now_ms, hearing.send_after_ms)
+    return [want.draw.key for want in hearing.policy.wants(hearing.case, at_ms) if want.draw.name in names]
+
+
+def count_cells(policy: Policy, ledger: Ledger, stock: Stock, now_ms: int) -> None:
+    """Count each customer who waits for nothing but a cell once; who does so no more is not, until it is open.
+
+    Changes ``ledger`` and draws on ``stock``; to be called whenever something that waits may have changed.
+    """
+    if not ledger.cells and not (ledger.waiting and any(asked.awaits for asked in ledger.waiting)):
+        return
+    counted = {(key, customer) for key, customers in ledger.cells.items() for customer in customers}
+    waiting = {
+        (key, _asker(asked.request).customer_id)
+        for asked in ledger.waiting
+        for key in asked.awaits
+        if Draw.of(key).is_cell
+    }
+    if counted == waiting:
+        return
+    for key, _ in sorted(waiting - counted):
+        stock.take(Draw.of(key))
+    for key, _ in sorted(counted - waiting):
+        if not _is_open(policy, stock, Draw.of(key), now_ms):
+            stock.give(Draw.of(key))
+    ledger.cells = {}
+    for key, customer in sorted(waiting):
+        ledger.cells.setdefault(key, []).append(customer)
+
+
+def _is_open(policy: Policy, stock: Stock, cell: Draw, now_ms: int) -> bool:
+    want = policy.window(cell.name, now_ms)
+    if want is None or want.opens_at is None:
+        return False
+    level = stock.level(cell, want.opens_at)
+    if level is None:
+        stock.need(cell)
+    return level is not None and level.is_open

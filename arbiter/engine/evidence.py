@@ -1,0 +1,103 @@
+"""What was told of one contact, and what follows from it: the same, in whatever order it is told.
+
+A `sent` says when the contact was made. A reaction, or that nobody was reached, proves that it was made, no later than
+that. A bounce says that what was sent reached nobody. The latest `sent` stands, the first proof, and the latest bounce.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from arbiter.ledger.model import Contact, ContactState, Evidence
+from arbiter.timing.instants import MINUTE_MS
+
+TOLERANCE_MS = 5 * MINUTE_MS
+"""How far the clocks of departments and senders may be apart."""
+
+
+class Span(Struct, frozen=True, gc=False):
+    """When that can have been of which an outcome tells: from its permit's beginning until the outcome was received.
+
+    ``first_ms`` and ``last_ms`` allow for clocks that are a little apart; ``known_ms`` is by when it was for certain.
+    """
+
+    first_ms: int
+    last_ms: int
+    known_ms: int
+    has_permit: bool
+
+    def holds(self, at_ms: int) -> bool:
+        """Whether it can have been then."""
+        return self.first_ms <= at_ms <= self.last_ms
+
+    def nearest(self, at_ms: int) -> int:
+        """The nearest instant at which the contact can have been made.
+
+        One that nobody approved has no beginning: what is said to be older than all that is remembered comes from a
+        clock that was lost, and is taken for new.
+        """
+        if at_ms < self.first_ms:
+            return self.first_ms if self.has_permit else self.known_ms
+        return min(at_ms, self.last_ms)
+
+    def latest(self, at_ms: int) -> int:
+        """When the customer reacted; by when for certain, if it cannot have been then."""
+        return at_ms if self.holds(at_ms) else self.known_ms
+
+
+def span_of(contact: Contact | None, received_ms: int, now_ms: int, history_ms: int) -> Span:
+    """When that can have been of which an outcome tells that was received then.
+
+    All comes from the record and from the clock by which is decided, which under the event clock may be far behind.
+    """
+    received_ms = received_ms if received_ms >= now_ms - history_ms else now_ms
+    known_ms = min(received_ms, now_ms)
+    if contact is None or not contact.has_permit:
+        return Span(known_ms - history_ms, received_ms + TOLERANCE_MS, known_ms, False)
+    first_ms = contact.not_before_ms - TOLERANCE_MS
+    return Span(first_ms, max(first_ms, received_ms + TOLERANCE_MS), max(first_ms, known_ms), True)
+
+
+def evidence_of(contact: Contact) -> Evidence:
+    """What was told of a contact so far."""
+    if contact.evidence is not None:
+        return contact.evidence
+    if contact.state is ContactState.SENT:
+        return Evidence(told_ms=contact.sent_at_ms)
+    return Evidence(bounced_ms=contact.sent_at_ms)
+
+
+def hear(contact: Contact, kind: str, at_ms: int, span: Span) -> None:
+    """Book what an outcome that is no cancellation tells of a contact."""
+    known = evidence_of(contact)
+    if kind == "sent":
+        known = replace(known, told_ms=_last(known.told_ms, span.nearest(at_ms)))
+    elif kind == "bounced":
+        known = replace(known, bounced_ms=_last(known.bounced_ms, span.nearest(at_ms)))
+    else:
+        proven_ms = span.latest(at_ms)
+        known = replace(known, proven_ms=min(proven_ms, known.proven_ms or proven_ms))
+    contact.state, contact.sent_at_ms = _stands(contact, known)
+    if not contact.has_permit:
+        contact.not_before_ms, contact.valid_until_ms = contact.sent_at_ms, contact.sent_at_ms + 1
+    contact.evidence = None
+    if evidence_of(contact) != known:
+        contact.evidence = known
+
+
+def _stands(contact: Contact, known: Evidence) -> tuple[ContactState, int]:
+    """The state that follows, and when the contact counts; of one that bounced, when it did."""
+    told_ms, proven_ms, bounced_ms = known.told_ms, known.proven_ms, known.bounced_ms
+    if bounced_ms is not None and proven_ms is None and (told_ms is None or told_ms <= bounced_ms):
+        return ContactState.RELEASED, bounced_ms
+    if told_ms is not None:
+        return ContactState.SENT, told_ms
+    sent_ms = proven_ms or 0
+    if contact.has_permit:
+        sent_ms = max(contact.not_before_ms - TOLERANCE_MS, min(sent_ms, contact.valid_until_ms - 1))
+    return ContactState.SENT, sent_ms
+
+
+def _last(one_ms: int | None, other_ms: int) -> int:
+    return other_ms if one_ms is None else max(one_ms, other_ms)

@@ -1,0 +1,52 @@
+"""Arbitrations: requests that compete are gathered for a while, then decided together, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from arbiter.engine.decide import Hearing
+from arbiter.engine.verdict import Verdict, refuse
+from arbiter.policy.rules import ArbitrationJudge
+from arbiter.policy.ruleset import Policy
+from arbiter.policy.terms import finding_of
+from arbiter.timing.windows import spoken
+
+
+def hold_for(hearing: Hearing, holds: Mapping[str, int]) -> tuple[ArbitrationJudge, int] | None:
+    """The arbitration that a new request must wait for, with when it closes (ms): of several the one that closes last.
+
+    ``holds`` are those that are open; the party's first matching request opens one. All close with their rule.
+    """
+    found: list[tuple[ArbitrationJudge, int]] = []
+    for judge in hearing.arbitrations():
+        closes_ms = holds.get(judge.id, 0)
+        if closes_ms <= hearing.now_ms:
+            closes_ms = hearing.now_ms + judge.hold_ms
+        found.append((judge, min(closes_ms, judge.until_ms)))
+    return max(found, key=lambda pair: pair[1], default=None)
+
+
+def held(hearing: Hearing, verdict: Verdict, hold: ArbitrationJudge, closes_ms: int) -> Verdict:
+    """The verdict on a request that waits for the close of an arbitration."""
+    policy = hearing.policy
+    message = f"requests are gathered and decided together, best first, at {spoken(closes_ms, policy.zone)}"
+    findings = (*verdict.findings, hold.no("held_for_arbitration", message, closes_ms))
+    verdict = replace(verdict, findings=findings, not_before_ms=None, valid_until_ms=None, retry_at_ms=closes_ms)
+    if closes_ms >= hearing.expires_ms:
+        why = "it expires before the requests are decided"
+        late = finding_of(policy.document, "expires_at", "would_expire", why)
+        return refuse(verdict, late, hearing.eligible_ms(closes_ms))
+    return replace(verdict, outcome="deferred", final=False)
+
+
+def outranked(policy: Policy, verdict: Verdict, rule: str, winner: tuple[float, str]) -> Verdict:
+    """Tell a loser of an arbitration whose request, by score and department, won what it now waits for."""
+    blocked = next((f for f in verdict.findings if f.code in ("cap_reached", "reserved")), None)
+    judge = policy.arbitration(rule)
+    if blocked is None or judge is None:
+        return verdict
+    score, department = winner
+    message = f"{department} won with a score of {score:g}; this one waits for the budget"
+    return replace(verdict, findings=(*verdict.findings, judge.no("outranked", message, blocked.until_ms)))

@@ -1,0 +1,1 @@
+"""What generates the files under schemas/ and the generated pages under docs/."""

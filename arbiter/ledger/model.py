@@ -1,0 +1,307 @@
+"""What the core knows of a party: its contacts, its members' facts, what was answered.
+
+A *party* is the unit whose attention is spent. Its state is one :class:`Ledger`. Contacts are kept, not counters
+per rule: a new rule then applies to the past at once, and a finding can name the contacts that used the budget.
+
+What records and ledgers are made of, here and elsewhere, has ``gc=False``: it is smaller, and the garbage collector
+does not run through it. That is right for what never holds something that holds it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Literal
+
+from msgspec import Struct
+
+from arbiter.ledger.capacity import Draw
+from arbiter.messages import Scalar
+
+
+class ContactState(IntEnum):
+    """Where a contact stands. Approved, sent and withdrawn ones use budgets; released and recalled ones do not."""
+
+    APPROVED = 0
+    SENT = 1
+    RELEASED = 2
+    RECALLED = 3
+    WITHDRAWN = 4
+    """Recalled by the customer's own word or a kill switch, maybe after the desk could send it: counts until it is
+    cancelled."""
+
+
+class Kind(Struct, frozen=True, array_like=True, gc=False):
+    """What kind of contact it was: the fields that rules count by. Shared by all contacts that are alike."""
+
+    customer: str
+    department: str
+    campaign: str
+    channel: str
+    category: str
+    product: str | None = None
+    partner: str | None = None
+
+
+class Evidence(Struct, frozen=True, array_like=True, gc=False):
+    """What was told of one contact: when it was sent (the last told), by when it was made at the latest (the first
+    reaction to it, or that nobody was reached), and when it bounced (the last told)."""
+
+    told_ms: int | None = None
+    proven_ms: int | None = None
+    bounced_ms: int | None = None
+
+
+class Contact(Struct, array_like=True, gc=False):
+    """One approved contact. ``ref`` is the first 8 bytes of the request's identity.
+
+    ``sent_at_ms`` is when it counts if anything was told of it, or when it bounced; ``evidence`` is there where more
+    was told than that and the state say.
+    """
+
+    kind: Kind
+    ref: bytes
+    not_before_ms: int
+    valid_until_ms: int
+    state: ContactState = ContactState.APPROVED
+    sent_at_ms: int | None = None
+    evidence: Evidence | None = None
+
+    @property
+    def has_permit(self) -> bool:
+        """Whether it was ever approved; what was only told has no span in which it was to be sent."""
+        return self.valid_until_ms - self.not_before_ms > 1
+
+    @property
+    def at_ms(self) -> int:
+        """When it counts: the last instant of its permit until it is confirmed, then the time it was sent."""
+        return self.valid_until_ms - 1 if self.sent_at_ms is None else self.sent_at_ms
+
+    @property
+    def counts(self) -> bool:
+        """Whether it uses budgets."""
+        return self.state not in FREE
+
+
+FREE = (ContactState.RELEASED, ContactState.RECALLED)
+"""The states in which a contact uses no budget."""
+
+
+class Consent(Struct, frozen=True, array_like=True, gc=False):
+    """A grant or a withdrawal; what it names, it is limited to."""
+
+    granted: bool
+    captured_at_ms: int
+    purpose: str
+    channel: str | None = None
+    department: str | None = None
+    partner: str | None = None
+    expires_at_ms: int | None = None
+
+
+class Suppression(Struct, frozen=True, array_like=True, gc=False):
+    """A list the customer is on. ``until_ms`` is its known end: announced, or the moment it was lifted."""
+
+    list: str
+    captured_at_ms: int
+    active: bool
+    until_ms: int | None = None
+
+
+class Preferences(Struct, frozen=True, array_like=True, gc=False):
+    """The customer's own rules."""
+
+    captured_at_ms: int
+    closed: dict[str, str | list[str]] = {}
+    refused_channels: list[str] = []
+    refused_products: list[str] = []
+    preferred_channel: str | None = None
+    snooze_until_ms: int | None = None
+    maximum_limit: int | None = None
+    maximum_window: str | None = None
+
+
+class Traits(Struct, frozen=True, array_like=True, dict=True):
+    """The profile, as far as rules look at it."""
+
+    household: str | None = None
+    time_zone: str | None = None
+    time_zones: list[str] = []
+    attributes: dict[str, Scalar] = {}
+    relationship_owner: str | None = None
+
+
+class Member(Struct, array_like=True, gc=False):
+    """What is known of one customer of the party.
+
+    ``answered`` is an index of the customer's requests answered in the last 35 days: entries of 8 bytes of identity
+    and 4 bytes of unix seconds, oldest first. The answers themselves are kept beside the ledger.
+    """
+
+    traits: Traits | None = None
+    consents: list[Consent] = []
+    suppressions: list[Suppression] = []
+    preferences: Preferences | None = None
+    answered: bytes = b""
+
+
+class Asked(Struct, array_like=True, gc=False):
+    """A request that the arbiter may have to decide again: one that waits, or an approval not yet confirmed.
+
+    ``request`` is its JSON, ``n`` counts the decisions published on it, ``due_ms`` is when to look at it again (0:
+    never by itself), ``held`` the arbitration it waits for, ``recalled`` that it was recalled once already,
+    ``awaits`` the capacities it waits for.
+    """
+
+    identity: bytes
+    content: bytes
+    request: bytes
+    received_ms: int
+    source: tuple[str, int, int]
+    n: int
+    score: float
+    priority: float
+    due_ms: int = 0
+    held: str | None = None
+    recalled: bool = False
+    awaits: list[str] = []
+
+
+def best_first(asked: Asked) -> tuple[float, float, int, int, bytes]:
+    """Where a request stands: by score, priority, first received, then the identity, alike on every machine."""
+    return (-asked.score, -asked.priority, asked.received_ms, asked.source[2], asked.identity)
+
+
+class Event(Struct, frozen=True, array_like=True, gc=False):
+    """Something that a customer did or suffered, which rules may look back at: a complaint, a response …"""
+
+    outcome: str
+    at_ms: int
+    kind: Kind
+
+
+class Posted(Struct, frozen=True, array_like=True, gc=False):
+    """A record as it was read, to be sent on, kept, or made a dead letter of, byte for byte.
+
+    ``what`` is the kind of message, ``raw`` is its JSON; ``value`` is the record's value
+    where that is not ``raw`` (a CloudEvents envelope), ``hops`` how often it was sent on.
+    """
+
+    what: Literal["request", "change", "profile", "outcome"]
+    source: tuple[str, int, int]
+    received_ms: int
+    raw: bytes
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    hops: int = 0
+
+
+class Away(Struct, array_like=True, gc=False):
+    """The directory's entry of one customer, in the ledger that the customer's home keeps.
+
+    ``household`` has the customer's budget; ``None``: it is here, in this ledger. ``version`` counts the changes.
+    While ``is_leaving`` the household was asked for the customer's part, and ``held`` has what came meanwhile.
+    """
+
+    household: str | None
+    version: int
+    is_leaving: bool = False
+    held: list[Posted] = []
+
+
+class Ledger(Struct, gc=False):
+    """All state of one party.
+
+    ``waiting`` are the deferred requests, ``open`` the approvals that were neither confirmed nor ran out, ``holds``
+    the arbitrations that are open (rule id → when they close). ``away`` stands in the ledger of a customer who is,
+    or was, a member of a household. ``draws`` is what contacts took of the capacity that all customers share, by the
+    contact's ``ref``, as long as its window lasts: it may have to be given back. ``cells`` has the customers that are
+    counted as waiting for a cell, by its key. ``recall_ms`` is when to look again for what has to be recalled (0:
+    nothing to look for), where that could not be done when a withdrawal was booked.
+    """
+
+    members: dict[str, Member] = {}
+    contacts: list[Contact] = []
+    waiting: list[Asked] = []
+    open: list[Asked] = []
+    events: list[Event] = []
+    holds: dict[str, int] = {}
+    away: Away | None = None
+    draws: dict[bytes, list[Draw]] = {}
+    cells: dict[str, list[str]] = {}
+    recall_ms: int = 0
+
+
+class Used(Struct, frozen=True, array_like=True, gc=False):
+    """A contact that used a budget, as a finding tells it."""
+
+    department: str
+    channel: str
+    at_ms: int
+    campaign: str | None = None
+
+
+class Finding(Struct, frozen=True, array_like=True, gc=False):
+    """One "no". ``until_ms`` is when this rule alone would say yes; ``None`` with ``defers=False`` means never."""
+
+    rule: str
+    kind: str
+    code: str
+    defers: bool
+    owner: str
+    why: str
+    message: str
+    used: int | None = None
+    limit: int | None = None
+    window: str | None = None
+    until_ms: int | None = None
+    contacts: tuple[Used, ...] = ()
+
+
+class ShadowVerdict(Struct, frozen=True, array_like=True, gc=False):
+    """What a shadow policy would have answered. ``policy`` is its (name, version, digest).
+
+    ``outcome`` is approved, deferred, rejected, or ``rule_error`` where one of its rules, or all of it, failed.
+    ``rules`` are all that say no; ``findings`` only those that the live policy does not say likewise, without contacts.
+    """
+
+    policy: tuple[str, int, str]
+    outcome: str
+    rules: tuple[str, ...] = ()
+    retry_at_ms: int | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+class Answer(Struct, frozen=True, array_like=True, gc=False):
+    """A decision without what the request itself says; ``arbiter.engine.render`` makes the message of it.
+
+    ``policy`` is (name, version, digest), ``source`` is (topic, partition, offset).
+    """
+
+    n: int
+    outcome: str
+    final: bool
+    policy: tuple[str, int, str]
+    source: tuple[str, int, int]
+    seq: int
+    decided_at_ms: int
+    findings: tuple[Finding, ...] = ()
+    retry_at_ms: int | None = None
+    ahead: int | None = None
+    next_eligible_at_ms: int | None = None
+    not_before_ms: int | None = None
+    valid_until_ms: int | None = None
+    notify: str | None = None
+    preferred_channel: str | None = None
+    score: float | None = None
+    score_note: str | None = None
+    shadow: tuple[Finding, ...] = ()
+    exceptions: tuple[str, ...] = ()
+    shadow_policy: ShadowVerdict | None = None
+
+
+class Answered(Struct, frozen=True, array_like=True, gc=False):
+    """What is remembered of an answered request: a hash of its content and the latest answer."""
+
+    content: bytes
+    answer: Answer

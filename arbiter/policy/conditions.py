@@ -1,0 +1,118 @@
+"""What cannot be so in a ``when``: names that do not exist, values of another type, tests that nothing meets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import get_args
+
+from arbiter.messages import OutcomeKind, Scalar
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy.match import (
+    NUMBER_FIELDS,
+    NUMBERS,
+    REQUEST_FIELDS,
+    SHAPE_FIELDS,
+    Condition,
+    Test,
+    When,
+    plain_number,
+)
+from arbiter.policy.problem import Path, Problem, nearest
+
+OUTCOMES = frozenset(get_args(OutcomeKind)) - {"sent", "cancelled"}
+"""The outcomes that are looked back at: `sent` is what `after` means without one, `cancelled` is no contact."""
+
+
+def conditions(path: Path, when: When, document: PolicyDocument) -> Iterator[Problem]:
+    """What is wrong with the conditions at a path."""
+    names: dict[str, Iterable[str]] = {
+        "department": document.departments, "channel": document.channels,
+        "category": document.categories, "segment": document.segments,
+    }  # fmt: skip
+    for key, condition in when.items():
+        place: Path = (*path, key)
+        yield from never(place, key, condition)
+        if key.startswith(("attributes.", "profile.")):
+            continue
+        if key != "segment" and key not in REQUEST_FIELDS:
+            fix = nearest(key, (*REQUEST_FIELDS, "segment")) + " (or `attributes.x`, `profile.x`)"
+            yield Problem(place, "unknown-field", f"requests have no field `{key}`", fix)
+        for at, value in _values(place, condition):
+            if type(value) not in _types_of(key):
+                yield _other_type(at, key, value)
+            elif key in names:
+                yield from known_name(at, key, str(value), names[key])
+
+
+def _values(path: Path, condition: Condition) -> Iterator[tuple[Path, Scalar]]:
+    """The values that a condition names, each with its place."""
+    values: object = condition
+    if isinstance(condition, Test):
+        values, path = condition.not_, (*path, "not")
+    if isinstance(values, list):
+        yield from (((*path, index), value) for index, value in enumerate(values))
+    elif isinstance(values, str | int | float):
+        yield path, values
+
+
+def _types_of(key: str) -> tuple[type, ...]:
+    """The types that a field's value can have; a value of another one is never equal to it."""
+    if key in NUMBER_FIELDS:
+        return NUMBERS
+    if key == "recallable":
+        return (bool,)
+    return (str,) if key in (*SHAPE_FIELDS, "customer_id", "segment") else (str, bool, *NUMBERS)
+
+
+def _other_type(path: Path, key: str, value: Scalar) -> Problem:
+    said = f'`"{value}"`' if isinstance(value, str) else f"`{str(value).lower()}`"
+    what = "a text" if isinstance(value, str) else "true or false" if isinstance(value, bool) else "a number"
+    types = _types_of(key)
+    if types == (str,):
+        wanted, fix = "a text", f'put it in quotes: `"{str(value).lower()}"`'
+    elif types == (bool,):
+        wanted, fix = "true or false", "write `true` or `false`, without quotes"
+    else:
+        wanted, fix = "a number", "write a number, without quotes"
+    return Problem(path, "never-matches", f"`{key}` is {wanted}, but {said} is {what}, so it would never match", fix)
+
+
+def never(path: Path, key: str, condition: Condition) -> Iterator[Problem]:
+    """A condition that no value meets, whatever the field."""
+    if isinstance(condition, Test):
+        yield from _test(path, key, condition)
+        low, high = condition.at_least, condition.below
+        if low is not None and high is not None and low >= high:
+            message = (
+                f"no number is at least {plain_number(low)} and below {plain_number(high)}, so `{key}` never matches"
+            )
+            yield Problem(path, "impossible-condition", message, "swap the two numbers", at_key=True)
+    elif condition == []:
+        message = f"the list of `{key}` is empty, so nothing matches"
+        yield Problem(path, "impossible-condition", message, f"name some, or remove `{key}`", at_key=True)
+
+
+def _test(path: Path, key: str, test: Test) -> Iterator[Problem]:
+    is_number = test.at_least is not None or test.below is not None
+    if not is_number and test.not_ is None:
+        yield Problem(path, "empty-test", f"the test of `{key}` is empty", "write `not`, `at_least` or `below`")
+    if is_number and (key == "segment" or key in REQUEST_FIELDS) and key not in NUMBER_FIELDS:
+        message, fix = f"`{key}` is not a number", "`at_least` and `below` are for numbers; name what is meant"
+        yield Problem(path, "not-a-number", message, fix)
+
+
+def known_name(path: Path, what: str, name: str, known: Iterable[str]) -> Iterator[Problem]:
+    """The problem of a name that is none of those known."""
+    names = set(known)
+    if name not in names:
+        yield Problem(path, f"unknown-{what.replace(' ', '-')}", f"unknown {what} `{name}`", nearest(name, names))
+
+
+def outcomes(path: Path, condition: Condition | None) -> Iterator[Problem]:
+    """What is wrong with the outcomes that a conflict looks back at."""
+    if condition is None:
+        return
+    yield from never(path, "outcome", condition)
+    for at, value in _values(path, condition):
+        if value not in OUTCOMES:
+            yield Problem(at, "unknown-outcome", f"unknown outcome `{value}`", nearest(str(value), OUTCOMES))

@@ -1,0 +1,134 @@
+"""Whether quiet hours and blackouts ever leave enough time to contact anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy.problem import Path, Problem
+from arbiter.policy.reach import Reach, only_domain, span_of
+from arbiter.policy.rules import AnyRule, BlackoutRule, QuietHoursRule
+from arbiter.timing.instants import DAY_MS, FAR_MS
+from arbiter.timing.opening_hours import NO_DATES, Closed, Closings, parse_closed, parse_dates
+from arbiter.timing.windows import duration_ms
+
+SINCE_MS = 20_457 * DAY_MS
+"""Where to begin to look: 2026-01-04, a Sunday. Only what repeats is looked at, so any day would do."""
+LOOK_MS = 500 * DAY_MS
+"""How far to look: more than a year of weeks and yearly dates."""
+
+AlwaysClosing = tuple[int, QuietHoursRule | BlackoutRule]
+"""A rule that closes the same times year after year, with its number."""
+
+
+def never_open(document: PolicyDocument, reach: Reach, skip: frozenset[int]) -> Iterator[Problem]:
+    """Rules that together never let anybody be contacted by a channel, for at least the shortest permit."""
+    told: set[tuple[int, ...]] = set()
+    for rules, channels in _groups(document, reach, skip):
+        culprits = _fewest(rules, document)
+        numbers = tuple(index for index, _ in culprits)
+        if culprits and numbers not in told:
+            told.add(numbers)
+            yield _never(culprits, channels, document)
+
+
+def never_open_without_zone(document: PolicyDocument, reach: Reach) -> Iterator[Problem]:
+    """Quiet hours that never open at once in all zones in which a customer without a zone may be."""
+    zones = tuple(document.candidate_zones)
+    if document.unknown_customer_zone != "every_candidate" or len(zones) < 2:  # noqa: PLR2004 - one zone is no spread
+        return
+    told: set[int] = set()
+    for rules, channels in _groups(document, reach, frozenset()):
+        quiet = [(index, rule) for index, rule in rules if isinstance(rule, QuietHoursRule)]
+        if not quiet or _opens(_merged(quiet), zones, document):
+            continue
+        index = quiet[-1][0]
+        if index not in told:
+            told.add(index)
+            message = (
+                f"customers without a known zone can never be contacted by {_or(channels)}: it is never open in all"
+            )
+            message += f" {len(zones)} `candidate_zones` at once"
+            fix = "name fewer candidate zones, or write `unknown_customer_zone: business`"
+            yield Problem(("rules", index, "closed"), "never-open-without-zone", message, fix, "warning")
+
+
+def _groups(
+    document: PolicyDocument, reach: Reach, skip: frozenset[int]
+) -> Iterator[tuple[list[AlwaysClosing], list[str]]]:
+    """Closing rules that surely speak about the same asks, and the channels of those."""
+    closing: list[tuple[int, QuietHoursRule | BlackoutRule, int]] = []
+    for index, rule in enumerate(document.rules):
+        if isinstance(rule, QuietHoursRule | BlackoutRule) and index not in skip and _always_closes(rule, document):
+            kind = str(rule.__struct_config__.tag)
+            closing.append((index, rule, reach.mask(rule.when) & reach.obeying(kind)))
+    groups: dict[tuple[int, ...], int] = {}
+    for number in range(len(reach.asks)):
+        speaking = tuple(index for index, _, mask in closing if mask >> number & 1)
+        groups[speaking] = groups.get(speaking, 0) | 1 << number
+    rules = {index: rule for index, rule, _ in closing}
+    for speaking, mask in groups.items():
+        if speaking:
+            channels = sorted({channel for _, _, channel in reach.spoken(mask)})
+            yield [(index, rules[index]) for index in speaking], channels
+
+
+def _always_closes(rule: AnyRule, document: PolicyDocument) -> bool:
+    return rule.mode == "enforce" and span_of(rule, document.timezone)[1] >= FAR_MS and only_domain(rule.when)
+
+
+def _fewest(rules: list[AlwaysClosing], document: PolicyDocument) -> list[AlwaysClosing]:
+    """As few of the rules as never open together; empty if all together do open."""
+    zones = (document.timezone,)
+    if _opens(_merged(rules), zones, document):
+        return []
+    for rule in list(rules):
+        fewer = [other for other in rules if other is not rule]
+        if fewer and not _opens(_merged(fewer), zones, document):
+            rules = fewer
+    return rules
+
+
+def _merged(rules: Sequence[AlwaysClosing]) -> Closed:
+    """What the rules close week after week and year after year; holidays and dates with a year are left out."""
+    days: list[tuple[()] | tuple[object, ...]] = [() for _ in range(7)]
+    dates = NO_DATES
+    for _, rule in rules:
+        if isinstance(rule, QuietHoursRule):
+            days = [known + more for known, more in zip(days, parse_closed(rule.closed).by_weekday, strict=True)]
+        else:
+            dates = dates | parse_dates([text for text in rule.dates if len(text.partition("..")[0]) <= len("12-24")])
+    return Closed(by_weekday=tuple(days), days=dates)  # type: ignore[arg-type]
+
+
+def _opens(closed: Closed, zones: tuple[str, ...], document: PolicyDocument) -> bool:
+    """Whether it is open, in all zones at once, for as long as the shortest permit at some time of a year."""
+    closings, least_ms = Closings(closed, zones), duration_ms(document.permit.min)
+    at_ms = SINCE_MS
+    while at_ms < SINCE_MS + LOOK_MS:
+        opens_ms = closings.closed_until(at_ms)
+        at_ms = at_ms if opens_ms is None else opens_ms
+        closes_ms = closings.next_close(at_ms) if at_ms < FAR_MS else FAR_MS
+        if at_ms < FAR_MS and closes_ms - at_ms >= least_ms:
+            return True
+        at_ms = closes_ms
+    return False
+
+
+def _never(culprits: list[AlwaysClosing], channels: list[str], document: PolicyDocument) -> Problem:
+    index, rule = culprits[-1]
+    least = f"for {document.permit.min}, the shortest permit"
+    path: Path = ("rules", index, "closed" if isinstance(rule, QuietHoursRule) else "dates")
+    fix = "leave some hours open; to forbid a channel, take it out of the departments' `channels`"
+    others = [f"`{other.id}`" for _, other in culprits[:-1]]
+    if not others:
+        return Problem(path, "never-open", f"`{rule.id}` is never open {least}, so nothing could ever be sent", fix)
+    message = (
+        f"together with {' and '.join(others)} this is never open {least}: nothing could be sent by {_or(channels)}"
+    )
+    return Problem(path, "never-open", message, fix, first=("rules", culprits[0][0], "id"))
+
+
+def _or(names: list[str]) -> str:
+    words = [f"`{name}`" for name in names]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

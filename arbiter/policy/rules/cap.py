@@ -1,0 +1,250 @@
+"""``cap``: at most ``limit`` contacts (or points) in a window, per party or customer and any other field.
+
+Yes if used + own ≤ limit. A rolling window ``w`` judged at ``at`` holds the contacts later than ``at − w``, future
+ones included, so that the window stays true whatever the sending times turn out to be; a calendar window holds
+those inside it, and ends the permits that draw on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from arbiter.ledger.model import Finding, Kind
+from arbiter.policy.case import Case, Shape, Spent
+from arbiter.policy.match import SHAPE_FIELDS, Matcher, Subject, When, spoken_when
+from arbiter.policy.rules.base import NEVER_MS, Rule, used_contacts
+from arbiter.policy.rules.counting import CountingJudge, Span
+from arbiter.timing.instants import FAR_MS
+from arbiter.timing.windows import Window, calendar_window, parse_window, spoken
+
+PerField = Literal["party", "customer", "department", "campaign", "category", "channel", "product"]
+Limit = Annotated[int, Meta(ge=0, description="How many contacts, or points, fit in the window.")]
+WINDOWS_AHEAD_MAX = 1_000
+CATEGORY, CHANNEL = SHAPE_FIELDS.index("category"), SHAPE_FIELDS.index("channel")
+
+Counted = tuple[int, int, Kind]
+"""When a contact counts (ms), what it costs, and what it was."""
+
+
+_ONE_EACH: Mapping[str, int] = {}
+"""What contacts cost by channel, where they are only counted."""
+
+
+class Keep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
+    """Headroom: places that only requests matching ``for`` may take."""
+
+    slots: Annotated[int, Meta(ge=1, description="Others fill at most the limit less these.")]
+    for_: Annotated[When, Meta(min_length=1, description="Whom the places are kept for.")]
+
+
+class LimitBy(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Limits that stand in for ``limit``."""
+
+    segment: Annotated[
+        dict[str, Limit], Meta(description="Segment → limit; the strictest counts for a customer of several.")
+    ] = {}
+
+
+class CapRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="cap"):
+    """A ceiling on contacts in a window."""
+
+    per: Annotated[list[PerField], Meta(min_length=1, description="`party` or `customer`, and any other fields.")]
+    limit: Limit
+    window: Annotated[str, Meta(description="`rolling 7d`, or `calendar week` (hour, day, month, quarter, year).")]
+    unit: Annotated[Literal["contacts", "points"], Meta(description="`points` weighs channels.")] = "contacts"
+    counts: Annotated[When, Meta(description="Which past contacts count; as `when` if left out.")] | None = None
+    limit_by: Annotated[LimitBy, Meta(description="Other limits for some customers.")] = LimitBy()
+    keep: Annotated[Keep | None, Meta(description="Headroom for what matters more.")] = None
+
+
+class _Full(Struct, frozen=True, gc=False):
+    """A budget without room: what it holds, and until when; ``None`` for one that can never hold this contact."""
+
+    code: str
+    own: int
+    limit: int
+    inside: list[Counted]
+    until_ms: int | None
+
+
+class CapJudge(CountingJudge):
+    """Counts the party's contacts."""
+
+    kind = "cap"
+
+    def __init__(self, rule: CapRule, from_ms: int, until_ms: int) -> None:
+        super().__init__(rule, from_ms, until_ms)
+        self._limit = rule.limit
+        self._by_segment = rule.limit_by.segment
+        self._window: Window = parse_window(rule.window)
+        self._unit = rule.unit
+        self.in_points = rule.unit == "points"
+        self._counts = Matcher(rule.when if rule.counts is None else rule.counts)
+        self._same = [SHAPE_FIELDS.index(field) for field in rule.per if field in SHAPE_FIELDS]
+        self.per_customer = "customer" in rule.per
+        self.asks_who = not self._counts.shape_only
+        self._party_zone = "party" in rule.per
+        self._kept = rule.keep.slots if rule.keep else 0
+        self._for = Matcher(rule.keep.for_) if rule.keep else None
+        self._for_whom = spoken_when(rule.keep.for_) if rule.keep else ""
+        # The strictest limit, less what is kept of it: up to here there is room for everybody.
+        self.least = max(min([self._limit, *self._by_segment.values()]) - self._kept, 0)
+        self._windows: dict[str, tuple[int, int]] = {}  # the last one of each zone: most questions are about today
+        self.cuts = self.is_timed = self._window.unit is not None
+
+    def check(self, case: Case, at_ms: int) -> Finding | None:
+        """A finding until the budget has room for this contact."""
+        full = self._full(case, at_ms)
+        if full is None:
+            return None
+        used = sum([cost for _, cost, _ in full.inside])
+        return self.no(
+            full.code,
+            self._sentence(case, used, full),
+            full.until_ms,
+            used=used,
+            limit=full.limit,
+            window=self._window.text,
+            contacts=used_contacts(case, [(at_ms, kind) for at_ms, _, kind in full.inside]),
+        )
+
+    def until(self, case: Case, at_ms: int) -> int | None:
+        """See :meth:`Judge.until`."""
+        full = self._full(case, at_ms)
+        if full is None:
+            return None
+        until_ms = FAR_MS if full.until_ms is None else min(full.until_ms, self.until_ms)
+        return until_ms if until_ms < FAR_MS else NEVER_MS
+
+    def changes_at(self, case: Case, at_ms: int) -> int:
+        """The end of the calendar window."""
+        return self._bounds(case, at_ms)[1]
+
+    def permit_end(self, case: Case, at_ms: int) -> int:
+        """The end of the calendar window that the contact draws on."""
+        if self._window.unit is None or at_ms < self.from_ms or not self._own(case):
+            return FAR_MS
+        return self._bounds(case, at_ms)[1]
+
+    def window(self, case: Case, at_ms: int) -> Span:
+        """See :meth:`CountingJudge.window`."""
+        if self._window.rolling_ms is not None:
+            return None, NEVER_MS, self._window.rolling_ms
+        return (*self._bounds(case, at_ms), 0)
+
+    def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:
+        """What a request of this shape costs; ``None`` if more than the shape decides."""
+        if not self._counts.shape_matches(shape):
+            return 0
+        if not self._counts.shape_only:
+            return None
+        return points.get(shape[CHANNEL] or "", 1) if self.in_points else 1
+
+    def counts_shape(self, shape: Shape) -> bool:
+        """Whether contacts of this shape may count."""
+        # A contact nobody asked for, of a kind nobody told, counts everywhere.
+        return not shape[CATEGORY] or self._counts.shape_matches(shape)
+
+    def is_shared(self, shape: Shape, other: Shape) -> bool:
+        """Whether the fields that the budget is split by are the same."""
+        for index in self._same:  # noqa: SIM110 - as in Matcher
+            if shape[index] != other[index]:
+                return False
+        return True
+
+    def counts_of(self, case: Case, customer: str) -> bool:
+        """See :meth:`CountingJudge.counts_of`."""
+        return self._counts.rest_matches(case.contact_subject(customer))
+
+    def _full(self, case: Case, at_ms: int) -> _Full | None:
+        """What is in the way of this contact, if the budget has no room for it."""
+        own, spent, limit = self._own(case), case.counted_by(self), self._limit_for(case)
+        full = self._over(case, spent, at_ms, own, limit, "cap_reached")
+        if full is None and self._for is not None and not _matches(self._for, case.shape, case.subject):
+            left = max(limit - self._kept, 0)
+            full = self._over(case, self._others(case, spent), at_ms, own, left, "reserved")
+        return full
+
+    def _over(self, case: Case, spent: Sequence[Spent], at_ms: int, own: int, limit: int, code: str) -> _Full | None:
+        """Whether what counts leaves no room under ``limit``."""
+        counted = self._counted(case, spent)
+        low, high = self._bounds(case, at_ms)
+        inside = [entry for entry in counted if low < entry[0] < high]
+        if sum([entry[1] for entry in inside]) + own <= limit:
+            return None
+        until_ms = None if own > limit else self._frees(case, counted, at_ms, limit - own)
+        return _Full(code, own, limit, inside, until_ms)
+
+    def _limit_for(self, case: Case) -> int:
+        """The limit for this customer: the strictest one of the customer's segments, if any is named."""
+        if not self._by_segment or not case.subject.segments:
+            return self._limit
+        return min((self._by_segment[s] for s in case.subject.segments if s in self._by_segment), default=self._limit)
+
+    def _own(self, case: Case) -> int:
+        cost = case.plan.own.get(self)
+        if cost is None:
+            matches = _matches(self._counts, case.shape, case.subject)
+            cost = case.cost(case.request.channel, self._unit) if matches else 0
+        return cost
+
+    def _others(self, case: Case, spent: Sequence[Spent]) -> Sequence[Spent]:
+        """Without the contacts that headroom is kept for."""
+        kept = self._for
+        if kept is None:
+            return spent
+        return [one for one in spent if not _matches(kept, one[2], case.contact_subject(one[1].customer))]
+
+    def _counted(self, case: Case, spent: Sequence[Spent]) -> list[Counted]:
+        costs = case.points if self.in_points else _ONE_EACH
+        return [(at_ms, costs.get(kind.channel, 1), kind) for at_ms, kind, _ in spent]
+
+    def _bounds(self, case: Case, at_ms: int) -> tuple[int, int]:
+        """What lies strictly after the first and before the second is in the window."""
+        if self._window.rolling_ms is not None:
+            return at_ms - self._window.rolling_ms, NEVER_MS
+        zone = case.party_zone if self._party_zone else case.zone
+        known = self._windows.get(zone)
+        if known is None or not known[0] < at_ms < known[1]:
+            start, end = calendar_window(self._window.unit or "", zone, at_ms)
+            known = self._windows[zone] = (start - 1, end)
+        return known
+
+    def _zone(self, case: Case) -> str:
+        return case.party_zone if self._party_zone else case.zone
+
+    def _frees(self, case: Case, counted: list[Counted], at_ms: int, room: int) -> int:
+        """The first instant from which at most ``room`` is used."""
+        if self._window.rolling_ms is not None:
+            left = 0
+            for when_ms, cost in sorted([(when_ms, cost) for when_ms, cost, _ in counted], reverse=True):
+                left += cost
+                if left > room:
+                    return when_ms + self._window.rolling_ms
+        for _ in range(WINDOWS_AHEAD_MAX):
+            start, end = self._bounds(case, at_ms)
+            if sum([cost for when_ms, cost, _ in counted if start < when_ms < end]) <= room:
+                return start + 1
+            at_ms = end
+        return FAR_MS
+
+    def _sentence(self, case: Case, used: int, full: _Full) -> str:
+        unit, own, limit = self._unit, full.own, full.limit
+        until_ms = None if full.until_ms is None else min(full.until_ms, self.until_ms)
+        is_kept = full.code == "reserved"
+        if until_ms is None:
+            if is_kept:
+                return f"this contact costs {own} {unit}, more than the {limit} that are not kept for {self._for_whom}"
+            if limit == 0:
+                return "no such contact is allowed: the limit is 0"
+            return f"this contact costs {own} {unit}, more than the limit of {limit} {unit}"
+        kept = f" ({self._kept} more kept for {self._for_whom})" if is_kept else ""
+        when = f"there is room again at {spoken(until_ms, self._zone(case))}" if until_ms < FAR_MS else "for good"
+        return f"{used} of {limit} {unit} used in {self._window.text}{kept}, this one needs {own}; {when}"
+
+
+def _matches(matcher: Matcher, shape: Shape, subject: Subject) -> bool:
+    return matcher.shape_matches(shape) and (matcher.shape_only or matcher.rest_matches(subject))

@@ -1,0 +1,113 @@
+"""``conflict``: never A within N after B, where B is a kind of contact or an outcome such as a complaint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from arbiter.ledger.model import Finding, Kind
+from arbiter.policy.case import Case, Shape, shape_of
+from arbiter.policy.match import Condition, Matcher, When, spoken_condition, spoken_when
+from arbiter.policy.rules.base import NEVER_MS, Need, Rule, used_contacts
+from arbiter.policy.rules.counting import CountingJudge, Span
+from arbiter.timing.instants import END_MS
+from arbiter.timing.windows import duration_ms, spoken
+
+OUTCOMES = {
+    "bounced": "a bounce",
+    "not_reached": "an attempt that reached nobody",
+    "responded": "a response",
+    "complained": "a complaint",
+    "unsubscribed": "an unsubscription",
+}
+"""How a finding names what went before."""
+
+
+class ConflictRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="conflict"):
+    """No contact that matches ``when`` within ``within`` after one that matches ``after``."""
+
+    after: Annotated[
+        When, Meta(min_length=1, description="A kind of contact, or `{outcome: complained}` and which contact it was.")
+    ]
+    within: Annotated[str, Meta(description="How long, for example `30d`.")]
+    per: Annotated[Literal["party", "customer"], Meta(description="Whose earlier contacts matter.")] = "party"
+
+
+class ConflictJudge(CountingJudge):
+    """A cap of 0 on what comes after ``after``, in which the request itself does not count."""
+
+    kind = "conflict"
+
+    def __init__(self, rule: ConflictRule, from_ms: int, until_ms: int) -> None:
+        super().__init__(rule, from_ms, until_ms)
+        after = dict(rule.after)
+        outcome = after.pop("outcome", None)
+        self._outcomes = None if outcome is None else Matcher({"channel": outcome})  # any field name serves
+        self._after = Matcher(after)
+        self._within_ms = duration_ms(rule.within)
+        self._within = rule.within
+        self._what = _spoken(outcome, after)
+        self.per_customer = rule.per == "customer"
+        self.asks_who = not self._after.shape_only
+        self.needs = Need.CONTACTS if outcome is None else Need.EVENTS
+
+    def check(self, case: Case, at_ms: int) -> Finding | None:
+        """A finding until the last of what went before is ``within`` ago."""
+        before = [entry for entry in self._before(case) if entry[0] > at_ms - self._within_ms]
+        if not before:
+            return None
+        until_ms = min(max(entry[0] for entry in before) + self._within_ms, self.until_ms)
+        end = "never ends" if until_ms >= END_MS else f"ends at {spoken(until_ms, case.business_zone)}"
+        message = f"it may not follow within {self._within} of {self._what}; that {end}"
+        told, window = used_contacts(case, before), f"rolling {self._within}"
+        return self.no("conflict", message, until_ms, used=len(before), limit=0, window=window, contacts=told)
+
+    def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:  # noqa: ARG002 - alike for all
+        """Nothing: only what went before counts."""
+        return 0
+
+    def counts_shape(self, shape: Shape) -> bool:
+        """Whether it is what must not go before."""
+        return self._after.shape_matches(shape)
+
+    def counts_of(self, case: Case, customer: str) -> bool:
+        """Whether it matches in all else."""
+        return self._after.rest_matches(case.contact_subject(customer))
+
+    def window(self, case: Case, at_ms: int) -> Span:  # noqa: ARG002 - alike for all
+        """As long ago as ``within`` says."""
+        return None, NEVER_MS, self._within_ms
+
+    def _before(self, case: Case) -> list[tuple[int, Kind]]:
+        if self._outcomes is None:
+            return [(at_ms, kind) for at_ms, kind, _ in case.counted_by(self)]
+        found: list[tuple[int, Kind]] = []
+        for event in case.ledger.events:
+            kind = event.kind
+            if self._matches_outcome(event.outcome) and self._counts(case, kind.customer, shape_of(kind)):
+                found.append((event.at_ms, kind))
+        return found
+
+    def _matches_outcome(self, outcome: str) -> bool:
+        return self._outcomes is not None and self._outcomes.shape_matches((None, None, outcome, None, None, None))
+
+    def _counts(self, case: Case, customer: str, shape: Shape) -> bool:
+        if self.per_customer and customer != case.customer:
+            return False
+        if not self._after.shape_matches(shape):
+            return False
+        return not self.asks_who or self.counts_of(case, customer)
+
+
+def _spoken(outcome: Condition | None, contact: When) -> str:
+    """What must not go before, in words: ``a complaint (product card)``, ``a contact (campaign spring)``."""
+    if outcome is None:
+        return f"a contact ({spoken_when(contact)})"
+    names = [outcome] if isinstance(outcome, str) else outcome
+    if isinstance(names, list):
+        what = " or ".join(OUTCOMES.get(str(name), str(name)) for name in names)
+    else:
+        what = f"an outcome {spoken_condition(outcome)}"
+    return f"{what} ({spoken_when(contact)})" if contact else what

@@ -1,0 +1,46 @@
+"""Rules that count past contacts: what :mod:`arbiter.policy.plan` needs to know to leave out those that have room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from arbiter.policy.case import Case, Shape
+from arbiter.policy.rules.base import Judge, Need
+
+Span = tuple[int | None, int, int]
+"""A window: what lies strictly after the first instant (if ``None``: after as long ago as the third says, before the
+instant that is judged) and strictly before the second."""
+
+
+class CountingJudge(Judge):
+    """Says no only if what it counts in its window, and the request itself, are more than ``least``."""
+
+    needs = Need.CONTACTS
+    least = 0
+    """What there is always room for, whoever asks."""
+    in_points = False
+    """Whether a contact costs its channel's points instead of 1."""
+    per_customer = False
+    """Whether only contacts to the very customer count, not those to the rest of the party."""
+    asks_who = False
+    """Whether it depends on what is known of a contact's customer, too, whether it counts: see ``counts_of``."""
+
+    def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:
+        """What a request of this shape costs; ``None`` if more than the shape decides."""
+        raise NotImplementedError  # pragma: no cover
+
+    def counts_shape(self, shape: Shape) -> bool:
+        """Whether contacts of this shape may count at all."""
+        raise NotImplementedError  # pragma: no cover
+
+    def is_shared(self, shape: Shape, other: Shape) -> bool:  # noqa: ARG002 - most budgets are not split
+        """Whether contacts of shape ``other``, if they count, share a budget with requests of ``shape``."""
+        return True
+
+    def counts_of(self, case: Case, customer: str) -> bool:
+        """Whether contacts to ``customer`` count, where their shape does: for a rule that ``asks_who``."""
+        raise NotImplementedError  # pragma: no cover
+
+    def window(self, case: Case, at_ms: int) -> Span:
+        """The window at ``at_ms``."""
+        raise NotImplementedError  # pragma: no cover

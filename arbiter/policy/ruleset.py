@@ -1,0 +1,354 @@
+"""A compiled policy: what a document means, ready to judge with.
+
+:func:`load` reads a published document; it refuses one that :func:`arbiter.policy.checks.problems` would complain
+about, so that a worker never runs a policy that ``arbiter policy check`` would not have let through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from arbiter.ledger.capacity import EmptyStock, Stock, Want
+from arbiter.ledger.model import Kind, Ledger, Member, Traits
+from arbiter.messages import ContactRequest
+from arbiter.policy.case import Case, Shape, shape_of
+from arbiter.policy.checks import problems
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy.exceptions import NO_LIFTS, Lift, Lifts
+from arbiter.policy.kill_switches import Kill, KillJudge
+from arbiter.policy.known_names import KnownNames
+from arbiter.policy.match import SHAPE_FIELDS, Matcher, Subject
+from arbiter.policy.plan import Counts, Plan
+from arbiter.policy.rules import (
+    AnyRule,
+    ArbitrationJudge,
+    ArbitrationRule,
+    BlackoutJudge,
+    BlackoutRule,
+    CapacityJudge,
+    CapacityRule,
+    CapJudge,
+    CapRule,
+    CellJudge,
+    CellRule,
+    ConflictJudge,
+    ConflictRule,
+    ConsentJudge,
+    ConsentRule,
+    FloorJudge,
+    FloorRule,
+    HoldoutJudge,
+    HoldoutRule,
+    Judge,
+    QuietHoursJudge,
+    QuietHoursRule,
+    Rule,
+    SharedJudge,
+    SuppressionJudge,
+    SuppressionRule,
+)
+from arbiter.policy.score import parse_formula, safely
+from arbiter.policy.terms import Terms, terms_of
+from arbiter.timing.instants import FAR_MS
+from arbiter.timing.opening_hours import Dates, parse_dates
+from arbiter.timing.windows import duration_ms, known_zone, moment
+
+SHAPES_MAX = 10_000
+NEVER_EXEMPT = ("consent", "suppression")
+NO_STOCK = EmptyStock()
+CATEGORY = SHAPE_FIELDS.index("category")
+
+
+class PolicyError(ValueError):
+    """A document that cannot be a policy; the text says where and why."""
+
+
+class Policy:
+    """An immutable, compiled policy. ``ref`` is (name, version, digest); ``kills`` are in force beside its rules.
+
+    ``shadow`` is a policy of which every decision tells what it would have said; it decides nothing.
+    """
+
+    def __init__(
+        self,
+        document: PolicyDocument,
+        version: int,
+        digest: str,
+        kills: Sequence[Kill] = (),
+        shadow: Policy | None = None,
+    ) -> None:
+        self.document = document
+        self.shadow = shadow
+        self.ref = (document.policy, version, digest)
+        self.zone = document.timezone
+        self.permit_min_ms = duration_ms(document.permit.min)
+        self.permit_max_ms = {channel: duration_ms(text) for channel, text in document.permit.max.items()}
+        self.reserve_ahead_ms = duration_ms(document.reserve_ahead)
+        self.history_ms = duration_ms(document.history)
+        self.points = {name: channel.points for name, channel in document.channels.items()}
+        every = document.unknown_customer_zone == "every_candidate"
+        self._unknown_zones = tuple(document.candidate_zones if every else ()) or (document.timezone,)
+        self._zones: dict[tuple[str | None, ...] | str | None, tuple[tuple[str, ...], str]] = {}
+        self._discloses_campaign = document.disclose == "campaign"
+        self.recall = document.recall
+        self.recall_margin_ms = duration_ms(document.recall.margin)
+        self.waiting_max = document.waiting_max
+        self._formula = parse_formula(document.score)
+        self._segments = {name: Matcher(segment.when) for name, segment in document.segments.items()}
+        judges = [compile_rule(rule, document) for rule in document.rules if rule.mode != "off"]
+        for place, judge in enumerate(judges):
+            judge.place = place
+        self._arbitrations = {j.id: j for j in judges if isinstance(j, ArbitrationJudge) and not j.shadow}
+        self._judges = [j for j in judges if not (isinstance(j, ArbitrationJudge) and j.shadow)]
+        self._counts = Counts(judges)
+        self._shared = [judge for judge in judges if isinstance(judge, SharedJudge)]
+        self.is_shared = bool(self._shared)
+        """Whether there is anything that all customers have in common."""
+        self._terms: dict[Shape, Terms] = {}
+        self._kills = [KillJudge(kill) for kill in kills]
+        self.has_kills = bool(kills)
+        for place, kill_judge in enumerate(self._kills, -len(self._kills)):
+            kill_judge.place = place
+        self.known = KnownNames(document)
+        self.has_lifts = bool(document.exceptions)
+        self._lifts = Lifts([Lift.of(written, document.timezone) for written in document.exceptions])
+
+    def terms(self, shape: Shape) -> Terms:
+        """What this policy says about requests of a shape, whoever the customer is."""
+        terms = self._terms.get(shape)
+        if terms is None:
+            if len(self._terms) > SHAPES_MAX:
+                self._terms.clear()
+            terms = self._terms[shape] = terms_of(self.document, shape, self._plan(shape))
+        return terms
+
+    def _plan(self, shape: Shape) -> Plan | None:
+        """The rules that speak about requests of this shape and from which its category is not exempt."""
+        category = self.document.categories.get(shape[CATEGORY] or "")
+        if category is None:
+            return None
+        judges = [j for j in self._judges if j.kind in NEVER_EXEMPT or j.kind not in category.exempt]
+        return Plan(shape, [*self._stopping(shape), *judges], self.points, self._counts)
+
+    def is_stopped(self, kind: Kind, at_ms: int) -> bool:
+        """Whether a kill switch stops contacts of this kind at ``at_ms``."""
+        return any(at_ms < judge.until_ms for judge in self._stopping(shape_of(kind)))
+
+    def _stopping(self, shape: Shape) -> list[KillJudge]:
+        category = self.document.categories.get(shape[CATEGORY] or "")
+        return [judge for judge in self._kills if judge.stops(shape, category.purpose if category else None)]
+
+    def lifts(self, case: Case) -> Lifts:
+        """The exceptions that are for this request."""
+        return self._lifts.matching(case) if self.has_lifts else NO_LIFTS
+
+    def arbitrations(self, case: Case, at_ms: int) -> list[ArbitrationJudge]:
+        """The arbitrations in force that speak about this request, unless its category is exempt or they are lifted."""
+        found = self._speaking(case, at_ms)
+        if not found or not self.has_lifts:
+            return found
+        lifts = self.lifts(case)
+        return [judge for judge in found if lifts.at(judge.id, at_ms) is None]
+
+    def waived(self, case: Case, at_ms: int, lifts: Lifts) -> list[Lift]:
+        """The exceptions by which this request need not wait for an arbitration."""
+        lifting = [lifts.at(judge.id, at_ms) for judge in self._speaking(case, at_ms)]
+        return [lift for lift in lifting if lift is not None]
+
+    def _speaking(self, case: Case, at_ms: int) -> list[ArbitrationJudge]:
+        there = case.plan.arbitrations
+        return [j for j in there if j.from_ms <= at_ms < j.until_ms and j.when.rest_matches(case.subject)]
+
+    def arbitration(self, rule: str) -> ArbitrationJudge | None:
+        """An arbitration rule by its id; ``None`` if this policy has none of that name."""
+        return self._arbitrations.get(rule)
+
+    def rank(self, request: ContactRequest, ledger: Ledger, stock: Stock, now_ms: int) -> tuple[float, float]:
+        """(score, priority) by which requests are ordered, lowered to what the department may claim."""
+        terms = self.terms(shape_of(request))
+        score, priority, note = self.score(request, terms)
+        if terms.may_boost:
+            score, _ = self.boosted(score, note, self.case(request, ledger, stock), now_ms)
+        return score, priority
+
+    def wants(self, case: Case, at_ms: int) -> list[Want]:
+        """What an approval at ``at_ms`` would take of the capacity that all customers share."""
+        return [want for judge in case.plan.shared(case, at_ms) for want in judge.wants(self.zone, at_ms)]
+
+    def window(self, name: str, at_ms: int) -> Want | None:
+        """The window of a name, as its draws have it, that holds ``at_ms``; ``None`` if there is no such rule."""
+        wants = (want for judge in self._shared for want in judge.wants(self.zone, at_ms))
+        return next((want for want in wants if want.draw.name == name), None)
+
+    def limits(self, at_ms: int) -> list[Want]:
+        """The windows at an instant of which there are only so many places."""
+        wants = (want for judge in self._shared for want in judge.wants(self.zone, at_ms))
+        return [want for want in wants if want.limit is not None and not want.draw.is_cell]
+
+    def wants_of(self, rule: str, at_ms: int) -> list[Want]:
+        """What one rule counts for all customers at ``at_ms``, its main window first; nothing if it is off."""
+        return [want for judge in self._shared if judge.id == rule for want in judge.wants(self.zone, at_ms)]
+
+    def case(self, request: ContactRequest, ledger: Ledger, stock: Stock, terms: Terms | None = None) -> Case:
+        """Everything the rules may look at for this request; ``KeyError`` where its category is not known.
+
+        ``terms`` are those of its shape, where they were looked up already.
+        """
+        terms = terms or self.terms(shape_of(request))
+        if terms.plan is None:
+            raise KeyError(request.category)
+        member = ledger.members.get(request.customer_id)
+        zones, zone = self.zones_of(member.traits if member else None)
+        return Case(
+            request,
+            ledger,
+            member or Member(),
+            self._segments_of,
+            terms.plan,
+            stock,
+            terms.purpose,
+            self.points,
+            zones,
+            zone,
+            zone if len(ledger.members) <= 1 else self._party_zone(ledger),
+            self.zone,
+            discloses_campaign=self._discloses_campaign,
+        )
+
+    def zones_of(self, traits: Traits | None) -> tuple[tuple[str, ...], str]:
+        """Of a customer: all zones in which quiet hours must be open, and the zone of calendar windows."""
+        if traits is None:
+            return self._unknown_zones, self.zone
+        key = (traits.time_zone, *traits.time_zones) if traits.time_zones else traits.time_zone
+        zones = self._zones.get(key)
+        if zones is None:
+            if len(self._zones) > SHAPES_MAX:
+                self._zones.clear()
+            zones = self._zones[key] = self._work_out_zones(traits)
+        return zones
+
+    def _work_out_zones(self, traits: Traits) -> tuple[tuple[str, ...], str]:
+        if traits.time_zone is not None and known_zone(traits.time_zone):
+            return (traits.time_zone,), traits.time_zone
+        named = tuple(zone for zone in traits.time_zones if known_zone(zone))
+        every = self.document.unknown_customer_zone == "every_candidate"
+        return (named if named and every else self._unknown_zones), self.zone
+
+    def score(self, request: ContactRequest, terms: Terms) -> tuple[float, float, str | None]:
+        """(score, priority) before any floor; and, if either was lowered or could not be computed, a note of that."""
+        department, defaults = terms.department, self.document.score_defaults
+        if department is None:
+            return 0.0, 0.0, None
+        priority, value, propensity = request.priority, request.value, request.propensity
+        notes: list[str] = []
+        if priority > department.max_priority:
+            notes.append(f"priority {priority:g} lowered to {department.max_priority:g}")
+            priority = department.max_priority
+        if value is None:
+            value = defaults.value
+        if department.max_value is not None and value > department.max_value:
+            notes.append(f"value {value:g} lowered to {department.max_value:g}")
+            value = department.max_value
+        score = safely(self._formula, priority, defaults.propensity if propensity is None else propensity, value)
+        if score is None:
+            notes.append("the formula gave no finite number; 0 stands")
+            score = 0.0
+        return score, priority, f"{'; '.join(notes)} (department {request.department})" if notes else None
+
+    def boosted(self, score: float, note: str | None, case: Case, now_ms: int) -> tuple[float, str | None]:
+        """The score and its note, raised by the floors that speak about the request and are behind."""
+        for floor in case.plan.floors(case, now_ms):
+            boost = floor.boost(case.stock, now_ms)
+            if boost > 1:
+                score *= boost
+                raised = f"raised {boost:.4g} times by `{floor.id}`, which is behind"
+                note = f"{note}; {raised}" if note else raised
+        return score, note
+
+    def segments_of(self, ledger: Ledger, customer: str) -> frozenset[str]:
+        """The segments of a customer, by the profile as it is known now."""
+        member = ledger.members.get(customer)
+        return self._segments_of(member.traits or Traits() if member else Traits())
+
+    def _segments_of(self, traits: Traits) -> frozenset[str]:
+        """Worked out once for each profile, and kept beside it: a profile never changes, it is replaced."""
+        kept = traits.__dict__.get("segments")
+        if kept is None or kept[0] is not self._segments:
+            subject = Subject(None, traits, _no_segments)
+            found = frozenset([name for name, when in self._segments.items() if when.rest_matches(subject)])
+            kept = traits.__dict__["segments"] = (self._segments, found)
+        return kept[1]
+
+    def _party_zone(self, ledger: Ledger) -> str:
+        """The zone that all members share, the business zone if they do not."""
+        zones = {self.zones_of(member.traits)[1] for member in ledger.members.values()}
+        return zones.pop() if len(zones) == 1 else self.zone
+
+
+def _no_segments(_: Traits) -> frozenset[str]:
+    """A segment is made of attributes, never of segments."""
+    return frozenset()
+
+
+def compile_rule(rule: AnyRule, document: PolicyDocument) -> Judge:
+    """The judge of a rule; ``ValueError`` where its text cannot be understood."""
+    zone = document.timezone
+    begin_ms, end_ms = -FAR_MS, FAR_MS
+    if rule.effective is not None:
+        begin_ms = moment(rule.effective.from_, zone, "start") if rule.effective.from_ else begin_ms
+        end_ms = moment(rule.effective.until, zone, "end") if rule.effective.until else end_ms
+    simple = _JUDGES.get(type(rule))
+    if simple is not None:
+        return simple(rule, begin_ms, end_ms)
+    if isinstance(rule, QuietHoursRule):
+        return QuietHoursJudge(rule, begin_ms, end_ms, holidays_of(rule.holidays, document.holidays))
+    if isinstance(rule, BlackoutRule):
+        freeze = None
+        if rule.from_ and rule.until:
+            freeze = (moment(rule.from_, zone, "start"), moment(rule.until, zone, "end"))
+        return BlackoutJudge(rule, begin_ms, end_ms, holidays_of(rule.holidays, document.holidays), freeze)
+    if isinstance(rule, FloorRule):
+        return FloorJudge(rule, begin_ms, end_ms, (moment(rule.from_, zone, "start"), moment(rule.until, zone, "end")))
+    if isinstance(rule, CellRule):
+        return CellJudge(rule, begin_ms, end_ms, moment(rule.deadline, zone, "end"))
+    raise ValueError(f"no judge for {type(rule).__name__}")  # pragma: no cover - the union and this table agree
+
+
+_JUDGES: dict[type[Rule], Callable[..., Judge]] = {
+    ConsentRule: ConsentJudge,
+    SuppressionRule: SuppressionJudge,
+    CapRule: CapJudge,
+    CapacityRule: CapacityJudge,
+    ConflictRule: ConflictJudge,
+    HoldoutRule: HoldoutJudge,
+    ArbitrationRule: ArbitrationJudge,
+}
+
+
+def holidays_of(names: list[str], calendars: Mapping[str, list[str]]) -> Dates:
+    """The days of these holiday calendars; ``ValueError`` for one that the policy does not have."""
+    days = Dates()
+    for name in names:
+        if name not in calendars:
+            raise ValueError(f"`{name}` is not a holiday calendar of this policy")
+        days = days | parse_dates(calendars[name])
+    return days
+
+
+def load(
+    document: bytes, version: int, digest: str, kills: Sequence[Kill] = (), shadow: Policy | None = None
+) -> Policy:
+    """Compile a published document (JSON), to be judged beside ``shadow``.
+
+    Raises :class:`PolicyError` with every problem found.
+    """
+    try:
+        parsed = msgspec.json.decode(document, type=PolicyDocument)
+    except msgspec.DecodeError as error:
+        raise PolicyError(f"the policy document cannot be read: {error}") from None
+    found = [problem for problem in problems(parsed) if problem.severity == "error"]
+    if found:
+        raise PolicyError("; ".join(f"{problem.where}: {problem.message}" for problem in found))
+    return Policy(parsed, version, digest, kills, shadow)

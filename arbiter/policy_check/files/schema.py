@@ -1,0 +1,231 @@
+"""The JSON Schema of a policy, generated from :class:`arbiter.policy.document.PolicyDocument`.
+
+msgspec's schema is exact, but written for wires; here it becomes one that people and editors can use: a field that
+may be left out is not also allowed to be empty, types that differ only in being scalars are one type, every value of
+``kind`` says what it means and leads at once to the fields of that kind, and groups whose keys are words of ours
+(``when``, ``closed``) list them.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy.match import REQUEST_FIELDS
+from arbiter.policy.rules import AnyRule, Rule
+from arbiter.timing.opening_hours import WEEKDAYS
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+Schema = dict[str, Any]
+
+WHEN_FIELDS: dict[str, str] = {
+    "department": "Who asks.",
+    "campaign": "The campaign.",
+    "channel": "How the customer would be reached.",
+    "category": "What the contact is for.",
+    "product": "The product; a request without one does not match.",
+    "partner": "The partner; a request without one does not match.",
+    "customer_id": "The very customer.",
+    "priority": "The priority as asked for, 0 to 100.",
+    "value": "The money expected, as the request says.",
+    "propensity": "The chance of success, 0 to 1, as the request says.",
+    "recallable": "Whether the approval may be taken back.",
+    "segment": "A segment of this policy that the customer is in.",
+}
+KINDS: dict[str, str] = {
+    "consent": "The customer's own yes or no decides.",
+    "suppression": "Customers on these lists are left alone.",
+    "quiet_hours": "Hours of the week at which nobody is disturbed, where the customer is.",
+    "blackout": "Days on which nobody is contacted, or a freeze.",
+    "cap": "At most so many contacts, or points, in a window, for each customer or household.",
+    "capacity": "At most so many contacts in a calendar window over all customers.",
+    "conflict": "Never this within so long after that.",
+    "arbitration": "Gathers what competes for a customer, then the best goes first.",
+    "holdout": "A share of customers is never contacted by this: a control group.",
+    "floor": "Should reach so many contacts between two dates: while it is behind, its requests score higher.",
+    "cell": "A campaign that starts only once so many customers wait for it.",
+}
+"""What each kind is for, in the words that an editor offers it with."""
+CLOSED_DAYS = (*WEEKDAYS, "mon-fri", "weekdays", "weekend", "every day", "holidays")
+
+_REF = "#/$defs/"
+
+
+@cache
+def policy_schema() -> Schema:
+    """The schema of a whole policy, all its files together, for editors. Treat it as read-only."""
+    whole = _whole()
+    condition = whole["$defs"]["Rule"]["properties"]["when"]["additionalProperties"]
+    definitions = {name: _titled(name, _pointing(schema, condition)) for name, schema in whole["$defs"].items()}
+    common = {**definitions.pop("Rule")["properties"], "kind": {"description": "What sort of rule it is."}}
+    definitions |= {"Condition": condition, **_whens()}
+    # Without a description of its own, so that an editor shows that of the field which is tested.
+    del definitions["Test"]["description"], definitions["Test"]["title"]
+    definitions["Segment"]["properties"]["when"]["$ref"] = _REF + "Profile"
+    definitions["ConflictRule"]["properties"]["after"]["$ref"] = _REF + "After"
+    closed = definitions["QuietHoursRule"]["properties"]["closed"]
+    hours = {"description": "When it is closed: `21:00-09:00`, `all day`, or a list.", **closed["additionalProperties"]}
+    closed["properties"] = dict.fromkeys(CLOSED_DAYS, hours)
+    rules = {**whole["properties"]["rules"], "items": _any_rule(common, definitions)}
+    properties = whole["properties"] | {"rules": rules}
+    return whole | {"properties": properties, "$defs": dict(sorted(definitions.items()))}
+
+
+def schema_of(kind: type[Struct], title: str) -> Schema:
+    """The schema of a whole file, in the form that people and editors can use."""
+    generated = msgspec.json.schema(kind)
+    definitions = {name: _readable(definition) for name, definition in generated["$defs"].items()}
+    whole = definitions.pop(kind.__name__)
+    return {"$schema": DIALECT, **whole, "title": title, "$defs": dict(sorted(definitions.items()))}
+
+
+def without_references(schema: Schema) -> Schema:
+    """The same schema, every definition written out where it is referred to."""
+    inlined: Schema = _inlined(schema, schema["$defs"])
+    del inlined["$defs"]
+    return inlined
+
+
+@cache
+def part_schema() -> Schema:
+    """The schema of one file of several: the same fields, none of them required."""
+    return {name: value for name, value in policy_schema().items() if name != "required"} | {
+        "title": "Part of an Arbiter policy",
+        "description": "One of the files of a policy; together they are a whole one.",
+    }
+
+
+@cache
+def frame_schema() -> Schema:
+    """The whole schema without references, its rules anything: each rule is judged by :func:`rule_schemas`."""
+    frame = without_references(_whole())
+    rules = {name: value for name, value in frame["properties"]["rules"].items() if name != "items"}
+    return frame | {"properties": frame["properties"] | {"rules": rules}}
+
+
+@cache
+def rule_schemas() -> dict[str, Schema]:
+    """Rule kind → its schema without references."""
+    definitions = _whole()["$defs"]
+    return {kind: _inlined({"$ref": _REF + name}, definitions) for kind, name in _kinds().items()}
+
+
+@cache
+def common_schema() -> Schema:
+    """What every rule has, whatever its kind: for a rule that does not say which it is."""
+    definitions = _whole()["$defs"]
+    schema: Schema = _inlined({"$ref": _REF + "Rule"}, definitions)
+    properties = {name: value for name, value in schema["properties"].items() if name != "kind"}
+    return {"title": "Rule", "type": "object", "properties": properties, "required": ["id", "owner", "why"]}
+
+
+@cache
+def _whole() -> Schema:
+    """The schema by which the checker judges, rule by rule; with the fields that all rules have, as ``Rule``."""
+    whole = schema_of(PolicyDocument, "Arbiter policy")
+    definitions = whole["$defs"] | {"Rule": _readable(msgspec.json.schema(Rule)["$defs"]["Rule"])}
+    for kind, name in _kinds().items():
+        definitions[name]["properties"]["kind"] = {"description": KINDS[kind], "enum": [kind]}
+        definitions[name]["description"] = KINDS[kind]
+    return whole | {"$defs": definitions}
+
+
+def _kinds() -> dict[str, str]:
+    """Rule kind → the name of its definition."""
+    return {str(kind.__struct_config__.tag): kind.__name__ for kind in AnyRule.__args__}
+
+
+def _titled(name: str, schema: Schema) -> Schema:
+    """The definition under a title in users' words: that is what an editor shows above an explanation."""
+    words = re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
+    return {**schema, "title": words.replace("quiet hours", "quiet_hours")}
+
+
+def _pointing(schema: Any, condition: Schema) -> Any:
+    """The schema with references to the definitions of conditions, which stand in many places."""
+    if isinstance(schema, list):
+        return [_pointing(item, condition) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("additionalProperties") == condition:
+        rest = {name: value for name, value in schema.items() if name not in ("type", "additionalProperties")}
+        return {**rest, "$ref": _REF + "When"}
+    return {name: _pointing(value, condition) for name, value in schema.items()}
+
+
+def _whens() -> dict[str, Schema]:
+    """What conditions may name, each with its meaning, and nothing misspelt."""
+    field = {"$ref": _REF + "Condition"}
+    attribute = {"description": "An attribute of the request.", **field}
+    profile = {r"^profile\.": {"description": "An attribute of the customer's profile.", **field}}
+    outcome = {"outcome": {"description": "What came of it: complained, responded, bounced …", **field}}
+    fields = {name: {"description": WHEN_FIELDS[name], **field} for name in (*REQUEST_FIELDS, "segment")}
+    patterns = {r"^attributes\.": attribute, **profile}
+    closed: Schema = {"type": "object", "additionalProperties": False}
+    return {
+        "When": {"title": "conditions", **closed, "properties": fields, "patternProperties": patterns},
+        "After": {"title": "conditions", **closed, "properties": {**outcome, **fields}, "patternProperties": patterns},
+        "Profile": {"title": "conditions", **closed, "patternProperties": profile},
+    }
+
+
+def _any_rule(common: Schema, definitions: dict[str, Schema]) -> Schema:
+    """A rule: its kind says by which definition it is judged; until there is one, what every rule has."""
+    kinds = _kinds()
+    meanings = [definitions[name]["description"] for name in kinds.values()]
+    kind = {**common["kind"], "enum": list(kinds), "markdownEnumDescriptions": meanings}
+    return {
+        "title": "rule",
+        "type": "object",
+        "properties": {**common, "kind": kind},
+        "required": ["id", "kind", "owner", "why"],
+        "allOf": [
+            {
+                "if": {"properties": {"kind": {"pattern": f"^{kind}$"}}, "required": ["kind"]},
+                "then": {"$ref": _REF + name},
+            }
+            for kind, name in kinds.items()
+        ],
+    }
+
+
+def _readable(schema: Any) -> Any:
+    """The schema with unions simplified, at every depth."""
+    if isinstance(schema, list):
+        return [_readable(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    schema = {name: _readable(value) for name, value in schema.items() if name != "default" or value is not None}
+    if isinstance(schema.get("description"), str):
+        schema["description"] = schema["description"].replace("``", "`")
+    branches = schema.get("anyOf")
+    if branches is None:
+        return schema
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    branches = _without_null(branches)
+    return {**branches[0], **rest} if len(branches) == 1 else {**rest, "anyOf": branches}
+
+
+def _without_null(branches: list[Schema]) -> list[Schema]:
+    """The branches but ``null``, those that are nothing but a type made one."""
+    bare = [branch["type"] for branch in branches if branch.keys() == {"type"} and branch["type"] != "null"]
+    if "number" in bare and "integer" in bare:
+        bare.remove("integer")
+    rest = [branch for branch in branches if branch.keys() != {"type"}]
+    types: list[Schema] = [{"type": bare[0] if len(bare) == 1 else bare}] if bare else []
+    return types + rest
+
+
+def _inlined(schema: Any, definitions: dict[str, Schema]) -> Any:
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    ref = schema.get("$ref")
+    rest = {name: _inlined(value, definitions) for name, value in schema.items() if name != "$ref"}
+    return rest if ref is None else {**_inlined(definitions[ref.removeprefix(_REF)], definitions), **rest}

@@ -1,0 +1,217 @@
+"""What is legal in a policy but surely wrong: warnings. They stop nothing, unless the checker is told to be strict.
+
+A policy must be without errors before it is looked at here. As with contradictions, nothing is told that does not
+follow from the policy's own text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
+
+from arbiter.policy.document import Category, PolicyDocument
+from arbiter.policy.match import When
+from arbiter.policy.openings import never_open_without_zone
+from arbiter.policy.problem import Path, Problem
+from arbiter.policy.reach import BOUNDS, DOMAIN, Reach, values_of
+from arbiter.policy.rules import AnyRule, ArbitrationRule, CapacityRule, CapRule
+from arbiter.policy_check.stricter import always_stricter
+from arbiter.timing.windows import duration_ms
+
+EXPIRY = "7d"
+"""What a request lives for that does not say itself."""
+PURPOSES = ("marketing", "service", "legal")
+"""The purposes that have a meaning; others are free."""
+MARKETING_OBEYS = ("cap", "quiet_hours", "preference")
+
+_ADDRESS = re.compile(
+    r"[^\s@<>]+@[^\s@<>]+\.\w+|https?://\S+|(?:^|\s)[#@][\w-]+"
+    r"|\+?\d[\d ()/.-]{5,}\d|\b(?:ext|extension|tel|phone)\b\W*\d+",
+    re.IGNORECASE,
+)
+"""An e-mail address, a web address, a name in a chat, a telephone number or an extension."""
+
+
+def lints(document: PolicyDocument) -> list[Problem]:
+    """Every warning about a policy that has no errors."""
+    reach = Reach(document)
+    found: list[Problem] = [*_purposes(document), *_idle_names(document, reach), *_zones(document), *_owners(document)]
+    for index, rule in enumerate(document.rules):
+        if rule.mode != "off":
+            path: Path = ("rules", index)
+            found += _unreachable(path, rule, reach)
+            check = _CHECKS.get(type(rule))
+            if check is not None:
+                found += check(path, rule, reach)
+    return [*found, *always_stricter(document, reach), *never_open_without_zone(document, reach)]
+
+
+def _warning(path: Path, code: str, message: str, fix: str, *, at_key: bool = False) -> Problem:
+    return Problem(path, code, message, fix, "warning", at_key=at_key)
+
+
+def _purposes(document: PolicyDocument) -> Iterator[Problem]:
+    """Marketing that need not obey what protects the customer, and purposes that are probably misspelt."""
+    for name, category in document.categories.items():
+        path: Path = ("categories", name)
+        if category.purpose == "marketing":
+            yield from _exempt(path, name, category)
+        close = get_close_matches(category.purpose.lower(), PURPOSES, n=1, cutoff=0.8)
+        if close and category.purpose != close[0]:
+            message = f"the purpose `{category.purpose}` is not `{close[0]}`, so no rule for that purpose holds"
+            fix = f"did you mean `{close[0]}`? else choose a word that is less alike"
+            yield _warning((*path, "purpose"), "odd-purpose", message, fix)
+
+
+def _exempt(path: Path, name: str, category: Category) -> Iterator[Problem]:
+    spared = [f"`{kind}`" for kind in MARKETING_OBEYS if kind in category.exempt]
+    if spared:
+        message = f"category `{name}` is for marketing but need not obey {' or '.join(spared)}"
+        fix = "remove that from `exempt`; to let one department do more, narrow the `when` of the rule"
+        yield _warning((*path, "exempt"), "marketing-exempt", message, fix)
+
+
+def _idle_names(document: PolicyDocument, reach: Reach) -> Iterator[Problem]:
+    """Departments, channels and categories for which nothing can be asked."""
+    names: dict[str, Iterable[str]] = {
+        "departments": document.departments,
+        "channels": document.channels,
+        "categories": document.categories,
+    }
+    for (group, known), field in zip(names.items(), ("department", "channel", "category"), strict=True):
+        for name in known:
+            if not reach.having(field, [name]):
+                path: Path = (group, name)
+                if group == "departments":
+                    message = f"department `{name}` may use no channel, so whatever it asks is refused"
+                    yield _warning((*path, "channels"), "idle-name", message, "name its channels, or remove the field")
+                else:
+                    message = f"no department may ask for {field} `{name}`"
+                    fix = f"add it to the `{group}` of a department, or remove it"
+                    yield _warning(path, "idle-name", message, fix, at_key=True)
+
+
+def _zones(document: PolicyDocument) -> Iterator[Problem]:
+    if document.candidate_zones and document.unknown_customer_zone == "business":
+        message = "the candidate zones are not looked at: `unknown_customer_zone` is `business`"
+        fix = "remove them, or write `unknown_customer_zone: every_candidate`"
+        yield _warning(("candidate_zones",), "idle-zones", message, fix, at_key=True)
+
+
+def _owners(document: PolicyDocument) -> Iterator[Problem]:
+    """Owners that a decision names although nobody can be reached by them: the first place of each."""
+    departments = document.departments
+    everyone = [document.owner, *(rule.owner for rule in document.rules)]
+    everyone += [*(one.owner for one in departments.values()), *(one.owner for one in document.segments.values())]
+    reachable = {owner for owner in everyone if _ADDRESS.search(owner)}
+
+    def is_known(owner: str) -> bool:
+        desk = departments.get(owner)
+        names = re.compile(rf"(?<![\w-]){re.escape(owner)}(?![\w-])")
+        return owner in reachable or (desk is not None and desk.owner in reachable) or any(map(names.search, reachable))
+
+    places: dict[str, list[Path]] = {document.owner: [("owner",)]}
+    for index, rule in enumerate(document.rules):
+        places.setdefault(rule.owner, []).append(("rules", index, "owner"))
+    for owner, paths in places.items():
+        if not is_known(owner):
+            where = f" ({len(paths)} times here)" if len(paths) > 1 else ""
+            message = f"a department that is refused is told to ask `{owner}`{where}, and nothing says how"
+            fix = "add an e-mail address, a telephone number or a link, here or where the same name stands"
+            yield _warning(paths[0], "unreachable-owner", message, fix)
+
+
+def _unreachable(path: Path, rule: AnyRule, reach: Reach) -> Iterator[Problem]:
+    """A rule that no request can meet."""
+    kind = str(rule.__struct_config__.tag)
+    empty = reach.empty_fields(rule.when)
+    asked = reach.mask(rule.when)
+    if asked & reach.obeying(kind) and not empty:
+        return
+    nobody = f"rule `{rule.id}` speaks about nobody:"
+    if empty:
+        # A condition that nothing at all meets is an error already; here it is a field's bounds, or a segment.
+        low, high = BOUNDS.get(empty[0], (None, None))
+        reason = "nobody in the segment meets the other conditions" if low is None else f"it is from {low} to {high}"
+        said = f"{nobody} {reason}" if low is None else f"{nobody} no request has such a `{empty[0]}`, {reason}"
+        yield _warning((*path, "when", empty[0]), "unreachable", said, "correct the condition", at_key=True)
+        return
+    if asked:
+        categories = sorted({category for _, category, _ in reach.spoken(asked)})
+        message = f"{nobody} {_names('category', categories)} need not obey `{kind}`"
+        fix = f"remove `{kind}` from `exempt` there, or remove the rule"
+    else:
+        message = f"{nobody} {_unasked(rule.when)}"
+        fix = "correct `when`, or the department's `categories` and `channels`"
+    yield _warning((*path, "when"), "unreachable", message, fix)
+
+
+def _unasked(when: When) -> str:
+    """Who may not ask for what, where a ``when`` asks for what nobody may."""
+    said = {}
+    for field in DOMAIN:
+        if field in when:
+            values = values_of(when[field])
+            names = sorted(map(str, values.none if values.listed is None else values.listed))
+            said[field] = f"{'not ' if values.listed is None else ''}{_names(field, names)}"
+    department = said.pop("department", "no department")
+    if not said:
+        return f"{department} may ask for nothing"
+    return f"{department} {'may' if department.startswith('no ') else 'may not'} ask for {', '.join(said.values())}"
+
+
+def _names(field: str, names: list[str]) -> str:
+    return f"{field} {' or '.join(f'`{name}`' for name in names)}"
+
+
+def _cap(path: Path, rule: CapRule, reach: Reach) -> Iterator[Problem]:
+    yield from _zero(path, rule)
+    limits = [rule.limit, *rule.limit_by.segment.values()]
+    if rule.keep is not None:
+        if not reach.meets(rule.when, rule.keep.for_):
+            message = "the places are kept for requests that this rule does not speak about, so nobody ever gets them"
+            yield _warning((*path, "keep", "for"), "kept-for-nobody", message, "let `for` be a part of `when`")
+        elif 0 < min(limits) <= rule.keep.slots:
+            segments = [f" of segment `{name}`" for name, limit in rule.limit_by.segment.items() if limit < rule.limit]
+            of = segments[0] if segments and rule.limit > rule.keep.slots else ""
+            message = f"{rule.keep.slots} of {min(limits)} places{of} are kept, so all others are always refused"
+            yield _warning((*path, "keep", "slots"), "all-kept", message, "keep fewer, or raise the limit")
+    if rule.unit == "points":
+        yield from _too_dear(path, rule, reach)
+
+
+def _too_dear(path: Path, rule: CapRule, reach: Reach) -> Iterator[Problem]:
+    counts = rule.when if rule.counts is None else rule.counts
+    mask = reach.mask(rule.when) & reach.mask(counts) & reach.obeying("cap")
+    channels = sorted({channel for *_, channel in reach.spoken(mask)})
+    dear = [name for name in channels if reach.document.channels[name].points > rule.limit > 0]
+    if dear:
+        points = reach.document.channels[dear[0]].points
+        message = (
+            f"a contact by `{dear[0]}` costs {points} points, more than the limit of {rule.limit}: it is always refused"
+        )
+        fix = "raise the limit, or lower the channel's `points`"
+        yield _warning((*path, "limit"), "never-affordable", message, fix)
+
+
+def _zero(path: Path, rule: CapRule | CapacityRule, _: Reach | None = None) -> Iterator[Problem]:
+    if rule.limit == 0:
+        message = "a limit of 0 means never: what this rule speaks about is rejected, not put off until later"
+        fix = "if never is meant, write `# arbiter: allow limit-zero` behind it; to try a rule out use `mode: shadow`"
+        yield _warning((*path, "limit"), "limit-zero", message, fix)
+
+
+def _arbitration(path: Path, rule: ArbitrationRule, _: Reach) -> Iterator[Problem]:
+    if duration_ms(rule.hold) >= duration_ms(EXPIRY):
+        message = (
+            f"requests are held for {rule.hold}, but expire after {EXPIRY} unless they say otherwise: all are refused"
+        )
+        yield _warning((*path, "hold"), "hold-too-long", message, "hold them for minutes or hours, for example `30m`")
+
+
+_CHECKS: dict[type, Callable[..., Iterator[Problem]]] = {
+    ArbitrationRule: _arbitration,
+    CapacityRule: _zero,
+    CapRule: _cap,
+}

@@ -1,0 +1,1 @@
+"""What people read about decisions and policies: text, JSON and pages."""

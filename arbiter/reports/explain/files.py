@@ -1,0 +1,74 @@
+"""What belongs to a request in a simulation: its decisions in a file, the rest by simulating once more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from arbiter.engine.arrival import Arrival
+from arbiter.engine.simulate import Told
+from arbiter.ledger.identity import identity, identity_of
+from arbiter.ledger.model import Ledger
+from arbiter.messages import ContactRequest, Decision
+from arbiter.policy.ruleset import Policy
+from arbiter.reports.explain.lookup import Asked, Histories, InRedis, OnKafka, Place, Wanted, place_of
+from arbiter.reports.policy_diff.files import FileOfRecords
+from arbiter.reports.policy_diff.run import Material, Run
+
+TELL_EVERY = 4_096
+NOT_GIVEN = "the requests and the policy were not given (--requests and --policy), so it is not judged again"
+
+Progress = Callable[[int, int], None]
+
+
+class Simulated(Struct, frozen=True):
+    """The request by its place, the state at the end of the simulation, and when that was (ms)."""
+
+    asked: dict[Place, Asked]
+    state: InRedis
+    last_ms: int
+
+
+def find_in_file(file: Path, wanted: Wanted, progress: Progress) -> OnKafka:
+    """Every decision on requests that may be meant, from what `arbiter simulate --out` wrote. ``OSError``."""
+    histories, records, total = Histories(wanted), FileOfRecords(file), file.stat().st_size
+    for number, item in enumerate(records.items()):
+        if number % TELL_EVERY == 0:
+            progress(records.read_bytes, total)
+        histories.look(item.content)
+    return OnKafka(histories.in_order(), histories.read, 0)
+
+
+def not_simulated(history: Sequence[Decision]) -> Simulated:
+    """What is known without the requests: the decisions themselves, and nothing more."""
+    missing = dict.fromkeys((decision.policy.digest for decision in history), NOT_GIVEN)
+    return Simulated({}, InRedis({}, missing, Ledger()), _last(history))
+
+
+def simulated(policy: Policy, material: Material, history: Sequence[Decision], progress: Progress) -> Simulated:
+    """Decide the files once more, to have the request and the party's ledger at the end. ``OSError``."""
+    newest = history[-1]
+    key = identity_of(newest.department, newest.customer_id, newest.request_id)
+    asked: dict[Place, Asked] = {}
+
+    def arrived(_file: int, _at: int, arrival: Arrival) -> None:
+        if isinstance(arrival.message, ContactRequest) and identity(arrival.message) == key:
+            asked[arrival.source] = Asked(arrival.message, arrival.received_ms)
+
+    run = Run(policy, material, progress, arrived)
+    party = ""
+    for happening in run.happenings():
+        if isinstance(happening, Told) and happening.decided.identity == key:
+            party = happening.party
+    ledger = run.shelf.take(party) if party else Ledger()
+    _, _, digest = policy.ref
+    others = {decision.policy.digest for decision in history} - {digest}
+    missing = dict.fromkeys(others, "the policy that was given is not the one that decided it")
+    known = {place: one for place, one in asked.items() if place in {place_of(one.source) for one in history}}
+    return Simulated(known, InRedis({digest: policy}, missing, ledger), max(run.simulation.now_ms, _last(history)))
+
+
+def _last(history: Sequence[Decision]) -> int:
+    return int(history[-1].decided_at.timestamp() * 1_000)

@@ -1,0 +1,109 @@
+"""Puts together what was found of a request: the explanation, with every sentence in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from arbiter.engine.explain import Dropped, Told, counterfactuals
+from arbiter.engine.render import count_of
+from arbiter.ledger.identity import REF_BYTES, identity_of
+from arbiter.ledger.model import Contact, Ledger
+from arbiter.messages import Decision
+from arbiter.policy.ruleset import Policy
+from arbiter.reports.explain import sentences
+from arbiter.reports.explain.document import Explanation, Otherwise, Step
+from arbiter.reports.explain.lookup import Asked, InRedis, Place, place_of
+from arbiter.reports.explain.shadow import beside
+from arbiter.timing.instants import to_datetime, to_ms
+
+GONE = "the request itself is no longer there (on Kafka, or in the file of requests)"
+APPROVED = "nothing was in its way"
+
+
+class Found(Struct, frozen=True):
+    """``decisions`` are those on one request, oldest first, at least one; ``asked`` has it by where it stood."""
+
+    decisions: Sequence[Decision]
+    asked: Mapping[Place, Asked]
+    state: InRedis
+    searched: str
+
+
+def explain(found: Found, now_ms: int) -> Explanation:
+    """The whole history in words. ``now_ms`` is only used to say whether an approval has run out."""
+    newest = found.decisions[-1]
+    policy = found.state.policies.get(newest.policy.digest)
+    zone = "UTC" if policy is None else policy.zone
+    steps = [_step(found, decision, zone) for decision in found.decisions]
+    counted = [decision for decision in found.decisions if not decision.dry_run]
+    asked = found.asked.get(place_of((counted or found.decisions)[0].source))
+    judged = [step for step in steps if step.otherwise or step.together]
+    return Explanation(
+        request_id=newest.request_id,
+        customer_id=newest.customer_id,
+        department=newest.department,
+        campaign=newest.campaign,
+        channel=newest.channel,
+        category=newest.category,
+        zone=zone,
+        standing=sentences.standing(counted[-1] if counted else None, _contact(found, newest), zone, now_ms),
+        request=asked.request if asked else None,
+        received_at=to_datetime(asked.received_ms) if asked else None,
+        steps=steps,
+        rebuilt=sentences.rebuilt() if judged else [],
+        searched=found.searched,
+    )
+
+
+def _contact(found: Found, decision: Decision) -> Contact | None:
+    """What became of the approval, as far as the ledger has it."""
+    key = identity_of(decision.department, decision.customer_id, decision.request_id)
+    contacts = [one for one in found.state.ledger.contacts if one.ref == key[:REF_BYTES]]
+    return contacts[-1] if contacts else None
+
+
+def _step(found: Found, decision: Decision, zone: str) -> Step:
+    dropped: Sequence[Dropped] = ()
+    together, is_same, unknown = None, None, None
+    policy = found.state.policies.get(decision.policy.digest)
+    asked = found.asked.get(place_of(decision.source))
+    if decision.outcome in ("deferred", "rejected"):
+        if policy is None:
+            unknown = found.state.missing.get(decision.policy.digest)
+        elif asked is None:
+            unknown = GONE
+        else:
+            dropped, together, is_same = _judged(
+                policy, found.state.ledger, Told(decision, asked.request, asked.received_ms)
+            )
+    return Step(
+        n=count_of(decision.decision_id),
+        headline=sentences.headline(decision, zone),
+        sentences=sentences.consequences(decision, zone),
+        reasons=[sentences.reason(finding, zone) for finding in decision.findings],
+        watching=[sentences.reason(finding, zone, in_shadow=True) for finding in decision.shadow],
+        shadow_policy=beside(decision, zone),
+        decision=decision,
+        otherwise=[_otherwise(one, decision, zone) for one in dropped],
+        together=_otherwise(together, decision, zone) if together else None,
+        is_same=is_same,
+        unknown=unknown,
+    )
+
+
+def _judged(policy: Policy, ledger: Ledger, told: Told) -> tuple[Sequence[Dropped], Dropped | None, bool | None]:
+    found = counterfactuals(policy, ledger, told)
+    return ((), None, None) if found is None else (found.dropped, found.together, found.is_same)
+
+
+def _otherwise(dropped: Dropped, decision: Decision, zone: str) -> Otherwise:
+    return Otherwise(
+        rules=list(dropped.rules),
+        outcome=dropped.outcome,
+        at=sentences.at_instant(dropped.at_ms),
+        still=list(dropped.still),
+        may_be_lifted=dropped.may_be_lifted,
+        sentence=sentences.otherwise(dropped, to_ms(decision.decided_at), zone),
+    )

@@ -1,0 +1,174 @@
+"""Finds what belongs to a request: its decisions and itself on Kafka, its policies and the party's ledger in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+from msgspec import Struct
+
+from arbiter.engine.arrival import Arrival
+from arbiter.ledger.keys import customer_party, household_party
+from arbiter.ledger.model import Ledger
+from arbiter.messages import DECISIONS, REQUESTS, ContactRequest, Decision, PolicyRef, Source
+from arbiter.policy.ruleset import Policy, PolicyError, load
+from arbiter.settings import Settings
+from arbiter.state.codec import unpack_ledger
+from arbiter.state.redis_store import RedisStore, connect
+from arbiter.timing.instants import to_ms
+from arbiter.worker.kafka.partitioner import partition_of
+from arbiter.worker.kafka.reader import Reader
+from arbiter.worker.kafka.scan import Bounds, Progress, TopicReader
+
+Key = tuple[str, str]
+"""Department and customer."""
+
+Place = tuple[str, int, int]
+"""Topic, partition, offset."""
+
+_decision = msgspec.json.Decoder(Decision).decode
+_quoted = msgspec.json.encode
+
+
+class Wanted(Struct, frozen=True):
+    """Which request is meant; ``None`` for any department, any customer."""
+
+    request_id: str
+    department: str | None = None
+    customer: str | None = None
+
+    def is_meant(self, decision: Decision) -> bool:
+        """Whether this decision is about it."""
+        return (
+            decision.request_id == self.request_id
+            and self.department in (None, decision.department)
+            and self.customer in (None, decision.customer_id)
+        )
+
+
+class OnKafka(Struct, frozen=True):
+    """``histories`` has the decisions by whose request it is, ``read`` says how many were looked through."""
+
+    histories: dict[Key, list[Decision]]
+    read: int
+    partitions: int
+
+
+class Asked(Struct, frozen=True):
+    """The request itself, and when it was received (ms)."""
+
+    request: ContactRequest
+    received_ms: int
+
+
+class InRedis(Struct, frozen=True):
+    """The policies that decided, by digest, as far as they can be had; why not, of the others; the party's ledger."""
+
+    policies: dict[str, Policy]
+    missing: dict[str, str]
+    ledger: Ledger
+
+
+def find(kafka: TopicReader, wanted: Wanted, bounds: Bounds, progress: Progress | None) -> OnKafka:
+    """Every decision on requests that may be meant, of each request in order, each once."""
+    histories = Histories(wanted)
+    for message in kafka.records(DECISIONS, bounds, progress):
+        histories.look(message.value() or b"")
+    return OnKafka(histories.in_order(), histories.read, kafka.partitions(DECISIONS))
+
+
+class Histories:
+    """Picks the decisions that may be meant out of many. ``read`` counts those that were looked at."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._needle = b'"request_id":' + _quoted(wanted.request_id)
+        self._found: dict[Key, dict[str, Decision]] = {}
+        self.read = 0
+
+    def look(self, value: bytes) -> None:
+        """Look at a decision as it was published; what is none is passed over."""
+        self.read += 1
+        if self._needle not in value:
+            return
+        decision = _read(value)
+        if decision is not None and self._wanted.is_meant(decision):
+            history = self._found.setdefault((decision.department, decision.customer_id), {})
+            history.setdefault(decision.decision_id, decision)
+
+    def in_order(self) -> dict[Key, list[Decision]]:
+        """By whose request it is the decisions on it, oldest first."""
+        return {key: sorted(history.values(), key=_order) for key, history in self._found.items()}
+
+
+def _read(value: bytes) -> Decision | None:
+    """The decision; ``None`` for a record that is none of ours: only the worker's own answer."""
+    try:
+        return _decision(value)
+    except msgspec.DecodeError:
+        return None
+
+
+def number_of(decision: Decision) -> int:
+    """The n of a decision; 0 for a dry run."""
+    _, _, n = decision.decision_id.rpartition(":")
+    return int(n) if n.isdecimal() else 0
+
+
+def _order(decision: Decision) -> tuple[object, int]:
+    return decision.decided_at, number_of(decision)
+
+
+def fetch_requests(kafka: TopicReader, settings: Settings, history: Iterable[Decision]) -> dict[Place, Asked]:
+    """The requests that these decisions answer, as far as Kafka still has them, by where they stood."""
+    found: dict[Place, Asked] = {}
+    reader = Reader(REQUESTS, settings.record_bytes, is_wall_clock=False)
+    for place, decision in {place_of(decision.source): decision for decision in history}.items():
+        record = kafka.record(*place)
+        # A record without a time stamp was received when it was first decided, as near as can be told.
+        arrival = None if record is None else reader.read(record, to_ms(decision.decided_at))
+        if isinstance(arrival, Arrival) and isinstance(arrival.message, ContactRequest):
+            found[place] = Asked(arrival.message, arrival.received_ms)
+    return found
+
+
+def place_of(source: Source) -> Place:
+    """Topic, partition, offset."""
+    return source.topic, source.partition, source.offset
+
+
+async def fetch_state(settings: Settings, history: Iterable[Decision], customer: str, partitions: int) -> InRedis:
+    """The policies that made these decisions, and the ledger of the customer's party as it is now."""
+    store = connect(settings.redis, settings.redis_prefix)
+    try:
+        state = InRedis({}, {}, await _ledger_of(store, customer, partitions))
+        for ref in {decision.policy.digest: decision.policy for decision in history}.values():
+            await _policy(store, ref, state)
+        return state
+    finally:
+        await store.close()
+
+
+async def _policy(store: RedisStore, ref: PolicyRef, state: InRedis) -> None:
+    record = await store.policies.fetch(ref.version)
+    if record is None or record.digest != ref.digest:
+        state.missing[ref.digest] = f"the policy that decided it, version {ref.version}, is not in Redis"
+        return
+    try:
+        state.policies[ref.digest] = load(record.document, record.version, record.digest)
+    except PolicyError as error:
+        state.missing[ref.digest] = f"this build cannot read version {ref.version} of the policy: {error}"
+
+
+async def _ledger_of(store: RedisStore, customer: str, partitions: int) -> Ledger:
+    """The ledger that has the customer's budget: at home, or at the household's; empty if there is none."""
+    ledger = await _load(store, customer_party(customer), partition_of(customer, partitions))
+    if ledger.away is None or ledger.away.household is None:
+        return ledger
+    household = ledger.away.household
+    return await _load(store, household_party(household), partition_of(household, partitions))
+
+
+async def _load(store: RedisStore, party: str, partition: int) -> Ledger:
+    (packed,) = await store.load(partition, [party])
+    return Ledger() if packed is None else unpack_ledger(packed)

@@ -1,0 +1,221 @@
+"""Sentences that a campaign manager understands, made from decisions. Pure: no clock, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from arbiter.engine.explain import Dropped
+from arbiter.engine.verdict import RULE_ERROR
+from arbiter.ledger.model import Contact, ContactState
+from arbiter.messages import Decision, Finding, PolicyRef, UsedContact
+from arbiter.policy.preferences import RULE as WISH
+from arbiter.policy.terms import SETTINGS
+from arbiter.reports.pages.figures import policy_name
+from arbiter.timing.instants import SECOND_MS, to_datetime, to_ms
+from arbiter.timing.windows import local_time, spoken
+
+OWN_WISH = "the customer's own wish"
+SEVERAL = 2
+
+
+def when(at: datetime | int, zone: str) -> str:
+    """A local time; what begins within a second is told as the next one, so that it has begun by then."""
+    at_ms = at if isinstance(at, int) else to_ms(at)
+    local = local_time(-(-at_ms // SECOND_MS) * SECOND_MS, zone)
+    return f"{local:%Y-%m-%d %H:%M:%S}" if local.second else f"{local:%Y-%m-%d %H:%M}"
+
+
+def headline(decision: Decision, zone: str) -> str:
+    """What was answered."""
+    if decision.outcome == "approved":
+        text = f"Approved: send it between {_span(decision, zone)}."
+    elif decision.outcome == "deferred":
+        text = "Not now (deferred)"
+        text += f": it is decided again at {when(decision.retry_at, zone)}." if decision.retry_at else "."
+    elif decision.outcome == "recalled":
+        text = "Recalled: the approval was taken back; do not send it."
+    else:
+        text = "Rejected: this is final."
+    return f"A trial only (dry run), nothing was booked. {text}" if decision.dry_run else text
+
+
+def _span(decision: Decision, zone: str) -> str:
+    begin = when(decision.not_before, zone) if decision.not_before else "now"
+    if decision.valid_until is None:
+        return f"{begin} and never"  # pragma: no cover - every approval has an end
+    end = decision.valid_until
+    return f"{begin} and {when(end - timedelta(microseconds=end.microsecond), zone)}"
+
+
+OF_THE_REQUEST = ("expires_at", "requested_at")
+"""What a finding of no rule may name that the request said, not the policy."""
+
+LOOKED_AT_AGAIN = ("cell_too_small", "held_for_arbitration", "outranked", "recalled", RULE_ERROR)
+"""Codes of a "no" whose end is when it is judged again, and not when the answer is known to be yes."""
+
+THEN = {
+    "approved": "Afterwards the approval is void, and a new request is needed.",
+    "deferred": "Nothing has to be resent: the request waits here, and is looked at earlier if something frees; "
+    "it ends approved or rejected.",
+    "recalled": "The request is decided anew at once; the next decision tells how.",
+}
+"""What follows from an answer."""
+
+
+def consequences(decision: Decision, zone: str) -> list[str]:
+    """What to do now, and what happens by itself."""
+    found: list[str] = []
+    if decision.outcome in THEN and not decision.dry_run:
+        found.append(THEN[decision.outcome])
+    if decision.ahead:
+        waits = "1 request waits" if decision.ahead == 1 else f"{decision.ahead} requests wait"
+        found.append(f"{waits} for this customer or household with a better claim and would be served first.")
+    if decision.next_eligible_at is not None:
+        found.append(f"A new request could have been approved from {when(decision.next_eligible_at, zone)} on.")
+    found += _obligations(decision)
+    if decision.score is not None:
+        note = f": {decision.score_note}" if decision.score_note else ""
+        found.append(f"Its score was {decision.score:,.6g}{note}.")
+    found += _remarks(decision)
+    return found
+
+
+def _remarks(decision: Decision) -> Iterable[str]:
+    if decision.exceptions:
+        yield f"Some rules were lifted for it by the policy's exception {listed(decision.exceptions)}."
+    if decision.findings_omitted:
+        yield f"{decision.findings_omitted} more reasons were too many to be published."
+    if decision.contacts_omitted:
+        yield f"{decision.contacts_omitted} contacts that used budgets were too many to be published."
+
+
+def _obligations(decision: Decision) -> Iterable[str]:
+    wishes = decision.obligations
+    if wishes is not None and wishes.notify is not None:
+        yield f"Copy in {wishes.notify}, who owns the relationship."
+    if wishes is not None and wishes.preferred_channel is not None:
+        yield f"The customer would rather be reached by {wishes.preferred_channel}."
+
+
+def reason(finding: Finding, zone: str, *, in_shadow: bool = False) -> str:
+    """One "no" in a sentence: which rule, how much is used of what, until when. ``in_shadow`` it stopped nothing."""
+    says, message, until = "would say" if in_shadow else "says", finding.message.rstrip("."), ""
+    if finding.until is not None:
+        exact, about = when(finding.until, zone), spoken(to_ms(finding.until), zone)
+        then = f"it {says} yes from {exact} on"
+        if finding.code in LOOKED_AT_AGAIN or (finding.code == "capacity_exhausted" and finding.used != finding.limit):
+            then = f"it is looked at again at {exact} at the latest"
+        until = "" if about in message else f"; {then}"
+        message = message.replace(about, exact)
+    message = message.replace(f" ({zone})", "")
+    return f"{_named(finding)} {says} {'not now' if finding.effect == 'defer' else 'no'}: {message}{until}."
+
+
+def _named(finding: Finding) -> str:
+    if finding.rule == WISH.id:
+        return OWN_WISH.capitalize()
+    if finding.kind != "policy":
+        return f"`{finding.rule}` ({finding.kind})"
+    if finding.rule in SETTINGS:
+        return f"The policy's `{finding.rule}`"
+    return f"The request's `{finding.rule}`" if finding.rule in OF_THE_REQUEST else f"The arbiter (`{finding.rule}`)"
+
+
+def version(policy: PolicyRef) -> str:
+    """A policy by name and version, and the beginning of its digest."""
+    return policy_name(policy.name, policy.version, policy.digest)
+
+
+def is_whole_failure(finding: Finding) -> bool:
+    """Whether all of a policy failed, so that there is no rule to be named."""
+    return finding.code == RULE_ERROR and finding.kind == "policy"
+
+
+def background(finding: Finding) -> str:
+    """Why there is such a rule, and whom to ask about it."""
+    if finding.rule == WISH.id:
+        return "Only the customer can change it."
+    if is_whole_failure(finding):
+        return f"Ask {finding.owner}."
+    return f"Why: {finding.why.rstrip('.')}. Ask {finding.owner}."
+
+
+def used_by(contact: UsedContact, decided_at: datetime, zone: str) -> str:
+    """A contact that used a budget, as far as the policy lets others know of it."""
+    campaign = f", {contact.campaign}" if contact.campaign else ""
+    unsent = " (approved; it may be sent until then)" if contact.at > decided_at else ""
+    return f"{when(contact.at, zone)}  {contact.department} by {contact.channel or 'unknown'}{campaign}{unsent}"
+
+
+def standing(last: Decision | None, contact: Contact | None, zone: str, now_ms: int) -> str:
+    """How a request stands, from its newest decision and its contact, if the ledger (still) has it.
+
+    Without a decision only trials were made.
+    """
+    if last is None:
+        return "Only trials (dry runs) were made; nothing stands."
+    if last.outcome == "approved":
+        return _approved(last, contact, zone, now_ms)
+    if last.outcome == "deferred":
+        retry = f" at {when(last.retry_at, zone)}" if last.retry_at else ""
+        if any(finding.code == "recalled" for finding in last.findings):
+            return f"It waits until its department confirms the recall (`cancelled`); else it is decided again{retry}."
+        return f"It waits: the arbiter decides it again{retry} by itself."
+    if last.outcome == "recalled":
+        return "Its approval was recalled; a new decision follows."
+    return "It is rejected for good; a new request needs a new id."
+
+
+def _approved(last: Decision, contact: Contact | None, zone: str, now_ms: int) -> str:
+    if contact is not None and contact.state is ContactState.SENT and contact.sent_at_ms is not None:
+        if contact.evidence is None or contact.evidence.told_ms is not None:
+            return f"It was approved, and sent {when(contact.sent_at_ms, zone)}."
+        counts = when(contact.sent_at_ms, zone)
+        return f"It was approved, and sent, as what followed shows; nobody told when. It counts at {counts}."
+    if contact is not None and not contact.counts:
+        why = "cancelled, bounced, recalled, or never confirmed where silence frees the place"
+        return f"It was approved, and given back: {why}. It uses no budget."
+    if last.valid_until is not None and to_ms(last.valid_until) <= now_ms:
+        end = when(last.valid_until, zone)
+        return f"It was approved until {end}, and nobody has told whether it was sent; that counts as sent."
+    return f"It is approved: send it between {_span(last, zone)}."
+
+
+def otherwise(dropped: Dropped, decided_ms: int, zone: str) -> str:
+    """What would have been without some rules."""
+    ends = f"Without {listed(dropped.rules)} it would have been"
+    if dropped.lets_through:
+        is_later = dropped.at_ms is not None and dropped.at_ms > decided_ms
+        text = f"{ends} approved{f', to be sent from {when(dropped.at_ms or 0, zone)}' if is_later else ' at once'}"
+    elif dropped.outcome == "deferred" and dropped.at_ms is not None:
+        text = f"{ends} deferred until {when(dropped.at_ms, zone)} by {listed(dropped.still)}"
+    else:
+        text = f"{ends} {dropped.outcome} by {listed(dropped.still)}"
+    return f"{text}{'' if dropped.may_be_lifted else '; but nobody may lift it'}."
+
+
+def listed(rules: Sequence[str], last: str = "and") -> str:
+    """Rules in a sentence; ``last`` is the word before the last one."""
+    quoted = [OWN_WISH if rule == WISH.id else f"`{rule}`" for rule in rules]
+    if len(quoted) < SEVERAL:
+        return quoted[0] if quoted else "nothing"
+    return f"{', '.join(quoted[:-1])} {last} {quoted[-1]}"
+
+
+def rebuilt() -> list[str]:
+    """What the answers "otherwise" were judged on."""
+    kept = (
+        "Judged again with the policy version that decided, on what is kept of the customer today, made to be what it "
+        "was at the decision: later contacts, consents, lists and wishes are left out, and this request's own contact."
+    )
+    lost = (
+        "Not kept, and so taken as it is today: the profile; consents and lists that a newer record replaced; contacts "
+        "cancelled since. Capacity is as the decision told it. Recalls of other approvals are not tried."
+    )
+    return [kept, lost]
+
+
+def at_instant(at_ms: int | None) -> datetime | None:
+    """As a message has it."""
+    return None if at_ms is None else to_datetime(at_ms)

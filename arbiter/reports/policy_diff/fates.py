@@ -1,0 +1,175 @@
+"""What became of each request under one policy, small enough for millions: numbers in arrays, sentences in a file."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+from msgspec import Struct
+
+from arbiter.engine.arrival import Arrival
+from arbiter.engine.simulate import Told
+from arbiter.ledger.identity import identity
+from arbiter.ledger.model import Answer
+from arbiter.messages import ContactRequest
+from arbiter.messages.reason_codes import causes
+from arbiter.policy.case import Shape, shape_of
+
+OUTCOMES: Final = ("none", "approved", "deferred", "rejected", "recalled")
+"""What is last said of a request; its position is what is kept."""
+
+NEVER: Final = -1
+LINES: Final = 1 << 48
+"""A place is the number of a file times this, plus the offset of a line in its text."""
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class Objection(Struct, frozen=True, array_like=True):
+    """A "no" as an example quotes it."""
+
+    rule: str
+    owner: str
+    code: str
+    message: str
+
+
+class Said(Struct, frozen=True, array_like=True):
+    """An answer as an example quotes it."""
+
+    outcome: str
+    decided_at_ms: int
+    retry_at_ms: int | None
+    next_eligible_at_ms: int | None
+    not_before_ms: int | None
+    objections: list[Objection]
+
+
+class Names(dict[object, int]):
+    """Things that stand often, each with a small number, in the order of their first appearance."""
+
+    def __missing__(self, name: object) -> int:
+        self[name] = number = len(self)
+        return number
+
+
+class Fates(Struct):
+    """Columns, one entry per request, in the order in which requests first came: alike for every policy.
+
+    ``group`` is a number of ``segments``: those of the customer when the request was first answered.
+    ``first`` and ``last`` are the outcomes at first and in the end, ``first_rules`` and ``last_rules`` which rules
+    said no then (a number of ``rule_sets``), ``first_said`` and ``last_said`` where the sentences stand in the file,
+    ``asked`` and ``approved`` instants (ms), ``place`` where the request itself stands.
+    """
+
+    shapes: list[Shape]
+    parties: int
+    segments: list[frozenset[str]]
+    rule_sets: list[frozenset[str]]
+    owners: dict[str, str]
+    shape: array[int]
+    party: array[int]
+    group: array[int]
+    place: array[int]
+    asked: array[int]
+    first: array[int]
+    last: array[int]
+    first_rules: array[int]
+    last_rules: array[int]
+    first_said: array[int]
+    last_said: array[int]
+    approved: array[int]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+class Watch:
+    """Fills :class:`Fates` while a simulation runs: :meth:`arrived` before each record, :meth:`told` after."""
+
+    def __init__(self, said: BinaryIO, segments_of: Callable[[Told], frozenset[str]]) -> None:
+        """``said`` is where sentences go; ``segments_of`` gives the segments of the customer who was decided about."""
+        self._said = said
+        self._segments_of = segments_of
+        self._groups: Names = Names({frozenset[str](): 0})
+        self._at = 0
+        self._numbers: dict[bytes, int] = {}
+        self._shapes: Names = Names()
+        self._parties: Names = Names()
+        self._rule_sets: Names = Names({frozenset[str](): 0})
+        self._owners: dict[str, str] = {}
+        self._wide = {name: array("q") for name in ("place", "asked", "first_said", "last_said", "approved")}
+        self._small = {name: array("i") for name in ("shape", "party", "group", "first_rules", "last_rules")}
+        self._outcome = {name: array("b") for name in ("first", "last")}
+
+    def arrived(self, place: int, arrival: Arrival) -> None:
+        """A record is about to be taken; a request gets its number. A dry run is none: nothing comes of it."""
+        message = arrival.message
+        if not isinstance(message, ContactRequest) or message.dry_run:
+            return
+        key = identity(message)
+        if key in self._numbers:
+            return
+        self._numbers[key] = len(self._numbers)
+        for column in (*self._wide.values(), *self._outcome.values()):
+            column.append(0)
+        for column in self._small.values():
+            column.append(0)
+        self._wide["place"][-1] = place
+        self._wide["asked"][-1] = arrival.received_ms
+        self._wide["approved"][-1] = NEVER
+        self._small["shape"][-1] = self._shapes[shape_of(message)]
+        self._small["party"][-1] = NEVER
+
+    def told(self, told: Told) -> None:
+        """An answer was given; repeats say nothing new."""
+        decided = told.decided
+        answer = decided.answer
+        if decided.repeated or not answer.n:
+            return
+        number = self._numbers[decided.identity]
+        rules = self._rule_sets[frozenset(finding.rule for finding in causes(answer.findings))]
+        place, outcome = self._keep(answer), OUTCOMES.index(answer.outcome)
+        if answer.n == 1:
+            self._small["party"][number] = self._parties[told.party]
+            self._small["group"][number] = self._groups[self._segments_of(told)]
+            self._outcome["first"][number] = outcome
+            self._small["first_rules"][number] = rules
+            self._wide["first_said"][number] = place
+        self._outcome["last"][number] = outcome
+        self._small["last_rules"][number] = rules
+        self._wide["last_said"][number] = place
+        is_approved = answer.outcome == "approved" and answer.not_before_ms is not None
+        self._wide["approved"][number] = (answer.not_before_ms or 0) if is_approved else NEVER
+
+    def fates(self) -> Fates:
+        """What was seen."""
+        shapes: list[Shape] = list(self._shapes)  # type: ignore[arg-type]
+        rule_sets: list[frozenset[str]] = list(self._rule_sets)  # type: ignore[arg-type]
+        segments: list[frozenset[str]] = list(self._groups)  # type: ignore[arg-type]
+        columns = {**self._wide, **self._small, **self._outcome}
+        return Fates(shapes, len(self._parties), segments, rule_sets, self._owners, **columns)
+
+    def _keep(self, answer: Answer) -> int:
+        self._owners.update((finding.rule, finding.owner) for finding in answer.findings)
+        objections = [Objection(f.rule, f.owner, f.code, f.message) for f in answer.findings]
+        times = answer.decided_at_ms, answer.retry_at_ms, answer.next_eligible_at_ms, answer.not_before_ms
+        packed = _pack(Said(answer.outcome, *times, objections))
+        place = self._at
+        self._said.write(len(packed).to_bytes(4, "little") + packed)
+        self._at += 4 + len(packed)
+        return place
+
+
+_said = msgspec.msgpack.Decoder(Said).decode
+
+
+def said_at(file: Path, place: int) -> Said:
+    """The answer that was written there."""
+    with file.open("rb") as said:
+        said.seek(place)
+        length = int.from_bytes(said.read(4), "little")
+        return _said(said.read(length))

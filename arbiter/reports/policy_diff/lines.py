@@ -1,0 +1,180 @@
+"""Records from files: each a message as on the topics, or a whole record as ``kcat -J`` prints it.
+
+Which message one is, its field ``type`` says (``request``, ``outcome``, ``profile``, ``consent``, ``preference``,
+``suppression``); without one, its fields do: a ``request_id`` makes a request, with a ``kind`` an outcome, and what has
+neither is a profile. Records from ``kcat`` say it by their topic.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from arbiter.engine.arrival import Arrival, Message
+from arbiter.messages import (
+    CONSENTS,
+    OUTCOMES,
+    PROFILES,
+    REQUESTS,
+    ContactRequest,
+    Outcome,
+    Profile,
+)
+from arbiter.reports.policy_diff.files import FileOfRecords, Item
+from arbiter.timing.instants import END_MS, FAR_MS, FIRST_MS, to_ms
+from arbiter.worker.kafka.reader import DeadLetter, Reader
+
+BYTES_MAX = 256 * 1024
+"""A longer line is not read, as a worker (by default) does not read a longer record."""
+
+TOPIC_OF_TYPE = {
+    "request": REQUESTS,
+    "outcome": OUTCOMES,
+    "profile": PROFILES,
+    "consent": CONSENTS,
+    "preference": CONSENTS,
+    "suppression": CONSENTS,
+}
+INPUTS = (REQUESTS, OUTCOMES, PROFILES, CONSENTS)
+
+
+class Unread(Struct, frozen=True):
+    """A line that is no record: where it stands, and why, as a dead letter says it."""
+
+    place: str
+    code: str
+    message: str
+
+
+class _Look(Struct):
+    """What tells one kind of line from another."""
+
+    type: str | None = None
+    request_id: object = None
+    kind: object = None
+    topic: str | None = None
+    payload: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+    ts: int = -1
+    key: str | None = None
+
+
+class _Line(Struct, frozen=True):
+    """A line as a record that a topic's reader can read."""
+
+    topic: str
+    value: bytes
+    timestamp: int = -1
+    key: bytes | None = None
+    partition: int = 0
+    offset: int = 0
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+
+_look = msgspec.json.Decoder(_Look).decode
+
+
+class Lines:
+    """Reads files, and gives each record the place that it would have if the lines were sent to empty topics.
+
+    ``read_bytes`` counts what was read of the files as they lie on the disk.
+    """
+
+    def __init__(self, home: Callable[[str], int], topic_prefix: str = "") -> None:
+        """``home`` gives the partition of a customer's id; ``topic_prefix`` stands before the topics of ``kcat``."""
+        self._home = home
+        self._prefix = topic_prefix
+        # A file has no clock: a time far ahead is refused only where the record has a time stamp to compare with.
+        self._plain = {topic: Reader(topic, BYTES_MAX, is_wall_clock=True) for topic in INPUTS}
+        self._stamped = {topic: Reader(topic, BYTES_MAX, is_wall_clock=False) for topic in INPUTS}
+        self._offsets: Counter[tuple[str, int]] = Counter()
+        self._last_ms: int | None = None
+        self._asked_ms = FIRST_MS
+        self.read_bytes = 0
+        self.unread = 0
+
+    def read(self, file: Path) -> Iterator[Arrival | Unread]:
+        """Every record of a file (``.gz`` too), in order. ``OSError`` if it cannot be read."""
+        for _, arrival in self.read_with_places(file):
+            yield arrival
+
+    def read_with_places(self, file: Path) -> Iterator[tuple[int, Arrival | Unread]]:
+        """As :meth:`read`, each with the offset in the (unpacked) file by which it is found again."""
+        before, records = self.read_bytes, FileOfRecords(file)
+        for item in records.items():
+            self.read_bytes = before + records.read_bytes
+            yield item.at, self._record(item)
+        self.read_bytes = before + records.read_bytes
+
+    def _record(self, item: Item) -> Arrival | Unread:
+        place, read = self._message(item)
+        if isinstance(read, DeadLetter):
+            self.unread += 1
+            return Unread(place, read.code, read.message)
+        message = read.message
+        received_ms = read.received_ms if read.received_ms < FAR_MS else self._time_of(message)
+        if received_ms is None:
+            self.unread += 1
+            text = "a line without a time stamp of its own needs a `requested_at` by which the simulated clock can go"
+            return Unread(place, "missing_field", text)
+        self._last_ms = received_ms
+        if isinstance(message, ContactRequest):
+            self._asked_ms = max(self._asked_ms, received_ms)
+        topic, home = read.source[0], self._home(message.customer_id)
+        offset = self._offsets[topic, home]
+        self._offsets[topic, home] += 1
+        return replace(read, source=(topic, home, offset), received_ms=received_ms)
+
+    def _message(self, item: Item) -> tuple[str, Arrival | DeadLetter]:
+        """The record, or why there is none; and its place, which for one from Kafka is its place there."""
+        if item.fault:
+            return item.place, DeadLetter("malformed_json", item.fault)
+        try:
+            look = _look(item.content)
+        except msgspec.DecodeError as error:
+            return item.place, DeadLetter("malformed_json", str(error))
+        if look.payload is not None and look.topic is not None:
+            return _place_on_kafka(look) or item.place, self._stored(look, look.topic, look.payload)
+        if look.type is not None and look.type not in TOPIC_OF_TYPE:
+            text = f"`{look.type}` is no type; known are {', '.join(TOPIC_OF_TYPE)}"
+            return item.place, DeadLetter("wrong_type", text)
+        topic = TOPIC_OF_TYPE[look.type] if look.type is not None else _topic_by_fields(look)
+        return item.place, self._plain[topic].read(_Line(topic, item.content), FAR_MS)
+
+    def _stored(self, look: _Look, full_name: str, payload: str) -> Arrival | DeadLetter:
+        topic = full_name.removeprefix(self._prefix)
+        if topic not in INPUTS:
+            return DeadLetter("misrouted", f"`{full_name}` is not an input topic of Arbiter")
+        key = look.key.encode() if look.key is not None else None
+        return self._stamped[topic].read(_Line(topic, payload.encode(), look.ts, key), FAR_MS)
+
+    def _time_of(self, message: Message) -> int | None:
+        """When a record without a time stamp arrives: when it says that it was made, a fact not before the requests
+        that stand before it.
+        """
+        if isinstance(message, ContactRequest):
+            at_ms = FAR_MS if message.requested_at is None else to_ms(message.requested_at)
+            return at_ms if FIRST_MS < at_ms < END_MS else None
+        if isinstance(message, Profile):
+            return self._last_ms or 0
+        at_ms = to_ms(message.at if isinstance(message, Outcome) else message.captured_at)
+        if at_ms < END_MS:
+            return max(at_ms, self._asked_ms)
+        return self._asked_ms if self._asked_ms > FIRST_MS else at_ms if self._last_ms is None else self._last_ms
+
+
+def _topic_by_fields(look: _Look) -> str:
+    if look.request_id is None:
+        return PROFILES
+    return REQUESTS if look.kind is None else OUTCOMES
+
+
+def _place_on_kafka(look: _Look) -> str:
+    known = look.partition is not None and look.offset is not None
+    return f"{look.topic}/{look.partition}/{look.offset}" if known else ""

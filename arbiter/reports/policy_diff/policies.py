@@ -1,0 +1,56 @@
+"""A policy by whatever a person calls it: a folder, a version in Redis, or ``active``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from arbiter.policy.ruleset import Policy, load
+from arbiter.policy_check.files import FileProblem, digest_of, document_bytes, read_policy
+from arbiter.state.policy_store import PolicyRecord, PolicyStore
+
+UNPUBLISHED = 0
+"""The version that decisions name when the policy is a folder's."""
+
+
+class NoSuchPolicy(Exception):
+    """There is no policy of that name; the text says so."""
+
+
+class BadPolicy(Exception):
+    """The folder's policy has errors: ``problems``."""
+
+    def __init__(self, problems: list[FileProblem]) -> None:
+        super().__init__("the policy has errors")
+        self.problems = problems
+
+
+def is_published(name: str) -> bool:
+    """Whether the name is that of a version in Redis."""
+    return not Path(name).exists() and (name == "active" or name.isdecimal())
+
+
+def from_folder(name: str) -> Policy:
+    """The policy in a folder; :class:`BadPolicy`."""
+    document, problems = read_policy(Path(name))
+    if document is None:
+        raise BadPolicy(problems)
+    content = document_bytes(document)
+    return load(content, UNPUBLISHED, digest_of(content))
+
+
+async def from_store(name: str, policies: PolicyStore) -> Policy:
+    """A published version, or the one in force; :class:`NoSuchPolicy`, ``PolicyError`` for one this build refuses."""
+    if name == "active":
+        active = await policies.active()
+        if active is None:
+            raise NoSuchPolicy("no policy is in force; `arbiter policy activate VERSION` puts one in force")
+        name = str(active.version)
+    record = await policies.fetch(int(name))
+    if record is None:
+        raise NoSuchPolicy(f"there is no version {name}; `arbiter policy history` tells the versions")
+    return loaded(record)
+
+
+def loaded(record: PolicyRecord) -> Policy:
+    """The compiled policy of a record."""
+    return load(record.document, record.version, record.digest)

@@ -1,0 +1,105 @@
+"""Files of records through a policy: facts first, then requests, and then what waits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from arbiter.engine.arrival import Arrival
+from arbiter.engine.simulate import Happening, Simulation
+from arbiter.policy.ruleset import Policy
+from arbiter.reports.policy_diff.lines import Lines, Unread
+from arbiter.reports.policy_diff.shelf import PackedShelf
+from arbiter.worker.kafka.partitioner import partition_of
+
+LOOK_EVERY = 1_000
+"""After so many records the progress is told."""
+
+Progress = Callable[[int, int], None]
+"""Takes the records read so far, and the bytes of the files that they were read from."""
+
+OnArrival = Callable[[int, int, Arrival], None]
+"""Takes the number of a file, where in its text a line begins, and the record in it, before that is taken."""
+
+
+class Material(Struct, frozen=True):
+    """What is simulated: the files, read in this order; ``partitions`` as the installation that is mirrored has.
+
+    ``waits`` says that what still waits after the last record is not let come back.
+    """
+
+    requests: Path
+    facts: Sequence[Path] = ()
+    partitions: int = 1
+    waits: bool = False
+    topic_prefix: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """How long the files are; ``OSError`` if one is not there."""
+        return sum(file.stat().st_size for file in self.files)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files in the order in which they are read."""
+        return (*self.facts, self.requests)
+
+
+class Run:
+    """One simulation of files. ``last_ms`` is the time of the last request, ``records`` how many were read."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        material: Material,
+        progress: Progress | None = None,
+        on_arrival: OnArrival | None = None,
+    ) -> None:
+        self._material = material
+        self._progress = progress
+        self._on_arrival = on_arrival
+        self.shelf = PackedShelf()
+        self.lines = Lines(self.home, material.topic_prefix)
+        self.simulation = Simulation(policy, self.shelf, self.home, material.partitions)
+        self.records = 0
+
+    def home(self, party_id: str) -> int:
+        """The partition of a customer's or household's id."""
+        return partition_of(party_id, self._material.partitions) if self._material.partitions > 1 else 0
+
+    @property
+    def notes(self) -> Counter[str]:
+        """What was noted of outcomes; see ``core.codes.NOTES``."""
+        return self.simulation.notes
+
+    def happenings(self) -> Iterator[Happening | Unread]:
+        """Everything that comes of the files, to the very end. ``OSError`` if one cannot be read."""
+        yield from self.up_to_the_last_record()
+        yield from self.after_the_last_record()
+
+    def up_to_the_last_record(self) -> Iterator[Happening | Unread]:
+        """What comes of the records; :meth:`after_the_last_record` goes on from there."""
+        for number, file in enumerate(self._material.files):
+            for at, arrival in self.lines.read_with_places(file):
+                if isinstance(arrival, Unread):
+                    yield arrival
+                    continue
+                if self._on_arrival is not None:
+                    self._on_arrival(number, at, arrival)
+                yield from self.simulation.take(arrival)
+                self.records += 1
+                if self.records % LOOK_EVERY == 0:
+                    self._tell()
+        self._tell()
+
+    def after_the_last_record(self) -> Iterator[Happening]:
+        """What comes back when time goes on, if it does."""
+        if not self._material.waits:
+            yield from self.simulation.finish()
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self.records, self.lines.read_bytes)

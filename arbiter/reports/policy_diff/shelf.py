@@ -1,0 +1,63 @@
+"""Where a simulation keeps hundreds of thousands of ledgers: packed as in Redis, those last used as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from arbiter.ledger.identity import ANSWERS_KEPT_MS
+from arbiter.ledger.model import Answered, Ledger
+from arbiter.state.codec import pack_answered, pack_ledger, unpack_answered, unpack_ledger
+from arbiter.timing.instants import DAY_MS
+
+OPEN_MAX = 20_000
+"""Ledgers that are kept as they are, the last used; about 4 KB each, where a packed one has 300 bytes."""
+
+
+class PackedShelf:
+    """See ``core.simulate.Shelf``."""
+
+    def __init__(self, open_max: int = OPEN_MAX) -> None:
+        self._open: dict[str, Ledger] = {}
+        self._packed: dict[str, bytes] = {}
+        self._open_max = open_max
+        # By the day on which they were kept, so that old ones are forgotten a day at a time.
+        self._answers: dict[int, dict[bytes, bytes]] = {}
+
+    def take(self, party: str) -> Ledger:
+        """See ``Shelf.take``."""
+        ledger = self._open.pop(party, None)
+        if ledger is not None:
+            return ledger
+        packed = self._packed.get(party)
+        return Ledger() if packed is None else unpack_ledger(packed)
+
+    def put(self, party: str, ledger: Ledger) -> None:
+        """See ``Shelf.put``."""
+        self._open[party] = ledger
+        if len(self._open) > self._open_max:
+            oldest = next(iter(self._open))
+            self._packed[oldest] = pack_ledger(self._open.pop(oldest))
+
+    def answer(self, key: bytes) -> Answered | None:
+        """See ``Shelf.answer``."""
+        for day in sorted(self._answers, reverse=True):
+            if key in self._answers[day]:
+                return unpack_answered(self._answers[day][key])
+        return None
+
+    def keep(self, key: bytes, answered: Answered, now_ms: int) -> None:
+        """See ``Shelf.keep``."""
+        day = now_ms // DAY_MS
+        answers = self._answers.get(day)
+        if answers is None:
+            answers = self._answers[day] = {}
+            for old in [one for one in self._answers if one < day - ANSWERS_KEPT_MS // DAY_MS - 1]:
+                del self._answers[old]
+        answers[key] = pack_answered(answered)
+
+    def ledgers(self) -> Iterator[tuple[str, Ledger]]:
+        """Every party with its ledger, which must not be changed."""
+        for party, packed in self._packed.items():
+            if party not in self._open:
+                yield party, unpack_ledger(packed)
+        yield from self._open.items()

@@ -1,0 +1,71 @@
+"""Counts what came of requests while decisions pass by, without remembering any of them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from arbiter.engine.simulate import Told
+from arbiter.messages.reason_codes import causes
+
+OUTCOMES = ("approved", "rejected", "waiting")
+
+
+class Ends:
+    """How requests ended, from their decisions: a recall undoes an approval, what is neither yes nor no waits."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self._told: Counter[str] = Counter()
+
+    def add(self, told: Told) -> None:
+        """Count a decision that is not a repeat."""
+        self.requests += told.decided.answer.n == 1
+        self._told[told.decided.answer.outcome] += 1
+
+    @property
+    def approved(self) -> int:
+        """Requests that hold an approval in the end."""
+        return self._told["approved"] - self._told["recalled"]
+
+    @property
+    def rejected(self) -> int:
+        """Requests that got a final no."""
+        return self._told["rejected"]
+
+    @property
+    def waiting(self) -> int:
+        """Requests that have no final answer."""
+        return self.requests - self.approved - self.rejected
+
+
+class Tally:
+    """The account of a simulation."""
+
+    def __init__(self) -> None:
+        self.all = Ends()
+        self.departments: dict[str, Ends] = defaultdict(Ends)
+        self.decisions: Counter[str] = Counter()
+        self.repeated = 0
+        self.dry_runs = 0
+        self.came_back = 0
+        self.held_back: Counter[str] = Counter()
+        self.owners: dict[str, str] = {}
+        self.turned_away: Counter[str] = Counter()
+
+    def add(self, told: Told) -> None:
+        """Count a decision."""
+        decided = told.decided
+        answer = decided.answer
+        self.decisions[answer.outcome] += 1
+        if decided.repeated:
+            self.repeated += 1
+        elif not answer.n:
+            self.dry_runs += 1
+        else:
+            self.all.add(told)
+            self.departments[decided.request.department].add(told)
+            self.came_back += told.arrival is None
+        if answer.n == 1 and not decided.repeated:
+            for finding in answer.findings:
+                self.owners[finding.rule] = finding.owner
+            self.held_back.update({finding.rule for finding in causes(answer.findings)})

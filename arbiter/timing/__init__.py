@@ -1,0 +1,1 @@
+"""Instants, budget windows, opening hours: plain arithmetic on time. Pure."""

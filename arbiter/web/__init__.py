@@ -1,1 +1,0 @@
-"""What the worker serves over HTTP."""

@@ -1,0 +1,1 @@
+"""A worker process: it owns partitions, decides their records, commits and publishes."""

@@ -1,0 +1,75 @@
+"""Brings what was done to the policies from the store to the audit topic.
+
+The store keeps each entry in the same step as what it tells of, so nothing is lost when Kafka is away or a process
+dies, and no order waits for Kafka. Any worker tells what is not on the topic yet, one at a time under a lease; after a
+death the next one may tell some entries again, with the same ids and the same bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+import msgspec
+
+from arbiter.messages import AUDIT, encoder
+from arbiter.state.audit import audit_record
+from arbiter.state.codec import OutRecord
+from arbiter.state.policy_store import AuditEntry, PolicyStore
+from arbiter.state.store import StateDamaged, StoreUnavailable
+from arbiter.worker.kafka.producer import Publisher, PublishFailed
+
+EVENT_TYPE: Final = b"arbiter.audit.v1"
+KEY: Final = b"policy"
+PARTITION: Final = 0
+"""All on one, so that a reader sees them in order."""
+
+TELL_SECONDS: Final = 1.0
+LEASE_MS: Final = 15_000
+TOLD_MAX: Final = 100
+
+log = logging.getLogger("arbiter")
+_encode = encoder().encode
+
+
+def audit_out(entry: AuditEntry, topic: str) -> OutRecord:
+    """The entry as it goes to the topic."""
+    record = audit_record(entry)
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_type", EVENT_TYPE),
+        ("ce_source", b"arbiter"),
+        ("ce_id", record.id.encode()),
+        ("ce_time", msgspec.to_builtins(record.at).encode()),
+        ("content-type", b"application/json"),
+    ]
+    return OutRecord(topic, PARTITION, KEY, _encode(record), headers)
+
+
+async def tell(store: PolicyStore, publisher: Publisher, topic: str, teller: str) -> int:
+    """Publish what is not on the topic yet; gives how many entries that were. Repeats after a failure."""
+    entries = await store.untold(teller, LEASE_MS, TOLD_MAX)
+    if entries:
+        await publisher.publish([audit_out(entry, topic) for entry in entries])
+        await store.told(teller, entries[-1].seq)
+    return len(entries)
+
+
+async def keep_telling(store: PolicyStore, publisher: Publisher, topic_prefix: str, teller: str) -> None:
+    """Tell once a second, for ever. That a server is away is said by who needs it more; what is wrong, once."""
+    said = ""
+    while True:
+        wrong = ""
+        try:
+            await tell(store, publisher, topic_prefix + AUDIT, teller)
+        except StoreUnavailable as error:
+            log.debug("the audit cannot be read: %s", error)
+        except (StateDamaged, msgspec.DecodeError, ValueError) as error:
+            wrong = f"the audit is damaged and cannot be told: {error}"
+        except PublishFailed as error:
+            wrong = f"the audit topic refuses records; they are kept and told again: {error}"
+        if wrong and wrong != said:
+            log.warning("%s", wrong)
+        said = wrong
+        await asyncio.sleep(TELL_SECONDS)

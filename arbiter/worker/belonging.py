@@ -1,0 +1,170 @@
+"""Whether the state in Redis and the topics in Kafka belong together: asked before anything is claimed, and ever again.
+
+State is spread over partition numbers, and says how far each topic was read. With another number of partitions
+customers' ledgers would not be found, and with other topics records would be skipped; so nothing is decided then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from msgspec.structs import asdict
+
+from arbiter.messages import DECISIONS
+from arbiter.settings import Settings, variable
+from arbiter.state.store import Installation, StateDamaged, Store, StoreUnavailable
+from arbiter.worker.health import Health
+from arbiter.worker.kafka.reader import INPUTS
+from arbiter.worker.kafka.topics import KafkaAway, Layout, Topics, partitions_of
+
+LOOK_SECONDS: Final = 2.0
+TOPICS: Final = "topics"
+INSTALLATION: Final = "installation"
+
+log = logging.getLogger("arbiter")
+
+
+class Belonging:
+    """Holds what Kafka and Redis say now against what the worker began with."""
+
+    def __init__(self, settings: Settings, store: Store, health: Health) -> None:
+        self._settings = settings
+        self._store = store
+        self._health = health
+        self._read = [settings.topic(name) for name in (*INPUTS, DECISIONS)]
+        self._topics = Topics(settings)
+        self._looking: asyncio.Task[Layout] | None = None
+        self._begun = Layout("", {}, {})
+        self.partitions = 0
+
+    async def begin(self) -> None:
+        """Take the topics as they are now for those that the worker begins with.
+
+        Raises :class:`~arbiter.worker.kafka.topics.TopicsError` or :class:`~arbiter.worker.kafka.topics.KafkaAway`.
+        """
+        layout = await self._look()
+        self.partitions = partitions_of(self._settings, layout)
+        self._begun = layout
+
+    async def is_ours(self) -> bool:
+        """Whether the state is this installation's, told if not; it is from now on if it was nobody's.
+
+        Raises :class:`~arbiter.state.store.StoreUnavailable`.
+        """
+        settings = self._settings
+        ours = Installation(self._begun.cluster, settings.topic_prefix, settings.group, self.partitions)
+        there, is_new = await self._store.enter(ours)
+        if is_new:
+            log.info(
+                "the state under Redis prefix `%s` belongs from now on to: %s", settings.redis_prefix, _named(ours)
+            )
+        if there != ours:
+            self._health.trouble(INSTALLATION, foreign(settings.redis_prefix, there, ours), alarm=True)
+            return False
+        self._health.over(INSTALLATION)
+        return True
+
+    async def ids(self) -> dict[str, str]:
+        """The ids that the topics have now, of those that a partition's state is about.
+
+        Raises :class:`~arbiter.worker.kafka.topics.KafkaAway`.
+        """
+        layout = await self._look()
+        return {name: layout.ids[name] for name in self._read if name in layout.ids}
+
+    async def keep_watching(self, refuse: Callable[[], None]) -> None:
+        """Look every few seconds, until topics or state are others than at the beginning: ``refuse`` is called then."""
+        before = ""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                layout = await self._look()
+                is_ours = await self.is_ours()
+            except (KafkaAway, StoreUnavailable, StateDamaged, ValueError) as error:
+                log.debug("cannot look whether state and topics belong together: %s", error)
+                continue
+            others = self._others(layout)
+            wrong = others or self._missing(layout)
+            if not wrong:
+                self._health.over(TOPICS)
+            # A broker that just started may not know better yet: what comes twice is believed, and that topics grew.
+            is_sure = wrong == before or self._has_grown(layout)
+            if wrong and is_sure:
+                self._health.trouble(TOPICS, wrong, alarm=True)
+            if not is_ours or (others and is_sure):
+                refuse()
+                return
+            before = wrong
+
+    async def _look(self) -> Layout:
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(asyncio.to_thread(self._topics.look))
+        return await asyncio.shield(self._looking)
+
+    def _others(self, now: Layout) -> str:
+        """Which topics that state is about are others than they were, and what to do; empty if none is."""
+        if counts := self._recounted(now, self._read):
+            return _spread(counts, self.partitions)
+        ids = self._begun.ids
+        anew = [name for name in self._read if name in ids and now.ids.get(name, ids[name]) != ids[name]]
+        if anew:
+            return (
+                f"nothing is decided: {', '.join(anew)} was deleted and made anew while the worker ran. "
+                "Restart the workers: they say what is lost, and what to set"
+            )
+        return ""
+
+    def _missing(self, now: Layout) -> str:
+        """Which topics are not there any more, or beside the others; empty if all is well."""
+        missing = [name for name in self._begun.counts if name not in now.counts]
+        if missing:
+            return f"missing topics: {', '.join(missing)}; if they were deleted, their records are lost"
+        if counts := self._recounted(now, self._begun.counts):
+            return f"{counts}, the others {self.partitions}: make it anew with as many, or no worker will start again"
+        return ""
+
+    def _has_grown(self, now: Layout) -> bool:
+        return any(now.counts.get(name, 0) > self.partitions for name in self._read)
+
+    def _recounted(self, now: Layout, names: Iterable[str]) -> str:
+        """Those of these topics that have another number of partitions than at the beginning."""
+        found = [(name, now.counts[name]) for name in names if now.counts.get(name, self.partitions) != self.partitions]
+        return ", ".join(f"{name} has {count} partitions" for name, count in found)
+
+
+def foreign(redis_prefix: str, there: Installation, ours: Installation) -> str:
+    """Why a worker of ``ours`` must leave the state of ``there`` alone, and what to set."""
+    here = asdict(ours)
+    differing = {name: value for name, value in asdict(there).items() if value != here[name]}
+    if [*differing] == ["partitions"]:
+        return _spread(f"the topics have {ours.partitions} partitions", there.partitions)
+    told = ", ".join(f"{_NAMES[name]} `{value}`, here `{here[name]}`" for name, value in differing.items())
+    return (
+        f"nothing is claimed: the state under Redis prefix `{redis_prefix}` is another installation's ({told}). Set "
+        f"{variable('redis_prefix')} to one of its own; or, if it is to be that installation, set {variable('kafka')}, "
+        f"{variable('topic_prefix')} and {variable('group')} as there"
+    )
+
+
+_NAMES: Final = {
+    "cluster": "Kafka cluster",
+    "topic_prefix": variable("topic_prefix"),
+    "group": variable("group"),
+    "partitions": "partitions",
+}
+
+
+def _named(installation: Installation) -> str:
+    return ", ".join(f"{_NAMES[name]} `{value}`" for name, value in asdict(installation).items())
+
+
+def _spread(found: str, partitions: int) -> str:
+    """What to do when the topics have not as many partitions as the state is for."""
+    return (
+        f"nothing is decided: {found}, but the state is for {partitions}, and with another number customers' ledgers "
+        f"are not found. Make the topics anew with {partitions} partitions; or begin a new installation with another "
+        f"{variable('redis_prefix')} and {variable('group')}, without what is known so far"
+    )

@@ -1,0 +1,68 @@
+"""What is wrong now: logged once when it begins and once when it is over, and told by ``/readyz`` in between."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+
+from msgspec import Struct
+
+from arbiter.metrics import Metrics
+
+STORE = "store"
+"""The store cannot be written to. Whoever fails says so; only the :mod:`arbiter.worker.store_watch` ends it."""
+
+EVICTION = "eviction"
+"""The store throws keys away, or may: nothing is decided."""
+
+log = logging.getLogger("arbiter")
+
+
+class _Trouble(Struct):
+    text: str
+    began_at: float
+
+
+class Health:
+    """The troubles of one process, by key: ``store``, ``kafka``, ``policy``, ``partition 7`` …"""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._troubles: dict[str, _Trouble] = {}
+        self._worked: set[str] = set()
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the worker is not ready, one sentence each."""
+        return [trouble.text for trouble in self._troubles.values()]
+
+    def has(self, key: str) -> bool:
+        """Whether this trouble lasts."""
+        return key in self._troubles
+
+    def began_at(self, key: str) -> float | None:
+        """Since when this trouble lasts (``time.monotonic()``); ``None`` if it does not."""
+        trouble = self._troubles.get(key)
+        return None if trouble is None else trouble.began_at
+
+    def trouble(self, key: str, text: str, *, alarm: bool = False) -> None:
+        """Something does not work (any more). With ``alarm`` a person must look at it, so it is counted as one."""
+        if (known := self._troubles.get(key)) is not None:
+            known.text = text
+            return
+        self._troubles[key] = _Trouble(text, monotonic())
+        log.error("%s", text)
+        if alarm:
+            self._metrics.alarms.labels(key.partition(" ")[0]).inc()
+
+    def over(self, key: str) -> None:
+        """It works (again)."""
+        if self._troubles.pop(key, None) is not None:
+            log.info("%s: works %s", key, "again" if key in self._worked else "now")
+        self._worked.add(key)
+
+    def drop(self, key: str, why: str) -> None:
+        """It is not ours to tell of any more, whether it works or not."""
+        self._worked.discard(key)
+        if self._troubles.pop(key, None) is not None:
+            log.info("%s: %s", key, why)

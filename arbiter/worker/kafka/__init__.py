@@ -1,0 +1,1 @@
+"""Kafka in, Kafka out: the transport, the reader, the producer, the topics."""

@@ -1,0 +1,185 @@
+"""Whether records get decided: what is assigned is asked afresh, and logs are held against what was committed.
+
+Everything that stands still in silence is found here, whatever the cause; what has said already why it waits is left
+alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from time import monotonic
+from typing import Protocol
+
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from arbiter.worker.health import EVICTION, STORE, Health
+
+LOOK_SECONDS = 2.0
+NAMED_MAX = 5
+MEMBERSHIP, COVERAGE, STALLED = "membership", "coverage", "stalled"
+EXPLAINED = (
+    STORE,
+    EVICTION,
+    "kafka",
+    "group",
+    "records",
+    "policy",
+    "clock",
+    "assignment",
+    "topics",
+    "installation",
+    MEMBERSHIP,
+)
+"""Troubles that stop every partition, and say so."""
+
+log = logging.getLogger("arbiter")
+
+
+class Group(Protocol):
+    """What is needed of the membership in the group."""
+
+    @property
+    def may_join(self) -> bool:
+        """Whether we want to be in it."""
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the group has given us partitions, or none, and nothing is being shared out anew."""
+
+    @property
+    def refusal(self) -> str:
+        """Why Kafka does not let us in; empty if it does."""
+
+    async def shared_out(self) -> set[tuple[str, int]] | None:
+        """What all members have together; ``None`` if the group does not say, or is sharing out. ``KafkaError``."""
+
+
+class Consumer(Protocol):
+    """What is needed of the consumer."""
+
+    @property
+    def membership(self) -> Group:
+        """How it is a member of its group."""
+
+    def assigned(self) -> set[TP]:
+        """What the group gives us now."""
+
+    async def end_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """Where logs end. ``KafkaError``."""
+
+
+class Work(Protocol):
+    """What is needed of the ownership of partitions."""
+
+    def reached(self, partition: int) -> dict[str, int] | None:
+        """What is done by topic; ``None`` if the partition is not claimed."""
+
+
+class Progress:
+    """Watches over one worker's partitions, and over those that no worker has."""
+
+    def __init__(
+        self, consumer: Consumer, work: Work, health: Health, inputs: Sequence[str], partitions: int, seconds_max: float
+    ) -> None:
+        """``seconds_max`` is how long records may wait without a commit."""
+        self._consumer = consumer
+        self._group = consumer.membership
+        self._work = work
+        self._health = health
+        self._inputs = inputs
+        self._partitions = partitions
+        self._seconds_max = seconds_max
+        self._since: dict[str, float] = {}
+        self._waiting: dict[tuple[int, int], float] = {}
+
+    async def keep_watching(self) -> None:
+        """Look every few seconds, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self.look()
+            except KafkaError as error:
+                log.debug("Kafka does not say how far logs reach: %r", error)
+
+    async def look(self) -> None:
+        """Tell what stands still. ``KafkaError``."""
+        self._look_at_membership()
+        await self._look_at_coverage()
+        await self._look_at_logs()
+
+    def _look_at_membership(self) -> None:
+        group = self._group
+        if group.refusal:
+            self._health.trouble(MEMBERSHIP, group.refusal)
+        elif self._lasts(MEMBERSHIP, is_so=group.may_join and not group.is_member):
+            waited = monotonic() - self._since[MEMBERSHIP]
+            self._health.trouble(MEMBERSHIP, f"the group has given this worker no partitions for {waited:.0f} s")
+        elif group.is_member or not group.may_join:
+            self._health.over(MEMBERSHIP)
+
+    async def _look_at_coverage(self) -> None:
+        shared = await self._group.shared_out() if self._group.is_member else None
+        lacking = (
+            []
+            if shared is None
+            else [
+                number
+                for number in range(self._partitions)
+                if any((topic, number) not in shared for topic in self._inputs)
+            ]
+        )
+        if self._lasts(COVERAGE, is_so=bool(lacking)):
+            text = f"no worker of the group has {_named(lacking)}: their records wait"
+            self._health.trouble(COVERAGE, text, alarm=True)
+        elif not lacking:
+            self._health.over(COVERAGE)
+
+    async def _look_at_logs(self) -> None:
+        numbers = sorted({tp.partition for tp in self._consumer.assigned()})
+        tps = [TP(topic, number) for number in numbers for topic in self._inputs]
+        ends = await self._consumer.end_offsets(tps) if tps else {}
+        if any(map(self._health.has, EXPLAINED)):
+            numbers = []
+        now, waiting = monotonic(), dict[tuple[int, int], float]()
+        stalled: dict[int, str] = {}
+        for number in numbers:
+            found = None if self._health.has(f"partition {number}") else self._waits(number, ends)
+            if found is not None:
+                stand, why = found
+                # Whoever moved on since stands elsewhere, and begins anew.
+                since = waiting[number, stand] = self._waiting.get((number, stand), now)
+                if now - since >= self._seconds_max:
+                    stalled[number] = why
+        self._waiting = waiting
+        if stalled:
+            text = f"{_named(list(stalled))}: no commit for {self._seconds_max:g} s; {next(iter(stalled.values()))}"
+            self._health.trouble(STALLED, text, alarm=True)
+        else:
+            self._health.over(STALLED)
+
+    def _waits(self, number: int, ends: dict[TP, int]) -> tuple[int, str] | None:
+        """Where this partition stands, as a number that grows, and what waits; ``None`` if nothing does."""
+        positions = self._work.reached(number)
+        if positions is None:
+            return -1, f"partition {number} is not claimed"
+        for topic in self._inputs:
+            position, end = positions.get(topic, 0), ends[TP(topic, number)]
+            if position < end:
+                why = f"partition {number} of {topic} ends at offset {end} and is decided up to {position}"
+                return sum(positions.values()), why
+        return None
+
+    def _lasts(self, key: str, *, is_so: bool) -> bool:
+        if not is_so:
+            self._since.pop(key, None)
+            return False
+        return monotonic() - self._since.setdefault(key, monotonic()) >= self._seconds_max
+
+
+def _named(numbers: Sequence[int]) -> str:
+    named = ", ".join(map(str, numbers[:NAMED_MAX]))
+    more = f" and {len(numbers) - NAMED_MAX} more" if len(numbers) > NAMED_MAX else ""
+    return f"partition{'s' if len(numbers) > 1 else ''} {named}{more}"

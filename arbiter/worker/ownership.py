@@ -1,0 +1,367 @@
+"""Who owns what: after every rebalance each assigned partition is claimed, its outbox told again, its topics placed.
+
+A partition number is owned as a whole, over all input topics, or not at all. Nothing of it is read before its claim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import count
+from time import monotonic
+from typing import TypeVar
+
+from aiokafka.errors import KafkaError
+from faust.types import TP, Message
+
+from arbiter.messages import DECISIONS
+from arbiter.state.codec import CodecError, unpack_outbox
+from arbiter.state.policy_store import PolicyStore
+from arbiter.state.store import Claim, StateDamaged, TopicsDiffer
+from arbiter.worker.belonging import Belonging
+from arbiter.worker.hand import Consumer, Hand, Ranges
+from arbiter.worker.health import STORE
+from arbiter.worker.kafka.reader import FACTS, INPUTS
+from arbiter.worker.kafka.topics import KafkaAway
+from arbiter.worker.kafka.transport import Batch
+from arbiter.worker.last_decision import LastTold
+from arbiter.worker.losses import Losses, Unfit, lost_records, lost_state, made_anew, other_topics
+from arbiter.worker.partition.patience import Patience, Shared, Stopped
+from arbiter.worker.partition.runner import Runner
+from arbiter.worker.partition.work import Placed
+from arbiter.worker.reporting import Using
+
+DRAIN_SECONDS_MAX = 10.0
+AWAY_SECONDS_MAX = 1.0
+GENERATION_STEP = 1 << 20
+LET_GO = "let go in this trouble; who claims it next tells of it"
+RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""How long a partition that failed is left alone, longer from time to time."""
+
+STEADY_SECONDS = 5.0
+"""How long it must go well before it counts as working again."""
+
+Answer = TypeVar("Answer")
+
+log = logging.getLogger("arbiter")
+
+
+class _Owned:
+    """One assigned partition: the task that claims it and then runs it, and the runner once there is one."""
+
+    def __init__(self, lease: int, generation: int, patience: Patience) -> None:
+        self.lease = lease
+        self.generation = generation
+        self.patience = patience
+        self.runner: Runner | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.failures = 0
+
+
+class Ownership:
+    """Claims what the group assigns, and lets go of it in time."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        consumer: Consumer,
+        belonging: Belonging,
+        policies: PolicyStore,
+        last_told: LastTold,
+        worker: str,
+    ) -> None:
+        """``worker`` names this process, unlike any other."""
+        self._belonging = belonging
+        self._losses = Losses(shared, policies, worker)
+        self._last_told = last_told
+        self._shared = shared
+        self._consumer = consumer
+        self._worker = worker
+        self._leases = count(1)
+        self._owned: dict[int, _Owned] = {}
+        self._is_draining = self._is_refused = False
+        settings = shared.settings
+        self._silence_seconds_max = settings.session_timeout_ms / 1_000
+        self._inputs = [settings.topic(name) for name in INPUTS]
+        self._facts = [settings.topic(name) for name in FACTS]
+
+    @property
+    def assigned(self) -> int:
+        """How many partitions the group gives us, asked afresh."""
+        return len(self._numbers())
+
+    @property
+    def claimed(self) -> int:
+        """How many of them are decided for."""
+        return sum(self.reached(number) is not None for number in self._numbers())
+
+    def reached(self, partition: int) -> dict[str, int] | None:
+        """The next offset of each topic that is not done with; ``None`` if the partition is not claimed."""
+        owned = self._owned.get(partition)
+        return None if owned is None or owned.runner is None else owned.runner.reached
+
+    def _numbers(self) -> set[int]:
+        return {tp.partition for tp in self._consumer.assigned()}
+
+    @property
+    def using(self) -> list[Using]:
+        """What the runners decide by."""
+        return [owned.runner.using for owned in self._owned.values() if owned.runner is not None]
+
+    @property
+    def stopped(self) -> int:
+        """How many of them are not decided for because something is wrong with them."""
+        return sum(
+            owned.runner is None and (owned.failures > 0 or (owned.task is not None and owned.task.done()))
+            for owned in self._owned.values()
+        )
+
+    def assign(self, generation: int, assignment: set[TP]) -> None:
+        """Claim everything in ``assignment``, and nothing else is held from now on."""
+        health = self._shared.health
+        left = self._let_go()
+        if self._is_draining or self._is_refused:
+            return
+        numbers = defaultdict(set)
+        for tp in assignment:
+            numbers[tp.partition].add(tp.topic)
+        apart = sorted(p for p, topics in numbers.items() if topics != set(self._inputs))
+        if apart:
+            listed = ", ".join(f"{p} ({', '.join(sorted(numbers[p]))})" for p in apart[:3])
+            health.trouble(
+                "assignment",
+                f"nothing is claimed: the group gave us some topics of a partition without the others: {listed}; "
+                "do all workers of the group run the same build, and have all topics equally many partitions?",
+                alarm=True,
+            )
+            return
+        health.over("assignment")
+        log.info("assigned %d partitions in generation %d", len(numbers), generation)
+        for partition in sorted(numbers):
+            owned = self._owned[partition] = _Owned(next(self._leases), generation, Patience(self._shared))
+            owned.task = asyncio.create_task(self._own(partition, owned, len(numbers), left))
+
+    def _let_go(self) -> list[asyncio.Task[None]]:
+        """End what was not released before: Faust may tell of an assignment after its revocation."""
+        going, self._owned = self._owned, {}
+        for partition, owned in going.items():
+            owned.patience.abandon()
+            if owned.runner:
+                owned.runner.wake()
+            self._shared.health.drop(f"partition {partition}", LET_GO)
+        return [owned.task for owned in going.values() if owned.task]
+
+    async def release(self) -> None:
+        """Let runners finish what they began, at most 10 s, and stop them all. None is cancelled.
+
+        While the store is away nothing that was begun comes to an end, so others need not wait for it.
+        """
+        if not self._owned:
+            return
+        going, self._owned = self._owned, {}
+        for owned in going.values():
+            owned.patience.stop()
+            if owned.runner:
+                owned.runner.wake()
+        tasks = [owned.task for owned in going.values() if owned.task]
+        seconds = AWAY_SECONDS_MAX if self._shared.health.has(STORE) else DRAIN_SECONDS_MAX
+        _, late = await asyncio.wait(tasks, timeout=seconds)
+        if late:
+            log.error("%d partitions did not finish within %g s; the next claim will", len(late), seconds)
+        for owned in going.values():
+            owned.patience.abandon()
+        for partition in going:
+            self._shared.health.drop(f"partition {partition}", LET_GO)
+
+    def refuse(self) -> None:
+        """Decide nothing any more, and claim nothing: the topics, or the state, are not those of the beginning."""
+        self._is_refused = True
+        for owned in self._owned.values():
+            owned.patience.abandon()
+            if owned.runner:
+                owned.runner.wake()
+
+    async def drain(self) -> None:
+        """:meth:`release`, and claim nothing any more."""
+        self._is_draining = True
+        await self.release()
+
+    def deliver(self, message: Message) -> None:
+        """Hand a batch to its runner; one that was read under another lease is nobody's."""
+        batch: Batch = message.value  # type: ignore[assignment]
+        owned = self._owned.get(message.partition)
+        if owned is not None and owned.runner is not None and owned.lease == batch.lease:
+            owned.runner.offer(message)
+
+    async def _own(self, partition: int, owned: _Owned, of: int, before: Sequence[asyncio.Task[None]]) -> None:
+        """Claim the partition and decide for it. What fails is this partition's alone, and tried again later.
+
+        ``before`` is what must have ended before that.
+        """
+        if before:
+            await asyncio.wait(before)
+        with suppress(Stopped):
+            while reason := await self._failed(partition, owned, of):
+                owned.failures += 1
+                self._shared.health.trouble(f"partition {partition}", reason, alarm=True)
+                again_at = monotonic() + RETRY_SECONDS[min(owned.failures, len(RETRY_SECONDS)) - 1]
+                await owned.patience.until(lambda: monotonic() >= again_at)  # noqa: B023 - called before it changes
+                owned.lease = next(self._leases)
+
+    async def _failed(self, partition: int, owned: _Owned, of: int) -> str:
+        """Claim and run until the partition is let go, which gives nothing; or until it fails, which gives why."""
+        key = f"partition {partition}"
+        steady: asyncio.TimerHandle | None = None
+        try:
+            placed = await self._claim(partition, owned, of)
+            hand = Hand(self._consumer, partition, owned.lease, self._silence_seconds_max)
+            owned.patience.check()
+            owned.runner = Runner(self._shared, partition, placed, hand, owned.patience)
+            # One that failed may fail again at once: it works when it has worked for a moment.
+            delay = STEADY_SECONDS if owned.failures else 0
+            steady = asyncio.get_running_loop().call_later(delay, self._works, owned, key)
+            await owned.runner.run()
+        except Stopped:
+            log.debug("%s: dropped before it was claimed", key)
+        except Unfit as unfit:
+            return f"{key} is not decided for: {unfit}"
+        except (StateDamaged, CodecError) as error:
+            if owned.runner is not None:
+                await owned.runner.spare()
+            return f"{key} is not decided for, its state cannot be used: {error}"
+        except Exception as error:
+            log.exception("%s failed", key)
+            return f"{key} is not decided for, it failed: {error!r}"
+        finally:
+            owned.runner = None
+            if steady is not None:
+                steady.cancel()
+            self._consumer.shut(owned.lease, [TP(topic, partition) for topic in self._inputs])
+        return ""
+
+    def _works(self, owned: _Owned, key: str) -> None:
+        owned.failures = 0
+        self._shared.health.over(key)
+
+    async def _claim(self, partition: int, owned: _Owned, of: int) -> Placed:
+        """Claim, tell the outbox again, place the topics; waits for whatever is away."""
+        # Unlike for every claim: the store takes a repeated commit for done by owner and number.
+        owner = f"{self._worker}-{owned.lease}"
+        topics = await self._topic_ids(owned)
+        claim = await self._claimed(partition, owner, topics, owned)
+        tps = {topic: TP(topic, partition) for topic in self._inputs}
+        decisions = TP(self._shared.settings.topic(DECISIONS), partition)
+        ranges = await self._ranges([*tps.values(), decisions], owned)
+        claim = await self._settled(claim, ranges, topics, decisions, owned)
+        await self._tell_again(claim, owned)
+        positions = {topic: self._begin(claim, ranges, tp) for topic, tp in tps.items()}
+        await self._place(owned, {tps[topic]: position for topic, position in positions.items()})
+        facts_end = {topic: ranges[tps[topic]][1] for topic in self._facts}
+        return Placed(claim.head, positions, facts_end, self._shared.settings.cache_bytes // of)
+
+    async def _claimed(self, partition: int, owner: str, topics: Mapping[str, str], owned: _Owned) -> Claim:
+        shared = self._shared
+        while True:
+            asked_at = monotonic()
+            try:
+                claim = await self._asked(partition, owner, topics, owned)
+            except TopicsDiffer as differ:
+                inputs = {topic: TP(topic, partition) for topic in self._inputs}
+                losses = other_topics(differ.recorded, topics, inputs)
+                await self._losses.accepted(partition, losses, owned.patience)
+                topics = {}  # accepted: claimed whatever the head says, which is then set right
+                continue
+            if claim is not None:
+                shared.clock.observe(claim.time_ms, asked_at, monotonic())
+                if claim.adopted:
+                    log.info("partition %d: the ids of its topics are kept with its state from now on", partition)
+                return claim
+            await self._still_member(partition, owned)
+            owned.generation += GENERATION_STEP
+
+    async def _asked(self, partition: int, owner: str, topics: Mapping[str, str], owned: _Owned) -> Claim | None:
+        claim = self._shared.store.claim
+        return await owned.patience.ask(lambda: claim(partition, owner, owned.generation, topics))
+
+    async def _topic_ids(self, owned: _Owned) -> dict[str, str]:
+        """The ids that the topics have now, to be held against those that the partition was read from."""
+        return await self._from_kafka(owned, self._belonging.ids, "describe the topics")
+
+    async def _still_member(self, partition: int, owned: _Owned) -> None:
+        """A later generation has claimed the partition: wait for the group to say that ours is the current one.
+
+        Then the group has begun to count anew (Kafka forgets one that was empty for a week), and there is no later
+        one. Otherwise the revocation is on its way here, and ends this.
+        """
+        log.warning("partition %d was claimed by a later generation of the group; asking the group", partition)
+        refused_at = monotonic()
+        await owned.patience.until(lambda: self._consumer.heartbeat_at > refused_at)
+
+    async def _ranges(self, tps: Sequence[TP], owned: _Owned) -> Ranges:
+        return await self._from_kafka(
+            owned, lambda: self._consumer.offset_ranges(tps), "say where topics begin and end"
+        )
+
+    async def _from_kafka(self, owned: _Owned, ask: Callable[[], Awaitable[Answer]], what: str) -> Answer:
+        """Ask Kafka until it answers; ``what`` it does not do meanwhile. :class:`Stopped`."""
+        health = self._shared.health
+        for attempt in count():
+            try:
+                answer = await ask()
+            except (KafkaAway, KafkaError) as error:
+                why = repr(error) if isinstance(error, KafkaError) else error
+                health.trouble("kafka", f"Kafka does not {what}: {why}")
+                await owned.patience.pause(attempt)
+            else:
+                health.over("kafka")
+                return answer
+        raise AssertionError
+
+    async def _settled(
+        self, claim: Claim, ranges: Ranges, topics: Mapping[str, str], decisions: TP, owned: _Owned
+    ) -> Claim:
+        """State and logs must be of one story: the claim, if they are, or if a person accepted that they are not."""
+        inputs = {topic: TP(topic, decisions.partition) for topic in self._inputs}
+        first, end = ranges[decisions]
+        told = await self._told(first, end, decisions, owned)
+        losses = [
+            *other_topics(claim.head.topics, topics, inputs),
+            *lost_state(claim, decisions, end, told),
+            *lost_records(claim.head, ranges, inputs, made_anew(claim.head.topics, topics)),
+        ]
+        return await self._losses.settle(claim, decisions.partition, losses, topics, owned.patience)
+
+    async def _told(self, first: int, end: int, decisions: TP, owned: _Owned) -> int | None:
+        """What was published was committed before: a store that does not know of it has lost writes."""
+        return await self._from_kafka(
+            owned, lambda: self._last_told.seq(decisions.partition, first, end), "give the last decisions"
+        )
+
+    def _begin(self, claim: Claim, ranges: Ranges, tp: TP) -> int:
+        first, end = ranges[tp]
+        position = claim.head.positions.get(tp.topic)
+        if position is not None and position < first:
+            self._shared.metrics.alarms.labels("unread").inc()
+            log.error(
+                "%s, partition %d: offsets %d to %d were deleted (retention) before they were read; check the topic's "
+                "retention and what kept the workers from reading", tp.topic, tp.partition, position, first - 1
+            )  # fmt: skip
+        return min(max(first, position or 0), end)
+
+    async def _tell_again(self, claim: Claim, owned: _Owned) -> None:
+        records = unpack_outbox(claim.outbox)
+        if records:
+            limit = self._silence_seconds_max
+            await owned.patience.until(lambda: monotonic() - self._consumer.heartbeat_at < limit)
+            await owned.patience.deliver(records)
+
+    async def _place(self, owned: _Owned, positions: dict[TP, int]) -> None:
+        try:
+            await self._consumer.place(owned.lease, positions)
+        except KafkaError as error:
+            # Not ours any more: the revocation is on its way to us.
+            log.debug("cannot seek: %r", error)
+            raise Stopped from error

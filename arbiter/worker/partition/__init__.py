@@ -1,0 +1,1 @@
+"""One partition: from fetched records to a commit and its publication."""

@@ -1,0 +1,123 @@
+"""What a runner has still to do: records of one partition by topic, in offset order, and what to ack when done."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from arbiter.worker.kafka.reader import Record
+from arbiter.worker.kafka.transport import Batch
+
+Token = TypeVar("Token")
+
+RECORDS_MAX = 2_000
+BYTES_MAX = 1024 * 1024
+"""Raw bytes that go into one commit. What they become (decisions, answers, ledgers) is about four times as long."""
+
+HIGH_RECORDS, HIGH_BYTES = 6_000, 6 * 1024 * 1024
+LOW_RECORDS, LOW_BYTES = 2_000, 2 * 1024 * 1024
+
+
+class LogWentBack(Exception):
+    """A topic gave offsets again that it had given before: its log is not the one that was read."""
+
+
+class _Topic(Generic[Token]):
+    """The queue of one topic: records, and a mark per batch with the position behind it."""
+
+    def __init__(self, position: int) -> None:
+        self.fetched = position
+        self.records: deque[Record] = deque()
+        self.marks: deque[tuple[int, Token]] = deque()
+
+
+class Queue(Generic[Token]):
+    """Everything that waits for one runner. ``Token`` is what is handed back when a batch is done with."""
+
+    def __init__(self, positions: dict[str, int]) -> None:
+        """``positions`` are the next offsets to read, for the topics in the order in which they are to be taken."""
+        self._topics: dict[str, _Topic[Token]] = {name: _Topic(position) for name, position in positions.items()}
+        self.done = dict(positions)
+        """The next offset of each topic that is not done with; changed in place."""
+        self.records = 0
+        self.bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more should be fetched."""
+        return self.records >= HIGH_RECORDS or self.bytes >= HIGH_BYTES
+
+    @property
+    def has_room(self) -> bool:
+        """Whether fetching may go on."""
+        return self.records < LOW_RECORDS and self.bytes < LOW_BYTES
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is a record to decide, or a position to take note of."""
+        return self.records > 0 or any(topic.marks for topic in self._topics.values())
+
+    def put(self, name: str, batch: Batch, token: Token) -> None:
+        """Append what one poll brought for one topic; :class:`LogWentBack`."""
+        topic = self._topics[name]
+        first = batch.records[0].offset if batch.records else batch.position
+        if first < topic.fetched or batch.position < topic.fetched:
+            raise LogWentBack(f"topic {name} gave offset {min(first, batch.position)} after {topic.fetched}")
+        topic.fetched = batch.position
+        topic.records.extend(batch.records)
+        topic.marks.append((batch.position, token))
+        self.records += len(batch.records)
+        self.bytes += sum(_size(record) for record in batch.records)
+
+    def first(self) -> Record | None:
+        """The record that is taken next."""
+        return next((topic.records[0] for topic in self._topics.values() if topic.records), None)
+
+    def take(self, records_max: int | None = None) -> list[Record]:
+        """The records of the next commit, topic by topic, at most 2,000 and 1 MiB (but one at least).
+
+        With ``records_max`` so many at most, and of one topic.
+        """
+        most = RECORDS_MAX if records_max is None else records_max
+        taken: list[Record] = []
+        size = 0
+        for topic in self._topics.values():
+            while topic.records and len(taken) < most:
+                record = topic.records[0]
+                size += _size(record)
+                if taken and size > BYTES_MAX:
+                    break
+                taken.append(topic.records.popleft())
+            if taken and records_max is not None:
+                break
+        self.records -= len(taken)
+        self.bytes -= sum(_size(record) for record in taken)
+        return taken
+
+    def give_back(self, records: Sequence[Record]) -> None:
+        """Put records that were not decided after all before the others of their topic; the newest taken ones."""
+        for record in reversed(records):
+            self._topics[record.topic].records.appendleft(record)
+        self.records += len(records)
+        self.bytes += sum(_size(record) for record in records)
+
+    def positions(self) -> dict[str, int]:
+        """The next offset of each topic, when everything that was taken counts as done."""
+        return {
+            name: topic.records[0].offset if topic.records else topic.fetched for name, topic in self._topics.items()
+        }
+
+    def finish(self) -> list[Token]:
+        """The tokens of the batches that are done with, in order, once each."""
+        done: list[Token] = []
+        self.done.update(self.positions())
+        for name, position in self.done.items():
+            marks = self._topics[name].marks
+            while marks and marks[0][0] <= position:
+                done.append(marks.popleft()[1])
+        return done
+
+
+def _size(record: Record) -> int:
+    return len(record.value or b"") + len(record.key or b"")

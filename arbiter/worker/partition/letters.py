@@ -1,0 +1,82 @@
+"""Dead letters: the record as it was read, the reason in headers; shorter where Kafka takes no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from arbiter.ledger.model import Posted
+from arbiter.messages import DLQ_SUFFIX
+from arbiter.state.codec import OutRecord
+from arbiter.timing.instants import to_datetime
+from arbiter.worker.kafka.reader import DeadLetter, Record
+from arbiter.worker.kafka.unpacking import TooManyHeaders, Unread
+
+OWN_HEADERS: Final = "arbiter-"
+CUT: Final = "arbiter-cut-bytes"
+CUT_HEADERS: Final = "arbiter-cut-headers"
+CUT_KEY: Final = "arbiter-cut-key-bytes"
+
+NEEDED: Final = frozenset(OWN_HEADERS + name for name in ("error-code", "topic", "partition", "offset", "last-offset"))
+"""The headers that a letter never goes without."""
+
+MESSAGE_MAX: Final = 1_000
+"""Characters of a reason: it may repeat what the record says."""
+
+
+def original(post: Posted) -> Record:
+    """The record as it was first read, for its dead letter."""
+    value = post.raw if post.value is None else post.value
+    return _Original(*post.source, post.received_ms, post.key, value, post.headers)
+
+
+class _Original(Struct, frozen=True):
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+def dead_letter(record: Record, letter: DeadLetter, group: str, build: str, now_ms: int, attempts: int) -> OutRecord:
+    """The record for ``<topic>.dlq``: key and value byte for byte, on the same partition, the reason in headers."""
+    reason: dict[str, str | int] = {
+        "error-code": letter.code,
+        "error-message": letter.message[:MESSAGE_MAX],
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "group": group,
+        "build": build,
+        "time": to_datetime(now_ms).isoformat(timespec="milliseconds"),
+        "attempts": attempts,
+    }
+    if type(record.value) is Unread:
+        reason |= {"offset": record.value.first, "last-offset": record.offset}
+    kept = [(key, value) for key, value in record.headers if type(key) is not TooManyHeaders]
+    headers = [(str(key), value or b"") for key, value in kept if not key.startswith(OWN_HEADERS)]
+    headers += [(OWN_HEADERS + name, str(text).encode("utf-8", "replace")) for name, text in reason.items()]
+    return OutRecord(record.topic + DLQ_SUFFIX, record.partition, record.key, record.value, headers)
+
+
+def shortened(letter: OutRecord) -> OutRecord | None:
+    """A dead letter that Kafka finds too long: without its value, then its headers, then its key, but with their sizes;
+    at last only with its code and place.
+
+    ``None`` if nothing is left to go without.
+    """
+    topic, partition, key, value, headers = letter.topic, letter.partition, letter.key, letter.value, letter.headers
+    foreign = [name for name, _ in headers if not name.startswith(OWN_HEADERS)]
+    if value:
+        return OutRecord(topic, partition, key, b"", [*headers, (CUT, b"%d" % len(value))])
+    if foreign:
+        own = [header for header in headers if header[0].startswith(OWN_HEADERS)]
+        return OutRecord(topic, partition, key, value, [*own, (CUT_HEADERS, b"%d" % len(foreign))])
+    if key:
+        return OutRecord(topic, partition, None, value, [*headers, (CUT_KEY, b"%d" % len(key))])
+    needed = [header for header in headers if header[0] in NEEDED]
+    return OutRecord(topic, partition, None, value, needed) if len(needed) < len(headers) else None

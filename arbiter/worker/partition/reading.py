@@ -1,0 +1,69 @@
+"""The records of a batch, read: what they are, or the dead letters that they become."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from arbiter.engine.arrival import Arrival
+from arbiter.state.codec import NewerFormat
+from arbiter.state.parcels import Parcel
+from arbiter.state.store import Head
+from arbiter.worker.kafka.reader import DeadLetter, Record, readers_of
+from arbiter.worker.partition.caution import Caution
+from arbiter.worker.partition.items import Item
+from arbiter.worker.partition.patience import Shared
+from arbiter.worker.partition.routing import Routing
+from arbiter.worker.partition.work import Work
+
+log = logging.getLogger("arbiter")
+
+
+class Reading:
+    """Reads the records of one partition, under one claim."""
+
+    def __init__(self, shared: Shared, topics: Iterable[str], caution: Caution) -> None:
+        """``topics`` are the input topics."""
+        settings = shared.settings
+        self._shared = shared
+        self._caution = caution
+        self._is_wall_clock = settings.clock == "wall"
+        self._readers = readers_of(settings, topics)
+
+    def read(self, records: list[Record], head: Head, routing: Routing) -> Work:
+        """The work that these records are, in the order in which it is taken."""
+        now_ms = max(head.now_ms, self._shared.clock.now_ms())
+        work = Work(records, now_ms if self._is_wall_clock else head.now_ms)
+        for record in records:
+            last_word = self._caution.last_word(record) if self._caution.is_on else None
+            if last_word is not None and record.topic not in self._readers:
+                routing.skip(record)
+            read = last_word or self._read(record, routing, now_ms)
+            if isinstance(read, DeadLetter):
+                work.dead.append((record, read, head.claims if last_word else 1))
+            elif isinstance(read, Arrival):
+                work.items.append(Item.of_record(record, read))
+            elif read is not None:
+                work.items.append(Item.of_parcel(record, *read))
+            else:
+                self._shared.metrics.replays.inc()
+        for reader in self._readers.values():
+            self._shared.metrics.unknown_fields.inc(reader.unknown_fields)
+            reader.unknown_fields = 0
+        work.skipped = routing.positions
+        # Stable: of one rank and topic they stay in offset order.
+        work.items.sort(key=lambda item: item.rank)
+        return work
+
+    def _read(
+        self, record: Record, routing: Routing, now_ms: int
+    ) -> Arrival | tuple[Parcel, Arrival | None] | DeadLetter | None:
+        """What the record is; whatever fails unexpectedly is this record's alone."""
+        reader = self._readers.get(record.topic)
+        try:
+            return routing.read(record) if reader is None else reader.read(record, now_ms)
+        except NewerFormat:
+            raise
+        except Exception as error:
+            log.exception("%s/%d/%d cannot be read", record.topic, record.partition, record.offset)
+            return DeadLetter("undecidable", f"reading failed: {type(error).__name__}")

@@ -1,0 +1,55 @@
+"""What comes back by itself, together: because its time has come, the policy is another one, or a place is free."""
+
+from __future__ import annotations
+
+import asyncio
+
+from arbiter.timing.instants import FAR_MS
+from arbiter.worker.partition.patience import LOOK_SECONDS
+from arbiter.worker.partition.sweep import Sweep
+from arbiter.worker.partition.timers import DUE_MAX, PASSED_MAX, Timers
+from arbiter.worker.partition.tokens import Tokens
+from arbiter.worker.partition.work import Work
+from arbiter.worker.policy_watcher import Active
+
+
+class Returns:
+    """One partition's timers, sweep and line for what all customers share."""
+
+    def __init__(self, timers: Timers, sweep: Sweep, tokens: Tokens, *, is_wall_clock: bool) -> None:
+        self._timers = timers
+        self._sweep = sweep
+        self._tokens = tokens
+        self._is_wall_clock = is_wall_clock
+
+    async def are_due(self, active: Active, now_ms: int, *, is_idle: bool) -> bool:
+        """Whether something comes back now, without a record. ``is_idle`` says that none came for so long that the
+        event clock may move on by itself.
+        """
+        if await self._sweep.is_due(active) or await self._tokens.can_wake(active.policy, now_ms):
+            return True
+        if self._is_wall_clock:
+            return bool(await self._tokens.in_turn(active.policy, await self._timers.due(now_ms), now_ms))
+        return is_idle and bool(await self._timers.due(FAR_MS))
+
+    async def add(self, active: Active, work: Work, *, is_idle: bool) -> None:
+        """What comes back together with these records. Who waits comes before requests: where there are more of them
+        than one commit takes, or some are to be woken, requests are for the next.
+        """
+        work.woken = await self._tokens.woken(active.policy, work.now_ms)
+        if await self._sweep.is_due(active):
+            work.swept, work.recalls = self._sweep.take(), self._sweep.recalls
+        work.is_closed = bool(work.woken)
+        if self._is_wall_clock:
+            due = await self._timers.due(work.now_ms, DUE_MAX)
+            in_turn = await self._tokens.in_turn(active.policy, due, work.now_ms)
+            work.due = [party for _, _, party in in_turn]
+            if due and not in_turn:
+                await asyncio.sleep(LOOK_SECONDS)  # requests, if there are any, are not tried in vain all the time
+            work.is_closed |= len(in_turn) < len(due) or (len(due) == DUE_MAX and active.policy.is_shared)
+        elif not work.is_closed:
+            # Only when it was idle for long the event clock moves on by itself, to the next timers.
+            horizon_ms = FAR_MS if is_idle and not work.records else work.horizon_ms
+            due = await self._timers.due(horizon_ms, PASSED_MAX)
+            work.due, work.is_line_cut = [party for _, _, party in due], len(due) == PASSED_MAX
+            work.until_ms = due[-1][0] if due and not work.records else work.now_ms

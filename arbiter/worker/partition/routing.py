@@ -1,0 +1,103 @@
+"""Between partitions: what this one sends, numbered per receiver, and which of what came is new.
+
+A sender's records are published again after a crash, so the receiver keeps the highest number that it took of each
+sender, in its head, in the same commit as what the records did. Each record also names the number before it: one that
+comes before a predecessor is missing is not taken, since the predecessor would then look like a repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from arbiter.engine.arrival import Arrival, arrived
+from arbiter.engine.household import Forward, Routed
+from arbiter.ledger.keys import id_of, is_household
+from arbiter.state.codec import CodecError, NewerFormat, OutRecord
+from arbiter.state.parcels import Parcel, pack_parcel, unpack_parcel
+from arbiter.worker.kafka.partitioner import partition_of
+from arbiter.worker.kafka.reader import DeadLetter, Record
+from arbiter.worker.kafka.unpacking import Unread
+
+SENT: Final = "sent:"
+TAKEN: Final = "taken:"
+"""Before a partition's number these name the positions in a head: the last number sent there, and taken from there."""
+
+SKIPPED: Final = "skipped:"
+"""Names the position behind the last routed record that became a dead letter unread; 0 if its gap was seen."""
+
+SKIPPED_MAX: Final = 10_000
+"""How many records further on a gap may still be explained by that."""
+
+
+class Routing:
+    """One batch's view of what goes between partitions; ``positions`` is what the commit must remember of it."""
+
+    def __init__(self, topic: str, partition: int, partitions: int, positions: Mapping[str, int], now_ms: int) -> None:
+        """``positions`` are the head's."""
+        self._topic = topic
+        self._partition = partition
+        self._partitions = partitions
+        self._before = positions
+        self._now_ms = now_ms
+        self._read: dict[int, int] = {}
+        self.positions: dict[str, int] = {}
+
+    def read(self, record: Record) -> tuple[Parcel, Arrival | None] | DeadLetter | None:
+        """The parcel and the record in it (if that is what it holds); ``None`` if it was taken before.
+
+        A dead letter if it cannot be read, or came before another; :class:`NewerFormat`. Records must come in the order
+        in which they stand.
+        """
+        if type(record.value) is Unread:
+            self.skip(record)
+            return DeadLetter("unreadable_batch", f"from offset {record.value.first} on: {record.value.why}")
+        try:
+            parcel = unpack_parcel(record.value or b"")
+            routed = parcel.open()
+            arrival = arrived(routed.post) if isinstance(routed, Forward) else None
+        except NewerFormat:
+            raise
+        except (CodecError, msgspec.DecodeError) as error:
+            self.skip(record)
+            return DeadLetter("undecidable", str(error))
+        last = self._read.get(parcel.home, self._before.get(f"{TAKEN}{parcel.home}")) or None
+        if last is not None and parcel.seq <= last:
+            return None
+        # Without a last one this partition is new, or began anew after a loss: then it begins with what comes.
+        if last is not None and parcel.after > last and not self._was_skipped(record):
+            return DeadLetter(
+                "undecidable",
+                f"record {parcel.seq} from partition {parcel.home} came, but {parcel.after} before it did not "
+                f"(the last one was {last}); it comes again if that one was only late",
+            )
+        self._read[parcel.home] = parcel.seq
+        return parcel, arrival
+
+    def skip(self, record: Record) -> None:
+        """A record became a dead letter unread: the next one of its sender may come without its predecessor."""
+        self.positions[SKIPPED] = record.offset + 1
+
+    def _was_skipped(self, record: Record) -> bool:
+        """Whether the predecessor may have become a dead letter shortly before; that explains one gap."""
+        skipped = self.positions.get(SKIPPED, self._before.get(SKIPPED, 0))
+        if not skipped or record.offset - skipped > SKIPPED_MAX:
+            return False
+        self.positions[SKIPPED] = 0
+        return True
+
+    def take(self, parcel: Parcel) -> None:
+        """Remember that it was taken."""
+        self.positions[f"{TAKEN}{parcel.home}"] = parcel.seq
+
+    def send(self, routed: Routed, sender: int) -> OutRecord:
+        """The record for the topic; what goes to a customer's home goes back to ``sender``."""
+        party = routed.party
+        to = partition_of(id_of(party), self._partitions) if is_household(party) else sender
+        name = f"{SENT}{to}"
+        after = self.positions.get(name, self._before.get(name, 0))
+        # By the clock, so that numbers go on growing should this partition's head ever be lost.
+        seq = self.positions[name] = max(after + 1, self._now_ms)
+        return OutRecord(self._topic, to, id_of(party).encode(), pack_parcel(self._partition, after, seq, routed))

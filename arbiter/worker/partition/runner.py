@@ -1,0 +1,362 @@
+"""The runner: the one writer of a partition's state. Load → decide → commit → publish → every delivery → ack → next.
+
+Commit n + 1 never begins before publish n is confirmed, and a commit that was not answered is repeated, the same, until
+it is. So a crash at any point repeats identical records at worst; see ``docs/architecture.md``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from time import monotonic
+
+from faust.types import Message
+from msgspec.structs import replace
+
+from arbiter.engine.arbitrate import ANSWERS_KEPT_MS, FREES_FIRST
+from arbiter.state.codec import OutRecord, pack_outbox
+from arbiter.state.stock import Spent
+from arbiter.state.store import Commit, Verdict
+from arbiter.worker.kafka import transport
+from arbiter.worker.kafka.reader import Record
+from arbiter.worker.partition.caution import Caution
+from arbiter.worker.partition.dead import DeadLetters
+from arbiter.worker.partition.deciding import Batch
+from arbiter.worker.partition.intake import LogWentBack, Queue
+from arbiter.worker.partition.judging import Judging
+from arbiter.worker.partition.loading import Loading
+from arbiter.worker.partition.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
+from arbiter.worker.partition.reading import Reading
+from arbiter.worker.partition.refusals import Refusals
+from arbiter.worker.partition.returns import Returns
+from arbiter.worker.partition.sweep import Sweep
+from arbiter.worker.partition.tally import count_batch
+from arbiter.worker.partition.timers import Timers
+from arbiter.worker.partition.tokens import Tokens
+from arbiter.worker.partition.work import Gate, Placed, Work
+from arbiter.worker.policy_watcher import LOST, Active
+from arbiter.worker.reporting import Using
+
+IDLE_SECONDS = 1.0
+log = logging.getLogger("arbiter")
+
+
+class Runner:
+    """Decides for one partition, under one claim."""
+
+    def __init__(self, shared: Shared, partition: int, placed: Placed, gate: Gate, patience: Patience) -> None:
+        """``patience`` is what ends it: :meth:`Patience.stop`, then :meth:`wake`."""
+        self.partition = partition
+        self._shared = shared
+        self._gate = gate
+        self._head = placed.head
+        self._facts_end = placed.facts_end
+        self._is_reading_facts = True
+        self._queue: Queue[Message] = Queue(placed.positions)
+        self.reached = self._queue.done
+        settings = shared.settings
+        self._is_wall_clock = settings.clock == "wall"
+        self._topics = tuple(placed.positions)
+        self._news = asyncio.Event()
+        self._is_shut = False
+        # The claim's outbox was told again: forgotten when idle, lest the next claim tells old decisions once more.
+        self._has_outbox = True
+        self._number: int | None = None
+        self._patience = patience
+        self._idle_since = monotonic()
+        self._tokens = Tokens(shared, partition, placed.head.epoch, patience)
+        self._loading = Loading(shared, partition, placed.cache_bytes, patience, self._tokens.set_aside)
+        self._judging = Judging(shared, partition, patience, self._tokens)
+        self._timers = Timers(shared.store, partition, patience)
+        self._sweep = Sweep(shared.store, partition, patience, placed.head.swept)
+        self._returns = Returns(self._timers, self._sweep, self._tokens, is_wall_clock=self._is_wall_clock)
+        self._caution = Caution(shared, partition, patience, placed.head)
+        self._reading = Reading(shared, placed.positions, self._caution)
+        self._dead = DeadLetters(shared, patience)
+        self._refusals = Refusals(shared.health, partition)
+
+    def offer(self, message: Message) -> None:
+        """Take a message that the consumer read under this runner's lease. Never blocks."""
+        batch: transport.Batch = message.value  # type: ignore[assignment]
+        try:
+            self._queue.put(message.topic, batch, message)
+        except LogWentBack as error:
+            self._halt(
+                f"{error}: the topic was made anew or lost records. Restore it; or restart the worker, which says what "
+                "to set to go on without them"
+            )
+            return
+        self._news.set()
+        if self._queue.is_full and not self._is_shut:
+            self._is_shut = True
+            self._gate.shut(self._topics)
+
+    @property
+    def using(self) -> Using:
+        """By which activation it decides now, and with which it is done; for the worker's report."""
+        is_done = self._number is None
+        return Using(self._number, (self._sweep if is_done else self._head).swept, self._head.activation)
+
+    def wake(self) -> None:
+        """Look up: there is news, or it is time to end."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Work until stopped."""
+        self._open()
+        try:
+            await self._tokens.take_back(self._head.now_ms)
+            while not self._patience.is_stopping:
+                if self._queue.has_news and not (self._looks_apart and await self._is_time()):
+                    await self._work()
+                elif await self._is_time():
+                    await self._work(is_time=True)
+                else:
+                    await self._idle()
+        except Stopped:
+            log.debug("partition %d: stopped before a commit", self.partition)
+            self._tokens.forget()  # also what was asked for at this moment goes back
+        # Also when the next batch was begun already: what was delivered must not be told again.
+        with suppress(Stopped):
+            self._patience.check(is_begun=True)
+            await self._clear_outbox()
+            await self._tokens.give_back(self._head.now_ms, is_begun=True)
+            await self._caution.end()
+
+    async def spare(self) -> None:
+        """It ended because of what is stored, so no record is to blame."""
+        with suppress(Exception):
+            await self._caution.end()
+
+    async def _idle(self) -> None:
+        self._news.clear()
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):  # not wait_for, which makes a task each time
+                await self._news.wait()
+            self._idle_since = monotonic()
+        except TimeoutError:
+            await self._tokens.give_back(self._head.now_ms)
+            await self._clear_outbox()
+
+    async def _is_time(self) -> bool:
+        """Whether something must come back by itself: a timer is due, or the policy is another one."""
+        active, clock = self._shared.in_force(), self._shared.clock
+        if self._is_reading_facts or active is None:
+            return False
+        now_ms = max(self._head.now_ms, clock.now_ms()) if self._is_wall_clock else self._head.now_ms
+        return await self._returns.are_due(active, now_ms, is_idle=self._is_idle)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether no record came for so long that the event clock may move on by itself."""
+        idle_ms = self._shared.settings.event_idle_ms
+        return bool(idle_ms) and (monotonic() - self._idle_since) * 1_000 >= idle_ms
+
+    async def _clear_outbox(self, *, checks: bool = False) -> None:
+        """Everything was delivered: the next claim need not tell it again. ``checks`` that the commits are there."""
+        head = self._head
+        if self._has_outbox or checks:
+            clear = partial(self._shared.store.clear_outbox, self.partition, head.epoch, head.owner, head.seq)
+            verdict = await self._patience.ask(clear, is_begun=not checks)
+            self._has_outbox = False
+            if checks and verdict is not Verdict.OK:
+                raise self._lost(verdict, head.seq)
+
+    def _halt(self, reason: str) -> None:
+        """Decide no more for this partition, but keep it: nobody else could do better before a person helped."""
+        self._shared.health.trouble(f"partition {self.partition}", f"partition {self.partition}: {reason}", alarm=True)
+        self._patience.abandon()
+        self.wake()
+
+    # One batch
+
+    async def _work(self, *, is_time: bool = False) -> None:
+        records = [] if is_time and self._looks_apart else self._without_replays(self._take())
+        while records or is_time:
+            active = await self._ready()
+            try:
+                verdict = await self._attempt(active, records)
+            finally:
+                self._caution.release()
+            if verdict is Verdict.OK:
+                break
+            if verdict is Verdict.STALE_POLICY:
+                await self._new_policy()
+            self._tokens.forget()
+        self._number = None
+        for message in self._queue.finish():
+            self._gate.ack(message)
+        self._open()
+
+    @property
+    def _looks_apart(self) -> bool:
+        """Whether parties are looked at before records and apart from them. In event time records say what is due."""
+        return self._caution.is_on and self._is_wall_clock
+
+    def _take(self) -> list[Record]:
+        """The next records; few, and of one topic, where care is taken."""
+        first = self._queue.first() if self._caution.is_on else None
+        return self._queue.take(None if first is None else self._caution.records_max(first))
+
+    def _open(self) -> None:
+        """Open what may be read now: facts at once, requests after the facts that were there at the claim."""
+        if self._is_reading_facts:
+            positions = self._queue.positions()
+            self._is_reading_facts = any(positions[topic] < end for topic, end in self._facts_end.items())
+            if self._is_shut and not self._queue.has_room:
+                return
+            self._is_shut = False
+            self._gate.open(self._facts_end if self._is_reading_facts else self._topics)
+        elif self._is_shut and self._queue.has_room:
+            self._is_shut = False
+            self._gate.open(self._topics)
+
+    def _without_replays(self, records: list[Record]) -> list[Record]:
+        positions = self._head.positions
+        fresh = [record for record in records if record.offset >= positions.get(record.topic, 0)]
+        if len(fresh) < len(records):
+            self._shared.metrics.replays.inc(len(records) - len(fresh))
+        return fresh
+
+    async def _ready(self) -> Active:
+        """Wait until there is a policy and a time to decide by."""
+        if self._shared.health.has(LOST):  # then it may have lost more
+            await self._clear_outbox(checks=True)
+        active = await self._patience.until(self._shared.in_force)
+        self._number = active.number
+        return active
+
+    async def _new_policy(self) -> None:
+        """A commit was refused because the partition has met a newer policy: take that one over."""
+        before = self._shared.policies.current
+        await self._patience.ask(self._shared.policies.refresh)
+        if self._shared.policies.current is before:
+            await self._patience.pause(len(BACKOFF_SECONDS))
+
+    async def _attempt(self, active: Active, records: list[Record]) -> Verdict:
+        """Decide, commit and publish. If policy or capacity were out of date, nothing happened."""
+        metrics = self._shared.metrics
+        started = monotonic()
+        await self._caution.begin(records)
+        work = self._reading.read(records, self._head, self._judging.routing(self._head))
+        if not self._is_reading_facts and not (self._looks_apart and records):
+            await self._returns.add(active, work, is_idle=self._is_idle)
+            if not records:
+                self._sweep.give_back(await self._caution.begin_looks(work))
+        batch, late_from = await self._judging.decide(
+            active.policy, work, self._head, await self._loading.load(work), is_reading_facts=self._is_reading_facts
+        )
+        if late_from is not None:
+            self._queue.give_back(work.leave(late_from))
+        for _, forward, home in work.home:
+            batch.send_home(forward, home)
+        work.dead += batch.dead
+        self._loading.note(batch)
+        spent = await self._tokens.spent(batch.changes, work.now_ms)
+        metrics.decide_seconds.observe(monotonic() - started)
+        # From here on it is finished, if there is time: what follows may be seen by others.
+        await self._patience.until(self._gate.is_member)
+        await self._dead.publish(work.dead)
+        self._caution.passed(work)
+        commit = self._commit_of(active, work, batch, spent)
+        verdict = await self._commit(commit)
+        self._caution.release()
+        if verdict is not Verdict.OK:
+            self._sweep.give_back(work.swept)
+            return verdict
+        await self._publish(batch.outbox)
+        self._adopt(commit, batch)
+        await self._tokens.settle(commit.now_ms)
+        if (batch.is_closed and not work.is_closed) or work.has_left_line(commit):
+            self._tokens.look_now()
+        metrics.batch_records.observe(len(work.records))
+        metrics.misrouted.inc(len(work.home))
+        count_batch(metrics, batch, active.policy, is_wall_clock=self._is_wall_clock)
+        return verdict
+
+    # Commit and publish
+
+    def _commit_of(self, active: Active, work: Work, batch: Batch, spent: dict[str, Spent]) -> Commit:
+        head, timers = self._head, batch.changed_timers()
+        positions = (
+            {
+                topic: position
+                for topic, position in self._queue.positions().items()
+                if position > head.positions.get(topic, 0)
+            }
+            | work.skipped
+            | batch.routed
+        )
+        return Commit(
+            head.epoch,
+            head.owner,
+            head.seq + 1,
+            active.number,
+            batch.now_ms,
+            positions,
+            batch.changed_ledgers(),
+            batch.changed_answers(),
+            ANSWERS_KEPT_MS,
+            {party: timer[0] if timer else None for party, timer in timers.items()},
+            pack_outbox(batch.outbox),
+            spent,
+            batch.changed_waits(),
+            batch.opened(),
+            self._sweep.swept,
+            self._caution.kept(head.seq + 1),
+            self._caution.is_calm,
+            {party: timer[1] for party, timer in timers.items() if timer and timer[1] != FREES_FIRST},
+        )
+
+    async def _commit(self, commit: Commit) -> Verdict:
+        started = monotonic()
+        verdict = await self._patience.ask(lambda: self._send(commit), is_begun=True)
+        self._shared.metrics.commit_seconds.observe(monotonic() - started)
+        self._refusals.note(verdict)
+        if verdict in (Verdict.OK, Verdict.STALE_POLICY, Verdict.STALE_STOCK):
+            return verdict
+        raise self._lost(verdict, commit.seq - 1)
+
+    def _lost(self, verdict: Verdict, seq: int) -> Stopped:
+        """The partition, or what the store knew of it, is not ours any more."""
+        if verdict is Verdict.FENCED:
+            self._shared.fatal(f"partition {self.partition} was claimed by another worker while this one held it")
+        else:
+            self._halt(
+                f"the store has lost commits (it does not know commit {seq} of this claim). Restore its data, "
+                "then restart the worker"
+            )
+        return Stopped()
+
+    async def _send(self, commit: Commit) -> Verdict:
+        asked_at = monotonic()
+        verdict, time_ms = await self._shared.store.commit(self.partition, commit)
+        self._shared.clock.observe(time_ms, asked_at, monotonic())
+        return verdict
+
+    def _adopt(self, commit: Commit, batch: Batch) -> None:
+        head = self._head
+        self._head = replace(
+            head,
+            seq=commit.seq,
+            activation=commit.activation,
+            now_ms=commit.now_ms,
+            positions=head.positions | commit.positions,
+            claims=0 if commit.is_calm else head.claims,
+            swept=commit.swept,
+        )
+        self._has_outbox = bool(commit.outbox)
+        self._caution.adopt(commit.seq)
+        self._dead.over()
+        self._loading.adopt(batch)
+        self._timers.moved(commit.timers)
+        self._tokens.adopt(commit)
+
+    async def _publish(self, records: Sequence[OutRecord]) -> None:
+        started = monotonic()
+        await self._patience.until(self._gate.is_member, is_begun=True)
+        await self._patience.deliver(records, is_begun=True)
+        self._shared.metrics.publish_seconds.observe(monotonic() - started)

@@ -1,0 +1,265 @@
+"""A worker process: what ``arbiter worker`` runs. Starts, claims, decides, drains, stops."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import faust
+
+from arbiter import __version__
+from arbiter.metrics import Metrics
+from arbiter.settings import Settings, unknown
+from arbiter.state.redis_store import RedisStore, connect
+from arbiter.state.store import StateDamaged, StoreUnavailable
+from arbiter.worker import silence
+from arbiter.worker.auditing import keep_telling
+from arbiter.worker.belonging import Belonging
+from arbiter.worker.clock import StoreClock
+from arbiter.worker.health import STORE, Health
+from arbiter.worker.http import Server
+from arbiter.worker.kafka import permissions, topics
+from arbiter.worker.kafka.app import add_agent, consumer_of, make_app
+from arbiter.worker.kafka.joining import Joining
+from arbiter.worker.kafka.producer import KafkaPublisher
+from arbiter.worker.kafka.progress import Progress
+from arbiter.worker.kafka.reader import INPUTS
+from arbiter.worker.last_decision import LastTold
+from arbiter.worker.ownership import Ownership
+from arbiter.worker.partition.patience import Shared
+from arbiter.worker.policy_watcher import Active, Policies
+from arbiter.worker.reporting import Reporter, keep_watching
+from arbiter.worker.store_watch import StoreWatch
+
+APP_STOP_SECONDS_MAX = 8.0
+
+# A batch is tens of thousands of objects that live for a moment and have no cycles. With Python's thresholds the
+# collector runs through all of them again and again: measured, it took half of the time.
+GC_THRESHOLDS = (200_000, 20, 50)
+RETRY_SECONDS = 1.0
+
+log = logging.getLogger("arbiter")
+
+
+async def run(settings: Settings) -> int:
+    """Run a worker until SIGTERM or SIGINT (gives 0), or until it cannot go on (1, and the log says why)."""
+    gc.set_threshold(*GC_THRESHOLDS)
+    worker = Worker(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, worker.stop, f"{number.name} received")
+    for sentence in unknown():
+        log.warning("%s", sentence)
+    return await worker.run()
+
+
+class Worker:
+    """One worker process's parts, and the order in which they start and stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._ending = asyncio.Event()
+        self._failure: str | None = None
+        self._metrics = Metrics()
+        self._health = Health(self._metrics)
+        self._clock = StoreClock(self._health)
+        self._store: RedisStore = connect(settings.redis, settings.redis_prefix)
+        self._store_watch = StoreWatch(self._store, self._clock, self._health)
+        self._policies = Policies(self._store.policies, self._health, self._metrics)
+        self._belonging = Belonging(settings, self._store, self._health)
+        self._server = Server(self._metrics.registry, self.readiness)
+        self._ownership: Ownership | None = None
+        self._joining: Joining | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._metrics.store_up.set_function(lambda: not self._health.has(STORE))
+        self._metrics.partitions_assigned.set_function(lambda: self._ownership.assigned if self._ownership else 0)
+        self._metrics.partitions_stopped.set_function(lambda: self._ownership.stopped if self._ownership else 0)
+        self._metrics.partitions_claimed.set_function(lambda: self._ownership.claimed if self._ownership else 0)
+
+    def stop(self, reason: str) -> None:
+        """Begin to end, in an orderly way."""
+        log.info("stopping: %s", reason)
+        self._ending.set()
+
+    def fail(self, reason: str) -> None:
+        """End, since only a new process can go on. May be called in any thread, and more than once."""
+        if self._failure is None:
+            self._failure = reason
+            log.error("cannot go on: %s", reason)
+        self._loop.call_soon_threadsafe(self._ending.set)
+
+    def readiness(self) -> dict[str, Any]:
+        """What ``/readyz`` shows."""
+        owner, current = self._ownership, self._policies.current
+        reasons = list(self._health.reasons)
+        if self._joining is None or not self._joining.is_allowed:
+            reasons.append("the worker is not in the group: it joins once Kafka and the store answer, with a policy")
+        elif owner is None or not self._joining.has_joined:
+            reasons.append("no partitions were assigned yet")
+        elif owner.claimed < owner.assigned:
+            reasons.append(f"{owner.assigned - owner.claimed} of {owner.assigned} partitions are not claimed yet")
+        if current is None and not self._health.has("policy"):
+            reasons.append("no policy was read yet")
+        if self._ending.is_set():
+            reasons.append("the worker is stopping")
+        name, version, digest = current.policy.ref if current else ("", 0, "")
+        number = current.number if current else 0
+        return {
+            "ready": not reasons,
+            "partitions": {"assigned": owner.assigned if owner else 0, "claimed": owner.claimed if owner else 0},
+            "policy": {"name": name, "version": version, "digest": digest, "activation": number} if current else None,
+            "shadow_policy": self._shadow_shown(current),
+            "store": self._store_watch.is_well,
+            "reasons": reasons,
+        }
+
+    def _shadow_shown(self, current: Active | None) -> dict[str, Any] | None:
+        """The shadow policy, or why the one that was ordered is not judged. That makes no worker unready."""
+        if self._policies.shadow_trouble:
+            return {"trouble": self._policies.shadow_trouble}
+        if current is None or current.policy.shadow is None:
+            return None
+        name, version, digest = current.policy.shadow.ref
+        return {"name": name, "version": version, "digest": digest}
+
+    async def run(self) -> int:
+        """Run from start to end; see :func:`run`."""
+        log.info("arbiter worker %s starts", __version__)
+        try:
+            address = await self._server.start(self._settings.http)
+            log.info("serving health and metrics on http://%s", address)
+            await self._ready()
+            if not self._ending.is_set():
+                await self._decide()
+        except (topics.TopicsError, OSError) as error:
+            self.fail(str(error))
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await self._server.stop()
+            with suppress(Exception):
+                await self._store.close()
+        log.info("stopped")
+        return 1 if self._failure else 0
+
+    async def _ready(self) -> None:
+        """Return once all topics are there and the state is this installation's, or if the worker is to end before."""
+        is_permitted = False
+        while not self._ending.is_set():
+            try:
+                if not is_permitted:
+                    await asyncio.to_thread(permissions.verify, self._settings)
+                is_permitted = True
+                await self._belonging.begin()
+                self._health.over("kafka")
+                is_ours = await self._belonging.is_ours()
+                self._health.over(STORE)
+            except topics.KafkaAway as error:
+                self._health.trouble("kafka", f"Kafka does not answer at {self._settings.kafka}: {error}")
+            except (StoreUnavailable, StateDamaged, ValueError) as error:
+                self._health.trouble(STORE, f"the store does not say whose state it has, nothing is claimed: {error}")
+            else:
+                if is_ours:
+                    return
+            await self._pause()
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), RETRY_SECONDS)
+
+    async def _decide(self) -> None:
+        publisher = KafkaPublisher(topics.client_config(self._settings), self.fail)
+        shared = Shared(
+            self._settings,
+            self._belonging.partitions,
+            self._store,
+            publisher,
+            self._policies,
+            self._clock,
+            self._health,
+            self._metrics,
+            self.fail,
+        )
+        app = make_app(self._settings)
+        app.finalize()
+        name, last_told = _worker_name(), LastTold(self._settings)
+        consumer = consumer_of(app)
+        ownership = self._ownership = Ownership(
+            shared, consumer, self._belonging, self._store.policies, last_told, name
+        )
+        add_agent(app, self._settings, ownership)
+        reporter = Reporter(self._store.policies, self._policies, self._metrics, name, lambda: ownership.using)
+        self._watch("watching the store", self._store_watch.keep_watching())
+        self._watch("watching the policy", keep_watching(self._policies, reporter))
+        self._watch("watching topics and state", self._belonging.keep_watching(ownership.refuse))
+        silence_max = self._settings.session_timeout_ms / 1_000
+        watch = silence.keep_watching(consumer, self._health, silence_max, lambda: publisher.causes.text)
+        self._watch("watching the group", watch)
+        seconds_max = self._settings.stall_timeout_ms / 1_000
+        joining = self._joining = Joining(consumer.membership, self._is_fit, seconds_max)
+        self._watch("joining the group", joining.keep_watching())
+        inputs = [self._settings.topic(topic) for topic in INPUTS]
+        progress = Progress(consumer, ownership, self._health, inputs, self._belonging.partitions, seconds_max)
+        self._watch("watching for progress", progress.keep_watching())
+        prefix = self._settings.topic_prefix
+        self._watch("telling the audit", keep_telling(self._store.policies, publisher, prefix, name))
+        try:
+            await self._until_the_end(app)
+        finally:
+            await ownership.drain()
+            with suppress(Exception):  # it ends anyway; then it is forgotten within a minute
+                await reporter.leave()
+            await _stopped_within(APP_STOP_SECONDS_MAX, app)
+            await asyncio.to_thread(publisher.stop)
+            await asyncio.to_thread(last_told.close)
+
+    def _is_fit(self) -> bool:
+        """Whether this worker could decide, if it had partitions."""
+        return self._store_watch.is_well and self._policies.current is not None
+
+    async def _until_the_end(self, app: faust.App) -> None:
+        starting = asyncio.create_task(app.start())
+        starting.add_done_callback(self._check("starting the consumer"))
+        self._watch("the consumer", _crashed(app))
+        await self._ending.wait()
+        if not starting.done():
+            starting.cancel()
+
+    def _watch(self, what: str, forever: Any) -> None:
+        task = asyncio.create_task(forever)
+        task.add_done_callback(self._check(what))
+        self._tasks.append(task)
+
+    def _check(self, what: str) -> Callable[[asyncio.Task[Any]], None]:
+        def ended(task: asyncio.Task[Any]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self.fail(f"{what} failed: {error!r}")
+
+        return ended
+
+
+async def _crashed(app: faust.App) -> None:
+    """Return never; raise what crashed the app."""
+    await app._crashed.wait()  # noqa: SLF001 - mode has no other way to wait for it
+    raise app.crash_reason or RuntimeError("unknown")
+
+
+async def _stopped_within(seconds: float, app: faust.App) -> None:
+    stopping = asyncio.create_task(app.stop())
+    done, _ = await asyncio.wait([stopping], timeout=seconds)
+    if not done:
+        log.warning("the consumer did not stop within %g s (is Kafka away?)", seconds)
+
+
+def _worker_name() -> str:
+    """A name that no other process ever had."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,103 @@
+"""What a worker tells of itself beside the policies: by which activation it decides, and what switches stopped.
+
+An order is confirmed by this and not by its being written. Whoever orders waits until no worker uses anything older.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from arbiter.metrics import Metrics
+from arbiter.state.policy_store import PolicyStore, WorkerReport
+from arbiter.state.store import StateDamaged, StoreUnavailable
+from arbiter.worker.policy_watcher import Policies
+
+POLL_SECONDS = 0.5
+
+log = logging.getLogger("arbiter")
+
+
+class Using(Struct, frozen=True):
+    """What one partition's runner uses: the activation by which it decides this moment (``None``: it does not), the one
+    up to which it has looked at all that waits or is unsent, and the highest that its partition met.
+    """
+
+    number: int | None
+    swept: int
+    met: int
+
+
+class Reporter:
+    """Reports for one worker; ``using`` gives what its runners use now."""
+
+    def __init__(
+        self,
+        store: PolicyStore,
+        policies: Policies,
+        metrics: Metrics,
+        worker: str,
+        using: Callable[[], Iterable[Using]],
+    ) -> None:
+        """``worker`` names this process, unlike any other."""
+        self._store = store
+        self._policies = policies
+        self._metrics = metrics
+        self._worker = worker
+        self._using = using
+        self._has_left = False
+
+    async def report(self) -> None:
+        """Tell, and learn what others met; :class:`StoreUnavailable`."""
+        if self._has_left:
+            return
+        policies, using = self._policies, list(self._using())
+        policies.met = max([policies.met, *(one.met for one in using)])
+        current = policies.current
+        newest = 0 if current is None else current.number
+        stopped, self._metrics.stopped = self._metrics.stopped, {}
+        report = WorkerReport(
+            name=self._worker,
+            number=min([newest, *(one.number for one in using if one.number is not None)]),
+            swept=min([newest, *(one.swept for one in using)]),
+            met=policies.met,
+            partitions=len(using),
+            trouble=policies.trouble,
+        )
+        try:
+            met = await self._store.report(report, stopped)
+        except BaseException:
+            for key, count in stopped.items():
+                self._metrics.stopped[key] = self._metrics.stopped.get(key, 0) + count
+            raise
+        policies.met = max(policies.met, met)
+
+    async def leave(self) -> None:
+        """This worker ends: nobody need wait for it."""
+        self._has_left = True
+        await self._store.leave(self._worker)
+
+
+async def keep_watching(policies: Policies, reporter: Reporter) -> None:
+    """Look for what is in force, and report, twice a second, for ever. An absent store is told by who needs it more."""
+    while True:
+        try:
+            await _report(reporter)
+            before = policies.current
+            await policies.refresh()
+            if policies.current is not before:
+                await _report(reporter)
+        except StoreUnavailable as error:
+            log.debug("policies cannot be read: %s", error)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _report(reporter: Reporter) -> None:
+    """Report; a damaged entry stops neither this worker nor its look at what is in force."""
+    try:
+        await reporter.report()
+    except StateDamaged as error:
+        log.debug("the report of this worker cannot be stored: %s", error)

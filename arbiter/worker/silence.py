@@ -1,0 +1,48 @@
+"""Tells when Kafka is silent: no heartbeat is answered, so nothing is committed or published; or no records come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Protocol
+
+from faust.types import TP
+
+from arbiter.worker.health import Health
+
+LOOK_SECONDS = 1.0
+GROUP, RECORDS = "group", "records"
+
+
+class Member(Protocol):
+    """What is needed of the consumer."""
+
+    @property
+    def heartbeat_at(self) -> float:
+        """When the group last heard from us (``time.monotonic()``)."""
+
+    @property
+    def refusal(self) -> str:
+        """Why Kafka gives no records, if it does not."""
+
+    def assigned(self) -> set[TP]:
+        """What the group gives us at this moment."""
+
+
+async def keep_watching(member: Member, health: Health, seconds_max: float, why: Callable[[], str]) -> None:
+    """Look once a second, for ever. ``why`` gives what is known of the cause, or nothing."""
+    while True:
+        silence = monotonic() - member.heartbeat_at
+        if member.assigned() and silence >= seconds_max:
+            cause = f" ({known})" if (known := why()) else ""
+            said = f"Kafka has not answered a heartbeat for {silence:.0f} s; nothing is committed or published{cause}"
+            health.trouble(GROUP, said)
+        else:
+            health.over(GROUP)
+        if member.refusal:
+            text = f"Kafka gives no records, it is asked again and again: {member.refusal}"
+            health.trouble(RECORDS, text, alarm=True)
+        else:
+            health.over(RECORDS)
+        await asyncio.sleep(LOOK_SECONDS)

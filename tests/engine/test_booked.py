@@ -1,0 +1,107 @@
+"""A customer's word is booked, whatever fails while what follows from it is worked out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from arbiter.engine import arrival, giving_up
+from arbiter.engine import session as session_module
+from arbiter.engine.decide import Hearing
+from arbiter.engine.giving_up import PUT_OFF_MS
+from arbiter.engine.session import Session
+from arbiter.messages import Outcome, SuppressionChange
+from arbiter.state.memory import MemoryStore
+from arbiter.timing.instants import HOUR_MS, to_datetime
+from arbiter.worker.partition import publishing
+from tests.harness.installation_in_process import Site, Unwatched, told
+from tests.harness.partition import CAP
+from tests.inputs.builders import MONDAY, grant, policy, request
+
+
+def recall_fails(monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> None:
+    """Let something fail that working out the consequences of a withdrawal needs, for customer c1."""
+
+    def failing(*_: Any, **__: Any) -> Any:
+        raise OverflowError
+
+    monkeypatch.setattr(where, name, failing)
+
+
+def approved() -> Site:
+    """A site on which c1 has an approval that begins in two hours."""
+    listed = {"id": "listed", "kind": "suppression", "lists": ["dnc"]}
+    site = Site(policy(CAP, listed), 1, MONDAY, MemoryStore(), Unwatched())
+    site.send(grant("c1"))
+    site.send(request("a", send_after=MONDAY + 2 * HOUR_MS))
+    return site
+
+
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        (Session, "recall_unsent"),
+        (Session, "reconsider"),
+        (Session, "count_cells"),
+        (Session, "_recall_if_refused"),
+        (Hearing, "objections"),
+        (publishing, "message_of"),
+    ],
+)
+@pytest.mark.parametrize("word", ["withdrawal", "suppression", "unsubscribed"])
+async def test_a_withdrawal_is_booked_whatever_fails_afterwards(
+    monkeypatch: pytest.MonkeyPatch, where: Any, name: str, word: str
+) -> None:
+    """The permit is recalled at the next look at the latest; there is an alarm, and no dead letter."""
+    site = approved()
+    await site.settle()
+    with monkeypatch.context() as failing:
+        recall_fails(failing, where, name)
+        site.send(
+            {
+                "withdrawal": grant("c1", captured=MONDAY, state="withdrawn"),
+                "suppression": SuppressionChange(
+                    customer_id="c1", list="dnc", active=True, captured_at=to_datetime(MONDAY)
+                ),
+                "unsubscribed": Outcome(
+                    customer_id="c1", department="cards", request_id="x", kind="unsubscribed", at=to_datetime(MONDAY)
+                ),
+            }[word]
+        )
+        await site.settle()
+    site.wait(PUT_OFF_MS)
+    await site.settle()
+    await site.end(0)
+
+    assert [] == site.dead
+    assert 1 <= (site.metrics.registry.get_sample_value("arbiter_alarms_total", {"kind": "undecidable"}) or 0)
+    assert [("a", "approved"), ("a", "recalled"), ("a", "rejected")] == told(site)
+
+
+async def test_an_approval_whose_request_cannot_be_read_does_not_keep_the_others_from_being_recalled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is recalled in the books, and the log says that its department does not know."""
+    site = approved()
+    site.send(request("b", campaign="other", send_after=MONDAY + 2 * HOUR_MS))
+    await site.settle()
+    usual = arrival.request_of
+
+    def unreadable(data: bytes) -> Any:
+        read = usual(data)
+        if read.request_id == "a":
+            raise msgspec.DecodeError
+        return read
+
+    for module in (session_module, giving_up):
+        monkeypatch.setattr(module, "request_of", unreadable)
+    site.send(grant("c1", captured=MONDAY, state="withdrawn"))
+    await site.settle()
+    await site.end(0)
+
+    assert [] == site.dead
+    assert [("b", "recalled"), ("b", "rejected")] == told(site)[2:]
+    noted = {"what": "recall_untold", "department": "cards"}
+    assert 1 == site.metrics.registry.get_sample_value("arbiter_outcome_notes_total", noted)

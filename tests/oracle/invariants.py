@@ -1,0 +1,288 @@
+"""The promises, checked on what stands on the topics: plain JSON, own identities, no code of the worker's.
+
+- I1: every input record has exactly one decision history or one distinct dead letter, and none is missing.
+- I2: no approval takes a customer over a cap, or goes against consent or a suppression list.
+- I3: one content per ``decision_id``; per request a legal walk through the outcomes; no deferral that is due at or
+  before its decision.
+- I5: nothing below a partition's committed positions is undecided, and nothing beyond them is decided.
+
+:func:`violations` gives a sentence for each breach, beginning with the promise's number and naming the record.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from aiokafka.partitioner import murmur2
+
+from tests.model.plain_policy import Approved, instant, over_caps, permits
+from tests.servers.topics import CONSENTS, DECISIONS, INPUTS, LETTERS, PROFILES, REQUESTS, Barrier, Entry, Place
+
+Key = tuple[str, str, str]
+"""Department, customer and request id."""
+
+Documents = Mapping[int, Mapping[str, Any]]
+"""Policy documents by version."""
+
+FIELDS = ("department", "campaign", "channel", "category", "product", "partner")
+
+NEXT = {
+    None: {"approved", "deferred", "rejected"},
+    "deferred": {"approved", "deferred", "rejected"},
+    "approved": {"recalled"},
+    "recalled": {"deferred", "rejected"},
+    "rejected": set(),
+}
+"""Which outcomes may follow which; the first decision follows ``None``."""
+
+
+def home_of(customer: str, partitions: int) -> int:
+    """The partition on which Kafka's own producers put a customer's records."""
+    return (int(murmur2(customer.encode())) & 0x7FFFFFFF) % partitions
+
+
+class Decision:
+    """A decision as it was first published, and all that was ever published under its id."""
+
+    def __init__(self, entry: Entry, prefix: str) -> None:
+        self.entry = entry
+        self.said = entry.fields()
+        source = self.said["source"]
+        self.source: Place = source["topic"].removeprefix(prefix), source["partition"], source["offset"]
+        self.id: str = self.said["decision_id"]
+        self.is_dry_run = bool(self.said.get("dry_run"))
+        self.n = 0 if self.is_dry_run else int(self.id.rpartition(":")[2])
+        self.outcome: str = self.said["outcome"]
+        self.key = key_of(self.said)
+        self.records = [entry]
+
+    def __str__(self) -> str:
+        return f"decision {self.id} ({'/'.join(self.key)})"
+
+
+class Books:
+    """The entries, sorted by what they are."""
+
+    def __init__(self, entries: Iterable[Entry], partitions: int, prefix: str = "") -> None:
+        """``prefix`` is what decisions and dead letters put before topics' names."""
+        self.partitions = partitions
+        self.inputs: dict[Place, Entry] = {}
+        self.decisions: dict[str, Decision] = {}
+        self.letters: dict[Place, list[Entry]] = defaultdict(list)
+        for entry in entries:
+            if entry.topic in INPUTS:
+                self.inputs[entry.place] = entry
+            elif entry.topic == DECISIONS:
+                decision = Decision(entry, prefix)
+                known = self.decisions.setdefault(decision.id, decision)
+                if known is not decision:
+                    known.records.append(entry)
+            else:
+                self.letters[_named_by(entry, prefix)].append(entry)
+        self.by_key: dict[Key, list[Decision]] = defaultdict(list)
+        self.dry_runs: dict[Place, Decision] = {}
+        for decision in self.decisions.values():
+            if decision.is_dry_run:
+                self.dry_runs[decision.source] = decision
+            else:
+                self.by_key[decision.key].append(decision)
+
+    def answer(self, entry: Entry) -> str | None:
+        """What became of an input record: ``dead``, ``taken`` (a fact) or ``decided``, here or at home."""
+        if entry.place in self.letters:
+            return "dead"
+        said = entry.fields()
+        if not isinstance(said.get("customer_id"), str):
+            return None
+        if entry.topic != REQUESTS:
+            return "taken"
+        if said.get("dry_run"):
+            return "decided" if entry.place in self.dry_runs else None
+        return "decided" if self.by_key.get(key_of(said)) else None
+
+
+def key_of(said: Mapping[str, Any]) -> Key:
+    """By what a request is told from others."""
+    return str(said.get("department")), str(said.get("customer_id")), str(said.get("request_id"))
+
+
+def named(entry: Entry) -> str:
+    """A record as a failure names it."""
+    request = f" ({'/'.join(key_of(entry.fields()))})" if entry.topic == REQUESTS else ""
+    return f"{entry.topic}/{entry.partition}/{entry.offset}{request}"
+
+
+def violations(
+    books: Books,
+    documents: Documents,
+    positions: Mapping[tuple[str, int], int],
+    barriers: Sequence[Barrier] = (),
+) -> list[str]:
+    """Every breach of a promise. ``positions``: the next offset by (topic, partition), as committed with the state;
+    ``barriers``: which facts were known when (without one, a fact is only known to have come at some time).
+
+    A customer's zone and attributes must not change within the records, they are taken from the newest profile.
+    """
+    return [
+        *_unanswered(books),
+        *_letters(books),
+        *_unasked(books),
+        *_over_caps(books, documents),
+        *_unpermitted(books, documents, barriers),
+        *_contents(books),
+        *_walks(books),
+        *_times(books),
+        *_positions(books, positions),
+    ]
+
+
+def _unanswered(books: Books) -> Iterator[str]:
+    for entry in books.inputs.values():
+        if books.answer(entry) is None:
+            yield f"I1: {named(entry)} has no decision and no dead letter"
+
+
+def _letters(books: Books) -> Iterator[str]:
+    for place, letters in books.letters.items():
+        name, entry = "/".join(map(str, place)), books.inputs.get(place)
+        if entry is None:
+            yield f"I1: a dead letter names {name}, where no record stands"
+            continue
+        for letter in letters:
+            where = f"dead letter {letter.topic}/{letter.partition}/{letter.offset}"
+            is_same = (letter.key, letter.value or b"") == (entry.key, entry.value or b"")
+            if not is_same and "arbiter-cut-bytes" not in letter.headers:
+                yield f"I1: {where} is not the record {named(entry)} byte for byte"
+            if (letter.topic, letter.partition) != (entry.topic + LETTERS, entry.partition):
+                yield f"I1: {where} stands on another partition than its record {named(entry)}"
+        codes = {letter.headers["arbiter-error-code"] for letter in letters}
+        if len(codes) > 1:
+            yield f"I1: {named(entry)} became dead letters of different codes, {sorted(codes)}"
+    for decision in books.decisions.values():
+        if decision.source in books.letters:
+            yield f"I1: {'/'.join(map(str, decision.source))} has both a dead letter and {decision}"
+
+
+def _unasked(books: Books) -> Iterator[str]:
+    for decision in books.decisions.values():
+        entry, source = books.inputs.get(decision.source), "/".join(map(str, decision.source))
+        if entry is None or key_of(entry.fields()) != decision.key:
+            yield f"I1: {decision} names {source}, where no such request stands"
+            continue
+        said = entry.fields()
+        changed = [field for field in FIELDS[:4] if decision.said[field] != said[field]]
+        if changed:
+            yield f"I1: {decision} does not say what {source} asked: {', '.join(changed)}"
+        if decision.entry.partition != home_of(decision.key[1], books.partitions):
+            yield f"I1: {decision} was made on partition {decision.entry.partition}, not at home"
+    asked: dict[Key, dict[str, Any]] = {}
+    for entry in books.inputs.values():
+        said = entry.fields() if entry.topic == REQUESTS and entry.place not in books.letters else {}
+        said.pop("requested_at", None)
+        if said and not said.get("dry_run") and asked.setdefault(key_of(said), said) != said:
+            yield f"I1: {named(entry)} has other content than the request decided under its id, and no dead letter"
+
+
+def _contents(books: Books) -> Iterator[str]:
+    for decision in books.decisions.values():
+        contents = {(entry.value, entry.key, tuple(sorted(entry.headers.items()))) for entry in decision.records}
+        if len(contents) > 1:
+            places = ", ".join(f"{entry.partition}/{entry.offset}" for entry in decision.records)
+            yield f"I3: {decision} was published with {len(contents)} contents, at {places}"
+        if decision.entry.headers.get("ce_id", decision.id.encode()) != decision.id.encode():
+            yield f"I3: {decision} has another id in its headers"
+
+
+def _walks(books: Books) -> Iterator[str]:
+    for key, decisions in books.by_key.items():
+        walk = sorted(decisions, key=lambda decision: decision.n)
+        numbers = [decision.n for decision in walk]
+        if numbers != list(range(1, len(walk) + 1)) or len({decision.id.partition(":")[0] for decision in walk}) > 1:
+            yield f"I3: request {'/'.join(key)} has the decisions {[decision.id for decision in walk]}"
+        outcomes = [None, *(decision.outcome for decision in walk)]
+        if any(after not in NEXT[before] for before, after in pairwise(outcomes)):
+            yield f"I3: request {'/'.join(key)} went {' → '.join(map(str, outcomes[1:]))}"
+        for decision in walk:
+            if decision.said["final"] != (decision.outcome not in {"deferred", "recalled"}):
+                yield f"I3: {decision} is {decision.outcome} and says final: {decision.said['final']}"
+
+
+def _times(books: Books) -> Iterator[str]:
+    for decision in books.decisions.values():
+        decided: str = decision.said["decided_at"]
+        retry, then = decision.said.get("retry_at"), decision.said.get("next_eligible_at")
+        if decision.outcome == "deferred" and (retry is None or instant(retry) <= instant(decided)):
+            yield f"I3: {decision} of {decided} is deferred until {retry}"
+        if then is not None and instant(then) < instant(decided):
+            yield f"I3: {decision} of {decided} says that it could be approved from {then} on"
+
+
+def _approved(books: Books) -> list[Decision]:
+    """The approvals in the order in which they were given; per customer that is their order on the topic."""
+    approved = [d for d in books.decisions.values() if d.outcome == "approved" and not d.is_dry_run]
+    return sorted(approved, key=lambda decision: decision.entry.place)
+
+
+def _over_caps(books: Books, documents: Documents) -> Iterator[str]:
+    of_customer: dict[str, list[Approved]] = defaultdict(list)
+    for decision in _approved(books):
+        request, said = books.inputs.get(decision.source, decision.entry).fields(), decision.said
+        begin, end = instant(said["not_before"]), instant(said["valid_until"])
+        of_customer[decision.key[1]].append(Approved(str(decision), said["policy"]["version"], request, begin, end))
+        if begin >= end:
+            yield f"I2: {decision} is a permit for no time at all"
+    profiles = {}
+    for entry in books.inputs.values():
+        if entry.topic == PROFILES and books.answer(entry) == "taken":
+            profiles[entry.fields()["customer_id"]] = entry.fields()
+    for version, document in documents.items():
+        for customer, approved in of_customer.items():
+            for sentence in over_caps(document, version, approved, profiles.get(customer, {})):
+                yield f"I2: {sentence}"
+
+
+def _unpermitted(books: Books, documents: Documents, barriers: Sequence[Barrier]) -> Iterator[str]:
+    """Against an approval speak the facts read so far, so the number of them that had been read at the latest."""
+    facts: dict[str, list[Entry]] = defaultdict(list)
+    for entry in books.inputs.values():
+        if entry.topic == CONSENTS and books.answer(entry) == "taken":
+            facts[entry.fields()["customer_id"]].append(entry)
+    for decision in _approved(books):
+        request, document = books.inputs.get(decision.source), documents[decision.said["policy"]["version"]]
+        if request is None:
+            continue
+        own = facts[decision.key[1]]
+        certain = sum(fact.offset < _known(barriers, request) for fact in own)
+        logs = ([fact.fields() for fact in own[:count]] for count in range(certain, len(own) + 1))
+        span = instant(decision.said["not_before"]), instant(decision.said["valid_until"])
+        if not any(permits(document, request.fields(), log, *span) for log in logs):
+            yield f"I2: {decision} goes against consent or a suppression list; {certain} to {len(own)} facts were known"
+
+
+def _known(barriers: Sequence[Barrier], entry: Entry) -> int:
+    """Below which offset of its partition's consents everything was taken in before this request."""
+    ends = [
+        b.facts.get((CONSENTS, entry.partition), 0)
+        for b in barriers
+        if b.requests.get(entry.partition, 0) <= entry.offset
+    ]
+    return max(ends, default=0)
+
+
+def _positions(books: Books, positions: Mapping[tuple[str, int], int]) -> Iterator[str]:
+    for entry in books.inputs.values():
+        committed = positions.get((entry.topic, entry.partition), 0)
+        if entry.offset < committed and books.answer(entry) is None:
+            yield f"I5: {named(entry)} is below the committed position {committed} and undecided"
+    for decision in books.decisions.values():
+        topic, partition, offset = decision.source
+        if offset >= positions.get((topic, partition), 0):
+            yield f"I5: {decision} is published, but its request at {partition}/{offset} is not committed"
+
+
+def _named_by(letter: Entry, prefix: str) -> Place:
+    topic, partition, offset = (letter.headers[f"arbiter-{name}"].decode() for name in ("topic", "partition", "offset"))
+    return topic.removeprefix(prefix), int(partition), int(offset)

@@ -1,0 +1,301 @@
+"""The stored form of ledgers, answers and outboxes: it gives back what went in, small, and nothing shared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arbiter.ledger.capacity import Draw
+from arbiter.ledger.model import (
+    Answer,
+    Answered,
+    Asked,
+    Away,
+    Consent,
+    Contact,
+    ContactState,
+    Event,
+    Finding,
+    Kind,
+    Ledger,
+    Member,
+    Posted,
+    Preferences,
+    ShadowVerdict,
+    Suppression,
+    Traits,
+    Used,
+)
+from arbiter.state.codec import (
+    COMMON_NAMES,
+    CodecError,
+    OutRecord,
+    pack_answered,
+    pack_ledger,
+    pack_outbox,
+    unpack_answered,
+    unpack_ledger,
+    unpack_outbox,
+)
+
+DAY_MS = 86_400_000
+NOW_MS = 1_795_000_123_457
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+# Whole seconds and minutes are stored in another way than the milliseconds between them.
+INSTANT = st.one_of(
+    st.integers(0, 253_402_300_799_999), st.integers(0, 4_223_371_679).map(lambda minute: minute * 60_000)
+)
+NAME = st.one_of(st.sampled_from(["email", "marketing", "Europe/Lisbon"]), st.text(max_size=12))
+MAYBE_NAME = st.none() | NAME
+REF = st.binary(min_size=8, max_size=8)
+SCALAR = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=8)
+CONSENT = st.builds(Consent, st.booleans(), INSTANT, NAME, MAYBE_NAME, MAYBE_NAME, MAYBE_NAME, st.none() | INSTANT)
+TRAITS = st.builds(
+    Traits, MAYBE_NAME, MAYBE_NAME, st.lists(NAME, max_size=3), st.dictionaries(NAME, SCALAR, max_size=4), MAYBE_NAME
+)
+PREFERENCES = st.builds(
+    Preferences,
+    INSTANT,
+    st.dictionaries(NAME, NAME | st.lists(NAME, max_size=2), max_size=2),
+    st.lists(NAME, max_size=2),
+    st.lists(NAME, max_size=2),
+    MAYBE_NAME,
+    st.none() | INSTANT,
+    st.none() | st.integers(0, 100),
+    MAYBE_NAME,
+)
+SUPPRESSION = st.builds(Suppression, NAME, INSTANT, st.booleans(), st.none() | INSTANT)
+MEMBER = st.builds(
+    Member,
+    st.none() | TRAITS,
+    st.lists(CONSENT, max_size=3),
+    st.lists(SUPPRESSION, max_size=2),
+    st.none() | PREFERENCES,
+    st.lists(st.binary(min_size=12, max_size=12), max_size=3).map(b"".join),
+)
+DRAW = st.builds(Draw, NAME, INSTANT, INSTANT)
+KIND = st.builds(Kind, NAME, NAME, NAME, NAME, NAME, MAYBE_NAME, MAYBE_NAME)
+ASKED = st.builds(
+    Asked,
+    REF,
+    REF,
+    st.binary(max_size=40),
+    INSTANT,
+    st.tuples(NAME, st.integers(0, 99), INSTANT),
+    st.integers(1, 99),
+    st.floats(allow_nan=False),
+    st.floats(0, 100),
+    INSTANT,
+    st.none() | NAME,
+    st.booleans(),
+    st.lists(NAME, max_size=2),
+)
+
+
+POSTED = st.builds(
+    Posted,
+    st.sampled_from(["request", "change", "profile", "outcome"]),
+    st.tuples(NAME, st.integers(0, 99), INSTANT),
+    INSTANT,
+    st.binary(max_size=40),
+    st.none() | REF,
+    st.none() | REF,
+    st.lists(st.tuples(NAME, REF), max_size=2).map(tuple),
+    st.integers(0, 3),
+)
+AWAY = st.builds(Away, MAYBE_NAME, st.integers(1, 99), st.booleans(), st.lists(POSTED, max_size=2))
+
+
+@st.composite
+def ledgers(draw: st.DrawFn) -> Ledger:
+    """Any ledger; its contacts share kinds, and their references stand in ``answered``, aligned or not, or nowhere."""
+    kinds = draw(st.lists(KIND, min_size=1, max_size=4))
+    members = draw(st.dictionaries(NAME, MEMBER, max_size=3))
+    answered = b"".join(member.answered for member in members.values())
+    starts = range(max(len(answered) - 7, 0))
+    refs = REF | st.sampled_from([answered[start : start + 8] for start in starts]) if starts else REF
+    state = st.sampled_from(ContactState)
+    contact = st.builds(Contact, st.sampled_from(kinds), refs, INSTANT, INSTANT, state, st.none() | INSTANT)
+    return Ledger(
+        members,
+        draw(st.lists(contact, max_size=8)),
+        draw(st.lists(ASKED, max_size=2)),
+        draw(st.lists(ASKED, max_size=2)),
+        draw(st.lists(st.builds(Event, NAME, INSTANT, KIND), max_size=2)),
+        draw(st.dictionaries(NAME, INSTANT, max_size=2)),
+        draw(st.none() | AWAY),
+        draw(
+            st.dictionaries(REF, st.lists(st.builds(Draw, NAME, INSTANT, INSTANT), min_size=1, max_size=2), max_size=2)
+        ),
+        draw(st.dictionaries(NAME, st.lists(NAME, min_size=1, max_size=2), max_size=2)),
+        draw(INSTANT),
+    )
+
+
+def typical(*, hot: bool) -> Ledger:
+    """A customer with a zone, two consents and five contacts of two kinds; ``hot``: all in the last 35 days."""
+    kinds = [
+        Kind("C00012345", "cards", "spring-2026", "email", "promotional", "card"),
+        Kind("C00012345", "boat-loans", "summer-cruise", "sms", "promotional", "boat-loan"),
+    ]
+    starts = [NOW_MS + number * (3 * DAY_MS + 1_234) for number in range(5)]
+    refs = [bytes([255 - number]) * 8 for number in range(5)]
+    contacts = [Contact(kinds[number % 2], refs[number], start, start + DAY_MS) for number, start in enumerate(starts)]
+    consents = [
+        Consent(granted=True, captured_at_ms=NOW_MS - 90 * DAY_MS, purpose="marketing"),
+        Consent(granted=True, captured_at_ms=NOW_MS - 30 * DAY_MS, purpose="marketing", channel="email"),
+    ]
+    answered = b"".join(ref + b"time" for ref in refs) if hot else b""
+    member = Member(Traits(time_zone="Europe/Lisbon"), consents, answered=answered)
+    return Ledger({"C00012345": member}, contacts)
+
+
+# `typical(hot=True)`, as format 1 stores it.
+STORED = (
+    "019595a9433030303132333435ab737072696e672d32303236a9626f61742d6c6f616eaa626f61742d6c6f616e73ad73756d"
+    "6d65722d63727569736591933d9e01cf000003403db7d08308000000c001cf00000342a7b2f08308010000c01c9e3d0f3e01"
+    "0b15003d4041020b3f00dc00190000cf000001a1ee584041cd0b40c00801ce0f7318d2cd0b40c00002ce0f7318d2cd0b40c0"
+    "0803ce0f7318d2cd0b40c00004ce0f7318d2cd0b40c0c43cffffffffffffffff74696d65fefefefefefefefe74696d65fdfd"
+    "fdfdfdfdfdfd74696d65fcfcfcfcfcfcfcfc74696d65fbfbfbfbfbfbfbfb74696d65"
+)
+
+
+@given(ledgers())
+def test_ledger_comes_back(ledger: Ledger) -> None:
+    """Packing and unpacking is the identity, and equal ledgers are equal bytes."""
+    packed = pack_ledger(ledger)
+    back = unpack_ledger(packed)
+
+    assert ledger == back
+    assert packed == pack_ledger(back)
+    assert all(type(contact.state) is ContactState for contact in back.contacts)
+
+
+@given(ledgers())
+def test_unpacked_ledgers_share_nothing_that_changes(ledger: Ledger) -> None:
+    """Two ledgers of the same bytes are private copies."""
+    packed = pack_ledger(ledger)
+    one, other = unpack_ledger(packed), unpack_ledger(packed)
+    one.members.clear()
+    one.contacts.clear()
+    one.waiting.clear()
+    for member in other.members.values():
+        member.consents.clear()
+        member.suppressions.clear()
+        if member.traits:
+            member.traits.attributes.clear()
+
+    assert ledger == unpack_ledger(packed)
+
+
+@pytest.mark.parametrize("hot", [False, True])
+def test_ledger_is_small(hot: bool) -> None:
+    """A customer with five contacts takes little, whether or not the answers' index still names them."""
+    assert len(pack_ledger(typical(hot=hot))) <= 240
+
+
+def test_contacts_of_one_kind_share_it() -> None:
+    """Kinds are objects once per ledger, not once per contact."""
+    contacts = unpack_ledger(pack_ledger(typical(hot=True))).contacts
+
+    assert 2 == len({id(contact.kind) for contact in contacts})
+
+
+def test_stored_format_1_stays_readable() -> None:
+    """Bytes that were once stored give the same ledger for ever; a table entry that moved would show here."""
+    assert typical(hot=True) == unpack_ledger(bytes.fromhex(STORED))
+    assert b"\x01\x91\x90" == pack_ledger(Ledger())
+
+
+def test_common_names_are_distinct() -> None:
+    """A name has one place in the table, so that equal ledgers are equal bytes."""
+    assert len(set(COMMON_NAMES)) == len(COMMON_NAMES)
+
+
+def test_every_field_is_stored() -> None:
+    """A field added to the model must be added to the codec too, or it would be lost silently."""
+    known = {Ledger: 10, Member: 5, Traits: 5, Consent: 7, Kind: 7, Contact: 7}
+
+    assert known == {kind: len(kind.__struct_fields__) for kind in known}
+
+
+FINDING = Finding(
+    "three-a-week", "cap", "cap_reached", True, "cx", "why", "message", 3, 3, "rolling 7d", NOW_MS,
+    (Used("cards", "email", NOW_MS, None), Used("boats", "sms", NOW_MS, "summer")),
+)  # fmt: skip
+ANSWERED = Answered(
+    b"content-hash-16b",
+    Answer(2, "deferred", False, ("bank", 7, "sha256:d"), ("requests", 3, 2**40), 99, NOW_MS, (FINDING,), NOW_MS + 1,
+           score=12.5, shadow=(FINDING, FINDING),
+           shadow_policy=ShadowVerdict(("bank", 8, "sha256:e"), "rejected", ("never",), None, (FINDING,))),
+)  # fmt: skip
+
+
+def test_answer_comes_back() -> None:
+    """Everything that a repeated decision needs survives, tuples as tuples."""
+    assert ANSWERED == unpack_answered(pack_answered(ANSWERED))
+
+
+MAYBE_BYTES = st.none() | st.binary(max_size=20)
+HEADERS = st.lists(st.tuples(st.text(max_size=8), st.binary(max_size=8)), max_size=3)
+RECORD = st.builds(OutRecord, st.text(max_size=20), st.integers(0, 1_000), MAYBE_BYTES, MAYBE_BYTES, HEADERS)
+
+
+@given(st.lists(RECORD, max_size=5))
+def test_outbox_comes_back(records: list[OutRecord]) -> None:
+    """Records keep their order, their bytes and their headers; no records take no bytes."""
+    packed = pack_outbox(records)
+
+    assert records == unpack_outbox(packed)
+    assert bool(records) == bool(packed)
+
+
+UNPACK: dict[str, Any] = {"ledger": unpack_ledger, "answer": unpack_answered, "outbox": unpack_outbox}
+
+
+@pytest.mark.parametrize("what", UNPACK)
+def test_unknown_format_is_named(what: str) -> None:
+    """A value of a newer build is refused with what was found and what to do."""
+    with pytest.raises(CodecError, match=f"{what}: it is in format 2, written by a newer build; this build reads"):
+        UNPACK[what](b"\x02\x90")
+
+
+@pytest.mark.parametrize("what", ["ledger", "answer"])
+def test_no_bytes_are_refused(what: str) -> None:
+    """An empty value is no value."""
+    with pytest.raises(CodecError, match="it is empty"):
+        UNPACK[what](b"")
+
+
+@given(st.data())
+def test_damaged_ledger_is_an_error_or_a_ledger(data: st.DataObject) -> None:
+    """Cut or changed bytes end in `CodecError` or in some ledger, never in another exception."""
+    packed = bytearray(pack_ledger(typical(hot=data.draw(st.booleans()))))
+    place = data.draw(st.integers(1, len(packed) - 1))
+    packed[place] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(1, len(packed)))
+    try:
+        ledger = unpack_ledger(bytes(packed[:cut]))
+    except CodecError:
+        return
+
+    assert isinstance(ledger, Ledger)
+
+
+@pytest.mark.parametrize(
+    "ledger",
+    [
+        Ledger({"C1": Member(Traits(attributes={"huge": 2**64}))}),
+        Ledger({"C1": Member(Traits(relationship_owner="lone \ud800"))}),
+        Ledger({"C1": Member()}, [Contact(Kind("C1", "d", "c", "ch", "ca"), b"short", 0, 1)]),
+        Ledger({"C1": Member(answered=b"no multiple of twelve")}),
+    ],
+)
+def test_what_cannot_be_stored_is_an_error(ledger: Ledger) -> None:
+    """State that would not come back is refused, naming whose it is."""
+    with pytest.raises(CodecError, match="ledger of C1"):
+        pack_ledger(ledger)

@@ -1,0 +1,116 @@
+"""What kills workers is given up in the end, alone; nothing else is."""
+
+from __future__ import annotations
+
+import pytest
+
+from arbiter.engine import household
+from arbiter.engine.arbitrate import Arrival
+from arbiter.messages import CONSENTS
+from tests.harness.partition import CUSTOMERS, Crash, World
+
+
+@pytest.fixture
+def world() -> World:
+    """A partition on which nothing has happened."""
+    return World()
+
+
+async def test_a_record_that_kills_every_worker_is_given_up_in_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches are halved from claim to claim until it stands alone; its neighbours are decided, and nothing else."""
+    arrive = household.Taker.arrive
+
+    def deadly(self: household.Taker, arrival: Arrival) -> None:
+        if b"poison" in arrival.raw:
+            raise Crash
+        arrive(self, arrival)
+
+    monkeypatch.setattr(household.Taker, "arrive", deadly)
+    monkeypatch.setattr("arbiter.worker.partition.deciding.Exception", ZeroDivisionError, raising=False)
+    names = [f"r{number}" for number in range(9)]
+    for name in names:
+        world.request("poison" if name == "r5" else name, CUSTOMERS[int(name[1:])])
+    crashes = 0
+    while not world.topics.dead and crashes < 20:
+        try:
+            await world.run()
+        except Crash:
+            crashes += 1
+    await world.run()
+
+    assert [("undecidable", 5)] == world.topics.dead
+    assert {name for name in names if name != "r5"} == set(world.topics.outcomes)
+    # Three that may be chance, then 9, 4 (which go through), 4, 2, 1 …
+    assert crashes < 20
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_what_is_committed_between_deaths_does_not_hide_what_kills(
+    world: World, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Each life commits facts and waits for its first record; still each deadly one is given up, and nothing else."""
+    arrive = household.Taker.arrive
+
+    def deadly(self: household.Taker, arrival: Arrival) -> None:
+        if b"poison" in arrival.raw:
+            raise Crash
+        arrive(self, arrival)
+
+    monkeypatch.setattr(household.Taker, "arrive", deadly)
+    monkeypatch.setattr("arbiter.worker.partition.deciding.Exception", ZeroDivisionError, raising=False)
+    names = {f"r{number}" for number in range(40)}
+    for number in range(40):
+        poison = number < count * 7 and number % 7 == 6
+        world.request(f"poison{number}" if poison else f"r{number}", CUSTOMERS[number % 5])
+        names -= {f"r{number}"} if poison else set()
+    for life in range(40):
+        fact = {"type": "consent", "customer_id": CUSTOMERS[6], "purpose": "marketing", "state": "granted"}
+        world.put({**fact, "captured_at": f"2026-01-01T00:00:{life:02}Z"}, CONSENTS)
+        try:
+            await world.run()
+        except Crash:
+            continue
+        break
+
+    assert world.topics.dead == [("undecidable", 7 * number + 6) for number in range(count)]
+    assert set(world.topics.outcomes) == names
+    assert life <= 3 + 6 * count
+
+
+async def test_an_idle_partition_that_changes_hands_gives_nothing_up(world: World) -> None:
+    """Claims alone are no sign of a record that kills."""
+    for _ in range(12):
+        runner, task = await world.start()
+        await world.stopped(runner, task)
+    for name in ("a", "b"):
+        world.request(name)
+    await world.run()
+
+    assert [] == world.topics.dead
+    assert {"a": "approved", "b": "approved"} == world.topics.outcomes
+
+
+async def test_workers_that_are_killed_by_something_else_give_nothing_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven times in a row, each time in the middle of the first batch: no record is to blame."""
+    arrive, kills = household.Taker.arrive, [Crash()] * 7
+
+    def killed(self: household.Taker, arrival: Arrival) -> None:
+        if kills:
+            raise kills.pop()
+        arrive(self, arrival)
+
+    monkeypatch.setattr(household.Taker, "arrive", killed)
+    monkeypatch.setattr("arbiter.worker.partition.deciding.Exception", ZeroDivisionError, raising=False)
+    for number in range(100):
+        world.request(f"r{number}", CUSTOMERS[number % 5])
+    while kills:
+        with pytest.raises(Crash):
+            await world.run()
+    await world.run()
+
+    assert world.topics.dead == []
+    assert len(world.topics.outcomes) == 100

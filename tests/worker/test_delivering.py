@@ -1,0 +1,85 @@
+"""What is published again when Kafka refuses some of a commit's records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import pytest
+from confluent_kafka import KafkaError
+
+from arbiter.engine.household import Forward, Nothing
+from arbiter.ledger.model import Posted
+from arbiter.messages import DECISIONS, ROUTED
+from arbiter.metrics import Metrics
+from arbiter.settings import Settings
+from arbiter.state.codec import OutRecord
+from arbiter.state.parcels import pack_parcel, unpack_parcel
+from arbiter.worker.health import Health
+from arbiter.worker.kafka.producer import PublishFailed, _Delivery
+from arbiter.worker.partition.patience import Patience
+
+
+class Picky:
+    """A publisher that refuses one record once."""
+
+    def __init__(self, refused: OutRecord, code: int = KafkaError.TOPIC_AUTHORIZATION_FAILED) -> None:
+        self._code = code
+        self.published: list[OutRecord] = []
+        self._refused: OutRecord | None = refused
+
+    async def publish(self, records: Sequence[OutRecord]) -> None:
+        """See ``Publisher.publish``."""
+        refused, self._refused = self._refused, None
+        self.published += [record for record in records if record is not refused]
+        if refused is not None:
+            raise PublishFailed([(refused, KafkaError(self._code))])
+
+
+async def test_routed_records_come_again_from_the_refused_one_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those of its partition, since a receiver takes them in their order only; decisions come once."""
+    monkeypatch.setattr("arbiter.worker.partition.patience.BACKOFF_SECONDS", (0.0,))
+    one, two, three = (OutRecord(f"bank.{ROUTED}", 1, b"k", b"%d" % number) for number in range(3))
+    elsewhere, decision = OutRecord(f"bank.{ROUTED}", 2, b"k", b"e"), OutRecord(f"bank.{DECISIONS}", 1, b"k", b"d")
+    publisher = Picky(two)
+    shared = SimpleNamespace(health=Health(Metrics()), publisher=publisher)
+    await Patience(shared).deliver([one, two, elsewhere, decision, three])  # type: ignore[arg-type]
+
+    assert [one, elsewhere, decision, three, two, three] == publisher.published
+
+
+async def test_a_record_too_long_to_be_sent_home_leaves_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It becomes a letter of its own topic, and its number still comes, so that what follows is taken."""
+    monkeypatch.setattr("arbiter.worker.partition.patience.BACKOFF_SECONDS", (0.0,))
+    post = Posted("request", ("contact.requests.v1", 3, 9), 5, b"{}", b"key", None, (("h", b"v"),), 1)
+    long = OutRecord(ROUTED, 1, b"c", pack_parcel(3, 4, 5, Forward("c:c1", post)))
+    after = OutRecord(ROUTED, 1, b"c", pack_parcel(3, 5, 6, Forward("c:c1", post)))
+    publisher = Picky(long, KafkaError.MSG_SIZE_TOO_LARGE)
+    clock, settings = SimpleNamespace(now_ms=lambda: 0), Settings(kafka="k:1", redis="redis://r")
+    shared = SimpleNamespace(health=Health(Metrics()), publisher=publisher, clock=clock, settings=settings)
+    await Patience(shared).deliver([long, after])  # type: ignore[arg-type]
+    first, letter, empty, again = publisher.published
+    parcel = unpack_parcel(empty.value or b"")
+
+    assert (first, again) == (after, after)
+    assert (letter.topic, letter.partition, letter.key, letter.value) == ("contact.requests.v1.dlq", 3, b"key", b"{}")
+    assert dict(letter.headers)["arbiter-error-code"] == b"oversized"
+    assert (parcel.home, parcel.after, parcel.seq, parcel.open()) == (3, 4, 5, Nothing("c:c1"))
+
+
+class Report:
+    """A message that the producer reports about, as confluent-kafka gives it."""
+
+    def __init__(self, record: OutRecord) -> None:
+        self.topic, self.partition = (lambda: record.topic), (lambda: record.partition)
+        self.key, self.value = (lambda: record.key), (lambda: record.value)
+        self.headers = lambda: record.headers
+
+
+async def test_what_failed_is_found_among_records_that_are_alike() -> None:
+    """Letters without values, of equal keys, are told apart by their headers; one without a value is found at all."""
+    alike = [OutRecord("t.dlq", 1, b"", b"", [("arbiter-offset", b"%d" % number)]) for number in range(3)]
+    delivery = _Delivery()
+    delivery.failed = [(Report(alike[1]), KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))]  # type: ignore[list-item]
+
+    assert [record for record, _ in delivery.failures(alike)] == [alike[1]]

@@ -1,0 +1,40 @@
+"""A partition while the policies in the store are lost: it decides nothing, and sees whether more was lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from arbiter.messages import REQUESTS
+from arbiter.worker.policy_watcher import LOST
+from tests.harness.partition import World
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """A partition on which nothing has happened."""
+    monkeypatch.setattr("arbiter.worker.partition.patience.BACKOFF_SECONDS", (0.0,))
+    return World()
+
+
+async def test_lost_commits_are_noticed_while_the_policies_are_lost_too(world: World) -> None:
+    """Nothing is committed then, so nobody would tell; what is there yet is only waited for."""
+    world.request("a")
+    runner, task = await world.start()
+    await world.settled(world.is_done)
+    world.health.trouble(LOST, "the policies in the store are gone")
+    world.policies.current, current = None, world.policies.current
+    world.request("b")
+    world.offer(runner, REQUESTS, 1)
+    await asyncio.sleep(0.05)
+    assert 1 == len(world.health.reasons)
+    world.policies.current = current
+    await world.settled(lambda: list(world.topics.outcomes) == ["a", "b"])
+    world.store.flush()
+    world.policies.current = None
+    world.request("c")
+    world.offer(runner, REQUESTS, 2)
+    await task
+
+    assert "lost commits" in world.health.reasons[1]

@@ -1,0 +1,343 @@
+"""The runner with a fault at every step, and what must never follow from it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from arbiter.engine import arbitrate as core
+from arbiter.engine import household
+from arbiter.engine.arbitrate import Arrival
+from arbiter.engine.decide import Hearing
+from arbiter.engine.giving_up import PUT_OFF_MS
+from arbiter.engine.session import Session
+from arbiter.messages import DECISIONS, REQUESTS, Outcome
+from arbiter.state.codec import OutRecord
+from arbiter.state.memory import MemoryStore
+from arbiter.state.store import StoreUnavailable
+from arbiter.timing.instants import DAY_MS, to_datetime
+from arbiter.worker.kafka.producer import PublishFailed
+from tests.harness.installation_in_process import Site, Unwatched, told
+from tests.harness.partition import CAP, CUSTOMERS, Crash, P, World
+from tests.inputs.builders import MONDAY, grant, policy, request
+
+
+@pytest.fixture
+def world() -> World:
+    """A partition on which nothing has happened."""
+    return World()
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arbiter.worker.partition.patience.BACKOFF_SECONDS", (0.0,))
+
+
+@pytest.mark.parametrize("step", ["load", "commit"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_store_that_does_not_answer_is_asked_again(world: World, step: str, when: str) -> None:
+    """Whether it ran the call or not: each request is decided once, in one commit that is repeated unchanged."""
+    getattr(world.store, when)[step] = [StoreUnavailable("away")] * 3
+    for name in ("a", "b", "c"):
+        world.request(name)
+    await world.run()
+    head = (await MemoryStore.claim(world.store, P, "probe", 9)).head  # type: ignore[union-attr]
+
+    assert sorted(world.topics.outcomes) == ["a", "b", "c"]
+    assert len(world.topics.of(DECISIONS)) == 3
+    assert head.seq == 1
+    assert all(commit == world.store.commits[0] for commit in world.store.commits)
+    # That it works again is for its watch to say.
+    assert world.health.reasons == ["the store does not answer, nothing is decided: away"]
+
+
+@pytest.mark.parametrize(
+    ("what", "step"),
+    [("before", "load"), ("after", "load"), ("before", "commit"), ("after", "commit")],
+)
+async def test_a_process_that_ends_at_the_store_is_carried_on(world: World, what: str, step: str) -> None:
+    """The next claim decides what was not committed and publishes what was; no decision changes."""
+    getattr(world.store, what)[step] = [Crash()]
+    for name in ("a", "b", "c"):
+        world.request(name)
+    with pytest.raises(Crash):
+        await world.run()
+    await world.run()
+
+    assert list(world.topics.outcomes) == ["a", "b", "c"]
+    assert [*world.topics.outcomes.values()].count("approved") == 2
+
+
+@pytest.mark.parametrize("what", ["faults", "lost"])
+async def test_a_process_that_ends_at_the_publishing_is_carried_on(world: World, what: str) -> None:
+    """Before or after Kafka had the records: they come again byte for byte."""
+    getattr(world.topics, what).append(Crash())
+    for name in ("a", "b", "c"):
+        world.request(name)
+    with pytest.raises(Crash):
+        await world.run()
+    await world.run()
+
+    assert [*world.topics.outcomes.values()].count("approved") == 2
+    assert len(world.topics.of(DECISIONS)) == (3 if what == "faults" else 6)
+
+
+async def test_records_below_the_head_are_skipped(world: World) -> None:
+    """A replay is neither decided nor published nor committed again."""
+    world.request("a")
+    await world.run()
+    runner, task = await world.start()
+    # As if the topic had been placed too low.
+    runner._queue._topics[REQUESTS].fetched = 0  # noqa: SLF001 - no public way leads there
+    world.offer(runner, REQUESTS, 0)
+    world.request("b")
+    world.offer(runner, REQUESTS, 1)
+    await world.settled(lambda: len(world.hand.acked) == 3)
+    await world.stopped(runner, task)
+
+    assert list(world.topics.outcomes) == ["a", "b"]
+    assert len(world.topics.of(DECISIONS)) == 2
+    assert world.metrics.registry.get_sample_value("arbiter_replayed_records_total") == 1
+
+
+async def test_a_record_that_the_core_fails_on_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, on a fresh copy: what the first try left behind does not count."""
+    fail_on(monkeypatch, "b", times=1)
+    for name in ("a", "b", "c"):
+        world.request(name)
+    await world.run()
+
+    assert [*world.topics.outcomes] == ["a", "b", "c"]
+    assert [*world.topics.outcomes.values()].count("approved") == 2
+    assert world.topics.dead == []
+
+
+async def test_a_record_that_always_fails_is_undecidable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It becomes a dead letter with an alarm; its party goes on as if it had never come."""
+    fail_on(monkeypatch, "b", times=99)
+    for name in ("a", "b", "c"):
+        world.request(name)
+    world.request("d", CUSTOMERS[1])
+    await world.run()
+    (commit,) = world.store.commits
+
+    assert world.topics.outcomes == {"a": "approved", "c": "approved", "d": "approved"}
+    assert world.topics.dead == [("undecidable", 1)]
+    assert len(commit.answers) == 3
+    assert world.metrics.registry.get_sample_value("arbiter_alarms_total", {"kind": "undecidable"}) == 1
+
+
+def fail_on(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
+    """Let the core raise in the middle of this request, after it has changed ledger and answers."""
+    left = [times]
+
+    def failing(session: Any, arrival: Arrival) -> None:
+        core.take(session, arrival)
+        if getattr(arrival.message, "request_id", "") == name and left[0]:
+            left[0] -= 1
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(household, "take", failing)
+
+
+async def test_a_fenced_worker_ends(world: World) -> None:
+    """Another one has claimed the partition: nothing is published, and the process is told to end."""
+    world.request("a")
+    await world.start()
+    await MemoryStore.claim(world.store, P, "thief", 99)
+    await world.settled(lambda: world.fatal)
+
+    assert "claimed by another worker" in world.fatal[0]
+    assert world.topics.records == []
+
+
+async def test_a_store_that_lost_commits_stops_the_partition(world: World) -> None:
+    """No decision on forgotten budgets; the worker stays and says so, and the other partitions go on."""
+    world.request("a")
+    runner, task = await world.start()
+    await world.settled(world.is_done)
+    world.store.flush()
+    world.request("b")
+    world.offer(runner, REQUESTS, 1)
+    await task
+
+    assert list(world.topics.outcomes) == ["a"]
+    assert "lost commits" in world.health.reasons[0]
+    assert world.fatal == []
+
+
+async def test_a_topic_that_goes_back_stops_the_partition(world: World) -> None:
+    """Offsets that were read before, with other records: taken for replays they would be lost in silence."""
+    world.request("a")
+    runner, task = await world.start()
+    await world.settled(world.is_done)
+    world.offer(runner, REQUESTS, 0)
+    await task
+
+    assert "gave offset 0 after 1" in world.health.reasons[0]
+
+
+async def test_a_worker_that_the_group_forgot_waits(world: World) -> None:
+    """Without a heartbeat nothing is committed; with one it goes on."""
+    world.hand.member = False
+    world.request("a")
+    runner, task = await world.start()
+    await asyncio.sleep(0.01)
+    assert world.store.commits == []
+    world.hand.member = True
+    await world.settled(world.is_done)
+    await world.stopped(runner, task)
+
+    assert world.topics.outcomes == {"a": "approved"}
+
+
+async def test_a_stopped_runner_finishes_what_it_committed(world: World) -> None:
+    """Told to stop while the reply of a commit is awaited, it still publishes and acks."""
+    world.request("a")
+    world.store.after["commit"] = [StoreUnavailable("away")]
+    runner, task = await world.start()
+    await world.settled(lambda: world.store.commits)
+    await world.stopped(runner, task)
+
+    assert world.topics.outcomes == {"a": "approved"}
+    assert world.is_done()
+
+
+async def test_a_runner_stopped_while_it_loads_the_next_batch_leaves_nothing_to_repeat(world: World) -> None:
+    """What was delivered before is not told again by the next claim, although that batch was dropped."""
+    world.request("a")
+    runner, task = await world.start()
+    await world.settled(world.is_done)
+    world.store.before["load"] = [StoreUnavailable("away")] * 1_000
+    world.request("b", CUSTOMERS[1])
+    world.offer(runner, REQUESTS, 1)
+    await world.settled(lambda: len(world.store.before["load"]) < 1_000)
+    await world.stopped(runner, task)
+    world.store.before.clear()
+    await world.run()
+
+    assert list(world.topics.outcomes) == ["a", "b"]
+    assert len(world.topics.of(DECISIONS)) == 2
+
+
+async def test_an_abandoned_runner_leaves_the_rest_to_the_next_claim(world: World) -> None:
+    """Time is up while the store is away: it ends, and the next process does the work."""
+    world.request("a")
+    world.store.before["commit"] = [StoreUnavailable("away")] * 1_000
+    _, task = await world.start()
+    await world.settled(lambda: world.store.commits)
+    world.patience.abandon()
+    await task
+    assert world.topics.records == []
+    world.store.before.clear()
+    await world.run()
+
+    assert world.topics.outcomes == {"a": "approved"}
+
+
+async def test_a_dead_letter_that_kafka_finds_too_long_goes_without_its_value(world: World) -> None:
+    """Better the reason and the place alone than a partition that stands still."""
+    world.put(b"\xff" * 100)
+    too_long = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+    original = world.topics.publish
+
+    async def refuse(records: Sequence[OutRecord]) -> None:
+        if any(record.value for record in records):
+            raise PublishFailed([(record, too_long) for record in records])
+        await original(records)
+
+    world.topics.publish = refuse  # type: ignore[method-assign]
+    await world.run()
+    (letter,) = world.topics.records
+
+    assert (letter.value, dict(letter.headers)["arbiter-cut-bytes"]) == (b"", b"100")
+
+
+def judging_fails(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the core fail whenever one of these requests is decided again."""
+    usual = Hearing.verdict
+
+    def failing(hearing: Hearing, *, is_new: bool = True, **how: bool) -> Any:
+        if hearing.request.request_id in names and not is_new:
+            raise ZeroDivisionError
+        return usual(hearing, is_new=is_new, **how)
+
+    monkeypatch.setattr(Hearing, "verdict", failing)
+
+
+def installed() -> Site:
+    """One partition on which a budget of one a day is used up, and two requests of c1 wait for it, one of c2 too."""
+    one = {**CAP, "limit": 1}
+    site = Site(policy(one), 1, MONDAY, MemoryStore(), Unwatched())
+    for customer, names in (("c1", "abc"), ("c2", "de")):
+        site.send(grant(customer))
+        for name in names:
+            site.send(request(name, customer_id=customer))
+    return site
+
+
+async def test_what_waits_and_cannot_be_decided_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an alarm; the others of its party, and all other parties, are decided as ever."""
+    site = installed()
+    await site.settle()
+    judging_fails(monkeypatch, "b")
+    site.wait(2 * DAY_MS)
+    await site.settle()
+    await site.end(0)
+    findings = {decision["request_id"]: decision.get("findings", []) for decision in site.decisions}
+
+    assert {("b", "rejected"), ("c", "approved"), ("e", "approved")} == set(told(site)[5:])
+    assert ["rule_error"] == [finding["code"] for finding in findings["b"]]
+    assert 1 == site.metrics.registry.get_sample_value("arbiter_alarms_total", {"kind": "undecidable"})
+
+
+async def test_a_withdrawal_is_taken_whatever_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that cannot be decided does not make a dead letter of the customer's word."""
+    site = installed()
+    await site.settle()
+    judging_fails(monkeypatch, "b")
+    site.send(grant("c1", captured=1, state="withdrawn"))
+    await site.settle()
+    await site.end(0)
+
+    assert [] == site.dead
+    assert {("a", "recalled"), ("b", "rejected"), ("c", "rejected"), ("a", "rejected")} == set(told(site)[5:])
+
+
+async def test_what_cannot_even_be_refused_comes_back_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The partition goes on, and the party is looked at again some minutes later."""
+    site = installed()
+    await site.settle()
+    usual = Session.come_back
+
+    def failing(session: Session) -> None:
+        if "c1" in session.ledger.members:
+            raise ZeroDivisionError
+        usual(session)
+
+    monkeypatch.setattr(Session, "come_back", failing)
+    site.wait(2 * DAY_MS)
+    await site.settle()
+    assert [("e", "approved")] == told(site)[5:]
+    monkeypatch.undo()
+    site.wait(PUT_OFF_MS)
+    await site.settle()
+    await site.end(0)
+
+    assert [("b", "approved")] == [one for one in told(site)[6:] if one[1] == "approved"]
+
+
+async def test_a_contact_without_an_approval_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """By department and by the place of the record that told of it, never by the customer."""
+    caplog.set_level(logging.WARNING, logger="arbiter")
+    site = installed()
+    site.send(Outcome(customer_id="c1", department="cards", request_id="none", kind="sent", at=to_datetime(MONDAY)))
+    await site.settle()
+    await site.end(0)
+
+    assert "cards: a contact was sent that nobody had asked for (contact.outcomes.v1/0/0)" in caplog.messages
