@@ -2,9 +2,9 @@
 
 It is shown the commits of a :class:`tests.harness.installation_in_process.Site`. What a commit covers (which records,
 at what time, under which policy) is for the worker to choose. What must then be in it follows, and is worked out here
-anew: every decision to the byte, every ledger, timer and dead letter, what goes to other partitions and what was taken of
-capacity. It shares no code with ``arbiter.worker`` and reads the bytes of the store and of the routed topic through
-their codecs alone.
+anew: every decision to the byte, every ledger, timer and dead letter, what goes to other partitions and what was
+taken of capacity. It shares no code with ``arbiter.worker`` and reads the bytes of the store and of the routed topic
+through their codecs alone.
 """
 
 from __future__ import annotations
