@@ -1,1 +1,1 @@
-"""Tests of a policy, written beside it by its owners: read, run on the real core, and reported."""
+"""Tests of a policy, written by its owners beside it: read, run on the real engine, and reported."""

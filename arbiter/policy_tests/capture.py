@@ -1,8 +1,8 @@
-"""A real decision → a test that expects it, from the request, the decision and the party's ledger as it is now.
+"""Makes a test from a real decision: from the request, the decision, and the party's ledger as it is now.
 
-The ledger of today is cut down to what was known when the decision was made. What cannot be known any more is left
-out; whether the test still gives the decision is for the caller to see by running it. So that no customer's data goes
-into a policy's repository, only those attributes are told that the policy looks at, and no names of customers.
+Today's ledger is cut down to what was known when the decision was made. What cannot be known any more is left out; the
+caller runs the test to see whether it still gives the decision. To keep customers' data out of a policy's repository,
+only attributes that the policy looks at are written, and no names of customers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ YAML_WIDTH = 118
 
 
 class Found(Struct, frozen=True):
-    """What was found of a decision: the request that it answers, and the party's ledger as it is now."""
+    """What was found of a decision: its request, and the party's ledger as it is now."""
 
     decision: Decision
     request: ContactRequest
@@ -45,11 +45,11 @@ class Found(Struct, frozen=True):
 
 
 def drafts(found: Found, policy: Policy) -> Iterator[str]:
-    """Texts of a test file, the likeliest first: a test passes if nothing that mattered is lost.
+    """Candidate texts of a test file, the likeliest first. A test passes if nothing that mattered was lost.
 
-    First the request as if it were made when it was decided; then made when it was made, looked at when it was
-    decided (what waited, or was held for an arbitration, is decided so); each without, then with, the customer's id,
-    which matters to a control group.
+    The first has the request made at the time of the decision. The next has it made at its own time and decided at the
+    time of the decision, as for a request that waited or was held for an arbitration. Each comes without the customer's
+    id, then with it: the id matters to a control group.
     """
     writer = _Writer(found, policy)
     for is_late in (False, True):
@@ -156,7 +156,7 @@ class _Writer:
         return {name: value for name, value in told.items() if value}
 
     def _was_there(self, contact: Contact) -> bool:
-        """Whether the contact had been approved by then, and had not been given back."""
+        """Whether the contact was approved by then and had not been given back."""
         if contact.ref == identity(self._found.request)[:8] or contact.not_before_ms > self._decided_ms:
             return False
         # A bounce says when it was; what was cancelled or recalled does not, so it is taken for gone by then.
@@ -172,7 +172,9 @@ class _Writer:
         return _flow({"state": "approved", **times, **self._kind(contact.kind)})
 
     def _kind(self, kind: Kind) -> dict[str, Any]:
-        """What differs from the request; what the contact has not and the request has cannot be said, and is not."""
+        """The fields that differ from the request. A field that only the request has cannot be written, and is left
+        out.
+        """
         asked = self._found.request
         told = {
             name: getattr(kind, name)
@@ -220,7 +222,7 @@ class _Writer:
         return None if at_ms is None else self._time(at_ms)
 
     def _time(self, at_ms: int) -> str:
-        """A local time where that says it exactly, else an instant: some local times exist twice."""
+        """A local time if it is unambiguous, else an instant: some local times exist twice."""
         local = local_time(at_ms, self._policy.zone).replace(tzinfo=None)
         whole = "minutes" if at_ms % 60_000 == 0 else "milliseconds"
         text = local.isoformat(" ", whole)
@@ -230,7 +232,7 @@ class _Writer:
 
 
 def _looked_at(document: PolicyDocument) -> list[str]:
-    """The attributes of profiles and requests that some condition of the policy names."""
+    """The attributes of profiles and requests that a condition of the policy names."""
     text = msgspec.json.encode(document).decode()
     return sorted(set(re.findall(r'"(?:profile|attributes)\.([^"]+)"', text)))
 
@@ -240,7 +242,7 @@ def _present(**fields: Any) -> dict[str, Any]:
 
 
 def _flow(fields: dict[str, Any]) -> dict[str, Any]:
-    """On one line of the file."""
+    """Written on one line of the file."""
     made = CommentedMap(fields)
     made.fa.set_flow_style()
     return made

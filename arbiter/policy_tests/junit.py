@@ -1,4 +1,4 @@
-"""Results in JUnit's XML, which every CI system reads: a suite per file, a failure with the difference in words."""
+"""Results in JUnit's XML, which every CI system reads: a suite per file, each failure with its difference in words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from arbiter.policy_tests.run import Difference, Result
 
 
 def junit(policy: str, results: Sequence[Result]) -> str:
-    """The document. Tests take no time worth telling, so it tells none."""
+    """The document. It has no times: tests take next to none."""
     root = Element("testsuites", name=policy, tests=f"{len(results)}", failures=f"{_failures(results)}")
     for file, group in groupby(results, key=lambda result: result.test.file):
         of_file = list(group)
@@ -26,7 +26,7 @@ def junit(policy: str, results: Sequence[Result]) -> str:
 
 
 def explained(result: Result) -> list[str]:
-    """What is wrong with a result, a line each."""
+    """What is wrong with a result, one line each."""
     if result.problem:
         return [result.problem]
     return [_explained(difference) for difference in result.differences]

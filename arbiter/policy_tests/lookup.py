@@ -1,4 +1,4 @@
-"""Looks a real decision up: on Kafka the decision and the request that it answers, in Redis the party's ledger."""
+"""Looks a real decision up: the decision and its request on Kafka, the party's ledger in Redis."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from arbiter.worker.kafka.scan import Bounds, Progress, TopicReader
 
 
 class NotFound(Exception):
-    """There is no such decision, or more than one could be meant; the text says which."""
+    """There is no such decision, or several match; the text says which."""
 
 
 def look_up(settings: Settings, wanted: Wanted, last: int, progress: Progress | None) -> tuple[Found, Policy]:
-    """The latest decision (but a recall) on a request among the ``last`` ones, all that goes with it, and its policy.
+    """The latest decision (recalls aside) on a request among the ``last`` ones, what belongs to it, and its policy.
 
-    :class:`NotFound` if there is none, or several requests have that id and are not told apart, or Kafka or Redis has
-    not kept what is needed. Raises ``KafkaAway``, ``StoreUnavailable``.
+    Raises :class:`NotFound` if there is none, if several requests have that id and nothing tells them apart, or if
+    Kafka or Redis no longer has what is needed. Raises ``KafkaAway``, ``StoreUnavailable``.
     """
     with TopicReader(settings) as kafka:
         on_kafka = find(kafka, wanted, Bounds(last=last), progress)

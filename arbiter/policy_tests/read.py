@@ -1,4 +1,4 @@
-"""Test files → tests, or everything wrong with them, told as ``arbiter policy check`` tells it."""
+"""Test files → tests, or everything that is wrong with them, as ``arbiter policy check`` says it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = ["OWN_RULES", "SUFFIX", "Test", "read_test_file", "read_test_text", "r
 
 
 class Test(Struct, frozen=True):
-    """One test, ready to be run. ``line`` is where it begins in ``file``."""
+    """One test, ready to run. ``line`` is where it begins in ``file``."""
 
     file: str
     line: int
@@ -51,7 +51,7 @@ class Test(Struct, frozen=True):
 
 
 def read_tests(folder: FilePath, document: PolicyDocument) -> tuple[list[Test], list[FileProblem]]:
-    """The tests beside a policy, in the order of files and lines, and what is wrong with any of their files."""
+    """The tests beside a policy, by file and line, and what is wrong with the files."""
     files = look_into(folder).tests
     if not files:
         fix = "write one, or have one written: `arbiter policy test --new REQUEST_ID`"
@@ -72,7 +72,7 @@ def read_test_file(path: FilePath, document: PolicyDocument) -> tuple[list[Test]
 
 
 def read_test_text(source: Source, document: PolicyDocument) -> tuple[list[Test], list[FileProblem]]:
-    """The same, of a text that was read already."""
+    """Like :func:`read_test_file`, for a text that was already read."""
     node, problems = read_tree(source)
     if node is None:
         return [], problems
@@ -98,7 +98,7 @@ class _File:
         self.problems = problems
 
     def tests(self, document: PolicyDocument) -> list[Test]:
-        """The tests, as far as they can be made of what is there."""
+        """The tests that can be made from what the file has."""
         wrong = {path for path, place in self._places.items() if place.is_told}
         for path, _, problem in odd_characters(self._value, self._places):
             wrong.add(path)

@@ -1,4 +1,4 @@
-"""Runs tests: the answer that the policy gives, and where it is not the one that was expected."""
+"""Runs tests: the policy's answer, and where it differs from the expected one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from arbiter.timing.windows import spoken
 
 
 class Difference(Struct, frozen=True):
-    """Something that is not as expected: which field, and both sides in words."""
+    """A field that is not as expected, with both sides in words."""
 
     field: str
     expected: str
@@ -23,7 +23,7 @@ class Difference(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """How a test went. ``answer`` is ``None`` if the policy could not be asked; then ``problem`` says why."""
+    """How a test went. Without an ``answer``, ``problem`` says why the policy could not be asked."""
 
     test: Test
     answer: Answer | None
@@ -51,7 +51,7 @@ def rules_of(findings: Iterable[Finding]) -> list[str]:
 
 
 def silent_rules(policy: Policy, results: Sequence[Result]) -> list[str]:
-    """The rules in force or in shadow mode that no test made say no; an arbitration does so by holding a request."""
+    """The rules, in force or in shadow mode, that no test made say no. An arbitration says no by holding a request."""
     answers = [result.answer for result in results if result.answer is not None]
     spoken_of = {finding.rule for answer in answers for finding in (*answer.findings, *answer.shadow)}
     # A floor never says no.
@@ -80,7 +80,7 @@ def _differences(test: Test, answer: Answer, zone: str) -> Iterator[Difference]:
 
 
 def _exactly(field: str, wanted: Sequence[str], findings: Sequence[Finding]) -> Iterator[Difference]:
-    """A line for each rule that should have said no and did not, and for each that did and should not have."""
+    """A line for each rule that should have said no and did not, and for each that said no unexpectedly."""
     got = rules_of(findings)
     for rule in dict.fromkeys(wanted):
         if rule not in got:
@@ -98,7 +98,7 @@ def _times(test: Test, expect: Expect, answer: Answer, zone: str) -> Iterator[Di
 
 
 def _said(at_ms: int, zone: str) -> str:
-    """To the minute, as findings say it; to the millisecond where that would hide something."""
+    """To the minute, as findings give it; to the millisecond where rounding would hide a difference."""
     text = spoken(at_ms, zone)
     rest_ms = at_ms % 60_000
     return f"{text} + {rest_ms / 1_000:g} s" if rest_ms else text

@@ -1,4 +1,6 @@
-"""The JSON Schema of a test file: as its classes say, with `given` and `request` written out, none of it required."""
+"""The JSON Schema of a test file: as its classes say, with `given` and `request` written out and nothing in them
+required.
+"""
 
 from __future__ import annotations
 

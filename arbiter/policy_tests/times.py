@@ -24,7 +24,7 @@ class Times:
             raise ValueError(f"`{at}` is no time at which a request is made; `at` is in the years 1000 to 8999")
 
     def __call__(self, text: str) -> int:
-        """The instant (ms); ``ValueError``. A bare day is its first instant."""
+        """The instant (ms). A bare day is its first instant. Raises ``ValueError``."""
         relative = _RELATIVE.fullmatch(text)
         if relative is None:
             return moment(text, self._zone, "start")

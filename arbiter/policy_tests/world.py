@@ -1,4 +1,4 @@
-"""What a test calls given → a party's ledger; and the request, asked before the real core at the test's time."""
+"""Builds a party's ledger from what a test gives, and asks the request of the real engine at the test's time."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ TOPIC = "policy test"
 
 
 class Impossible(Exception):
-    """What the test says cannot be: a worker would refuse it. The text says why."""
+    """The test describes something that cannot be: a worker would refuse it. The text says why."""
 
 
 class World:
-    """One party under a policy, as a test says it is."""
+    """One party under a policy, as a test describes it."""
 
     def __init__(self, policy: Policy, test: Test) -> None:
         """Raises :class:`Impossible`."""
@@ -81,7 +81,7 @@ class World:
             self._use(name, count)
 
     def answer(self) -> Answer:
-        """The answer that the test is about; :class:`Impossible` if there is none."""
+        """The answer that the test is about. Raises :class:`Impossible` if there is none."""
         before = sorted(self._test.given.requests, key=lambda asked: self._times(asked.at))
         for number, asked in enumerate(before, 1):
             at_ms = self._times(asked.at)

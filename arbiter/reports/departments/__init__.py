@@ -1,1 +1,4 @@
-"""Who asked, who was let through, who waits, and for whom: decisions of a period, counted as they stream by."""
+"""The report on departments: who asked, who was approved, who waits, and whose contacts stand in the way.
+
+It counts decisions of a period as they stream by.
+"""

@@ -1,4 +1,4 @@
-"""From what was counted to the report."""
+"""Turns the counts into the report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AT_ONCE, LATER, WAITING, REFUSED = range(4)
 
 
 class _Sum(Struct):
-    """What became of requests that are alike."""
+    """The counts of requests of one shape."""
 
     ends: list[int]
     codes: Counter[int]
@@ -36,7 +36,7 @@ def _empty() -> _Sum:
 
 
 def build(tally: Tally, since_ms: int, until_ms: int, zone: str, material: Material) -> Report:
-    """The report on ``[since_ms, until_ms)``; days are those of ``zone``."""
+    """The report on ``[since_ms, until_ms)``. Its days are days in ``zone``."""
     sums, days = _sums(tally, zone)
     shapes, codes = tally.shapes, tally.code_sets
 
@@ -70,14 +70,14 @@ def build(tally: Tally, since_ms: int, until_ms: int, zone: str, material: Mater
 
 
 def counted(tally: Tally) -> Iterator[tuple[int, int]]:
-    """Number and end of each request whose first answer is of the period."""
+    """The number and the end of each request whose first answer falls into the period."""
     for number, (first_ms, outcome, n) in enumerate(zip(tally.first_ms, tally.outcome, tally.n, strict=True)):
         if first_ms != UNKNOWN:
             yield number, _end(outcome, n)
 
 
 def earlier(tally: Tally) -> int:
-    """How many requests were decided again whose first answer was before the period."""
+    """How many requests were decided again although their first answer came before the period."""
     return sum(first_ms == UNKNOWN for first_ms in tally.first_ms)
 
 

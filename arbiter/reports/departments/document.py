@@ -13,8 +13,8 @@ Count = Annotated[int, Meta(ge=0)]
 class Line(Struct, frozen=True, kw_only=True):
     """What became of the requests of one department, channel or campaign.
 
-    ``asked`` is the sum of ``approved_at_once``, ``approved_later``, ``waiting`` and ``rejected``: how each request
-    stood at the end of the period.
+    ``asked`` is the sum of ``approved_at_once``, ``approved_later``, ``waiting`` and ``rejected``. Each says how a
+    request stood at the end of the period.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Line(Struct, frozen=True, kw_only=True):
 
 
 class RuleLine(Struct, frozen=True, kw_only=True):
-    """How a rule bound: counted are requests whose *first* answer it stopped."""
+    """How often a rule bound: it counts the requests whose *first* answer the rule stopped."""
 
     rule: str
     kind: str
@@ -61,7 +61,7 @@ class RuleLine(Struct, frozen=True, kw_only=True):
 
 
 class InTheWay(Struct, frozen=True, kw_only=True):
-    """Whose contacts used the budgets that stopped a department's requests at first."""
+    """Whose contacts had used the budgets when a department's requests were first stopped."""
 
     department: str
     by: Annotated[str, Meta(description="The department whose contacts used the budget.")]
@@ -70,7 +70,7 @@ class InTheWay(Struct, frozen=True, kw_only=True):
 
 
 class Starving(Struct, frozen=True, kw_only=True):
-    """A department that gets less through than all together do, the worst first."""
+    """A department with a smaller share of approvals than all departments together. The worst comes first."""
 
     department: str
     approval_share: float
@@ -91,7 +91,7 @@ class Day(Struct, frozen=True, kw_only=True):
 
 
 class Material(Struct, frozen=True, kw_only=True):
-    """What was read."""
+    """What the report was made from."""
 
     source: Annotated[str, Meta(description="Where decisions were read.")]
     decisions: Annotated[Count, Meta(description="Within the period, repeats left out.")]

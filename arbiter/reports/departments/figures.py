@@ -1,4 +1,4 @@
-"""The figures and sentences that both the text and the page tell."""
+"""Figures and sentences that the text and the page share."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def length(seconds: float | None) -> str:
 
 
 def waited(line: Line) -> str:
-    """Median and nine tenths of the waits that ended in an approval."""
+    """The median and the 90th percentile of the waits that ended in an approval."""
     return NONE if line.wait_median_s is None else f"{length(line.wait_median_s)} / {length(line.wait_p90_s)}"
 
 
 def claimed(line: Line) -> str:
-    """The share that claimed priority 100."""
+    """The share of requests with priority 100."""
     return share(line.claims_of_100, line.claims_known)
 
 
@@ -68,7 +68,7 @@ def _claims_by(report: Report) -> str:
 
 
 def left_out(report: Report) -> list[str]:
-    """What was read and is not counted."""
+    """What was read but not counted."""
     m = report.material
     told = [
         (m.outside, "decisions outside the period"),
@@ -81,7 +81,7 @@ def left_out(report: Report) -> list[str]:
 
 
 def reasons(line: Line) -> str:
-    """Why requests were rejected, the most frequent codes."""
+    """Why requests were rejected: the most frequent codes."""
     told = [f"{code} {count:,}" for code, count in list(line.rejected_by_code.items())[:CODES_SHOWN]]
     return ", ".join(told) or NONE
 
@@ -103,29 +103,29 @@ def campaign(line: Line) -> str:
 
 
 def hunger(one: Starving) -> str:
-    """How much of a department's trouble is of its own making."""
+    """How much of a department's trouble comes from its own contacts."""
     budgets = one.by_own + one.by_others
     return f"{one.by_own:,} of {budgets:,}" if budgets else NONE
 
 
 def claimants(lines: Sequence[Line]) -> list[Line]:
-    """Who claims priority 100 most, among those whose claims are known."""
+    """Who uses priority 100 most, among the departments whose priorities are known."""
     known = [line for line in lines if line.claims_of_100]
     return sorted(known, key=lambda line: -line.claims_of_100 / line.claims_known)
 
 
 def binding(report: Report) -> list[RuleLine]:
-    """The rules that stopped requests, without those that only watched."""
+    """The rules that stopped requests. Rules in shadow mode are left out."""
     return [line for line in report.rules if not line.is_shadow]
 
 
 def watching(report: Report) -> list[RuleLine]:
-    """The rules that only watched."""
+    """The rules in shadow mode."""
     return [line for line in report.rules if line.is_shadow]
 
 
 def matrix(cells: Sequence[InTheWay]) -> tuple[list[str], list[str], dict[tuple[str, str], int]]:
-    """Stopped departments, those in the way (most first), and the contacts of each pair."""
+    """The stopped departments, the departments whose contacts stopped them (most first), and the contacts of each pair."""
     stopped: Counter[str] = Counter()
     using: Counter[str] = Counter()
     for one in cells:

@@ -1,4 +1,4 @@
-"""A report as one HTML page."""
+"""The report on departments as one HTML page."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _cards(report: Report) -> str:
 
 
 def _waits(total: Line) -> list[tuple[str, str]]:
-    """How long was waited, in a sentence that needs no other tile; nothing where nobody waited."""
+    """How long requests waited, as a sentence; empty if none waited."""
     if total.wait_median_s is None:
         return []
     half, most = figures.length(total.wait_median_s), figures.length(total.wait_p90_s)

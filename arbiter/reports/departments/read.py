@@ -28,9 +28,10 @@ Told = Callable[[str], None]
 
 
 def decisions_on_kafka(kafka: TopicReader, since_ms: int, progress: Progress | None, told: Told) -> Iterator[Seen]:
-    """Decisions that were published from the period's beginning on; which are of the period, the tally sees.
+    """Read the decisions published since the period's beginning. The tally decides which of them fall into the period.
 
-    Read is to the topic's end: with the event clock records may be written any time after what they tell.
+    It reads to the topic's end: under the event clock a record may be written at any time after the instant it is
+    about.
     """
     bounds = Bounds(since_ms=since_ms - EARLY_MS)
     for message in kafka.records(DECISIONS, bounds, progress):
@@ -41,7 +42,7 @@ def decisions_on_kafka(kafka: TopicReader, since_ms: int, progress: Progress | N
 
 
 def claims_on_kafka(kafka: TopicReader, settings: Settings, tally: Tally, progress: Progress | None) -> None:
-    """Tell the tally which priorities were claimed, from the requests between the first and the last that it counts."""
+    """Give the tally the priorities of the requests, from the first to the last one that it counts."""
     reader = Reader(REQUESTS, settings.record_bytes, is_wall_clock=False)
     for topic, spans in tally.spans.items():
         for message in kafka.between(topic, spans, progress):
@@ -51,7 +52,7 @@ def claims_on_kafka(kafka: TopicReader, settings: Settings, tally: Tally, progre
 
 
 def decisions_in_file(file: Path, progress: Progress | None, told: Told) -> Iterator[Seen]:
-    """Decisions as ``arbiter simulate --out`` writes them; ``.gz`` too. ``OSError`` if it cannot be read."""
+    """Read decisions from a file that ``arbiter simulate --out`` wrote (``.gz`` too). Raises ``OSError``."""
     records, total = FileOfRecords(file), file.stat().st_size
     for number, item in enumerate(records.items()):
         if progress is not None and number % TELL_EVERY == 0:
@@ -63,7 +64,7 @@ def decisions_in_file(file: Path, progress: Progress | None, told: Told) -> Iter
 
 
 def claims_in_file(file: Path, tally: Tally, progress: Progress | None, told: Told) -> None:
-    """As :func:`claims_on_kafka`, from a file that ``arbiter simulate`` decides; other messages are passed over."""
+    """Like :func:`claims_on_kafka`, from a file that ``arbiter simulate`` decides. Other messages are skipped."""
     lines, total = Lines(lambda _: 0), file.stat().st_size
     for number, one in enumerate(lines.read(file)):
         if progress is not None and number % TELL_EVERY == 0:

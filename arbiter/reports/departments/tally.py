@@ -1,4 +1,4 @@
-"""Counts decisions while they stream by. Of each request a few numbers are kept, some 150 bytes, and nothing else."""
+"""Counts decisions while they stream by. It keeps some 150 bytes of numbers per request and nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Shape = tuple[str, str, str]
 
 
 class SeenContact(Struct, frozen=True, gc=False):
-    """Of a contact that used a budget: whose it was, and what tells it from others."""
+    """A contact that used a budget: its department, and the fields that identify it."""
 
     department: str
     channel: str
@@ -35,7 +35,7 @@ class SeenContact(Struct, frozen=True, gc=False):
 
 
 class SeenFinding(Struct, frozen=True):
-    """Of a "no": which rule."""
+    """The rule of a finding."""
 
     rule: str
     kind: str
@@ -60,7 +60,7 @@ class SeenSource(Struct, frozen=True, gc=False):
 
 
 class Seen(Struct, frozen=True):
-    """Of a decision what the report looks at. Reading no more of it is half the work."""
+    """The fields of a decision that the report needs. Decoding only these is half the work."""
 
     decision_id: str
     department: str
@@ -80,7 +80,7 @@ read_decision = msgspec.json.Decoder(Seen).decode
 
 
 class Tally:
-    """Counts the decisions of ``[since_ms, until_ms)``. Columns have one entry per request, by its number."""
+    """Counts the decisions of ``[since_ms, until_ms)``. Each column has one entry per request, at the request's number."""
 
     def __init__(self, since_ms: int | None, until_ms: int | None) -> None:
         self._since_ms, self._until_ms = since_ms, until_ms
@@ -104,7 +104,7 @@ class Tally:
         self.seen_ms: tuple[int, int] | None = None
 
     def add(self, seen: Seen) -> None:
-        """Count a decision, in whatever order; repeats are recognised."""
+        """Count a decision. The order does not matter, and repeats are recognised."""
         at_ms = to_ms(seen.decided_at)
         self._note_time(at_ms)
         if not self._is_inside(at_ms):
@@ -129,7 +129,7 @@ class Tally:
         self.was_recalled[number] |= seen.outcome == "recalled"
 
     def claim(self, key: int, priority: float) -> None:
-        """The priority that a request claimed; ``key`` is the first 8 bytes of its identity."""
+        """Note the priority of a request. ``key`` is the first 8 bytes of its identity."""
         number = self._numbers.get(key)
         if number is not None:
             self.priority[number] = priority
@@ -205,7 +205,7 @@ class Tally:
         spans[source.partition] = min(low, source.offset), max(end, source.offset + 1)
 
     def _in_the_way(self, seen: Seen) -> None:
-        """Whose contacts used the budgets; one that two rules name is one contact."""
+        """Whose contacts used the budgets. A contact named by two rules counts once."""
         mine = seen.department
         used = {(one.department, one.channel, one.at) for finding in seen.findings for one in finding.contacts}
         if not used:

@@ -13,7 +13,7 @@ Sentence = Annotated[str, Meta(description="For people: wording may change, fiel
 
 
 class Otherwise(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the answer would have been without some rules, all else being the same."""
+    """What the answer would have been without some rules, with all else the same."""
 
     rules: Annotated[list[str], Meta(description="The rules that are thought away.")]
     outcome: Annotated[str, Meta(description="approved, deferred or rejected.")]

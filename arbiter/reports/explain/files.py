@@ -1,4 +1,4 @@
-"""What belongs to a request in a simulation: its decisions in a file, the rest by simulating once more."""
+"""Finds what belongs to a request in a simulation: its decisions in a file, the rest by simulating again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class Simulated(Struct, frozen=True):
 
 
 def find_in_file(file: Path, wanted: Wanted, progress: Progress) -> OnKafka:
-    """Every decision on requests that may be meant, from what `arbiter simulate --out` wrote. ``OSError``."""
+    """Read the decisions on all requests that may be meant from a file that ``arbiter simulate --out`` wrote. Raises
+    ``OSError``.
+    """
     histories, records, total = Histories(wanted), FileOfRecords(file), file.stat().st_size
     for number, item in enumerate(records.items()):
         if number % TELL_EVERY == 0:
@@ -42,13 +44,13 @@ def find_in_file(file: Path, wanted: Wanted, progress: Progress) -> OnKafka:
 
 
 def not_simulated(history: Sequence[Decision]) -> Simulated:
-    """What is known without the requests: the decisions themselves, and nothing more."""
+    """What is known when the request files are not given: only the decisions."""
     missing = dict.fromkeys((decision.policy.digest for decision in history), NOT_GIVEN)
     return Simulated({}, InRedis({}, missing, Ledger()), _last(history))
 
 
 def simulated(policy: Policy, material: Material, history: Sequence[Decision], progress: Progress) -> Simulated:
-    """Decide the files once more, to have the request and the party's ledger at the end. ``OSError``."""
+    """Simulate the files again, for the request itself and the party's ledger at the end. Raises ``OSError``."""
     newest = history[-1]
     key = identity_of(newest.department, newest.customer_id, newest.request_id)
     asked: dict[Place, Asked] = {}

@@ -1,4 +1,4 @@
-"""Puts together what was found of a request: the explanation, with every sentence in it."""
+"""Builds the explanation of a request, with all its sentences."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ APPROVED = "nothing was in its way"
 
 
 class Found(Struct, frozen=True):
-    """``decisions`` are those on one request, oldest first, at least one; ``asked`` has it by where it stood."""
+    """What was found of one request. ``decisions`` has at least one, oldest first; ``asked`` has the request by its
+    place.
+    """
 
     decisions: Sequence[Decision]
     asked: Mapping[Place, Asked]
@@ -32,7 +34,7 @@ class Found(Struct, frozen=True):
 
 
 def explain(found: Found, now_ms: int) -> Explanation:
-    """The whole history in words. ``now_ms`` is only used to say whether an approval has run out."""
+    """The whole history in words. ``now_ms`` is used only to say whether an approval has ended."""
     newest = found.decisions[-1]
     policy = found.state.policies.get(newest.policy.digest)
     zone = "UTC" if policy is None else policy.zone
@@ -58,7 +60,7 @@ def explain(found: Found, now_ms: int) -> Explanation:
 
 
 def _contact(found: Found, decision: Decision) -> Contact | None:
-    """What became of the approval, as far as the ledger has it."""
+    """What became of the approval, as far as the ledger knows."""
     key = identity_of(decision.department, decision.customer_id, decision.request_id)
     contacts = [one for one in found.state.ledger.contacts if one.ref == key[:REF_BYTES]]
     return contacts[-1] if contacts else None

@@ -31,14 +31,14 @@ _quoted = msgspec.json.encode
 
 
 class Wanted(Struct, frozen=True):
-    """Which request is meant; ``None`` for any department, any customer."""
+    """Which request is meant. ``None`` means any department or any customer."""
 
     request_id: str
     department: str | None = None
     customer: str | None = None
 
     def is_meant(self, decision: Decision) -> bool:
-        """Whether this decision is about it."""
+        """Whether a decision is about it."""
         return (
             decision.request_id == self.request_id
             and self.department in (None, decision.department)
@@ -47,7 +47,7 @@ class Wanted(Struct, frozen=True):
 
 
 class OnKafka(Struct, frozen=True):
-    """``histories`` has the decisions by whose request it is, ``read`` says how many were looked through."""
+    """The decisions, grouped by request (``histories``), and how many were read to find them (``read``)."""
 
     histories: dict[Key, list[Decision]]
     read: int
@@ -62,7 +62,7 @@ class Asked(Struct, frozen=True):
 
 
 class InRedis(Struct, frozen=True):
-    """The policies that decided, by digest, as far as they can be had; why not, of the others; the party's ledger."""
+    """The policies that decided, by digest; why one is missing, if it is; and the party's ledger."""
 
     policies: dict[str, Policy]
     missing: dict[str, str]
@@ -70,7 +70,7 @@ class InRedis(Struct, frozen=True):
 
 
 def find(kafka: TopicReader, wanted: Wanted, bounds: Bounds, progress: Progress | None) -> OnKafka:
-    """Every decision on requests that may be meant, of each request in order, each once."""
+    """Find every decision on requests that may be meant: each once, in order, by request."""
     histories = Histories(wanted)
     for message in kafka.records(DECISIONS, bounds, progress):
         histories.look(message.value() or b"")
@@ -78,7 +78,7 @@ def find(kafka: TopicReader, wanted: Wanted, bounds: Bounds, progress: Progress 
 
 
 class Histories:
-    """Picks the decisions that may be meant out of many. ``read`` counts those that were looked at."""
+    """Picks the decisions that may be meant. ``read`` counts all that it looked at."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
@@ -87,7 +87,7 @@ class Histories:
         self.read = 0
 
     def look(self, value: bytes) -> None:
-        """Look at a decision as it was published; what is none is passed over."""
+        """Look at a published decision. Anything else is skipped."""
         self.read += 1
         if self._needle not in value:
             return
@@ -97,12 +97,12 @@ class Histories:
             history.setdefault(decision.decision_id, decision)
 
     def in_order(self) -> dict[Key, list[Decision]]:
-        """By whose request it is the decisions on it, oldest first."""
+        """The decisions on each request, oldest first."""
         return {key: sorted(history.values(), key=_order) for key, history in self._found.items()}
 
 
 def _read(value: bytes) -> Decision | None:
-    """The decision; ``None`` for a record that is none of ours: only the worker's own answer."""
+    """The decision; ``None`` if the record is not one of the worker's own decisions."""
     try:
         return _decision(value)
     except msgspec.DecodeError:
@@ -120,7 +120,7 @@ def _order(decision: Decision) -> tuple[object, int]:
 
 
 def fetch_requests(kafka: TopicReader, settings: Settings, history: Iterable[Decision]) -> dict[Place, Asked]:
-    """The requests that these decisions answer, as far as Kafka still has them, by where they stood."""
+    """Fetch the requests that these decisions answer, by place, as far as Kafka still has them."""
     found: dict[Place, Asked] = {}
     reader = Reader(REQUESTS, settings.record_bytes, is_wall_clock=False)
     for place, decision in {place_of(decision.source): decision for decision in history}.items():
@@ -138,7 +138,7 @@ def place_of(source: Source) -> Place:
 
 
 async def fetch_state(settings: Settings, history: Iterable[Decision], customer: str, partitions: int) -> InRedis:
-    """The policies that made these decisions, and the ledger of the customer's party as it is now."""
+    """Fetch the policies that made these decisions, and the current ledger of the customer's party."""
     store = connect(settings.redis, settings.redis_prefix)
     try:
         state = InRedis({}, {}, await _ledger_of(store, customer, partitions))
@@ -161,7 +161,7 @@ async def _policy(store: RedisStore, ref: PolicyRef, state: InRedis) -> None:
 
 
 async def _ledger_of(store: RedisStore, customer: str, partitions: int) -> Ledger:
-    """The ledger that has the customer's budget: at home, or at the household's; empty if there is none."""
+    """The ledger with the customer's budget: at home or at the household's partition; empty if there is none."""
     ledger = await _load(store, customer_party(customer), partition_of(customer, partitions))
     if ledger.away is None or ledger.away.household is None:
         return ledger

@@ -1,4 +1,4 @@
-"""Sentences that a campaign manager understands, made from decisions. Pure: no clock, no I/O."""
+"""Decisions in sentences for a campaign manager. Pure: no clock, no I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEVERAL = 2
 
 
 def when(at: datetime | int, zone: str) -> str:
-    """A local time; what begins within a second is told as the next one, so that it has begun by then."""
+    """A local time. An instant within a second is given as the next full second, so that it is not too early."""
     at_ms = at if isinstance(at, int) else to_ms(at)
     local = local_time(-(-at_ms // SECOND_MS) * SECOND_MS, zone)
     return f"{local:%Y-%m-%d %H:%M:%S}" if local.second else f"{local:%Y-%m-%d %H:%M}"
@@ -64,7 +64,7 @@ THEN = {
 
 
 def consequences(decision: Decision, zone: str) -> list[str]:
-    """What to do now, and what happens by itself."""
+    """What the department should do now, and what happens by itself."""
     found: list[str] = []
     if decision.outcome in THEN and not decision.dry_run:
         found.append(THEN[decision.outcome])
@@ -99,7 +99,10 @@ def _obligations(decision: Decision) -> Iterable[str]:
 
 
 def reason(finding: Finding, zone: str, *, in_shadow: bool = False) -> str:
-    """One "no" in a sentence: which rule, how much is used of what, until when. ``in_shadow`` it stopped nothing."""
+    """One finding in a sentence: the rule, how much of its budget is used, and until when it says no.
+
+    With ``in_shadow`` the sentence says what the rule would have done.
+    """
     says, message, until = "would say" if in_shadow else "says", finding.message.rstrip("."), ""
     if finding.until is not None:
         exact, about = when(finding.until, zone), spoken(to_ms(finding.until), zone)
@@ -128,12 +131,12 @@ def version(policy: PolicyRef) -> str:
 
 
 def is_whole_failure(finding: Finding) -> bool:
-    """Whether all of a policy failed, so that there is no rule to be named."""
+    """Whether the whole policy failed, so that no rule can be named."""
     return finding.code == RULE_ERROR and finding.kind == "policy"
 
 
 def background(finding: Finding) -> str:
-    """Why there is such a rule, and whom to ask about it."""
+    """Why the rule exists, and whom to ask about it."""
     if finding.rule == WISH.id:
         return "Only the customer can change it."
     if is_whole_failure(finding):
@@ -142,16 +145,16 @@ def background(finding: Finding) -> str:
 
 
 def used_by(contact: UsedContact, decided_at: datetime, zone: str) -> str:
-    """A contact that used a budget, as far as the policy lets others know of it."""
+    """A contact that used a budget, as far as the policy discloses it."""
     campaign = f", {contact.campaign}" if contact.campaign else ""
     unsent = " (approved; it may be sent until then)" if contact.at > decided_at else ""
     return f"{when(contact.at, zone)}  {contact.department} by {contact.channel or 'unknown'}{campaign}{unsent}"
 
 
 def standing(last: Decision | None, contact: Contact | None, zone: str, now_ms: int) -> str:
-    """How a request stands, from its newest decision and its contact, if the ledger (still) has it.
+    """How a request stands now, from its newest decision and its contact in the ledger.
 
-    Without a decision only trials were made.
+    Without a decision there were only dry runs.
     """
     if last is None:
         return "Only trials (dry runs) were made; nothing stands."
@@ -183,7 +186,7 @@ def _approved(last: Decision, contact: Contact | None, zone: str, now_ms: int) -
 
 
 def otherwise(dropped: Dropped, decided_ms: int, zone: str) -> str:
-    """What would have been without some rules."""
+    """What the answer would have been without some rules."""
     ends = f"Without {listed(dropped.rules)} it would have been"
     if dropped.lets_through:
         is_later = dropped.at_ms is not None and dropped.at_ms > decided_ms
@@ -196,7 +199,7 @@ def otherwise(dropped: Dropped, decided_ms: int, zone: str) -> str:
 
 
 def listed(rules: Sequence[str], last: str = "and") -> str:
-    """Rules in a sentence; ``last`` is the word before the last one."""
+    """Rules as a list in a sentence; ``last`` is the word before the last one."""
     quoted = [OWN_WISH if rule == WISH.id else f"`{rule}`" for rule in rules]
     if len(quoted) < SEVERAL:
         return quoted[0] if quoted else "nothing"
@@ -204,7 +207,7 @@ def listed(rules: Sequence[str], last: str = "and") -> str:
 
 
 def rebuilt() -> list[str]:
-    """What the answers "otherwise" were judged on."""
+    """What the "otherwise" answers were evaluated on."""
     kept = (
         "Judged again with the policy version that decided, on what is kept of the customer today, made to be what it "
         "was at the decision: later contacts, consents, lists and wishes are left out, and this request's own contact."
@@ -217,5 +220,5 @@ def rebuilt() -> list[str]:
 
 
 def at_instant(at_ms: int | None) -> datetime | None:
-    """As a message has it."""
+    """An instant as messages write it."""
     return None if at_ms is None else to_datetime(at_ms)

@@ -1,4 +1,4 @@
-"""What the shadow policy beside the one in force would have answered, in sentences. Pure: no clock, no I/O."""
+"""What the shadow policy would have answered, in sentences. Pure: no clock, no I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from arbiter.reports.explain.sentences import SEVERAL, is_whole_failure, listed,
 
 
 def beside(decision: Decision, zone: str) -> InShadow | None:
-    """What the shadow policy would have answered, held against what was answered; ``None`` if none judged it."""
+    """What the shadow policy would have answered, compared with the real answer; ``None`` without a shadow policy."""
     would = decision.shadow_policy
     if would is None:
         return None
@@ -61,7 +61,7 @@ def _reason(finding: Finding, zone: str) -> str:
 
 
 def remarks(would: ShadowDecision, told: InShadow) -> Iterable[str]:
-    """Which rules of the policy in force say no here, too, and which do not, where the answer does not tell it."""
+    """Which rules of the policy in force say no here as well, and which do not, where the answer does not show it."""
     if would.outcome == "approved" or (told.is_alike and not told.reasons and not told.unsaid):
         return
     if told.likewise:

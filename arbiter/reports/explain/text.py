@@ -80,7 +80,7 @@ def _step(console: Console, step: Step, zone: str) -> None:
 
 
 def _beside(console: Console, would: ShadowDecision, told: InShadow) -> None:
-    """What the shadow policy would have answered: dim where that is no news."""
+    """What the shadow policy would have answered; dim if it is the same."""
     _line(console, 3, f"◦ {told.sentence}", "dim" if told.is_alike else "", hanging=2)
     for finding, reason in zip(would.findings, told.reasons, strict=True):
         _line(console, 5, f"◦ {reason}", "dim", hanging=2)
@@ -126,7 +126,7 @@ def _line(console: Console, indent: int, text: str, style: str = "", hanging: in
 
 
 def as_lines(choices: Iterable[tuple[tuple[str, str], list[Decision]]], zone: str = "UTC") -> list[str]:
-    """Requests of the same id, one a line, to choose from."""
+    """Requests with the same id, one per line, to choose from."""
     return [
         f"--department {department} --customer {customer}: {history[-1].campaign} by {history[-1].channel}, "
         f"{history[-1].outcome} {sentences.when(history[-1].decided_at, zone)} {zone}"

@@ -1,1 +1,1 @@
-"""Pages that need nothing else: one HTML file, its style and charts in it, to be mailed, printed and read at night."""
+"""Self-contained HTML pages: one file with its style and charts, to be mailed, printed and read on any screen."""

@@ -1,6 +1,6 @@
-"""Charts as inline SVG: bars with their figures beside them, so that they can be read without colour, too.
+"""Charts as inline SVG: bars with figures beside them, so that they can be read without colour.
 
-A bar's ``kind`` is a class of the page's style, and names its colour.
+A bar's ``kind`` is a class of the page's style and selects its colour.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Piece = tuple[str, int]
 
 
 class Bar(Struct, frozen=True):
-    """A row of :func:`bars`: ``part`` of ``whole`` is drawn stronger, ``figure`` stands behind it."""
+    """A row of :func:`bars`: ``part`` of ``whole`` is drawn darker, and ``figure`` stands behind it."""
 
     name: str
     whole: int
@@ -33,7 +33,7 @@ class Bar(Struct, frozen=True):
 
 
 class Pair(Struct, frozen=True):
-    """A row of a diverging chart: what goes to the left, what goes to the right, and what is written at the end."""
+    """A row of a diverging chart: the value to the left, the value to the right, and the text at the end."""
 
     name: str
     left: int
@@ -42,7 +42,7 @@ class Pair(Struct, frozen=True):
 
 
 class Twin(Struct, frozen=True):
-    """A row with a bar before and a bar after; ``mark`` is a word behind the name."""
+    """A row with a bar for before and one for after; ``mark`` is a word behind the name."""
 
     name: str
     mark: str
@@ -75,7 +75,7 @@ def diverging(rows: Sequence[Pair], label: str) -> str:
 
 
 def twins(rows: Sequence[Twin], label: str) -> str:
-    """Two bars per row: before above, after below."""
+    """Two bars per row: before on top, after below."""
     most = max([max(row.old, row.new) for row in rows] + [1])
     scale = (WIDTH - LEFT - 80) / most
     height, thin = 38, 10
@@ -92,7 +92,7 @@ def twins(rows: Sequence[Twin], label: str) -> str:
 
 
 def stacks(rows: Sequence[tuple[str, Sequence[Piece]]], label: str) -> str:
-    """One full bar per row, parted; the share of each part is written into it where it fits."""
+    """One stacked bar per row. The share of each part is written into it where it fits."""
     height, thick = 34, 24
     width = WIDTH - LEFT
     parts = []
@@ -111,7 +111,7 @@ def stacks(rows: Sequence[tuple[str, Sequence[Piece]]], label: str) -> str:
 
 
 def bars(rows: Sequence[Bar], label: str) -> str:
-    """One bar per row on a common scale, from the left; its stronger part first, its figure behind it."""
+    """One bar per row on a common scale: the darker part first, the figure at the end."""
     most = max([row.whole for row in rows] + [1])
     scale = (WIDTH - LEFT - 150) / most
     parts = []
@@ -125,7 +125,7 @@ def bars(rows: Sequence[Bar], label: str) -> str:
 
 
 def columns(rows: Sequence[tuple[str, Sequence[Piece]]], label: str) -> str:
-    """A column per row, from left to right, its pieces on each other; as many names below as there is room for."""
+    """One stacked column per row, from left to right, with as many names below as fit."""
     height, below, top, left = 200.0, 22, 14, 56
     most = max([sum(count for _, count in pieces) for _, pieces in rows] + [1])
     step = (WIDTH - left) / max(len(rows), 1)
@@ -145,7 +145,7 @@ def columns(rows: Sequence[tuple[str, Sequence[Piece]]], label: str) -> str:
 
 
 def _grid(most: int) -> range:
-    """Round figures from 0 to ``most``, five steps at most."""
+    """Round figures from 0 to ``most``, at most five steps."""
     step = next(
         factor * 10**power for power in range(20) for factor in (1, 2, 5) if factor * 10**power * GRID_STEPS >= most
     )

@@ -1,4 +1,4 @@
-"""Consoles: what rich prints, without what names in it could do to a terminal; paragraphs."""
+"""Consoles that print through rich, and keep names from controlling the terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _SafeConsole(Console):
 
 
 def terminal(*, stderr: bool = False) -> Console:
-    """A console on standard output or error, as wide as the terminal, or without bounds where there is none."""
+    """A console on standard output or standard error: as wide as the terminal, unlimited where there is none."""
     stream = raw(sys.stderr if stderr else sys.stdout)
     console = _SafeConsole(file=stream)
     if not console.is_terminal and "COLUMNS" not in os.environ:
@@ -36,12 +36,12 @@ def terminal(*, stderr: bool = False) -> Console:
 
 
 def cell(text: str) -> str:
-    """A name or a person's words for a cell of a table: one line, and no markup."""
+    """A name or free text for a table cell: one line, no markup."""
     return escape(in_line(text))
 
 
 def paragraph(console: Console, text: str, style: str = "", indent: int = 0, hanging: int = 0) -> None:
-    """Print ``text`` without markup; it stays indented, by ``hanging`` more, where it goes on in the next line."""
+    """Print ``text`` without markup, with its indentation kept. Further lines are indented by ``hanging`` more."""
     text = in_line(text)
     head, width = text[:hanging], max(console.width - indent - hanging, WIDTH_MIN)
     for line in Text(text[hanging:]).wrap(console, width):

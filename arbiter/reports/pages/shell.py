@@ -1,4 +1,4 @@
-"""What all pages share: the style, light and dark, on a screen and on paper; headings, cards, legends, tables."""
+"""What all pages share: the style (light, dark, print), headings, cards, legends and tables."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'
 
 
 def document(title: str, body: Iterable[str], style: str = "") -> str:
-    """The whole file. ``body`` is HTML, ``title`` is text, ``style`` is what only this page needs."""
+    """The whole file. ``body`` is HTML, ``title`` is text, ``style`` is extra CSS of this page."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -89,13 +89,13 @@ def document(title: str, body: Iterable[str], style: str = "") -> str:
 
 
 def cards(entries: Iterable[tuple[str, str]]) -> str:
-    """Figures, each with what it is."""
+    """Figures, each with its label."""
     told = "".join(f'<div class="card"><b>{in_html(b)}</b><span>{in_html(text)}</span></div>' for b, text in entries)
     return f'<div class="cards">{told}</div>'
 
 
 def section(title: str, text: str, *content: str) -> str:
-    """A part of the page; ``text`` says what is seen. ``content`` is HTML."""
+    """A section of the page. ``text`` says what it shows, ``content`` is HTML."""
     # Reachable by keyboard, so that who has no mouse can scroll, too.
     label = f'tabindex="0" role="region" aria-label="{in_html(title)}"'
     told = "".join(f'<div class="scroll" {label}>{part}</div>' for part in content if part)
@@ -110,7 +110,9 @@ def legend(*entries: tuple[str, str]) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1, total: str = "") -> str:
-    """Cells are text. The first ``texts`` columns are words, the others figures; the row named ``total`` stands out."""
+    """A table of text cells. The first ``texts`` columns are words, the others figures. The row named ``total`` stands
+    out.
+    """
     head = "".join(f"<th{_class(index, texts)}>{in_html(name)}</th>" for index, name in enumerate(heads))
     body = "".join(
         f"<tr{_row_class(row[0] == total)}>"
@@ -130,7 +132,7 @@ def _class(index: int, texts: int) -> str:
 
 
 def heat(corner: str, heads: Sequence[str], rows: Iterable[tuple[str, Sequence[tuple[str, float]]]]) -> str:
-    """A table of figures, the darker the larger their share (0 to 1)."""
+    """A table of figures; the larger a cell's share (0 to 1), the darker it is."""
     head = f"<th>{in_html(corner)}</th>" + "".join(f'<th class="n">{in_html(name)}</th>' for name in heads)
     body = "".join(
         f"<tr><td>{in_html(name)}</td>"

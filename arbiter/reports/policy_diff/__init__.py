@@ -1,1 +1,1 @@
-"""What would be decided: whole files of requests through the real core, and two policies side by side."""
+"""What would be decided: files of requests through the real engine, and two policies side by side."""

@@ -1,4 +1,4 @@
-"""Two fates of the same requests → what would change, for whom, and why."""
+"""Compares what became of the same requests under two policies: what changes, for whom, and why."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNANSWERED: Final = "unanswered"
 
 
 class Line(Struct):
-    """One department (or channel …): how many of its requests are approved before and after, and who moved."""
+    """One department (or channel …): how many requests are approved before and after, and how many changed."""
 
     name: str
     requests: int = 0
@@ -38,12 +38,12 @@ class Line(Struct):
 
     @property
     def change(self) -> int:
-        """More (or, below 0, fewer) approvals."""
+        """More approvals; below 0, fewer."""
         return self.new - self.old
 
 
 class RuleLine(Struct):
-    """One rule: how many requests it held back at first, and how many it stopped for good, before and after."""
+    """One rule: how many requests it stopped at first, and how many for good, before and after."""
 
     rule: str
     owner: str
@@ -55,12 +55,12 @@ class RuleLine(Struct):
 
     @property
     def is_moved(self) -> bool:
-        """Whether it is another rule, or says no to another number of requests."""
+        """Whether the rule changed, or says no to another number of requests."""
         return bool(self.status) or self.held_old != self.held_new or self.stopped_old != self.stopped_new
 
 
 class Waiting(Struct, frozen=True):
-    """How long approved requests waited (ms): the middle one, one in ten, and how many waited at all."""
+    """How long approved requests waited (ms): the median, the 90th percentile, and how many waited at all."""
 
     median_ms: int
     tenth_ms: int
@@ -68,7 +68,7 @@ class Waiting(Struct, frozen=True):
 
 
 class Comparison(Struct):
-    """Everything that is told. ``first`` and ``ends`` count requests by (old, new) answer at first and in the end."""
+    """The whole comparison. ``first`` and ``ends`` count requests by (old, new) answer, at first and in the end."""
 
     old: tuple[str, int, str]
     new: tuple[str, int, str]
@@ -94,7 +94,7 @@ class Comparison(Struct):
 
     @property
     def approved(self) -> tuple[int, int]:
-        """Approved in the end, before and after."""
+        """How many are approved in the end, before and after."""
         old = sum(count for (before, _), count in self.ends.items() if before == "approved")
         new = sum(count for (_, after), count in self.ends.items() if after == "approved")
         return old, new
@@ -111,7 +111,7 @@ class Comparison(Struct):
 
 
 def as_builtins(c: Comparison, examples: Sequence[Struct]) -> dict[str, Any]:
-    """The comparison for JSON; ``examples`` in words instead of their numbers."""
+    """The comparison for JSON; ``examples`` are given in words."""
     plain = {name: getattr(c, name) for name in c.__struct_fields__ if name not in ("first", "ends", "examples")}
     ends = {name: [{"before": b, "after": a, "requests": n} for (b, a), n in counter.items()]
             for name, counter in (("first_answers", c.first), ("ends", c.ends))}  # fmt: skip
@@ -122,7 +122,7 @@ def as_builtins(c: Comparison, examples: Sequence[Struct]) -> dict[str, Any]:
 
 
 def compare(old: Side, new: Side, documents: tuple[PolicyDocument, PolicyDocument], examples: int = 10) -> Comparison:
-    """What would change if ``new`` replaced ``old``; ``examples`` are the numbers of so many telling requests."""
+    """What would change if ``new`` replaced ``old``; ``examples`` is how many example requests to pick."""
     before, after = old.fates, new.fates
     ends = [(_end(a), _end(b)) for a, b in zip(before.last, after.last, strict=True)]
     moved = [_moved(pair, before.approved[n], after.approved[n]) for n, pair in enumerate(ends)]
@@ -159,7 +159,7 @@ def _end(outcome: int) -> str:
 
 
 def _moved(ends: tuple[str, str], old_ms: int, new_ms: int) -> str:
-    """How a request moved: gained, lost, later, sooner, another no; empty if it did not."""
+    """How a request changed: gained, lost, later, sooner, another finding; empty if it did not."""
     if ends[0] != ends[1]:
         if "approved" in ends:
             return "gained" if ends[1] == "approved" else "lost"
@@ -170,7 +170,7 @@ def _moved(ends: tuple[str, str], old_ms: int, new_ms: int) -> str:
 
 
 def _lines(dimension: str, fates: Fates, ends: list[tuple[str, str]]) -> list[Line]:
-    """The lines of one dimension, those that change most first; a customer of several segments counts in each."""
+    """The lines of one dimension, the biggest change first. A customer of several segments counts in each."""
     column = fates.group if dimension == SEGMENT else fates.shape
     names = _names(dimension, fates)
     lines: dict[str, Line] = {}
@@ -226,7 +226,7 @@ def _weight(line: RuleLine) -> int:
 
 
 def _by_rule(fates: Fates, *, first_answers: bool) -> Iterator[tuple[str, int]]:
-    """How many requests each rule held back at first, or was among those that stopped them for good."""
+    """How many requests each rule stopped at first, and how many it helped to stop for good."""
     if first_answers:
         counts: Counter[int] = Counter(fates.first_rules)
     else:
@@ -262,7 +262,7 @@ def _parties(fates: Fates, ends: list[tuple[str, str]]) -> tuple[int, int]:
 
 
 def _examples(before: Fates, after: Fates, moved: list[str], count: int) -> list[int]:
-    """Telling requests: of every kind of change and reason one before a second of any, the most frequent first."""
+    """Example requests: one of each kind of change and reason before a second of any, the most frequent first."""
     groups: defaultdict[tuple[str, frozenset[str]], list[int]] = defaultdict(list)
     for number, how in enumerate(moved):
         if how:

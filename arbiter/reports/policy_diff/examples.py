@@ -1,4 +1,4 @@
-"""Single requests that a new policy answers otherwise, told in words."""
+"""Single requests that the new policy answers differently, in words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Reason(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """What one policy says: a sentence, and the rules behind it."""
+    """One policy's answer: a sentence, and the rules behind it."""
 
     sentence: str
     reasons: list[Reason]
@@ -48,7 +48,7 @@ _envelope = msgspec.json.Decoder(_Envelope).decode
 
 
 def tell(numbers: Sequence[int], old: Side, new: Side, files: Sequence[Path], zone: str) -> list[Example]:
-    """The examples of these requests, whose lines stand in ``files``; times in ``zone``. ``OSError``."""
+    """The examples of these requests, read from ``files``; times are in ``zone``. Raises ``OSError``."""
     return [_example(number, old, new, files, zone) for number in numbers]
 
 

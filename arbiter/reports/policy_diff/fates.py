@@ -1,4 +1,4 @@
-"""What became of each request under one policy, small enough for millions: numbers in arrays, sentences in a file."""
+"""What became of each request under one policy, compact enough for millions: numbers in arrays, sentences in a file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _pack = msgspec.msgpack.Encoder().encode
 
 
 class Objection(Struct, frozen=True, array_like=True):
-    """A "no" as an example quotes it."""
+    """A finding, as an example quotes it."""
 
     rule: str
     owner: str
@@ -38,7 +38,7 @@ class Objection(Struct, frozen=True, array_like=True):
 
 
 class Said(Struct, frozen=True, array_like=True):
-    """An answer as an example quotes it."""
+    """An answer, as an example quotes it."""
 
     outcome: str
     decided_at_ms: int
@@ -49,7 +49,7 @@ class Said(Struct, frozen=True, array_like=True):
 
 
 class Names(dict[object, int]):
-    """Things that stand often, each with a small number, in the order of their first appearance."""
+    """Values that occur often, each with a small number in the order of first appearance."""
 
     def __missing__(self, name: object) -> int:
         self[name] = number = len(self)
@@ -57,12 +57,13 @@ class Names(dict[object, int]):
 
 
 class Fates(Struct):
-    """Columns, one entry per request, in the order in which requests first came: alike for every policy.
+    """Columns with one entry per request, in the order in which requests first came; that order is the same for all
+    policies.
 
-    ``group`` is a number of ``segments``: those of the customer when the request was first answered.
-    ``first`` and ``last`` are the outcomes at first and in the end, ``first_rules`` and ``last_rules`` which rules
-    said no then (a number of ``rule_sets``), ``first_said`` and ``last_said`` where the sentences stand in the file,
-    ``asked`` and ``approved`` instants (ms), ``place`` where the request itself stands.
+    ``group`` is a number of ``segments``: the customer's segments at the first answer. ``first`` and ``last`` are the
+    first and the last outcome. ``first_rules`` and ``last_rules`` are the rules that said no then (a number of
+    ``rule_sets``). ``first_said`` and ``last_said`` are positions of the sentences in the file. ``asked`` and
+    ``approved`` are instants (ms). ``place`` is where the request itself stands.
     """
 
     shapes: list[Shape]
@@ -88,10 +89,10 @@ class Fates(Struct):
 
 
 class Watch:
-    """Fills :class:`Fates` while a simulation runs: :meth:`arrived` before each record, :meth:`told` after."""
+    """Fills :class:`Fates` during a simulation: :meth:`arrived` before each record, :meth:`told` after each answer."""
 
     def __init__(self, said: BinaryIO, segments_of: Callable[[Told], frozenset[str]]) -> None:
-        """``said`` is where sentences go; ``segments_of`` gives the segments of the customer who was decided about."""
+        """``said`` is the file for sentences; ``segments_of`` gives a customer's segments."""
         self._said = said
         self._segments_of = segments_of
         self._groups: Names = Names({frozenset[str](): 0})
@@ -106,7 +107,7 @@ class Watch:
         self._outcome = {name: array("b") for name in ("first", "last")}
 
     def arrived(self, place: int, arrival: Arrival) -> None:
-        """A record is about to be taken; a request gets its number. A dry run is none: nothing comes of it."""
+        """Number the request that is about to be decided. A dry run gets none, since nothing comes of it."""
         message = arrival.message
         if not isinstance(message, ContactRequest) or message.dry_run:
             return
@@ -125,7 +126,7 @@ class Watch:
         self._small["party"][-1] = NEVER
 
     def told(self, told: Told) -> None:
-        """An answer was given; repeats say nothing new."""
+        """Note an answer. Repeats add nothing."""
         decided = told.decided
         answer = decided.answer
         if decided.repeated or not answer.n:
@@ -146,7 +147,7 @@ class Watch:
         self._wide["approved"][number] = (answer.not_before_ms or 0) if is_approved else NEVER
 
     def fates(self) -> Fates:
-        """What was seen."""
+        """The columns."""
         shapes: list[Shape] = list(self._shapes)  # type: ignore[arg-type]
         rule_sets: list[frozenset[str]] = list(self._rule_sets)  # type: ignore[arg-type]
         segments: list[frozenset[str]] = list(self._groups)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The sentences and figures that both the text and the page tell."""
+"""Sentences and figures that the text and the page share."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a file of records holds: JSON lines, a JSON array, or CSV whose columns are named as fields.
+"""Reads records from files: JSON lines, a JSON array, or CSV with a column per field.
 
-Each record has a place to name it by, and an offset by which it can be found again. ``.gz`` is unpacked, a byte order
-mark is passed over. A file is read as a stream, but for a JSON array, which is read whole.
+Each record has a place to name it by, and an offset by which it can be found again. ``.gz`` is unpacked, and a byte
+order mark is skipped. A file is read as a stream; only a JSON array is read whole.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _JSON_WORD: Final = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?|true|fals
 
 
 class Item(Struct, frozen=True):
-    """A record of a file: its JSON, the place to name it by, and the offset in the unpacked bytes where it begins.
+    """A record of a file: its JSON, its place, and its offset in the unpacked bytes.
 
-    ``fault`` is why there is no record; then ``content`` is what stands there.
+    ``fault`` says why there is no record; ``content`` is then the text that stands there.
     """
 
     content: bytes
@@ -49,7 +49,7 @@ class Item(Struct, frozen=True):
 
 
 class FileOfRecords:
-    """One file. ``read_bytes`` counts what was read of it as it lies on the disk."""
+    """One file. ``read_bytes`` counts bytes as they are on the disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -68,7 +68,7 @@ class FileOfRecords:
             self.read_bytes = raw.tell()
 
     def item_at(self, at: int) -> bytes:
-        """The JSON of the record that begins there; ``OSError``."""
+        """The JSON of the record at an offset. Raises ``OSError``."""
         with self._path.open("rb") as raw, unpacked(self._path, raw) as text:
             form = _form_of(text.read(BEGIN_BYTES), self._path)
             text.seek(0)
@@ -87,7 +87,7 @@ def _form_of(begin: bytes, path: Path) -> Any:
 
 
 def _wide(text: IO[bytes], path: Path, _from: int = 0) -> Iterator[Item]:
-    """A file in UTF-16, as some programs save: named, not guessed at."""
+    """Recognise a UTF-16 file, as some programs write it, so that the error can name it."""
     yield Item(text.read(2), f"{path}:1", 0, "the file is UTF-16; save it as UTF-8")
 
 
@@ -130,7 +130,7 @@ def _array(text: IO[bytes], path: Path, _from: int = 0) -> Iterator[Item]:
 
 
 class _Counted:
-    """The lines of a file for ``csv``, which counts how far it came."""
+    """The lines of a file for ``csv``; it counts how far the reader came."""
 
     def __init__(self, text: IO[bytes]) -> None:
         self._text = text
@@ -166,7 +166,7 @@ def _csv(text: IO[bytes], path: Path, _from: int = 0) -> Iterator[Item]:
 
 
 def _dialect(text: IO[bytes]) -> type[csv.Dialect]:
-    """Comma, semicolon or tab, whichever the header has most; Excel writes all three."""
+    """Comma, semicolon or tab: whichever the header has most. Excel writes all three."""
     header = text.read(BEGIN_BYTES).partition(b"\n")[0]
     text.seek(0)
 
@@ -192,7 +192,7 @@ def _row(columns: list[str], row: list[str], place: str, at: int) -> Item:
 
 
 def _value(name: str, cell: str) -> Any:
-    """A cell as its field has it: text, a number or truth value, a list (parted by ``|``), or JSON as it stands."""
+    """A cell as its field needs it: text, a number, a truth value, a list (separated by ``|``), or JSON as it is."""
     kind = _KINDS.get(name)
     if kind is list:
         return [part.strip() for part in cell.split("|")]
@@ -202,7 +202,7 @@ def _value(name: str, cell: str) -> Any:
 
 
 def _plain(cell: str) -> Any:
-    """A number or truth value as JSON has it, else text: ``007`` stays text."""
+    """A number or truth value as in JSON, else text: ``007`` stays text."""
     lowered = cell.lower() if cell.lower() in {"true", "false"} else cell
     return msgspec.Raw(lowered.encode()) if _JSON_WORD.fullmatch(lowered) else cell
 
@@ -211,7 +211,7 @@ _json = msgspec.json.Encoder().encode
 
 
 def _kinds() -> dict[str, type]:
-    """By the names of all fields of messages what kind of value they have."""
+    """What kind of value each field of any message has, by the field's name."""
     structs = (ContactRequest, Outcome, Profile, ConsentChange, PreferenceChange, SuppressionChange)
     kinds: dict[str, type] = {}
     for struct in structs:
@@ -236,7 +236,7 @@ _KINDS: Final = _kinds()
 
 
 def _is_header(line: bytes) -> bool:
-    """Whether a first line names columns: the customer, and no braces."""
+    """Whether a first line names columns: it has the customer's column and no braces."""
     names = {name.strip(' "\r\t') for name in re.split("[,;\t]", line.decode("utf-8", "replace"))}
     return "customer_id" in names
 

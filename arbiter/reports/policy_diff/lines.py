@@ -1,8 +1,8 @@
-"""Records from files: each a message as on the topics, or a whole record as ``kcat -J`` prints it.
+"""Records from files: messages as on the topics, or whole records as ``kcat -J`` prints them.
 
-Which message one is, its field ``type`` says (``request``, ``outcome``, ``profile``, ``consent``, ``preference``,
-``suppression``); without one, its fields do: a ``request_id`` makes a request, with a ``kind`` an outcome, and what has
-neither is a profile. Records from ``kcat`` say it by their topic.
+The field ``type`` names the message (``request``, ``outcome``, ``profile``, ``consent``, ``preference``,
+``suppression``). Without it the fields decide: a ``request_id`` makes a request, together with ``kind`` an outcome, and
+neither makes a profile. For records from ``kcat`` the topic decides.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ INPUTS = (REQUESTS, OUTCOMES, PROFILES, CONSENTS)
 
 
 class Unread(Struct, frozen=True):
-    """A line that is no record: where it stands, and why, as a dead letter says it."""
+    """A line that is no record: its place, and the reason as a dead letter gives it."""
 
     place: str
     code: str
@@ -52,7 +52,7 @@ class Unread(Struct, frozen=True):
 
 
 class _Look(Struct):
-    """What tells one kind of line from another."""
+    """The fields that tell one kind of line from another."""
 
     type: str | None = None
     request_id: object = None
@@ -66,7 +66,7 @@ class _Look(Struct):
 
 
 class _Line(Struct, frozen=True):
-    """A line as a record that a topic's reader can read."""
+    """A line as a record for a topic's reader."""
 
     topic: str
     value: bytes
@@ -81,13 +81,13 @@ _look = msgspec.json.Decoder(_Look).decode
 
 
 class Lines:
-    """Reads files, and gives each record the place that it would have if the lines were sent to empty topics.
+    """Reads files, and gives each record the place it would have if the lines were sent to empty topics.
 
-    ``read_bytes`` counts what was read of the files as they lie on the disk.
+    ``read_bytes`` counts bytes as they are on the disk.
     """
 
     def __init__(self, home: Callable[[str], int], topic_prefix: str = "") -> None:
-        """``home`` gives the partition of a customer's id; ``topic_prefix`` stands before the topics of ``kcat``."""
+        """``home`` gives the partition of a customer; ``topic_prefix`` is the prefix of the topics that ``kcat`` read."""
         self._home = home
         self._prefix = topic_prefix
         # A file has no clock: a time far ahead is refused only where the record has a time stamp to compare with.
@@ -100,12 +100,12 @@ class Lines:
         self.unread = 0
 
     def read(self, file: Path) -> Iterator[Arrival | Unread]:
-        """Every record of a file (``.gz`` too), in order. ``OSError`` if it cannot be read."""
+        """Every record of a file (``.gz`` too), in order. Raises ``OSError``."""
         for _, arrival in self.read_with_places(file):
             yield arrival
 
     def read_with_places(self, file: Path) -> Iterator[tuple[int, Arrival | Unread]]:
-        """As :meth:`read`, each with the offset in the (unpacked) file by which it is found again."""
+        """Like :meth:`read`, with each record's offset in the unpacked file."""
         before, records = self.read_bytes, FileOfRecords(file)
         for item in records.items():
             self.read_bytes = before + records.read_bytes

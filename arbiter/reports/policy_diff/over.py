@@ -1,4 +1,4 @@
-"""Who would be over a new cap at the moment in which it came into force, by the contacts that were made until then."""
+"""Who would be over a new cap when it comes into force, by the contacts made until then."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OF_THE_REQUEST = ("priority", "value", "propensity", "recallable")
 
 
 class Over(Struct, frozen=True):
-    """A new or changed cap: how many parties have used more than it allows, and how many all of it."""
+    """A new or changed cap: how many parties have used more than it allows, and how many exactly all of it."""
 
     rule: str
     owner: str
@@ -31,13 +31,13 @@ class Over(Struct, frozen=True):
 
 
 def changed_rules(old: PolicyDocument, new: PolicyDocument) -> list[str]:
-    """The rules that are in ``new`` and not the same in ``old``, in file order."""
+    """The rules of ``new`` that ``old`` does not have in the same form, in file order."""
     before = {rule.id: rule for rule in old.rules}
     return [rule.id for rule in new.rules if before.get(rule.id) != rule]
 
 
 class OverCaps:
-    """Counts parties against the caps that are new or changed; :meth:`look` at each ledger once."""
+    """Counts parties against new or changed caps. Call :meth:`look` once per ledger."""
 
     def __init__(self, old: PolicyDocument, new: Policy, now_ms: int) -> None:
         changed = set(changed_rules(old, new.document))
@@ -64,7 +64,7 @@ class OverCaps:
         return [Over(rule.id, rule.owner, rule.mode, self._over[rule.id], self._full[rule.id]) for rule in self._rules]
 
     def _found(self, ledger: Ledger) -> Mapping[str, bool]:
-        """The caps that leave this party no room: whether more is used than they allow."""
+        """The caps that leave this party no room, and whether more is used than each allows."""
         found: dict[str, bool] = {}
         for kind in {contact.kind for contact in ledger.contacts if contact.counts}:
             if not self._is_known(kind):

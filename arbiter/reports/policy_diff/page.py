@@ -1,4 +1,4 @@
-"""A comparison as one HTML page that needs nothing else: it can be mailed, printed, and read in the dark."""
+"""A comparison as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ article p { margin: 0 0 8px; color: var(--dim); font-size: 13px; }
 
 
 def page(c: Comparison, examples: Sequence[Example], zone: str, changes: Sequence[Change] = ()) -> str:
-    """The whole document; ``changes`` are what is written differently."""
+    """The whole document; ``changes`` are the differences between the texts."""
     old, new = policy_name(*c.old), policy_name(*c.new)
     body = [
         f"<h1>What would change: {in_html(c.new[0])}</h1>",

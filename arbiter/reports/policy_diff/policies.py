@@ -1,4 +1,4 @@
-"""A policy by whatever a person calls it: a folder, a version in Redis, or ``active``."""
+"""Finds a policy by the name that a person gives: a folder, a version in Redis, or ``active``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ UNPUBLISHED = 0
 
 
 class NoSuchPolicy(Exception):
-    """There is no policy of that name; the text says so."""
+    """No policy has that name; the text says so."""
 
 
 class BadPolicy(Exception):
-    """The folder's policy has errors: ``problems``."""
+    """The policy in the folder has errors: ``problems``."""
 
     def __init__(self, problems: list[FileProblem]) -> None:
         super().__init__("the policy has errors")
@@ -30,7 +30,7 @@ def is_published(name: str) -> bool:
 
 
 def from_folder(name: str) -> Policy:
-    """The policy in a folder; :class:`BadPolicy`."""
+    """The policy in a folder. Raises :class:`BadPolicy`."""
     document, problems = read_policy(Path(name))
     if document is None:
         raise BadPolicy(problems)
@@ -39,7 +39,9 @@ def from_folder(name: str) -> Policy:
 
 
 async def from_store(name: str, policies: PolicyStore) -> Policy:
-    """A published version, or the one in force; :class:`NoSuchPolicy`, ``PolicyError`` for one this build refuses."""
+    """A published version, or the one in force. Raises :class:`NoSuchPolicy`, or ``PolicyError`` if this build cannot
+    take it.
+    """
     if name == "active":
         active = await policies.active()
         if active is None:

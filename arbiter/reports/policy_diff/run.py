@@ -1,4 +1,4 @@
-"""Files of records through a policy: facts first, then requests, and then what waits."""
+"""Runs files of records through a policy: facts first, then requests, then what waits."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ OnArrival = Callable[[int, int, Arrival], None]
 
 
 class Material(Struct, frozen=True):
-    """What is simulated: the files, read in this order; ``partitions`` as the installation that is mirrored has.
+    """What to simulate: files in reading order, and the number of partitions of the installation that is modelled.
 
-    ``waits`` says that what still waits after the last record is not let come back.
+    With ``waits`` the simulation ends at the last record, and what waits then is left waiting.
     """
 
     requests: Path
@@ -39,7 +39,7 @@ class Material(Struct, frozen=True):
 
     @property
     def bytes(self) -> int:
-        """How long the files are; ``OSError`` if one is not there."""
+        """The size of the files. Raises ``OSError`` if one is missing."""
         return sum(file.stat().st_size for file in self.files)
 
     @property
@@ -49,7 +49,7 @@ class Material(Struct, frozen=True):
 
 
 class Run:
-    """One simulation of files. ``last_ms`` is the time of the last request, ``records`` how many were read."""
+    """One simulation. ``last_ms`` is the time of the last request, ``records`` the number of records read."""
 
     def __init__(
         self,
@@ -72,16 +72,16 @@ class Run:
 
     @property
     def notes(self) -> Counter[str]:
-        """What was noted of outcomes; see ``core.codes.NOTES``."""
+        """What was noted about outcomes; see ``messages.reason_codes.NOTES``."""
         return self.simulation.notes
 
     def happenings(self) -> Iterator[Happening | Unread]:
-        """Everything that comes of the files, to the very end. ``OSError`` if one cannot be read."""
+        """All results, to the very end. Raises ``OSError``."""
         yield from self.up_to_the_last_record()
         yield from self.after_the_last_record()
 
     def up_to_the_last_record(self) -> Iterator[Happening | Unread]:
-        """What comes of the records; :meth:`after_the_last_record` goes on from there."""
+        """The results of the records; :meth:`after_the_last_record` goes on from there."""
         for number, file in enumerate(self._material.files):
             for at, arrival in self.lines.read_with_places(file):
                 if isinstance(arrival, Unread):
@@ -96,7 +96,7 @@ class Run:
         self._tell()
 
     def after_the_last_record(self) -> Iterator[Happening]:
-        """What comes back when time goes on, if it does."""
+        """What is decided again as time goes on after the last record."""
         if not self._material.waits:
             yield from self.simulation.finish()
 

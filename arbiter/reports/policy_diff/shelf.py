@@ -1,4 +1,4 @@
-"""Where a simulation keeps hundreds of thousands of ledgers: packed as in Redis, those last used as they are."""
+"""Where a simulation keeps hundreds of thousands of ledgers: packed as in Redis, the last used ones unpacked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPEN_MAX = 20_000
 
 
 class PackedShelf:
-    """See ``core.simulate.Shelf``."""
+    """A ``simulate.Shelf`` with packed ledgers."""
 
     def __init__(self, open_max: int = OPEN_MAX) -> None:
         self._open: dict[str, Ledger] = {}
@@ -56,7 +56,7 @@ class PackedShelf:
         answers[key] = pack_answered(answered)
 
     def ledgers(self) -> Iterator[tuple[str, Ledger]]:
-        """Every party with its ledger, which must not be changed."""
+        """Every party with its ledger. Treat the ledgers as read-only."""
         for party, packed in self._packed.items():
             if party not in self._open:
                 yield party, unpack_ledger(packed)

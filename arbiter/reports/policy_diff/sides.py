@@ -1,4 +1,4 @@
-"""The same records under two policies, each in a process of its own."""
+"""The same records under two policies, each in its own process."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from arbiter.reports.policy_diff.run import Material, Progress, Run
 
 
 class Side(Struct):
-    """What became of the records under one policy. ``said`` is the file with the sentences of ``fates``.
+    """What became of the records under one policy.
 
-    ``unread`` are lines that are no records, ``dead`` records that would be dead letters; ``over`` is who would be over
-    the other policy's new caps at ``last_ms``, the time of the last record.
+    ``said`` is the file with the sentences of ``fates``. ``unread`` are lines that are no records, ``dead`` are records
+    that would become dead letters. ``over`` is who would be over the other policy's new caps at ``last_ms``, the time
+    of the last record.
     """
 
     ref: tuple[str, int, str]
@@ -39,13 +40,13 @@ class Side(Struct):
 
 
 class SideFailed(Exception):
-    """A simulation ended with an error; the text is that error."""
+    """A simulation failed; the text is its error."""
 
 
 class Order(Struct, frozen=True):
-    """What a process is to do: a policy's document and ref, the files, and where sentences go.
+    """What a process has to do: a policy's document and reference, the files, and where sentences go.
 
-    ``other`` is the policy whose new caps parties are counted against; ``None`` for the one that has them.
+    ``other`` is the policy whose new caps parties are checked against; ``None`` on that policy's own side.
     """
 
     document: bytes
@@ -58,7 +59,9 @@ class Order(Struct, frozen=True):
 def both_sides(
     old: Policy, new: Policy, material: Material, folder: Path, tellers: Sequence[Progress]
 ) -> tuple[Side, Side]:
-    """Both simulations at once; ``folder`` takes what is too long for memory. :class:`SideFailed`, ``OSError``."""
+    """Run both simulations at once; ``folder`` holds what is too long for memory. Raises :class:`SideFailed`,
+    ``OSError``.
+    """
     packed = [document_bytes(policy.document) for policy in (old, new)]
     orders = [
         Order(packed[0], old.ref, (packed[1], new.ref), material, folder / "old"),
@@ -83,7 +86,7 @@ def both_sides(
 
 
 def _collected(ends: Sequence[Connection], tellers: Sequence[Progress]) -> list[Side]:
-    """Pass on what the processes tell, until each has given its result."""
+    """Pass on the processes' progress until each has given its result."""
     results: dict[int, Side] = {}
     while len(results) < len(ends):
         for ready in wait([end for number, end in enumerate(ends) if number not in results]):
@@ -102,7 +105,7 @@ def _collected(ends: Sequence[Connection], tellers: Sequence[Progress]) -> list[
 
 
 def _work(packed: bytes, end: Connection) -> None:
-    """The body of a process: simulate, telling progress, then the result or the error."""
+    """The body of a process: simulate and report progress, then the result or the error."""
     try:
         order: Order = pickle.loads(packed)  # noqa: S301 - the parent made it
         end.send(simulate_side(order, lambda records, read: end.send((records, read))))
@@ -150,7 +153,7 @@ class _Counts:
 
 
 def _other(order: Order) -> Policy | None:
-    """The new policy, where this is the side of the old one."""
+    """The new policy, on the side of the old one."""
     if order.other is None:
         return None
     content, (_, version, digest) = order.other

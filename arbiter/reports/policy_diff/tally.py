@@ -1,4 +1,4 @@
-"""Counts what came of requests while decisions pass by, without remembering any of them."""
+"""Counts what became of requests as decisions pass by. It remembers no single request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OUTCOMES = ("approved", "rejected", "waiting")
 
 
 class Ends:
-    """How requests ended, from their decisions: a recall undoes an approval, what is neither yes nor no waits."""
+    """How requests ended: a recall undoes an approval, and a request without a final answer waits."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -39,7 +39,7 @@ class Ends:
 
 
 class Tally:
-    """The account of a simulation."""
+    """The counts of a simulation."""
 
     def __init__(self) -> None:
         self.all = Ends()

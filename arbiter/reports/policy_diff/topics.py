@@ -1,4 +1,4 @@
-"""The requests and facts that are on Kafka now, as files that a simulation can read."""
+"""Saves the requests and facts that are on Kafka now as files that a simulation can read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from arbiter.worker.kafka.scan import Bounds, TopicReader
 
 
 class Stored(Struct, frozen=True):
-    """A record as a line: what :mod:`arbiter.reports.policy_diff.lines` reads, and ``kcat -J`` prints."""
+    """A record as a line that :mod:`arbiter.reports.policy_diff.lines` reads, as ``kcat -J`` prints it."""
 
     topic: str
     partition: int
@@ -31,10 +31,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 def download(settings: Settings, folder: Path, last: int, begin_ms: int | None) -> Material:
-    """Write what is on the input topics into ``folder``: facts, then the newest requests with the outcomes among them.
+    """Write the input topics into ``folder``: facts, then the newest requests with the outcomes among them.
 
-    Profiles and consents are read whole, as a worker reads them after a claim; of the requests the ``last`` ones by
-    time, none from before ``begin_ms``; and the outcomes, in the order of time. :class:`KafkaAway`.
+    Profiles and consents are read whole, as a worker reads them after a claim. Of the requests the ``last`` ones by
+    time are taken, none from before ``begin_ms``. Outcomes are in the order of time. Raises :class:`KafkaAway`.
     """
     facts, flow = folder / "facts.jsonl", folder / "requests.jsonl"
     with TopicReader(settings) as kafka:
@@ -64,7 +64,7 @@ def _newest(records: Iterator[Stored], last: int) -> Iterator[Stored]:
 
 
 def _read(kafka: TopicReader, name: str, begin_ms: int | None = None) -> Iterator[Stored]:
-    """A topic from its beginning, or from a time on, to where it ends now."""
+    """Read a topic from its beginning, or from a time on, to its present end."""
     for message in kafka.records(name, Bounds(since_ms=begin_ms)):
         stored = _stored(message, name)
         if stored is not None:
@@ -72,7 +72,7 @@ def _read(kafka: TopicReader, name: str, begin_ms: int | None = None) -> Iterato
 
 
 def _stored(message: Message, name: str) -> Stored | None:
-    """The record; ``None`` for one that no line can hold: the simulation leaves out what a worker cannot read."""
+    """The record; ``None`` if no line can hold it. The simulation leaves out what a worker could not read."""
     try:
         payload = (message.value() or b"").decode()
         key = message.key()

@@ -1,1 +1,1 @@
-"""A policy in words: what its approver signs, and what differs between two of them. Pure: no clock, no I/O."""
+"""A policy in words, as its approver signs it, and the differences between two. Pure: no clock, no I/O."""

@@ -1,4 +1,4 @@
-"""What is written differently in two policies, field by field: ``limit 4 → 2``."""
+"""The differences between the texts of two policies, field by field: ``limit 4 → 2``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ARROW = "\N{RIGHTWARDS ARROW}"
 
 
 class Difference(Struct, frozen=True):
-    """A field that differs; a side that does not have it says ``None``."""
+    """A field that differs. ``None`` on a side means that the field is not there."""
 
     field: str
     before: Any
@@ -41,7 +41,7 @@ class Difference(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """A thing of the policy that was added, removed or changed; ``sentences`` say what was added or removed."""
+    """A part of the policy that was added, removed or changed; ``sentences`` describe what was added or removed."""
 
     what: str
     name: str
@@ -56,7 +56,7 @@ class Change(Struct, frozen=True):
 
 
 def changes(old: PolicyDocument, new: PolicyDocument) -> list[Change]:
-    """Everything that differs, part by part, in the order of the new policy; what was removed stands last."""
+    """All differences, part by part, in the order of the new policy; removed parts come last."""
     before, after = _plain(old), _plain(new)
     found: list[Change] = []
     top = {name: value for name, value in after.items() if name not in NAMED}
@@ -109,7 +109,7 @@ def _sentences(entry: Entry) -> list[str]:
 
 
 def _plain(document: PolicyDocument) -> dict[str, Any]:
-    """The document as plain values, with the defaults written out and the rules by their names."""
+    """The document as plain values, with defaults written out and rules by name."""
     whole: dict[str, Any] = _written_out(document)
     for group in ORDERED:
         whole[group] = {one["id"]: one for one in whole[group]}

@@ -1,4 +1,4 @@
-"""A policy, or what differs between two, as HTML: for a screen, a telephone and for paper that is signed."""
+"""A policy, or the differences between two, as HTML for screens, phones and signed paper."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ del { color: var(--lost); } ins { color: var(--gained); text-decoration: none; f
 
 
 def policy_page(title: str, about: Sequence[str], sections: Sequence[Section]) -> str:
-    """The whole policy in words. ``about`` are lines on where it comes from and who approved it."""
+    """The whole policy in words. ``about`` are lines on its origin and approval."""
     body = [f"<h1>{in_html(title)}</h1>", *(f'<p class="sub">{in_html(line)}</p>' for line in about)]
     for section in sections:
         body.append(f"<h2>{in_html(section.title)}</h2>")
@@ -37,12 +37,12 @@ def policy_page(title: str, about: Sequence[str], sections: Sequence[Section]) -
 
 
 def changes_page(title: str, changes: Sequence[Change]) -> str:
-    """What differs, as a page of its own."""
+    """The differences as a page of their own."""
     return whole_page(title, [f"<h1>{in_html(title)}</h1>", changes_section(changes)], STYLE)
 
 
 def changes_section(changes: Sequence[Change]) -> str:
-    """What is written differently, as a part of a page that has :data:`STYLE`."""
+    """The differences as a section of a page that has :data:`STYLE`."""
     if not changes:
         return '<h2>What is written differently</h2><p class="sub">Nothing: both say the same.</p>'
     told = "".join(_change(change) for change in changes)

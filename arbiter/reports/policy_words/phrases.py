@@ -88,7 +88,7 @@ def date(text: str) -> str:
 
 
 def until(text: str) -> str:
-    """When something ends: a bare date includes that day."""
+    """When something ends. A bare date includes that day."""
     return f"the end of {date(text)}" if _DATE.fullmatch(text.strip()) else text.strip()
 
 
@@ -98,7 +98,7 @@ def number(value: float) -> str:
 
 
 def contacts(when: When, noun: str = "contacts") -> str:
-    """Which contacts a condition is about: ``contacts of category promotional, by phone or sms``."""
+    """Which contacts a condition covers: ``contacts of category promotional, by phone or sms``."""
     if not when:
         return f"all {noun}" if noun.endswith("s") else noun
     known = sorted(when, key=lambda key: list(_FIELDS).index(key) if key in _FIELDS else len(_FIELDS))
@@ -141,7 +141,7 @@ def _profile(key: str, condition: Condition) -> str:
 
 
 def _is(condition: Condition) -> str:
-    """What a value must be; of one that is missing nothing is true."""
+    """What a value must be. No condition holds for a missing value."""
     if not isinstance(condition, Test):
         return f"is {_values(condition)}"
     parts = [] if condition.at_least is None else [f"at least {number(condition.at_least)}"]

@@ -1,4 +1,4 @@
-"""What each rule says, in sentences that can be signed: limits, windows, hours, conditions, and what a "no" means."""
+"""Each rule in sentences that can be signed: limits, windows, hours, conditions, and what a "no" means."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SHARE_FACTOR = 100
 
 
 def sentences(rule: AnyRule, document: PolicyDocument) -> list[str]:
-    """The rule in sentences, its reason and owner aside."""
+    """The rule in sentences, without its reason and owner."""
     says: Callable[[Any, PolicyDocument], Iterator[str]] = _SAYS[type(rule)]
     return [*says(rule, document), *_not_bound(rule, document), *_when_in_force(rule, document)]
 

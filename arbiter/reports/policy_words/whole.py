@@ -26,7 +26,7 @@ MAX_PRIORITY = 100
 
 
 class Entry(Struct, frozen=True):
-    """One thing that has a name: what holds for it, why, and whom to ask."""
+    """A named part: what it says, why, and whom to ask."""
 
     name: str
     sentences: list[str]

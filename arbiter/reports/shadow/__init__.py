@@ -1,1 +1,1 @@
-"""What shadows would have done, from the decisions on Kafka: rules in shadow mode, and the shadow policy."""
+"""The report on shadows, from the decisions on Kafka: rules in shadow mode, and the shadow policy."""

@@ -1,4 +1,4 @@
-"""From what was counted to the report."""
+"""Turns the counts into the report."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _rules(tally: Tally, known: Known, zone: str) -> list[RuleInShadow]:
 
 
 def _counted(tally: Tally, known: Known) -> tuple[dict[str, _Counts], dict[str, WatchedRule]]:
-    """By rule in shadow mode what it judged and would have stopped; and the rule, as the newest policy has it."""
+    """For each rule in shadow mode what it judged and would have stopped, and the rule as the newest policy has it."""
     shapes, stopped = tally.shapes, tally.stopped
     rules = [known.rules(ref) for ref in tally.policies]
     counts: dict[str, _Counts] = defaultdict(lambda: _Counts(Counter(), defaultdict(Counter)))
@@ -196,7 +196,7 @@ def _rule_effects(rows: Iterable[Row], tally: Tally) -> list[RuleEffect]:
 
 
 def _samples(tally: Tally, number: int) -> list[Sample]:
-    """Of each kind of change some, as many of each as possible."""
+    """A few examples of each kind of change, evenly."""
     found = [tally.samples.of((str(number), change), tally.rows) for change in EXAMPLES_OF]
     turns = [values[turn] for turn in range(SAMPLES) for values in found if turn < len(values)]
     return turns[:SAMPLES]

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 
 class Reason(Struct, frozen=True, kw_only=True):
-    """One rule's "no"."""
+    """One rule's finding."""
 
     rule: str
     owner: str
@@ -64,7 +64,7 @@ class RuleInShadow(Struct, frozen=True, kw_only=True):
 
 
 class Pair(Struct, frozen=True, kw_only=True):
-    """How many requests were answered so, and would have been answered so by the shadow policy."""
+    """How many requests got one answer and would have got another from the shadow policy."""
 
     live: str
     shadow: str
@@ -91,7 +91,7 @@ class Effect(Struct, frozen=True, kw_only=True):
 
     @property
     def same(self) -> int:
-        """How many would have fared the same."""
+        """How many would have had the same answer."""
         changed = self.lost + self.later + self.gained + self.sooner + self.otherwise
         return self.requests - changed - self.failed
 

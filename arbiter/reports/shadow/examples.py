@@ -1,4 +1,4 @@
-"""Single requests to which a shadow would have said something else, told in words."""
+"""Single requests that a shadow would have answered differently, in words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def of_rule(samples: Iterable[Sample], rule: str, zone: str) -> list[Example]:
 
 
 def of_policy(samples: Iterable[Sample], zone: str) -> list[Example]:
-    """Decisions that would have been others under the shadow policy."""
+    """Decisions that the shadow policy would have made differently."""
     return [_of_policy(_decode(value), row.allowed_ms, zone) for value, row in samples]
 
 

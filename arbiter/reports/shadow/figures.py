@@ -1,4 +1,4 @@
-"""The sentences that both the text and the page tell."""
+"""Sentences that the text and the page share."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ def policy_sentences(total: Effect) -> list[str]:
 
 
 def matrix(policy: ShadowPolicy) -> list[tuple[str, list[int]]]:
-    """Rows: what was answered. Columns: what would have been, as ``columns``."""
+    """Rows: the real answer. Columns: the shadow's answer, as in ``columns``."""
     counts = {(pair.live, pair.shadow): pair.requests for pair in policy.pairs}
     rows = [(live, [counts.get((live, would), 0) for would in columns(policy)]) for live in OUTCOMES]
     return [(live, cells) for live, cells in rows if any(cells)]
 
 
 def columns(policy: ShadowPolicy) -> list[str]:
-    """The outcomes that the shadow policy can have; that it failed, only if it did."""
+    """The outcomes that the shadow policy can have; "failed" only if it did fail."""
     return [would for would in OUTCOMES if would != "rule_error" or policy.total.failed]

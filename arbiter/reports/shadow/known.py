@@ -1,4 +1,4 @@
-"""What the policy store knows of the shadows that decisions speak of: which rules there are, whose, and since when."""
+"""What the policy store knows of the shadows that decisions mention: their rules, owners, and since when."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ TOLD: Final = ("department", "campaign", "channel", "category")
 
 
 class WatchedRule(Struct, frozen=True):
-    """A rule in shadow mode, of one version. ``is_exact`` says that a decision tells all that it asks for."""
+    """A rule in shadow mode, of one version. ``is_exact`` says that a decision has all the fields that the rule looks
+    at.
+    """
 
     id: str
     kind: str
@@ -36,21 +38,21 @@ class WatchedRule(Struct, frozen=True):
     exempt: frozenset[str]
 
     def is_about(self, shape: Shape, at_ms: int) -> bool:
-        """Whether it judged requests of this shape then, as far as a decision tells."""
+        """Whether it judged requests of this shape then, as far as a decision shows."""
         department, campaign, channel, category = shape
         is_there = self.from_ms <= at_ms < self.until_ms and category not in self.exempt
         return is_there and self.matcher.shape_matches((department, campaign, channel, category, None, None))
 
 
 class Known:
-    """The policies of some versions, and what the audit has of when they were in force."""
+    """The policies of some versions, and when they were in force as far as the audit says."""
 
     def __init__(self, documents: dict[int, PolicyDocument], history: Sequence[AuditEntry]) -> None:
         self._rules = {version: _watched(document) for version, document in documents.items()}
         self._history = history
 
     def rules(self, policy: Ref) -> list[WatchedRule]:
-        """The rules in shadow mode of a policy; none if it is not known."""
+        """The rules in shadow mode of a policy; empty if the policy is unknown."""
         return self._rules.get(policy[1], [])
 
     def rule_since_ms(self, rule: str) -> int | None:
@@ -76,7 +78,7 @@ class Known:
 
 
 async def ask(policies: PolicyStore, versions: Iterable[int]) -> Known:
-    """Fetch what is known of these versions, and of all that were in force as far as the audit goes back."""
+    """Fetch what is known of these versions, and of all that were in force as far back as the audit goes."""
     history = await policies.history(AUDIT_KEPT)
     wanted = {*versions, *(entry.version for entry in history if entry.action in IN_FORCE and entry.version)}
     documents = {}

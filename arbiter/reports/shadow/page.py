@@ -1,4 +1,4 @@
-"""The report on shadows as one HTML page that needs nothing else."""
+"""The report on shadows as one self-contained HTML page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts decisions while they stream by. Of each request a few numbers are kept, and of some decisions their bytes."""
+"""Counts decisions while they stream by. It keeps a few numbers per request, and the bytes of some decisions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Ref = tuple[str, int, str]
 
 
 class SeenFinding(Struct, frozen=True):
-    """Of a "no": which rule, and whether it is for good."""
+    """A finding: its rule, and whether it is final."""
 
     rule: str
     kind: str
@@ -61,7 +61,7 @@ class SeenPolicy(Struct, frozen=True):
 
 
 class SeenShadow(Struct, frozen=True):
-    """What the shadow policy said."""
+    """The shadow policy's answer."""
 
     policy: SeenPolicy
     outcome: str
@@ -70,7 +70,7 @@ class SeenShadow(Struct, frozen=True):
 
 
 class Seen(Struct, frozen=True):
-    """Of a decision what the report looks at."""
+    """The fields of a decision that the report needs."""
 
     decision_id: str
     department: str
@@ -90,9 +90,11 @@ _decode = msgspec.json.Decoder(Seen).decode
 
 
 class Row(Struct):
-    """A request, by its newest decision. ``stopped`` are the rules in shadow mode that said no (rule, for good or not),
-    ``would`` is what the shadow policy said, ``stops`` by which of its rules. ``allowed_ms`` is when it would first
-    have approved what was not approved (0: never), ``frees`` the rules in force that stood in the way then.
+    """A request, by its newest decision.
+
+    ``stopped`` are the rules in shadow mode that said no (rule, whether for good). ``would`` is the shadow policy's
+    answer, ``stops`` by which of its rules. ``allowed_ms`` is when it would first have approved a request that was not
+    approved (0: never), ``frees`` the rules in force that said no then.
     """
 
     n: int
@@ -127,20 +129,20 @@ Sample = tuple[bytes, Row]
 
 
 class Samples:
-    """Decisions to tell as examples, the newest of each group, under the names of what they are examples of."""
+    """Decisions for examples: the newest of each group, by what they are examples of."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], dict[tuple[str, str], deque[tuple[int, int, bytes]]]] = {}
 
     def keep(self, what: tuple[str, str], group: tuple[str, str], key: int, n: int, value: bytes) -> None:
-        """Remember a decision."""
+        """Keep a decision."""
         groups = self._kept.setdefault(what, {})
         if group not in groups and len(groups) >= GROUPS_MAX:
             return
         groups.setdefault(group, deque(maxlen=SAMPLES)).append((key, n, value))
 
     def of(self, what: tuple[str, str], newest: dict[int, Row]) -> list[Sample]:
-        """Some that are still the newest of their requests, from as many groups as possible."""
+        """Some that are still their requests' newest decisions, from as many groups as possible."""
         groups = self._kept.get(what, {})
         current = [
             [(value, newest[key]) for key, n, value in reversed(kept) if newest[key].n == n] for kept in groups.values()
@@ -150,7 +152,7 @@ class Samples:
 
 
 class Tally:
-    """Counts the decisions of ``[since_ms, until_ms)``, in whatever order; repeats are recognised."""
+    """Counts the decisions of ``[since_ms, until_ms)``. The order does not matter, and repeats are recognised."""
 
     def __init__(self, since_ms: int, until_ms: int) -> None:
         self._span = range(since_ms, until_ms)
@@ -163,7 +165,7 @@ class Tally:
         self.decisions = self.unreadable = 0
 
     def add(self, value: bytes) -> None:
-        """Count a decision. ``msgspec.DecodeError`` for what is none."""
+        """Count a decision. Raises ``msgspec.DecodeError`` if it is none."""
         seen = _decode(value)
         at_ms = to_ms(seen.decided_at)
         if at_ms not in self._span or seen.dry_run or seen.outcome == RECALLED:
