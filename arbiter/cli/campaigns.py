@@ -1,4 +1,4 @@
-"""The campaigns that were asked for lately: no policy lists them, so a misspelt one is told by the newest decisions."""
+"""The campaigns of the newest decisions, to catch a misspelt name: no policy lists campaigns."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _decision = msgspec.json.Decoder(_Decision).decode
 
 
 def tell_unknown_campaign(name: str) -> None:
-    """Say that none of the newest decisions is about this campaign, and which ones are; what is away is said, too.
+    """Say that none of the newest decisions names this campaign, and which campaigns they name.
 
-    Nothing here may stand in the way of a stop.
+    A server that is away is reported too, but nothing here may delay a kill switch.
     """
     try:
         seen = _seen(load(os.environ))
@@ -44,7 +44,7 @@ def tell_unknown_campaign(name: str) -> None:
 
 
 def _seen(settings: Settings) -> Counter[str]:
-    """How often each campaign stands in the newest decisions."""
+    """How often each campaign occurs in the newest decisions."""
     seen: Counter[str] = Counter()
     with TopicReader(settings) as kafka:
         for message in kafka.records(DECISIONS, Bounds(last=NEWEST)):

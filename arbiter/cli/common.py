@@ -1,4 +1,4 @@
-"""What the commands share: settings, and errors of Redis and Kafka as one line with an exit code of their own."""
+"""What commands share: settings, and errors of Redis and Kafka as one line with an exit code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 
 
 class Failure(SystemExit):
-    """Ends the command: the message to standard error, plain, so that one line stays one line; and an exit code."""
+    """Ends the command with a message on standard error (one line, no markup) and an exit code."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(exit_code)
@@ -40,7 +40,7 @@ class Failure(SystemExit):
 
 
 def settings_for(*needed: str) -> Settings:
-    """The settings from the environment, of which the servers ``needed`` (kafka, redis) must be named."""
+    """The settings from the environment. The servers ``needed`` (kafka, redis) must be set."""
     spare = {f"ARBITER_{name.upper()}": text for name, text in _UNUSED.items() if name not in needed}
     try:
         return load({**os.environ, **spare})
@@ -50,7 +50,7 @@ def settings_for(*needed: str) -> Settings:
 
 @contextmanager
 def servers_may_be_away(settings: Settings) -> Iterator[None]:
-    """Turn what Redis and Kafka raise into one line that names the address and the fix."""
+    """Turn errors of Redis and Kafka into one line with the address and the fix."""
     try:
         yield
     except StoreRefused as error:
@@ -67,7 +67,7 @@ def servers_may_be_away(settings: Settings) -> Iterator[None]:
 
 
 def user() -> str:
-    """The name of who runs this; in a container a user may have none."""
+    """The name of the user; a user in a container may have none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -75,7 +75,7 @@ def user() -> str:
 
 
 def instant(text: str, zone: str, side: Literal["start", "end"], option: str) -> int:
-    """The instant (ms) of a date or time that an option names; a bare date to end includes that day."""
+    """The instant (ms) of a date or time from an option. A bare date as an end includes that day."""
     try:
         return moment(text, zone, side)
     except ValueError as error:
@@ -84,7 +84,7 @@ def instant(text: str, zone: str, side: Literal["start", "end"], option: str) ->
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Turn what files raise into one line."""
+    """Turn errors of reading files into one line."""
     try:
         yield
     except BrokenPipeError:
@@ -96,12 +96,12 @@ def reading() -> Iterator[None]:
 
 
 def with_policies(work: Callable[[PolicyStore], Awaitable[Result]]) -> Result:
-    """Do something with the policies in Redis and give its result; see :func:`servers_may_be_away`."""
+    """Run something with the policies in Redis and return its result; see :func:`servers_may_be_away`."""
     return with_store(lambda store: work(store.policies))
 
 
 def with_store(work: Callable[[RedisStore], Awaitable[Result]]) -> Result:
-    """Do something with what is in Redis and give its result; see :func:`servers_may_be_away`."""
+    """Run something with the state in Redis and return its result; see :func:`servers_may_be_away`."""
     settings = settings_for("redis")
 
     async def connected() -> Result:

@@ -1,4 +1,4 @@
-"""An order is confirmed by what workers report, not by its being written: how many decide by it, and who does not."""
+"""Confirms an order by what workers report: how many decide by it, and which do not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ Reports = list[WorkerReport]
 
 
 def confirm(active: Activation | None) -> int:
-    """Say how many workers decide by what is in force now, and give that; ends the command if not all do in time."""
+    """Wait for all workers to decide by what is in force now, and return how many do. Ends the command if some are
+    late.
+    """
     number = active.number if active else 0
     reports = with_policies(lambda policies: _until(policies, lambda report: _decides_by(report, number)))
     late = [report for report in reports if not _decides_by(report, number)]
@@ -39,13 +41,13 @@ def confirm(active: Activation | None) -> int:
 
 
 def swept(number: int) -> bool:
-    """Wait until all workers have looked at what waits and what is unsent for this activation; whether they have."""
+    """Wait until all workers have swept waiting and unsent requests for this activation; return whether they have."""
     reports = with_policies(lambda policies: _until(policies, lambda report: report.swept >= number))
     return all(report.swept >= number for report in reports)
 
 
 async def _until(policies: PolicyStore, is_done: Callable[[WorkerReport], bool]) -> Reports:
-    """The workers' reports, once all are as wished or the time is up."""
+    """The workers' reports, as soon as all meet the condition or the time is up."""
     began = time.monotonic()
     while True:
         reports = await policies.workers()
@@ -56,7 +58,7 @@ async def _until(policies: PolicyStore, is_done: Callable[[WorkerReport], bool])
 
 
 def _decides_by(report: WorkerReport, number: int) -> bool:
-    """Whether a worker uses this activation, or a newer one; without one, that none was ever there for it."""
+    """Whether a worker uses this activation or a newer one. A worker without one never had a policy."""
     return report.number >= number if number else not report.met
 
 

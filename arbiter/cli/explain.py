@@ -124,7 +124,7 @@ def _look_up(settings: Settings, wanted: Wanted, bounds: Bounds, since: str | No
 
 
 def _the_one(wanted: Wanted, found: OnKafka, searched: str, hint: str) -> Key:
-    """The request that is meant; ends the command if it is not there (``hint``: what to do), or not the only one."""
+    """The request that is meant. Ends the command if there is none (``hint`` says what to do) or more than one."""
     if not found.histories:
         named = [f"`{wanted.request_id}`"]
         named += [f"of department {wanted.department}"] if wanted.department else []
@@ -139,7 +139,7 @@ def _the_one(wanted: Wanted, found: OnKafka, searched: str, hint: str) -> Key:
 
 
 def _searched(settings: Settings, found: OnKafka, bounds: Bounds, since: str | None) -> str:
-    """What was looked through, as a part of a sentence."""
+    """What was searched, as part of a sentence."""
     how = "all" if bounds.last is None else f"the newest {bounds.last:,}"
     told = f" since {since} (UTC)" if since else ""
     return f"{how} decisions{told} on {settings.topic(DECISIONS)} at {settings.kafka} (there were {found.read:,})"

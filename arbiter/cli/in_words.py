@@ -1,4 +1,4 @@
-"""Policies and their differences in words, on a terminal: folded to its width, plain where it is none."""
+"""Policies and their differences in words on a terminal, folded to its width; plain elsewhere."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tell_sections(sections: Iterable[Section]) -> None:
 
 
 def tell_changes(changes: Sequence[Change]) -> None:
-    """Print what is written differently."""
+    """Print the differences."""
     click.secho("what is written differently", bold=True)
     if not changes:
         click.echo("  nothing: both say the same")
@@ -47,14 +47,14 @@ def tell_changes(changes: Sequence[Change]) -> None:
 
 
 def write_page(file: Path, page: str, form: str) -> None:
-    """Write a page, and say so where it does not disturb what a script reads."""
+    """Write a page, and say so where a script's output is not disturbed."""
     with reading():
         file.write_text(page, encoding="utf-8")
     click.echo(f"written to {file}", err=form == "json")
 
 
 def tell_folded(text: str, indent: str = "") -> None:
-    """Print a paragraph, folded where there is a terminal."""
+    """Print a paragraph, folded on a terminal."""
     if sys.stdout.isatty():
         width = max(min(shutil.get_terminal_size().columns, WIDTH_MAX), 2 * len(INDENT))
         click.echo(textwrap.fill(

@@ -143,7 +143,9 @@ def _target(campaign: str | None, channel: str | None, department: str | None, *
 
 
 async def _surroundings(policies: PolicyStore, target: Target, name: str) -> tuple[str, str]:
-    """The business zone, and a note if the policy in force does not know the name (it lists no campaigns)."""
+    """The business zone, and a note if the policy in force does not know the name. Campaigns are not listed in
+    policies.
+    """
     active = await policies.active()
     record = None if active is None else await policies.fetch(active.version)
     if record is None:

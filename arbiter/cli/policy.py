@@ -1,4 +1,4 @@
-"""``arbiter policy``: what the owners of a policy run."""
+"""``arbiter policy``: the commands of policy owners."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``arbiter policy check``: everything that is wrong with a policy's files, for people and for programs."""
+"""``arbiter policy check``: every mistake in a policy's files, for people and for programs."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def check(folder: Path, form: str, is_strict: bool) -> None:
 
 
 def tell(problems: Sequence[FileProblem]) -> None:
-    """Print problems for people; on a terminal in colours and folded to its width."""
+    """Print problems for people: on a terminal in colour and folded to its width."""
     width = min(shutil.get_terminal_size().columns, WIDTH_MAX) if sys.stdout.isatty() else None
     text = "".join(click.style(part, **STYLES.get(kind, {})) for kind, part in told(problems, width))
     if text:
@@ -80,7 +80,7 @@ def tell(problems: Sequence[FileProblem]) -> None:
 
 
 def counted(problems: Sequence[FileProblem]) -> str:
-    """How many problems of each severity there are, and in how many files; empty if there are none."""
+    """How many problems of each severity, and in how many files; empty if there are none."""
     numbers = [count(sum(p.severity == level for p in problems), level) for level in ("error", "warning")]
     there = [text for text in numbers if not text.startswith("0 ")]
     files = len({problem.file for problem in problems})

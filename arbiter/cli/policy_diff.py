@@ -116,7 +116,7 @@ def diff(
 
 
 def _tell_texts(policies: tuple[Policy, Policy], differences: list[Change], form: str, html: Path | None) -> None:
-    """What is written differently, without any request."""
+    """Print the differences between the texts, without any request."""
     old, new = (policy_name(*policy.ref) for policy in policies)
     if form == "json":
         click.echo(json.dumps({"changes": list(map(as_plain, differences))}, ensure_ascii=False))
@@ -128,7 +128,7 @@ def _tell_texts(policies: tuple[Policy, Policy], differences: list[Change], form
 
 
 def _check_ordinary(files: Sequence[Path]) -> None:
-    """Each file is read once for each policy, and again for the examples: a pipe would be empty by then."""
+    """Refuse pipes: each file is read once per policy and again for the examples."""
     for file in files:
         if not file.is_file():
             raise Failure(f"{file}: is no ordinary file, and it is read several times; save it as one", EXIT_USAGE)

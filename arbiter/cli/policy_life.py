@@ -184,14 +184,14 @@ def cancel(version: int, by: str, reason: str) -> None:
 
 
 def _check_alone(*, is_alone: bool) -> None:
-    """Whether this installation lets one person put a policy in force."""
+    """Refuse an approval by the author, unless the installation allows one person to put a policy in force."""
     if is_alone and not settings_for("redis").activate_alone:
         text = "--without-approval is not allowed here: a second person must approve (`arbiter policy approve`)"
         raise Failure(f"{text}, or {variable('activate_alone')} must be true", EXIT_REFUSED)
 
 
 def _check_tests(record: PolicyRecord) -> None:
-    """A policy that fails its own tests is not put in force."""
+    """Refuse a policy that fails its own tests."""
     failed = failures(record)
     for sentence in failed:
         click.echo(sentence)
@@ -200,14 +200,14 @@ def _check_tests(record: PolicyRecord) -> None:
 
 
 def named(text: str, option: str) -> str:
-    """What an option names, without spaces around it; ends the command if that is nothing."""
+    """The value of an option without surrounding spaces. Ends the command if nothing is left."""
     if not text.strip():
         raise Failure(f"{option} is empty; say who or why, for the audit", EXIT_USAGE)
     return text.strip()
 
 
 async def fetched(policies: PolicyStore, version: int) -> PolicyRecord:
-    """A version, as it was published; what somebody changed in the store since is not touched."""
+    """A version as it was published. Ends the command if somebody changed it in the store since."""
     record = await policies.fetch(version)
     if record is None:
         raise unknown_version(version)
@@ -217,7 +217,7 @@ async def fetched(policies: PolicyStore, version: int) -> PolicyRecord:
 
 
 def unknown_version(version: int) -> Failure:
-    """What is said of a version that is not there."""
+    """The message for a version that does not exist."""
     return Failure(f"there is no version {version}; `arbiter policy history` tells the versions", EXIT_USAGE)
 
 
@@ -231,7 +231,7 @@ def _zone(record: PolicyRecord) -> str:
 
 
 def _span(from_: str | None, until: str | None, zone: str) -> tuple[int | None, int | None]:
-    """The instants (ms) at which it begins and ends; a bare date to end includes that day."""
+    """The instants (ms) at which it begins and ends. A bare date as an end includes that day."""
     return (
         None if from_ is None else instant(from_, zone, "start", "--from"),
         None if until is None else instant(until, zone, "end", "--until"),

@@ -1,4 +1,4 @@
-"""``arbiter policy test --new``: a test from a real decision, written only if it passes."""
+"""``arbiter policy test --new``: a test from a real decision. It is written only if it passes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXIT_NOT_REPRODUCED = 1
 
 
 def write_test(folder: Path, request_id: str, department: str | None, customer: str | None, last: int) -> None:
-    """Write ``FOLDER/<request id>.test.yaml``. Ends the command if it cannot, or if no test gives the decision."""
+    """Write ``FOLDER/<request id>.test.yaml``. Ends the command if it cannot, or if no draft gives the decision."""
     settings = settings_for("kafka", "redis")
     path = folder / f"{re.sub(r'[^a-zA-Z0-9._-]+', '-', request_id)}{SUFFIX}"
     if path.exists():
@@ -44,7 +44,7 @@ def write_test(folder: Path, request_id: str, department: str | None, customer: 
 
 
 def _passing(found: Found, policy: Policy) -> str:
-    """The first draft that gives the decision; ends the command with the difference if none does."""
+    """The first draft that gives the decision. Ends the command with the difference if none does."""
     first: Result | None = None
     with tempfile.TemporaryDirectory(prefix="arbiter-test-") as folder:
         path = Path(folder) / f"draft{SUFFIX}"

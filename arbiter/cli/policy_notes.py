@@ -1,4 +1,4 @@
-"""What of a policy is over, told to whoever looks at it."""
+"""Notes on parts of a policy that have ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from arbiter.policy_check.ended import ended
 
 
 def notes(document: PolicyDocument | None) -> list[str]:
-    """A note for each rule and exception that does nothing any more; they are no mistake, but in the way of readers."""
+    """A note for each rule and exception that no longer does anything. It is no mistake, but it distracts readers."""
     return ended(document, time.time_ns() // 1_000_000) if document is not None else []
 
 

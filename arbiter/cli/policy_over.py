@@ -1,4 +1,4 @@
-"""Who is over a new cap at the moment in which it comes into force, by the ledgers that there are."""
+"""Who is over a new cap when it comes into force, by the present ledgers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROGRESS = 100_000
 
 
 async def tell_over(store: RedisStore, record: PolicyRecord) -> None:
-    """Read all ledgers and tell, for each cap that is new or changed against what is in force, who is over it."""
+    """Read all ledgers, and print for each new or changed cap who is over it."""
     active = await store.policies.active()
     before = None if active is None else await store.policies.fetch(active.version)
     if before is None:

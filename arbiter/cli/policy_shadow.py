@@ -1,4 +1,4 @@
-"""``arbiter policy shadow``: a published version beside the one in force, on the live stream."""
+"""``arbiter policy shadow``: evaluate a published version beside the one in force, on the live stream."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _end(by: str, reason: str) -> None:
 
 
 def _check(record: PolicyRecord) -> None:
-    """Workers of this build must be able to take it, or its numbers would not come."""
+    """Refuse a version that workers of this build cannot take: it would give no numbers."""
     try:
         load(record.document, record.version, record.digest)
     except PolicyError as error:

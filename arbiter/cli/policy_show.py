@@ -1,4 +1,4 @@
-"""``arbiter policy show`` and ``history``: what is in force, who wanted it, and what was done."""
+"""``arbiter policy show`` and ``history``: what is in force, who approved it, and what was done."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def history(limit: int, form: str) -> None:
 
 
 def described(entry: AuditEntry) -> str:
-    """What was done, in words: ``activated until 2026-12-24 18:00 UTC, without approval``."""
+    """An audit entry in words: ``activated until 2026-12-24 18:00 UTC, without approval``."""
     what = entry.action.removeprefix("kill_").replace("_", " ")
     if entry.action in ("shadow_began", "shadow_ended"):
         what = "judged in shadow" if entry.action == "shadow_began" else "no longer judged in shadow"
@@ -170,7 +170,7 @@ def _times(planned: Planned) -> dict[str, Any]:
 
 
 def _to_come(seen: _Seen) -> list[Planned]:
-    """What will change by itself: activations that have yet to begin, and those that will end."""
+    """What will change by itself: activations that have not begun, and those that will end."""
     return [planned for planned in seen.plan if not planned.has_begun or planned.until_ms is not None]
 
 
@@ -179,7 +179,7 @@ def _is_active(seen: _Seen, record: PolicyRecord | Shadow) -> bool:
 
 
 def _about(seen: _Seen, record: PolicyRecord) -> Iterator[str]:
-    """Lines on a version: who published and approved it, whether it is in force, what is planned and stopped."""
+    """Lines about a version: who published and approved it, whether it is in force, what is planned and stopped."""
     yield f"{record.name} version {record.version}, {'in force' if _is_active(seen, record) else 'not in force'}"
     because = f": {record.reason}" if record.reason else ""
     yield f"published {_second(record.published_at_ms)} by {record.author}, digest {record.digest}{because}"

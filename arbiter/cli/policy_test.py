@@ -1,4 +1,4 @@
-"""``arbiter policy test``: the tests that a policy's owners wrote beside it."""
+"""``arbiter policy test``: the tests that owners wrote beside their policy."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _run(folder: Path, only: str | None) -> tuple[Policy, list[Result]]:
 
 
 def compiled(document: PolicyDocument) -> Policy:
-    """A policy that was read from files, ready to judge with."""
+    """A policy that was read from files, compiled."""
     return Policy(document, 0, digest_of(document_bytes(document)))
 
 
@@ -128,7 +128,9 @@ def _print(console: Console, policy: Policy, results: Sequence[Result], *, is_wh
 
 
 def _print_sentences(console: Console, result: Result) -> None:
-    """What stands in the decision: of each rule that says no, also in shadow mode, its sentence, owner and reason."""
+    """Print what the decision says: for each rule that says no, in force or in shadow mode, its sentence, owner and
+    reason.
+    """
     if result.answer is None or not (result.answer.findings or result.answer.shadow):
         return
     console.print(f"[bold]{cell(result.test.case.name)}[/]: {result.answer.outcome}", highlight=False)

@@ -1,4 +1,4 @@
-"""The tests that are published with a policy, and run again before it is put in force."""
+"""The tests that are published with a policy, and run again before it comes into force."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from arbiter.state.policy_store import PolicyRecord
 
 
 def pack_tests(folder: Path) -> tuple[bytes, list[FileProblem]]:
-    """The texts of the test files in a policy's folder, as they are published (empty if there are none), and what
-    stands in the way of reading one.
+    """The texts of the test files in a policy's folder as they are published (empty if there are none), and what
+    prevents reading one.
     """
     texts: dict[str, str] = {}
     problems: list[FileProblem] = []
@@ -40,7 +40,7 @@ def unpack_tests(packed: bytes) -> dict[str, str]:
 
 
 def failures(record: PolicyRecord) -> list[str]:
-    """What fails of a published policy's own tests, or stands in the way of running them, a text for each."""
+    """A text for each published test that fails or cannot be run."""
     tests = unpack_tests(record.tests)
     return list(_failures(record, tests)) if tests else []
 

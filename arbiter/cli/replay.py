@@ -1,4 +1,4 @@
-"""``arbiter replay``: files of the past onto the topics, a stretch of time after another."""
+"""``arbiter replay``: records of the past onto the topics, one stretch of time after another."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def _replay(settings: Settings, files: list[Path], ahead_ms: int, unreadab
 
 
 def _arrivals(settings: Settings, files: list[Path], partitions: int, unreadable: Unreadable) -> Iterator[Arrival]:
-    """The records of the files; lines that are none are told and left out."""
+    """The records of the files. Lines that are no records are reported and left out."""
     lines = Lines(lambda name: partition_of(name, partitions), settings.topic_prefix)
     for file in files:
         for read in lines.read(file):

@@ -1,4 +1,4 @@
-"""The problems of a policy for other programs: annotations of a GitHub workflow, and SARIF 2.1.0.
+"""The problems of a policy for other programs: GitHub workflow annotations and SARIF 2.1.0.
 
 Sources: GitHub's "Workflow commands for GitHub Actions"; OASIS, "Static Analysis Results Interchange Format (SARIF)
 Version 2.1.0", and what GitHub code scanning asks of it.
@@ -19,7 +19,7 @@ SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schem
 
 
 def github(problems: Sequence[FileProblem]) -> Iterator[str]:
-    """One workflow command for each problem; its text is the message and, in a line of its own, the fix."""
+    """One workflow command per problem: the message, and the fix on a line of its own."""
     for problem in problems:
         properties = {"file": _below_here(problem.file), "title": problem.code}
         if problem.line:
@@ -30,7 +30,7 @@ def github(problems: Sequence[FileProblem]) -> Iterator[str]:
 
 
 def sarif(problems: Sequence[FileProblem]) -> dict[str, Any]:
-    """A SARIF log of one run. Its rules are the codes that occur, in the order of the catalogue."""
+    """A SARIF log of one run. Its rules are the codes that occur, in the catalogue's order."""
     codes = [name for name in CODES if any(problem.code == name for problem in problems)]
     driver = {
         "name": "arbiter policy check",
@@ -71,7 +71,7 @@ def _result(problem: FileProblem, rule: int) -> dict[str, Any]:
 
 
 def _below_here(file: str) -> str:
-    """The path from the working directory, if the file is below it: both tools know files by that."""
+    """The path relative to the working directory, if the file is below it: both tools identify files by that."""
     path = Path(file)
     if path.is_absolute() and path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
@@ -84,7 +84,7 @@ def _uri(file: str) -> str:
 
 
 def _escaped(text: str, more: str = "") -> str:
-    """The text as a workflow command takes it; ``more`` are the characters that end a property."""
+    """The text escaped for a workflow command; ``more`` are the characters that would end a property."""
     for character in f"%\r\n{more}":
         text = text.replace(character, f"%{ord(character):02X}")
     return text

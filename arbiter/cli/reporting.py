@@ -1,4 +1,4 @@
-"""``arbiter report``: who asked, who was let through, who waits and for whom, over a period."""
+"""``arbiter report``: who asked, who was approved, who waits and for whom, over a period."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def _in_order(since_ms: int, until_ms: int) -> None:
 
 
 def _not_empty(tally: Tally, where: str, since_ms: int | None, until_ms: int | None) -> None:
-    """End the command if nothing was decided in the period; say when something was."""
+    """End the command if nothing was decided in the period, and say when something was."""
     if tally.decisions:
         return
     spans = (("from", since_ms), ("until", until_ms))
@@ -172,7 +172,7 @@ def _not_empty(tally: Tally, where: str, since_ms: int | None, until_ms: int | N
 
 
 async def _zone_in_force(settings: Settings) -> str:
-    """The zone of the policy in force; UTC if there is none that this build can read."""
+    """The zone of the policy in force; UTC if there is none, or none that this build can read."""
     store = connect(settings.redis, settings.redis_prefix)
     try:
         active = await store.policies.active()

@@ -1,4 +1,4 @@
-"""``arbiter worker``, ``arbiter topics`` and ``arbiter settings``: what operators run."""
+"""``arbiter worker``, ``arbiter topics`` and ``arbiter settings``: the commands of operators."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def create(partitions: int | None) -> None:
 
 
 def _visible(verify: Callable[[], int]) -> int:
-    """The number of partitions; a topic that was just made is not known to every broker at once."""
+    """The number of partitions, once it is known: a new topic is not known to every broker at once."""
     deadline = time.monotonic() + VISIBLE_SECONDS_MAX
     while True:
         try:

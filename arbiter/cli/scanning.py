@@ -1,4 +1,4 @@
-"""What the commands that read topics back share: how far back, and a progress bar."""
+"""What commands that read topics back share: how far back to read, and a progress bar."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from arbiter.worker.kafka.scan import Progress as Tell
 
 @contextmanager
 def scan_bar(what: str, unit: str = "records") -> Iterator[Tell]:
-    """A function that moves a bar on standard error; no bar where that is not a terminal."""
+    """A function that moves a bar on standard error; no bar without a terminal."""
     console = terminal(stderr=True)
     columns = (
         TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""``arbiter simulate``: what a policy would decide, on a file of requests, without any server."""
+"""``arbiter simulate``: what a policy would decide on a file of requests, without any server."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def simulate(
 
 
 class _Account:
-    """What was not decided, and why; the first few at once on standard error."""
+    """What was not decided, and why. The first few are printed at once on standard error."""
 
     def __init__(self) -> None:
         self._unread = Unreadable()
@@ -104,7 +104,7 @@ class _Account:
             self._dead(f"{topic}/{partition}/{offset}: {happening.refused.code}: {happening.refused.message}")
 
     def close(self) -> None:
-        """Say how many were not named."""
+        """Print how many more there were."""
         self._unread.close()
         self._dead.close()
 

@@ -1,4 +1,4 @@
-"""What the commands that try policies out share: which policy, which files, and a progress bar."""
+"""What commands that try policies out share: the policy, the files, and a progress bar."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def material_options(command: Command) -> Command:
-    """The options that say what goes through a policy."""
+    """The options that select what goes through a policy."""
     for option in (
         click.option(
             "--keep-waiting", "waits", is_flag=True, help="Stop with the last record: what waits does not come back."
@@ -48,7 +48,7 @@ def material_options(command: Command) -> Command:
 
 
 def policy_named(name: str) -> Policy:
-    """The policy in a folder, a version in Redis, or the `active` one; ends the command if it cannot be had."""
+    """The policy in a folder, a version in Redis, or the ``active`` one. Ends the command if there is none."""
     try:
         if is_published(name):
             return with_policies(lambda policies: from_store(name, policies))
@@ -63,7 +63,7 @@ def policy_named(name: str) -> Policy:
 
 @contextmanager
 def progress_bar(material: Material, *names: str) -> Iterator[list[Callable[[int, int], None]]]:
-    """A function per name that moves its bar on standard error; no bars where that is not a terminal."""
+    """One function per name that moves its bar on standard error; no bars without a terminal."""
     console = terminal(stderr=True)
     columns = (
         TextColumn("{task.description}"),

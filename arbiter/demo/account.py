@@ -1,7 +1,7 @@
-"""What is on the topics, counted: every request read back, what was answered, what became a dead letter.
+"""Counts what is on the topics: every request, what was answered, what became a dead letter.
 
-Shares nothing with the worker: plain JSON, own identities, own windows (``arbiter.demo.caps``, ``capacities``). Records
-may come in any order and more than once; ``report`` says how the books stand.
+It shares nothing with the worker: plain JSON, own identities, own windows (``arbiter.demo.caps``, ``capacities``).
+Records may come in any order and more than once. ``report`` prints the result.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RELEASED = ("bounced", "cancelled")
 
 
 class Totals(Struct, frozen=True):
-    """The account, in the order in which it is told."""
+    """The account, in the order in which it is printed."""
 
     published: int
     decided: int
@@ -41,7 +41,7 @@ class Totals(Struct, frozen=True):
 
 
 class Answer(Struct):
-    """The latest decision on a request: its number, its outcome, its place among all that were read."""
+    """The latest decision on a request: its number, its outcome, its place among all decisions read."""
 
     n: int
     outcome: str
@@ -68,7 +68,7 @@ class Rule(Struct, frozen=True):
 
 
 class Account:
-    """Takes records as they are read; the attributes are the books."""
+    """Takes records as they are read."""
 
     def __init__(self) -> None:
         self.requests_read: set[tuple[int, int]] = set()
@@ -98,7 +98,7 @@ class Account:
 
     @property
     def settled(self) -> int:
-        """How many requests have a decision or a dead letter by now, as far as was read."""
+        """How many requests have a decision or a dead letter among the records read so far."""
         return len(self.latest) + self.dead_requests
 
     @property
@@ -112,7 +112,7 @@ class Account:
         return customer if known is None or known.household is None else f"household {known.household}"
 
     def newly_approved(self) -> list[dict[str, Any]]:
-        """The approvals that were read since this was asked last."""
+        """The approvals read since the last call."""
         approved, self._approved = self._approved, []
         return approved
 
@@ -217,9 +217,9 @@ class Account:
         return name(department, department), name(customer, customer), message["request_id"]
 
     def approvals(self) -> list[Approval]:
-        """The approved contacts that used budgets to the end, in the order in which they were approved.
+        """The contacts that used budgets to the end, in the order of their approval.
 
-        One that was stopped by the customer's own word counts until its desk says that it was not made.
+        A contact that the customer's own word stopped counts until its desk says that it was not made.
         """
         approved = [
             Approval(answer.place, *self.asked[key][:2], key[1], _instant(answer.not_before), self._made(key, answer))
@@ -241,7 +241,7 @@ class Account:
         return _instant(answer.valid_until) - timedelta(milliseconds=1) if told is None else _instant(told[1])
 
     def totals(self, over_cap: int) -> Totals:
-        """The account. A request that nobody answered and that is no dead letter is lost."""
+        """The account. A request without an answer or a dead letter is lost."""
         outcomes = Counter(answer.outcome for key, answer in self.latest.items() if key in self.asked)
         published, decided = len(self.requests_read), outcomes.total()
         return Totals(
@@ -256,7 +256,7 @@ class Account:
         )
 
     def check(self, policy_folder: Path) -> Books:
-        """The account, with the caps and capacities of the policy counted again."""
+        """The account, with the policy's caps and capacities counted again."""
         policy = read_policy(policy_folder)
         over = breaches(policy, self.approvals(), self.customers)
         filled = self._windows(policy)

@@ -1,7 +1,7 @@
-"""What becomes of approved contacts in the demonstration: the desks tell it on the outcomes' topic, as they would.
+"""What becomes of approved contacts in the demonstration, as desks would report it on the outcomes topic.
 
-None of it happened; it is drawn from the decision's id, so that a run can be repeated. Most desks say nothing, which is
-presumed to be "sent". A planned contact is left alone: it may still be recalled.
+None of it happened. It is drawn from the decision's id, so that a run can be repeated. Most desks report nothing, which
+counts as "sent". A planned contact gets no outcome: it may still be recalled.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def outcome_of(decision: Mapping[str, Any]) -> Fact | None:
-    """The record that tells what became of an approval; ``None`` where nobody says anything."""
+    """The outcome record of an approval; ``None`` if its desk reports nothing."""
     random = Random(decision["decision_id"])  # noqa: S311 - data for a demonstration
     draw = random.random()
     for kind, share in (CALL if decision["channel"] == "phone" else MESSAGE).items():

@@ -16,10 +16,10 @@ MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", 
 
 
 class Client(Struct, frozen=True):
-    """One row: a client, and the last call of the campaign in which the client was called ``calls`` times.
+    """One row: a client, and the last call of the campaign, in which the client was called ``calls`` times.
 
-    ``day`` is that call's date as a proleptic ordinal, ``month`` its month counted from year 0. The column
-    ``duration`` is left out: it is known only after the call.
+    ``day`` is that call's date as a proleptic ordinal, ``month`` its month counted from year 0. The column ``duration``
+    is left out: it is known only after the call.
     """
 
     number: int
@@ -41,7 +41,7 @@ class Client(Struct, frozen=True):
 
     @property
     def customer_id(self) -> str:
-        """The id under which the client goes through the topics."""
+        """The client's id in messages."""
         return f"client-{self.number:05d}"
 
 

@@ -1,7 +1,7 @@
-"""Counts again, from requests and approvals alone, how full each window of a capacity was: asked, admitted, put off.
+"""Counts again, from requests and approvals alone, how full each window of a capacity was.
 
-Written for checking, as ``arbiter.demo.caps``, whose reading of policies it shares, and nothing with the worker. A
-contact takes a place in the window in which its permit begins; one that was cancelled has given it back.
+Like ``arbiter.demo.caps`` it is written for checking; it shares the reading of policies with that module and nothing
+with the worker. A contact takes a place in the window in which its permit begins. A cancelled contact gives it back.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from arbiter.demo.caps import KIND, NUMBERS, Kind, People, calendar, enforced, f
 
 
 class Wish(Struct, frozen=True):
-    """A request or an approved contact, as far as a capacity looks at it; ``at`` is when it draws on one."""
+    """A request or an approved contact, as a capacity sees it; ``at`` is when it takes a place."""
 
     kind: Kind
     numbers: tuple[float | None, ...]
@@ -27,7 +27,9 @@ class Wish(Struct, frozen=True):
 
 
 class Window(Struct, frozen=True):
-    """One window of a capacity: how many places, asked for and given; and how many requests were put off in it."""
+    """One window of a capacity: its places, how many were asked for and given, and how many requests were deferred in
+    it.
+    """
 
     rule: str
     label: str
@@ -38,7 +40,7 @@ class Window(Struct, frozen=True):
 
     @property
     def over(self) -> int:
-        """How many were admitted too many."""
+        """How many were admitted beyond the limit."""
         return max(self.admitted - self.limit, 0)
 
 
@@ -49,10 +51,10 @@ def windows(
     admitted: Iterable[Wish],
     put_off: Iterable[tuple[str, Hashable, datetime]],
 ) -> list[Window]:
-    """Every window of every capacity in which anything was asked for or given, in their order.
+    """Every window of every capacity in which anything was asked for or given, in order.
 
-    ``asked`` has all requests when they were asked, ``admitted`` the approvals with the begin of their permits,
-    ``put_off`` which rule told which request to wait, and when; within a window a request counts once.
+    ``asked`` are all requests by the time of asking, ``admitted`` the approvals by the begin of their permits.
+    ``put_off`` says which rule deferred which request, and when. A request counts once per window.
     """
     every, given, told = list(asked), list(admitted), list(put_off)
     found: list[Window] = []
@@ -109,7 +111,7 @@ class _Capacity:
 
 
 def _label(key: tuple[Any, ...], unit: str) -> str:
-    """What people call a window: the Monday of a week, else its numbers."""
+    """The name of a window: the Monday of a week, else its numbers."""
     if unit == "week":
         return f"week of {date.fromisocalendar(key[0], key[1], 1)}"
     return f"{unit} {'-'.join(f'{part:02d}' for part in key if isinstance(part, int))}"

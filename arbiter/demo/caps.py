@@ -1,8 +1,9 @@
-"""Counts again, from approvals alone, whether any customer or household was taken over a cap of the policy.
+"""Counts again, from approvals alone, whether any customer or household went over a cap of the policy.
 
-Written for checking, so it shares nothing with the worker: it reads the policy's YAML itself, has its own windows,
-and looks at each approval in the order in which they were given. An approval counts at the last instant of its permit,
-or when its desk says that it was made. A party is the household that a customer's profile names, else the customer.
+It is written for checking, so it shares nothing with the worker: it reads the policy's YAML itself, has its own
+windows, and looks at the approvals in the order in which they were given. An approval counts at the last instant of its
+permit, or when its desk says that the contact was made. A party is the household that a customer's profile names, else
+the customer.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ Kind = tuple[str | None, ...]
 
 
 class Approval(Struct, frozen=True):
-    """An approved contact: its place in the order of approvals, what it was (``KIND``, ``NUMBERS``), its permit.
+    """An approved contact: its place in the order of approvals, its kind (``KIND``, ``NUMBERS``), and its permit.
 
-    ``at`` is when it counts: the last instant at which it may be made, or when it was.
+    ``at`` is when it counts: when it was made, else the last instant at which it may be made.
     """
 
     place: int
@@ -79,7 +80,7 @@ def read_policy(folder: Path) -> dict[str, Any]:
 
 
 def breaches(policy: Mapping[str, Any], approvals: list[Approval], customers: Mapping[str, Customer]) -> list[Breach]:
-    """Every approval, in the order given, after which a cap that it had to obey is exceeded in a window it is in."""
+    """The approvals, in the order given, that exceed a cap they had to obey in one of their windows."""
     kinds = {approval.kind for approval in approvals}
     caps = [_Cap(rule, policy, kinds) for rule in enforced(policy, "cap")]
     people = People(policy, customers)
@@ -98,12 +99,12 @@ def breaches(policy: Mapping[str, Any], approvals: list[Approval], customers: Ma
 
 
 def enforced(policy: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
-    """The rules of a kind that may say no."""
+    """The rules of a kind that can say no."""
     return [rule for rule in policy["rules"] if rule["kind"] == kind and rule.get("mode", "enforce") == "enforce"]
 
 
 class People:
-    """Who the customers are, and which of them are one party."""
+    """The customers, and which of them are one party."""
 
     def __init__(self, policy: Mapping[str, Any], customers: Mapping[str, Customer]) -> None:
         self._customers = customers
@@ -121,12 +122,12 @@ class People:
         return name if household is None else f"household {household}"
 
     def zone(self, name: str) -> ZoneInfo:
-        """The zone of a customer, or the one that all of a party share; else the business zone."""
+        """The zone of a customer, or the common zone of a party; else the business zone."""
         zones = self._zones.get(name, ())
         return ZoneInfo(next(iter(zones)) if len(zones) == 1 else self._zone)
 
     def of(self, name: str) -> tuple[Customer, set[str]]:
-        """A customer and the segments that the customer is in."""
+        """A customer and the customer's segments."""
         known = self._known.get(name)
         if known is None:
             customer = self._customers.get(name, NOBODY)
@@ -160,7 +161,7 @@ class _Cap:
         self.when = {key: condition for key, condition in when.items() if key not in KIND}
 
     def breaches(self, approvals: list[Approval], people: People, zone: ZoneInfo) -> Iterator[Breach]:
-        """Those of one party's or customer's approvals, all of counted kinds, that went over the cap."""
+        """The approvals of one party or customer that went over the cap; all are of counted kinds."""
         buckets: dict[Kind, list[tuple[datetime, int]]] = defaultdict(list)
         for approval in approvals:
             customer, segments = people.of(approval.customer)
@@ -181,7 +182,7 @@ class _Cap:
         return min((limit for name, limit in special.items() if name in segments), default=int(self.rule["limit"]))
 
     def _most_used(self, bucket: list[tuple[datetime, int]], zone: ZoneInfo, limit: int) -> int:
-        """The most that is used in any one window that the newest approval, the bucket's last, is in."""
+        """The highest use in any window that contains the newest approval, the last in the bucket."""
         at = bucket[-1][0]
         in_all = sum(cost for _, cost in bucket)
         if in_all <= limit:
@@ -221,7 +222,7 @@ def moment(written: object, zone: str, *, is_end: bool = False) -> datetime:
 
 
 def fits(when: Mapping[str, Any], kind: Kind) -> bool:
-    """Whether those conditions hold that are about the kind of contact."""
+    """Whether the conditions on the kind of contact hold."""
     fields = dict(zip(KIND, kind, strict=True))
     return matches({key: when[key] for key in KIND if key in when}, fields, NOBODY, set())
 

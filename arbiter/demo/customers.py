@@ -1,7 +1,7 @@
-"""What the demonstration says of each client: profile, consents, wishes and lists.
+"""What the demonstration says of each client: profile, consents, preferences and suppressions.
 
-Attributes are the bank's real columns. Time zones, households, consents, preferences and suppressions are generated,
-seeded by client, and labelled: who refused the last campaign or is in default withdrew more often than others.
+Attributes are the bank's real columns. Time zones, households, consents, preferences and suppressions are generated
+from a seed per client, and labelled so. Clients who refused the last campaign, or are in default, withdrew more often.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def facts(clients: list[Client], seed: int, homes: Mapping[str, str]) -> Iterator[Fact]:
-    """Every client's profile and what the client allows, in the order in which they are sent.
+    """Every client's profile and facts, in the order in which they are sent.
 
     ``homes`` has the household of each client who lives in one; see ``households``.
     """
@@ -126,7 +126,7 @@ def _consent(
 
 
 def _wishes(client: Client, captured: datetime, random: Random) -> PreferenceChange:
-    """One wish of the kinds that clients have: own hours, an own maximum, a refused channel or product."""
+    """One preference of the kinds that clients have: own hours, an own maximum, a refused channel or product."""
     kind = random.randrange(4)
     return PreferenceChange(
         customer_id=client.customer_id,

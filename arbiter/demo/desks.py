@@ -1,7 +1,7 @@
 """The desks that compete with the phone desk: whom they want, how they reach them, when they ask.
 
-None of these offers was ever made. They are generated for the bank's real clients, from the real columns that such a
-desk would look at.
+None of these offers was ever made. They are generated for the bank's real clients, from columns that such a desk would
+look at.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ YOUNG_AGE_MAX = 35
 
 
 class Bid(Struct, frozen=True, kw_only=True):
-    """What a desk asks for when something happens to a client that several desks wait for."""
+    """What a desk asks for when something happens to a client that several desks are waiting for."""
 
     department: str
     campaign: str

@@ -1,4 +1,4 @@
-"""Sends the demonstration's records: in bulk, keyed as Kafka's own clients key, a few unreadable ones among them."""
+"""Sends the demonstration's records in bulk, with Kafka's own partitioning, and a few unreadable ones among them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FeedError(RuntimeError):
 
 
 class Feed:
-    """A producer that counts; a context manager. ``sent`` is how many requests were handed over, poison included."""
+    """A producer that counts; a context manager. ``sent`` counts the requests handed over, poison included."""
 
     def __init__(self, bootstrap: str) -> None:
         self._producer = Producer(
@@ -81,12 +81,12 @@ class Feed:
         self._producer.poll(0)
 
     def poison(self, number: int) -> None:
-        """Send the unreadable record of that number, keyed like a client's."""
+        """Send the unreadable record of that number, with a client's key."""
         self._send(REQUESTS, f"client-{number + 1:05d}", POISON[number])
         self.sent += 1
 
     def flush(self) -> None:
-        """Wait until the broker has everything; :class:`FeedError` if it does not take it."""
+        """Wait until the broker has everything. Raises :class:`FeedError` if it does not take it."""
         left = self._producer.flush(FLUSH_SECONDS)
         if self._failed is not None:
             raise FeedError(f"the broker refused a record: {self._failed.str()}")

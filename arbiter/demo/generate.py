@@ -1,8 +1,8 @@
-"""The demonstration's requests: every real call of the bank, and the offers of other desks that compete with it.
+"""The demonstration's requests: every real call of the bank, and competing offers of other desks.
 
-Calls are real: as many requests of the phone desk as the file counts calls, the last one on the file's date. When the
-earlier ones were made is not in the file; they are spread over the working days before. Everything else is generated
-from a seed and says so. No request looks into the future: propensity is learnt from earlier months only, and
+Calls are real: the phone desk makes as many requests as the file counts calls, the last one on the file's date. The
+file does not say when the earlier ones were made; they are spread over the working days before. Everything else is
+generated from a seed and says so. No request looks into the future: propensity is learnt from earlier months only, and
 ``duration`` is never read.
 """
 
@@ -78,7 +78,9 @@ def _instant(day: int, hour: float) -> int:
 
 
 def _call_times(client: Client, random: Random) -> list[int]:
-    """When the client was called (ms), in order: the last time on the file's date, before it on working days."""
+    """When the client was called (ms), in order: the last time on the file's date, the others on working days before
+    it.
+    """
     day = client.day
     days = [day]
     for _ in range(client.calls - 1):
@@ -163,7 +165,7 @@ def _offers(desk: Desk, client: Client, calls: list[int], propensity: Propensity
 
 
 def _payday(client: Client, calls: list[int], propensity: Propensity, random: Random) -> Iterator[Dated]:
-    """Several desks' messages to one mobile within minutes."""
+    """Messages of several desks to one phone within minutes."""
     if client.contact != "cellular" or random.random() >= PAYDAY_SHARE:
         return
     at_ms = _instant(_working_day(_day(calls[0]) - 3, _day(calls[-1]) + 3, random), 10 + 8 * random.random())
@@ -173,7 +175,7 @@ def _payday(client: Client, calls: list[int], propensity: Propensity, random: Ra
 
 
 def _planned_mail(client: Client, calls: list[int], propensity: Propensity, random: Random) -> Iterator[Dated]:
-    """A guide that is to be printed tomorrow morning; and later that day a brochure, which is worth more."""
+    """A guide that is to be printed tomorrow morning, and later that day a brochure with a higher score."""
     if random.random() >= PLANNED_SHARE:
         return
     day = _working_day(_day(calls[0]) - 5, _day(calls[-1]) + 3, random)

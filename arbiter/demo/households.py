@@ -1,8 +1,8 @@
-"""Who lives together in the demonstration. The bank's file does not say; households are generated and labelled so.
+"""Who lives together in the demonstration. The bank's file does not say; households are generated, and labelled so.
 
-Couples and their grown-up children are put together from real rows that could be: two married clients of about one
-age who both have a mortgage or both have none, and single clients young enough to be children of theirs. All of one
-household were in the campaign at about the same time, so that their desks compete.
+Couples and their grown-up children are put together from real rows that fit: two married clients of about one age who
+both have a mortgage or both have none, and single clients young enough to be their children. All members were in the
+campaign at about the same time, so that desks compete for them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CHILD_SHARE, CHILDREN_MAX = 0.25, 2
 
 
 class _Home:
-    """A household while its members are found."""
+    """A household while its members are being found."""
 
     def __init__(self, name: str, first: Client, second: Client) -> None:
         self.name = name

@@ -1,7 +1,7 @@
 """The chance that an offer succeeds, learnt from the results of earlier months only.
 
-A rate per result of the last campaign and number of earlier calls, times how the same month of earlier years did.
-Each rate is drawn towards the overall one while it rests on few clients (additive smoothing).
+It is a rate per result of the last campaign and number of earlier calls, times how the same month of earlier years did.
+A rate from few clients is drawn towards the overall one (additive smoothing).
 """
 
 from __future__ import annotations

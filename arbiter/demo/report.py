@@ -134,7 +134,7 @@ def _account(account: Account, books: Books, seconds: float) -> Text:
 
 
 def _wrong(account: Account, books: Books) -> list[str]:
-    """What is not as it should be, some of each kind."""
+    """What is wrong, a few examples of each kind."""
     over = [
         f"over the cap {one.rule}: {one.customer} had {one.used} of {one.limit} at {one.at:%Y-%m-%d %H:%M} UTC"
         for one in books.over[:BREACHES_SHOWN]

@@ -42,7 +42,7 @@ IDLE_MS = 4_000
 
 
 class Result(Struct, frozen=True):
-    """What came of it. ``seconds`` went by from the first request to the last decision."""
+    """The result. ``seconds`` is the time from the first request to the last decision."""
 
     account: Account
     books: Books
@@ -50,7 +50,7 @@ class Result(Struct, frozen=True):
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing was lost, no cap or capacity exceeded, and nothing contradicts itself."""
+        """Whether nothing was lost, no cap or capacity was exceeded, and nothing contradicts itself."""
         totals = self.books.totals
         return not (totals.lost or totals.over_cap or self.account.contradictions)
 
@@ -93,7 +93,7 @@ def run(console: Console, limit: int | None, seed: int) -> Result:
 
 
 def _material(limit: int | None, seed: int) -> tuple[list[bank.Client], dict[str, str], list[generate.Dated]]:
-    """The requests, the first ``limit`` by time, the clients whom they are about, and the households of all."""
+    """The requests (the first ``limit`` by time), their clients, and all households."""
     clients = bank.clients()
     homes = households(clients, seed)
     requests = generate.requests(clients, seed)
@@ -112,7 +112,7 @@ def _progress(console: Console) -> Iterator[Progress]:
 
 
 def _chunks(requests: list[generate.Dated]) -> Iterator[tuple[int, int]]:
-    """Where the requests are cut: no piece is longer than so many requests, nor than a week."""
+    """Where the requests are cut: no piece has more than so many requests, or more than a week."""
     start = 0
     for number, request in enumerate(requests):
         if number - start >= CHUNK or request.at_ms - requests[start].at_ms >= CHUNK_MS:
@@ -122,7 +122,7 @@ def _chunks(requests: list[generate.Dated]) -> Iterator[tuple[int, int]]:
 
 
 class _Flow:
-    """Requests in, decisions read as they come, and never more under way than the broker can keep."""
+    """Sends requests and reads decisions as they come, with no more under way than the broker can keep."""
 
     def __init__(self, feed: Feed, watch: Watch, worker: Worker, account: Account, progress: Progress) -> None:
         self._feed = feed
@@ -157,14 +157,14 @@ class _Flow:
         return Result(self._account, self._account.check(policy), seconds)
 
     def _read_until(self, count: int) -> None:
-        """Read until so many requests have an answer; give up when none comes any more."""
+        """Read until so many requests have an answer. Gives up when no more come."""
         self._read(0)
         while self._account.settled < count and monotonic() - self._moved_at < STALL_SECONDS:
             self._worker.check()
             self._read(WAIT_SECONDS)
 
     def _read_back(self) -> None:
-        """Read what else is there: requests that were overtaken by their decisions, and repeats."""
+        """Read the rest: requests whose decisions were read first, and repeats."""
         end_at = monotonic() + STALL_SECONDS
         while self._read(4 * WAIT_SECONDS) or (self._unread and monotonic() < end_at):
             pass
@@ -173,7 +173,7 @@ class _Flow:
             self._account.contradictions.append(sentence)
 
     def _let_come_back(self) -> None:
-        """Wait for the last of those that were deferred: the event clock moves on when no more requests come."""
+        """Wait for the last deferred requests: the event clock moves on when no more requests come."""
         self._moved_at = monotonic()
         while self._account.waiting and monotonic() - self._moved_at < STALL_SECONDS:
             self._worker.check()

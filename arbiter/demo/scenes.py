@@ -1,4 +1,4 @@
-"""Scenes of what happened, each with its numbers: a wait, an auction, a recall, a household, a full call centre."""
+"""Scenes of what happened, with numbers: a wait, an auction, a recall, a household, a full call centre."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLOURS = {"approved": "green", "deferred": "yellow", "recalled": "magenta", "re
 
 
 def scenes(account: Account, windows: list[Window]) -> Iterator[tuple[str, RenderableType]]:
-    """Title and picture of each scene that there is something to see of."""
+    """The title and content of each scene that has something to show."""
     if account.came_back or account.waiting:
         yield "Deferred is not lost: who waits comes back without asking again", _waits(account)
     auctions = account.stories.auctions(account.party)
@@ -57,7 +57,7 @@ def spoken(instant: str) -> str:
 
 
 def busiest(times: Iterable[datetime]) -> int:
-    """The most that fell into any seven days."""
+    """The largest number within any seven days."""
     ordered = sorted(times)
     return max((sum(first <= at < first + WEEK for at in ordered[i:]) for i, first in enumerate(ordered)), default=0)
 
@@ -153,7 +153,7 @@ def _household(account: Account, homes: dict[str, list[str]]) -> RenderableType:
     asked, approved = _offers(account)
 
     def shows(members: list[str]) -> tuple[int, int]:
-        """How much there is to see: members who were contacted, then how much was asked for them in a week."""
+        """How much a household shows: contacted members first, then the requests of one week."""
         return sum(bool(approved[name]) for name in members), busiest(at for name in members for at in asked[name])
 
     home, members = max(homes.items(), key=lambda entry: shows(entry[1]))

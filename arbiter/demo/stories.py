@@ -1,6 +1,6 @@
-"""What is worth telling about single requests, kept while decisions are read: waits, auctions, recalls.
+"""Keeps what is worth telling about single requests while decisions are read: waits, auctions, recalls.
 
-Knows decisions as plain JSON only. Who is one party is known in the end, when all profiles were read.
+It knows decisions as plain JSON only. Who is one party is known at the end, when all profiles were read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Step(Struct, frozen=True):
 
 
 class Bid(Struct, frozen=True):
-    """How a request that was held for an arbitration came out of it."""
+    """How a request that was held for an arbitration fared in it."""
 
     key: Key
     campaign: str
@@ -42,7 +42,7 @@ class Bid(Struct, frozen=True):
 
 
 class Recall(Struct, frozen=True):
-    """An approval that was taken back, and the one that took its place."""
+    """A recalled approval, and the one that took its place."""
 
     key: Key
     campaign: str
@@ -55,7 +55,7 @@ class Recall(Struct, frozen=True):
 
 
 class Stories:
-    """Takes decisions in the order in which they are read, each request's in its order."""
+    """Takes decisions in the order in which they are read; those of one request are in their own order."""
 
     def __init__(self) -> None:
         self.bids: list[Bid] = []
@@ -86,7 +86,7 @@ class Stories:
             self.bids.append(Bid(key, campaign, channel, score, at, decision["outcome"], "outranked" in codes))
 
     def _recall(self, key: Key, decision: Mapping[str, Any], codes: set[str]) -> None:
-        """A recall is told first, and who took the place right after it, in one commit."""
+        """Match a recall with the approval that took its place: it follows right after, in the same commit."""
         at, score = decision["decided_at"], decision.get("score") or 0.0
         if decision["outcome"] == "approved":
             if decision["not_before"] > at:
@@ -98,7 +98,7 @@ class Stories:
             self._approved_at.setdefault(at, [])
 
     def auctions(self, party: Callable[[str], str]) -> list[list[Bid]]:
-        """The arbitrations of several bidders, best score first, those that show most before others."""
+        """The arbitrations with several bidders, best score first; the most telling come first."""
         together: dict[tuple[str, str], list[Bid]] = defaultdict(list)
         for bid in self.bids:
             together[party(bid.key[1]), bid.decided_at].append(bid)
@@ -106,7 +106,7 @@ class Stories:
         return sorted(several, key=_shows, reverse=True)
 
     def recalls(self, party: Callable[[str], str]) -> list[Recall]:
-        """All recalls for something better; those of which the winner is known, by the biggest difference, first."""
+        """All recalls for a higher score. Those with a known winner come first, by the biggest difference."""
         found = [self._with_winner(recall, party) for recall in self._recalled]
         return sorted(found, key=lambda one: (one.winner is None, -(one.winner_score - one.score)))
 
@@ -118,14 +118,14 @@ class Stories:
         return recall
 
     def longest_wait(self) -> tuple[Key, list[Step]] | None:
-        """The request with the most turns that was approved in the end."""
+        """The request with the most decisions that was approved in the end."""
         ended = [(key, steps) for key, steps in self.waits.items() if steps[-1].outcome == "approved"]
         short = [entry for entry in ended if len(entry[1]) <= STEPS_SHOWN_MAX]
         return max(short, key=_turns, default=None)
 
 
 def _shows(bids: Iterable[Bid]) -> tuple[int, int, int]:
-    """How much an arbitration shows: a winner, the outranked, the desks."""
+    """How telling an arbitration is: a winner, the outranked, the desks."""
     bids = list(bids)
     outranked = sum(bid.is_outranked for bid in bids)
     return bool(outranked) and bids[0].outcome == "approved", outranked, len({bid.key[0] for bid in bids})

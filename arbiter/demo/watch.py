@@ -1,4 +1,4 @@
-"""Reads what is on the topics into an account, as it comes."""
+"""Reads the topics into an account as records come."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MESSAGES_MAX = 10_000
 
 
 class Watch:
-    """A consumer of all partitions of some topics from their beginning, in no group. A context manager."""
+    """A consumer of all partitions of some topics from their beginning, without a group. A context manager."""
 
     def __init__(self, bootstrap: str, topics: Iterable[str], partitions: int, account: Account) -> None:
         self._account = account
@@ -43,7 +43,7 @@ class Watch:
         self._consumer.close()
 
     def read(self, seconds: float) -> int:
-        """Enter what is there, after waiting up to ``seconds`` for it; give the number of records."""
+        """Read what is there, after waiting up to ``seconds`` for it; return the number of records."""
         messages = self._consumer.consume(MESSAGES_MAX, seconds)
         for message in messages:
             if (error := message.error()) is not None:

@@ -18,17 +18,17 @@ ARBITER = (sys.executable, "-m", "arbiter")
 
 
 class DemoError(RuntimeError):
-    """The demonstration cannot go on; the text says why and what to do."""
+    """The demonstration cannot go on. The text says why and what to do."""
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """The process's environment with these settings and none that the caller happens to have."""
+    """The environment of a process: these settings, and no other of the caller's."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ARBITER_")}
     return {**inherited, **settings}
 
 
 def activate_policy(folder: Path, settings: Mapping[str, str]) -> None:
-    """Publish the policy and put it in force with the command that its owners use; :class:`DemoError`."""
+    """Publish the policy and put it in force with the owners' own command. Raises :class:`DemoError`."""
     who = ("--author", "demo", "--reason", "a demonstration: nobody is there to approve it")
     command = [*ARBITER, "policy", "publish", "--activate", "--without-approval", *who, str(folder)]
     alone = {**settings, "ARBITER_ACTIVATE_ALONE": "true"}
@@ -38,14 +38,14 @@ def activate_policy(folder: Path, settings: Mapping[str, str]) -> None:
 
 
 class Worker:
-    """A running worker. ``check`` raises :class:`DemoError` with the end of its log once it is gone."""
+    """A running worker. ``check`` raises :class:`DemoError` with the end of its log if it has stopped."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self._process = process
         self._log = log
 
     def check(self) -> None:
-        """Complain if the worker has stopped."""
+        """Raise if the worker has stopped."""
         code = self._process.poll()
         if code is not None:
             raise DemoError(f"the worker stopped with exit code {code}; the end of its log:\n{self.log_end()}")
@@ -66,7 +66,7 @@ class Worker:
 
 @contextmanager
 def running_worker(settings: Mapping[str, str], log: Path) -> Iterator[Worker]:
-    """A worker that ends with the block; it logs to the file ``log``."""
+    """A worker that stops at the end of the block. It logs to the file ``log``."""
     worker = None
     try:
         with _signals_later():
@@ -92,7 +92,7 @@ def _started(settings: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
 
 @contextmanager
 def _signals_later() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait for the end of the block: in the middle of a start nobody would know the process."""
+    """Delay Ctrl-C and SIGTERM to the end of the block: in the middle of a start nobody knows the process yet."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

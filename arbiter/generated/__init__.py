@@ -1,1 +1,1 @@
-"""What generates the files under schemas/ and the generated pages under docs/."""
+"""Generates the files under schemas/ and the reference pages under docs/."""

@@ -1,6 +1,6 @@
 """Files that are generated from the code: JSON Schemas, the AsyncAPI document, reference pages.
 
-``arbiter schemas`` writes them, ``arbiter schemas --check`` and a test tell which ones have drifted from the code.
+``arbiter schemas`` writes them. ``arbiter schemas --check`` and a test find files that differ from the code.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ def generated() -> dict[str, str]:
 
 
 def drifted(root: Path) -> list[str]:
-    """The generated files under ``root`` that are missing or differ from what the code says, by path."""
+    """The generated files under ``root`` that are missing or differ from the code, by path."""
     return [name for name, content in generated().items() if _read(root / name) != content]
 
 
 def write(root: Path) -> list[str]:
-    """Write what has drifted; gives the paths written. ``OSError`` if a file cannot be."""
+    """Write the files that differ, and return their paths. Raises ``OSError``."""
     names = drifted(root)
     content = generated()
     for name in names:
@@ -102,7 +102,7 @@ def _or_null(schema: Schema) -> Schema:
 
 
 def _undented(definition: Schema) -> Schema:
-    """The docstring as a description, alike from every msgspec: 0.22 keeps the indentation, 0.23 does not."""
+    """The docstring as a description, the same under every msgspec: 0.22 keeps the indentation, 0.23 does not."""
     described = "description" in definition
     return {**definition, "description": inspect.cleandoc(definition["description"])} if described else definition
 

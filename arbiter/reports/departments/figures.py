@@ -125,7 +125,7 @@ def watching(report: Report) -> list[RuleLine]:
 
 
 def matrix(cells: Sequence[InTheWay]) -> tuple[list[str], list[str], dict[tuple[str, str], int]]:
-    """The stopped departments, the departments whose contacts stopped them (most first), and the contacts of each pair."""
+    """The stopped departments, those whose contacts stopped them (most first), and the contacts of each pair."""
     stopped: Counter[str] = Counter()
     using: Counter[str] = Counter()
     for one in cells:

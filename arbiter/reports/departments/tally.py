@@ -80,7 +80,7 @@ read_decision = msgspec.json.Decoder(Seen).decode
 
 
 class Tally:
-    """Counts the decisions of ``[since_ms, until_ms)``. Each column has one entry per request, at the request's number."""
+    """Counts the decisions of ``[since_ms, until_ms)``. A column has one entry per request, by its number."""
 
     def __init__(self, since_ms: int | None, until_ms: int | None) -> None:
         self._since_ms, self._until_ms = since_ms, until_ms

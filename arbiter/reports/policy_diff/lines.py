@@ -87,7 +87,7 @@ class Lines:
     """
 
     def __init__(self, home: Callable[[str], int], topic_prefix: str = "") -> None:
-        """``home`` gives the partition of a customer; ``topic_prefix`` is the prefix of the topics that ``kcat`` read."""
+        """``home`` gives the partition of a customer; ``topic_prefix`` is that of the topics that ``kcat`` read."""
         self._home = home
         self._prefix = topic_prefix
         # A file has no clock: a time far ahead is refused only where the record has a time stamp to compare with.
