@@ -197,13 +197,13 @@ def test_a_signal_while_the_worker_starts_leaves_no_worker(
         return started[0]
 
     monkeypatch.setattr("arbiter.demo.worker.subprocess.Popen", interrupted)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(number, signal.default_int_handler)  # a background job ignores SIGINT
     settings = {"ARBITER_KAFKA": "127.0.0.1:1", "ARBITER_REDIS": "redis://127.0.0.1:1", "ARBITER_HTTP": "127.0.0.1:0"}
     try:
         with pytest.raises(KeyboardInterrupt), running_worker(settings, tmp_path / "log"):
             raise AssertionError("the block is not reached")
         assert started[0].poll() is not None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
         started[0].kill()
         started[0].wait()
