@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from tests.harness.language_server import LanguageServer, sarif_schema
 from tests.servers.processes import (
@@ -61,7 +63,12 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_configure() -> None:
-    """Let SIGTERM end the run as Ctrl-C does, so that fixtures still stop their servers."""
+    """Let SIGTERM end the run as Ctrl-C does, so that fixtures still stop their servers.
+
+    A busy machine is no fault of a property: no health check is about time.
+    """
+    hypothesis_settings.register_profile("arbiter", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    hypothesis_settings.load_profile("arbiter")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
