@@ -6,7 +6,7 @@ Nothing awaits inside a method, so each is atomic. They share no code with the R
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,8 +20,11 @@ from arbiter.state.store import (
     Commit,
     Due,
     Durability,
+    Ended,
     Head,
     Installation,
+    StateDamaged,
+    StoreUnavailable,
     TopicsDiffer,
     Verdict,
     Wait,
@@ -129,6 +132,10 @@ class MemoryStore:
         ledgers = self.kept(partition).ledgers
         return [ledgers.get(party) for party in parties]
 
+    async def load_all(self, wanted: Sequence[tuple[int, list[str]]]) -> list[list[bytes | None]]:
+        """See ``Store.load_all``."""
+        return [await self.load(partition, parties) for partition, parties in wanted]
+
     async def load_answers(self, partition: int, identities: list[bytes]) -> list[bytes | None]:
         """See ``Store.load_answers``."""
         now_ms, answers = self._clock(), self.kept(partition).answers
@@ -160,6 +167,16 @@ class MemoryStore:
             return Verdict.STALE_STOCK, now_ms
         _write(kept, head, commit, now_ms)
         return Verdict.OK, now_ms
+
+    async def commit_all(self, commits: Sequence[tuple[int, Commit]]) -> list[Ended]:
+        """See ``Store.commit_all``."""
+        return [await self._ended(partition, commit) for partition, commit in commits]
+
+    async def _ended(self, partition: int, commit: Commit) -> Ended:
+        try:
+            return await self.commit(partition, commit)
+        except (StoreUnavailable, StateDamaged) as error:  # of a store that is made to fail
+            return error
 
     async def mark(self, partition: int, epoch: int, owner: str, notes: bytes, *, is_over: bool = False) -> Verdict:
         """See ``Store.mark``."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final
 
@@ -78,36 +79,52 @@ class RedisClient:
         self._connecting: asyncio.Task[Line] | None = None
 
     async def run(self, script: Script, keys: list[bytes], arguments: list[Argument]) -> Any:
-        """The reply of a script; sent as source when the server does not know it (restarted, SCRIPT FLUSH)."""
-        try:
-            try:
-                return await self._ask("EVALSHA", script.sha, len(keys), *keys, *arguments)
-            except Refusal as refusal:
-                if refusal.code != "NOSCRIPT":
-                    raise
-                return await self._ask("EVAL", script.source, len(keys), *keys, *arguments)
-        except ERRORS as error:
-            raise self._told(error) from error
+        """The reply of a script."""
+        (reply,) = await self.run_all(script, [(keys, arguments)])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def run_all(
+        self, script: Script, calls: Sequence[tuple[list[bytes], list[Argument]]]
+    ) -> list[Any | StoreUnavailable | StateDamaged]:
+        """The replies of a script that is called several times, in one write; an error in the place of its reply.
+
+        Sent as source when the server does not know it (restarted, SCRIPT FLUSH).
+        """
+        replies = await self._told_all([("EVALSHA", script.sha, len(keys), *keys, *words) for keys, words in calls])
+        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, Refusal) and reply.code == "NOSCRIPT"]
+        if unknown:
+            again = [("EVAL", script.source, len(keys), *keys, *words) for keys, words in (calls[at] for at in unknown)]
+            for at, reply in zip(unknown, await self._told_all(again), strict=True):
+                replies[at] = reply
+        return [self._told(reply) if isinstance(reply, Exception) else reply for reply in replies]
 
     async def command(self, *words: Argument) -> Any:
         """The raw reply of a command."""
-        try:
-            return await self._ask(*words)
-        except ERRORS as error:
-            raise self._told(error) from error
+        (reply,) = await self._told_all([words])
+        if isinstance(reply, Exception):
+            raise self._told(reply)
+        return reply
 
     async def close(self) -> None:
         """Hang up."""
         if self._connecting is not None:
             self._connecting.cancel()
         if self._line is not None:
-            await self._line.close()
+            self._line.close()
 
-    async def _ask(self, *words: Argument) -> Any:
-        line = self._line
-        if line is None or line.is_broken:
-            line = await self._connected()
-        return await line.ask(words)
+    async def _told_all(self, questions: Sequence[tuple[Argument, ...]]) -> list[Any]:
+        """The raw replies, in order; an error in the place of each that there is none of."""
+        if not questions:
+            return []
+        try:
+            line = self._line
+            if line is None or line.is_broken:
+                line = await self._connected()
+            return await line.ask(questions)
+        except ERRORS as error:
+            return [error] * len(questions)
 
     async def _connected(self) -> Line:
         """The line; all that need one at a time wait for the same, and who gives up does not end it for the others."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Final
 
 from msgspec import ValidationError, convert
@@ -22,10 +23,12 @@ from arbiter.state.store import (
     Commit,
     Due,
     Durability,
+    Ended,
     Head,
     Installation,
     StateDamaged,
     StoreRefused,
+    StoreUnavailable,
     TopicsDiffer,
     Verdict,
     Wait,
@@ -134,8 +137,14 @@ class RedisStore:
 
     async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
         """See ``Store.load``."""
-        keys = self._keys.partition(partition)
-        return await self._get([keys.ledger(party) for party in parties])
+        return (await self.load_all([(partition, parties)]))[0]
+
+    async def load_all(self, wanted: Sequence[tuple[int, list[str]]]) -> list[list[bytes | None]]:
+        """See ``Store.load_all``."""
+        ledger = [self._keys.partition(partition).ledger for partition, _ in wanted]
+        names = [key(party) for key, (_, parties) in zip(ledger, wanted, strict=True) for party in parties]
+        found = iter(await self._get(names))
+        return [list(islice(found, len(parties))) for _, parties in wanted]
 
     async def load_answers(self, partition: int, identities: list[bytes]) -> list[bytes | None]:
         """See ``Store.load_answers``."""
@@ -156,12 +165,25 @@ class RedisStore:
 
     async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
         """See ``Store.commit``; ``ValueError`` for a ``seq`` or a ttl below 1."""
-        if commit.seq < 1 or commit.answers_ttl_ms < 1:
-            seq, ttl = commit.seq, commit.answers_ttl_ms
-            raise ValueError(f"commit of partition {partition}: seq {seq} and answers_ttl_ms {ttl} begin at 1")
-        keys, arguments = _commit_words(self._keys.partition(partition), commit)
-        reply = await self._client.run(_COMMIT, keys, arguments)
-        return _VERDICTS[reply[0]], _ms(reply[1], reply[2])
+        (ended,) = await self.commit_all([(partition, commit)])
+        if isinstance(ended, Exception):
+            raise ended
+        return ended
+
+    async def commit_all(self, commits: Sequence[tuple[int, Commit]]) -> list[Ended]:
+        """See ``Store.commit_all``; ``ValueError`` for a ``seq`` or a ttl below 1."""
+        for partition, commit in commits:
+            if commit.seq < 1 or commit.answers_ttl_ms < 1:
+                seq, ttl = commit.seq, commit.answers_ttl_ms
+                raise ValueError(f"commit of partition {partition}: seq {seq} and answers_ttl_ms {ttl} begin at 1")
+        calls = [_commit_words(self._keys.partition(partition), commit) for partition, commit in commits]
+        replies = await self._client.run_all(_COMMIT, calls)
+        return [
+            reply
+            if isinstance(reply, StoreUnavailable | StateDamaged)
+            else (_VERDICTS[reply[0]], _ms(reply[1], reply[2]))
+            for reply in replies
+        ]
 
     async def mark(self, partition: int, epoch: int, owner: str, notes: bytes, *, is_over: bool = False) -> Verdict:
         """See ``Store.mark``."""

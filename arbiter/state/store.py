@@ -6,7 +6,7 @@ One suite (``tests/contract/``) runs against every implementation: memory, Valke
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -167,6 +167,10 @@ class Verdict(Enum):
     """A grant of capacity is void: the central entry was lost and made anew since. Ask again, then decide again."""
 
 
+Ended = tuple[Verdict, int] | StoreUnavailable | StateDamaged
+"""What became of one commit of several, and the store's time; or why there is no answer to it."""
+
+
 class Store(Protocol):
     """One store for all partitions. Every method raises :class:`StoreUnavailable` and may be repeated.
 
@@ -205,6 +209,9 @@ class Store(Protocol):
     async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
         """The ledgers of these parties, in order; empty for a key that is there, but does not hold one."""
 
+    async def load_all(self, wanted: Sequence[tuple[int, list[str]]]) -> list[list[bytes | None]]:
+        """:meth:`load` for several partitions, in one round trip."""
+
     async def load_answers(self, partition: int, identities: list[bytes]) -> list[bytes | None]:
         """What was answered to these requests, in order; empty for a key that is there, but does not hold that."""
 
@@ -213,6 +220,9 @@ class Store(Protocol):
 
     async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
         """Write it all if ``epoch``, ``owner`` and ``seq`` fit; also says the store's time."""
+
+    async def commit_all(self, commits: Sequence[tuple[int, Commit]]) -> list[Ended]:
+        """:meth:`commit` for several partitions, in one round trip: each is written or not by itself."""
 
     async def mark(self, partition: int, epoch: int, owner: str, notes: bytes, *, is_over: bool = False) -> Verdict:
         """Keep the owner's notes until the next commit. ``is_over``: it ends in good order, claims begin anew."""

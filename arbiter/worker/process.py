@@ -38,6 +38,7 @@ from arbiter.worker.partition.patience import Shared
 from arbiter.worker.policy_watcher import Active, Policies
 from arbiter.worker.reporting import Reporter, keep_watching
 from arbiter.worker.store_watch import StoreWatch
+from arbiter.worker.turn import Turn
 
 APP_STOP_SECONDS_MAX = 8.0
 
@@ -182,12 +183,12 @@ class Worker:
             self._settings,
             self._belonging.partitions,
             self._store,
-            publisher,
             self._policies,
             self._clock,
             self._health,
             self._metrics,
             self.fail,
+            Turn(self._store, publisher),
         )
         app = make_app(self._settings)
         app.finalize()

@@ -23,7 +23,7 @@ from arbiter.metrics import Metrics
 from arbiter.policy.ruleset import Policy
 from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord, unpack_outbox
-from arbiter.state.store import Store, StoreUnavailable
+from arbiter.state.store import Commit, Store, StoreUnavailable
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import Health
 from arbiter.worker.kafka.partitioner import partition_of
@@ -32,6 +32,7 @@ from arbiter.worker.partition.patience import Patience, Shared
 from arbiter.worker.partition.runner import Runner
 from arbiter.worker.partition.work import Placed
 from arbiter.worker.policy_watcher import Active
+from arbiter.worker.turn import Turn
 
 TOPICS = (CONSENTS, PROFILES, ROUTED, OUTCOMES, REQUESTS)
 PARTITIONS = 8
@@ -52,6 +53,15 @@ class Shaky:
     def stocks(self) -> Shaky:
         """The central entries, as shaky."""
         return Shaky(self._inner.stocks, self._random, self._watch)
+
+    async def load_all(self, wanted: Sequence[tuple[int, list[str]]]) -> list[list[bytes | None]]:
+        """See ``Store.load_all``: each takes its time."""
+        return [await self.load(partition, parties) for partition, parties in wanted]
+
+    async def commit_all(self, commits: Sequence[tuple[int, Commit]]) -> list[Any]:
+        """See ``Store.commit_all``: some arrive before others, and the replies to some are lost."""
+        made = [self.commit(partition, commit) for partition, commit in commits]
+        return await asyncio.gather(*made, return_exceptions=True)
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._inner, name)
@@ -137,9 +147,9 @@ class Crowd:
 
     async def start(self, worker: int, partitions: Iterable[int], **settings: Any) -> None:
         """Let a worker claim these partitions and work on them."""
+        shared = self._shared(settings)
         for partition in partitions:
             self._owners += 1
-            shared = self._shared(settings)
             claim = await self.store.claim(partition, f"worker-{worker}-{self._owners}", self._owners)
             now = monotonic()
             shared.clock.observe(claim.time_ms, now, now)
@@ -211,10 +221,10 @@ class Crowd:
             Settings(kafka="k:1", redis="redis://r", **settings),
             PARTITIONS,
             self.store,
-            self,
             SimpleNamespace(current=current, refresh=refresh),  # type: ignore[arg-type]
             StoreClock(health),
             health,
             metrics,
             self.fatal.append,
+            Turn(self.store, self),
         )

@@ -15,7 +15,7 @@ from msgspec import Struct
 from arbiter.policy.ruleset import Policy
 from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord, unpack_outbox
-from arbiter.state.store import Commit, Store, StoreUnavailable, Verdict
+from arbiter.state.store import Commit, Ended, Store, StoreUnavailable, Verdict
 from arbiter.worker.health import Health
 from arbiter.worker.kafka.producer import PublishFailed
 from arbiter.worker.kafka.reader import FACTS, INPUTS
@@ -23,6 +23,7 @@ from arbiter.worker.partition.patience import Patience, Shared
 from arbiter.worker.partition.runner import Runner
 from arbiter.worker.partition.work import Placed
 from arbiter.worker.policy_watcher import Active
+from arbiter.worker.turn import Turn
 from tests.harness.worker_installation import Crash, Hand, Installation
 
 FAULTS = (
@@ -87,16 +88,17 @@ class Quiet(Runner):
 
     def wake(self) -> None:
         """See ``Runner.wake``."""
+        super().wake()
         self.go.set()
 
-    async def _idle(self) -> None:
+    async def _begin(self, *, is_ready: bool) -> bool:
+        if is_ready:
+            return await super()._begin(is_ready=True)
         self.go.clear()
         self.quiet.set()
         await self.go.wait()
-        if self.rests:
-            self.rests = False
-            await self._tokens.give_back(self._head.now_ms)
-            await self._clear_outbox()
+        rests, self.rests = self.rests, False
+        return not rests
 
 
 class Process(Struct):
@@ -135,6 +137,14 @@ class View:
             self._site.committed(partition, commit)
         self._stumble("after commit", "lost commit")
         return answer
+
+    async def load_all(self, wanted: Sequence[tuple[int, list[str]]]) -> list[list[bytes | None]]:
+        """See ``Store.load_all``."""
+        return [await self.load(partition, parties) for partition, parties in wanted]
+
+    async def commit_all(self, commits: Sequence[tuple[int, Commit]]) -> list[Ended]:
+        """See ``Store.commit_all``."""
+        return [await self.commit(partition, commit) for partition, commit in commits]
 
     async def publish(self, records: Sequence[OutRecord]) -> None:
         """See ``Publisher.publish``."""
@@ -283,12 +293,12 @@ class Site(Installation):
             Settings(kafka="k:1", redis="redis://r", **self.settings),
             self.partitions,
             view,
-            view,
             self._policies,  # type: ignore[arg-type]
             self._clock,  # type: ignore[arg-type]
             Health(self.metrics),
             self.metrics,
             self.fatal.append,
+            Turn(view, view),
         )
         patience = Patience(shared)
         await patience.deliver(unpack_outbox(claim.outbox))

@@ -25,6 +25,7 @@ from arbiter.worker.partition.patience import Patience, Shared
 from arbiter.worker.partition.runner import Runner
 from arbiter.worker.partition.work import Placed
 from arbiter.worker.policy_watcher import Active
+from arbiter.worker.turn import Turn
 from tests.inputs.builders import policy
 
 PARTITIONS = 4
@@ -178,12 +179,12 @@ class World:
             Settings(kafka="k:1", redis="redis://r", **settings),
             PARTITIONS,
             self.store,
-            self.topics,
             self.policies,  # type: ignore[arg-type]
             self.clock,
             self.health,
             self.metrics,
             self.fatal.append,
+            Turn(self.store, self.topics),
         )
         self.topics.records += unpack_outbox(claim.outbox)
         positions = {topic: claim.head.positions.get(topic, 0) for topic in self.log}

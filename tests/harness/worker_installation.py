@@ -31,6 +31,7 @@ from arbiter.worker.partition.patience import Patience, Shared
 from arbiter.worker.partition.runner import Runner
 from arbiter.worker.partition.work import Placed
 from arbiter.worker.policy_watcher import Active
+from arbiter.worker.turn import Turn
 
 TOPICS: dict[type, str] = {ContactRequest: REQUESTS, ProfileMessage: PROFILES, OutcomeMessage: OUTCOMES}
 
@@ -126,12 +127,12 @@ class Installation:
             Settings(kafka="k:1", redis="redis://r"),
             self.partitions,
             self._store,
-            self,
             self._policies,  # type: ignore[arg-type]
             clock,
             health,
             self.metrics,
             _fail,
+            Turn(self._store, self),
         )
         positions = {topic: claim.head.positions.get(topic, 0) for topic in INPUTS}
         ends = {topic: len(self.log[topic, partition]) for topic in INPUTS}

@@ -188,3 +188,16 @@ async def test_a_number_in_use_that_is_none_is_said_of_its_key(store: RedisStore
     await admin.hset(key("s:w"), "used", "many")
     with pytest.raises(StateDamaged, match="s:w has what cannot be read"):
         await store.load_spent(P, ["w"])
+
+
+async def test_a_damaged_partition_fails_alone(store: RedisStore, admin: Redis) -> None:
+    """Of commits in one write, those of the others are made."""
+    await claimed(store, FIRST)
+    await store.claim(P + 1, "a", 1)
+    await admin.delete(key("timers"))
+    await admin.rpush(key("timers"), "x")
+    damaged, made = await store.commit_all([(P, after(FIRST, timers={"C1": 5})), (P + 1, FIRST)])
+
+    assert isinstance(damaged, StateDamaged)
+    assert not isinstance(made, Exception)
+    assert made[0] is Verdict.OK

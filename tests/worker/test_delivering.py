@@ -42,7 +42,7 @@ async def test_routed_records_come_again_from_the_refused_one_on(monkeypatch: py
     one, two, three = (OutRecord(f"bank.{ROUTED}", 1, b"k", b"%d" % number) for number in range(3))
     elsewhere, decision = OutRecord(f"bank.{ROUTED}", 2, b"k", b"e"), OutRecord(f"bank.{DECISIONS}", 1, b"k", b"d")
     publisher = Picky(two)
-    shared = SimpleNamespace(health=Health(Metrics()), publisher=publisher)
+    shared = SimpleNamespace(health=Health(Metrics()), turn=publisher)
     await Patience(shared).deliver([one, two, elsewhere, decision, three])  # type: ignore[arg-type]
 
     assert [one, elsewhere, decision, three, two, three] == publisher.published
@@ -56,7 +56,7 @@ async def test_a_record_too_long_to_be_sent_home_leaves_its_place(monkeypatch: p
     after = OutRecord(ROUTED, 1, b"c", pack_parcel(3, 5, 6, Forward("c:c1", post)))
     publisher = Picky(long, KafkaError.MSG_SIZE_TOO_LARGE)
     clock, settings = SimpleNamespace(now_ms=lambda: 0), Settings(kafka="k:1", redis="redis://r")
-    shared = SimpleNamespace(health=Health(Metrics()), publisher=publisher, clock=clock, settings=settings)
+    shared = SimpleNamespace(health=Health(Metrics()), turn=publisher, clock=clock, settings=settings)
     await Patience(shared).deliver([long, after])  # type: ignore[arg-type]
     first, letter, empty, again = publisher.published
     parcel = unpack_parcel(empty.value or b"")
@@ -79,7 +79,7 @@ class Report:
 async def test_what_failed_is_found_among_records_that_are_alike() -> None:
     """Letters without values, of equal keys, are told apart by their headers; one without a value is found at all."""
     alike = [OutRecord("t.dlq", 1, b"", b"", [("arbiter-offset", b"%d" % number)]) for number in range(3)]
-    delivery = _Delivery()
+    delivery = _Delivery([])
     delivery.failed = [(Report(alike[1]), KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))]  # type: ignore[list-item]
 
     assert [record for record, _ in delivery.failures(alike)] == [alike[1]]

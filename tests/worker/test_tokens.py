@@ -37,8 +37,8 @@ class Desk:
         metrics = Metrics()
         health = Health(metrics)
         shared = Shared(
-            Settings(kafka="k:1", redis="redis://r"), PARTITIONS, store, SimpleNamespace(), SimpleNamespace(),  # type: ignore[arg-type]
-            StoreClock(health), health, metrics, lambda _: None,
+            Settings(kafka="k:1", redis="redis://r"), PARTITIONS, store, SimpleNamespace(),  # type: ignore[arg-type]
+            StoreClock(health), health, metrics, lambda _: None, SimpleNamespace(),  # type: ignore[arg-type]
         )  # fmt: skip
         self.tokens = Tokens(shared, partition, 1, Patience(shared))
         self._seq = 0

@@ -39,7 +39,9 @@ class Publisher(Protocol):
 class _Delivery:
     """Counts the confirmations of one call, in the poll thread; ``expected`` is known once all are handed over."""
 
-    def __init__(self) -> None:
+    def __init__(self, finished: list[_Delivery]) -> None:
+        """``finished`` is where it stands when all are confirmed, until its caller is told."""
+        self._finished = finished
         self.loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = self.loop.create_future()
         self.confirmed = 0
@@ -52,7 +54,7 @@ class _Delivery:
             self.failed.append((message, error))
         self.confirmed += 1
         if self.confirmed == self.expected:
-            self.loop.call_soon_threadsafe(self.finish)
+            self._finished.append(self)
 
     def expect(self, count: int) -> None:
         """All are handed over; whichever thread sees the last confirmation finishes."""
@@ -87,6 +89,7 @@ class KafkaPublisher:
         """``config`` says where and how to connect; ``fatal`` is called, in any thread, when only a restart helps."""
         self._fatal = fatal
         self.causes: Final = Causes()
+        self._finished: list[_Delivery] = []
         self._stopping = threading.Event()
         self._producer = Producer(
             {
@@ -109,7 +112,7 @@ class KafkaPublisher:
 
     async def publish(self, records: Sequence[OutRecord]) -> None:
         """See :meth:`Publisher.publish`."""
-        delivery = _Delivery()
+        delivery = _Delivery(self._finished)
         handed_over = 0
         refused: list[tuple[OutRecord, KafkaError]] = []
         for record in records:
@@ -152,8 +155,17 @@ class KafkaPublisher:
     def _poll(self) -> None:
         while not self._stopping.is_set():
             self._producer.poll(POLL_SECONDS)
+            if self._finished:
+                # What was confirmed together goes on together: one wake-up of the event loop.
+                finished = [self._finished.pop(0) for _ in range(len(self._finished))]
+                finished[0].loop.call_soon_threadsafe(_finish, finished)
 
     def _on_error(self, error: KafkaError) -> None:
         self.causes.failed(error)
         if error.fatal():
             self._fatal(f"the producer cannot go on: {error.str()}")
+
+
+def _finish(deliveries: Sequence[_Delivery]) -> None:
+    for delivery in deliveries:
+        delivery.finish()

@@ -41,7 +41,7 @@ SHARE: Final = 8
 DEATHS_ALONE: Final = 3
 """How many deaths over one record or party alone are enough."""
 
-TURN_SECONDS: Final = 10.0
+ALONE_SECONDS: Final = 10.0
 """How long to wait for the process's other partitions, so that what kills is noted alone."""
 
 LOOKS: Final = ""
@@ -102,7 +102,7 @@ class Caution:
         self._began_at = monotonic()
         self._notes = _read(head)
         self._looked = 0
-        self._has_turn = False
+        self._is_alone = False
         self.is_on = head.claims > CLAIMS_MAX or bool(self._notes)
         """Whether little is tried at a time, and noted before."""
 
@@ -155,19 +155,19 @@ class Caution:
     async def _begin(self, topic: str, note: Note) -> None:
         if not self.is_on:
             return
-        if not self._has_turn:
+        if not self._is_alone:
             with suppress(TimeoutError):
-                async with asyncio.timeout(TURN_SECONDS):
-                    await self._shared.turn.acquire()
-                    self._has_turn = True
+                async with asyncio.timeout(ALONE_SECONDS):
+                    await self._shared.alone.acquire()
+                    self._is_alone = True
         left = note.after(self._notes.get(topic))
         await self._mark(Notes(self._head.seq, topic, self._notes | {topic: left}), is_over=False)
 
     def release(self) -> None:
         """The try is over: it is committed, or was given up in good order."""
-        if self._has_turn:
-            self._has_turn = False
-            self._shared.turn.release()
+        if self._is_alone:
+            self._is_alone = False
+            self._shared.alone.release()
 
     def passed(self, work: Work) -> None:
         """All of this went through; to be told before the commit is made up."""

@@ -30,14 +30,14 @@ class Loading:
 
     async def load(self, work: Work) -> dict[str, Loaded]:
         """The ledgers of all parties; and records whose customer lives elsewhere leave the batch."""
-        metrics, store = self._shared.metrics, self._shared.store
+        metrics, turn = self._shared.metrics, self._shared.turn
         parties = dict.fromkeys([*(item.party for item in work.items), *work.due, *work.swept, *work.woken])
         ledgers = {party: self._cache.get(party) for party in parties}
         missing = [party for party, packed in ledgers.items() if packed is None]
         metrics.cache_hits.inc(len(parties) - len(missing))
+        loaded = await self._patience.ask(lambda: turn.load(self._partition, missing))
         if missing:
             metrics.cache_misses.inc(len(missing))
-            loaded = await self._patience.ask(lambda: store.load(self._partition, missing))
             ledgers.update(zip(missing, loaded, strict=True))
             arriving = {item.party for item in work.items if item.parcel is None}
             self._send_home(work, {party for party in arriving if ledgers[party] is None})

@@ -15,9 +15,10 @@ from arbiter.state.codec import OutRecord
 from arbiter.state.store import Store, StoreUnavailable
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import EVICTION, STORE, Health
-from arbiter.worker.kafka.producer import Publisher, PublishFailed
+from arbiter.worker.kafka.producer import PublishFailed
 from arbiter.worker.policy_watcher import Active, Policies
 from arbiter.worker.refused import still_to_send
+from arbiter.worker.turn import Turn
 
 Result = TypeVar("Result")
 
@@ -35,13 +36,13 @@ class Shared(Struct, frozen=True):
     settings: Settings
     partitions: int
     store: Store
-    publisher: Publisher
     policies: Policies
     clock: StoreClock
     health: Health
     metrics: Metrics
     fatal: Callable[[str], None]
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turn: Turn
+    alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Who holds it tries something that may kill the process."""
 
     def in_force(self) -> Active | None:
@@ -105,7 +106,7 @@ class Patience:
         try:
             for attempt in count():
                 try:
-                    await self._shared.publisher.publish(left)
+                    await self._shared.turn.publish(left)
                 except PublishFailed as error:
                     left = still_to_send(left, error, self._shared)
                     if any(refused is record for refused, _ in error.failed for record in left):

@@ -6,7 +6,6 @@ it is. So a crash at any point repeats identical records at worst; see ``docs/ar
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
@@ -40,7 +39,6 @@ from arbiter.worker.partition.work import Gate, Placed, Work
 from arbiter.worker.policy_watcher import LOST, Active
 from arbiter.worker.reporting import Using
 
-IDLE_SECONDS = 1.0
 log = logging.getLogger("arbiter")
 
 
@@ -51,6 +49,7 @@ class Runner:
         """``patience`` is what ends it: :meth:`Patience.stop`, then :meth:`wake`."""
         self.partition = partition
         self._shared = shared
+        self._turn = shared.turn
         self._gate = gate
         self._head = placed.head
         self._facts_end = placed.facts_end
@@ -60,13 +59,12 @@ class Runner:
         settings = shared.settings
         self._is_wall_clock = settings.clock == "wall"
         self._topics = tuple(placed.positions)
-        self._news = asyncio.Event()
         self._is_shut = False
         # The claim's outbox was told again: forgotten when idle, lest the next claim tells old decisions once more.
         self._has_outbox = True
         self._number: int | None = None
         self._patience = patience
-        self._idle_since = monotonic()
+        self._heard_at = monotonic()
         self._tokens = Tokens(shared, partition, placed.head.epoch, patience)
         self._loading = Loading(shared, partition, placed.cache_bytes, patience, self._tokens.set_aside)
         self._judging = Judging(shared, partition, patience, self._tokens)
@@ -89,7 +87,8 @@ class Runner:
                 "to set to go on without them"
             )
             return
-        self._news.set()
+        self._heard_at = monotonic()
+        self._turn.call(self.partition, self._queue.records)
         if self._queue.is_full and not self._is_shut:
             self._is_shut = True
             self._gate.shut(self._topics)
@@ -101,8 +100,8 @@ class Runner:
         return Using(self._number, (self._sweep if is_done else self._head).swept, self._head.activation)
 
     def wake(self) -> None:
-        """Look up: there is news, or it is time to end."""
-        self._news.set()
+        """Look up: it is time to end."""
+        self._turn.leave(self.partition)
 
     async def run(self) -> None:
         """Work until stopped."""
@@ -110,12 +109,13 @@ class Runner:
         try:
             await self._tokens.take_back(self._head.now_ms)
             while not self._patience.is_stopping:
-                if self._queue.has_news and not (self._looks_apart and await self._is_time()):
+                is_ready = self._queue.has_news or await self._is_time()
+                if not await self._begin(is_ready=is_ready):
+                    await self._rest()
+                elif self._queue.has_news and not (self._looks_apart and await self._is_time()):
                     await self._work()
                 elif await self._is_time():
                     await self._work(is_time=True)
-                else:
-                    await self._idle()
         except Stopped:
             log.debug("partition %d: stopped before a commit", self.partition)
             self._tokens.forget()  # also what was asked for at this moment goes back
@@ -131,13 +131,14 @@ class Runner:
         with suppress(Exception):
             await self._caution.end()
 
-    async def _idle(self) -> None:
-        self._news.clear()
-        try:
-            async with asyncio.timeout(IDLE_SECONDS):  # not wait_for, which makes a task each time
-                await self._news.wait()
-            self._idle_since = monotonic()
-        except TimeoutError:
+    async def _begin(self, *, is_ready: bool) -> bool:
+        """Wait for the next turn, with something to do or until something comes; false if nothing did."""
+        is_ready = is_ready or self._queue.has_news  # which may have come while the question was asked
+        return await self._turn.begin(self.partition, self._queue.records, is_ready=is_ready)
+
+    async def _rest(self) -> None:
+        """Nothing comes: hold nothing."""
+        if not self._patience.is_stopping:
             await self._tokens.give_back(self._head.now_ms)
             await self._clear_outbox()
 
@@ -153,7 +154,7 @@ class Runner:
     def _is_idle(self) -> bool:
         """Whether no record came for so long that the event clock may move on by itself."""
         idle_ms = self._shared.settings.event_idle_ms
-        return bool(idle_ms) and (monotonic() - self._idle_since) * 1_000 >= idle_ms
+        return bool(idle_ms) and (monotonic() - self._heard_at) * 1_000 >= idle_ms
 
     async def _clear_outbox(self, *, checks: bool = False) -> None:
         """Everything was delivered: the next claim need not tell it again. ``checks`` that the commits are there."""
@@ -333,7 +334,7 @@ class Runner:
 
     async def _send(self, commit: Commit) -> Verdict:
         asked_at = monotonic()
-        verdict, time_ms = await self._shared.store.commit(self.partition, commit)
+        verdict, time_ms = await self._turn.commit(self.partition, commit)
         self._shared.clock.observe(time_ms, asked_at, monotonic())
         return verdict
 
