@@ -6,11 +6,11 @@ Labels are bounded: names that a policy or this source lists, never a customer, 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 OTHER = "other"
@@ -20,8 +20,50 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 RECORDS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_000, 5_000)
 
 
-class Latencies(Collector):
-    """A histogram of what comes by the hundred; the usual one takes a lock and a walk through the buckets for each."""
+class Counter(Collector):
+    """A counter of the event loop's thread. It is used as the usual one, which takes a lock each time."""
+
+    def __init__(
+        self, name: str, documentation: str, labels: Sequence[str] = (), *, registry: CollectorRegistry
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._labels = labels
+        self._counts: dict[tuple[str, ...], _Count] = {}
+        if not labels:
+            self.inc = self.labels().inc
+        registry.register(self)
+
+    def labels(self, *labels: str) -> _Count:
+        """The count of these labels."""
+        count = self._counts.get(labels)
+        if count is None:
+            count = self._counts[labels] = _Count()
+        return count
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """What a scrape reads."""
+        family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
+        for labels, count in self._counts.items():
+            family.add_metric(labels, count.value)
+        yield family
+
+
+class _Count:
+    """One count of a counter."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def inc(self, amount: float = 1) -> None:
+        """Count."""
+        self.value += amount
+
+
+class Histogram(Collector):
+    """A histogram of the event loop's thread; the usual one takes a lock and a walk through the buckets each time."""
 
     def __init__(self, name: str, documentation: str, *, buckets: Sequence[float], registry: CollectorRegistry) -> None:
         self._name = name
@@ -31,16 +73,16 @@ class Latencies(Collector):
         self._sum = 0.0
         registry.register(self)
 
-    def observe(self, seconds: Iterable[float]) -> None:
+    def observe(self, *values: float) -> None:
         """Count all of these."""
         bounds, counts = self._bounds, self._counts
-        for value in seconds:
+        for value in values:
             counts[bisect_left(bounds, value)] += 1
             self._sum += value
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """What a scrape reads: for each bound how many were no higher."""
-        bounds = [*map(str, self._bounds), "+Inf"]
+        bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
         buckets = list(zip(bounds, accumulate(self._counts), strict=True))
         yield HistogramMetricFamily(self._name, self._documentation, buckets=buckets, sum_value=self._sum)
 
@@ -150,7 +192,7 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self.latency_seconds = Latencies(
+        self.latency_seconds = Histogram(
             "arbiter_latency_seconds",
             "Time from a request's record timestamp to its confirmed decision (wall clock only).",
             buckets=SECONDS,

@@ -1,13 +1,15 @@
-"""Metrics: the histogram of our own says what the usual one would, and documents name what is exposed."""
+"""Metrics: counters and histograms of our own say what the usual ones would, and documents name what is exposed."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+import prometheus_client
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
-from arbiter.metrics import SECONDS, Latencies, Metrics
+from arbiter.metrics import RECORDS, SECONDS, Counter, Histogram, Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
@@ -15,19 +17,41 @@ PACKAGES = frozenset({"arbiter_worker"})
 """Names of our modules that look like metrics."""
 
 
-def test_latencies_are_those_of_a_histogram() -> None:
+def scrape(registry: CollectorRegistry) -> list[bytes]:
+    """The text, without the lines on when a metric was made."""
+    return [line for line in generate_latest(registry).splitlines() if b"_created" not in line]
+
+
+@pytest.mark.parametrize("buckets", [SECONDS, RECORDS])
+def test_a_histogram_is_as_the_usual_one(buckets: tuple[float, ...]) -> None:
     """The same text for a scrape, for values below, on, between and above the bounds; two batches add up."""
     ours, theirs = CollectorRegistry(), CollectorRegistry()
-    latencies = Latencies("latency", "How long.", buckets=SECONDS, registry=ours)
-    histogram = Histogram("latency", "How long.", buckets=SECONDS, registry=theirs)
-    values = [0.0, 0.0004, *SECONDS, 0.3, 0.3, 301.0]
+    histogram = Histogram("latency", "How long.", buckets=buckets, registry=ours)
+    usual = prometheus_client.Histogram("latency", "How long.", buckets=buckets, registry=theirs)
+    values = [0.0, 0.0004, *buckets, 0.3, 0.3, 1e6]
     for value in values * 2:
-        histogram.observe(value)
-    latencies.observe(values)
-    latencies.observe(values)
+        usual.observe(value)
+    histogram.observe(*values)
+    histogram.observe(*values)
 
-    expected = [line for line in generate_latest(theirs).splitlines() if b"_created" not in line]
-    assert expected == generate_latest(ours).splitlines()
+    assert scrape(theirs) == scrape(ours)
+
+
+def test_a_counter_is_as_the_usual_one() -> None:
+    """The same text for a scrape, with labels and without, counted and not."""
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    kinds = (Counter, ours), (prometheus_client.Counter, theirs)
+    for kind, registry in kinds:
+        kind("nothing", "Never counted.", registry=registry)
+        plain = kind("plain", "Without labels.", registry=registry)
+        labelled = kind("labelled", "With labels.", ("a", "b"), registry=registry)
+        plain.inc()
+        plain.inc(2.5)
+        labelled.labels("x", 'y"').inc(0)
+        labelled.labels("x", "z").inc()
+        labelled.labels("x", "z").inc(4)
+
+    assert scrape(theirs) == scrape(ours)
 
 
 def test_documents_name_metrics_as_they_are_exposed() -> None:

@@ -71,7 +71,7 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
     metrics.alarms.labels(RULE_FAILED).inc(failures)
     _count_notes(metrics, batch.notes, departments)
     if is_wall_clock:
-        metrics.latency_seconds.observe(_latencies(batch))
+        metrics.latency_seconds.observe(*_latencies(batch))
 
 
 def _count_stopped(metrics: Metrics, told: Iterable[Told]) -> None:
