@@ -13,9 +13,9 @@ from rich.table import Table
 from arbiter.cli.campaigns import tell_unknown_campaign
 from arbiter.cli.common import EXIT_USAGE, Failure, instant, user, with_policies
 from arbiter.cli.confirm import confirm, swept
+from arbiter.ledger.names import nearest
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.kill_switches import Kill, Target
-from arbiter.policy.problem import nearest
 from arbiter.printable import in_text
 from arbiter.reports.pages.console import cell, terminal
 from arbiter.state.policy_store import OUTCOMES_STOPPED, Activation, KillOrder, PolicyStore

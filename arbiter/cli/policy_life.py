@@ -14,6 +14,7 @@ from arbiter.cli.policy_notes import tell_ended
 from arbiter.cli.policy_over import tell_over
 from arbiter.cli.published_tests import failures, pack_tests, unpack_tests
 from arbiter.policy.document import PolicyDocument
+from arbiter.policy_check.checks import problems
 from arbiter.policy_check.files import digest_of, document_bytes, read_policy
 from arbiter.settings import variable
 from arbiter.state.policy_store import REFUSALS, Activation, Order, PolicyRecord, PolicyRefused, PolicyStore
@@ -45,11 +46,11 @@ def publish(folder: Path, author: str, reason: str, is_activated: bool, is_alone
         text = "--activate leaves no time for a second person: `arbiter policy approve`, then `activate`"
         raise Failure(f"{text}; or add --without-approval", EXIT_USAGE)
     _check_alone(is_alone=is_alone)
-    document, problems = read_policy(folder)
-    tell(problems)
+    document, found = read_policy(folder)
+    tell(found)
     tell_ended(document)
     if document is None:
-        click.echo(counted(problems))
+        click.echo(counted(found))
         raise Failure("not published: the policy has errors", EXIT_BAD_POLICY)
     content, (tests, unread) = document_bytes(document), pack_tests(folder)
     tell(unread)
@@ -128,6 +129,7 @@ def activate(
     async def work(store: RedisStore) -> tuple[PolicyRecord, Activation | None]:
         policies = store.policies
         record = await fetched(policies, version)
+        _check_rules(record)
         _check_tests(record)
         if counts:
             await tell_over(store, record)
@@ -190,6 +192,15 @@ def _check_alone(*, is_alone: bool) -> None:
         raise Failure(f"{text}, or {variable('activate_alone')} must be true", EXIT_REFUSED)
 
 
+def _check_rules(record: PolicyRecord) -> None:
+    """A version that an older build published is checked again: workers only compile it."""
+    errors = [one for one in problems(_document(record)) if one.severity == "error"]
+    for error in errors:
+        click.echo(f"{error.where}: {error.code}: {error.message}")
+    if errors:
+        raise Failure(f"version {record.version} is not put in force: the policy has errors", EXIT_REFUSED)
+
+
 def _check_tests(record: PolicyRecord) -> None:
     """Refuse a policy that fails its own tests."""
     failed = failures(record)
@@ -227,7 +238,15 @@ def shown(record: PolicyRecord) -> str:
 
 
 def _zone(record: PolicyRecord) -> str:
-    return msgspec.json.decode(record.document, type=PolicyDocument).timezone
+    return _document(record).timezone
+
+
+def _document(record: PolicyRecord) -> PolicyDocument:
+    """What was published; ends the command if this build cannot read it."""
+    try:
+        return msgspec.json.decode(record.document, type=PolicyDocument)
+    except msgspec.DecodeError as error:
+        raise Failure(f"version {record.version} cannot be read by this build: {error}", EXIT_REFUSED) from None
 
 
 def _span(from_: str | None, until: str | None, zone: str) -> tuple[int | None, int | None]:

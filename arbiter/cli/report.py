@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 from arbiter import __version__
+from arbiter.policy.rules.checking import Mistake
 from arbiter.policy_check.files import FileProblem
-from arbiter.policy_check.files.catalogue import CODES, Code
+from arbiter.policy_check.files.catalogue import CODES
 
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -45,7 +46,7 @@ def sarif(problems: Sequence[FileProblem]) -> dict[str, Any]:
     return {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _rule(name: str, code: Code) -> dict[str, Any]:
+def _rule(name: str, code: Mistake) -> dict[str, Any]:
     return {
         "id": name,
         "shortDescription": {"text": code.meaning},

@@ -19,8 +19,8 @@ from arbiter.policy.exceptions import NO_LIFTS
 from arbiter.policy.kill_switches import KILL_SWITCH
 from arbiter.policy.plan import Stretch, View
 from arbiter.policy.preferences import PreferenceJudge
-from arbiter.policy.rules import NEVER_MS, ArbitrationJudge, ClosedJudge, Judge
-from arbiter.policy.ruleset import NEVER_EXEMPT, Policy
+from arbiter.policy.rules import NEVER_MS, PROTECTING, ArbitrationJudge, ClosedJudge, Judge
+from arbiter.policy.ruleset import Policy
 from arbiter.policy.terms import finding_of
 from arbiter.timing.instants import DAY_MS, FAR_MS, to_ms
 from arbiter.timing.windows import spoken
@@ -144,7 +144,7 @@ class Hearing:
         at_ms = max(self.now_ms, begin_ms)
         found = []
         for judge in self.view.judges:
-            recalls = judge.kind in NEVER_EXEMPT or judge.kind == KILL_SWITCH
+            recalls = judge.kind in PROTECTING or judge.kind == KILL_SWITCH
             if recalls and not judge.shadow and judge.from_ms <= at_ms < judge.until_ms:
                 finding = self._hear(judge, at_ms)
                 if finding is None and (cut_ms := judge.permit_end(self.case, at_ms)) < end_ms:

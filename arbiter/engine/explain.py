@@ -22,8 +22,8 @@ from arbiter.ledger.model import Contact, ContactState, Ledger, Member
 from arbiter.messages import ContactRequest, Decision
 from arbiter.policy.kill_switches import KILL_SWITCH, Kill, KillJudge
 from arbiter.policy.preferences import RULE as WISH
-from arbiter.policy.rules import ArbitrationJudge
-from arbiter.policy.ruleset import NEVER_EXEMPT, Policy
+from arbiter.policy.rules import SHARED, ArbitrationJudge
+from arbiter.policy.ruleset import Policy
 from arbiter.timing.instants import to_ms
 
 NOT_OF_RULES = ("withdrawn", "recalled")
@@ -167,7 +167,7 @@ def _without(policy: Policy, ledger: Ledger, told: Told, rules: tuple[str, ...])
     _, version, digest = policy.ref
     kills = [kill for kill in _kills(told.decision) if KillJudge(kill).id not in rules]
     verdict = judge(Policy(replace(document, rules=kept), version, digest, kills), ledger, told)
-    never = {rule.id for rule in document.rules if str(rule.__struct_config__.tag) in NEVER_EXEMPT} | {WISH.id}
+    never = {rule.id for rule in document.rules if rule.protects} | {WISH.id}
     return Dropped(
         rules,
         verdict.outcome,
@@ -247,7 +247,7 @@ class _StockThen:
         self._at_ms = told.now_ms if send_after is None else max(told.now_ms, to_ms(send_after))
         self._full: dict[str, int] = {}
         for finding in told.decision.findings:
-            if finding.kind in ("capacity", "cell"):
+            if finding.kind in SHARED:
                 unit = finding.kind if finding.window is None else finding.window.removeprefix("calendar ")
                 self._full[f"{finding.rule}/{unit}"] = finding.used or 0
 

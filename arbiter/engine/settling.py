@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from arbiter.ledger.model import Finding
 from arbiter.policy.case import Case
+from arbiter.policy.rules import ends_early
 from arbiter.timing.instants import DAY_MS, FAR_MS, HOUR_MS, MINUTE_MS
 from arbiter.timing.windows import spoken
 
@@ -110,9 +111,7 @@ def may_end_any_time(finding: Finding) -> bool:
     """Whether others decide when a "no" ends, at its ``until`` at the latest: who else waits for a cell, or whether
     places that are set aside elsewhere are used.
     """
-    if finding.kind == "capacity":
-        return finding.used is not None and finding.limit is not None and finding.used < finding.limit
-    return finding.kind == "cell"
+    return ends_early(finding.code, finding.used, finding.limit)
 
 
 def too_late(settled: Settled, expires_ms: int, least: str, zone: str) -> str:

@@ -8,11 +8,12 @@ from msgspec.structs import replace
 from arbiter.ledger.capacity import Draw
 from arbiter.ledger.model import Answer, Asked, Finding, ShadowVerdict
 from arbiter.policy.document import PolicyDocument
+from arbiter.policy.rules import CODES
 from arbiter.policy.terms import finding_of
 from arbiter.timing.instants import MINUTE_MS
 
 RULE_ERROR = "rule_error"
-BUDGET_CODES = ("cap_reached", "reserved", "capacity_exhausted")
+BUDGET_CODES = frozenset(name for name, code in CODES.items() if code.is_budget)
 
 
 class Verdict(Struct, frozen=True, gc=False):

@@ -1,4 +1,7 @@
-"""The reason codes: a published, stable catalogue. ``docs/reason-codes.md`` is generated from it."""
+"""The reason codes that no rule kind declares: a published, stable catalogue.
+
+``docs/reason-codes.md`` is generated from these and from the rule kinds (:mod:`arbiter.policy.rules`).
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,6 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 CODES: dict[str, str] = {
-    "consent_missing": "the customer has not consented to this purpose, channel, department or partner",
-    "consent_withdrawn": "the customer withdrew consent and no later grant lifts the withdrawal",
-    "consent_expired": "the customer's consent has run out",
-    "suppressed": "the customer, or the party, is on a suppression list or in its cool-down",
-    "quiet_hours": "it is outside the hours at which this customer may be contacted",
-    "blackout": "nobody is contacted on this date",
-    "cap_reached": "the contact budget of the window is used up",
-    "reserved": "the room that is left is kept for something else",
-    "conflict": "it may not follow so soon after what went before",
-    "capacity_exhausted": "what all customers share of this window is given out",
-    "cell_too_small": "too few customers wait for the campaign to start",
-    "holdout": "the customer is in a control group",
-    "held_for_arbitration": "competing requests are gathered and decided together",
-    "outranked": "a better request of the same arbitration took the budget",
     "kill_switch": "a kill switch stops it for the time being",
     "recalled": "an approval was taken back, and the request waits for what follows from that",
     "withdrawn": "the department cancelled the waiting request, or sent it without an approval",
@@ -33,7 +22,7 @@ CODES: dict[str, str] = {
     "invalid": "the department, channel or category is not known to the policy",
     "rule_error": "a rule failed while judging; the request is refused to be on the safe side",
 }
-"""What a finding's ``code`` can be."""
+"""What the ``code`` of a finding can be that no rule of the policy made."""
 
 REFUSALS: dict[str, str] = {
     "empty": "the record has no value",

@@ -21,6 +21,8 @@ SHAPE_FIELDS = ("department", "campaign", "channel", "category", "product", "par
 NUMBER_FIELDS = ("priority", "value", "propensity")
 REQUEST_FIELDS = (*SHAPE_FIELDS, "customer_id", *NUMBER_FIELDS, "recallable")
 
+_KEYS = frozenset((*REQUEST_FIELDS, "segment"))
+
 Listed = str | int | float | bool | list[str | int | float | bool]
 
 
@@ -84,6 +86,10 @@ class Matcher:
     """A compiled ``when``."""
 
     def __init__(self, when: When) -> None:
+        """``ValueError`` for a field that requests do not have."""
+        unknown = next((key for key in when if not (key in _KEYS or key.startswith(("attributes.", "profile.")))), None)
+        if unknown is not None:
+            raise ValueError(f"requests have no field `{unknown}`")
         self._shape = [(SHAPE_FIELDS.index(key), _predicate(cond)) for key, cond in when.items() if key in SHAPE_FIELDS]
         self._rest = [_check(key, cond) for key, cond in when.items() if key not in SHAPE_FIELDS]
         self._memo: dict[tuple[str | None, ...], bool] = {}
@@ -177,6 +183,12 @@ def _is_one_of(values: list[Any]) -> Predicate:
         return frozenset(values).__contains__
     allowed = frozenset(map(_typed, values))
     return lambda value: _typed(value) in allowed
+
+
+def names_one(when: When, field: str) -> bool:
+    """Whether a condition allows exactly one value of a field."""
+    condition = when.get(field)
+    return condition is not None and not isinstance(condition, Test) and len(set(map(_typed, _listed(condition)))) == 1
 
 
 def spoken_when(when: When) -> str:

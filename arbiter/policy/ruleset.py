@@ -1,12 +1,12 @@
 """A compiled policy: what a document means, ready to judge with.
 
-:func:`load` reads a published document; it refuses one that :func:`arbiter.policy.checks.problems` would complain
-about, so that a worker never runs a policy that ``arbiter policy check`` would not have let through.
+:func:`load` reads a published document. :mod:`arbiter.policy_check` checked it when it was published and again when it
+was put in force. Here it is only compiled, and refused if that is impossible.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -14,49 +14,18 @@ from arbiter.ledger.capacity import EmptyStock, Stock, Want
 from arbiter.ledger.model import Kind, Ledger, Member, Traits
 from arbiter.messages import ContactRequest
 from arbiter.policy.case import Case, Shape, shape_of
-from arbiter.policy.checks import problems
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.exceptions import NO_LIFTS, Lift, Lifts
 from arbiter.policy.kill_switches import Kill, KillJudge
 from arbiter.policy.known_names import KnownNames
 from arbiter.policy.match import SHAPE_FIELDS, Matcher, Subject
 from arbiter.policy.plan import Counts, Plan
-from arbiter.policy.rules import (
-    AnyRule,
-    ArbitrationJudge,
-    ArbitrationRule,
-    BlackoutJudge,
-    BlackoutRule,
-    CapacityJudge,
-    CapacityRule,
-    CapJudge,
-    CapRule,
-    CellJudge,
-    CellRule,
-    ConflictJudge,
-    ConflictRule,
-    ConsentJudge,
-    ConsentRule,
-    FloorJudge,
-    FloorRule,
-    HoldoutJudge,
-    HoldoutRule,
-    Judge,
-    QuietHoursJudge,
-    QuietHoursRule,
-    Rule,
-    SharedJudge,
-    SuppressionJudge,
-    SuppressionRule,
-)
+from arbiter.policy.rules import EXEMPTABLE, PROTECTING, ArbitrationJudge, Judge, Rule, SharedJudge
 from arbiter.policy.score import parse_formula, safely
 from arbiter.policy.terms import Terms, terms_of
-from arbiter.timing.instants import FAR_MS
-from arbiter.timing.opening_hours import Dates, parse_dates
-from arbiter.timing.windows import duration_ms, known_zone, moment
+from arbiter.timing.windows import duration_ms, known_zone
 
 SHAPES_MAX = 10_000
-NEVER_EXEMPT = ("consent", "suppression")
 NO_STOCK = EmptyStock()
 CATEGORY = SHAPE_FIELDS.index("category")
 
@@ -97,7 +66,7 @@ class Policy:
         self.waiting_max = document.waiting_max
         self._formula = parse_formula(document.score)
         self._segments = {name: Matcher(segment.when) for name, segment in document.segments.items()}
-        judges = [compile_rule(rule, document) for rule in document.rules if rule.mode != "off"]
+        judges = compiled(document)
         for place, judge in enumerate(judges):
             judge.place = place
         self._arbitrations = {j.id: j for j in judges if isinstance(j, ArbitrationJudge) and not j.shadow}
@@ -129,7 +98,7 @@ class Policy:
         category = self.document.categories.get(shape[CATEGORY] or "")
         if category is None:
             return None
-        judges = [j for j in self._judges if j.kind in NEVER_EXEMPT or j.kind not in category.exempt]
+        judges = [j for j in self._judges if j.kind in PROTECTING or j.kind not in category.exempt]
         return Plan(shape, [*self._stopping(shape), *judges], self.points, self._counts)
 
     def is_stopped(self, kind: Kind, at_ms: int) -> bool:
@@ -292,63 +261,53 @@ def _no_segments(_: Traits) -> frozenset[str]:
     return frozenset()
 
 
-def compile_rule(rule: AnyRule, document: PolicyDocument) -> Judge:
+def compiled(document: PolicyDocument) -> list[Judge]:
+    """The judges of all rules that are not off. :class:`PolicyError` for the first thing that makes no sense."""
+    for trouble in _contradictory(document):
+        raise PolicyError(trouble)
+    judges = []
+    for index, rule in enumerate(document.rules):
+        try:
+            judge = compile_rule(rule, document)
+        except ValueError as error:
+            raise PolicyError(f"rules[{index}], `{rule.id}`: {error}") from None
+        if rule.mode != "off":
+            judges.append(judge)
+    return judges
+
+
+def compile_rule(rule: Rule, document: PolicyDocument) -> Judge:
     """The judge of a rule; ``ValueError`` where its text cannot be understood."""
-    zone = document.timezone
-    begin_ms, end_ms = -FAR_MS, FAR_MS
-    if rule.effective is not None:
-        begin_ms = moment(rule.effective.from_, zone, "start") if rule.effective.from_ else begin_ms
-        end_ms = moment(rule.effective.until, zone, "end") if rule.effective.until else end_ms
-    simple = _JUDGES.get(type(rule))
-    if simple is not None:
-        return simple(rule, begin_ms, end_ms)
-    if isinstance(rule, QuietHoursRule):
-        return QuietHoursJudge(rule, begin_ms, end_ms, holidays_of(rule.holidays, document.holidays))
-    if isinstance(rule, BlackoutRule):
-        freeze = None
-        if rule.from_ and rule.until:
-            freeze = (moment(rule.from_, zone, "start"), moment(rule.until, zone, "end"))
-        return BlackoutJudge(rule, begin_ms, end_ms, holidays_of(rule.holidays, document.holidays), freeze)
-    if isinstance(rule, FloorRule):
-        return FloorJudge(rule, begin_ms, end_ms, (moment(rule.from_, zone, "start"), moment(rule.until, zone, "end")))
-    if isinstance(rule, CellRule):
-        return CellJudge(rule, begin_ms, end_ms, moment(rule.deadline, zone, "end"))
-    raise ValueError(f"no judge for {type(rule).__name__}")  # pragma: no cover - the union and this table agree
+    return rule.compile(document, *rule.in_force(document.timezone))
 
 
-_JUDGES: dict[type[Rule], Callable[..., Judge]] = {
-    ConsentRule: ConsentJudge,
-    SuppressionRule: SuppressionJudge,
-    CapRule: CapJudge,
-    CapacityRule: CapacityJudge,
-    ConflictRule: ConflictJudge,
-    HoldoutRule: HoldoutJudge,
-    ArbitrationRule: ArbitrationJudge,
-}
-
-
-def holidays_of(names: list[str], calendars: Mapping[str, list[str]]) -> Dates:
-    """The days of these holiday calendars; ``ValueError`` for one that the policy does not have."""
-    days = Dates()
-    for name in names:
-        if name not in calendars:
-            raise ValueError(f"`{name}` is not a holiday calendar of this policy")
-        days = days | parse_dates(calendars[name])
-    return days
+def _contradictory(document: PolicyDocument) -> Iterator[str]:
+    """What would let through what must not pass, or stop everything, if a document came here unchecked."""
+    yield from (f"`{zone}` is not a time zone" for zone in (document.timezone, *document.candidate_zones)
+                if not known_zone(zone))  # fmt: skip
+    for name, category in document.categories.items():
+        yield from (f"categories.{name}: nothing can be exempt from `{kind}`" for kind in category.exempt
+                    if kind not in EXEMPTABLE)  # fmt: skip
+    rules: dict[str, Rule] = {}
+    for rule in document.rules:
+        if rules.setdefault(rule.id, rule) is not rule:
+            yield f"rule id `{rule.id}` is used twice"
+    for one in document.exceptions:
+        yield from (f"exception `{one.id}`: nothing lifts `{name}`, a rule of the kind `{rules[name].kind}`"
+                    for name in one.rules if name in rules and rules[name].protects)  # fmt: skip
 
 
 def load(
     document: bytes, version: int, digest: str, kills: Sequence[Kill] = (), shadow: Policy | None = None
 ) -> Policy:
-    """Compile a published document (JSON), to be judged beside ``shadow``.
-
-    Raises :class:`PolicyError` with every problem found.
-    """
+    """Compile a published document (JSON), to be judged beside ``shadow``. Raises :class:`PolicyError`."""
     try:
         parsed = msgspec.json.decode(document, type=PolicyDocument)
     except msgspec.DecodeError as error:
         raise PolicyError(f"the policy document cannot be read: {error}") from None
-    found = [problem for problem in problems(parsed) if problem.severity == "error"]
-    if found:
-        raise PolicyError("; ".join(f"{problem.where}: {problem.message}" for problem in found))
-    return Policy(parsed, version, digest, kills, shadow)
+    try:
+        return Policy(parsed, version, digest, kills, shadow)
+    except PolicyError:
+        raise
+    except ValueError as error:
+        raise PolicyError(f"the policy cannot be compiled: {error}") from None

@@ -8,10 +8,11 @@ from __future__ import annotations
 from msgspec import Struct
 
 from arbiter.ledger.model import Finding
+from arbiter.ledger.names import nearest
 from arbiter.policy.case import Shape
-from arbiter.policy.document import Department, PolicyDocument
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy.frame import Department
 from arbiter.policy.plan import Plan
-from arbiter.policy.problem import nearest
 from arbiter.timing.windows import duration_ms
 
 

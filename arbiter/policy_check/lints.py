@@ -7,23 +7,23 @@ follow from the policy's own text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
-from arbiter.policy.document import Category, PolicyDocument
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy.frame import Category
 from arbiter.policy.match import When
-from arbiter.policy.openings import never_open_without_zone
-from arbiter.policy.problem import Path, Problem
-from arbiter.policy.reach import BOUNDS, DOMAIN, Reach, values_of
-from arbiter.policy.rules import AnyRule, ArbitrationRule, CapacityRule, CapRule
+from arbiter.policy.rules import KINDS, Rule, kind_of
+from arbiter.policy_check.checker import RuleChecker
+from arbiter.policy_check.openings import never_open_without_zone
+from arbiter.policy_check.problem import Path, Problem
+from arbiter.policy_check.reach import BOUNDS, DOMAIN, Reach, values_of
 from arbiter.policy_check.stricter import always_stricter
-from arbiter.timing.windows import duration_ms
 
-EXPIRY = "7d"
-"""What a request lives for that does not say itself."""
 PURPOSES = ("marketing", "service", "legal")
 """The purposes that have a meaning; others are free."""
-MARKETING_OBEYS = ("cap", "quiet_hours", "preference")
+MARKETING_OBEYS = (*(kind_of(kind) for kind in KINDS if kind.tames_marketing), "preference")
+"""What protects customers from too much marketing."""
 
 _ADDRESS = re.compile(
     r"[^\s@<>]+@[^\s@<>]+\.\w+|https?://\S+|(?:^|\s)[#@][\w-]+"
@@ -41,9 +41,9 @@ def lints(document: PolicyDocument) -> list[Problem]:
         if rule.mode != "off":
             path: Path = ("rules", index)
             found += _unreachable(path, rule, reach)
-            check = _CHECKS.get(type(rule))
-            if check is not None:
-                found += check(path, rule, reach)
+            checker = RuleChecker(document, index, reach)
+            rule.lint(checker)
+            found += checker.found
     return [*found, *always_stricter(document, reach), *never_open_without_zone(document, reach)]
 
 
@@ -122,9 +122,9 @@ def _owners(document: PolicyDocument) -> Iterator[Problem]:
             yield _warning(paths[0], "unreachable-owner", message, fix)
 
 
-def _unreachable(path: Path, rule: AnyRule, reach: Reach) -> Iterator[Problem]:
+def _unreachable(path: Path, rule: Rule, reach: Reach) -> Iterator[Problem]:
     """A rule that no request can meet."""
-    kind = str(rule.__struct_config__.tag)
+    kind = rule.kind
     empty = reach.empty_fields(rule.when)
     asked = reach.mask(rule.when)
     if asked & reach.obeying(kind) and not empty:
@@ -163,55 +163,3 @@ def _unasked(when: When) -> str:
 
 def _names(field: str, names: list[str]) -> str:
     return f"{field} {' or '.join(f'`{name}`' for name in names)}"
-
-
-def _cap(path: Path, rule: CapRule, reach: Reach) -> Iterator[Problem]:
-    yield from _zero(path, rule)
-    limits = [rule.limit, *rule.limit_by.segment.values()]
-    if rule.keep is not None:
-        if not reach.meets(rule.when, rule.keep.for_):
-            message = "the places are kept for requests that this rule does not speak about, so nobody ever gets them"
-            yield _warning((*path, "keep", "for"), "kept-for-nobody", message, "let `for` be a part of `when`")
-        elif 0 < min(limits) <= rule.keep.slots:
-            segments = [f" of segment `{name}`" for name, limit in rule.limit_by.segment.items() if limit < rule.limit]
-            of = segments[0] if segments and rule.limit > rule.keep.slots else ""
-            message = f"{rule.keep.slots} of {min(limits)} places{of} are kept, so all others are always refused"
-            yield _warning((*path, "keep", "slots"), "all-kept", message, "keep fewer, or raise the limit")
-    if rule.unit == "points":
-        yield from _too_dear(path, rule, reach)
-
-
-def _too_dear(path: Path, rule: CapRule, reach: Reach) -> Iterator[Problem]:
-    counts = rule.when if rule.counts is None else rule.counts
-    mask = reach.mask(rule.when) & reach.mask(counts) & reach.obeying("cap")
-    channels = sorted({channel for *_, channel in reach.spoken(mask)})
-    dear = [name for name in channels if reach.document.channels[name].points > rule.limit > 0]
-    if dear:
-        points = reach.document.channels[dear[0]].points
-        message = (
-            f"a contact by `{dear[0]}` costs {points} points, more than the limit of {rule.limit}: it is always refused"
-        )
-        fix = "raise the limit, or lower the channel's `points`"
-        yield _warning((*path, "limit"), "never-affordable", message, fix)
-
-
-def _zero(path: Path, rule: CapRule | CapacityRule, _: Reach | None = None) -> Iterator[Problem]:
-    if rule.limit == 0:
-        message = "a limit of 0 means never: what this rule speaks about is rejected, not put off until later"
-        fix = "if never is meant, write `# arbiter: allow limit-zero` behind it; to try a rule out use `mode: shadow`"
-        yield _warning((*path, "limit"), "limit-zero", message, fix)
-
-
-def _arbitration(path: Path, rule: ArbitrationRule, _: Reach) -> Iterator[Problem]:
-    if duration_ms(rule.hold) >= duration_ms(EXPIRY):
-        message = (
-            f"requests are held for {rule.hold}, but expire after {EXPIRY} unless they say otherwise: all are refused"
-        )
-        yield _warning((*path, "hold"), "hold-too-long", message, "hold them for minutes or hours, for example `30m`")
-
-
-_CHECKS: dict[type, Callable[..., Iterator[Problem]]] = {
-    ArbitrationRule: _arbitration,
-    CapacityRule: _zero,
-    CapRule: _cap,
-}

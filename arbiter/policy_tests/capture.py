@@ -21,6 +21,7 @@ from arbiter.ledger.identity import identity
 from arbiter.ledger.model import Contact, ContactState, Kind, Ledger, Member
 from arbiter.messages import ContactRequest, Decision
 from arbiter.policy.document import PolicyDocument
+from arbiter.policy.rules import SHARED
 from arbiter.policy.ruleset import Policy
 from arbiter.policy_tests.document import Request
 from arbiter.timing.instants import to_datetime, to_ms
@@ -103,7 +104,7 @@ class _Writer:
         given["used"] = {
             finding.rule: finding.used
             for finding in self._found.decision.findings
-            if finding.kind in ("capacity", "cell") and finding.used
+            if finding.kind in SHARED and finding.used
         }
         return {name: value for name, value in given.items() if value}
 

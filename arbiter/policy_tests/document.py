@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from arbiter.messages import Attributes, Name, OwnMaximum, Scalar
-from arbiter.policy.document import Duration
+from arbiter.policy.frame import Duration
 
 Time = Annotated[
     str,

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from arbiter.messages.reason_codes import CODES
+from arbiter.ledger.names import nearest
 from arbiter.policy.document import PolicyDocument
-from arbiter.policy.problem import nearest
+from arbiter.policy.rules import MEANINGS
 from arbiter.policy_check.files import FileProblem
 from arbiter.policy_check.files.folder import TEST_SUFFIX as SUFFIX
 from arbiter.policy_check.files.folder import look_into
@@ -138,7 +138,7 @@ class _File:
 
     def _check_names(self, document: PolicyDocument) -> None:
         seen: dict[str, int] = {}
-        shared = [rule.id for rule in document.rules if rule.__struct_config__.tag in ("capacity", "floor", "cell")]
+        shared = [rule.id for rule in document.rules if rule.is_shared]
         for index in range(len(_listed(self._value.get("tests")))):
             path: Path = ("tests", index, "name")
             name = self._at(path)
@@ -180,8 +180,8 @@ class _File:
             rules = [rule.id for rule in document.rules]
             if value not in rules and value not in OWN_RULES:
                 self._tell(path, "unknown-rule", f"the policy has no rule `{value}`", nearest(str(value), rules))
-        elif "expect" in path and field == "codes" and value not in CODES:
-            self._tell(path, "unknown-code", f"there is no reason code `{value}`", nearest(str(value), CODES))
+        elif "expect" in path and field == "codes" and value not in MEANINGS:
+            self._tell(path, "unknown-code", f"there is no reason code `{value}`", nearest(str(value), MEANINGS))
 
     def _check_time(self, path: Path, value: str, zone: str) -> None:
         is_own = path in (("at",), (*path[:2], "at")) and path[:1] != ("given",)

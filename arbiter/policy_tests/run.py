@@ -54,8 +54,8 @@ def silent_rules(policy: Policy, results: Sequence[Result]) -> list[str]:
     """The rules, in force or in shadow mode, that no test made say no. An arbitration says no by holding a request."""
     answers = [result.answer for result in results if result.answer is not None]
     spoken_of = {finding.rule for answer in answers for finding in (*answer.findings, *answer.shadow)}
-    # A floor never says no.
-    rules = [rule for rule in policy.document.rules if rule.mode != "off" and rule.__struct_config__.tag != "floor"]
+    # A kind without codes, such as a floor, never says no.
+    rules = [rule for rule in policy.document.rules if rule.mode != "off" and rule.codes]
     return [rule.id for rule in rules if rule.id not in spoken_of]
 
 

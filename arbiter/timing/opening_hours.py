@@ -15,7 +15,7 @@ from datetime import date, datetime, time, timedelta
 from msgspec import Struct
 
 from arbiter.timing.instants import DAY_MS, END_MS, FAR_MS
-from arbiter.timing.windows import LOCAL_FIRST_MS, LOCAL_LAST_MS, instant_of, start_of_day
+from arbiter.timing.windows import LOCAL_FIRST_MS, LOCAL_LAST_MS, instant_of, local_time, start_of_day
 
 DAY_WORDS = ("weekdays", "weekend", "every day", "holidays")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -158,6 +158,17 @@ def parse_dates(texts: list[str]) -> Dates:
         else:
             raise ValueError(f"`{text}` is not a range of days; write two dates alike, the earlier first")
     return Dates(tuple(exact), tuple(yearly))
+
+
+def parse_date(text: str) -> Dates:
+    """One of the texts of :func:`parse_dates`."""
+    return parse_dates([text])
+
+
+def are_past(texts: list[str], zone: str, now_ms: int) -> bool:
+    """Whether none of these days is today or later, in a zone."""
+    days, today = parse_dates(texts), local_time(now_ms, zone).date()
+    return not days.yearly and all(last < today for _, last in days.exact)
 
 
 def _parse_date(text: str, whole: str) -> date | tuple[int, int]:

@@ -86,6 +86,17 @@ def parse_window(text: str) -> Window:
     )
 
 
+def calendar_unit(text: str) -> str:
+    """The unit of a calendar window, ``week`` of ``calendar week``; ``ValueError`` for any other window."""
+    how, _, unit = text.partition(" ")
+    if how == "calendar" and unit in CALENDAR_UNITS:
+        return unit
+    raise ValueError(
+        f"`{text}` is not a calendar window, and only those can be shared by all customers; write `calendar` and one"
+        f" of {', '.join(CALENDAR_UNITS)}"
+    )
+
+
 @cache
 def zone_names() -> frozenset[str]:
     """The names of all zones: of places, and of clocks such as UTC."""

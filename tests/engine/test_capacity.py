@@ -317,13 +317,12 @@ def test_places_are_forgotten_when_the_window_is_over() -> None:
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
-        ({"window": "rolling 7d"}, "rules[1].window: `rolling 7d` is not a calendar window"),
-        ({"window": "calendar fortnight"}, "rules[1].window: `calendar fortnight` is not a calendar window"),
-        ({"window": "calendar hour", "hourly": 1}, "rules[1].hourly"),
+        ({"window": "rolling 7d"}, "rules[1], `calls`: `rolling 7d` is not a calendar window"),
+        ({"window": "calendar fortnight"}, "rules[1], `calls`: `calendar fortnight` is not a calendar window"),
     ],
 )
 def test_bad_capacities(rule: dict[str, Any], expected: str) -> None:
-    """A capacity needs a calendar window, and an hourly number a longer one."""
+    """A capacity needs a calendar window."""
     with pytest.raises(PolicyError, match=expected.replace("[", r"\[").replace("]", r"\]")):
         policy({**CALLS, **rule})
 

@@ -9,10 +9,10 @@ import pytest
 
 from arbiter.engine.render import decision_of
 from arbiter.ledger.capacity import WholeStock
-from arbiter.policy.checks import problems
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.kill_switches import Kill
 from arbiter.policy.ruleset import PolicyError
+from arbiter.policy_check.checks import problems
 from arbiter.policy_check.ended import ended
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.inputs.builders import MONDAY, Desk, at, codes, document, grant, policy, request
@@ -205,7 +205,7 @@ def test_simulated_and_repeated_answers_are_the_same() -> None:
     ],
 )
 def test_a_senseless_exception_is_an_error(fields: dict[str, Any], code: str, where: str) -> None:
-    """Found by `check`, with its place, and refused by a worker."""
+    """Found by `check`, with its place."""
     dates = {"from": "2026-01-01", "until": "2026-12-31"}
     others: list[dict[str, Any]] = [
         {"id": "dnc", "kind": "suppression", "lists": ["dnc"]},
@@ -215,8 +215,22 @@ def test_a_senseless_exception_is_an_error(fields: dict[str, Any], code: str, wh
     found = problems(msgspec.convert(document(*rules, exceptions=[exception("none", **fields)]), PolicyDocument))
 
     assert [(code, where)] == [(problem.code, problem.where) for problem in found]
-    with pytest.raises(PolicyError):
-        policy(*rules, exceptions=[exception("none", **fields)])
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"rules": ["dnc"]}, "exception `relief`: nothing lifts `dnc`, a rule of the kind `suppression`"),
+        ({"rules": ["none", "opt-in"]}, "exception `relief`: nothing lifts `opt-in`, a rule of the kind `consent`"),
+        ({"until": "soon"}, "the policy cannot be compiled: `soon` is not a date"),
+        ({"when": {"colour": "red"}}, "the policy cannot be compiled: requests have no field `colour`"),
+    ],
+)
+def test_a_worker_refuses_what_lifts_a_protection_or_cannot_be_compiled(fields: dict[str, Any], expected: str) -> None:
+    """Even if nobody checked the policy."""
+    suppression = {"id": "dnc", "kind": "suppression", "lists": ["dnc"]}
+    with pytest.raises(PolicyError, match=expected):
+        policy(NONE, suppression, exceptions=[exception("none", **fields)])
 
 
 def test_two_exceptions_need_two_names() -> None:

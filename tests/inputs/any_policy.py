@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.kill_switches import Kill
-from arbiter.policy.rules import AnyRule
+from arbiter.policy.rules import KINDS as RULE_KINDS
+from arbiter.policy.rules import kind_of
 from arbiter.policy.ruleset import Policy
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
 
@@ -28,7 +29,7 @@ CATEGORIES = ("promotional", "service", "regulatory")
 EXEMPT = ("cap", "capacity", "quiet_hours", "blackout", "arbitration", "conflict", "holdout", "preference")
 PRODUCTS = ("card", "loan")
 SEGMENTS = ("private", "young")
-KINDS = tuple(str(rule.__struct_config__.tag) for rule in get_args(AnyRule))
+KINDS = tuple(map(kind_of, RULE_KINDS))
 LISTS = ("do_not_contact", "complaint", "moved")
 OUTCOMES = ("bounced", "not_reached", "responded", "complained", "unsubscribed")
 UNITS = ("hour", "day", "week", "month", "quarter", "year")

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from arbiter.policy.match import REQUEST_FIELDS
-from arbiter.policy.rules import AnyRule
+from arbiter.policy.rules import KINDS as RULE_KINDS
+from arbiter.policy.rules import kind_of
 from arbiter.policy_check.files.schema import policy_schema, rule_schemas
 from arbiter.policy_check.files.source import Source
 from arbiter.policy_check.files.yaml_tree import Mark, Place, expand, read_tree
@@ -20,7 +21,7 @@ from tests.servers.processes import ROOT
 SAMPLES = ROOT / "deploy" / "policies"
 FIRM = SAMPLES / "small-firm" / "policy.yaml"
 EVERY_FIELD = ROOT / "tests" / "data" / "editor" / "policy.yaml"
-KINDS = [str(rule.__struct_config__.tag) for rule in AnyRule.__args__]
+KINDS = [kind_of(kind) for kind in RULE_KINDS]
 COMMON = {"owner", "why", "when", "mode", "effective"}
 
 
@@ -170,7 +171,7 @@ def definition_at(path: tuple[str | int, ...], value: Any) -> tuple[str, dict[st
         if isinstance(part, int):
             schema = schema.get("items", {})
             if isinstance(value, dict) and "kind" in value:
-                name = next(rule.__name__ for rule in AnyRule.__args__ if rule.__struct_config__.tag == value["kind"])
+                name = next(kind.__name__ for kind in RULE_KINDS if kind_of(kind) == value["kind"])
                 schema = {"$ref": f"#/$defs/{name}"}
         else:
             schema = schema.get("properties", {}).get(part) or schema.get("additionalProperties") or {}

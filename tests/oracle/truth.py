@@ -130,7 +130,7 @@ def _cell_waits(facts: Facts) -> bool:
 
 def _deadline_ms(facts: Facts) -> int:
     rule = next(rule for rule in facts.policy.document.rules if rule.id == facts.finding.rule)
-    return moment(rule.deadline, facts.policy.zone, "end")  # type: ignore[union-attr]
+    return moment(rule.deadline, facts.policy.zone, "end")  # type: ignore[attr-defined]
 
 
 def _too_late(facts: Facts) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from arbiter.policy.checks import problems
 from arbiter.policy.document import PolicyDocument
+from arbiter.policy_check.checks import problems
 from arbiter.policy_check.files import read_policy
 from arbiter.policy_check.lints import lints
 from tests.inputs.builders import document

@@ -12,9 +12,9 @@ import pytest
 
 from arbiter.engine.arbitrate import Decided, Noted, Refused
 from arbiter.engine.render import message_of
-from arbiter.policy.checks import problems
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.ruleset import Policy
+from arbiter.policy_check.checks import problems
 from arbiter.state.codec import pack_ledger, unpack_ledger
 from arbiter.timing.instants import DAY_MS, END_MS, FIRST_MS, HOUR_MS
 from tests.inputs.builders import MONDAY, Desk, codes, document, grant, request

@@ -15,12 +15,12 @@ from arbiter.ledger.capacity import WholeStock
 from arbiter.ledger.model import Contact, ContactState, Event, Kind, Ledger, Member, Suppression, Traits
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.match import Matcher
-from arbiter.policy.openings import never_open
-from arbiter.policy.problem import Problem
-from arbiter.policy.reach import Reach
-from arbiter.policy.rules import AnyRule
+from arbiter.policy.rules import Rule
 from arbiter.policy.ruleset import Policy
 from arbiter.policy_check.lints import lints
+from arbiter.policy_check.openings import never_open
+from arbiter.policy_check.problem import Problem
+from arbiter.policy_check.reach import Reach
 from arbiter.policy_check.stricter import always_stricter
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS
 from arbiter.timing.opening_hours import Closings, parse_closed
@@ -159,7 +159,7 @@ def may_ask(made: PolicyDocument, ask: dict[str, Any]) -> bool:
     return ask["category"] in department.categories and ask["channel"] in (department.channels or made.channels)
 
 
-def alone(chance: Random, made: PolicyDocument, idle: AnyRule, strict: AnyRule, told: str) -> int:
+def alone(chance: Random, made: PolicyDocument, idle: Rule, strict: Rule, told: str) -> int:
     """Ask many times, in as many situations; gives how often the idle rule said no. Fails if it did so alone."""
     policy = Policy(made, 1, "")
     noes = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import Any, get_args
+from typing import Any
 from unittest import mock
 
 import msgspec
@@ -17,10 +17,11 @@ from arbiter.engine.decide import Hearing
 from arbiter.engine.render import decision_of
 from arbiter.messages import Profile, encoder
 from arbiter.policy.case import Case, Spent, shape_of
-from arbiter.policy.document import Category, Channel, Department, Permit, PolicyDocument, Recall
+from arbiter.policy.document import PolicyDocument
 from arbiter.policy.exceptions import TemporaryException
+from arbiter.policy.frame import Category, Channel, Department, Permit, Recall
 from arbiter.policy.plan import Plan, View
-from arbiter.policy.rules import NEVER_MS, AnyRule, Judge
+from arbiter.policy.rules import KINDS, NEVER_MS, Judge, kind_of
 from arbiter.policy.rules.base import Effective
 from arbiter.policy.rules.cap import Keep
 from arbiter.state.codec import pack_ledger
@@ -149,8 +150,8 @@ def test_the_policies_that_are_tried_have_every_field() -> None:
             seen.setdefault("exception", set()).update(exception)
 
     assert _fields(PolicyDocument) == seen["top"]
-    for rule in get_args(AnyRule):
-        tag = rule.__struct_config__.tag
+    for rule in KINDS:
+        tag = kind_of(rule)
         assert _fields(rule) | {"kind"} == seen[tag], tag
     for name, kind in {"effective": Effective, "keep": Keep, "department": Department, "channel": Channel,
                        "category": Category, "exception": TemporaryException}.items():  # fmt: skip

@@ -1,18 +1,25 @@
-"""What all rules share: the written form (:class:`Rule`), the compiled one (:class:`Judge`), making a finding."""
+"""What all rules share: the written form (:class:`Rule`), the compiled one (:class:`Judge`), making a finding.
+
+A rule kind is one file with a subclass of each. :mod:`arbiter.policy.rules` lists the kinds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from msgspec import Meta, Struct
 
 from arbiter.ledger.capacity import Draw, Want
 from arbiter.ledger.model import Finding, Kind, Used
 from arbiter.policy.case import Case
+from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.match import Matcher, When
+from arbiter.policy.rules.checking import Checker, Code, Mistake, Reach, Span
 from arbiter.timing.instants import END_MS, FAR_MS, FIRST_MS
+from arbiter.timing.opening_hours import Closed
+from arbiter.timing.windows import moment
 
 CONTACTS_MAX = 20
 """How many contacts a finding names at most: the newest. ``used`` always counts them all."""
@@ -31,17 +38,125 @@ class Effective(
     until: Annotated[str, Meta(description="The end; a bare date includes that day.")] | None = None
 
 
+TAKE_OUT = "take it out when you next change the policy"
+"""The end of a note about something whose time is over."""
+
+
+class Closing(Struct, frozen=True):
+    """What a rule closes week after week and year after year."""
+
+    closed: Closed
+    field: str
+    """The field that says so."""
+    is_local: bool
+    """Whether it closes in the customer's own zone rather than in the business zone."""
+
+
 class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag_field="kind"):
-    """The fields that every rule has."""
+    """The fields that every rule has, and what a rule kind declares.
+
+    A kind's docstring begins with a sentence for people: what the kind is for.
+    """
 
     id: RuleId
     owner: Owner
     why: Why
-    when: Annotated[When, Meta(description="Which requests the rule speaks about; all of them if left out.")] = {}
+    when: Annotated[When, Meta(description="Which requests the rule applies to; all of them if left out.")] = {}
     mode: Annotated[
         Literal["enforce", "shadow", "off"], Meta(description="`shadow` only reports, `off` does nothing.")
     ] = "enforce"
     effective: Effective | None = None
+
+    reference: ClassVar[str]
+    """The kind's paragraph in the policy reference, in Markdown, without its name."""
+    codes: ClassVar[Mapping[str, Code]]
+    """The reason codes of its findings. A kind without any never says no."""
+    stand_ins: ClassVar[Mapping[str, Any]] = {}
+    """Required field → a harmless value, so that the rest of a rule is checked although this field is malformed."""
+    mistakes: ClassVar[Mapping[str, Mistake]] = {}
+    """The codes of ``arbiter policy check`` that only this kind uses."""
+    formed: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose text is a time, a window or one of our words rather than a name."""
+    protects: ClassVar[bool] = False
+    """Whether it protects the customer whatever else holds: nothing exempts from it, no exception lifts it, and it
+    recalls what is unsent."""
+    may_be_exempt: ClassVar[bool] = True
+    """Whether a category can be exempt from it."""
+    tames_marketing: ClassVar[bool] = False
+    """Whether marketing that is exempt from it is surely a mistake."""
+    is_shared: ClassVar[bool] = False
+    """Whether it counts over all customers together."""
+    has_shadow: ClassVar[bool] = True
+    """Whether it says anything in shadow mode."""
+    exempt_counts: ClassVar[bool] = False
+    """Whether contacts that are exempt from it still count."""
+
+    def in_force(self, zone: str) -> Span:
+        """When it is in force; ``zone`` is the business zone. ``ValueError`` for a date that is none."""
+        if self.effective is None:
+            return -FAR_MS, FAR_MS
+        begin_ms = moment(self.effective.from_, zone, "start") if self.effective.from_ else -FAR_MS
+        return begin_ms, moment(self.effective.until, zone, "end") if self.effective.until else FAR_MS
+
+    @property
+    def kind(self) -> str:
+        """The name of its kind, as a policy writes it."""
+        return kind_of(type(self))
+
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> Judge:
+        """The rule as requests are judged by, in force in [from, until). ``ValueError`` if its text makes no sense."""
+        raise NotImplementedError  # pragma: no cover - a kind without it is refused
+
+    def words(self, policy: PolicyFrame) -> Iterator[str]:
+        """What the rule says, in whole sentences that can be signed."""
+        raise NotImplementedError  # pragma: no cover - likewise
+
+    @classmethod
+    def refine(cls, properties: dict[str, Any]) -> None:
+        """Add to the JSON Schema of its fields what editors can use besides."""
+
+    def check(self, c: Checker) -> None:
+        """Say what is wrong with the rule's own fields."""
+
+    def check_beside(self, c: Checker) -> None:
+        """Say how the rule contradicts other rules. Every rule can be read."""
+
+    def lint(self, c: Checker) -> None:
+        """Say what is allowed but surely wrong. The policy has no errors."""
+
+    def is_as_strict_as(self, other: Self, reach: Reach) -> bool:
+        """Whether it says no wherever ``other`` does, for every customer at every instant.
+
+        Given that it applies to every request that ``other`` applies to.
+        """
+        return False
+
+    @property
+    def in_short(self) -> str:
+        """What it allows, for a comparison of two rules: ``3 in rolling 7d``."""
+        return ""
+
+    @property
+    def forbids(self) -> bool:
+        """Whether it never allows what it applies to."""
+        return False
+
+    def most(self, span: Span, zone: str) -> int | None:
+        """How many contacts it allows at most between two instants; ``None`` if that has no bound."""
+        return None
+
+    def closing(self) -> Closing | None:
+        """The times that it closes again and again."""
+        return None
+
+    def ended(self, zone: str, now_ms: int) -> str | None:
+        """What to tell if its own dates are over."""
+        return None
+
+
+def kind_of(rule: type[Rule]) -> str:
+    """The name of a kind, as a policy writes it."""
+    return str(rule.__struct_config__.tag)
 
 
 class Need(Enum):
@@ -101,15 +216,15 @@ class Judge:
             return None
         return finding.until_ms if finding.defers and finding.until_ms is not None else NEVER_MS
 
-    def may_object(self, case: Case, at_ms: int) -> bool:  # noqa: ARG002 - most rules must look closer
+    def may_object(self, case: Case, at_ms: int) -> bool:
         """Whether it may say no at ``at_ms`` to a customer in the zones of this case."""
         return True
 
-    def changes_at(self, case: Case, at_ms: int) -> int:  # noqa: ARG002 - only timed rules change
+    def changes_at(self, case: Case, at_ms: int) -> int:
         """The first instant (ms) after ``at_ms`` at which a timed rule may answer otherwise."""
         return FAR_MS
 
-    def permit_end(self, case: Case, at_ms: int) -> int:  # noqa: ARG002 - most rules never end a permit
+    def permit_end(self, case: Case, at_ms: int) -> int:
         """The first instant (ms) after ``at_ms`` from which a permit given at ``at_ms`` would no longer hold."""
         return FAR_MS
 

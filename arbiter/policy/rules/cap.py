@@ -7,18 +7,21 @@ those inside it, and ends the permits that draw on it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal, Self
 
 from msgspec import Meta, Struct
 
 from arbiter.ledger.model import Finding, Kind
 from arbiter.policy.case import Case, Shape, Spent
-from arbiter.policy.match import SHAPE_FIELDS, Matcher, Subject, When, spoken_when
-from arbiter.policy.rules.base import NEVER_MS, Rule, used_contacts
+from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.match import REQUEST_FIELDS, SHAPE_FIELDS, Matcher, Subject, When, names_one, spoken_when
+from arbiter.policy.phrases import both, contacts, counted, of, window
+from arbiter.policy.rules.base import NEVER_MS, Rule, kind_of, used_contacts
+from arbiter.policy.rules.checking import HELD_BY, Checker, Code, Mistake, Reach, check_permit_fits, lint_zero
 from arbiter.policy.rules.counting import CountingJudge, Span
 from arbiter.timing.instants import FAR_MS
-from arbiter.timing.windows import Window, calendar_window, parse_window, spoken
+from arbiter.timing.windows import Window, calendar_window, duration_ms, parse_window, spoken
 
 PerField = Literal["party", "customer", "department", "campaign", "category", "channel", "product"]
 Limit = Annotated[int, Meta(ge=0, description="How many contacts, or points, fit in the window.")]
@@ -49,7 +52,7 @@ class LimitBy(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tru
 
 
 class CapRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="cap"):
-    """A ceiling on contacts in a window."""
+    """At most so many contacts, or points, in a window, for each customer or household."""
 
     per: Annotated[list[PerField], Meta(min_length=1, description="`party` or `customer`, and any other fields.")]
     limit: Limit
@@ -58,6 +61,199 @@ class CapRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     counts: Annotated[When, Meta(description="Which past contacts count; as `when` if left out.")] | None = None
     limit_by: Annotated[LimitBy, Meta(description="Other limits for some customers.")] = LimitBy()
     keep: Annotated[Keep | None, Meta(description="Headroom for what matters more.")] = None
+
+    reference = """
+        At most `limit` in `window`. `per` names `party` or `customer`, and any of `department`, `campaign`, `category`,
+        `channel`, `product`: contacts that are equal on them share a budget, and a missing field is a bucket of its
+        own. Past contacts count if they match `counts` (if left out: `when`); `counts` may look only at what is
+        remembered of a contact: department, campaign, channel, category, product, partner, and the customer's profile
+        and segments of today. Yes if used + own ≤ limit, where own is this request's cost if it matches `counts`, else
+        0. `unit: points` prices every contact, past ones too, at today's channel points. `limit_by: {segment: {private:
+        1}}` gives a segment a limit of its own; a customer in several has the strictest. Defer to the exact moment at
+        which there is room; a contact that costs more than the limit is rejected, with no next time.
+
+        `keep: {slots: 1, for: {product: retention}}` is headroom: contacts that do not match `for` fill at most the
+        limit (the segment's, where it has one of its own) less the slots (`reserved`), those that match may take every
+        place.
+        """
+    codes = {
+        "cap_reached": Code("the contact budget of the window is used up", is_budget=True),
+        "reserved": Code("the room that is left is kept for something else", is_budget=True),
+    }
+    mistakes = {
+        "bad-per": Mistake(
+            "A cap that counts per party and per customer, or per neither.", "Name one of the two.", "forms"
+        ),
+        "not-remembered": Mistake(
+            "A cap counts by something that is not remembered with a contact.",
+            "Say with `counts:` which past contacts count.",
+            "forms",
+            looks_at=("counts",),
+        ),
+        "keep-over-limit": Mistake(
+            "More places kept than the limit has.", "Keep fewer, or raise the limit.", "contradictions"
+        ),
+        "never-affordable": Mistake(
+            "A channel whose contacts cost more points than the limit has.",
+            "Raise the limit, or lower the channel's `points`.",
+            "warnings",
+        ),
+        "all-kept": Mistake(
+            "Headroom as large as the limit, so that others are always refused.", "Keep fewer places.", "warnings"
+        ),
+        "kept-for-nobody": Mistake(
+            "Headroom for requests that the rule does not apply to.", "Let `for` be a part of `when`.", "warnings"
+        ),
+    }
+    stand_ins = {
+        "per": ["party"],
+        "limit": 10**9,
+        "window": "calendar day",
+        "keep": {"slots": 1, "for": {"category": "-"}},
+    }
+    formed = frozenset({"per", "window", "unit"})
+    exempt_counts = True
+    tames_marketing = True
+
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CapJudge:
+        """See :meth:`Rule.compile`."""
+        if ("party" in self.per) == ("customer" in self.per):
+            raise ValueError("`per` must name either `party` or `customer`")
+        return CapJudge(self, from_ms, until_ms)
+
+    def words(self, policy: PolicyFrame) -> Iterator[str]:
+        """See :meth:`Rule.words`."""
+        unit = "point" if self.unit == "points" else "contact"
+        whom = "party" if "party" in self.per else "customer"
+        others = [field for field in self.per if field not in ("party", "customer")]
+        split = f", counted for each {both(others)} by itself" if others else ""
+        if self.limit == 0 and self.unit == "contacts" and not self.limit_by.segment and self.counts is None:
+            yield f"{of(self.when)}none at all. The answer is no, not later."
+            return
+        yield f"{of(self.when)}at most {counted(self.limit, unit)} {window(self.window)} for each {whom}{split}."
+        if parse_window(self.window).unit is not None:
+            shared = f"zone that all of the party share, else of {policy.timezone}"
+            yield f"The calendar is that of the {shared if whom == 'party' else 'zone of the customer'}."
+        if self.unit == "points":
+            costs = [f"{counted(channel.points, 'point')} by {name}" for name, channel in policy.channels.items()]
+            yield f"A contact costs {both(costs)}."
+        yield from self._other_limits(unit)
+        if self.counts is not None:
+            yield f"What counts are {contacts(self.counts)}; the request itself counts if it is one of them."
+        yield "What does not fit waits until there is room."
+
+    def _other_limits(self, unit: str) -> Iterator[str]:
+        """The limits of segments, and headroom, in words."""
+        for segment, other in self.limit_by.segment.items():
+            yield f"For customers in segment {segment} the limit is {counted(other, unit)}."
+        if len(self.limit_by.segment) > 1:
+            yield "Of several segments the lowest limit counts."
+        if self.keep is not None:
+            yield (
+                f"{counted(self.keep.slots, 'place is', 'places are')} kept for {contacts(self.keep.for_)}; "
+                "all others fill at most the rest."
+            )
+
+    def check(self, c: Checker) -> None:
+        """Window, buckets, what counts and headroom must make sense."""
+        if c.reads("window", "bad-window", parse_window, self.window):
+            if parse_window(self.window).longest_ms > duration_ms(c.policy.history):
+                message = f"the window `{self.window}` is longer than contacts are remembered, {c.policy.history}"
+                c.error("window", "window-too-long", message, "shorten it, or raise `history`")
+            check_permit_fits(c, "window", self.window)
+        if ("party" in self.per) == ("customer" in self.per):
+            c.error("per", "bad-per", "`per` must name either `party` or `customer`", "name one of them")
+        if self.counts is not None:
+            c.conditions("counts", self.counts)
+        for key in _counted(self):
+            if key.startswith("attributes.") or (key in REQUEST_FIELDS and key not in SHAPE_FIELDS):
+                message = f"`{key}` is not remembered with a contact, so nothing would ever count"
+                fields = f"{', '.join(SHAPE_FIELDS)}, `profile.x` or segment"
+                fix = f"say with `counts:` which past contacts count, by {fields}"
+                c.error(("when" if self.counts is None else "counts", key), "not-remembered", message, fix)
+        for segment in self.limit_by.segment:
+            c.known(("limit_by", "segment", segment), "segment", segment, c.policy.segments)
+        if self.keep is not None:
+            c.conditions(("keep", "for"), self.keep.for_)
+            if self.keep.slots > self.limit:
+                message = f"{self.keep.slots} places are kept of a limit of {self.limit}"
+                c.error(("keep", "slots"), "keep-over-limit", message, "keep fewer, or raise `limit`")
+
+    def lint(self, c: Checker) -> None:
+        """Limits that always or never stop something."""
+        lint_zero(c, self.limit)
+        if self.keep is not None:
+            self._lint_keep(self.keep, c)
+        kind, points = kind_of(CapRule), c.policy.channels
+        channels = c.reach.channels(self.when, _counted(self), kind=kind) if self.unit == "points" else []
+        dear = next((name for name in channels if points[name].points > self.limit > 0), None)
+        if dear is not None:
+            cost = f"a contact by `{dear}` costs {points[dear].points} points"
+            message = f"{cost}, more than the limit of {self.limit}: it is always refused"
+            c.warning("limit", "never-affordable", message, "raise the limit, or lower the channel's `points`")
+
+    def _lint_keep(self, keep: Keep, c: Checker) -> None:
+        by_segment = self.limit_by.segment
+        least = min([self.limit, *by_segment.values()])
+        if not c.reach.meets(self.when, keep.for_):
+            message = "the places are kept for requests that this rule does not apply to, so nobody ever gets them"
+            c.warning(("keep", "for"), "kept-for-nobody", message, "let `for` be a part of `when`")
+        elif 0 < least <= keep.slots:
+            segments = [f" of segment `{name}`" for name, limit in by_segment.items() if limit < self.limit]
+            of_whom = segments[0] if segments and self.limit > keep.slots else ""
+            message = f"{keep.slots} of {least} places{of_whom} are kept, so all others are always refused"
+            c.warning(("keep", "slots"), "all-kept", message, "keep fewer, or raise the limit")
+
+    def is_as_strict_as(self, other: Self, reach: Reach) -> bool:
+        """It counts all that the other counts, in a window that holds the other's, with no more room."""
+        return (
+            self.unit == other.unit
+            and reach.covers_contacts(_counted(self), _counted(other))
+            and self._shares(other)
+            and self._holds(other)
+            and self._leaves_less(other)
+        )
+
+    def _shares(self, other: Self) -> bool:
+        """Whether contacts that share a budget of the other share one of this rule."""
+        if "customer" in self.per and "customer" not in other.per:
+            return False
+        finer = set(self.per) - set(other.per) - {"party", "customer"}
+        pinned = [names_one(other.when, field) and other.when[field] == _counted(other).get(field) for field in finer]
+        return all(pinned)
+
+    def _holds(self, other: Self) -> bool:
+        """Whether its window holds the other's whole, at every instant."""
+        wide, narrow = parse_window(self.window), parse_window(other.window)
+        if wide.rolling_ms is not None:
+            return wide.rolling_ms >= narrow.longest_ms
+        # A party's windows are in the zone that its members share, a customer's in the customer's own.
+        same_zone = ("party" in self.per) == ("party" in other.per)
+        return narrow.unit is not None and same_zone and (wide.unit or "") in HELD_BY[narrow.unit]
+
+    def _leaves_less(self, other: Self) -> bool:
+        """Whether its limit is never above the other's, whatever segments and headroom say."""
+        mine, theirs = self.limit_by.segment, other.limit_by.segment
+        if mine.keys() == theirs.keys() and (other.keep is None or other.keep == self.keep):
+            return self.limit <= other.limit and all(limit <= theirs[name] for name, limit in mine.items())
+        kept = other.keep.slots if other.keep else 0
+        return max([self.limit, *mine.values()]) <= min([other.limit, *theirs.values()]) - kept
+
+    @property
+    def in_short(self) -> str:
+        """See :attr:`Rule.in_short`."""
+        return f"{self.limit} in {self.window}"
+
+    @property
+    def forbids(self) -> bool:
+        """Whether the limit is 0 for everybody, and what asks counts."""
+        is_zero = self.limit == 0 and not self.limit_by.segment and self.unit != "points"
+        return is_zero and _counted(self) == self.when
+
+
+def _counted(rule: CapRule) -> When:
+    """The past contacts that count."""
+    return rule.when if rule.counts is None else rule.counts
 
 
 class _Full(Struct, frozen=True, gc=False):

@@ -7,24 +7,119 @@ first served. A second number per hour keeps the week's total from being spent o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from msgspec import Meta, Struct
 
 from arbiter.ledger.capacity import Draw, Want
 from arbiter.ledger.model import Finding
 from arbiter.policy.case import Case
+from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.phrases import counted, of, window
 from arbiter.policy.rules.base import Rule, SharedJudge
-from arbiter.timing.instants import FAR_MS
-from arbiter.timing.windows import calendar_window, parse_window, spoken
+from arbiter.policy.rules.checking import HELD_BY, UNIT_MS, Checker, Code, Mistake, Reach, check_permit_fits, lint_zero
+from arbiter.timing.instants import FAR_MS, HOUR_MS
+from arbiter.timing.windows import calendar_unit, calendar_window, spoken
+
+WINDOWS_COUNTED_MAX = 10_000
+"""More windows than this are not counted one by one."""
 
 
 class CapacityRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="capacity"):
-    """A ceiling over all customers."""
+    """At most so many contacts in a calendar window over all customers."""
 
     limit: Annotated[int, Meta(ge=0, description="How many contacts fit in the window, over all customers.")]
     window: Annotated[str, Meta(description="`calendar week` (or hour, day, month, quarter, year).")]
     hourly: Annotated[int, Meta(ge=1, description="How many of them in one hour, to spread them.")] | None = None
+
+    reference = """
+        At most `limit` contacts over *all* customers in a calendar `window` of the business zone: "the call centre can
+        make 200 calls a week". `hourly` adds a second number per hour, so that the week's is not spent on Monday
+        morning. First come, first served across customers; best score first within a party. A place is used by the
+        approval and by nothing else: a `dry_run`, a deferral or a request that waits takes none. `cancelled`, a recall
+        for a better request, and silence on a channel with `on_silence: release` give it back, and whoever waits is
+        looked at again within seconds; `bounced` and `not_reached` do not: the call was made. A permit ends with the
+        first window that it draws on. Defer (`capacity_exhausted`) to the next window. While the last places are being
+        given out elsewhere and it is not yet known whether they are used, a request that expires before the next window
+        is deferred to the last instant at which it could be approved. A `limit` of 0 rejects. Contacts that are exempt
+        from capacity take no place. What was approved before the rule, or before its `window` or the zone changed, is
+        not counted.
+        """
+    codes = {
+        "capacity_exhausted": Code(
+            "what all customers share of this window is given out", is_budget=True, ends_early="with_room"
+        ),
+    }
+    mistakes = {
+        "not-calendar": Mistake(
+            "A capacity with a window that is not a calendar one.", "Write `calendar` and a unit.", "forms"
+        ),
+        "idle-hourly": Mistake(
+            "An hourly limit that says no more than the limit itself.", "Lower it, or leave it out.", "contradictions"
+        ),
+    }
+    stand_ins = {"limit": 10**9, "window": "calendar day"}
+    formed = frozenset({"window"})
+    is_shared = True
+
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CapacityJudge:
+        """See :meth:`Rule.compile`."""
+        return CapacityJudge(self, from_ms, until_ms)
+
+    def words(self, policy: PolicyFrame) -> Iterator[str]:
+        """See :meth:`Rule.words`."""
+        limit = f"at most {counted(self.limit, 'contact')}" if self.limit else "none at all"
+        hourly = f", and at most {self.hourly:,} of them in each clock hour" if self.hourly is not None else ""
+        together = f"over all customers together{hourly} (time of {policy.timezone})"
+        yield f"{of(self.when)}{limit} {window(self.window)} {together}."
+        served = "First come, first served; what does not fit waits for the next window."
+        yield served if self.limit else "The answer is no."
+
+    def check(self, c: Checker) -> None:
+        """The window must be a calendar one, no shorter than a permit; an hourly limit must say more than the limit."""
+        is_read = c.reads("window", "not-calendar", calendar_unit, self.window)
+        if self.hourly is not None and (self.window == "calendar hour" or self.hourly > self.limit):
+            message = f"`hourly: {self.hourly}` says no more than `limit: {self.limit}` in a `{self.window}`"
+            c.error("hourly", "idle-hourly", message, "lower it, or leave it out")
+        if is_read:
+            check_permit_fits(c, "window", self.window)
+        if self.hourly is not None and c.is_readable:
+            check_permit_fits(c, "hourly", "calendar hour")
+
+    def lint(self, c: Checker) -> None:
+        """A limit of 0 is rarely meant."""
+        lint_zero(c, self.limit)
+
+    def is_as_strict_as(self, other: Self, reach: Reach) -> bool:
+        """Its window holds the other's, with no more places, in total and per hour."""
+        in_total = calendar_unit(self.window) in HELD_BY[calendar_unit(other.window)] and self.limit <= other.limit
+        return in_total and (other.hourly is None or (self.hourly is not None and self.hourly <= other.hourly))
+
+    @property
+    def in_short(self) -> str:
+        """See :attr:`Rule.in_short`."""
+        return f"{self.limit} in {self.window}"
+
+    @property
+    def forbids(self) -> bool:
+        """Whether it has no place at all."""
+        return self.limit == 0
+
+    def most(self, span: tuple[int, int], zone: str) -> int:
+        """The most that it can give out between two instants."""
+        most = self.limit * _windows(calendar_unit(self.window), span, zone)
+        return most if self.hourly is None else min(most, self.hourly * _windows("hour", span, zone))
+
+
+def _windows(unit: str, span: tuple[int, int], zone: str) -> int:
+    """How many calendar windows lie between two instants, those at the ends included; no fewer than there are."""
+    if (span[1] - span[0]) // UNIT_MS[unit] > WINDOWS_COUNTED_MAX:
+        return (span[1] - span[0]) // HOUR_MS + 2
+    count, at_ms = 0, span[0]
+    while at_ms < span[1]:
+        at_ms = calendar_window(unit, zone, at_ms)[1]
+        count += 1
+    return count
 
 
 class _Ceiling(Struct, frozen=True):
@@ -47,9 +142,7 @@ class CapacityJudge(SharedJudge):
 
     def __init__(self, rule: CapacityRule, from_ms: int, until_ms: int) -> None:
         super().__init__(rule, from_ms, until_ms)
-        unit = parse_window(rule.window).unit
-        if unit is None:
-            raise ValueError(f"`{rule.window}` is not a calendar window; write for example `calendar week`")
+        unit = calendar_unit(rule.window)
         numbers = {unit: rule.limit} if rule.hourly is None else {unit: rule.limit, "hour": rule.hourly}
         self._ceilings = [_Ceiling(unit, limit, f"{rule.id}/{unit}") for unit, limit in numbers.items()]
 

@@ -14,19 +14,65 @@ from msgspec import Meta
 from arbiter.ledger.capacity import CELL, Draw, Want
 from arbiter.ledger.model import Finding
 from arbiter.policy.case import Case
+from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.phrases import counted, of, until
 from arbiter.policy.rules.base import Rule, SharedJudge
+from arbiter.policy.rules.checking import Checker, Code, check_date, check_wanted
 from arbiter.timing.instants import DAY_MS, END_MS, FAR_MS
-from arbiter.timing.windows import spoken
+from arbiter.timing.windows import moment, spoken
 
 LOOKED_AT_MS = 366 * DAY_MS
 """What neither expires nor has a deadline is looked at again after so long."""
 
 
 class CellRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="cell"):
-    """A campaign that is worth its while only from so many customers on."""
+    """A campaign that starts only once so many customers wait for it."""
 
     size: Annotated[int, Meta(ge=1, description="How many customers must be waiting for nothing but this.")]
     deadline: Annotated[str, Meta(description="Dropped if not full by then; a bare date includes that day.")]
+
+    reference = """
+        A campaign starts only once `size` customers wait for it of whom the cell is the only "no". Then it is open for
+        good, and everybody who waits is decided again within seconds. Until then: deferred (`cell_too_small`) to the
+        `deadline`, or to the last instant at which the request could be approved, if that is earlier (a year at most).
+        What waits then is rejected, and so is what comes after a deadline at which the cell was not open. A request
+        whose own expiry ends the wait is told that, not that the cell is over. A customer counts once, and no longer
+        when nothing of theirs waits for the cell any more.
+        """
+    codes = {"cell_too_small": Code("too few customers wait for the campaign to start", ends_early="always")}
+    stand_ins = {"size": 1, "deadline": "2999-12-31"}
+    may_be_exempt = False
+    formed = frozenset({"deadline"})
+    is_shared = True
+
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CellJudge:
+        """See :meth:`Rule.compile`."""
+        return CellJudge(self, from_ms, until_ms, moment(self.deadline, policy.timezone, "end"))
+
+    def words(self, policy: PolicyFrame) -> Iterator[str]:
+        """See :meth:`Rule.words`."""
+        yield f"{of(self.when)}none before {counted(self.size, 'customer')} wait for nothing else; then all may begin."
+        yield f"If that is not so by {until(self.deadline)} (time of {policy.timezone}), the answer is no."
+
+    def check(self, c: Checker) -> None:
+        """The deadline must be a date, and later than the rule's beginning."""
+        check_date(c, "deadline", self.deadline, "end")
+        if c.is_readable and moment(self.deadline, c.policy.timezone, "end") <= c.in_force[0]:
+            message = "the cell's deadline is over before the rule is in force, so its campaign never starts"
+            c.error("deadline", "never-in-force", message, "move the deadline, or `effective.from`")
+
+    def check_beside(self, c: Checker) -> None:
+        """Other rules must allow what it waits for."""
+        check_wanted(c, "size", self.id)
+
+    def ended(self, zone: str, now_ms: int) -> str | None:
+        """Whether the deadline is past."""
+        if moment(self.deadline, zone, "end") > now_ms:
+            return None
+        return (
+            f"the deadline of the cell `{self.id}` ({self.deadline}) is over: unless it was full by then, all that it "
+            "applies to is rejected; move the deadline, or take the rule out"
+        )
 
 
 class CellJudge(SharedJudge):
@@ -64,10 +110,10 @@ class CellJudge(SharedJudge):
         message = f"{waiting}, and {ends}"
         return self.no("cell_too_small", message, max(end_ms, at_ms + 1), **counters)
 
-    def wants(self, zone: str, at_ms: int) -> Iterator[Want]:  # noqa: ARG002 - one cell for all time
+    def wants(self, zone: str, at_ms: int) -> Iterator[Want]:
         """A place among those who wait; it opens when they are enough."""
         yield Want(self.id, self._draw, None, opens_at=self._size)
 
-    def draws(self, case: Case, at_ms: int) -> list[Draw]:  # noqa: ARG002 - only who waits is counted
+    def draws(self, case: Case, at_ms: int) -> list[Draw]:
         """Nothing."""
         return []

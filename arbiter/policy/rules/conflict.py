@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
 
 from msgspec import Meta
 
 from arbiter.ledger.model import Finding, Kind
 from arbiter.policy.case import Case, Shape, shape_of
-from arbiter.policy.match import Condition, Matcher, When, spoken_condition, spoken_when
+from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.match import Condition, Matcher, Test, When, spoken_condition, spoken_when
+from arbiter.policy.phrases import contacts, duration, either, of
 from arbiter.policy.rules.base import NEVER_MS, Need, Rule, used_contacts
+from arbiter.policy.rules.checking import Checker, Code, Mistake, Reach
 from arbiter.policy.rules.counting import CountingJudge, Span
 from arbiter.timing.instants import END_MS
 from arbiter.timing.windows import duration_ms, spoken
@@ -26,13 +29,82 @@ OUTCOMES = {
 
 
 class ConflictRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="conflict"):
-    """No contact that matches ``when`` within ``within`` after one that matches ``after``."""
+    """Never this within so long after that."""
 
     after: Annotated[
         When, Meta(min_length=1, description="A kind of contact, or `{outcome: complained}` and which contact it was.")
     ]
     within: Annotated[str, Meta(description="How long, for example `30d`.")]
     per: Annotated[Literal["party", "customer"], Meta(description="Whose earlier contacts matter.")] = "party"
+
+    reference = """
+        No contact that matches `when` `within` a time after one that matches `after`; `after` may name an outcome
+        (bounced, not_reached, responded, complained or unsubscribed): `{outcome: complained, product: card}`. `per:
+        party` (default) or `customer`. Defer to the end of that time.
+        """
+    codes = {"conflict": Code("it may not follow so soon after what went before")}
+    mistakes = {
+        "unknown-outcome": Mistake(
+            "An outcome that `after` cannot look back at.",
+            "Use bounced, not_reached, responded, complained or unsubscribed.",
+            "names",
+        ),
+    }
+    stand_ins = {"after": {"category": "-"}, "within": "1m"}
+    formed = frozenset({"within", "per"})
+
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> ConflictJudge:
+        """See :meth:`Rule.compile`."""
+        return ConflictJudge(self, from_ms, until_ms)
+
+    def words(self, policy: PolicyFrame) -> Iterator[str]:
+        """See :meth:`Rule.words`."""
+        outcome, other = _looks_back_at(self)
+        whom = "anybody of the same party" if self.per == "party" else "the same customer"
+        contact = f"{contacts(other, 'a contact')}," if other else "a contact"
+        before = contact if outcome is None else f"{_came_to(outcome)} concerning {contact}"
+        yield f"{of(self.when)}none within {duration(self.within)} after {before} to {whom}."
+        yield "What comes too early waits until that time is over."
+
+    def check(self, c: Checker) -> None:
+        """What it looks back at must exist and be remembered for long enough."""
+        is_read = c.reads("within", "bad-duration", duration_ms, self.within)
+        outcome, other = _looks_back_at(self)
+        if outcome is not None:
+            c.outcomes(("after", "outcome"), outcome, OUTCOMES)
+        c.conditions("after", other)
+        if is_read and duration_ms(self.within) > duration_ms(c.policy.history):
+            message = f"`within: {self.within}` is longer than contacts are remembered, {c.policy.history}"
+            c.error("within", "window-too-long", message, "shorten it, or raise `history`")
+
+    @classmethod
+    def refine(cls, properties: dict[str, Any]) -> None:
+        """An editor offers the outcome beside the fields of a contact."""
+        properties["after"]["$ref"] = "#/$defs/After"
+
+    def is_as_strict_as(self, other: Self, reach: Reach) -> bool:
+        """It looks back at everything that the other looks back at, for as many people and as long."""
+        (mine, after), (theirs, before) = _looks_back_at(self), _looks_back_at(other)
+        if (mine is None) != (theirs is None):
+            return False
+        outcomes: list[When] = [{} if one is None else {"campaign": one} for one in (mine, theirs)]
+        return (
+            reach.covers_contacts(outcomes[0], outcomes[1])
+            and reach.covers_contacts(after, before)
+            and (self.per == "party" or other.per == "customer")
+            and duration_ms(self.within) >= duration_ms(other.within)
+        )
+
+
+def _looks_back_at(rule: ConflictRule) -> tuple[Condition | None, When]:
+    """The outcome that it looks back at, if any, and of which contacts."""
+    return rule.after.get("outcome"), {key: value for key, value in rule.after.items() if key != "outcome"}
+
+
+def _came_to(outcomes: Condition) -> str:
+    named = outcomes.not_ if isinstance(outcomes, Test) else outcomes
+    said = either([OUTCOMES.get(str(one), str(one)) for one in (named if isinstance(named, list) else [named])])
+    return f"any other outcome than {said}" if isinstance(outcomes, Test) else said
 
 
 class ConflictJudge(CountingJudge):
@@ -64,7 +136,7 @@ class ConflictJudge(CountingJudge):
         told, window = used_contacts(case, before), f"rolling {self._within}"
         return self.no("conflict", message, until_ms, used=len(before), limit=0, window=window, contacts=told)
 
-    def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:  # noqa: ARG002 - alike for all
+    def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:
         """Nothing: only what went before counts."""
         return 0
 
@@ -76,7 +148,7 @@ class ConflictJudge(CountingJudge):
         """Whether it matches in all else."""
         return self._after.rest_matches(case.contact_subject(customer))
 
-    def window(self, case: Case, at_ms: int) -> Span:  # noqa: ARG002 - alike for all
+    def window(self, case: Case, at_ms: int) -> Span:
         """As long ago as ``within`` says."""
         return None, NEVER_MS, self._within_ms
 

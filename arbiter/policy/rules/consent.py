@@ -8,24 +8,84 @@ the side of not contacting. A partner needs a grant that names it. Basis: GDPR a
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
 
 from msgspec import Meta
 
 from arbiter.ledger.model import Consent, Finding
 from arbiter.ledger.names import same
 from arbiter.policy.case import Case
+from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.phrases import of
 from arbiter.policy.rules.base import Judge, Rule
+from arbiter.policy.rules.checking import Checker, Code, Mistake, Reach
 from arbiter.timing.instants import FAR_MS
 
 
 class ConsentRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="consent"):
-    """A customer's consent decides."""
+    """The customer's own yes or no decides."""
 
     basis: Annotated[
         Literal["opt_in", "opt_out"],
         Meta(description="`opt_in`: a grant is needed. `opt_out`: only a withdrawal stops it."),
     ]
+
+    reference = """
+        `basis: opt_in`: an unexpired grant must span the request. `basis: opt_out`: only a withdrawal stops it. A
+        record spans a request if all that it names (purpose, and channel, department, partner where given) is the
+        request's. Under both bases, every withdrawal that spans the request must have been lifted by a grant that is
+        later (`captured_at`; at equal times the withdrawal wins), unexpired, also spans the request, and names
+        everything the withdrawal names. So "stop all marketing" is not overruled by an older e-mail opt-in, and a later
+        e-mail opt-in opens e-mail only. A grant counts from `captured_at` until `expires_at`; a withdrawal counts from
+        the moment it is read and never expires. A request that names a partner needs a grant that names that partner.
+        Consent is the customer's, never the party's. Marketing that a department may ask for at a time at which no
+        consent rule applies to it is an error. Reject.
+        """
+    codes = {
+        "consent_missing": Code("the customer has not consented to this purpose, channel, department or partner"),
+        "consent_withdrawn": Code("the customer withdrew consent and no later grant lifts the withdrawal"),
+        "consent_expired": Code("the customer's consent has run out"),
+    }
+    mistakes = {
+        "opposite-consent": Mistake(
+            "An `opt_out` for contacts of which another rule demands an `opt_in`: the stricter one holds, so the"
+            " opt-out opens nothing.",
+            "Keep one, or narrow the opt-in.",
+            "contradictions",
+        )
+    }
+    stand_ins = {"basis": "opt_in"}
+    formed = frozenset({"basis"})
+    protects = True
+    may_be_exempt = False
+
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> ConsentJudge:
+        """See :meth:`Rule.compile`."""
+        return ConsentJudge(self, from_ms, until_ms)
+
+    def words(self, policy: PolicyFrame) -> Iterator[str]:
+        """See :meth:`Rule.words`."""
+        whom = of(self.when)
+        if self.basis == "opt_in":
+            yield f"{whom}only with the customer's own consent (opt-in), for a partner one that names it."
+        else:
+            yield f"{whom}allowed without consent (opt-out); but for a partner only with a grant that names it."
+        withdrawal = "A withdrawal by the customer stops the contact until a later grant lifts it."
+        yield f"{withdrawal} The answer is no, not later."
+
+    def check_beside(self, c: Checker) -> None:
+        """An opt-out within an opt-in opens nothing: the opt-in asks for a grant all the same."""
+        for other in c.always_with() if self.basis == "opt_out" else ():
+            if isinstance(other, ConsentRule) and other.basis == "opt_in":
+                message = f"`{self.id}` says that no consent is needed, `{other.id}` asks for it all the same"
+                fix = f"keep one of the two, or take these contacts out of the `when` of `{other.id}`"
+                c.error("basis", "opposite-consent", message, fix, other=other)
+                return
+
+    def is_as_strict_as(self, other: Self, reach: Reach) -> bool:
+        """Two rules of one basis say the same. An opt-out within an opt-in is a contradiction, told as such."""
+        return self.basis == other.basis
 
 
 class ConsentJudge(Judge):

@@ -33,7 +33,7 @@ class CountingJudge(Judge):
         """Whether contacts of this shape may count at all."""
         raise NotImplementedError  # pragma: no cover
 
-    def is_shared(self, shape: Shape, other: Shape) -> bool:  # noqa: ARG002 - most budgets are not split
+    def is_shared(self, shape: Shape, other: Shape) -> bool:
         """Whether contacts of shape ``other``, if they count, share a budget with requests of ``shape``."""
         return True
 

@@ -6,6 +6,7 @@ every time, others under another salt, and nobody has to store who.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import sha256
 from typing import Annotated
 
@@ -13,14 +14,35 @@ from msgspec import Meta
 
 from arbiter.ledger.model import Finding
 from arbiter.policy.case import Case
+from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.match import plain_number
+from arbiter.policy.phrases import of
 from arbiter.policy.rules.base import Judge, Rule
+from arbiter.policy.rules.checking import Code
 
 
 class HoldoutRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="holdout"):
-    """A control group."""
+    """A share of customers is never contacted by this: a control group."""
 
     share: Annotated[float, Meta(gt=0, lt=1, description="The share of customers held out, for example 0.05.")]
     salt: Annotated[str, Meta(min_length=1, max_length=64, description="Another salt holds out other customers.")]
+
+    reference = """
+        A stable `share` of customers is never contacted by what the rule applies to: those for whom
+        `uint64_be(sha256(salt ‖ 0x00 ‖ customer_id)[:8]) < share · 2^64`. Reject.
+        """
+    codes = {"holdout": Code("the customer is in a control group")}
+    stand_ins = {"share": 0.5, "salt": "-"}
+
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> HoldoutJudge:
+        """See :meth:`Rule.compile`."""
+        return HoldoutJudge(self, from_ms, until_ms)
+
+    def words(self, policy: PolicyFrame) -> Iterator[str]:
+        """See :meth:`Rule.words`."""
+        share = plain_number(round(self.share * 100, 10))
+        yield f"{of(self.when)}{share} % of all customers, always the same, are never contacted: a control group."
+        yield f"Who is in it follows from the customer's id and the salt `{self.salt}`."
 
 
 class HoldoutJudge(Judge):
@@ -33,7 +55,7 @@ class HoldoutJudge(Judge):
         self._salt = rule.salt.encode() + b"\0"
         self._bound = int(rule.share * 2**64)
 
-    def check(self, case: Case, at_ms: int) -> Finding | None:  # noqa: ARG002 - who is held out stays held out
+    def check(self, case: Case, at_ms: int) -> Finding | None:
         """A reject for a customer of the control group."""
         if int.from_bytes(sha256(self._salt + case.customer.encode()).digest()[:8], "big") >= self._bound:
             return None

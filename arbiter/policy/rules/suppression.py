@@ -6,14 +6,18 @@ request is deferred to that end. Nothing exempts from it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
 
 from msgspec import Meta
 
 from arbiter.ledger.model import Finding, Suppression
 from arbiter.ledger.names import folded
 from arbiter.policy.case import Case
+from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.phrases import duration, either, of
 from arbiter.policy.rules.base import NEVER_MS, Judge, Need, Rule
+from arbiter.policy.rules.checking import Checker, Code, Reach
 from arbiter.timing.instants import FAR_MS
 from arbiter.timing.windows import duration_ms, spoken_until
 
@@ -24,13 +28,49 @@ NO_END_MS = NEVER_MS
 class SuppressionRule(
     Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="suppression"
 ):
-    """Customers on these lists are not contacted."""
+    """Customers on these lists are left alone."""
 
     lists: Annotated[list[str], Meta(min_length=1, description="The lists that count, for example `deceased`.")]
     scope: Annotated[
         Literal["customer", "party"], Meta(description="`party`: one member on a list stops contacts with them all.")
     ] = "customer"
     cool_down: Annotated[str, Meta(description="How long it lasts after it closed, for example `30d`.")] | None = None
+
+    reference = """
+        `lists`: while the customer (`scope: party`: anybody of the party) is on one of them, there is no contact. A
+        list that was left, or announced an end, lasts `cool_down` longer. Reject; deferred to the end when it is known.
+        Nothing exempts from consent or suppression.
+        """
+    codes = {
+        "suppressed": Code("the customer, or the party, is on a suppression list or in its cool-down"),
+    }
+    stand_ins = {"lists": ["-"]}
+    formed = frozenset({"scope", "cool_down"})
+    protects = True
+    may_be_exempt = False
+
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> SuppressionJudge:
+        """See :meth:`Rule.compile`."""
+        return SuppressionJudge(self, from_ms, until_ms)
+
+    def words(self, policy: PolicyFrame) -> Iterator[str]:
+        """See :meth:`Rule.words`."""
+        who = "the customer, or anybody of the same party," if self.scope == "party" else "the customer"
+        lists = either(f"`{name}`" for name in self.lists)
+        after = f", and for {duration(self.cool_down)} after leaving it" if self.cool_down else ""
+        yield f"{of(self.when)}none while {who} is on the list {lists}{after}."
+        yield "Where the end is known the request waits for it; otherwise the answer is no."
+
+    def check(self, c: Checker) -> None:
+        """The cool-down must be a duration."""
+        if self.cool_down is not None:
+            c.reads("cool_down", "bad-duration", duration_ms, self.cool_down)
+
+    def is_as_strict_as(self, other: Self, reach: Reach) -> bool:
+        """It has all lists of the other, for as many people and as long."""
+        lasting = [duration_ms(rule.cool_down) if rule.cool_down else 0 for rule in (self, other)]
+        is_wide = self.scope == "party" or other.scope == "customer"
+        return set(other.lists) <= set(self.lists) and is_wide and lasting[0] >= lasting[1]
 
 
 class SuppressionJudge(Judge):

@@ -14,25 +14,25 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from arbiter.policy.checks import problems
 from arbiter.policy.document import PolicyDocument
-from arbiter.policy.problem import Problem
+from arbiter.policy_check.checks import problems
 from arbiter.policy_check.files.folder import look_into
 from arbiter.policy_check.files.mend import mended
 from arbiter.policy_check.files.merge import Merged, merge
 from arbiter.policy_check.files.odd import odd_characters
 from arbiter.policy_check.files.problem import FileProblem
+from arbiter.policy_check.files.schema import condition_fields
 from arbiter.policy_check.files.source import Source, read_source
 from arbiter.policy_check.files.words import SINGULAR, Shape, Whole, wrong_shapes
 from arbiter.policy_check.files.yaml_tree import OLD_BOOLEANS, Node, Path, Refused, read_tree
 from arbiter.policy_check.lints import lints
+from arbiter.policy_check.problem import Problem
 
 __all__ = ["FileProblem", "digest_of", "document_bytes", "read_policy"]
 
 PROBLEMS_MAX = 200
 """More than this many are not told; the last one says how many there are."""
 
-_CONDITIONS = {"when", "counts", "for", "after"}
 _ALLOW = re.compile(r"#.*\barbiter: allow ([a-z-]+(?:,\s*[a-z-]+)*)")
 _GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}\.\d\d0")
 _MSGSPEC_PATH = re.compile(r" - at `\$\S*`$")
@@ -158,7 +158,7 @@ def _allowed(line: str) -> list[str]:
 def _ambiguous_words(merged: Merged) -> Iterator[FileProblem]:
     """``yes`` and the like where both a word and true or false could be meant: in conditions."""
     for path, place in merged.places.items():
-        if not place.is_quoted and _CONDITIONS & set(path):
+        if not place.is_quoted and condition_fields() & set(path):
             text = _at(merged.value, path)
             if isinstance(text, str) and text.lower() in OLD_BOOLEANS:
                 word = OLD_BOOLEANS[text.lower()]

@@ -12,18 +12,19 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from arbiter.policy.match import When
-from arbiter.policy.problem import Problem
+from arbiter.policy.rules import KINDS, kind_of
+from arbiter.policy.rules.complete import required
+from arbiter.policy_check.files.catalogue import CODES
 from arbiter.policy_check.files.words import SINGULAR, Shape, Whole, near_kind, wrong_shapes
 from arbiter.policy_check.files.yaml_tree import Path
+from arbiter.policy_check.problem import Problem
 
 ROUNDS_MAX = 20
 """Leaving a thing out can make what is around it malformed, and so on outwards."""
 MALFORMED = "malformed-"
 
-_EARLY, _LATE = "2000-01-01", "2999-12-31"
+_LATE = "2999-12-31"
 _DEPARTMENT = {"owner": "-", "categories": ["-"]}
-_NOBODY: When = {"category": "-"}
 STAND_INS: dict[Path, Any] = {
     ("policy",): "x",
     ("owner",): "-",
@@ -48,43 +49,19 @@ STAND_INS: dict[Path, Any] = {
     ("rules", "*"): {"kind": "suppression", "owner": "-", "why": "-", "lists": ["-"], "mode": "off"},
     ("rules", "*", "owner"): "-",
     ("rules", "*", "why"): "-",
-    ("rules", "*", "basis"): "opt_in",
-    ("rules", "*", "lists"): ["-"],
-    ("rules", "*", "closed"): {"mon": "12:00-13:00"},
-    ("rules", "*", "per"): ["party"],
-    ("rules", "*", "limit"): 10**9,
-    ("rules", "*", "window"): "calendar day",
-    ("rules", "*", "keep", "slots"): 1,
-    ("rules", "*", "keep", "for"): _NOBODY,
-    ("rules", "*", "after"): _NOBODY,
-    ("rules", "*", "within"): "1m",
-    ("rules", "*", "hold"): "1m",
-    ("rules", "*", "share"): 0.5,
-    ("rules", "*", "salt"): "-",
-    ("rules", "*", "reach"): 1,
-    ("rules", "*", "size"): 1,
-    ("rules", "*", "from"): _EARLY,
-    ("rules", "*", "until"): _LATE,
-    ("rules", "*", "deadline"): _LATE,
     ("exceptions", "*"): {"rules": ["x"], "approver": "-", "reason": "-", "until": _LATE},
     ("exceptions", "*", "rules"): ["x"],
     ("exceptions", "*", "approver"): "-",
     ("exceptions", "*", "reason"): "-",
     ("exceptions", "*", "until"): _LATE,
 }
-"""What stands in where something is needed: nothing that the checks would say anything about."""
+"""What stands in where something is needed: nothing that the checks would say anything about. See also
+:attr:`arbiter.policy.rules.Rule.stand_ins`."""
+_KINDS = {kind_of(kind): kind for kind in KINDS}
 
 _OF_EVERY_RULE = ("id", "owner", "why", "when", "effective")
 _NAMED_LISTS = ("rules", "exceptions")
 _GROUND = frozenset(("timezone", "candidate_zones", "history", "permit", *SINGULAR))
-_LOOKS_AT: dict[str, tuple[str, ...]] = {
-    "empty-blackout": ("dates", "holidays", "from", "until"),
-    "half-freeze": ("from", "until"),
-    "no-calendar": ("holidays",),
-    "not-remembered": ("counts",),
-    "permit-too-short": ("min",),
-}
-"""Codes of problems that follow from other fields than those at whose place they are told."""
 
 
 class Mended(Struct):
@@ -124,7 +101,7 @@ class Mended(Struct):
         names |= {f"unknown-{what.replace(' ', '-')}": group for group, what in SINGULAR.items()}
         if names.get(problem.code) in self.unsure:
             return True
-        beside = _LOOKS_AT.get(problem.code, ())
+        beside = CODES[problem.code].looks_at
         holder = path[: 2 if path[0] in _NAMED_LISTS else 1]
         if any(self._is_touched((*holder, name)) for name in beside):
             return True
@@ -163,8 +140,8 @@ class Mended(Struct):
             kept = {name: holder[name] for name in _OF_EVERY_RULE if name in holder}
             self.unsure.add("kinds")
             rules[path[1]] = {**deepcopy(STAND_INS["rules", "*"]), **kept}
-        elif pattern in STAND_INS and not is_again and shape.code not in ("unknown-field", "bad-name"):
-            holder[last] = deepcopy(STAND_INS[pattern])
+        elif not is_again and shape.code not in ("unknown-field", "bad-name") and self._has_stand_in(path):
+            holder[last] = deepcopy(self._stand_in(path))
             self.unsure.update((str(path[0]),) if len(path) == 1 else ())
         elif isinstance(holder, list) and isinstance(last, int):
             self._left.setdefault(path[:-1], list(range(len(holder)))).pop(last)
@@ -172,6 +149,23 @@ class Mended(Struct):
         else:
             del holder[last]
             self.unsure.update((str(path[0]),) if len(path) <= 2 and path[0] in SINGULAR else ())  # noqa: PLR2004 - a name
+
+    def _has_stand_in(self, path: Path) -> bool:
+        return self._stand_in(path) is not None
+
+    def _stand_in(self, path: Path) -> Any:
+        """What stands in at a path; ``None`` if what is there can be left out."""
+        if _pattern(path) in STAND_INS:
+            return STAND_INS[_pattern(path)]
+        if path[0] != "rules":
+            return None
+        kind = _KINDS.get(str(self.value["rules"][path[1]].get("kind")))
+        if kind is None or (len(path) == len(("rules", 0, "field")) and path[2] not in required(kind)):
+            return None
+        found: Any = kind.stand_ins
+        for part in path[2:]:
+            found = found.get(part) if isinstance(found, dict) else None
+        return found
 
 
 def mended(policy: dict[str, Any], shapes: Iterable[Shape]) -> Mended | None:

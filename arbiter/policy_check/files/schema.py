@@ -9,6 +9,7 @@ may be left out is not also allowed to be empty, types that differ only in being
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -17,8 +18,7 @@ from msgspec import Struct
 
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.match import REQUEST_FIELDS
-from arbiter.policy.rules import AnyRule, Rule
-from arbiter.timing.opening_hours import WEEKDAYS
+from arbiter.policy.rules import EXEMPTABLE, KINDS, Rule, kind_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
@@ -37,21 +37,6 @@ WHEN_FIELDS: dict[str, str] = {
     "recallable": "Whether the approval may be taken back.",
     "segment": "A segment of this policy that the customer is in.",
 }
-KINDS: dict[str, str] = {
-    "consent": "The customer's own yes or no decides.",
-    "suppression": "Customers on these lists are left alone.",
-    "quiet_hours": "Hours of the week at which nobody is disturbed, where the customer is.",
-    "blackout": "Days on which nobody is contacted, or a freeze.",
-    "cap": "At most so many contacts, or points, in a window, for each customer or household.",
-    "capacity": "At most so many contacts in a calendar window over all customers.",
-    "conflict": "Never this within so long after that.",
-    "arbitration": "Gathers what competes for a customer, then the best goes first.",
-    "holdout": "A share of customers is never contacted by this: a control group.",
-    "floor": "Should reach so many contacts between two dates: while it is behind, its requests score higher.",
-    "cell": "A campaign that starts only once so many customers wait for it.",
-}
-"""What each kind is for, in the words that an editor offers it with."""
-CLOSED_DAYS = (*WEEKDAYS, "mon-fri", "weekdays", "weekend", "every day", "holidays")
 
 _REF = "#/$defs/"
 
@@ -67,10 +52,8 @@ def policy_schema() -> Schema:
     # Without a description of its own, so that an editor shows that of the field which is tested.
     del definitions["Test"]["description"], definitions["Test"]["title"]
     definitions["Segment"]["properties"]["when"]["$ref"] = _REF + "Profile"
-    definitions["ConflictRule"]["properties"]["after"]["$ref"] = _REF + "After"
-    closed = definitions["QuietHoursRule"]["properties"]["closed"]
-    hours = {"description": "When it is closed: `21:00-09:00`, `all day`, or a list.", **closed["additionalProperties"]}
-    closed["properties"] = dict.fromkeys(CLOSED_DAYS, hours)
+    for kind in KINDS:
+        kind.refine(definitions[kind.__name__]["properties"])
     rules = {**whole["properties"]["rules"], "items": _any_rule(common, definitions)}
     properties = whole["properties"] | {"rules": rules}
     return whole | {"properties": properties, "$defs": dict(sorted(definitions.items()))}
@@ -130,20 +113,37 @@ def _whole() -> Schema:
     whole = schema_of(PolicyDocument, "Arbiter policy")
     definitions = whole["$defs"] | {"Rule": _readable(msgspec.json.schema(Rule)["$defs"]["Rule"])}
     for kind, name in _kinds().items():
-        definitions[name]["properties"]["kind"] = {"description": KINDS[kind], "enum": [kind]}
-        definitions[name]["description"] = KINDS[kind]
+        meaning = definitions[name]["description"]
+        definitions[name]["properties"]["kind"] = {"description": meaning, "enum": [kind]}
+    definitions["Category"]["properties"]["exempt"]["items"] = {"enum": sorted(EXEMPTABLE)}
     return whole | {"$defs": definitions}
+
+
+@cache
+def condition_fields() -> frozenset[str]:
+    """The fields that hold conditions: ``when`` and the like, wherever they are."""
+    whole = _whole()
+    condition = whole["$defs"]["Rule"]["properties"]["when"]["additionalProperties"]
+    return frozenset(_holding(whole, condition))
+
+
+def _holding(schema: Any, condition: Schema) -> Iterator[str]:
+    for item in schema if isinstance(schema, list) else schema.values() if isinstance(schema, dict) else ():
+        yield from _holding(item, condition)
+    if isinstance(schema, dict):
+        fields = schema.get("properties", {})
+        yield from (name for name, field in fields.items() if field.get("additionalProperties") == condition)
 
 
 def _kinds() -> dict[str, str]:
     """Rule kind → the name of its definition."""
-    return {str(kind.__struct_config__.tag): kind.__name__ for kind in AnyRule.__args__}
+    return {kind_of(kind): kind.__name__ for kind in KINDS}
 
 
 def _titled(name: str, schema: Schema) -> Schema:
     """The definition under a title in users' words: that is what an editor shows above an explanation."""
-    words = re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
-    return {**schema, "title": words.replace("quiet hours", "quiet_hours")}
+    kinds = {title: f"{kind} rule" for kind, title in _kinds().items()}
+    return {**schema, "title": kinds.get(name) or re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()}
 
 
 def _pointing(schema: Any, condition: Schema) -> Any:

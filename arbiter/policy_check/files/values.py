@@ -9,8 +9,9 @@ from unicodedata import normalize
 
 from msgspec import Struct
 
-from arbiter.policy import nearly
-from arbiter.policy.problem import nearest
+from arbiter.ledger.names import nearest
+from arbiter.policy.rules import KINDS
+from arbiter.policy_check import nearly
 from arbiter.policy_check.files.schema import Schema
 from arbiter.policy_check.files.yaml_tree import Path, Place
 
@@ -28,11 +29,10 @@ PROSE = frozenset(("owner", "why", "approver", "reason", "name", "relationship_o
 """Fields for people: any text is right."""
 FORMED = frozenset(
     ("policy", "timezone", "candidate_zones", "unknown_customer_zone", "history", "permit", "min", "max",
-     "reserve_ahead", "disclose", "score", "margin", "on_silence", "exempt", "id", "kind", "mode", "basis",
-     "scope", "per", "window", "unit", "hold", "within", "cool_down", "closed", "dates", "from", "until", "deadline",
+     "reserve_ahead", "disclose", "score", "margin", "on_silence", "exempt", "id", "kind", "mode", "from", "until",
      "at", "expires_at", "valid_until", "retry_at", "next_eligible_at", "not_before", "send_after", "requested_at",
-     "snooze_until", "time_zone", "time_zones", "state", "outcome")
-)  # fmt: skip
+     "snooze_until", "time_zone", "time_zones", "state", "outcome", "closed", "window")
+).union(*(kind.formed for kind in KINDS))  # fmt: skip
 """Fields whose text is a time, a window or one of our words: a name in quotes would be no better there."""
 WHOLE = re.compile(r"[-+]?\d+")
 _DECIMAL = re.compile(r"[-+]?\d+(\.\d+)?")

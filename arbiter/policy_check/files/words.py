@@ -14,7 +14,7 @@ from typing import Any
 from jsonschema_rs import Draft202012Validator, ValidationError
 from msgspec import Struct
 
-from arbiter.policy.problem import nearest
+from arbiter.ledger.names import nearest
 from arbiter.policy_check.files.schema import Schema, common_schema, frame_schema, rule_schemas
 from arbiter.policy_check.files.values import (
     TELLERS,

@@ -10,6 +10,7 @@ from arbiter.engine.verdict import RULE_ERROR
 from arbiter.ledger.model import Contact, ContactState
 from arbiter.messages import Decision, Finding, PolicyRef, UsedContact
 from arbiter.policy.preferences import RULE as WISH
+from arbiter.policy.rules import CODES, ends_early
 from arbiter.policy.terms import SETTINGS
 from arbiter.reports.pages.figures import policy_name
 from arbiter.timing.instants import SECOND_MS, to_datetime, to_ms
@@ -51,7 +52,7 @@ def _span(decision: Decision, zone: str) -> str:
 OF_THE_REQUEST = ("expires_at", "requested_at")
 """What a finding of no rule may name that the request said, not the policy."""
 
-LOOKED_AT_AGAIN = ("cell_too_small", "held_for_arbitration", "outranked", "recalled", RULE_ERROR)
+LOOKED_AT_AGAIN = {"recalled", RULE_ERROR, *(name for name, code in CODES.items() if code.ends_early == "always")}
 """Codes of a "no" whose end is when it is judged again, and not when the answer is known to be yes."""
 
 THEN = {
@@ -107,7 +108,7 @@ def reason(finding: Finding, zone: str, *, in_shadow: bool = False) -> str:
     if finding.until is not None:
         exact, about = when(finding.until, zone), spoken(to_ms(finding.until), zone)
         then = f"it {says} yes from {exact} on"
-        if finding.code in LOOKED_AT_AGAIN or (finding.code == "capacity_exhausted" and finding.used != finding.limit):
+        if finding.code in LOOKED_AT_AGAIN or ends_early(finding.code, finding.used, finding.limit):
             then = f"it is looked at again at {exact} at the latest"
         until = "" if about in message else f"; {then}"
         message = message.replace(about, exact)

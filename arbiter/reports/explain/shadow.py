@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from arbiter.engine.verdict import RULE_ERROR
 from arbiter.messages import Decision, Finding, ShadowDecision
+from arbiter.policy.rules import WITHOUT_SHADOW
 from arbiter.reports.explain.document import InShadow
 from arbiter.reports.explain.sentences import SEVERAL, is_whole_failure, listed, reason, version, when
 
@@ -15,7 +16,7 @@ def beside(decision: Decision, zone: str) -> InShadow | None:
     would = decision.shadow_policy
     if would is None:
         return None
-    said = dict.fromkeys(finding.rule for finding in decision.findings if finding.kind != "arbitration")
+    said = dict.fromkeys(finding.rule for finding in decision.findings if finding.kind not in WITHOUT_SHADOW)
     # A decision that was too long to be published says nothing of what its shadow policy put otherwise.
     others = {*would.rules} if decision.findings_omitted else {finding.rule for finding in would.findings}
     return InShadow(

@@ -9,14 +9,14 @@ import msgspec
 from msgspec import Struct
 
 from arbiter.policy.document import PolicyDocument
-from arbiter.reports.policy_words.phrases import number
+from arbiter.policy.phrases import number
+from arbiter.policy_check.files.schema import condition_fields
 from arbiter.reports.policy_words.whole import Entry, in_words
 
 NAMED = {"departments": "department", "channels": "channel", "categories": "category", "segments": "segment",
          "holidays": "holiday calendar", "rules": "rule", "exceptions": "exception"}  # fmt: skip
 """Groups of things with names, and what one of them is called."""
 ORDERED = ("rules", "exceptions")
-CONDITIONS = ("when", "counts", "after", "keep for")
 ARROW = "\N{RIGHTWARDS ARROW}"
 
 
@@ -30,7 +30,9 @@ class Difference(Struct, frozen=True):
     @property
     def sides(self) -> tuple[str, str, str]:
         """The field, and what it says before and after."""
-        nothing = "any" if self.field.startswith(CONDITIONS) else "all" if self.field == "channels" else "none"
+        nothing = (
+            "any" if condition_fields() & set(self.field.split()) else "all" if self.field == "channels" else "none"
+        )
         return self.field, _said(self.before, nothing), _said(self.after, nothing)
 
     @property

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from arbiter.policy.document import Category, Channel, Department, PolicyDocument
+from arbiter.policy.document import PolicyDocument
+from arbiter.policy.frame import Category, Channel, Department
 from arbiter.policy.match import plain_number
-from arbiter.reports.policy_words.phrases import (
+from arbiter.policy.phrases import (
     both,
     contacts,
     counted,
@@ -56,7 +57,7 @@ def in_words(document: PolicyDocument) -> list[Section]:
         Section("Holidays", [Entry(name, [f"{both(map(dates, days))}."] if days else ["No days."])
                              for name, days in document.holidays.items()]),
         Section("Rules", [
-            Entry(rule.id, sentences(rule, document), str(rule.__struct_config__.tag), rule.why, rule.owner)
+            Entry(rule.id, sentences(rule, document), rule.kind, rule.why, rule.owner)
             for rule in document.rules
         ]),
         Section("Exceptions", [Entry(one.id, list(_exception(document, index)), why=one.reason, owner=one.approver)

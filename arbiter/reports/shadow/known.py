@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.match import Matcher
-from arbiter.policy.ruleset import NEVER_EXEMPT, compile_rule
 from arbiter.reports.shadow.tally import Ref, Shape
 from arbiter.state.policy_store import AUDIT_KEPT, AuditEntry, PolicyStore
 
@@ -95,23 +94,22 @@ async def ask(policies: PolicyStore, versions: Iterable[int]) -> Known:
 def _watched(document: PolicyDocument) -> list[WatchedRule]:
     found = []
     for rule in document.rules:
-        kind = str(rule.__struct_config__.tag)
-        if rule.mode != SHADOW or kind == "arbitration":  # an arbitration in shadow mode says nothing
+        if rule.mode != SHADOW or not rule.has_shadow:
             continue
-        judge = compile_rule(rule, document)
-        exempt = [name for name, category in document.categories.items() if kind in category.exempt]
+        begin_ms, end_ms = rule.in_force(document.timezone)
+        exempt = [name for name, category in document.categories.items() if rule.kind in category.exempt]
         told = {field: condition for field, condition in rule.when.items() if field in TOLD}
         found.append(
             WatchedRule(
                 rule.id,
-                kind,
+                rule.kind,
                 rule.owner,
                 rule.why,
                 len(told) == len(rule.when),
                 Matcher(told),
-                judge.from_ms,
-                judge.until_ms,
-                frozenset() if kind in NEVER_EXEMPT else frozenset(exempt),
+                begin_ms,
+                end_ms,
+                frozenset(exempt),
             )
         )
     return found

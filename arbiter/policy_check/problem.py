@@ -1,9 +1,7 @@
-"""Something wrong in a policy, and the words that offer the nearest name."""
+"""Something wrong in a policy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Literal
 
 from msgspec import Struct
@@ -33,12 +31,3 @@ class Problem(Struct, frozen=True):
         for part in self.path:
             text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
         return text or "policy"
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A help text: the nearest known name, or all of them."""
-    names = sorted(known)
-    close = get_close_matches(name, names, n=1)
-    if close:
-        return f"did you mean `{close[0]}`?"
-    return f"use one of {', '.join(f'`{n}`' for n in names)}" if names else "define it first"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from arbiter.policy.document import PolicyDocument
-from arbiter.policy.problem import Path, Problem
-from arbiter.policy.reach import Reach, only_domain, span_of
-from arbiter.policy.rules import AnyRule, BlackoutRule, QuietHoursRule
+from arbiter.policy.rules import Rule
+from arbiter.policy.rules.base import Closing
+from arbiter.policy_check.problem import Path, Problem
+from arbiter.policy_check.reach import Reach, only_domain
 from arbiter.timing.instants import DAY_MS, FAR_MS
-from arbiter.timing.opening_hours import NO_DATES, Closed, Closings, parse_closed, parse_dates
+from arbiter.timing.opening_hours import NO_DATES, Closed, Closings, Span
 from arbiter.timing.windows import duration_ms
 
 SINCE_MS = 20_457 * DAY_MS
@@ -17,8 +18,8 @@ SINCE_MS = 20_457 * DAY_MS
 LOOK_MS = 500 * DAY_MS
 """How far to look: more than a year of weeks and yearly dates."""
 
-AlwaysClosing = tuple[int, QuietHoursRule | BlackoutRule]
-"""A rule that closes the same times year after year, with its number."""
+AlwaysClosing = tuple[int, Rule, Closing]
+"""A rule that closes the same times year after year, with its number and what it closes."""
 
 
 def never_open(document: PolicyDocument, reach: Reach, skip: frozenset[int]) -> Iterator[Problem]:
@@ -26,7 +27,7 @@ def never_open(document: PolicyDocument, reach: Reach, skip: frozenset[int]) -> 
     told: set[tuple[int, ...]] = set()
     for rules, channels in _groups(document, reach, skip):
         culprits = _fewest(rules, document)
-        numbers = tuple(index for index, _ in culprits)
+        numbers = tuple(index for index, *_ in culprits)
         if culprits and numbers not in told:
             told.add(numbers)
             yield _never(culprits, channels, document)
@@ -39,10 +40,10 @@ def never_open_without_zone(document: PolicyDocument, reach: Reach) -> Iterator[
         return
     told: set[int] = set()
     for rules, channels in _groups(document, reach, frozenset()):
-        quiet = [(index, rule) for index, rule in rules if isinstance(rule, QuietHoursRule)]
+        quiet = [one for one in rules if one[2].is_local]
         if not quiet or _opens(_merged(quiet), zones, document):
             continue
-        index = quiet[-1][0]
+        index, _, closing = quiet[-1]
         if index not in told:
             told.add(index)
             message = (
@@ -50,31 +51,29 @@ def never_open_without_zone(document: PolicyDocument, reach: Reach) -> Iterator[
             )
             message += f" {len(zones)} `candidate_zones` at once"
             fix = "name fewer candidate zones, or write `unknown_customer_zone: business`"
-            yield Problem(("rules", index, "closed"), "never-open-without-zone", message, fix, "warning")
+            yield Problem(("rules", index, closing.field), "never-open-without-zone", message, fix, "warning")
 
 
 def _groups(
     document: PolicyDocument, reach: Reach, skip: frozenset[int]
 ) -> Iterator[tuple[list[AlwaysClosing], list[str]]]:
     """Closing rules that surely speak about the same asks, and the channels of those."""
-    closing: list[tuple[int, QuietHoursRule | BlackoutRule, int]] = []
+    closing: dict[int, tuple[AlwaysClosing, int]] = {}
     for index, rule in enumerate(document.rules):
-        if isinstance(rule, QuietHoursRule | BlackoutRule) and index not in skip and _always_closes(rule, document):
-            kind = str(rule.__struct_config__.tag)
-            closing.append((index, rule, reach.mask(rule.when) & reach.obeying(kind)))
+        if index not in skip and _is_always_in_force(rule, document) and (closes := rule.closing()) is not None:
+            closing[index] = (index, rule, closes), reach.mask(rule.when) & reach.obeying(rule.kind)
     groups: dict[tuple[int, ...], int] = {}
     for number in range(len(reach.asks)):
-        speaking = tuple(index for index, _, mask in closing if mask >> number & 1)
+        speaking = tuple(index for index, (_, mask) in closing.items() if mask >> number & 1)
         groups[speaking] = groups.get(speaking, 0) | 1 << number
-    rules = {index: rule for index, rule, _ in closing}
     for speaking, mask in groups.items():
         if speaking:
             channels = sorted({channel for _, _, channel in reach.spoken(mask)})
-            yield [(index, rules[index]) for index in speaking], channels
+            yield [closing[index][0] for index in speaking], channels
 
 
-def _always_closes(rule: AnyRule, document: PolicyDocument) -> bool:
-    return rule.mode == "enforce" and span_of(rule, document.timezone)[1] >= FAR_MS and only_domain(rule.when)
+def _is_always_in_force(rule: Rule, document: PolicyDocument) -> bool:
+    return rule.mode == "enforce" and rule.in_force(document.timezone)[1] >= FAR_MS and only_domain(rule.when)
 
 
 def _fewest(rules: list[AlwaysClosing], document: PolicyDocument) -> list[AlwaysClosing]:
@@ -90,15 +89,14 @@ def _fewest(rules: list[AlwaysClosing], document: PolicyDocument) -> list[Always
 
 
 def _merged(rules: Sequence[AlwaysClosing]) -> Closed:
-    """What the rules close week after week and year after year; holidays and dates with a year are left out."""
-    days: list[tuple[()] | tuple[object, ...]] = [() for _ in range(7)]
-    dates = NO_DATES
-    for _, rule in rules:
-        if isinstance(rule, QuietHoursRule):
-            days = [known + more for known, more in zip(days, parse_closed(rule.closed).by_weekday, strict=True)]
-        else:
-            dates = dates | parse_dates([text for text in rule.dates if len(text.partition("..")[0]) <= len("12-24")])
-    return Closed(by_weekday=tuple(days), days=dates)  # type: ignore[arg-type]
+    """What the rules close week after week and year after year."""
+    by_weekday: tuple[tuple[Span, ...], ...] = ((),) * 7
+    days = NO_DATES
+    for _, _, closing in rules:
+        closed = closing.closed
+        by_weekday = tuple(known + more for known, more in zip(by_weekday, closed.by_weekday, strict=True))
+        days = days | closed.days
+    return Closed(by_weekday=by_weekday, days=days)
 
 
 def _opens(closed: Closed, zones: tuple[str, ...], document: PolicyDocument) -> bool:
@@ -116,11 +114,11 @@ def _opens(closed: Closed, zones: tuple[str, ...], document: PolicyDocument) -> 
 
 
 def _never(culprits: list[AlwaysClosing], channels: list[str], document: PolicyDocument) -> Problem:
-    index, rule = culprits[-1]
+    index, rule, closing = culprits[-1]
     least = f"for {document.permit.min}, the shortest permit"
-    path: Path = ("rules", index, "closed" if isinstance(rule, QuietHoursRule) else "dates")
+    path: Path = ("rules", index, closing.field)
     fix = "leave some hours open; to forbid a channel, take it out of the departments' `channels`"
-    others = [f"`{other.id}`" for _, other in culprits[:-1]]
+    others = [f"`{other.id}`" for _, other, _ in culprits[:-1]]
     if not others:
         return Problem(path, "never-open", f"`{rule.id}` is never open {least}, so nothing could ever be sent", fix)
     message = (

@@ -117,3 +117,9 @@ def window(text: str) -> str:
         return f"rolling {lengths[what]}" if what in lengths else ""
     length = duration(what if how == "rolling" else wanted)
     return f"rolling {length}" if length else ""
+
+
+def calendar_window(text: str) -> str:
+    """Calendar windows such as ``week``, ``per month``."""
+    meant = window(text)
+    return meant if meant.startswith("calendar ") else ""

@@ -105,6 +105,11 @@ def contacts(when: When, noun: str = "contacts") -> str:
     return f"{noun} " + ", ".join(_clause(key, when[key]) for key in known)
 
 
+def of(when: When) -> str:
+    """How a sentence about a rule begins: ``For contacts by phone: ``."""
+    return f"For {contacts(when)}: "
+
+
 def customers(when: When) -> str:
     """Who is in a segment: ``customers whose `balance` is at least 50,000``."""
     return f"customers {both(_profile(key, condition) for key, condition in when.items())}" if when else "all customers"

@@ -11,11 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from arbiter.policy.document import PolicyDocument
+from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.match import Condition, Listed, Test, When
-from arbiter.policy.rules import AnyRule
-from arbiter.timing.instants import FAR_MS
-from arbiter.timing.windows import moment
 
 DOMAIN = ("department", "category", "channel")
 """The fields of a request whose values the policy lists; every request has them."""
@@ -96,25 +93,16 @@ def values_of(condition: Condition) -> Values:
     return Values(listed(condition))
 
 
-def span_of(rule: AnyRule, zone: str) -> Span:
-    """When a rule is in force; its dates must be readable."""
-    effective = rule.effective
-    if effective is None:
-        return -FAR_MS, FAR_MS
-    begin_ms = moment(effective.from_, zone, "start") if effective.from_ else -FAR_MS
-    return begin_ms, moment(effective.until, zone, "end") if effective.until else FAR_MS
-
-
 class Reach:
     """What the departments of a policy may ask for, one bit for each (department, category, channel)."""
 
-    def __init__(self, document: PolicyDocument) -> None:
-        self.document = document
+    def __init__(self, policy: PolicyFrame) -> None:
+        self._policy = policy
         self.asks = [
             (name, category, channel)
-            for name, department in document.departments.items()
+            for name, department in policy.departments.items()
             for category in department.categories
-            for channel in (document.channels if department.channels is None else department.channels)
+            for channel in (policy.channels if department.channels is None else department.channels)
         ]
         self.all = (1 << len(self.asks)) - 1
         self._bits: list[dict[str, int]] = [{} for _ in DOMAIN]
@@ -124,7 +112,7 @@ class Reach:
 
     def obeying(self, kind: str) -> int:
         """The asks whose category is not exempt from a rule kind."""
-        categories = self.document.categories
+        categories = self._policy.categories
         exempt = [name for name, category in categories.items() if kind in category.exempt]
         return self.all & ~self.having("category", exempt)
 
@@ -144,6 +132,13 @@ class Reach:
                 values = values_of(when[field])
                 mask &= self.having(field, filter(values.admits, bits))
         return mask
+
+    def channels(self, *whens: When, kind: str) -> list[str]:
+        """The channels of the asks that all of these may match and that obey rules of the kind."""
+        mask = self.obeying(kind)
+        for when in whens:
+            mask &= self.mask(when)
+        return sorted({channel for *_, channel in self.spoken(mask)})
 
     def spoken(self, mask: int) -> Iterator[tuple[str, str, str]]:
         """The asks of a mask."""
@@ -187,8 +182,8 @@ class Reach:
         known = {key: _bounded(key, values_of(condition)) for key, condition in when.items()}
         condition = when.get("segment")
         names = list(condition) if isinstance(condition, list) else [condition]
-        if len(names) == 1 and isinstance(names[0], str) and names[0] in self.document.segments:
-            for key, test in self.document.segments[names[0]].when.items():
+        if len(names) == 1 and isinstance(names[0], str) and names[0] in self._policy.segments:
+            for key, test in self._policy.segments[names[0]].when.items():
                 values = values_of(test)
                 known[key] = known[key].meet(values) if key in known else values
         return known

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import get_args
 
-from arbiter.messages import OutcomeKind, Scalar
-from arbiter.policy.document import PolicyDocument
+from arbiter.ledger.names import nearest
+from arbiter.messages import Scalar
+from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.match import (
     NUMBER_FIELDS,
     NUMBERS,
@@ -17,17 +17,14 @@ from arbiter.policy.match import (
     When,
     plain_number,
 )
-from arbiter.policy.problem import Path, Problem, nearest
-
-OUTCOMES = frozenset(get_args(OutcomeKind)) - {"sent", "cancelled"}
-"""The outcomes that are looked back at: `sent` is what `after` means without one, `cancelled` is no contact."""
+from arbiter.policy_check.problem import Path, Problem
 
 
-def conditions(path: Path, when: When, document: PolicyDocument) -> Iterator[Problem]:
+def conditions(path: Path, when: When, policy: PolicyFrame) -> Iterator[Problem]:
     """What is wrong with the conditions at a path."""
     names: dict[str, Iterable[str]] = {
-        "department": document.departments, "channel": document.channels,
-        "category": document.categories, "segment": document.segments,
+        "department": policy.departments, "channel": policy.channels,
+        "category": policy.categories, "segment": policy.segments,
     }  # fmt: skip
     for key, condition in when.items():
         place: Path = (*path, key)
@@ -108,11 +105,8 @@ def known_name(path: Path, what: str, name: str, known: Iterable[str]) -> Iterat
         yield Problem(path, f"unknown-{what.replace(' ', '-')}", f"unknown {what} `{name}`", nearest(name, names))
 
 
-def outcomes(path: Path, condition: Condition | None) -> Iterator[Problem]:
-    """What is wrong with the outcomes that a conflict looks back at."""
-    if condition is None:
-        return
+def outcomes(path: Path, condition: Condition, known: Iterable[str]) -> Iterator[Problem]:
+    """What is wrong with a condition on outcomes."""
     yield from never(path, "outcome", condition)
     for at, value in _values(path, condition):
-        if value not in OUTCOMES:
-            yield Problem(at, "unknown-outcome", f"unknown outcome `{value}`", nearest(str(value), OUTCOMES))
+        yield from known_name(at, "outcome", str(value), known)
