@@ -31,6 +31,7 @@ from arbiter.worker.partition.items import Item
 from arbiter.worker.partition.routing import Routing
 from arbiter.worker.partition.steps import Loaded
 from arbiter.worker.process import GC_THRESHOLDS
+from loadtests.mix import with_rules
 from loadtests.traffic import Entry, Traffic
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -154,12 +155,12 @@ def hash_of(parts: Iterable[hashlib._Hash]) -> str:
     return hashlib.sha256(b"".join(part.digest() for part in parts)).hexdigest()[:16]
 
 
-def policy_of(folder: Path) -> Policy:
-    """The policy in a folder."""
+def policy_of(folder: Path, rules: int | None = None) -> Policy:
+    """The policy in a folder, with this many rules of the same mix."""
     document, problems = read_policy(folder)
     if document is None:
         raise click.UsageError(f"the policy in {folder} has errors; the first: {problems[0]}")
-    content = document_bytes(document)
+    content = document_bytes(document if rules is None else with_rules(document, rules))
     return load(content, 1, digest_of(content))
 
 
@@ -169,15 +170,32 @@ def policy_of(folder: Path) -> Policy:
 @click.option("--batch", default=500, show_default=True, help="Records in one batch.")
 @click.option("--partitions", default=1, show_default=True, help="Partitions that take turns, batch by batch.")
 @click.option("--policy", type=click.Path(path_type=Path), default=POLICY, show_default=False, help="A policy folder.")
+@click.option("--rules", type=click.IntRange(1), help="So many rules in the policy's mix, instead of its own number.")
 @click.option("--profile", is_flag=True, help="Print where the time goes.")
-def main(records: int, customers: int, batch: int, partitions: int, policy: Path, *, profile: bool) -> None:
+@click.option("--count", "is_counted", is_flag=True, help="Print instructions and calls per request, by stage.")
+def main(
+    records: int,
+    customers: int,
+    batch: int,
+    partitions: int,
+    policy: Path,
+    rules: int | None,
+    *,
+    profile: bool,
+    is_counted: bool,
+) -> None:
     """Decide in this process; a tenth of the requests is warm-up.
 
     Prints the processor time, a hash of all decisions and one of all that is kept: two builds that decide alike print
-    the same.
+    the same. With --count it prints counts of the processor instead, for the second half of the requests.
     """
+    if is_counted:
+        from loadtests import count  # noqa: PLC0415 - it starts this program again
+
+        count.main(records, customers=customers, batch=batch, partitions=partitions, policy=policy, rules=rules)
+        return
     gc.set_threshold(*GC_THRESHOLDS)
-    compiled = policy_of(policy)
+    compiled = policy_of(policy, rules)
     traffic = Traffic(compiled.document, customers, partitions, 1)
     benches = [Bench(compiled) for _ in range(partitions)]
     take_turns(benches, PROFILES, traffic.profiles(), batch)
