@@ -1,7 +1,7 @@
 """``python -m loadtests.core``: one partition's batches decided in this process, without Kafka, Redis or a clock.
 
-What a worker does with a batch between the fetch and the commit (read, unpack, decide, pack, encode), and beside it
-the decision alone. Processor time per request, so that a change to the core can be judged in seconds.
+What a worker does with a batch between the fetch and the commit (read, unpack, decide, pack, encode). Processor time
+per request, or with ``--count`` instructions and calls, so that a change to the engine can be judged in seconds.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import hashlib
 import pstats
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
+import msgspec
 import rich_click as click
 from aiokafka import ConsumerRecord
+from msgspec import Struct
 
 from arbiter.engine.decide import asked_at
 from arbiter.ledger.capacity import Draw, WholeStock
@@ -31,6 +33,7 @@ from arbiter.worker.partition.items import Item
 from arbiter.worker.partition.routing import Routing
 from arbiter.worker.partition.steps import Loaded
 from arbiter.worker.process import GC_THRESHOLDS
+from loadtests import count
 from loadtests.mix import with_rules
 from loadtests.traffic import Entry, Traffic
 
@@ -155,13 +158,41 @@ def hash_of(parts: Iterable[hashlib._Hash]) -> str:
     return hashlib.sha256(b"".join(part.digest() for part in parts)).hexdigest()[:16]
 
 
-def policy_of(folder: Path, rules: int | None = None) -> Policy:
+def policy_of(folder: str, rules: int | None = None) -> Policy:
     """The policy in a folder, with this many rules of the same mix."""
-    document, problems = read_policy(folder)
+    document, problems = read_policy(Path(folder))
     if document is None:
         raise click.UsageError(f"the policy in {folder} has errors; the first: {problems[0]}")
     content = document_bytes(document if rules is None else with_rules(document, rules))
     return load(content, 1, digest_of(content))
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What is decided, and by which rules."""
+
+    records: int
+    customers: int
+    batch: int
+    partitions: int
+    policy: str
+    rules: int | None = None
+
+
+def decide(plan: Plan, warm_up: int, begin: Callable[[], None], end: Callable[[], None]) -> list[Bench]:
+    """All partitions after all requests; ``begin`` is called after so many requests, ``end`` after all of them."""
+    compiled = policy_of(plan.policy, plan.rules)
+    traffic = Traffic(compiled.document, plan.customers, plan.partitions, 1)
+    benches = [Bench(compiled) for _ in range(plan.partitions)]
+    take_turns(benches, PROFILES, traffic.profiles(), plan.batch)
+    take_turns(benches, CONSENTS, traffic.consents(), plan.batch)
+    requests = traffic.requests(plan.records)
+    take_turns(benches, REQUESTS, requests[:warm_up], plan.batch)
+    for bench in benches:
+        bench.outcomes.clear()
+    begin()
+    take_turns(benches, REQUESTS, requests[warm_up:], plan.batch)
+    end()
+    return benches
 
 
 @click.command()
@@ -170,7 +201,7 @@ def policy_of(folder: Path, rules: int | None = None) -> Policy:
 @click.option("--batch", default=500, show_default=True, help="Records in one batch.")
 @click.option("--partitions", default=1, show_default=True, help="Partitions that take turns, batch by batch.")
 @click.option("--policy", type=click.Path(path_type=Path), default=POLICY, show_default=False, help="A policy folder.")
-@click.option("--rules", type=click.IntRange(1), help="So many rules in the policy's mix, instead of its own number.")
+@click.option("--rules", type=click.IntRange(1), help="So many rules in the policy's mix, instead of its own.")
 @click.option("--profile", is_flag=True, help="Print where the time goes.")
 @click.option("--count", "is_counted", is_flag=True, help="Print instructions and calls per request, by stage.")
 def main(
@@ -187,36 +218,46 @@ def main(
     """Decide in this process; a tenth of the requests is warm-up.
 
     Prints the processor time, a hash of all decisions and one of all that is kept: two builds that decide alike print
-    the same. With --count it prints counts of the processor instead, for the second half of the requests.
+    the same. With --count it prints counts of the processor instead, for the last fifth of the requests.
     """
+    plan = Plan(
+        records=records,
+        customers=customers,
+        batch=batch,
+        partitions=partitions,
+        policy=str(policy.resolve()),
+        rules=rules,
+    )
     if is_counted:
-        from loadtests import count  # noqa: PLC0415 - it starts this program again
+        count.main(msgspec.json.encode(plan).decode())
+    else:
+        measure(plan, is_profiled=profile)
 
-        count.main(records, customers=customers, batch=batch, partitions=partitions, policy=policy, rules=rules)
-        return
+
+def measure(plan: Plan, *, is_profiled: bool) -> None:
+    """Print the processor time and the hashes."""
     gc.set_threshold(*GC_THRESHOLDS)
-    compiled = policy_of(policy, rules)
-    traffic = Traffic(compiled.document, customers, partitions, 1)
-    benches = [Bench(compiled) for _ in range(partitions)]
-    take_turns(benches, PROFILES, traffic.profiles(), batch)
-    take_turns(benches, CONSENTS, traffic.consents(), batch)
-    requests = traffic.requests(records)
-    warm = records // 10
-    take_turns(benches, REQUESTS, requests[:warm], batch)
-    for bench in benches:
-        bench.outcomes.clear()
     profiler = cProfile.Profile()
-    started = time.process_time()
-    if profile:
-        profiler.enable()
-    take_turns(benches, REQUESTS, requests[warm:], batch)
-    profiler.disable()
-    micros = (time.process_time() - started) * 1e6
+    times: list[float] = []
+
+    def begin() -> None:
+        times.append(time.process_time())
+        if is_profiled:
+            profiler.enable()
+
+    def end() -> None:
+        profiler.disable()
+        times.append(time.process_time())
+
+    warm_up = plan.records // 10
+    benches = decide(plan, warm_up, begin, end)
+    micros = (times[1] - times[0]) * 1e6
     outcomes = sum((bench.outcomes for bench in benches), Counter[str]())
-    click.echo(f"{micros / (records - warm):.1f} µs per request, {micros / outcomes.total():.1f} µs per decision")
+    requests = plan.records - warm_up
+    click.echo(f"{micros / requests:.1f} µs per request, {micros / outcomes.total():.1f} µs per decision")
     hashes = hash_of(bench.digest for bench in benches), hash_of(bench.state for bench in benches)
     click.echo(f"{dict(outcomes)}, decisions {hashes[0]}, state {hashes[1]}")
-    if profile:
+    if is_profiled:
         pstats.Stats(profiler).sort_stats("cumtime").print_stats(60)
 
 

@@ -1,14 +1,11 @@
 """Instructions and calls per request, by stage: counts of the processor, so another load on the machine is no matter.
 
-Every figure is a difference: ``loadtests.core`` over 2N requests less the same over N, divided by N. So start-up,
-profiles and consents cancel out, and what is counted is the second half of the requests.
+``loadtests.core`` decides its requests; the last fifth of them is counted. It runs three times:
 
-Three pairs of runs:
-
-* plain, under callgrind: the instructions of the whole;
-* hooked, under callgrind: each Python call passes a C function of its stage (``hook.c``), which callgrind tells apart.
-  The hook costs instructions of its own, the same for each call; they are subtracted;
-* with a profile function, without valgrind: the calls.
+* under callgrind: the instructions of the whole;
+* under callgrind, with each Python call going through a C function of its stage (``hook.c``), which callgrind tells
+  apart. The hook costs instructions of its own, the same for each call; they are subtracted;
+* with a profile function, without callgrind: the calls.
 """
 
 from __future__ import annotations
@@ -21,9 +18,8 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -33,8 +29,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.counted import BUILTIN, NUMBERS
-from loadtests.stages import ROOT, InNoStage
+from loadtests.stages import BENCH, BUILTIN, MADE, NUMBERS, ROOT, InNoStage
 
 HOOK = ROOT / "loadtests" / "hook.c"
 # The first stage's function is ".stage_10": all names have two digits.
@@ -44,7 +39,8 @@ SKIPPED = [f"--fn-skip={first}*" for first in f"{string.ascii_letters}_0("]
 # A fixed seed for hashes; symbols bound at once, since the binding at the first call is no function of anybody.
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"}
 
-Costs = Mapping[str, float]
+PROGRAM = ["-m", "loadtests.counted"]
+Costs = Mapping[str, int]
 
 
 class CannotCount(Exception):
@@ -61,73 +57,82 @@ class Stage(Struct, frozen=True):
 
 
 class Count(Struct, frozen=True):
-    """What a request needs, on average over the second half of ``records``."""
+    """What one request needs, on average over so many, all stages together; what the bench needs itself is not in it.
 
-    records: int
+    ``overhead`` is what the hook cost for each Python call; it was subtracted.
+    """
+
+    requests: int
     instructions: float
     calls: float
     python_calls: float
+    bench: Stage
+    overhead: float
     stages: list[Stage]
 
 
-def main(records: int, **options: object) -> None:
-    """Count with these options of ``loadtests.core`` and print the table."""
-    arguments = [f"--{name}={value}" for name, value in options.items() if value is not None]
+class Records(Struct):
+    """What is to be known of the plan here; ``loadtests.core`` knows the whole."""
+
+    records: int
+
+
+def main(plan: str) -> None:
+    """Count this plan of ``loadtests.core``, as JSON, and print the table."""
     try:
-        show(count(records, arguments), Console())
+        show(count(plan), Console())
     except (CannotCount, InNoStage) as error:
         raise click.ClickException(str(error)) from None
 
 
-def count(records: int, arguments: Sequence[str]) -> Count:
-    """Count what ``loadtests.core`` with these arguments does for the second half of so many records.
+def count(plan: str) -> Count:
+    """What the last fifth of the plan's requests needs.
 
     :class:`CannotCount` without valgrind or a compiler, :class:`InNoStage` for a module that nobody has put in a stage.
     """
     for program, package in (("valgrind", "valgrind"), ("cc", "gcc")):
         if shutil.which(program) is None:
             raise CannotCount(f"--count needs `{program}`: install it (Debian, Ubuntu: apt-get install {package})")
-    with tempfile.TemporaryDirectory(prefix="count-") as name, ThreadPoolExecutor(os.cpu_count()) as pool:
+    records = msgspec.json.decode(plan, type=Records).records
+    requests = records - records * 4 // 5
+    with tempfile.TemporaryDirectory(prefix="count-") as name, ThreadPoolExecutor() as pool:
         directory = Path(name)
         hook = _compile(directory)
-
-        def both(what: str, run: Callable[[Sequence[str]], Costs]) -> Costs:
-            commands = [_command(size, arguments, what, hook) for size in (records, records // 2)]
-            longer, shorter = pool.map(run, commands)
-            return per_request(longer, shorter, records - records // 2)
-
-        calls = both("calls", _calls)
+        runs = [pool.submit(_callgrind, directory, hook, what, plan) for what in ("whole", "stages")]
+        calls = _calls(hook, plan)
         check_stages(calls)
-        plain, hooked = (both(what, partial(_callgrind, directory)) for what in ("core", "stages"))
-    return assemble(records, plain, hooked, calls)
-
-
-def per_request(longer: Costs, shorter: Costs, requests: int) -> Costs:
-    """The costs of one request: what the longer run has more, by so many requests."""
-    return {name: (cost - shorter.get(name, 0)) / requests for name, cost in longer.items()}
+        whole, stages = (run.result() for run in runs)
+    return assemble(requests, sum(whole.values()), stages, calls)
 
 
 def check_stages(calls: Costs) -> None:
-    """:class:`InNoStage` if a request calls what is in no stage. What only starts up cancelled out."""
-    names = {name.removesuffix(BUILTIN) for name, number in calls.items() if number}
-    if unknown := names - NUMBERS.keys():
+    """:class:`InNoStage` if a request calls what is in no stage."""
+    if unknown := {name.removesuffix(BUILTIN).removesuffix(MADE) for name in calls} - NUMBERS.keys():
         raise InNoStage(unknown)
 
 
-def assemble(records: int, plain: Costs, hooked: Costs, calls: Costs) -> Count:
-    """The stages, most expensive first; together they have exactly the instructions of the plain run."""
-    total = sum(plain.values())
-    python = sum(number for name, number in calls.items() if not name.endswith(BUILTIN))
-    overhead = (sum(hooked.values()) - total) / python
-    stages = []
-    for name, number in NUMBERS.items():
-        own_python = calls.get(name, 0.0)
-        own = hooked.get(f".stage_{FIRST_FUNCTION + number}", 0.0) - overhead * own_python
-        stages.append(Stage(name, own, own_python + calls.get(name + BUILTIN, 0.0), own_python))
-    left = total - sum(stage.instructions for stage in stages)
-    stages.append(Stage("outside of all calls", left, 0.0, 0.0))
+def assemble(requests: int, instructions: int, hooked: Costs, calls: Costs) -> Count:
+    """What one request needs, most expensive stage first. With the bench they have exactly the ``instructions``.
+
+    ``hooked`` has each C function's instructions with the hook, ``calls`` those of Python functions and of builtins.
+    """
+    python, builtins, made = ([calls.get(name + kind, 0) for name in NUMBERS] for kind in ("", BUILTIN, MADE))
+    # Most of what the hook costs is spent before the frame runs: in the stage that calls.
+    overhead = (sum(hooked.values()) - instructions) / sum(made)
+    own = [
+        hooked.get(f".stage_{FIRST_FUNCTION + number}", 0) - overhead * calls_made
+        for number, calls_made in zip(NUMBERS.values(), made, strict=True)
+    ]
+    stages = [
+        Stage(name, cost / requests, (ours + theirs) / requests, ours / requests)
+        for name, cost, ours, theirs in zip(NUMBERS, own, python, builtins, strict=True)
+    ]
+    bench = next(stage for stage in stages if stage.name == BENCH)
+    left = (instructions - sum(own)) / requests
+    stages = [stage for stage in stages if stage is not bench] + [Stage("garbage collector", left, 0.0, 0.0)]
     stages.sort(key=lambda stage: -stage.instructions)
-    return Count(records, total, sum(stage.calls for stage in stages), python, stages)
+    totals = [sum(figures) for figures in zip(*(msgspec.structs.astuple(stage)[1:] for stage in stages), strict=True)]
+    return Count(requests, totals[0], totals[1], totals[2], bench, overhead, stages)
 
 
 def functions_in(profile: str) -> dict[str, int]:
@@ -165,30 +170,31 @@ def show(found: Count, console: Console) -> None:
     table.add_section()
     table.add_row("all", f"{found.instructions:,.0f}", "", f"{found.calls:.1f}", f"{found.python_calls:.1f}")
     console.print(table)
-
-
-def _command(records: int, arguments: Sequence[str], what: str, hook: Path) -> list[str]:
-    program = ["loadtests.core"] if what == "core" else ["loadtests.counted", what, str(hook)]
-    return [sys.executable, "-m", *program, "--records", str(records), *arguments]
+    console.print(
+        f"over {found.requests:,} requests. Not in it: {found.bench.instructions:,.0f} of the bench itself (hashes). "
+        f"Subtracted: {found.overhead:.0f} for each Python call, the cost of the hook that tells stages apart.",
+        highlight=False,
+    )
 
 
 def _run(command: Sequence[str]) -> str:
     ended = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False, cwd=ROOT)
     if ended.returncode:
-        raise CannotCount(f"`{' '.join(command[:4])} …` failed: {ended.stderr[-2000:] or ended.stdout[-2000:]}")
+        raise CannotCount(f"`{' '.join(command[:3])} …` failed: {ended.stderr[-2000:] or ended.stdout[-2000:]}")
     return ended.stdout
 
 
-def _calls(command: Sequence[str]) -> Costs:
-    return msgspec.json.decode(_run(command).splitlines()[-1], type=dict[str, int])
+def _calls(hook: Path, plan: str) -> Costs:
+    said = _run([sys.executable, *PROGRAM, "calls", str(hook), plan])
+    return msgspec.json.decode(said, type=dict[str, int])
 
 
-def _callgrind(directory: Path, command: Sequence[str]) -> Costs:
-    descriptor, output = tempfile.mkstemp(dir=directory)
-    os.close(descriptor)
-    skipped = SKIPPED if "stages" in command else []
-    _run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={output}", *skipped, *command])
-    return functions_in(Path(output).read_text())
+def _callgrind(directory: Path, hook: Path, what: str, plan: str) -> Costs:
+    output = directory / what
+    options = ["--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={output}"]
+    skipped = SKIPPED if what == "stages" else []
+    _run(["valgrind", *options, *skipped, sys.executable, *PROGRAM, what, str(hook), plan])
+    return functions_in(output.read_text())
 
 
 def _compile(directory: Path) -> Path:

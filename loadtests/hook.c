@@ -1,4 +1,4 @@
-/* Makes the stage of each Python call visible to callgrind.
+/* Says to callgrind from where to where it counts, and of which stage each Python call is.
 
    CPython calls `evaluate` for each frame (PEP 523). It runs the frame inside a C function of the frame's stage, named
    ".stage_<number>". callgrind is told to skip all other functions, so their cost counts for the stage that called
@@ -7,6 +7,7 @@
 #define Py_BUILD_CORE_MODULE 1
 #include <Python.h>
 #include <internal/pycore_frame.h>
+#include <valgrind/callgrind.h>
 
 #define STAGES 40
 
@@ -72,11 +73,21 @@ static PyObject *evaluate(PyThreadState *thread, Frame *frame, int throwing)
     return stages[(size_t)stage - 1](thread, frame, throwing);
 }
 
-PyObject *install(PyObject *function)
+/* From here on each call goes through its stage; `function` gives the number of a code object's stage. */
+void install(PyObject *function)
 {
     slot = _PyEval_RequestCodeExtraIndex(NULL);
     Py_INCREF(function);
     classify = function;
     _PyInterpreterState_SetEvalFrameFunc(PyInterpreterState_Get(), evaluate);
-    Py_RETURN_NONE;
+}
+
+void begin(void)
+{
+    CALLGRIND_START_INSTRUMENTATION;
+}
+
+void end(void)
+{
+    CALLGRIND_STOP_INSTRUMENTATION;
 }

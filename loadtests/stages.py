@@ -7,17 +7,18 @@ a package can be listed, and a module or a function (``module:function``) of it 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import CodeType
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# Not the worker's work: hashes of all decisions, above all.
+BENCH = "the bench itself"
+
 STAGES: dict[str, tuple[str, ...]] = {
     "read the record": (
         "arbiter.messages",
-        "arbiter.messages.lenient",
-        "arbiter.messages.forms",
         "arbiter.engine.arrival",
         "arbiter.worker.kafka.reader",
         "arbiter.worker.partition.items",
@@ -48,10 +49,9 @@ STAGES: dict[str, tuple[str, ...]] = {
         "arbiter.ledger.forgetting",
     ),
     "ledger: unpack, pack, keep": (
-        "arbiter.ledger.model",
-        "arbiter.ledger.names",
+        "arbiter.ledger",
         "arbiter.worker.partition.cache",
-        "arbiter.state.codec",
+        "arbiter.state",
     ),
     "facts of the customer": (
         "arbiter.ledger.facts",
@@ -82,9 +82,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     ),
     "opening hours and instants": (
         "arbiter.policy.openings",
-        "arbiter.timing.opening_hours",
-        "arbiter.timing.instants",
-        "arbiter.timing.dates",
+        "arbiter.timing",
     ),
     "evaluation and decision": (
         "arbiter.policy.case",
@@ -103,9 +101,14 @@ STAGES: dict[str, tuple[str, ...]] = {
         "arbiter.worker.partition.line",
         "arbiter.worker.last_decision",
     ),
-    "the bench itself": ("loadtests",),
+    BENCH: ("loadtests",),
     "Python's library": ("<library>",),
 }
+
+NUMBERS = {stage: number for number, stage in enumerate(STAGES, 1)}
+IN_NO_STAGE = 0
+# What is counted of a stage beside the calls of its functions: its calls of builtins, and of Python functions.
+BUILTIN, MADE = ", calls builtins", ", calls Python"
 
 
 class InNoStage(Exception):
@@ -128,7 +131,7 @@ def place_of(code: CodeType) -> str:
     return f"{'.'.join(part for part in parts if part != '__init__')}:{code.co_qualname}"
 
 
-def stage_of(place: str, stages: dict[str, tuple[str, ...]] = STAGES) -> str | None:
+def stage_of(place: str, stages: Mapping[str, tuple[str, ...]] = STAGES) -> str | None:
     """The stage that this place belongs to; ``None`` if it is in none."""
     best, found = -1, None
     for stage, names in stages.items():
