@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from time import monotonic
 from typing import Protocol
 
@@ -13,17 +13,18 @@ Ranges = dict[TP, tuple[int, int]]
 
 
 class Consumer(Protocol):
-    """What ownership needs of the batch transport's consumer."""
+    """What ownership needs of the transport's consumer."""
 
     @property
     def heartbeat_at(self) -> float:
         """When the group last heard from us (``time.monotonic()``)."""
 
-    def assigned(self) -> set[TP]:
-        """What the group gives us at this moment."""
+    @property
+    def assigned(self) -> Collection[int]:
+        """The partition numbers that the group gives us at this moment."""
 
-    async def place(self, lease: int, positions: dict[TP, int]) -> None:
-        """Seek, under a lease."""
+    def place(self, lease: int, positions: dict[TP, int], careful_until: dict[TP, int]) -> None:
+        """Read from there, under a lease; with care up to the other offsets."""
 
     def open(self, lease: int, tps: Iterable[TP]) -> None:
         """Read."""

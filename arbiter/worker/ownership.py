@@ -1,4 +1,4 @@
-"""Who owns what: after every rebalance each assigned partition is claimed, its outbox told again, its topics placed.
+"""Who owns what: each partition that the group assigns is claimed, its outbox told again, its topics placed.
 
 A partition number is owned as a whole, over all input topics, or not at all. Nothing of it is read before its claim.
 """
@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from time import monotonic
 from typing import TypeVar
 
-from aiokafka.errors import KafkaError
 from faust.types import TP, Message
 
 from arbiter.messages import DECISIONS
@@ -24,11 +22,12 @@ from arbiter.state.store import Claim, StateDamaged, TopicsDiffer
 from arbiter.worker.belonging import Belonging
 from arbiter.worker.hand import Consumer, Hand, Ranges
 from arbiter.worker.health import STORE
+from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.reader import FACTS, INPUTS
 from arbiter.worker.kafka.topics import KafkaAway
-from arbiter.worker.kafka.transport import Batch
 from arbiter.worker.last_decision import LastTold
 from arbiter.worker.losses import Losses, Unfit, lost_records, lost_state, made_anew, other_topics
+from arbiter.worker.partition.caution import CLAIMS_MAX
 from arbiter.worker.partition.patience import Patience, Shared, Stopped
 from arbiter.worker.partition.runner import Runner
 from arbiter.worker.partition.work import Placed
@@ -91,20 +90,17 @@ class Ownership:
     @property
     def assigned(self) -> int:
         """How many partitions the group gives us, asked afresh."""
-        return len(self._numbers())
+        return len(self._consumer.assigned)
 
     @property
     def claimed(self) -> int:
         """How many of them are decided for."""
-        return sum(self.reached(number) is not None for number in self._numbers())
+        return sum(self.reached(number) is not None for number in self._consumer.assigned)
 
     def reached(self, partition: int) -> dict[str, int] | None:
         """The next offset of each topic that is not done with; ``None`` if the partition is not claimed."""
         owned = self._owned.get(partition)
         return None if owned is None or owned.runner is None else owned.runner.reached
-
-    def _numbers(self) -> set[int]:
-        return {tp.partition for tp in self._consumer.assigned()}
 
     @property
     def using(self) -> list[Using]:
@@ -119,49 +115,37 @@ class Ownership:
             for owned in self._owned.values()
         )
 
-    def assign(self, generation: int, assignment: set[TP]) -> None:
-        """Claim everything in ``assignment``, and nothing else is held from now on."""
-        health = self._shared.health
-        left = self._let_go()
+    def assign(self, generation: int, numbers: Collection[int]) -> None:
+        """Claim these partitions besides what is held."""
+        again = self._let_go(numbers)
         if self._is_draining or self._is_refused:
             return
-        numbers = defaultdict(set)
-        for tp in assignment:
-            numbers[tp.partition].add(tp.topic)
-        apart = sorted(p for p, topics in numbers.items() if topics != set(self._inputs))
-        if apart:
-            listed = ", ".join(f"{p} ({', '.join(sorted(numbers[p]))})" for p in apart[:3])
-            health.trouble(
-                "assignment",
-                f"nothing is claimed: the group gave us some topics of a partition without the others: {listed}; "
-                "do all workers of the group run the same build, and have all topics equally many partitions?",
-                alarm=True,
-            )
-            return
-        health.over("assignment")
-        log.info("assigned %d partitions in generation %d", len(numbers), generation)
+        log.info("assigned %d more partitions in generation %d", len(numbers), generation)
+        of = len(self._owned.keys() | set(numbers))
         for partition in sorted(numbers):
             owned = self._owned[partition] = _Owned(next(self._leases), generation, Patience(self._shared))
-            owned.task = asyncio.create_task(self._own(partition, owned, len(numbers), left))
+            owned.task = asyncio.create_task(self._own(partition, owned, of, again))
 
-    def _let_go(self) -> list[asyncio.Task[None]]:
-        """End what was not released before: Faust may tell of an assignment after its revocation."""
-        going, self._owned = self._owned, {}
-        for partition, owned in going.items():
+    def _let_go(self, numbers: Collection[int]) -> list[asyncio.Task[None]]:
+        """End those of these that are held, though none should be."""
+        going = self._taken_out(numbers)
+        for owned in going.values():
             owned.patience.abandon()
             if owned.runner:
                 owned.runner.wake()
-            self._shared.health.drop(f"partition {partition}", LET_GO)
         return [owned.task for owned in going.values() if owned.task]
 
-    async def release(self) -> None:
-        """Let runners finish what they began, at most 10 s, and stop them all. None is cancelled.
+    def _taken_out(self, numbers: Iterable[int]) -> dict[int, _Owned]:
+        return {number: self._owned.pop(number) for number in list(numbers) if number in self._owned}
+
+    async def release(self, numbers: Collection[int]) -> None:
+        """Let runners finish what they began, at most 10 s, and stop them. None is cancelled; the others go on.
 
         While the store is away nothing that was begun comes to an end, so others need not wait for it.
         """
-        if not self._owned:
+        going = self._taken_out(numbers)
+        if not going:
             return
-        going, self._owned = self._owned, {}
         for owned in going.values():
             owned.patience.stop()
             if owned.runner:
@@ -185,15 +169,15 @@ class Ownership:
                 owned.runner.wake()
 
     async def drain(self) -> None:
-        """:meth:`release`, and claim nothing any more."""
+        """:meth:`release` everything, and claim nothing any more."""
         self._is_draining = True
-        await self.release()
+        await self.release(list(self._owned))
 
     def deliver(self, message: Message) -> None:
         """Hand a batch to its runner; one that was read under another lease is nobody's."""
-        batch: Batch = message.value  # type: ignore[assignment]
+        fetched: FetchedRecords = message.value  # type: ignore[assignment]
         owned = self._owned.get(message.partition)
-        if owned is not None and owned.runner is not None and owned.lease == batch.lease:
+        if owned is not None and owned.runner is not None and owned.lease == fetched.lease:
             owned.runner.offer(message)
 
     async def _own(self, partition: int, owned: _Owned, of: int, before: Sequence[asyncio.Task[None]]) -> None:
@@ -258,7 +242,10 @@ class Ownership:
         claim = await self._settled(claim, ranges, topics, decisions, owned)
         await self._tell_again(claim, owned)
         positions = {topic: self._begin(claim, ranges, tp) for topic, tp in tps.items()}
-        await self._place(owned, {tps[topic]: position for topic, position in positions.items()})
+        # What stood there when workers died again and again is read with care.
+        careful_until = {tp: ranges[tp][1] for tp in tps.values() if claim.head.claims > CLAIMS_MAX}
+        owned.patience.check()
+        self._consumer.place(owned.lease, {tps[topic]: at for topic, at in positions.items()}, careful_until)
         facts_end = {topic: ranges[tps[topic]][1] for topic in self._facts}
         return Placed(claim.head, positions, facts_end, self._shared.settings.cache_bytes // of)
 
@@ -311,9 +298,8 @@ class Ownership:
         for attempt in count():
             try:
                 answer = await ask()
-            except (KafkaAway, KafkaError) as error:
-                why = repr(error) if isinstance(error, KafkaError) else error
-                health.trouble("kafka", f"Kafka does not {what}: {why}")
+            except KafkaAway as error:
+                health.trouble("kafka", f"Kafka does not {what}: {error}")
                 await owned.patience.pause(attempt)
             else:
                 health.over("kafka")
@@ -357,11 +343,3 @@ class Ownership:
             limit = self._silence_seconds_max
             await owned.patience.until(lambda: monotonic() - self._consumer.heartbeat_at < limit)
             await owned.patience.deliver(records)
-
-    async def _place(self, owned: _Owned, positions: dict[TP, int]) -> None:
-        try:
-            await self._consumer.place(owned.lease, positions)
-        except KafkaError as error:
-            # Not ours any more: the revocation is on its way to us.
-            log.debug("cannot seek: %r", error)
-            raise Stopped from error

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import monotonic
 from typing import Protocol
-
-from faust.types import TP
 
 from arbiter.worker.health import Health
 
@@ -26,15 +24,16 @@ class Member(Protocol):
     def refusal(self) -> str:
         """Why Kafka gives no records, if it does not."""
 
-    def assigned(self) -> set[TP]:
-        """What the group gives us at this moment."""
+    @property
+    def assigned(self) -> Collection[int]:
+        """The partition numbers that the group gives us at this moment."""
 
 
 async def keep_watching(member: Member, health: Health, seconds_max: float, why: Callable[[], str]) -> None:
     """Look once a second, for ever. ``why`` gives what is known of the cause, or nothing."""
     while True:
         silence = monotonic() - member.heartbeat_at
-        if member.assigned() and silence >= seconds_max:
+        if member.assigned and silence >= seconds_max:
             cause = f" ({known})" if (known := why()) else ""
             said = f"Kafka has not answered a heartbeat for {silence:.0f} s; nothing is committed or published{cause}"
             health.trouble(GROUP, said)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from time import monotonic
 from typing import Protocol
 
-from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from arbiter.worker.health import EVICTION, STORE, Health
+from arbiter.worker.kafka.topics import KafkaAway
 
 LOOK_SECONDS = 2.0
 NAMED_MAX = 5
@@ -28,7 +28,6 @@ EXPLAINED = (
     "records",
     "policy",
     "clock",
-    "assignment",
     "topics",
     "installation",
     MEMBERSHIP,
@@ -53,8 +52,8 @@ class Group(Protocol):
     def refusal(self) -> str:
         """Why Kafka does not let us in; empty if it does."""
 
-    async def shared_out(self) -> set[tuple[str, int]] | None:
-        """What all members have together; ``None`` if the group does not say, or is sharing out. ``KafkaError``."""
+    async def shared_out(self) -> set[int] | None:
+        """The numbers that all members have together; ``None`` if it is sharing them out. :class:`KafkaAway`."""
 
 
 class Consumer(Protocol):
@@ -64,11 +63,12 @@ class Consumer(Protocol):
     def membership(self) -> Group:
         """How it is a member of its group."""
 
-    def assigned(self) -> set[TP]:
-        """What the group gives us now."""
+    @property
+    def assigned(self) -> Collection[int]:
+        """The partition numbers that the group gives us now."""
 
     async def end_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """Where logs end. ``KafkaError``."""
+        """Where logs end. :class:`KafkaAway`."""
 
 
 class Work(Protocol):
@@ -101,11 +101,11 @@ class Progress:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self.look()
-            except KafkaError as error:
+            except KafkaAway as error:
                 log.debug("Kafka does not say how far logs reach: %r", error)
 
     async def look(self) -> None:
-        """Tell what stands still. ``KafkaError``."""
+        """Tell what stands still. :class:`KafkaAway`."""
         self._look_at_membership()
         await self._look_at_coverage()
         await self._look_at_logs()
@@ -122,15 +122,7 @@ class Progress:
 
     async def _look_at_coverage(self) -> None:
         shared = await self._group.shared_out() if self._group.is_member else None
-        lacking = (
-            []
-            if shared is None
-            else [
-                number
-                for number in range(self._partitions)
-                if any((topic, number) not in shared for topic in self._inputs)
-            ]
-        )
+        lacking = [] if shared is None else [number for number in range(self._partitions) if number not in shared]
         if self._lasts(COVERAGE, is_so=bool(lacking)):
             text = f"no worker of the group has {_named(lacking)}: their records wait"
             self._health.trouble(COVERAGE, text, alarm=True)
@@ -138,7 +130,7 @@ class Progress:
             self._health.over(COVERAGE)
 
     async def _look_at_logs(self) -> None:
-        numbers = sorted({tp.partition for tp in self._consumer.assigned()})
+        numbers = sorted(self._consumer.assigned)
         tps = [TP(topic, number) for number in numbers for topic in self._inputs]
         ends = await self._consumer.end_offsets(tps) if tps else {}
         if any(map(self._health.has, EXPLAINED)):

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
+from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.reader import Record
-from arbiter.worker.kafka.transport import Batch
 
 Token = TypeVar("Token")
 
@@ -58,17 +58,17 @@ class Queue(Generic[Token]):
         """Whether there is a record to decide, or a position to take note of."""
         return self.records > 0 or any(topic.marks for topic in self._topics.values())
 
-    def put(self, name: str, batch: Batch, token: Token) -> None:
+    def put(self, name: str, fetched: FetchedRecords, token: Token) -> None:
         """Append what one poll brought for one topic; :class:`LogWentBack`."""
         topic = self._topics[name]
-        first = batch.records[0].offset if batch.records else batch.position
-        if first < topic.fetched or batch.position < topic.fetched:
-            raise LogWentBack(f"topic {name} gave offset {min(first, batch.position)} after {topic.fetched}")
-        topic.fetched = batch.position
-        topic.records.extend(batch.records)
-        topic.marks.append((batch.position, token))
-        self.records += len(batch.records)
-        self.bytes += sum(_size(record) for record in batch.records)
+        first = fetched.records[0].offset if fetched.records else fetched.position
+        if first < topic.fetched or fetched.position < topic.fetched:
+            raise LogWentBack(f"topic {name} gave offset {min(first, fetched.position)} after {topic.fetched}")
+        topic.fetched = fetched.position
+        topic.records.extend(fetched.records)
+        topic.marks.append((fetched.position, token))
+        self.records += len(fetched.records)
+        self.bytes += sum(_size(record) for record in fetched.records)
 
     def first(self) -> Record | None:
         """The record that is taken next."""

@@ -19,7 +19,7 @@ from arbiter.engine.arbitrate import ANSWERS_KEPT_MS, FREES_FIRST
 from arbiter.state.codec import OutRecord, pack_outbox
 from arbiter.state.stock import Spent
 from arbiter.state.store import Commit, Verdict
-from arbiter.worker.kafka import transport
+from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.reader import Record
 from arbiter.worker.partition.caution import Caution
 from arbiter.worker.partition.dead import DeadLetters
@@ -78,9 +78,9 @@ class Runner:
 
     def offer(self, message: Message) -> None:
         """Take a message that the consumer read under this runner's lease. Never blocks."""
-        batch: transport.Batch = message.value  # type: ignore[assignment]
+        fetched: FetchedRecords = message.value  # type: ignore[assignment]
         try:
-            self._queue.put(message.topic, batch, message)
+            self._queue.put(message.topic, fetched, message)
         except LogWentBack as error:
             self._halt(
                 f"{error}: the topic was made anew or lost records. Restore it; or restart the worker, which says what "
