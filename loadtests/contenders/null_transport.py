@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import faust
@@ -22,9 +22,10 @@ from arbiter.messages import DECISIONS, REQUESTS
 from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord
 from arbiter.worker.kafka.app import consumer_of, make_app
+from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.producer import KafkaPublisher
 from arbiter.worker.kafka.topics import client_config
-from arbiter.worker.kafka.transport import Batch, handing_on
+from arbiter.worker.kafka.transport import handing_on
 from loadtests.contenders.base import DECISION_BYTES, Site
 from loadtests.traffic import Traffic
 
@@ -60,6 +61,7 @@ class Echo:
 
     def __init__(self, config: Settings, app: faust.App, publisher: KafkaPublisher, decision_bytes: int) -> None:
         self._topic = config.topic(DECISIONS)
+        self._requests = config.topic(REQUESTS)
         self._consumer = consumer_of(app)
         self._publisher = publisher
         self._bytes = decision_bytes
@@ -67,14 +69,17 @@ class Echo:
         self._queues: dict[int, asyncio.Queue[Message]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def assign(self, _: int, assignment: set[TP]) -> None:
+    def assign(self, _: int, numbers: Collection[int]) -> None:
         """Read every partition from its beginning; a test has one worker, so there is one assignment."""
-        if self._queues or not assignment:
+        if self._queues or not numbers:
             return
-        self._queues = {tp.partition: asyncio.Queue() for tp in assignment}
-        self._start(self._read(assignment))
+        self._queues = {number: asyncio.Queue() for number in numbers}
+        self._start(self._read({TP(self._requests, number) for number in numbers}))
         for partition, queue in self._queues.items():
             self._start(self._answer(partition, queue))
+
+    async def revoke(self, numbers: Collection[int]) -> None:
+        """Nothing: a test has one worker."""
 
     def deliver(self, message: Message) -> None:
         """Hand a batch to its partition's task."""
@@ -87,7 +92,7 @@ class Echo:
 
     async def _read(self, assignment: set[TP]) -> None:
         ranges = await self._consumer.offset_ranges(assignment)
-        await self._consumer.place(LEASE, {tp: first for tp, (first, _) in ranges.items()})
+        self._consumer.place(LEASE, {tp: first for tp, (first, _) in ranges.items()}, {})
         self._consumer.open(LEASE, assignment)
 
     async def _answer(self, partition: int, queue: asyncio.Queue[Message]) -> None:
@@ -101,8 +106,8 @@ class Echo:
                 self._consumer.ack(message)
 
     def _echo(self, partition: int, message: Message) -> Iterator[OutRecord]:
-        batch: Batch = message.value  # type: ignore[assignment]
-        for record in batch.records:
+        fetched: FetchedRecords = message.value  # type: ignore[assignment]
+        for record in fetched.records:
             # Begins with the request, by which the harness knows what is answered.
             value = ((record.value or b"") + self._padding)[: self._bytes]
             yield OutRecord(self._topic, partition, record.key, value, HEADERS)
@@ -123,7 +128,9 @@ async def run(config: Settings, decision_bytes: int) -> None:
     echo = Echo(config, app, KafkaPublisher(client_config(config), sys.exit), decision_bytes)
     topic = app.topic(config.topic(REQUESTS), key_type=bytes, value_type=bytes)
     app.agent(topic, name="null")(handing_on(echo.deliver))
-    consumer_of(app).on_flow_resumed = echo.assign
+    consumer = consumer_of(app)
+    consumer.on_assigned, consumer.on_revoked = echo.assign, echo.revoke
+    consumer.membership.allow(may_join=True)
     await app.start()
     await ending.wait()
     await app.stop()

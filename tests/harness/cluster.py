@@ -26,8 +26,8 @@ from arbiter.state.codec import OutRecord, unpack_outbox
 from arbiter.state.store import Commit, Store, StoreUnavailable
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import Health
+from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.partitioner import partition_of
-from arbiter.worker.kafka.transport import Batch
 from arbiter.worker.partition.patience import Patience, Shared
 from arbiter.worker.partition.runner import Runner
 from arbiter.worker.partition.work import Placed
@@ -205,7 +205,7 @@ class Crowd:
         for topic in TOPICS:
             log = self._logs[topic, partition]
             if len(log) > offered[topic]:
-                batch = Batch(log[offered[topic] :], len(log), LEASE)
+                batch = FetchedRecords(log[offered[topic] :], len(log), LEASE)
                 offered[topic] = len(log)
                 runner.offer(SimpleNamespace(topic=topic, partition=partition, value=batch))  # type: ignore[arg-type]
 

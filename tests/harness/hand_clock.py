@@ -19,6 +19,6 @@ class Clock:
 def moved_by_hand(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """What the watches take for the time."""
     clock = Clock()
-    for module in ("health", "kafka.joining", "kafka.progress", "store_watch"):
+    for module in ("health", "kafka.joining", "kafka.membership", "kafka.progress", "store_watch"):
         monkeypatch.setattr(f"arbiter.worker.{module}.monotonic", clock)
     return clock

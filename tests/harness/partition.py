@@ -19,8 +19,8 @@ from arbiter.state.memory import MemoryStore, wall_clock_ms
 from arbiter.state.store import Commit, Verdict
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import Health
+from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.partitioner import partition_of
-from arbiter.worker.kafka.transport import Batch
 from arbiter.worker.partition.patience import Patience, Shared
 from arbiter.worker.partition.runner import Runner
 from arbiter.worker.partition.work import Placed
@@ -200,7 +200,7 @@ class World:
         """Give the runner one batch with everything from ``position`` on."""
         records = self.log[topic][position:]
         if records:
-            batch = Batch(records, len(self.log[topic]), LEASE)
+            batch = FetchedRecords(records, len(self.log[topic]), LEASE)
             runner.offer(SimpleNamespace(topic=topic, partition=P, value=batch))  # type: ignore[arg-type]
 
     async def run(self, **settings: Any) -> None:

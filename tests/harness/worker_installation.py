@@ -24,9 +24,9 @@ from arbiter.state.memory import MemoryStore
 from arbiter.state.store import Store
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import Health
+from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.partitioner import partition_of
 from arbiter.worker.kafka.reader import INPUTS
-from arbiter.worker.kafka.transport import Batch
 from arbiter.worker.partition.patience import Patience, Shared
 from arbiter.worker.partition.runner import Runner
 from arbiter.worker.partition.work import Placed
@@ -156,7 +156,7 @@ class Installation:
     def _offer(self, runner: Runner, partition: int, topic: str, position: int, end: int) -> None:
         records = self.log[topic, partition][position:end]
         if records:
-            message = SimpleNamespace(topic=topic, partition=partition, value=Batch(records, end, 1))
+            message = SimpleNamespace(topic=topic, partition=partition, value=FetchedRecords(records, end, 1))
             runner.offer(message)  # type: ignore[arg-type]
 
     def append(

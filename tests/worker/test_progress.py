@@ -21,18 +21,19 @@ class Group:
     def __init__(self) -> None:
         self.may_join, self.is_member, self.refusal = True, True, ""
         self.numbers, self.ends = {0, 1}, dict[TP, int]()
-        self.shared: set[tuple[str, int]] | None = {(topic, number) for topic in INPUTS for number in range(2)}
+        self.shared: set[int] | None = {0, 1}
 
     @property
     def membership(self) -> Group:
         """How it is a member of its group."""
         return self
 
-    def assigned(self) -> set[TP]:
+    @property
+    def assigned(self) -> set[int]:
         """What the group gives."""
-        return {TP(topic, number) for topic in INPUTS for number in self.numbers}
+        return self.numbers
 
-    async def shared_out(self) -> set[tuple[str, int]] | None:
+    async def shared_out(self) -> set[int] | None:
         """What all have."""
         return self.shared
 

@@ -42,18 +42,21 @@ class CarefulReader:
         }
         self._alone = asyncio.Lock()
 
-    async def read(self, tp: TP, position: int) -> tuple[list[Record], int]:
-        """The next records from this position on, and the position behind them; :class:`KafkaAway` says why not."""
+    async def read(self, tp: TP, position: int, *, bytes_max: int) -> tuple[list[Record], int]:
+        """The next records from this position on, and the position behind them; :class:`KafkaAway` says why not.
+
+        At least those of one batch, and no more of them than ``bytes_max`` hold.
+        """
         async with self._alone:
             try:
-                return await asyncio.wait_for(self._read(TopicPartition(*tp), position), SECONDS_MAX)
+                return await asyncio.wait_for(self._read(TopicPartition(*tp), position, bytes_max), SECONDS_MAX)
             except TimeoutError as error:
                 raise KafkaAway(f"nothing came for {SECONDS_MAX:g} s") from error
             except KafkaError as error:
                 raise KafkaAway(repr(error)) from error
 
-    async def _read(self, tp: TopicPartition, position: int) -> tuple[list[Record], int]:
-        consumer = AIOKafkaConsumer(**self._config)
+    async def _read(self, tp: TopicPartition, position: int, bytes_max: int) -> tuple[list[Record], int]:
+        consumer = AIOKafkaConsumer(**self._config, max_partition_fetch_bytes=bytes_max)
         await consumer.start()
         try:
             consumer.assign([tp])

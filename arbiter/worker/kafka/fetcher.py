@@ -119,7 +119,7 @@ class Fetcher:
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._consumer = Consumer(self._config())
-        self._admin = AdminClient({**client_config(self._settings), **self._causes.config})
+        self._admin = self._new_admin()
         self._thread = threading.Thread(target=self._run, name="fetcher", daemon=True)
         self._thread.start()
 
@@ -172,14 +172,21 @@ class Fetcher:
         """End offset of each partition, that of committed transactions. :class:`KafkaAway`."""
         return await asyncio.to_thread(self._offsets, list(tps), _LATEST)
 
+    def _new_admin(self) -> AdminClient:
+        return AdminClient({**client_config(self._settings), **self._causes.config})
+
     def _offsets(self, tps: list[TP], spec: OffsetSpec) -> dict[TP, int]:
         asked = {TopicPartition(*tp): spec for tp in tps}
+        admin = self._admin
         try:
-            told = self._admin.list_offsets(
+            told = admin.list_offsets(
                 asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=TIMEOUT_SECONDS
             )
             return {TP(one.topic, one.partition): future.result().offset for one, future in told.items()}
         except KafkaException as error:
+            # It goes on asking whoever led the partitions before; a new one looks who leads them now.
+            if self._admin is admin:
+                self._admin = self._new_admin()
             raise KafkaAway(str(error.args[0].str())) from error
 
     # In the thread
@@ -360,7 +367,9 @@ class Fetcher:
 
     async def _carefully(self, tp: TP, place: _Place, position: int) -> None:
         try:
-            records, reached = await self._careful.read(tp, position)
+            # Beside what may have killed workers only what the client cannot read: one batch.
+            bytes_max = FETCH_BYTES if position < place.careful_until else 1
+            records, reached = await self._careful.read(tp, position, bytes_max=bytes_max)
         except KafkaAway as error:
             why = f"{tp.topic}, partition {tp.partition}: {error}"
             self._commands.put(lambda: self._ask_again(tp, place, why))

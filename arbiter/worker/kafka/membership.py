@@ -137,7 +137,7 @@ class Membership:
             self._admin = AdminClient({**client_config(self._settings), **self._causes.config})
         try:
             # The plain call of this name. It is deprecated for one that may abort the process.
-            groups = super(AdminClient, self._admin).list_groups(self._settings.group, timeout=DESCRIBE_SECONDS)
+            groups: Any = super(AdminClient, self._admin).list_groups(self._settings.group, timeout=DESCRIBE_SECONDS)
         except KafkaException as error:
             raise KafkaAway(self._causes.why(error.args[0])) from error
         if not groups or groups[0].state != STABLE:

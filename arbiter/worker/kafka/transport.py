@@ -1,9 +1,9 @@
 """The transport: Kafka as Faust reaches it, over librdkafka. One event carries all that was fetched at a time.
 
 Faust runs the app: agents, streams, supervision, start and end. Its cost is per event, so one event carries many
-records. To Faust these come from one partition that is never revoked, since it would stop and empty every stream at each
-rebalance; here the partition numbers that stay are not touched. Where records begin is ours to say (``fetcher.py``), and
-the group's committed offset is a gauge of the lag, nothing more (``membership.py``).
+records. To Faust these come from one partition that is never revoked, since it would stop and empty every stream at
+each rebalance; here the partition numbers that stay are not touched. Where records begin is ours to say
+(``fetcher.py``), and the group's committed offset is a gauge of the lag, nothing more (``membership.py``).
 """
 
 from __future__ import annotations
