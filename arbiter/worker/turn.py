@@ -177,17 +177,15 @@ class _Together(Generic[Question, Answer]):
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         if not self._asked:
-            loop.call_soon(self._go)
+            task = loop.create_task(self._answer())  # which begins when this pass of the event loop is over
+            self._tasks.add(task)
+            task.add_done_callback(self._over)
         self._asked.append((question, answer))
         return answer
 
-    def _go(self) -> None:
+    async def _answer(self) -> None:
         asked, self._asked = self._asked, []
-        task = asyncio.get_running_loop().create_task(self._answer(asked))
-        self._tasks.add(task)
-        task.add_done_callback(self._over)
-
-    async def _answer(self, asked: list[tuple[Question, asyncio.Future[Answer]]]) -> None:
+        answers: Sequence[Answer | Exception]
         try:
             answers = await self._ask([question for question, _ in asked])
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told to those who asked

@@ -1,18 +1,18 @@
-"""What a batch adds to the metrics, counted once per batch instead of once per record."""
+"""What a batch adds to the metrics, once it is delivered."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 
-from arbiter.engine.told import Noted
+from arbiter.engine.told import Decided, Noted
 from arbiter.engine.verdict import RULE_ERROR
 from arbiter.ledger.model import Answer
 from arbiter.messages import ContactRequest
 from arbiter.messages.reason_codes import NOTES, REPORTED_NOTES
-from arbiter.metrics import OTHER, Metrics
+from arbiter.metrics import OTHER, Counter, Metrics, ShadowMetrics
+from arbiter.policy.document import PolicyDocument
 from arbiter.policy.kill_switches import KILL_SWITCH
 from arbiter.policy.ruleset import Policy
 from arbiter.worker.partition.deciding import Batch, Told
@@ -37,41 +37,35 @@ SHADOW_RULE_ERROR = "shadow-rule-error"
 
 def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock: bool) -> None:
     """Count what was decided and confirmed; latency only where record time stamps and the clock are of one time."""
-    departments, channels = policy.document.departments, policy.document.channels
-    decisions: Counter[tuple[str, str, str]] = Counter()
-    rules: Counter[str] = Counter()
-    shadowed: list[Answer] = []
-    repeats = failures = 0
     for told in batch.told:
         if told.decided.repeated:
-            repeats += 1
-            continue
-        request, answer = told.decided.request, told.decided.answer
-        department = request.department if request.department in departments else OTHER
-        channel = request.channel if request.channel in channels else OTHER
-        decisions[answer.outcome, department, channel] += 1
-        for finding in answer.findings:
-            # Kill switches are numbered for ever; a label is not.
-            rules[finding.rule if finding.kind != KILL_SWITCH else KILL_SWITCH] += 1
-            failures += finding.code == RULE_ERROR
-        if answer.shadow or answer.shadow_policy is not None:
-            shadowed.append(answer)
-    for labels, count in decisions.items():
-        metrics.decisions.labels(*labels).inc(count)
-    for rule, count in rules.items():
-        metrics.findings.labels(rule).inc(count)
+            metrics.repeats.inc()
+        else:
+            _count_decision(metrics, told.decided, policy.document)
     if policy.has_kills:
         _count_stopped(metrics, batch.told)
-    _count_shadows(metrics, shadowed)
-    metrics.repeats.inc(repeats)
-    for what, count in Counter(batch.sent_on).items():
-        metrics.routed.labels(what).inc(count)
+    for what in batch.sent_on:
+        metrics.routed.labels(what).inc()
     metrics.facts.inc(batch.facts)
     metrics.alarms.labels("undecidable").inc(batch.alarms)
-    metrics.alarms.labels(RULE_FAILED).inc(failures)
-    _count_notes(metrics, batch.notes, departments)
+    if batch.notes:
+        _count_notes(metrics, batch.notes, policy.document.departments)
     if is_wall_clock:
         metrics.latency_seconds.observe(*_latencies(batch))
+
+
+def _count_decision(metrics: Metrics, decided: Decided, document: PolicyDocument) -> None:
+    request, answer = decided.request, decided.answer
+    department = request.department if request.department in document.departments else OTHER
+    channel = request.channel if request.channel in document.channels else OTHER
+    metrics.decisions.labels(answer.outcome, department, channel).inc()
+    for finding in answer.findings:
+        # Kill switches are numbered for ever; a label is not.
+        metrics.findings.labels(finding.rule if finding.kind != KILL_SWITCH else KILL_SWITCH).inc()
+        if finding.code == RULE_ERROR:
+            metrics.alarms.labels(RULE_FAILED).inc()
+    if answer.shadow or answer.shadow_policy is not None:
+        _count_shadows(metrics.shadow, metrics.alarms, answer)
 
 
 def _count_stopped(metrics: Metrics, told: Iterable[Told]) -> None:
@@ -101,9 +95,8 @@ def _latencies(batch: Batch) -> Iterator[float]:
 
 
 def _count_notes(metrics: Metrics, notes: Sequence[tuple[Noted, Place | None]], departments: Container[str]) -> None:
-    counts = Counter((note.what, note.department if note.department in departments else OTHER) for note, _ in notes)
-    for labels, count in counts.items():
-        metrics.notes.labels(*labels).inc(count)
+    for note, _ in notes:
+        metrics.notes.labels(note.what, note.department if note.department in departments else OTHER).inc()
     _report(notes)
 
 
@@ -118,30 +111,20 @@ def _report(notes: Iterable[tuple[Noted, Place | None]]) -> None:
         log.warning("and %d more such records", len(told) - REPORTED_MAX)
 
 
-def _count_shadows(metrics: Metrics, answers: Iterable[Answer]) -> None:
-    findings: Counter[str] = Counter()
-    would_stop: Counter[str] = Counter()
-    pairs: Counter[tuple[str, str]] = Counter()
-    for answer in answers:
-        if answer.shadow:
-            rules = {finding.rule for finding in answer.shadow}
-            findings.update(rules)
-            would_stop.update(rules if answer.outcome == "approved" else ())
-        if answer.shadow_policy is not None:
-            pairs[answer.outcome, answer.shadow_policy.outcome] += 1
-    for rule, count in findings.items():
-        metrics.shadow.findings.labels(rule).inc(count)
-    for rule, count in would_stop.items():
-        metrics.shadow.would_stop.labels(rule).inc(count)
-    for labels, count in pairs.items():
-        metrics.shadow.decisions.labels(*labels).inc(count)
-        if labels[1] == RULE_ERROR:
-            metrics.alarms.labels(SHADOW_RULE_ERROR).inc(count)
+def _count_shadows(metrics: ShadowMetrics, alarms: Counter, answer: Answer) -> None:
+    for rule in {finding.rule for finding in answer.shadow}:
+        metrics.findings.labels(rule).inc()
+        if answer.outcome == "approved":
+            metrics.would_stop.labels(rule).inc()
+    if answer.shadow_policy is not None:
+        metrics.decisions.labels(answer.outcome, answer.shadow_policy.outcome).inc()
+        if answer.shadow_policy.outcome == RULE_ERROR:
+            alarms.labels(SHADOW_RULE_ERROR).inc()
 
 
 def count_dead(metrics: Metrics, codes: Iterable[str]) -> None:
     """Count dead letters by code."""
-    for code, count in Counter(codes).items():
-        metrics.dead_letters.labels(code).inc(count)
+    for code in codes:
+        metrics.dead_letters.labels(code).inc()
         if code in ALARMING:
-            metrics.alarms.labels(code).inc(count)
+            metrics.alarms.labels(code).inc()
