@@ -27,7 +27,8 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "loadtests" / "README.md", *sorted((ROOT
 LIFE = ROOT / "docs" / "policy-life.md"
 
 # The guide's commands for the first hour run in tests/repository/test_guide.py.
-OWN_SESSIONS = (LIFE, GUIDE)
+# Those of the page of deployment run in test_deployment.py, and are checked in tests/deploy/test_page.py.
+OWN_SESSIONS = (LIFE, GUIDE, ROOT / "docs" / "deployment.md")
 
 RECIPES = {
     # `arbiter demo` runs in test_demo.py; this very run is pytest; the load test's parts run in test_loadtests.py.

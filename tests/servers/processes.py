@@ -157,6 +157,9 @@ class Server(ABC):
 class KafkaServer(Server):
     """A one-node Apache Kafka in KRaft mode. ``settings`` add to ``server.properties`` or change it."""
 
+    formatting: tuple[str, ...] = ("--standalone",)
+    """How the folder is formatted, besides the cluster's id and the settings."""
+
     def __init__(self, directory: Path, **settings: str) -> None:
         """Settings are named as in Kafka, with ``__`` for a dot: ``message__max__bytes="2000000"``."""
         self._java = java()
@@ -195,7 +198,7 @@ class KafkaServer(Server):
     def _format(self, properties: Path) -> None:
         cluster = urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
         # With `=`: one id in 64 begins with a dash.
-        arguments = ["format", "--standalone", f"--cluster-id={cluster}", "--config", str(properties)]
+        arguments = ["format", *self.formatting, f"--cluster-id={cluster}", "--config", str(properties)]
         done = subprocess.run(
             [*self._jvm(), "kafka.tools.StorageTool", *arguments], capture_output=True, text=True, check=False
         )

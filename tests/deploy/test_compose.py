@@ -1,0 +1,72 @@
+"""deploy/compose.yaml and what Prometheus scrapes: by the Compose Specification, and with the names of the code."""
+
+from __future__ import annotations
+
+import re
+from copy import deepcopy
+
+from tests.harness.deployment import DEPLOY, compose, faults, image_environment, read_yaml, schema
+from tests.servers.processes import KAFKA_POM
+
+OURS = ("topics", "worker", "arbiter")
+
+
+def test_it_is_a_compose_file() -> None:
+    """By the published schema, which refuses a word that is none."""
+    wrong = deepcopy(compose())
+    wrong["services"]["worker"]["replica"] = 2
+
+    assert [] == faults(compose(), schema("compose"))
+    assert [] != faults(wrong, schema("compose"))
+
+
+def test_everything_that_is_named_is_there() -> None:
+    """Services that are waited for (healthy only with a health check), volumes, and files."""
+    document = compose()
+    services, volumes = document["services"], document["volumes"]
+    for service in services.values():
+        for name, condition in service.get("depends_on", {}).items():
+            assert "healthcheck" in services[name] or condition["condition"] != "service_healthy"
+        for source in (volume.partition(":")[0] for volume in service.get("volumes", [])):
+            assert (DEPLOY / source).exists() if source.startswith(".") else source in volumes
+
+
+def test_images_are_pinned_and_kafka_is_the_tested_one() -> None:
+    """No `latest`; the broker has the version that the tests run on."""
+    images = {name: service["image"] for name, service in compose()["services"].items()}
+    tested = re.search(r"kafka_2\.13</artifactId>\s*<version>([\d.]+)<", KAFKA_POM.read_text())
+
+    assert tested is not None
+    assert f"apache/kafka:{tested[1]}" == images["kafka"]
+    assert [] == [image for image in images.values() if not re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", image)]
+
+
+def test_our_containers_run_read_only_without_rights() -> None:
+    """All that run our image."""
+    services = compose()["services"]
+    assert set(OURS) == {name for name, service in services.items() if service["image"].startswith("arbiter:")}
+    for name in OURS:
+        assert services[name]["read_only"]
+        assert ["ALL"] == services[name]["cap_drop"]
+        assert ["no-new-privileges:true"] == services[name]["security_opt"]
+
+
+def test_nothing_is_open_to_other_machines() -> None:
+    """It has no passwords."""
+    ports = [port for service in compose()["services"].values() for port in service.get("ports", [])]
+
+    assert len(ports) >= 2
+    assert [] == [port for port in ports if not port.startswith("127.0.0.1:")]
+
+
+def test_there_are_two_workers_and_prometheus_finds_both() -> None:
+    """It resolves the service's name, and asks at the port of the image."""
+    (scraped,) = read_yaml((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    (job,) = scraped["scrape_configs"]
+    (found,) = job["dns_sd_configs"]
+
+    assert 2 == compose()["services"]["worker"]["deploy"]["replicas"]
+    assert (["worker"], "A") == (found["names"], found["type"])
+    assert image_environment()["ARBITER_HTTP"].endswith(f":{found['port']}")
+    # Prometheus asks for /metrics unless told otherwise.
+    assert "metrics_path" not in job
