@@ -13,6 +13,7 @@ import pstats
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -20,18 +21,18 @@ import rich_click as click
 from aiokafka import ConsumerRecord
 from msgspec import Struct
 
-from arbiter.engine.decide import asked_at
 from arbiter.ledger.capacity import Draw, WholeStock
-from arbiter.messages import CONSENTS, PROFILES, REQUESTS, ContactRequest
+from arbiter.messages import CONSENTS, PROFILES, REQUESTS
 from arbiter.policy.ruleset import Policy, load
 from arbiter.policy_check.files import digest_of, document_bytes, read_policy
 from arbiter.state.codec import pack_outbox
 from arbiter.worker.kafka.reader import DeadLetter, Reader
-from arbiter.worker.partition.cache import LedgerCache
-from arbiter.worker.partition.deciding import Batch
+from arbiter.worker.partition.aside import Aside
+from arbiter.worker.partition.cache import PartyCache, StoredParty
+from arbiter.worker.partition.deciding import Answers, Batch
 from arbiter.worker.partition.items import Item
 from arbiter.worker.partition.routing import Routing
-from arbiter.worker.partition.steps import Loaded
+from arbiter.worker.partition.work import Work
 from arbiter.worker.process import GC_THRESHOLDS
 from loadtests import count
 from loadtests.mix import with_rules
@@ -51,6 +52,7 @@ class Capacity(WholeStock):
     changes: Counter[Draw] = Counter()
     questions: dict[Draw, int] = {}
     awaited: Collection[str] = ()
+    is_last_try = is_void = False
 
     def opens(self, cell: Draw) -> bool:  # noqa: ARG002 - the bank has none
         """See ``BatchStock``."""
@@ -62,7 +64,7 @@ class Bench:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._ledgers = LedgerCache(1 << 30)
+        self._parties = PartyCache(1 << 30)
         self._answers: dict[bytes, bytes] = {}
         self._timers: dict[str, int] = {}
         self._readers = {
@@ -86,56 +88,47 @@ class Bench:
         self._offsets[topic] += len(rows)
         read = [(row, self._readers[topic].read(row, self._now_ms)) for row in rows]
         items = [Item.of_record(row, arrival) for row, arrival in read if not isinstance(arrival, DeadLetter)]
-        names = dict.fromkeys([*(item.party for item in items), *self._due(items)])
-        ledgers = {name: Loaded(self._ledgers.get(name), self._ledgers.take(name)) for name in names}
+        work = Work(list(rows), self._now_ms, items)
+        work.due = self._due(work.horizon_ms)
+        names = dict.fromkeys([*(item.party for item in items), *work.due])
+        parties = {name: self._party(name) for name in names}
         self._seq += 1
         routing = Routing("routed", 0, 1, {}, self._now_ms)
         batch = Batch(
-            self._policy, 0, self._seq, self._now_ms, "decisions", ledgers, routing, is_event_clock=True
-        )  # fmt: skip
-        batch.draw_on(self._stock)
-        known = batch.answered_before(items)
-        batch.give_answers(known, [self._answers.get(key) for _, key in known])
-        for item in items:
-            at_ms = batch.moment_of(item)
-            while batch.is_due(batch.now_ms if at_ms is None else at_ms):
-                batch.pass_timer()
-            if at_ms is not None:
-                batch.reach(at_ms)
-            batch.decide(item)
-        while batch.is_due(batch.now_ms):
-            batch.pass_timer()
+            self._policy, 0, self._seq, "decisions", parties, Aside(), routing, self._stock, is_event_clock=True
+        )
+        deciding, found = batch.decide(work), None
+        with suppress(StopIteration):
+            while True:
+                need = deciding.send(found)
+                found = [self._answers.get(key) for key in need.keys] if isinstance(need, Answers) else None
         self._adopt(batch)
 
-    def _due(self, items: Iterable[Item]) -> list[str]:
+    def _party(self, name: str) -> StoredParty:
+        kept = self._parties.take(name)
+        return kept if isinstance(kept, StoredParty) else StoredParty(name, kept)
+
+    def _due(self, horizon_ms: int) -> list[str]:
         """The parties that come back before the last of these requests."""
-        if not self._timers:
-            return []
-        asked = [
-            asked_at(item.message, item.arrival.received_ms)
-            for item in items
-            if item.arrival is not None and isinstance(item.message, ContactRequest)
-        ]
-        horizon_ms = max([self._now_ms, *asked])
         return [
             party for at_ms, party in sorted((at, name) for name, at in self._timers.items()) if at_ms <= horizon_ms
         ]
 
     def _adopt(self, batch: Batch) -> None:
         """What a commit does, without a store."""
-        for name, packed in batch.changed_ledgers().items():
+        changes = batch.changes()
+        for name, packed in changes.ledgers.items():
             self.state.update(name.encode() + packed)
-        for name, packed, ledger in batch.unpacked():
-            self._ledgers.put(name, packed, ledger)
-        answers = batch.changed_answers()
-        self._answers |= answers
-        for key, packed in answers.items():
+        self._answers |= changes.answers
+        for key, packed in changes.answers.items():
             self.state.update(key + packed)
-        for name, timer in batch.changed_timers().items():
+        for name, due_ms in changes.timers.items():
             self._timers.pop(name, None)
-            if timer is not None:
-                self._timers[name] = timer[0]
-        batch.changed_waits()
+            if due_ms is not None:
+                self._timers[name] = due_ms
+        for party in batch.parties.values():
+            party.committed()
+            self._parties.put(party)
         pack_outbox(batch.outbox)
         self._now_ms = batch.now_ms
         self.outcomes.update(told.decided.answer.outcome for told in batch.told)

@@ -1,1 +1,1 @@
-"""Decisions: a request, a party and a rule set in, a decision out. Pure."""
+"""The decision engine: pure functions of a party's state, an event and the time."""

@@ -39,8 +39,12 @@ def count_cells(policy: Policy, ledger: Ledger, stock: Stock, now_ms: int) -> No
 
     Changes ``ledger`` and draws on ``stock``; to be called whenever something that waits may have changed.
     """
-    if not ledger.cells and not (ledger.waiting and any(asked.awaits for asked in ledger.waiting)):
-        return
+    for asked in ledger.waiting:  # no generator: this runs for each record
+        if asked.awaits:
+            break
+    else:
+        if not ledger.cells:
+            return
     counted = {(key, customer) for key, customers in ledger.cells.items() for customer in customers}
     waiting = {
         (key, _asker(asked.request).customer_id)

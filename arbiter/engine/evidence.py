@@ -9,6 +9,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
+from arbiter.engine.lifecycle import can
 from arbiter.ledger.model import Contact, ContactState, Evidence
 from arbiter.timing.instants import MINUTE_MS
 
@@ -68,8 +69,8 @@ def evidence_of(contact: Contact) -> Evidence:
     return Evidence(bounced_ms=contact.sent_at_ms)
 
 
-def hear(contact: Contact, kind: str, at_ms: int, span: Span) -> None:
-    """Book what an outcome that is no cancellation tells of a contact."""
+def hear(contact: Contact, kind: str, at_ms: int, span: Span) -> bool:
+    """Book what an outcome that is no cancellation tells of a contact; ``False`` if that may not happen to it."""
     known = evidence_of(contact)
     if kind == "sent":
         known = replace(known, told_ms=_last(known.told_ms, span.nearest(at_ms)))
@@ -78,12 +79,16 @@ def hear(contact: Contact, kind: str, at_ms: int, span: Span) -> None:
     else:
         proven_ms = span.latest(at_ms)
         known = replace(known, proven_ms=min(proven_ms, known.proven_ms or proven_ms))
-    contact.state, contact.sent_at_ms = _stands(contact, known)
+    state, counts_ms = _stands(contact, known)
+    if not can(contact, "send" if state is ContactState.SENT else "bounce"):
+        return False
+    contact.state, contact.sent_at_ms = state, counts_ms
     if not contact.has_permit:
-        contact.not_before_ms, contact.valid_until_ms = contact.sent_at_ms, contact.sent_at_ms + 1
+        contact.not_before_ms, contact.valid_until_ms = counts_ms, counts_ms + 1
     contact.evidence = None
     if evidence_of(contact) != known:
         contact.evidence = known
+    return True
 
 
 def _stands(contact: Contact, known: Evidence) -> tuple[ContactState, int]:

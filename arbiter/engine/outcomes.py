@@ -9,7 +9,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from arbiter.engine.evidence import TOLERANCE_MS, Span, evidence_of, hear, span_of
-from arbiter.engine.session import Session
+from arbiter.engine.lifecycle import move
+from arbiter.engine.requests import withdraw
+from arbiter.engine.state import PartyState
 from arbiter.engine.told import Noted
 from arbiter.ledger.facts import add_consent, add_suppression, dated
 from arbiter.ledger.identity import REF_BYTES, identity_of
@@ -39,108 +41,105 @@ STATES = {
 }
 
 
-def take_outcome(session: Session, outcome: Outcome, received_ms: int) -> bool:
+def take_outcome(party: PartyState, outcome: Outcome, received_ms: int) -> bool:
     """Book one outcome, received then; says whether it forbids what was approved."""
     key = identity_of(outcome.department, outcome.customer_id, outcome.request_id)
     if outcome.kind == "cancelled":
-        _cancel(session, outcome, session.contact(key), key)
+        _cancel(party, outcome, party.contact(key), key)
         return False
-    contact = session.contact_by(key, to_ms(outcome.at) + TOLERANCE_MS)
+    contact = party.contact_by(key, to_ms(outcome.at) + TOLERANCE_MS)
     was_cancelled = (
         contact is not None and contact.state is ContactState.RELEASED and evidence_of(contact) == Evidence()
     )
-    forbids = _made(session, outcome, contact, key, received_ms)
+    forbids = _made(party, outcome, contact, key, received_ms)
     if was_cancelled:
-        _cancel_another(session, key)
+        _cancel_another(party, key)
     return forbids
 
 
-def _cancel_another(session: Session, key: bytes) -> None:
+def _cancel_another(party: PartyState, key: bytes) -> None:
     """What was taken for cancelled was sent: of a request that was approved again, another approval was meant."""
-    latest, stopped = session.contact(key), session.stopped(key)
+    latest, stopped = party.contact(key), party.stopped(key)
     if stopped:
-        _release(session, stopped[0])
+        _release(party, stopped[0])
     elif latest is not None and latest.state is ContactState.APPROVED:
-        _release(session, latest)
+        _release(party, latest)
 
 
-def _made(session: Session, outcome: Outcome, contact: Contact | None, key: bytes, received_ms: int) -> bool:
+def _made(party: PartyState, outcome: Outcome, contact: Contact | None, key: bytes, received_ms: int) -> bool:
     """It was sent, whatever was approved: book what is told of it, and remember what rules may look back at."""
     at_ms = to_ms(outcome.at)
-    span = span_of(contact, received_ms, session.now_ms, session.policy.history_ms)
+    span = span_of(contact, received_ms, party.now_ms, party.policy.history_ms)
     if contact is None:
-        contact = _unasked(session, outcome, key)
+        contact = _unasked(party, outcome, key)
     else:
-        _compare(session, outcome, contact, key, span)
+        _compare(party, outcome, contact, key, span)
         if not contact.has_permit:
             contact.kind = _filled(contact.kind, outcome)
     if not span.holds(at_ms):
         is_dated = outcome.kind in ("sent", "bounced")
         counted = to_datetime(span.nearest(at_ms) if is_dated else span.latest(at_ms)).isoformat()
-        session.note("impossible_time", outcome.department, f"it says {outcome.at.isoformat()}, taken as {counted}")
-    hear(contact, outcome.kind, at_ms, span)
-    return outcome.kind != "sent" and _event(session, outcome, contact, span.latest(at_ms), received_ms)
+        party.note("impossible_time", outcome.department, f"it says {outcome.at.isoformat()}, taken as {counted}")
+    if not hear(contact, outcome.kind, at_ms, span):
+        party.note("outcome_illegal", outcome.department)
+    return outcome.kind != "sent" and _event(party, outcome, contact, span.latest(at_ms), received_ms)
 
 
-def _unasked(session: Session, outcome: Outcome, key: bytes) -> Contact:
+def _unasked(party: PartyState, outcome: Outcome, key: bytes) -> Contact:
     """The contact of which nothing was known; a request that still waits for its approval ends."""
-    asked = session.withdraw(key, "sent", "it was sent without an approval, so nothing is left to decide")
+    asked = withdraw(party, key, "sent", "it was sent without an approval, so nothing is left to decide")
     unknown = "outcome_unknown" if outcome.kind == "bounced" else "unapproved_unknown"
-    session.note("unapproved_waiting" if asked else unknown, outcome.department)
+    party.note("unapproved_waiting" if asked else unknown, outcome.department)
     contact = Contact(kind_of(asked) if asked else _told_kind(outcome), key[:REF_BYTES], 0, 1, ContactState.RELEASED)
-    session.ledger.contacts.append(contact)
+    party.ledger.contacts.append(contact)
     return contact
 
 
-def _compare(session: Session, outcome: Outcome, contact: Contact, key: bytes, span: Span) -> None:
+def _compare(party: PartyState, outcome: Outcome, contact: Contact, key: bytes, span: Span) -> None:
     """Note where an outcome does not fit what was approved or told; what was sent must not be sent twice."""
     known, state, at_ms = evidence_of(contact), contact.state, to_ms(outcome.at)
     if state not in (ContactState.APPROVED, ContactState.SENT) and known == Evidence():
-        session.note(f"unapproved_{STATES[state]}", outcome.department)
+        party.note(f"unapproved_{STATES[state]}", outcome.department)
         # It may wait to be approved anew.
-        session.withdraw(key, "sent", f"{outcome.department} sent it although its approval had been taken back")
+        withdraw(party, key, "sent", f"{outcome.department} sent it although its approval had been taken back")
     elif state is ContactState.RELEASED:
         is_before = outcome.kind == "sent" and span.nearest(at_ms) <= (known.bounced_ms or 0)
         is_repeated = outcome.kind == "bounced"
         what = "outcome_out_of_order" if is_before else "outcome_repeated" if is_repeated else "unapproved_released"
-        session.note(what, outcome.department)
+        party.note(what, outcome.department)
     elif outcome.kind == "sent" and known.told_ms is not None:
-        session.note("outcome_repeated", outcome.department)
+        party.note("outcome_repeated", outcome.department)
     elif outcome.kind == "sent" and contact.has_permit and span.holds(at_ms):
         if at_ms >= contact.valid_until_ms:
-            session.note("unapproved_late", outcome.department)
+            party.note("unapproved_late", outcome.department)
         elif at_ms < contact.not_before_ms:
-            session.note("unapproved_early", outcome.department)
+            party.note("unapproved_early", outcome.department)
 
 
-def _cancel(session: Session, outcome: Outcome, contact: Contact | None, key: bytes) -> None:
+def _cancel(party: PartyState, outcome: Outcome, contact: Contact | None, key: bytes) -> None:
     """Give back the place of an approval, or withdraw what waits.
 
     First comes an approval that consent or suppression recalled: its department confirms that it did not send, whether
     or not the request waits again meanwhile.
     """
-    stopped = session.stopped(key)
-    if stopped:
-        _release(session, stopped[0])
-        session.heard_of_recall(key)
-    elif session.withdraw(key, "cancelled", f"{outcome.department} cancelled the request"):
+    stopped = party.stopped(key)
+    if stopped and _release(party, stopped[0]):
+        party.heard_of_recall(key)
+    elif withdraw(party, key, "cancelled", f"{outcome.department} cancelled the request"):
         pass
     elif contact is None or (contact.state is ContactState.RELEASED and not contact.has_permit):
-        session.note("outcome_unknown", outcome.department)
-    elif contact.state is ContactState.APPROVED:
-        _release(session, contact)
-    else:
-        _illegal(session, outcome, contact)
+        party.note("outcome_unknown", outcome.department)
+    elif not _release(party, contact):
+        is_repeated = contact.state is ContactState.RELEASED
+        party.note("outcome_repeated" if is_repeated else "outcome_illegal", outcome.department)
 
 
-def _release(session: Session, contact: Contact) -> None:
-    contact.state = ContactState.RELEASED
-    session.give_back(contact)
-
-
-def _illegal(session: Session, outcome: Outcome, contact: Contact) -> None:
-    is_repeated = contact.state is ContactState.RELEASED
-    session.note("outcome_repeated" if is_repeated else "outcome_illegal", outcome.department)
+def _release(party: PartyState, contact: Contact) -> bool:
+    """Give back the place of a contact that was cancelled, if it may be."""
+    if not move(contact, "cancel"):
+        return False
+    party.give_back(contact)
+    return True
 
 
 def _told_kind(outcome: Outcome) -> Kind:
@@ -162,25 +161,25 @@ def _filled(kind: Kind, outcome: Outcome) -> Kind:
     )
 
 
-def _event(session: Session, outcome: Outcome, contact: Contact, at_ms: int, received_ms: int) -> bool:
+def _event(party: PartyState, outcome: Outcome, contact: Contact, at_ms: int, received_ms: int) -> bool:
     """Remember what rules may look back at; a complaint and an unsubscription are the customer's word too.
 
     True for those.
     """
-    ledger, kind = session.ledger, contact.kind
+    ledger, kind = party.ledger, contact.kind
     event = Event(outcome.kind, at_ms, kind)
     if event in ledger.events:
-        if not any(isinstance(one, Noted) for one in session.out):
-            session.note("outcome_repeated", outcome.department)
+        if not any(isinstance(one, Noted) for one in party.effects):
+            party.note("outcome_repeated", outcome.department)
         return False
     ledger.events.append(event)
     member = ledger.members.setdefault(outcome.customer_id, Member())
-    stated_ms, when = max(to_ms(outcome.at), at_ms), (received_ms, session.now_ms)
+    stated_ms, when = max(to_ms(outcome.at), at_ms), (received_ms, party.now_ms)
     if outcome.kind == "complained":
         lists = [one.captured_at_ms for one in member.suppressions if one.list == COMPLAINT_LIST]
         add_suppression(member, Suppression(COMPLAINT_LIST, dated(stated_ms, *when, lists), True, None))
     elif outcome.kind == "unsubscribed":
-        for purpose in _left(session.policy.document, kind.category):
+        for purpose in _left(party.policy.document, kind.category):
             grants = [one.captured_at_ms for one in member.consents if one.granted and same(one.purpose, purpose)]
             add_consent(member, Consent(False, dated(stated_ms, *when, grants), purpose, kind.channel or None))
     else:

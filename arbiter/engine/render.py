@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from msgspec.structs import replace
 
-from arbiter.engine.arbitrate import Decided
+from arbiter.engine.told import Decided
 from arbiter.ledger.identity import COUNTS_MAX, counted_from
 from arbiter.ledger.model import Answer, Finding, ShadowVerdict
 from arbiter.messages import Decision, Obligations, PolicyRef, ShadowDecision, Source, UsedContact, encoder

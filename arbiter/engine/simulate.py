@@ -15,25 +15,16 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from arbiter.engine.arbitrate import (
-    Decided,
-    Noted,
-    Refused,
-    Result,
-    Turn,
-    awaits,
-    come_back,
-    next_due_ms,
-    party_of,
-    turn_of,
-)
 from arbiter.engine.arrival import Arrival, arrived
 from arbiter.engine.decide import asked_at
-from arbiter.engine.household import Forward, Join, Leave, Return, Routed, Taker
+from arbiter.engine.party import Party, Review, answers_needed, awaits
+from arbiter.engine.routed import Forward, Routed
+from arbiter.engine.state import Context, Effect, Turn
+from arbiter.engine.told import Decided, Noted
 from arbiter.ledger.capacity import Draw, WholeStock
-from arbiter.ledger.identity import answer_key, identity, was_answered
-from arbiter.ledger.keys import id_of
-from arbiter.ledger.model import Answered, Ledger
+from arbiter.ledger.facts import Refused
+from arbiter.ledger.keys import customer_party, id_of
+from arbiter.ledger.model import Answered
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy
 from arbiter.timing.instants import FAR_MS
@@ -43,13 +34,13 @@ LONG_AGO_MS = 0
 
 
 class Shelf(Protocol):
-    """Where the simulation keeps what it does not work on: ledgers by party, answers by their key."""
+    """Where the simulation keeps what it does not work on: parties by name, answers by their key."""
 
-    def take(self, party: str) -> Ledger:
-        """The party's ledger, a new one if it has none. It is changed, then given back with :meth:`put`."""
+    def take(self, name: str) -> Party:
+        """The party, a new one if it is not known. It is changed, then given back with :meth:`put`."""
 
-    def put(self, party: str, ledger: Ledger) -> None:
-        """Keep a ledger."""
+    def put(self, name: str, party: Party) -> None:
+        """Keep a party."""
 
     def answer(self, key: bytes) -> Answered | None:
         """What was kept under this key in the last 35 days."""
@@ -85,15 +76,14 @@ class _Partition:
         self.due: dict[str, tuple[int, Turn]] = {}
         self._heap: list[tuple[int, Turn, str]] = []
 
-    def set_timer(self, party: str, ledger: Ledger) -> None:
-        due_ms = next_due_ms(ledger)
-        if due_ms is None:
-            self.due.pop(party, None)
+    def set_timer(self, name: str, party: Party) -> None:
+        if party.due_ms is None:
+            self.due.pop(name, None)
             return
-        place = due_ms, turn_of(ledger, due_ms)
-        if self.due.get(party) != place:
-            self.due[party] = place
-            heappush(self._heap, (*place, party))
+        place = party.due_ms, party.turn
+        if self.due.get(name) != place:
+            self.due[name] = place
+            heappush(self._heap, (*place, name))
 
     def first(self) -> tuple[int, str] | None:
         """The next timer, earliest first, of equal ones who asked first; it stays set."""
@@ -148,7 +138,7 @@ class Simulation:
     def take(self, arrival: Arrival) -> Iterator[Happening]:
         """One record and all that follows from it at that instant. Exhaust it before the next one."""
         message = arrival.message
-        party = party_of(message)
+        party = customer_party(message.customer_id)
         partition = self._partition_of(party)
         if isinstance(message, ContactRequest):
             yield from self._advance(partition, asked_at(message, arrival.received_ms))
@@ -174,88 +164,67 @@ class Simulation:
         while (first := partition.first()) is not None and first[0] <= now_ms:
             due_ms, party = first
             partition.now_ms = max(partition.now_ms, due_ms)
-            yield from self._come_back(partition, party, due_ms)
+            yield from self._come_back(partition, party, None, due_ms)
             yield from self._wake()
         partition.now_ms = now_ms
 
-    def _deliver(self, party: str, what: Arrival | Routed, arrival: Arrival) -> Iterator[Happening]:
+    def _deliver(self, name: str, event: Arrival | Routed, arrival: Arrival) -> Iterator[Happening]:
         """Bring a record to a party, and on to where it sends it; ``arrival`` is the one that began it."""
-        todo: deque[tuple[str, Arrival | Routed]] = deque([(party, what)])
+        todo: deque[tuple[str, Arrival | Routed]] = deque([(name, event)])
         while todo:
-            party, what = todo.popleft()
-            partition = self._partition_of(party)
-            if isinstance(what, Forward) and what.post.what == "request":
-                yield from self._advance(partition, asked_at(_request_in(what), what.post.received_ms))
-            for result in self._step(partition, party, what):
-                if isinstance(result, Forward | Join | Leave | Return):
-                    todo.append((result.party, result))
+            name, event = todo.popleft()
+            partition = self._partition_of(name)
+            if isinstance(event, Forward) and event.post.what == "request":
+                yield from self._advance(partition, asked_at(_request_in(event), event.post.received_ms))
+            for effect in self._apply(partition, name, event, partition.now_ms):
+                if isinstance(effect, Decided | Noted | Refused):
+                    yield from self._heard(name, effect, arrival)
                 else:
-                    yield from self._heard(party, result, arrival)
-            yield from self._catch_up(partition, party)
+                    todo.append((effect.party, effect))
+            # What that made due at once, as an arbitration that closed on its way to a household.
+            if (due := partition.due.get(name)) is not None and due[0] <= partition.now_ms:
+                yield from self._come_back(partition, name, None, partition.now_ms)
             yield from self._wake()
 
-    def _step(self, partition: _Partition, party: str, what: Arrival | Routed) -> list[Result | Routed]:
-        ledger = self._shelf.take(party)
-        answers, before = self._answers(what, ledger), self._awaited(ledger)
+    def _come_back(self, partition: _Partition, name: str, event: Review | None, now_ms: int) -> Iterator[Happening]:
+        for effect in self._apply(partition, name, event, now_ms):
+            yield from self._heard(name, effect, None)
+
+    def _apply(
+        self, partition: _Partition, name: str, event: Arrival | Routed | Review | None, now_ms: int
+    ) -> list[Effect]:
+        party = self._shelf.take(name)
+        before = awaits(party.ledger) if self._policy.is_shared else {}
+        if isinstance(event, Arrival | Forward):
+            self._load_answer(party, name, event)
         partition.seq += 1
-        taker = Taker(self._policy, ledger, answers, partition.now_ms, partition.seq, self._stock)
-        known = dict(answers)
-        if isinstance(what, Arrival):
-            taker.arrive(what)
-        else:
-            taker.receive(what)
-        self._keep(partition, party, ledger, before)
-        for key, answered in answers.items():
-            if known.get(key) is not answered:
-                self._shelf.keep(key, answered, partition.now_ms)
-        return taker.out
+        context = Context(self._policy, partition.seq, self._stock, is_event_time=True)
+        effects = party.apply(event, now_ms, context)
+        for key in party.changed:
+            if key in party.answers:
+                self._shelf.keep(key, party.answers[key], partition.now_ms)
+        party.answers, party.changed = {}, {}
+        party.forget_requests()
+        self._shelf.put(name, party)
+        partition.set_timer(name, party)
+        if self._policy.is_shared:
+            self._note_waits(name, before, awaits(party.ledger))
+        return effects
 
-    def _come_back(self, partition: _Partition, party: str, now_ms: int) -> Iterator[Happening]:
-        ledger, answers = self._shelf.take(party), dict[bytes, Answered]()
-        before = self._awaited(ledger)
-        partition.seq += 1
-        results = come_back(self._policy, ledger, answers, now_ms, partition.seq, self._stock)
-        self._keep(partition, party, ledger, before)
-        for key, answered in answers.items():
-            self._shelf.keep(key, answered, partition.now_ms)
-        for result in results:
-            yield from self._heard(party, result, None)
-
-    def _catch_up(self, partition: _Partition, party: str) -> Iterator[Happening]:
-        """What the step made due at once, as an arbitration that closed on its way to a household."""
-        while (due := partition.due.get(party)) is not None and due[0] <= partition.now_ms:
-            yield from self._come_back(partition, party, due[0])
-
-    def _keep(self, partition: _Partition, party: str, ledger: Ledger, before: dict[str, Turn]) -> None:
-        self._shelf.put(party, ledger)
-        partition.set_timer(party, ledger)
-        if not self._policy.is_shared:
-            return
-        after = awaits(ledger)
+    def _note_waits(self, name: str, before: dict[str, Turn], after: dict[str, Turn]) -> None:
         for key in before.keys() - after.keys():
-            self._waits[key].pop(party, None)
+            self._waits[key].pop(name, None)
         for key, turn in after.items():
-            self._waits.setdefault(key, {})[party] = turn
+            self._waits.setdefault(key, {})[name] = turn
 
-    def _awaited(self, ledger: Ledger) -> dict[str, Turn]:
-        return awaits(ledger) if self._policy.is_shared else {}
-
-    def _answers(self, what: Arrival | Routed, ledger: Ledger) -> dict[bytes, Answered]:
+    def _load_answer(self, party: Party, name: str, event: Arrival | Forward) -> None:
         """The answer to a request that comes again. All answers are on one shelf, so they need not move."""
-        message = what.message if isinstance(what, Arrival) else None
-        if isinstance(what, Forward) and what.post.what == "request":
-            message = _request_in(what)
-        if not isinstance(message, ContactRequest):
-            return {}
-        member = ledger.members.get(message.customer_id)
-        if member is None or not member.answered:
-            return {}
-        key = identity(message)
-        if not was_answered(ledger, message.customer_id, key):
-            return {}
-        name = answer_key(message.customer_id, key)
-        answered = self._shelf.answer(name)
-        return {} if answered is None else {name: answered}
+        arrival = arrived(event.post) if isinstance(event, Forward) else event
+        if isinstance(arrival.message, ContactRequest):
+            for key in answers_needed(arrival, name, party.ledger):
+                answered = self._shelf.answer(key)
+                if answered is not None:
+                    party.answers[key] = answered
 
     def _wake(self) -> Iterator[Happening]:
         """Look again at those who wait for what was given back, first come first, as many as there are places; whoever
@@ -274,7 +243,7 @@ class Simulation:
             for party in dict.fromkeys(party for _, party in found):
                 woken.add(party)
                 partition = self._partition_of(party)
-                yield from self._come_back(partition, party, partition.now_ms)
+                yield from self._come_back(partition, party, Review(), partition.now_ms)
 
     def _wakeable(self, draw: Draw, woken: set[str]) -> list[tuple[Turn, str]]:
         want = self._policy.window(draw.name, draw.start_ms)
@@ -290,7 +259,7 @@ class Simulation:
         waiting = sorted((turn, party) for party, turn in waits.items() if party not in woken)
         return [wait for wait in waiting if draw.end_ms > self._partition_of(wait[1]).now_ms][:places]
 
-    def _heard(self, party: str, result: Result | Routed, arrival: Arrival | None) -> Iterator[Happening]:
+    def _heard(self, party: str, result: Effect, arrival: Arrival | None) -> Iterator[Happening]:
         if isinstance(result, Decided):
             yield Told(party, arrival, result)
         elif isinstance(result, Noted):

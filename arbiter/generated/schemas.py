@@ -8,8 +8,6 @@ from __future__ import annotations
 import inspect
 import io
 import json
-import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import msgspec
 from msgspec import Struct
 from ruamel.yaml import YAML
 
-from arbiter.engine.lifecycle import diagram
+from arbiter.engine.lifecycle import diagrams
 from arbiter.generated.asyncapi import document
 from arbiter.messages import (
     AuditRecord,
@@ -30,10 +28,9 @@ from arbiter.messages import (
     SuppressionChange,
 )
 from arbiter.messages.reason_codes import NOTES, REFUSALS
-from arbiter.policy.rules import EXEMPTABLE, KINDS, MEANINGS, Rule, kind_of
-from arbiter.policy.rules.complete import required
+from arbiter.policy.rules import MEANINGS
 from arbiter.policy_check.files import catalogue
-from arbiter.policy_check.files.schema import DIALECT, Schema, common_schema, part_schema, policy_schema, rule_schemas
+from arbiter.policy_check.files.schema import DIALECT, Schema, part_schema, policy_schema
 from arbiter.policy_tests.schema import cases_schema
 from arbiter.reports.departments.document import Report
 from arbiter.reports.explain.document import Explanation
@@ -68,7 +65,6 @@ def generated() -> dict[str, str]:
     files["schemas/policy-test.schema.json"] = _json(cases_schema())
     files["schemas/asyncapi.yaml"] = _yaml(document())
     files["docs/reason-codes.md"] = reason_codes()
-    files["docs/rule-kinds.md"] = rule_kinds()
     files["docs/lifecycle.md"] = lifecycle()
     files["docs/policy-check.md"] = catalogue.markdown()
     files["docs/settings.md"] = markdown()
@@ -137,52 +133,25 @@ def reason_codes() -> str:
     )
 
 
-def rule_kinds() -> str:
-    """The page ``docs/rule-kinds.md``."""
-    exempt = ", ".join(f"`{kind}`" for kind in EXEMPTABLE)
-    paragraphs = [
-        "# Rule kinds",
-        "What each kind of rule means, exactly. `arbiter schemas` generates this page from `arbiter/policy/rules/`.",
-        "What all rules have in common: [policy-reference.md](policy-reference.md#a-rule).",
-        f"A category can be exempt from {exempt} (the customer's own rules).",
-        *(paragraph for kind in KINDS for paragraph in _kind(kind)),
-    ]
-    return "\n\n".join(map(_wrapped, paragraphs)) + "\n"
-
-
-def _kind(kind: type[Rule]) -> Iterator[str]:
-    """A kind in paragraphs: its meaning, its own fields, its reason codes."""
-    name = kind_of(kind)
-    yield f"## `{name}`"
-    yield inspect.cleandoc(kind.__doc__ or "")
-    yield from inspect.cleandoc(kind.reference).split("\n\n")
-    fields, common = rule_schemas()[name]["properties"], common_schema()["properties"].keys() | {"kind"}
-    yield "\n".join([
-        "| field | meaning |",
-        "|---|---|",
-        *(f"| `{field}`{'' if field in required(kind) else ' (optional)'} | {schema['description']} |"
-          for field, schema in fields.items() if field not in common),
-    ])  # fmt: skip
-    codes = ", ".join(f"`{code}`" for code in kind.codes)
-    yield f"Reason codes: {codes}." if codes else "It never says no."
-
-
-def _wrapped(paragraph: str) -> str:
-    """A paragraph in lines of 120 characters; tables as they are."""
-    if paragraph.startswith("|"):
-        return paragraph
-    return textwrap.fill(paragraph, 120, break_long_words=False, break_on_hyphens=False)
-
-
 def lifecycle() -> str:
     """The page ``docs/lifecycle.md``."""
+    request, permit = diagrams()
     return f"""# The life of a contact request
 
-Drawn from the table in `arbiter/engine/lifecycle.py` by `arbiter schemas`. A move that is not in the picture does not
-happen; an outcome that asks for one is counted in `arbiter_outcome_notes_total`.
+Drawn by `arbiter schemas` from the two tables in `arbiter/engine/lifecycle.py` that the engine executes. A move that is
+not in a picture does not happen; an outcome that asks for one is counted in `arbiter_outcome_notes_total`.
+
+The request. Each state but the first is an outcome that is published.
 
 ```mermaid
-{diagram()}
+{request}
+```
+
+The permit that an approval gives. What is `approved`, `sent` or `withdrawn` uses budgets. `stop` recalls a permit that
+its department may have used already: it counts until the department cancels it.
+
+```mermaid
+{permit}
 ```
 """
 

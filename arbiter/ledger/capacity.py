@@ -131,27 +131,27 @@ class Purse:
     def __init__(self, stock: Stock) -> None:
         self._stock = stock
         self._seen: list[Level | None] = []
-        self._moves: list[tuple[Draw, int]] = []
+        self.moves: list[tuple[Draw, int]] = []
         self._mark = (0, 0)
         self._shown: int | None = None
 
     def begin(self) -> None:
         """A step begins."""
-        self._mark = (len(self._seen), len(self._moves))
+        self._mark = (len(self._seen), len(self.moves))
         self._shown = None
 
     def rewind(self) -> None:
         """Undo the step that was begun last; then show again what the steps before it saw, until the next begins."""
         seen, moved = self._mark
-        for draw, sign in reversed(self._moves[moved:]):
+        for draw, sign in reversed(self.moves[moved:]):
             (self._stock.give if sign > 0 else self._stock.take)(draw)
-        del self._seen[seen:], self._moves[moved:]
+        del self._seen[seen:], self.moves[moved:]
         self._shown = 0
 
     def moved(self) -> dict[Draw, int]:
         """What the step under way took more of than it gave back (above 0), and less (below)."""
         net: dict[Draw, int] = {}
-        for draw, sign in self._moves[self._mark[1] :]:
+        for draw, sign in self.moves[self._mark[1] :]:
             net[draw] = net.get(draw, 0) + sign
         return net
 
@@ -180,4 +180,4 @@ class Purse:
     def _move(self, draw: Draw, sign: int) -> None:
         if self._shown is None:
             (self._stock.take if sign > 0 else self._stock.give)(draw)
-            self._moves.append((draw, sign))
+            self.moves.append((draw, sign))

@@ -62,6 +62,10 @@ def content_of(request: ContactRequest) -> bytes:
     return _hash(replace(request, requested_at=None) if _is_plain(request) else _plain(request))
 
 
+_OF_NO_MATTER: Final = frozenset({str, int, bool})
+"""Types of which each value has one form only."""
+
+
 def _is_plain(request: ContactRequest) -> bool:
     """Whether a request says what it means in the one form that is hashed, as nearly all do."""
     priority, value, propensity = request.priority, request.value, request.propensity
@@ -71,7 +75,7 @@ def _is_plain(request: ContactRequest) -> bool:
         and propensity != 0
         and (request.expires_at is None or _is_whole(request.expires_at))
         and (request.send_after is None or _is_whole(request.send_after))
-        and not any(value is None or isinstance(value, float) for value in request.attributes.values())
+        and _OF_NO_MATTER.issuperset(map(type, request.attributes.values()))
     )
 
 

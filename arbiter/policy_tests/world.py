@@ -7,21 +7,14 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import asdict, replace
 
-from arbiter.engine.arbitrate import (
-    Arrival,
-    Decided,
-    Message,
-    Refused,
-    Result,
-    arbitrate,
-    awaits,
-    come_back,
-    next_due_ms,
-)
+from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.party import Event, Party, Review, awaits
+from arbiter.engine.state import Context, Effect
+from arbiter.engine.told import Decided
 from arbiter.ledger.capacity import WholeStock
-from arbiter.ledger.facts import apply_fact
+from arbiter.ledger.facts import Refused, apply_fact
 from arbiter.ledger.identity import identity, identity_of
-from arbiter.ledger.model import Answer, Answered, Contact, ContactState, Kind, Ledger
+from arbiter.ledger.model import Answer, Contact, ContactState, Kind, Ledger
 from arbiter.messages import (
     ConsentChange,
     ContactRequest,
@@ -59,8 +52,8 @@ class World:
         self._test = test
         self._times = test.times
         self._me = test.request.customer_id
-        self._ledger = Ledger()
-        self._answers: dict[bytes, Answered] = {}
+        self._party = Party(Ledger())
+        self._ledger = self._party.ledger
         self._stock = WholeStock()
         self._steps = 0
         given = test.given
@@ -87,14 +80,12 @@ class World:
             at_ms = self._times(asked.at)
             if at_ms > self._times.at_ms:
                 raise Impossible(f"a request before is made at `{asked.at}`, which is after the test's `at`")
-            self._run_until(at_ms)
             self._take(self._earlier(number, asked, at_ms), at_ms)
-        self._run_until(self._times.at_ms)
         request = self._request()
         told = self._take(request, self._times.at_ms)
         if self._test.case.after is not None:
             told += self._wake(self._times.at_ms)
-            told += self._run_until(self._times.at_ms + duration_ms(self._test.case.after))
+            told += self._apply(None, self._times.at_ms + duration_ms(self._test.case.after))
         mine = [one for one in told if isinstance(one, Decided) and one.identity == identity(request)]
         refused = next((one.message for one in told if isinstance(one, Refused)), "there is no answer")
         if not mine:
@@ -223,22 +214,14 @@ class World:
     def _instant(self, text: str | None) -> datetime | None:
         return None if text is None else to_datetime(self._times(text))
 
-    def _take(self, message: Message, at_ms: int) -> list[Result]:
-        self._steps += 1
-        arrival = Arrival(message, (TOPIC, 0, self._steps), at_ms, msgspec.json.encode(message))
-        return arbitrate(self._policy, self._ledger, self._answers, arrival, at_ms, self._steps, self._stock)
+    def _take(self, message: Message, at_ms: int) -> list[Effect]:
+        arrival = Arrival(message, (TOPIC, 0, self._steps + 1), at_ms, msgspec.json.encode(message))
+        return self._apply(arrival, at_ms)
 
-    def _wake(self, now_ms: int) -> list[Result]:
+    def _wake(self, now_ms: int) -> list[Effect]:
         """Look again at what waits for something that all share, as a worker does once a cell is full."""
-        if not awaits(self._ledger):
-            return []
-        self._steps += 1
-        return come_back(self._policy, self._ledger, self._answers, now_ms, self._steps, self._stock)
+        return self._apply(Review(), now_ms) if awaits(self._ledger) else []
 
-    def _run_until(self, now_ms: int) -> list[Result]:
-        """Let come back what is due by then, each at its own instant."""
-        told: list[Result] = []
-        while (due_ms := next_due_ms(self._ledger)) is not None and due_ms <= now_ms:
-            self._steps += 1
-            told += come_back(self._policy, self._ledger, self._answers, due_ms, self._steps, self._stock)
-        return told
+    def _apply(self, event: Event | None, now_ms: int) -> list[Effect]:
+        self._steps += 1
+        return self._party.apply(event, now_ms, Context(self._policy, self._steps, self._stock, is_event_time=True))

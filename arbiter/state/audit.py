@@ -1,4 +1,4 @@
-"""Makes the record on the audit topic from an audit entry: the same entry gives the same bytes."""
+"""From an audit entry of the policy store to the record on the audit topic: the same entry, the same bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from arbiter.timing.instants import to_datetime
 
 
 def audit_id(entry: AuditEntry) -> str:
-    """The id by which a repeated record is recognised: number and instant, so that a new store repeats no id."""
+    """What tells a repeated record: number and instant, so that a store that began anew repeats no id."""
     return f"{entry.seq}-{entry.at_ms}"
 
 

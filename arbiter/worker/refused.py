@@ -8,7 +8,7 @@ from typing import Protocol
 from confluent_kafka import KafkaError
 
 from arbiter import __version__
-from arbiter.engine.household import Forward
+from arbiter.engine.routed import Forward
 from arbiter.messages import DLQ_SUFFIX, ROUTED
 from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from arbiter.engine.arbitrate import ANSWERS_KEPT_MS, Refused, identity, was_answered
 from arbiter.engine.render import decision_of
-from arbiter.ledger.facts import CONSENTS_MAX
+from arbiter.ledger.facts import CONSENTS_MAX, Refused
+from arbiter.ledger.identity import ANSWERS_KEPT_MS, identity, was_answered
 from arbiter.messages import PreferenceChange, Profile
 from arbiter.state.codec import pack_ledger
 from arbiter.timing.instants import DAY_MS, to_datetime

@@ -7,11 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from arbiter.engine import arrival, giving_up
-from arbiter.engine import session as session_module
+from arbiter.engine import arrival, events, recalls, state
 from arbiter.engine.decide import Hearing
-from arbiter.engine.giving_up import PUT_OFF_MS
-from arbiter.engine.session import Session
+from arbiter.engine.events import PUT_OFF_MS
+from arbiter.engine.state import PartyState
 from arbiter.messages import Outcome, SuppressionChange
 from arbiter.state.memory import MemoryStore
 from arbiter.timing.instants import HOUR_MS, to_datetime
@@ -42,10 +41,10 @@ def approved() -> Site:
 @pytest.mark.parametrize(
     ("where", "name"),
     [
-        (Session, "recall_unsent"),
-        (Session, "reconsider"),
-        (Session, "count_cells"),
-        (Session, "_recall_if_refused"),
+        (events, "recall_forbidden"),
+        (events, "reconsider"),
+        (PartyState, "count_cells"),
+        (recalls, "_recall_if_forbidden"),
         (Hearing, "objections"),
         (publishing, "message_of"),
     ],
@@ -95,8 +94,8 @@ async def test_an_approval_whose_request_cannot_be_read_does_not_keep_the_others
             raise msgspec.DecodeError
         return read
 
-    for module in (session_module, giving_up):
-        monkeypatch.setattr(module, "request_of", unreadable)
+    await site.end(0)  # another build, which has decoded neither
+    monkeypatch.setattr(state, "request_of", unreadable)
     site.send(grant("c1", captured=MONDAY, state="withdrawn"))
     await site.settle()
     await site.end(0)

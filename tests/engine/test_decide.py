@@ -88,7 +88,8 @@ def test_settled_time_repeats_until_all_agree() -> None:
     finding = decided.answer.findings[0]
     assert at("2026-03-03T20:59:59.999") == finding.until_ms
     assert at("2026-03-04T09:00") == decided.answer.retry_at_ms
-    assert "approved" == desk.ask(request("c"), at("2026-03-04T09:00")).answer.outcome
+    (back,) = desk.tick(at("2026-03-04T09:00"))
+    assert ("b", "approved") == (back.request.request_id, back.answer.outcome)
 
 
 def test_would_expire() -> None:

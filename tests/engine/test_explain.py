@@ -8,10 +8,10 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from arbiter.engine.arbitrate import Decided
 from arbiter.engine.decide import decide
 from arbiter.engine.explain import Counterfactuals, Told, counterfactuals
 from arbiter.engine.render import decision_of
+from arbiter.engine.told import Decided
 from arbiter.engine.verdict import Verdict
 from arbiter.ledger.model import Ledger
 from arbiter.messages import ConsentChange, OwnMaximum, PreferenceChange, SuppressionChange

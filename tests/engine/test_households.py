@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arbiter.engine.household import Forward
+from arbiter.engine.routed import Forward
 from arbiter.ledger.keys import customer_party, household_party
 from arbiter.ledger.model import Posted
 from arbiter.messages import DLQ_SUFFIX, REQUESTS, ROUTED, Outcome, Profile

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from arbiter.engine.lifecycle import MOVES, diagram, may
 from arbiter.engine.told import Decided
 from arbiter.messages import PreferenceChange, Profile, SuppressionChange
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
@@ -382,11 +381,3 @@ def test_holdout_is_stable() -> None:
 
 
 # the table
-
-
-def test_table() -> None:
-    """Every state in the table is one, and the illegal is not in it."""
-    assert all(after in MOVES for following in MOVES.values() for after in following)
-    assert may("sent", "released")
-    assert not may("rejected", "approved")
-    assert "approved --> recalled" in diagram()

@@ -5,12 +5,17 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from arbiter.engine.arbitrate import Arrival, Decided, Message, Refused, next_due_ms
-from arbiter.engine.household import HELD_BYTES_MAX, HELD_MAX, Forward, Join, Leave, Return, Routed, Taker
+from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.households import HELD_BYTES_MAX, HELD_MAX
+from arbiter.engine.party import Event, Party
+from arbiter.engine.routed import Forward, Join, Leave, Return
+from arbiter.engine.state import Context, Effect
+from arbiter.engine.told import Decided
+from arbiter.ledger.facts import Refused
 from arbiter.ledger.keys import Part, customer_party, household_party, merge, split
-from arbiter.ledger.model import Answered, Ledger
+from arbiter.ledger.model import Ledger
 from arbiter.messages import ConsentChange, ContactRequest, Outcome, Profile, SuppressionChange
-from arbiter.policy.ruleset import Policy
+from arbiter.policy.ruleset import NO_STOCK, Policy
 from arbiter.state.codec import pack_ledger, unpack_ledger
 from arbiter.timing.instants import DAY_MS, HOUR_MS, to_datetime
 from tests.harness.parties import Partitions
@@ -135,7 +140,7 @@ def test_what_waits_and_what_is_open_moves_too() -> None:
     world.take(told)
 
     assert "approved" == world.latest("c1/b")
-    assert None is next_due_ms(world.stub("c1"))
+    assert None is world.kept(world.home("c1"), customer_party("c1")).due_ms
 
 
 def test_a_suppressed_member_stops_the_others_by_joining() -> None:
@@ -250,22 +255,20 @@ def test_split_and_merge_are_inverse() -> None:
     assert before == unpack_ledger(pack_ledger(kept.ledger))
 
 
-def taker(ledger: Ledger, answers: dict[bytes, Answered] | None = None) -> Taker:
-    """One party at one instant, by itself."""
-    return Taker(policy(), ledger, {} if answers is None else answers, MONDAY, 1)
+def apply(ledger: Ledger, *events: Event) -> list[Effect]:
+    """What comes of these events, one after another, at a party with this ledger."""
+    party, context = Party(ledger), Context(policy(), 1, NO_STOCK)
+    return [effect for event in events for effect in party.apply(event, MONDAY, context)]
 
 
 @pytest.mark.parametrize(("count", "padding"), [(HELD_MAX, 0), (3, HELD_BYTES_MAX // 3)])
 def test_what_is_held_is_bounded(count: int, padding: int) -> None:
     """In number and in bytes; what is too much is a dead letter of its own bytes that says what to do."""
     ledger = Ledger()
-    taker(ledger).arrive(arrival(profile("c1")))
-    one = taker(ledger)
-    one.arrive(arrival(profile("c1", None)))
-    for _ in range(count):
-        asked = arrival(request("a"))
-        one.arrive(msgspec.structs.replace(asked, raw=asked.raw + b" " * padding))
-    leave, *_, refused = one.out
+    apply(ledger, arrival(profile("c1")))
+    asked = arrival(request("a"))
+    asked = msgspec.structs.replace(asked, raw=asked.raw + b" " * padding)
+    leave, *_, refused = apply(ledger, arrival(profile("c1", None)), *[asked] * count)
 
     assert isinstance(leave, Leave)
     assert isinstance(refused, Refused)
@@ -278,16 +281,12 @@ def test_what_is_held_is_bounded(count: int, padding: int) -> None:
 def test_a_record_that_nobody_wants_is_sent_on_three_times() -> None:
     """A household that does not know the customer sends the record home, and in the end it is a dead letter."""
     stub, household = Ledger(), Ledger()
-    taker(stub).arrive(arrival(profile("c1")))
-    at_home = taker(stub)
-    at_home.arrive(arrival(request("a")))
-    (sent,) = at_home.out
-    seen: list[Routed | object] = []
+    apply(stub, arrival(profile("c1")))
+    (sent,) = apply(stub, arrival(request("a")))
+    seen: list[str] = []
     while isinstance(sent, Forward):
         seen.append(sent.party)
-        there = taker(household if sent.party == "h:h0" else stub)
-        there.receive(sent)
-        (sent,) = there.out
+        (sent,) = apply(household if sent.party == "h:h0" else stub, sent)
 
     assert ["h:h0", "c:c1", "h:h0"] == seen
     assert isinstance(sent, Refused)
@@ -296,21 +295,15 @@ def test_a_record_that_nobody_wants_is_sent_on_three_times() -> None:
 
 def test_a_ledger_that_nobody_waits_for_is_not_taken() -> None:
     """It becomes a dead letter, so that a person has it: after a loss of state both could be right."""
-    known = Ledger()
-    taker(known).receive(Join("h:h0", "c1", 1, Part(Ledger(), {})))
-    twice, back = taker(known), taker(Ledger())
-    twice.receive(Join("h:h0", "c1", 1, Part(Ledger(), {})))
-    back.receive(Return("c:c1", "c1", 1, Part(Ledger(), {})))
+    twice = apply(Ledger(), *[Join("h:h0", "c1", 1, Part(Ledger(), {})) for _ in range(2)])
+    back = apply(Ledger(), Return("c:c1", "c1", 1, Part(Ledger(), {})))
 
-    assert ["undecidable"] * 2 == [result.code for result in (*twice.out, *back.out) if isinstance(result, Refused)]
+    assert ["undecidable"] * 2 == [result.code for result in (*twice, *back) if isinstance(result, Refused)]
 
 
 def test_a_household_that_lost_a_member_gives_back_nothing() -> None:
     """The customer's home does not wait for ever."""
-    one = taker(Ledger())
-    one.receive(Leave("h:h0", "c1", 4))
-
-    assert [Return("c:c1", "c1", 4, Part(Ledger(), {}))] == one.out
+    assert [Return("c:c1", "c1", 4, Part(Ledger(), {}))] == apply(Ledger(), Leave("h:h0", "c1", 4))
 
 
 def test_a_refusal_names_the_record_that_it_is_about() -> None:

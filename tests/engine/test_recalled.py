@@ -208,8 +208,8 @@ def test_consent_that_ends_and_is_granted_anew_while_it_waits() -> None:
     """Suppressed for two hours, with consent withdrawn and granted anew before anything was heard of either."""
     desk = desk_of("cap")
     suppressed(desk)
-    desk.read(grant(captured=STOPPED + 1, state="withdrawn"), STOPPED + 1)
-    desk.read(grant(captured=STOPPED + 2), STOPPED + 1)
+    desk.read(grant(captured=STOPPED, state="withdrawn"), STOPPED + 1)
+    desk.read(grant(captured=STOPPED + 1), STOPPED + 1)
     desk.tell("a", "cancelled", STOPPED + MINUTE_MS)
 
     assert ["approved"] == outcomes(desk.tick(END))

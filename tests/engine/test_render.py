@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from arbiter.engine.arbitrate import Decided
 from arbiter.engine.render import DECISION_BYTES_MAX, decision_of, message_of
+from arbiter.engine.told import Decided
 from arbiter.ledger.model import Answer, Finding, Used
 from arbiter.messages import Decision
 from tests.inputs.builders import MONDAY, request

@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from arbiter.engine.arbitrate import Message
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.arrival import Arrival, Message
 from arbiter.engine.render import decision_of
 from arbiter.engine.simulate import Happening, Simulation, Told, TurnedAway
 from arbiter.messages import CONSENTS, OUTCOMES, PROFILES, REQUESTS, ContactRequest, Decision, Outcome, Profile

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from msgspec.structs import replace
 
-from arbiter.engine.arbitrate import awaits
 from arbiter.engine.lifecycle import may
+from arbiter.engine.party import awaits
 from arbiter.ledger.model import ContactState, Ledger
 from arbiter.messages import (
     REQUESTS,

@@ -7,25 +7,21 @@ from one partition to another is taken. So every interleaving can be made, and m
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
-from msgspec import Struct
 
-from arbiter.engine.arbitrate import Arrival, Decided, Message, Noted, Refused, come_back, next_due_ms
-from arbiter.engine.household import Routed, Taker
+from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.party import Event, Party
+from arbiter.engine.routed import Routed
+from arbiter.engine.state import Context
+from arbiter.engine.told import Decided, Noted
 from arbiter.ledger.capacity import Stock
+from arbiter.ledger.facts import Refused
 from arbiter.ledger.keys import customer_party, id_of, is_household
-from arbiter.ledger.model import Answered, Contact, Ledger
+from arbiter.ledger.model import Contact, Ledger
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import NO_STOCK, Policy
-
-
-class Kept(Struct):
-    """One party on its partition."""
-
-    ledger: Ledger = msgspec.field(default_factory=Ledger)
-    answers: dict[bytes, Answered] = {}
 
 
 class Partitions:
@@ -46,7 +42,7 @@ class Partitions:
         self._approved = approved
         self.policy = policy
         self.count = count
-        self.parties: dict[tuple[int, str], Kept] = {}
+        self.parties: dict[tuple[int, str], Party] = {}
         self.on_the_way: dict[tuple[int, int], deque[Routed]] = {}
         self.told: dict[str, list[Decided]] = {}
         self.refused: list[Refused] = []
@@ -57,28 +53,23 @@ class Partitions:
         """The partition of a customer or a household. By its last digit, so that a test can choose."""
         return int(name[-1]) % self.count
 
-    def kept(self, partition: int, party: str) -> Kept:
-        """A party's state, empty at first."""
-        return self.parties.setdefault((partition, party), Kept())
+    def kept(self, partition: int, party: str) -> Party:
+        """A party, empty at first."""
+        return self.parties.setdefault((partition, party), Party(Ledger()))
 
     def send(self, message: Message, now_ms: int) -> None:
         """A record arrives at its customer's home."""
         home = self.home(message.customer_id)
         self._seq += 1
         arrival = Arrival(message, ("topic", home, self._seq), now_ms, msgspec.json.encode(message))
-        party = customer_party(message.customer_id)
-        taker = self._taker(home, party, now_ms)
-        taker.arrive(arrival)
-        self._spread(taker, party, home, home)
+        self._apply(home, customer_party(message.customer_id), arrival, now_ms, home)
 
     def carry(self, sender: int, receiver: int, now_ms: int) -> None:
         """Take the oldest record on its way from one partition to another."""
         routed = self.on_the_way[sender, receiver].popleft()
         if not self.on_the_way[sender, receiver]:
             del self.on_the_way[sender, receiver]
-        taker = self._taker(receiver, routed.party, now_ms)
-        taker.receive(routed)
-        self._spread(taker, routed.party, receiver, sender)
+        self._apply(receiver, routed.party, routed, now_ms, sender)
 
     def carry_all(self, now_ms: int) -> None:
         """Take what is on its way until nothing is."""
@@ -87,8 +78,8 @@ class Partitions:
 
     def tick(self, now_ms: int) -> None:
         """Let everything come back that is due."""
-        for (_, party), kept in list(self.parties.items()):
-            self._catch_up(party, kept, now_ms)
+        for partition, party in list(self.parties):
+            self._apply(partition, party, None, now_ms, partition)
 
     def contacts(self) -> list[tuple[str, Contact]]:
         """All contacts with the party that has them, those in a ledger on its way included."""
@@ -104,36 +95,25 @@ class Partitions:
             if hasattr(routed, "part")
         ]
 
-    def _taker(self, partition: int, party: str, now_ms: int) -> Taker:
-        kept = self.kept(partition, party)
-        self._catch_up(party, kept, now_ms)
+    def _apply(self, partition: int, name: str, event: Event | None, now_ms: int, sender: int) -> None:
+        party = self.kept(partition, name)
         self._seq += 1
-        return Taker(self.policy, kept.ledger, kept.answers, now_ms, self._seq, self._stock)
-
-    def _catch_up(self, party: str, kept: Kept, now_ms: int) -> None:
-        while (due_ms := next_due_ms(kept.ledger)) is not None and due_ms <= now_ms:
-            self._seq += 1
-            out = come_back(self.policy, kept.ledger, kept.answers, now_ms, self._seq, self._stock)
-            self._tell(party, kept.ledger, out)
-
-    def _spread(self, taker: Taker, party: str, partition: int, sender: int) -> None:
-        decided = [result for result in taker.out if isinstance(result, Decided | Refused | Noted)]
-        self._tell(party, self.kept(partition, party).ledger, decided)
-        for result in taker.out:
-            if not isinstance(result, Decided | Refused | Noted):
-                to = self.home(id_of(result.party)) if is_household(result.party) else sender
-                self.on_the_way.setdefault((partition, to), deque()).append(result)
-
-    def _tell(self, party: str, ledger: Ledger, results: Sequence[Decided | Refused | Noted]) -> None:
-        for result in results:
-            if isinstance(result, Decided):
-                self.told.setdefault(name_of(result.request), []).append(result)
-            elif isinstance(result, Refused):
-                self.refused.append(result)
+        for effect in party.apply(event, now_ms, Context(self.policy, self._seq, self._stock)):
+            if isinstance(effect, Decided | Refused | Noted):
+                self._tell(name, party.ledger, effect)
             else:
-                self.notes.append((party, result.what))
-        if any(isinstance(one, Decided) and not one.repeated and one.answer.outcome == "approved" for one in results):
-            self._approved(ledger)
+                to = self.home(id_of(effect.party)) if is_household(effect.party) else sender
+                self.on_the_way.setdefault((partition, to), deque()).append(effect)
+
+    def _tell(self, party: str, ledger: Ledger, effect: Decided | Refused | Noted) -> None:
+        if isinstance(effect, Refused):
+            self.refused.append(effect)
+        elif isinstance(effect, Noted):
+            self.notes.append((party, effect.what))
+        else:
+            self.told.setdefault(name_of(effect.request), []).append(effect)
+            if not effect.repeated and effect.answer.outcome == "approved":
+                self._approved(ledger)
 
 
 def name_of(request: ContactRequest) -> str:

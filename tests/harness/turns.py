@@ -30,6 +30,13 @@ class Stock(WholeStock):
         return draw in self._full
 
 
+def due_of(ledger: Ledger) -> int | None:
+    """When the party must be looked at again by itself."""
+    dues = [asked.due_ms for asked in ledger.waiting]
+    dues += [due_ms for due_ms in (ledger.recall_ms, *(asked.due_ms for asked in ledger.open)) if due_ms]
+    return min(dues, default=None)
+
+
 def asked_first(ledger: Ledger, due_ms: int) -> tuple[int, int]:
     """When the first request was received with which a party comes back; nobody comes before who gives back."""
     if any(0 < asked.due_ms <= due_ms for asked in ledger.open):

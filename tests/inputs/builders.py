@@ -8,7 +8,10 @@ from typing import Any
 
 import msgspec
 
-from arbiter.engine.arbitrate import Arrival, Decided, Message, Noted, Refused, arbitrate, come_back, next_due_ms
+from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.party import Event, Party, Review
+from arbiter.engine.state import Context, Effect
+from arbiter.engine.told import Decided, Noted
 from arbiter.ledger.capacity import Stock, WholeStock
 from arbiter.ledger.model import Answered, Ledger
 from arbiter.messages import ConsentChange, ContactRequest, Outcome
@@ -91,17 +94,31 @@ def grant(customer: str = "c1", captured: int = 0, **fields: Any) -> ConsentChan
 
 
 class Desk:
-    """One party, its ledger and the pure core: send it records, look at the answers."""
+    """One party and the engine: send it records, look at the answers."""
 
     def __init__(self, policy: Policy, *facts: Message, stock: Stock | None = None) -> None:
         self.policy = policy
         self.stock = WholeStock() if stock is None else stock
-        self.ledger = Ledger()
-        self.answers: dict[bytes, Answered] = {}
+        self.party = Party(Ledger())
         self.notes: list[str] = []
         self._offset = 0
         for fact in facts:
             self.send(fact, MONDAY)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The party's ledger."""
+        return self.party.ledger
+
+    @ledger.setter
+    def ledger(self, ledger: Ledger) -> None:
+        answers, self.party = self.party.answers, Party(ledger)
+        self.party.answers = answers
+
+    @property
+    def answers(self) -> dict[bytes, Answered]:
+        """What was answered."""
+        return self.party.answers
 
     def number_from(self, seq: int) -> None:
         """Let the next commits be numbered from here on."""
@@ -109,18 +126,11 @@ class Desk:
 
     def tick(self, now_ms: int) -> list[Decided]:
         """Let the timers that are due by ``now_ms`` come back, each at its instant."""
-        back: list[Decided] = []
-        while (due := next_due_ms(self.ledger)) is not None and due <= now_ms:
-            self._offset += 1
-            out = come_back(self.policy, self.ledger, self.answers, due, self._offset, self.stock)
-            back += [one for one in out if isinstance(one, Decided)]
-        return back
+        return [one for one in self._apply(None, now_ms) if isinstance(one, Decided)]
 
     def wake(self, now_ms: int) -> list[Decided]:
         """Look at the party again, as when the policy is another one or something that all share is free."""
-        self._offset += 1
-        out = come_back(self.policy, self.ledger, self.answers, now_ms, self._offset, self.stock)
-        return [one for one in out if isinstance(one, Decided)]
+        return [one for one in self._apply(Review(), now_ms) if isinstance(one, Decided)]
 
     def tell(self, request_id: str, kind: str, now_ms: int, **fields: Any) -> list[Decided]:
         """An outcome of a request of the cards desk; gives what was decided because of it."""
@@ -131,22 +141,31 @@ class Desk:
 
     def read(self, message: Message, now_ms: int) -> list[Decided]:
         """Apply a fact that is read after a claim, while there may be more."""
-        self._offset += 1
-        arrival = Arrival(message, ("topic", 0, self._offset), now_ms, msgspec.json.encode(message))
-        out = arbitrate(self.policy, self.ledger, self.answers, arrival, now_ms, self._offset, hears=False)
+        out = self._apply(self._arrival(message, now_ms), now_ms, hears=False)
         return [one for one in out if isinstance(one, Decided)]
 
-    def send(self, message: Message, now_ms: int) -> list[Decided | Refused | Noted]:
+    def send(self, message: Message, now_ms: int) -> list[Effect]:
         """Apply one record at ``now_ms``, as received then."""
+        return self._apply(self._arrival(message, now_ms), now_ms)
+
+    def probe(self, message: ContactRequest, now_ms: int) -> str:
+        """How a dry run would end then, if nothing came back until then."""
+        (decided,) = self._apply(self._arrival(message, now_ms), now_ms, hears=False)
+        assert isinstance(decided, Decided)
+        return decided.answer.outcome
+
+    def _arrival(self, message: Message, now_ms: int) -> Arrival:
+        return Arrival(message, ("topic", 0, self._offset + 1), now_ms, msgspec.json.encode(message))
+
+    def _apply(self, event: Event | None, now_ms: int, *, hears: bool = True) -> list[Effect]:
         self._offset += 1
-        arrival = Arrival(message, ("topic", 0, self._offset), now_ms, msgspec.json.encode(message))
-        return arbitrate(self.policy, self.ledger, self.answers, arrival, now_ms, self._offset, self.stock)
+        context = Context(self.policy, self._offset, self.stock, hears, is_event_time=True)
+        return self.party.apply(event, now_ms, context)
 
     def ask(self, message: ContactRequest, now_ms: int = MONDAY) -> Decided:
         """The decision on a request."""
-        decided, *_ = self.send(message, now_ms)
-        assert isinstance(decided, Decided), decided
-        return decided
+        out = self.send(message, now_ms)
+        return next(one for one in out if isinstance(one, Decided) and one.request is message)
 
 
 def codes(decided: Decided) -> list[str]:

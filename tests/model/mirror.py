@@ -16,12 +16,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from arbiter.engine.arbitrate import Decided, Noted, Refused, come_back, next_due_ms, permit_ends
 from arbiter.engine.arrival import Arrival, arrived, posted
 from arbiter.engine.decide import asked_at
-from arbiter.engine.household import Forward, Return, Routed, Taker
+from arbiter.engine.party import Event, Party, Review, permit_ends
 from arbiter.engine.render import decision_of
+from arbiter.engine.routed import Forward, Return, Routed
+from arbiter.engine.state import Context, Effect
+from arbiter.engine.told import Decided, Noted
 from arbiter.ledger.capacity import Draw
+from arbiter.ledger.facts import Refused
 from arbiter.ledger.keys import customer_party, id_of, is_household
 from arbiter.ledger.model import Answered, Ledger
 from arbiter.messages import (
@@ -45,7 +48,7 @@ from arbiter.state.codec import pack_ledger, unpack_ledger, unpack_outbox
 from arbiter.state.parcels import unpack_parcel
 from arbiter.state.store import Commit
 from tests.harness.differences import same
-from tests.harness.turns import Stock, asked_first, woken
+from tests.harness.turns import Stock, asked_first, due_of, woken
 from tests.oracle.invariants import home_of
 from tests.oracle.promises import check
 from tests.servers.topics import Place
@@ -124,7 +127,6 @@ class Mirror:
         self._at = 0
         self._seq = 0
         self._hears = True
-        self._is_sweeping = False
         self._touched: set[str] = set()
         self._decided: list[bytes] = []
         self._sent: list[tuple[int, Routed]] = []
@@ -142,7 +144,7 @@ class Mirror:
         assert commit.activation >= part.activation
         part.activation, part.now_ms = commit.activation, part.now_ms if self._is_event_clock else commit.now_ms
         self._at, self._seq, self._hears = partition, commit.seq, not is_reading
-        self._touched, self._decided, self._sent, self._is_sweeping = set(), [], [], False
+        self._touched, self._decided, self._sent = set(), [], []
         self.stock.begin({w.draw.name: w.opens_at for w in self._cells()})
         before = {party: pack_ledger(ledger) for party, ledger in part.ledgers.items()}
         self._live(part, sorted(steps, key=lambda step: step.rank), commit)
@@ -162,7 +164,7 @@ class Mirror:
         elif self._hears:
             for party in self.due(part, part.now_ms):
                 if party in self._touched:
-                    self._catch_up(part, party)
+                    self._look(part, party, part.now_ms)
 
     def _pass(self, part: Part, to_ms: int, *, is_last: bool = False) -> None:
         """In event time all timers of the partition fire one after another, each at its instant; but who waits for a
@@ -172,8 +174,7 @@ class Mirror:
             if self._woken(part):
                 assert is_last, "time went on although there is a place for somebody who waits"
                 return
-            ledger = self._ledger(part, due[0])
-            due_ms = next_due_ms(ledger)
+            due_ms = due_of(self._ledger(part, due[0]))
             assert due_ms is not None
             part.now_ms = max(part.now_ms, due_ms)
             self._look(part, due[0], due_ms)
@@ -181,18 +182,17 @@ class Mirror:
     def _come_back(self, part: Part, commit: Commit) -> None:
         """What is due, then who may have what is free, then all that waits under an older policy."""
         again, recalls = self._swept(part, commit)
-        self._is_sweeping = bool(again)
         woken = self._woken(part)
         if self._is_event_clock and not woken:
             self._pass(part, part.now_ms, is_last=True)
         elif not self._is_event_clock:
             for party in self.due(part, part.now_ms):
-                self._catch_up(part, party)
+                self._look(part, party, part.now_ms)
             woken = self._woken(part)
+        order = {party: place for place, party in enumerate(commit.timers)}
+        again.sort(key=lambda party: order.get(party, len(order)))  # a sweep takes parties in an order of its own
         for party in [*woken, *again]:
-            if not self._is_event_clock:
-                self._catch_up(part, party)
-            self._look(part, party, part.now_ms, recalls=recalls)
+            self._look(part, party, part.now_ms, Review(recalls=recalls))
 
     def _swept(self, part: Part, commit: Commit) -> tuple[list[str], bool]:
         """Whom a new activation concerns: who waits and, in a commit after that, who has a permit it may recall."""
@@ -224,7 +224,7 @@ class Mirror:
 
     def timers(self, part: Part) -> dict[str, int]:
         """When each party must be looked at again."""
-        timers = {party: next_due_ms(ledger) for party, ledger in part.ledgers.items()}
+        timers = {party: due_of(ledger) for party, ledger in part.ledgers.items()}
         return {party: due_ms for party, due_ms in timers.items() if due_ms is not None}
 
     def _woken(self, part: Part) -> list[str]:
@@ -249,31 +249,14 @@ class Mirror:
         elif self._is_event_clock and self._hears:
             self._pass(part, part.now_ms, is_last=True)
         elif self._hears:
-            self._catch_up(part, step.party)
-        taker = Taker(
-            self.policy,
-            self._ledger(part, step.party),
-            part.answers,
-            part.now_ms,
-            self._seq,
-            self.stock,
-            hears=self._hears,
-        )
+            self._look(part, step.party, part.now_ms)
         before = pack_ledger(self._ledger(part, step.party)), Counter(self.stock.taken)
-        if step.routed is not None:
-            taker.receive(step.routed)
-        elif step.arrival is not None:
-            taker.arrive(step.arrival)
-        self._note(part, step.party, taker.out, step)
-        if (
-            isinstance(message, ContactRequest)
-            and message.dry_run
-            and any(isinstance(one, Decided) for one in taker.out)
-        ):
+        effects = self._apply(part, step.party, step.routed or step.arrival, part.now_ms, step)
+        if isinstance(message, ContactRequest) and message.dry_run and any(isinstance(one, Decided) for one in effects):
             same(before, (pack_ledger(part.ledgers[step.party]), self.stock.taken), "what a dry run leaves behind")
         # What a home had held is taken one record after another: the last decision may not be the last that happened.
         if not isinstance(step.routed, Return):
-            self._check(part, step.party, taker.out)
+            self._check(part, step.party, effects)
 
     def _check(self, part: Part, party: str, results: list[Any]) -> None:
         """Ask whether the last that was decided keeps what is promised, unless more has changed since."""
@@ -283,15 +266,19 @@ class Mirror:
             document, ledger = self._documents[self.policy.ref[1]], part.ledgers[party]
             check(document, self.policy, ledger, decided[-1], self.stock)
 
-    def _catch_up(self, part: Part, party: str) -> None:
-        while (due_ms := next_due_ms(self._ledger(part, party))) is not None and due_ms <= part.now_ms:
-            self._look(part, party, due_ms if self._is_event_clock else part.now_ms)
+    def _look(self, part: Part, party: str, now_ms: int, event: Review | None = None) -> None:
+        """Let time go on for a party; what follows from that is checked before anything else changes."""
+        self._check(part, party, self._apply(part, party, None, now_ms))
+        if event is not None:
+            self._check(part, party, self._apply(part, party, event, now_ms))
 
-    def _look(self, part: Part, party: str, now_ms: int, *, recalls: bool = False) -> None:
-        ledger = self._ledger(part, party)
-        results = come_back(self.policy, ledger, part.answers, now_ms, self._seq, self.stock, recalls=recalls)
-        self._note(part, party, results, None)
-        self._check(part, party, results)
+    def _apply(self, part: Part, name: str, event: Event | None, now_ms: int, step: Step | None = None) -> list[Effect]:
+        party = Party(self._ledger(part, name))
+        party.answers = part.answers
+        context = Context(self.policy, self._seq, self.stock, self._hears, self._is_event_clock)
+        effects = party.apply(event, now_ms, context)
+        self._note(part, name, effects, step)
+        return effects
 
     def _ledger(self, part: Part, party: str) -> Ledger:
         self._touched.add(party)
@@ -354,8 +341,6 @@ class Mirror:
     def _compare(self, part: Part, commit: Commit, before: dict[str, bytes]) -> None:
         outbox = unpack_outbox(commit.outbox)
         decided = [record.value or b"" for record in outbox if record.topic == DECISIONS]
-        if self._is_sweeping:  # a sweep takes parties in an order of its own
-            decided, self._decided = sorted(decided, key=customer_in), sorted(self._decided, key=customer_in)
         same(self._decided, decided, "decisions")
         routed = [record for record in outbox if record.topic == ROUTED]
         parcels = [(record.partition, unpack_parcel(record.value or b"").open()) for record in routed]
@@ -367,22 +352,10 @@ class Mirror:
             packed = commit.ledgers.get(party) or before.get(party)
             same(part.ledgers[party], Ledger() if packed is None else unpack_ledger(packed), f"the ledger of {party}")
         for party, due_ms in commit.timers.items():
-            same(next_due_ms(part.ledgers[party]), due_ms, f"the timer of {party}")
+            same(due_of(part.ledgers[party]), due_ms, f"the timer of {party}")
         if self._partitions == 1:
             for key, spent in commit.spent.items():
                 same(self.stock.taken[Draw.of(key)], spent.used, f"what is used of {key}")
-
-
-class _Told(Struct):
-    customer_id: str
-
-
-_told = msgspec.json.Decoder(_Told).decode
-
-
-def customer_in(decision: bytes) -> str:
-    """Whom a decision is about; of one customer they stay in their order."""
-    return _told(decision).customer_id
 
 
 def unshared(routed: Routed) -> Routed:

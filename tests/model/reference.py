@@ -13,25 +13,16 @@ from typing import Any
 
 import msgspec
 
-from arbiter.engine.arbitrate import (
-    ANSWERS_KEPT_MS,
-    Arrival,
-    Decided,
-    Message,
-    Noted,
-    Refused,
-    arbitrate,
-    come_back,
-    identity,
-    next_due_ms,
-    party_of,
-    turn_of,
-    was_answered,
-)
+from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.party import Party
 from arbiter.engine.render import decision_of
+from arbiter.engine.state import Context
+from arbiter.engine.told import Decided
 from arbiter.ledger.capacity import WholeStock
-from arbiter.ledger.identity import answer_key
-from arbiter.ledger.model import Answered, Ledger
+from arbiter.ledger.facts import Refused
+from arbiter.ledger.identity import ANSWERS_KEPT_MS, answer_key, identity, was_answered
+from arbiter.ledger.keys import customer_party
+from arbiter.ledger.model import Ledger
 from arbiter.messages import ContactRequest, CustomerChange, Profile, encoder
 from arbiter.policy.ruleset import Policy
 from arbiter.state.codec import pack_answered, pack_ledger, unpack_answered, unpack_ledger
@@ -81,53 +72,45 @@ class Reference:
         except msgspec.DecodeError:
             self.refused.add(entry.place)
             return
-        party = party_of(message)
-        partition = entry.partition
-        (packed,) = await self._store.load(partition, [party])
+        name, partition = customer_party(message.customer_id), entry.partition
+        (packed,) = await self._store.load(partition, [name])
         if packed is None:
             partition = home_of(message.customer_id, self._partitions)
-            (packed,) = await self._store.load(partition, [party])
-        ledger = Ledger() if packed is None else unpack_ledger(packed)
-        await self._decide(entry, partition, message, ledger, await self._answers(partition, message, ledger))
+        await self._decide(entry, partition, message, name)
 
-    async def _answers(self, partition: int, message: Message, ledger: Ledger) -> dict[bytes, Answered]:
-        if not isinstance(message, ContactRequest) or not was_answered(ledger, message.customer_id, identity(message)):
-            return {}
-        key = answer_key(message.customer_id, identity(message))
-        (packed,) = await self._store.load_answers(partition, [key])
-        return {} if packed is None else {key: unpack_answered(packed)}
+    async def _party(self, partition: int, name: str, message: Message | None = None) -> Party:
+        """The party as it is in the store, with the answer to a request that comes again."""
+        (packed,) = await self._store.load(partition, [name])
+        party = Party(Ledger() if packed is None else unpack_ledger(packed))
+        if isinstance(message, ContactRequest) and was_answered(party.ledger, message.customer_id, identity(message)):
+            key = answer_key(message.customer_id, identity(message))
+            (answer,) = await self._store.load_answers(partition, [key])
+            if answer is not None:
+                party.answers[key] = unpack_answered(answer)
+        return party
 
-    async def _decide(
-        self, entry: Entry, partition: int, message: Message, ledger: Ledger, answers: dict[bytes, Answered]
-    ) -> None:
+    async def _decide(self, entry: Entry, partition: int, message: Message, name: str) -> None:
         now_ms = (await self._head(partition)).now_ms
         if isinstance(message, ContactRequest) and message.requested_at is not None:
             now_ms = max(now_ms, to_ms(message.requested_at))
             await self._pass(entry, partition, now_ms)
-            (packed,) = await self._store.load(partition, [party_of(message)])
-            ledger = Ledger() if packed is None else unpack_ledger(packed)
-            answers = await self._answers(partition, message, ledger)
-        head, known = await self._head(partition), dict(answers)
         arrival = Arrival(message, entry.place, entry.timestamp_ms, entry.value or b"")
-        policy, seq = self._policy_for(entry.place), head.seq + 1
-        results = arbitrate(policy, ledger, answers, arrival, now_ms, seq, self._stock)
-        results += self._catch_up(policy, ledger, answers, now_ms, seq)
-        for result in results:
-            if isinstance(result, Decided):
-                self._tell(result)
-            elif isinstance(result, Refused):
-                self.refused.add(entry.place)
-        changed = {key: pack_answered(new) for key, new in answers.items() if known.get(key) is not new}
-        await self._commit(partition, head, now_ms, {party_of(message): ledger}, changed)
+        party = await self._party(partition, name, message)
+        for event in (arrival, None):  # then what it made due at once
+            await self._apply(entry, partition, name, party, event, now_ms)
 
-    def _catch_up(
-        self, policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], now_ms: int, seq: int
-    ) -> list[Decided | Refused | Noted]:
-        """What was due by ``now_ms``, each at its own instant."""
-        results: list[Decided | Refused | Noted] = []
-        while (due_ms := next_due_ms(ledger)) is not None and due_ms <= now_ms:
-            results += come_back(policy, ledger, answers, due_ms, seq, self._stock)
-        return results
+    async def _apply(
+        self, entry: Entry, partition: int, name: str, party: Party, event: Arrival | None, now_ms: int
+    ) -> None:
+        head = await self._head(partition)
+        context = Context(self._policy_for(entry.place), head.seq + 1, self._stock, is_event_time=True)
+        for effect in party.apply(event, now_ms, context):
+            if isinstance(effect, Decided):
+                self._tell(effect)
+            elif isinstance(effect, Refused):
+                self.refused.add(entry.place)
+        changed = {key: pack_answered(party.answers[key]) for key in party.changed}
+        await self._commit(partition, head, max(head.now_ms, now_ms), name, party, changed)
 
     def _tell(self, decided: Decided) -> None:
         decision = decision_of(decided)
@@ -136,15 +119,8 @@ class Reference:
     async def _pass(self, entry: Entry, partition: int, now_ms: int) -> None:
         """The timers of the partition on the way to an instant, one after another, each at its own."""
         while due := await self._store.due(partition, now_ms, 1):
-            (due_ms, _, party), head = due[0], await self._head(partition)
-            (packed,) = await self._store.load(partition, [party])
-            assert packed is not None
-            ledger, answers, seq = unpack_ledger(packed), dict[bytes, Answered](), head.seq + 1
-            for result in come_back(self._policy_for(entry.place), ledger, answers, due_ms, seq, self._stock):
-                assert isinstance(result, Decided)
-                self._tell(result)
-            changed = {key: pack_answered(new) for key, new in answers.items()}
-            await self._commit(partition, head, max(head.now_ms, due_ms), {party: ledger}, changed)
+            due_ms, _, name = due[0]
+            await self._apply(entry, partition, name, await self._party(partition, name), None, due_ms)
 
     async def _head(self, partition: int) -> Head:
         if partition not in self._heads:
@@ -154,12 +130,10 @@ class Reference:
         return self._heads[partition]
 
     async def _commit(
-        self, partition: int, head: Head, now_ms: int, ledgers: dict[str, Ledger], answers: dict[bytes, bytes]
+        self, partition: int, head: Head, now_ms: int, name: str, party: Party, answers: dict[bytes, bytes]
     ) -> None:
-        seq = head.seq + 1
-        packed = {party: pack_ledger(ledger) for party, ledger in ledgers.items()}
-        timers = {party: next_due_ms(ledger) for party, ledger in ledgers.items()}
-        turns = {party: turn_of(ledgers[party], due_ms) for party, due_ms in timers.items() if due_ms is not None}
+        seq, packed = head.seq + 1, {name: pack_ledger(party.ledger)}
+        timers, turns = {name: party.due_ms}, {} if party.due_ms is None else {name: party.turn}
         commit = Commit(
             head.epoch, OWNER, seq, 0, now_ms, {}, packed, answers, ANSWERS_KEPT_MS, timers, outbox=b"", turns=turns
         )

@@ -18,11 +18,13 @@ import pytest
 from arbiter.demo import bank, customers, generate, run
 from arbiter.demo.cli import DEFAULT_SEED
 from arbiter.demo.feed import POISON
-from arbiter.engine.arbitrate import Arrival, Message, arbitrate, come_back, next_due_ms
+from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.party import Party
+from arbiter.engine.state import Context
 from arbiter.ledger.capacity import WholeStock
-from arbiter.ledger.model import Answered, Ledger
+from arbiter.ledger.model import Ledger
 from arbiter.messages import PROFILES, REQUESTS, ContactRequest, CustomerChange, Profile
-from arbiter.policy.ruleset import Policy, load
+from arbiter.policy.ruleset import load
 from arbiter.policy_check.files import document_bytes, read_policy
 from arbiter.timing.instants import FAR_MS, to_ms
 
@@ -88,36 +90,25 @@ def alone(count: int) -> dict[str, int]:
     policy = load(document_bytes(document), 1, "digest")
     clients = bank.clients()
     requests = generate.requests(clients, DEFAULT_SEED)[:count]
-    ledgers: dict[str, Ledger] = defaultdict(Ledger)
-    answers: dict[bytes, Answered] = {}
-    stock = WholeStock()
+    parties: dict[str, Party] = defaultdict(lambda: Party(Ledger()))
+    context = Context(policy, 1, WholeStock(), is_event_time=True)
     for fact in customers.facts(clients, DEFAULT_SEED, {}):
         kind = Profile if fact.topic == PROFILES else CustomerChange
         message = msgspec.json.decode(fact.value, type=kind)
-        take(policy, ledgers[fact.customer_id], answers, message, 0, stock)
+        parties[fact.customer_id].apply(arrival(message, 0), 0, context)
     for request in requests:
         asked = msgspec.json.decode(request.value, type=ContactRequest)
         at_ms = to_ms(asked.requested_at) if asked.requested_at else 0
-        wait(policy, ledgers[request.customer_id], answers, at_ms, stock)
-        take(policy, ledgers[request.customer_id], answers, asked, at_ms, stock)
-    for ledger in ledgers.values():
-        wait(policy, ledger, answers, FAR_MS, stock)
-    outcomes = Counter(answered.answer.outcome for answered in answers.values())
+        parties[request.customer_id].apply(arrival(asked, at_ms), at_ms, context)
+    for party in parties.values():
+        party.apply(None, FAR_MS, context)
+    outcomes = Counter(known.answer.outcome for party in parties.values() for known in party.answers.values())
     return {"approved": 0, "deferred": 0, "rejected": 0, **outcomes}
 
 
-def take(
-    policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], message: Message, now_ms: int, stock: WholeStock
-) -> None:
-    """Apply one record."""
-    arrival = Arrival(message, (REQUESTS, 0, 0), now_ms, msgspec.json.encode(message))
-    arbitrate(policy, ledger, answers, arrival, now_ms, 1, stock)
-
-
-def wait(policy: Policy, ledger: Ledger, answers: dict[bytes, Answered], until_ms: int, stock: WholeStock) -> None:
-    """Let come back what is due by then, each at its instant."""
-    while (due_ms := next_due_ms(ledger)) is not None and due_ms <= until_ms:
-        come_back(policy, ledger, answers, due_ms, 1, stock)
+def arrival(message: Message, now_ms: int) -> Arrival:
+    """A record, received then."""
+    return Arrival(message, (REQUESTS, 0, 0), now_ms, msgspec.json.encode(message))
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc to see which processes are left")

@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from arbiter.engine.household import Join, Return, Taker
+from arbiter.engine.party import Party
+from arbiter.engine.routed import Join, Return, Routed
+from arbiter.engine.state import Context, Effect
 from arbiter.engine.told import Decided
 from arbiter.ledger.keys import split
 from arbiter.ledger.model import Away, ContactState, Ledger
 from arbiter.policy.kill_switches import Kill
-from arbiter.policy.ruleset import load
+from arbiter.policy.ruleset import NO_STOCK, load
 from arbiter.timing.instants import DAY_MS, HOUR_MS
 from tests.inputs.builders import MONDAY, Desk, codes, document, grant, policy, request
 
@@ -190,15 +192,19 @@ def test_a_switch_that_ended_stops_nothing() -> None:
     assert ["deferred", "approved"] == [desk.ask(request(f"at{now}"), now).answer.outcome for now in (END - 1, END)]
 
 
+def apply(ledger: Ledger, routed: Routed) -> list[Effect]:
+    """What comes of what another partition sent, an hour later and under a kill switch."""
+    return Party(ledger).apply(routed, MONDAY + HOUR_MS, Context(policy(kills=[kill()]), 9, NO_STOCK))
+
+
 def test_what_a_customer_brings_into_a_household_is_recalled_there() -> None:
     """An approval that was on its way between two partitions when both looked through theirs is not forgotten."""
     desk = Desk(policy(), grant())
     desk.ask(request("a"))
     part = split(desk.ledger, desk.answers, "c1")
-    taker = Taker(policy(kills=[kill()]), Ledger(), {}, MONDAY + HOUR_MS, 9)
-    taker.receive(Join("h:h1", "c1", 1, part))
+    effects = apply(Ledger(), Join("h:h1", "c1", 1, part))
 
-    out = [one for one in taker.out if isinstance(one, Decided)]
+    out = [one for one in effects if isinstance(one, Decided)]
     assert [("a", "recalled"), ("a", "deferred")] == told(out)
 
 
@@ -208,8 +214,7 @@ def test_what_comes_back_from_a_household_is_recalled_at_home() -> None:
     desk.ask(request("a"))
     part = split(desk.ledger, desk.answers, "c1")
     home = Ledger(away=Away("h1", 2, is_leaving=True))
-    taker = Taker(policy(kills=[kill()]), home, {}, MONDAY + HOUR_MS, 9)
-    taker.receive(Return("c:c1", "c1", 2, part))
+    effects = apply(home, Return("c:c1", "c1", 2, part))
 
-    out = [one for one in taker.out if isinstance(one, Decided)]
+    out = [one for one in effects if isinstance(one, Decided)]
     assert [("a", "recalled"), ("a", "deferred")] == told(out)

@@ -63,10 +63,10 @@ class World:
 
     def found(self, told: Told) -> Found:
         """What would be found of a decision today."""
-        ledger = self.shelf.take(told.party)
-        self.shelf.put(told.party, ledger)
+        party = self.shelf.take(told.party)
+        self.shelf.put(told.party, party)
         asked = told.decided.request
-        return Found(decision_of(told.decided), asked, asked_at(asked, MONDAY), ledger)
+        return Found(decision_of(told.decided), asked, asked_at(asked, MONDAY), party.ledger)
 
 
 def reproduced(found: Found, rules: Policy, folder: Path) -> str | None:

@@ -10,8 +10,9 @@ from zoneinfo import available_timezones
 import msgspec
 import pytest
 
-from arbiter.engine.arbitrate import Decided, Noted, Refused
 from arbiter.engine.render import message_of
+from arbiter.engine.told import Decided, Noted
+from arbiter.ledger.facts import Refused
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.ruleset import Policy
 from arbiter.policy_check.checks import problems

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from arbiter.engine.arbitrate import Decided
 from arbiter.engine.decide import decide
+from arbiter.engine.told import Decided
 from arbiter.engine.verdict import Verdict
 from arbiter.messages import ContactRequest
 from arbiter.state.codec import pack_ledger, unpack_ledger

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from arbiter.engine.arbitrate import Decided
+from arbiter.engine.told import Decided
 from arbiter.ledger.capacity import WholeStock
 from arbiter.ledger.model import Answer
 from arbiter.policy.ruleset import Policy

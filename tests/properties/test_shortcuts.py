@@ -12,9 +12,10 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arbiter.engine.arbitrate import Decided, Refused
 from arbiter.engine.decide import Hearing
 from arbiter.engine.render import decision_of
+from arbiter.engine.told import Decided
+from arbiter.ledger.facts import Refused
 from arbiter.messages import Profile, encoder
 from arbiter.policy.case import Case, Spent, shape_of
 from arbiter.policy.document import PolicyDocument

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from arbiter.engine.arbitrate import Decided
 from arbiter.engine.render import decision_of
+from arbiter.engine.told import Decided
 from arbiter.messages import PreferenceChange, ShadowDecision
 from arbiter.policy.rules.cap import CapJudge
 from arbiter.reports.explain.document import Explanation, InShadow

@@ -12,8 +12,8 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from arbiter.engine.arbitrate import Decided
 from arbiter.engine.render import message_of
+from arbiter.engine.told import Decided
 from arbiter.messages import Decision, encoder
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.ruleset import Policy

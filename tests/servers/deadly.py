@@ -12,28 +12,26 @@ import signal
 import sys
 from typing import Any
 
-from arbiter.engine import household
-from arbiter.worker.partition.deciding import Batch
+from arbiter.engine.arrival import Arrival
+from arbiter.engine.party import Party, Review
+from arbiter.engine.state import Context
 
 DEADLY, DEADLY_LOOK = "deadly", "deadly-look"
 
 
 def main() -> None:
-    """Mark the places, then be the worker."""
-    arrive, look = household.Taker.arrive, Batch._look  # noqa: SLF001 - where a party is looked at
+    """Mark the place, then be the worker."""
+    apply = Party.apply
 
-    def deadly_arrive(self: household.Taker, arrival: Any) -> None:
-        if getattr(arrival.message, "campaign", "") == DEADLY:
+    def deadly(self: Party, event: Any, now_ms: int, context: Context, *way: Any) -> Any:
+        is_looked_at = isinstance(event, Review) or (self.due_ms is not None and self.due_ms <= now_ms)
+        waits = any(DEADLY_LOOK.encode() in asked.request for asked in self.ledger.waiting)
+        is_deadly = isinstance(event, Arrival) and getattr(event.message, "campaign", "") == DEADLY
+        if is_deadly or (context.hears and is_looked_at and waits):
             os.kill(os.getpid(), signal.SIGKILL)
-        arrive(self, arrival)
+        return apply(self, event, now_ms, context, *way)
 
-    def deadly_look(self: Batch, party: Any, step: Any) -> Any:
-        if any(DEADLY_LOOK.encode() in asked.request for asked in party.ledger.waiting):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return look(self, party, step)
-
-    household.Taker.arrive = deadly_arrive  # type: ignore[method-assign]
-    Batch._look = deadly_look  # type: ignore[method-assign] # noqa: SLF001
+    Party.apply = deadly  # type: ignore[method-assign,assignment]
     sys.argv = ["arbiter", "worker"]
     runpy.run_module("arbiter", run_name="__main__", alter_sys=True)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from arbiter.engine import household
-from arbiter.engine.arbitrate import Arrival
+from arbiter.engine.arrival import Arrival
+from arbiter.engine.party import Party
 from arbiter.messages import CONSENTS
 from tests.harness.partition import CUSTOMERS, Crash, World
 
@@ -20,14 +22,14 @@ async def test_a_record_that_kills_every_worker_is_given_up_in_the_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches are halved from claim to claim until it stands alone; its neighbours are decided, and nothing else."""
-    arrive = household.Taker.arrive
+    apply = Party.apply
 
-    def deadly(self: household.Taker, arrival: Arrival) -> None:
-        if b"poison" in arrival.raw:
+    def deadly(self: Party, event: Any, *how: Any) -> Any:
+        if isinstance(event, Arrival) and b"poison" in event.raw:
             raise Crash
-        arrive(self, arrival)
+        return apply(self, event, *how)
 
-    monkeypatch.setattr(household.Taker, "arrive", deadly)
+    monkeypatch.setattr(Party, "apply", deadly)
     monkeypatch.setattr("arbiter.worker.partition.deciding.Exception", ZeroDivisionError, raising=False)
     names = [f"r{number}" for number in range(9)]
     for name in names:
@@ -51,14 +53,14 @@ async def test_what_is_committed_between_deaths_does_not_hide_what_kills(
     world: World, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     """Each life commits facts and waits for its first record; still each deadly one is given up, and nothing else."""
-    arrive = household.Taker.arrive
+    apply = Party.apply
 
-    def deadly(self: household.Taker, arrival: Arrival) -> None:
-        if b"poison" in arrival.raw:
+    def deadly(self: Party, event: Any, *how: Any) -> Any:
+        if isinstance(event, Arrival) and b"poison" in event.raw:
             raise Crash
-        arrive(self, arrival)
+        return apply(self, event, *how)
 
-    monkeypatch.setattr(household.Taker, "arrive", deadly)
+    monkeypatch.setattr(Party, "apply", deadly)
     monkeypatch.setattr("arbiter.worker.partition.deciding.Exception", ZeroDivisionError, raising=False)
     names = {f"r{number}" for number in range(40)}
     for number in range(40):
@@ -96,14 +98,14 @@ async def test_workers_that_are_killed_by_something_else_give_nothing_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seven times in a row, each time in the middle of the first batch: no record is to blame."""
-    arrive, kills = household.Taker.arrive, [Crash()] * 7
+    apply, kills = Party.apply, [Crash()] * 7
 
-    def killed(self: household.Taker, arrival: Arrival) -> None:
-        if kills:
+    def killed(self: Party, event: Any, *how: Any) -> Any:
+        if kills and isinstance(event, Arrival):
             raise kills.pop()
-        arrive(self, arrival)
+        return apply(self, event, *how)
 
-    monkeypatch.setattr(household.Taker, "arrive", killed)
+    monkeypatch.setattr(Party, "apply", killed)
     monkeypatch.setattr("arbiter.worker.partition.deciding.Exception", ZeroDivisionError, raising=False)
     for number in range(100):
         world.request(f"r{number}", CUSTOMERS[number % 5])

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from confluent_kafka import KafkaError
 
-from arbiter.engine.household import Forward, Nothing
+from arbiter.engine.routed import Forward, Nothing
 from arbiter.ledger.model import Posted
 from arbiter.messages import DECISIONS, ROUTED
 from arbiter.metrics import Metrics

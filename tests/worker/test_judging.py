@@ -6,6 +6,7 @@ import pytest
 
 from arbiter.state.memory import MemoryStore
 from arbiter.worker.partition.deciding import Batch
+from arbiter.worker.partition.items import Item
 from tests.harness.installation_in_process import Site, Unwatched
 from tests.harness.partition import CAP
 from tests.inputs.builders import MONDAY, grant, policy, request
@@ -22,13 +23,13 @@ def site() -> Site:
 async def test_only_the_step_is_taken_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is undone first, and its party led through what it went through; each request has one answer."""
     taken: list[str] = []
-    usual = Batch._take  # noqa: SLF001 - to see what is done twice
+    usual = Batch._take_item  # noqa: SLF001 - to see what is done twice
 
-    def counting(batch: Batch, party, item, now_ms, **more) -> bool:  # type: ignore[no-untyped-def]
-        taken.append(getattr(item.message, "request_id", "") if item is not None else "")
-        return usual(batch, party, item, now_ms, **more)
+    def counting(batch: Batch, item: Item) -> None:
+        taken.append(getattr(item.arrival and item.arrival.message, "request_id", ""))
+        usual(batch, item)
 
-    monkeypatch.setattr(Batch, "_take", counting)
+    monkeypatch.setattr(Batch, "_take_item", counting)
     for customer, names in (("c1", "ab"), ("c2", "de"), ("c3", "f")):
         site.send(grant(customer))
         for name in names:

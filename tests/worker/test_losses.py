@@ -8,8 +8,8 @@ from typing import Any
 from faust.types import TP
 from msgspec.structs import replace
 
-from arbiter.engine.household import Leave
 from arbiter.engine.render import count_of, decision_of
+from arbiter.engine.routed import Leave
 from arbiter.state.parcels import Parcel, pack_parcel
 from arbiter.state.store import Claim, Head
 from arbiter.timing.instants import DAY_MS

@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from arbiter.engine.arbitrate import Message
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.arrival import Arrival, Message
 from arbiter.engine.render import decision_of
 from arbiter.engine.simulate import Simulation, Told
 from arbiter.messages import REQUESTS, ContactRequest, Outcome, PreferenceChange, encoder

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbiter.engine.arbitrate import Arrival, Noted
-from arbiter.engine.arrival import arrived, posted
+from arbiter.engine.arrival import Arrival, arrived, posted
+from arbiter.engine.told import Noted
 from arbiter.ledger.facts import dated
 from arbiter.messages import Outcome
 from arbiter.timing.dates import instant_ms

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from aiokafka import ConsumerRecord
 
-from arbiter.engine.arbitrate import Arrival
+from arbiter.engine.arrival import Arrival
 from arbiter.messages import CONSENTS, PROFILES, REQUESTS, ConsentChange, ContactRequest, Profile, SuppressionChange
 from arbiter.timing.instants import DAY_MS, to_datetime
 from arbiter.worker.kafka.reader import DeadLetter, Reader

@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from arbiter.engine.household import Forward
+from arbiter.engine.routed import Forward
 from arbiter.ledger.keys import customer_party
 from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS, ROUTED
 from arbiter.state.codec import unpack_outbox
@@ -175,7 +175,7 @@ async def test_a_full_runner_shuts_its_topics_and_opens_them_again(
 
 async def test_a_commit_that_would_grow_too_long_is_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The requests that do not fit any more come with the next one, each decided once."""
-    monkeypatch.setattr("arbiter.worker.partition.judging.OUTBOX_BYTES_MAX", 1_500)
+    monkeypatch.setattr("arbiter.worker.partition.deciding.OUTBOX_BYTES_MAX", 1_500)
     for number in range(7):
         world.request(f"r{number}", CUSTOMERS[number])
     world.put(b"poison")

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from arbiter.engine import arbitrate as core
-from arbiter.engine import household
-from arbiter.engine.arbitrate import Arrival
+from arbiter.engine import events
+from arbiter.engine.arrival import Arrival
 from arbiter.engine.decide import Hearing
-from arbiter.engine.giving_up import PUT_OFF_MS
-from arbiter.engine.session import Session
+from arbiter.engine.events import PUT_OFF_MS
+from arbiter.engine.party import Party
+from arbiter.engine.state import PartyState
 from arbiter.messages import DECISIONS, REQUESTS, Outcome
 from arbiter.state.codec import OutRecord
 from arbiter.state.memory import MemoryStore
@@ -136,13 +136,16 @@ def fail_on(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
     """Let the core raise in the middle of this request, after it has changed ledger and answers."""
     left = [times]
 
-    def failing(session: Any, arrival: Arrival) -> None:
-        core.take(session, arrival)
-        if getattr(arrival.message, "request_id", "") == name and left[0]:
+    usual = Party.apply
+
+    def failing(party: Party, event: Any, *how: Any) -> Any:
+        effects = usual(party, event, *how)
+        if isinstance(event, Arrival) and getattr(event.message, "request_id", "") == name and left[0]:
             left[0] -= 1
             raise ZeroDivisionError
+        return effects
 
-    monkeypatch.setattr(household, "take", failing)
+    monkeypatch.setattr(Party, "apply", failing)
 
 
 async def test_a_fenced_worker_ends(world: World) -> None:
@@ -313,14 +316,14 @@ async def test_what_cannot_even_be_refused_comes_back_later(monkeypatch: pytest.
     """The partition goes on, and the party is looked at again some minutes later."""
     site = installed()
     await site.settle()
-    usual = Session.come_back
+    usual = events.look
 
-    def failing(session: Session) -> None:
-        if "c1" in session.ledger.members:
+    def failing(party: PartyState) -> None:
+        if "c1" in party.ledger.members:
             raise ZeroDivisionError
-        usual(session)
+        usual(party)
 
-    monkeypatch.setattr(Session, "come_back", failing)
+    monkeypatch.setattr(events, "look", failing)
     site.wait(2 * DAY_MS)
     await site.settle()
     assert [("e", "approved")] == told(site)[5:]

@@ -64,7 +64,7 @@ def simulated(policy: Policy, material: Material, history: Sequence[Decision], p
     for happening in run.happenings():
         if isinstance(happening, Told) and happening.decided.identity == key:
             party = happening.party
-    ledger = run.shelf.take(party) if party else Ledger()
+    ledger = run.shelf.take(party).ledger if party else Ledger()
     _, _, digest = policy.ref
     others = {decision.policy.digest for decision in history} - {digest}
     missing = dict.fromkeys(others, "the policy that was given is not the one that decided it")

@@ -1,42 +1,43 @@
-"""Where a simulation keeps hundreds of thousands of ledgers: packed as in Redis, the last used ones unpacked."""
+"""Where a simulation keeps hundreds of thousands of parties: packed as in Redis, the last used ones unpacked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from arbiter.engine.party import Party
 from arbiter.ledger.identity import ANSWERS_KEPT_MS
 from arbiter.ledger.model import Answered, Ledger
 from arbiter.state.codec import pack_answered, pack_ledger, unpack_answered, unpack_ledger
 from arbiter.timing.instants import DAY_MS
 
 OPEN_MAX = 20_000
-"""Ledgers that are kept as they are, the last used; about 4 KB each, where a packed one has 300 bytes."""
+"""Parties that are kept as they are, the last used; about 4 KB each, where a packed one has 300 bytes."""
 
 
 class PackedShelf:
     """A ``simulate.Shelf`` with packed ledgers."""
 
     def __init__(self, open_max: int = OPEN_MAX) -> None:
-        self._open: dict[str, Ledger] = {}
+        self._open: dict[str, Party] = {}
         self._packed: dict[str, bytes] = {}
         self._open_max = open_max
         # By the day on which they were kept, so that old ones are forgotten a day at a time.
         self._answers: dict[int, dict[bytes, bytes]] = {}
 
-    def take(self, party: str) -> Ledger:
+    def take(self, name: str) -> Party:
         """See ``Shelf.take``."""
-        ledger = self._open.pop(party, None)
-        if ledger is not None:
-            return ledger
-        packed = self._packed.get(party)
-        return Ledger() if packed is None else unpack_ledger(packed)
+        party = self._open.pop(name, None)
+        if party is not None:
+            return party
+        packed = self._packed.get(name)
+        return Party(Ledger() if packed is None else unpack_ledger(packed))
 
-    def put(self, party: str, ledger: Ledger) -> None:
+    def put(self, name: str, party: Party) -> None:
         """See ``Shelf.put``."""
-        self._open[party] = ledger
+        self._open[name] = party
         if len(self._open) > self._open_max:
             oldest = next(iter(self._open))
-            self._packed[oldest] = pack_ledger(self._open.pop(oldest))
+            self._packed[oldest] = pack_ledger(self._open.pop(oldest).ledger)
 
     def answer(self, key: bytes) -> Answered | None:
         """See ``Shelf.answer``."""
@@ -57,7 +58,8 @@ class PackedShelf:
 
     def ledgers(self) -> Iterator[tuple[str, Ledger]]:
         """Every party with its ledger. Treat the ledgers as read-only."""
-        for party, packed in self._packed.items():
-            if party not in self._open:
-                yield party, unpack_ledger(packed)
-        yield from self._open.items()
+        for name, packed in self._packed.items():
+            if name not in self._open:
+                yield name, unpack_ledger(packed)
+        for name, party in self._open.items():
+            yield name, party.ledger

@@ -164,6 +164,6 @@ def _segments(policy: Policy, run: Run, told: Told) -> frozenset[str]:
     """The customer's segments, as the new policy has them."""
     if not policy.document.segments:
         return frozenset()
-    ledger = run.shelf.take(told.party)
-    run.shelf.put(told.party, ledger)
-    return policy.segments_of(ledger, told.decided.request.customer_id)
+    party = run.shelf.take(told.party)
+    run.shelf.put(told.party, party)
+    return policy.segments_of(party.ledger, told.decided.request.customer_id)

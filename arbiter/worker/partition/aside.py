@@ -10,15 +10,15 @@ from typing import Final
 
 from msgspec import Struct
 
-from arbiter.engine.giving_up import PUT_OFF_MS
-from arbiter.engine.household import Forward
+from arbiter.engine.events import PUT_OFF_MS
+from arbiter.engine.routed import Forward
 from arbiter.ledger.model import Answered
 from arbiter.state.codec import CodecError, NewerFormat, unpack_answered
 from arbiter.timing.instants import FAR_MS
 from arbiter.worker.kafka.reader import DeadLetter, Record
+from arbiter.worker.partition.cache import StoredParty
 from arbiter.worker.partition.items import Item, needed_answers
 from arbiter.worker.partition.letters import original
-from arbiter.worker.partition.steps import Loaded, Party
 
 UNREADABLE_STATE: Final = "unreadable_state"
 
@@ -33,10 +33,10 @@ class Aside(Struct):
     answers: dict[tuple[str, bytes], str] = {}
     timers: dict[str, int | None] = {}
 
-    def party(self, name: str, loaded: Loaded) -> Party | None:
+    def party(self, name: str, packed: bytes | None) -> StoredParty | None:
         """The party, or ``None`` if it is set aside; :class:`NewerFormat`."""
         try:
-            return Party(name, loaded)
+            return StoredParty(name, packed)
         except NewerFormat:
             raise
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one ledger, the others are decided for
@@ -53,7 +53,7 @@ class Aside(Struct):
             self.answers[name, key] = str(error)
             return None
 
-    def letter(self, item: Item, party: Party | None) -> DeadLetter | None:
+    def letter(self, item: Item, party: StoredParty | None) -> DeadLetter | None:
         """Why the item cannot be taken; ``None`` if it can."""
         if party is None:
             why = f"the ledger of {item.party} cannot be read ({self.parties[item.party]})"

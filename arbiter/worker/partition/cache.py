@@ -1,69 +1,151 @@
-"""Ledgers kept in the process while their partition is ours: nobody else writes them, so they cannot be stale.
+"""Parties kept in the process while their partition is ours: nobody else writes them, so they cannot be stale.
 
-What was decided on last is kept unpacked, ready to be decided on again; what was not needed for a while as its bytes.
+What was decided on last is kept as it is, ready to be decided on again; what was not needed for a while as its bytes.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-from arbiter.ledger.model import Ledger
+from arbiter.engine.events import Way
+from arbiter.engine.party import Party, Review, awaits
+from arbiter.engine.state import Context, Turn
+from arbiter.ledger.capacity import Purse
+from arbiter.ledger.model import Answered, Ledger
+from arbiter.policy.ruleset import NO_STOCK
+from arbiter.state.codec import unpack_ledger
+from arbiter.worker.partition.items import Item
 
 ENTRY_BYTES = 200
 """What an entry costs beside its bytes: the key, two objects, a link of the ordered dict."""
 
-UNPACKED_BYTES, UNPACKED_FACTOR = 1_500, 10
-"""What an unpacked ledger costs: so much, and so many times its packed bytes. Measured on ledgers of the load test."""
+PARTY_BYTES, PARTY_FACTOR = 1_500, 10
+"""What a party costs that is kept as it is: so much, and so many times its packed bytes. Measured in the load test."""
+
+Step = tuple[Item | Review | None, int, Way]
+"""What a party went through in a batch: what happened, when, and how it was applied."""
+
+NO_PURSE = Purse(NO_STOCK)
+NOBODY: frozenset[tuple[str, Turn]] = frozenset()
 
 
-class LedgerCache:
-    """Ledgers of one partition by party, the least recently used dropped first, bounded in bytes.
+class StoredParty(Party):
+    """A party as the store has it, and as it is now.
 
-    Unpacked ones take at most half of the room. Whoever takes one changes it in place, so it is not kept any more
-    until it is put back, as it was committed.
+    ``packed`` are the bytes of the last commit (``None`` for a new party), ``known_due_ms``, ``known_turn`` and
+    ``waits`` what the store knows of when it comes back and what it waits for. In the batch under way: ``steps`` are
+    what it went through, ``loaded`` the answers that were read, ``context`` is what events are applied under,
+    ``opened_ms`` the end of the last permit that it got, ``repacked`` its bytes to be. ``cost`` is what it takes of the
+    cache.
+    """
+
+    __slots__ = (
+        "context",
+        "cost",
+        "known_due_ms",
+        "known_turn",
+        "loaded",
+        "name",
+        "opened_ms",
+        "packed",
+        "purse",
+        "repacked",
+        "steps",
+        "waits",
+    )
+
+    context: Context
+
+    def __init__(self, name: str, packed: bytes | None) -> None:
+        """:class:`~arbiter.state.codec.CodecError` for what cannot be read."""
+        super().__init__(fresh(packed))
+        self.name = name
+        self.cost = 0
+        self.repacked = packed
+        self.waits = self.waiting_for()
+        self._begin()
+
+    def rewind(self) -> None:
+        """Be again as the store has it."""
+        self.ledger = fresh(self.packed)
+        self.answers, self.changed, self.requests = dict(self.loaded), {}, {}
+        self.look_at_timer()
+
+    def committed(self) -> None:
+        """The store has it as it is now."""
+        if self.steps:
+            if self.waits or self.ledger.waiting:
+                self.waits = self.waiting_for()
+            if self.requests:
+                self.forget_requests()
+        self._begin()
+
+    def waiting_for(self) -> frozenset[tuple[str, Turn]]:
+        """What it waits for of what all customers share, and its turn."""
+        found = awaits(self.ledger)
+        return frozenset(found.items()) if found else NOBODY
+
+    def _begin(self) -> None:
+        self.packed = self.repacked
+        self.known_due_ms, self.known_turn = self.due_ms, self.turn
+        self.purse = NO_PURSE
+        self.steps: list[Step] = []
+        self.loaded: dict[bytes, Answered] = {}
+        self.answers = {}
+        self.changed = {}
+        self.opened_ms = 0
+
+
+def fresh(packed: bytes | None) -> Ledger:
+    """A ledger that shares nothing with any other."""
+    return Ledger() if packed is None else unpack_ledger(packed)
+
+
+class PartyCache:
+    """Parties of one partition, the least recently used dropped first, bounded in bytes.
+
+    As they are they take at most half of the room; then only their bytes are kept. Whoever takes one changes it in
+    place: it is given back as it was committed, or else only as its bytes.
     """
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
+        self._ready: OrderedDict[str, StoredParty] = OrderedDict()
         self._packed: OrderedDict[str, bytes] = OrderedDict()
-        self._unpacked: OrderedDict[str, Ledger] = OrderedDict()
-        self._bytes = 0
-        self._unpacked_bytes = 0
+        self._ready_bytes = 0
+        self._packed_bytes = 0
 
-    def get(self, party: str) -> bytes | None:
-        """The packed ledger, if it is here."""
-        packed = self._packed.get(party)
+    def take(self, name: str) -> StoredParty | bytes | None:
+        """The party, or its bytes, if it is here; from now on it is the caller's."""
+        party = self._ready.pop(name, None)
+        if party is not None:
+            self._ready_bytes -= party.cost
+            return party
+        packed = self._packed.pop(name, None)
         if packed is not None:
-            self._packed.move_to_end(party)
+            self._packed_bytes -= len(packed) + ENTRY_BYTES
         return packed
 
-    def take(self, party: str) -> Ledger | None:
-        """The same, unpacked, if it is here, to be changed: from now on it is the caller's."""
-        ledger = self._unpacked.pop(party, None)
-        if ledger is not None:
-            self._unpacked_bytes -= _cost(self._packed[party])
-        return ledger
+    def put(self, party: StoredParty) -> None:
+        """Keep it as it was committed."""
+        self._ready[party.name] = party
+        party.cost = PARTY_BYTES + ENTRY_BYTES + PARTY_FACTOR * len(party.packed or b"")
+        self._ready_bytes += party.cost
+        while self._ready and 2 * self._ready_bytes > self._bytes_max:
+            name, oldest = self._ready.popitem(last=False)
+            self._ready_bytes -= oldest.cost
+            self.put_packed(name, oldest.packed)
+        if self._packed and self._packed_bytes + self._ready_bytes > self._bytes_max:
+            self._shrink()
 
-    def put(self, party: str, packed: bytes, ledger: Ledger | None = None) -> None:
-        """Keep what was committed, also unpacked if it is at hand."""
-        self._drop(party)
-        self._packed[party] = packed
-        self._bytes += len(packed) + ENTRY_BYTES
-        if ledger is not None:
-            self._unpacked[party] = ledger
-            self._unpacked_bytes += _cost(packed)
-        while self._unpacked and 2 * self._unpacked_bytes > self._bytes_max:
-            oldest, _ = self._unpacked.popitem(last=False)
-            self._unpacked_bytes -= _cost(self._packed[oldest])
-        while self._bytes + self._unpacked_bytes > self._bytes_max:
-            self._drop(next(iter(self._packed)))
-
-    def _drop(self, party: str) -> None:
-        self.take(party)
-        packed = self._packed.pop(party, None)
+    def put_packed(self, name: str, packed: bytes | None) -> None:
+        """Keep its bytes, if it has any."""
         if packed is not None:
-            self._bytes -= len(packed) + ENTRY_BYTES
+            self._packed[name] = packed
+            self._packed_bytes += len(packed) + ENTRY_BYTES
+            self._shrink()
 
-
-def _cost(packed: bytes) -> int:
-    return UNPACKED_BYTES + UNPACKED_FACTOR * len(packed)
+    def _shrink(self) -> None:
+        while self._packed and self._packed_bytes + self._ready_bytes > self._bytes_max:
+            _, packed = self._packed.popitem(last=False)
+            self._packed_bytes -= len(packed) + ENTRY_BYTES

@@ -1,100 +1,158 @@
-"""One batch of one partition, decided: synchronous, without I/O, one record after another.
+"""One batch of one partition, decided: without I/O, one record after another, in one call.
 
-The records meet copies of their parties' ledgers, so a batch that is not committed leaves no trace. A record that the
-core fails on is tried once more, alone, on a fresh copy that has seen only what came before it; if it fails again it is
-left out as a dead letter, and its party goes on as if it had never come. Before that it is taken without hearing what
-waits, lest a request that cannot be decided stands in the way of a withdrawal; and what waits and cannot be decided
-when it is due is ended with a no, as a rule that fails ends it.
+:meth:`Batch.decide` is a generator. It yields what it must know before it can go on (:class:`Answers`,
+:class:`Capacity`), or ``None`` where others may have their turn; who drives it fetches that and sends it in.
 
-A step that drew on what is not known of the capacity, or not granted, is undone (:class:`Unsettled`), and taken again
-once it was asked for. The steps before it stand.
+The records meet parties that are taken from the cache or the store, so a batch that is not committed leaves no trace
+there. An event that fails is undone, by leading its party anew through what came before, and tried once more; if it
+fails again, its record is left out as a dead letter, and its party goes on as if it had never come. Before that it is
+booked without working out what follows, lest a request that cannot be decided stands in the way of a withdrawal; and
+what waits and cannot be decided when it is due is ended with a no, as a rule that fails ends it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from functools import partial
+from typing import Any, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.engine.arbitrate import (
-    Decided,
-    Noted,
-    Refused,
-    Result,
-    come_back,
-    permit_ends,
-)
 from arbiter.engine.decide import asked_at
-from arbiter.engine.giving_up import give_up, put_off
-from arbiter.engine.household import Forward, Join, Leave, Return, Routed, Taker
-from arbiter.ledger.capacity import Draw, Purse
+from arbiter.engine.events import Way
+from arbiter.engine.party import Review, permit_ends
+from arbiter.engine.routed import Forward, Join, Leave, Return, Routed
+from arbiter.engine.state import FREES_FIRST, Context, Turn
+from arbiter.engine.told import Decided, Noted
+from arbiter.ledger.capacity import Draw, Purse, Stock
+from arbiter.ledger.facts import Refused
+from arbiter.ledger.model import Answered
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy
-from arbiter.state.codec import OutRecord
+from arbiter.state.codec import OutRecord, pack_answered, pack_ledger
+from arbiter.state.store import Wait
 from arbiter.worker.kafka.reader import DeadLetter, Record
-from arbiter.worker.partition.aside import NEVER_MS, left_out
-from arbiter.worker.partition.changes import Changes
-from arbiter.worker.partition.drawing import BatchStock, Unsettled
-from arbiter.worker.partition.items import Item, needed_answers
+from arbiter.worker.partition.aside import NEVER_MS, Aside, left_out
+from arbiter.worker.partition.cache import StoredParty
+from arbiter.worker.partition.items import CONSENT_RANK_MAX, REQUEST_RANK, Item, needed_answers
 from arbiter.worker.partition.letters import original
 from arbiter.worker.partition.line import Line
 from arbiter.worker.partition.publishing import Worded, record_of, worded
 from arbiter.worker.partition.routing import Routing
-from arbiter.worker.partition.steps import Loaded, Party, Place, Step, Way, fresh
+from arbiter.worker.partition.work import Work
 
 UNDECIDABLE = "undecidable"
 
 OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 """Where more than that is to be told, the rest is for the next commit."""
 
+PAUSE_EVERY = 200
+"""How many records may keep the other partitions and the health checks waiting."""
+
+LOOKS_EVERY = 20
+"""How many parties are looked at before the others have their turn: much may wait in each."""
+
+STEP_TRIES = 5
+"""How often a step is taken when there turns out to be more or less capacity than was believed."""
+
+Place = tuple[str, int, int]
+"""Topic, partition and offset of a record."""
+
+Said = Worded | Noted | Refused | Routed
+"""What comes of an event."""
+
 log = logging.getLogger("arbiter")
 
 
-Said = Worded | Noted | Refused | Routed
-"""What comes of a step."""
+class Answers(Struct, frozen=True):
+    """The answers under these keys are needed: send a list of their bytes, ``None`` for what is not there any more."""
+
+    keys: list[bytes]
+
+
+class Capacity(Struct, frozen=True):
+    """So many places of these windows are needed, or to be known: ask for them."""
+
+    questions: dict[Draw, int]
+
+
+Need = Answers | Capacity | None
+
+
+class BatchStock(Stock, Protocol):
+    """A stock that counts what is taken: by window, how many more (or less, if given back).
+
+    ``questions`` are the windows that must have been asked about before the event under way can stand, each with how
+    many places the batch would have taken of it. ``awaited`` are the windows, by their keys, for which others wait.
+    With ``is_last_try`` there is what was granted and nothing else; one that ``is_void`` asks nothing any more.
+    """
+
+    changes: Counter[Draw]
+    questions: dict[Draw, int]
+    awaited: Collection[str]
+    is_last_try: bool
+    is_void: bool
+
+    def opens(self, cell: Draw) -> bool:
+        """Whether a cell that was not open is full now."""
 
 
 class Told(Struct, gc=False):
-    """An answer to be published. ``item`` is the record that it answers; ``None`` if the arbiter came back to it."""
+    """An answer to be published. ``received_ms`` is when its request came, if that is what was just answered."""
 
-    item: Item | None
     decided: Decided
+    received_ms: int | None
 
 
-class Batch(Changes):
-    """Decides records in the order given. Afterwards its attributes say what is to be published and committed."""
+class Changes(Struct, frozen=True):
+    """What a commit writes of a batch's parties; see ``state.store.Commit``."""
+
+    ledgers: dict[str, bytes]
+    answers: dict[bytes, bytes]
+    timers: dict[str, int | None]
+    turns: dict[str, Turn]
+    waits: dict[Wait, bool]
+    opened: dict[str, int]
+
+
+class Unsettled(Exception):
+    """An event must be applied again, once these questions are answered; it is undone."""
+
+    def __init__(self, questions: dict[Draw, int], step: tuple[str, int]) -> None:
+        super().__init__("what all customers share must be asked for")
+        self.questions = questions
+        self.step = step
+
+
+class Batch:
+    """Decides the records of one commit. Afterwards its attributes say what is to be published and committed.
+
+    ``late`` are the records that did not fit in any more, and left the work.
+    """
 
     def __init__(
         self,
         policy: Policy,
         partition: int,
         seq: int,
-        now_ms: int,
         decisions_topic: str,
-        ledgers: Mapping[str, Loaded],
+        parties: Mapping[str, StoredParty],
+        aside: Aside,
         routing: Routing,
+        stock: BatchStock,
         *,
         is_event_clock: bool = False,
         is_reading_facts: bool = False,
-        is_closed: bool = False,
-        cut_line: Sequence[str] = (),
     ) -> None:
-        """``seq`` is the number of the commit to be; ``ledgers`` has every party that will come; ``routing``
-        numbers what goes to other partitions. While facts are being read nothing that waits is heard. One that
-        ``is_closed`` takes no request. ``cut_line`` are the parties with a timer, where there are more than these that
-        come back before the last record; under the event clock time goes on up to the last of them.
+        """``seq`` is the number of the commit to be. ``parties`` has every party of the work, but those ``aside``,
+        which cannot be read; ``routing`` numbers what goes to other partitions.
         """
-        self._policy = policy
-        self._partition = partition
-        self._seq = seq
-        self._topic = decisions_topic
-        self._is_event_clock = is_event_clock
-        self._is_reading_facts = is_reading_facts
-        super().__init__(ledgers)
-        self._routing = routing
-        self.now_ms = now_ms
+        self.parties = parties
+        self.aside = aside
+        self.now_ms = 0
         self.told: list[Told] = []
         self.notes: list[tuple[Noted, Place | None]] = []
         self.outbox: list[OutRecord] = []
@@ -103,185 +161,307 @@ class Batch(Changes):
         self.facts = 0
         self.alarms = 0
         self.sent_on: list[str] = []
-        self.changes: Mapping[Draw, int] = {}
-        self.is_closed = is_closed
-        """Whether requests are for the next commit: others come first."""
-        self._questions: dict[Draw, int] = {}
-        self._stock: BatchStock | None = None
+        self.is_closed = False
+        self.late: list[Record] = []
+        self._partition = partition
+        self._topic = decisions_topic
+        self._is_event_clock = is_event_clock
+        self._is_reading_facts = is_reading_facts
+        self._routing = routing
+        self._context = Context(policy, seq, stock, not is_reading_facts, is_event_clock)
+        self._stock = stock
+        self._questions = stock.questions
+        self._is_shared = policy.is_shared or any(party.ledger.draws for party in parties.values())
         self._awaited_here: set[str] = set()
-        self._line = Line(self._parties, cut_line) if is_event_clock else None
+        self._looked: dict[str, None] = {}
+        self._line: Line | None = None
 
-    def draw_on(self, stock: BatchStock) -> None:
-        """The capacity that this batch may use; without one, what needs it is deferred."""
-        self.changes, self._questions = stock.changes, stock.questions
-        if self._policy.is_shared or any(party.ledger.draws for party in self._parties.values()):
-            self._stock = stock
-            for party in self._parties.values():
-                party.purse = Purse(stock)
+    @property
+    def changes_of_capacity(self) -> Mapping[Draw, int]:
+        """What it took of the capacity that all share, and gave back."""
+        return self._stock.changes if self._is_shared else {}
 
-    def answered_before(self, items: Iterable[Item]) -> list[tuple[str, bytes]]:
-        """(party, key) of the answers that must be loaded, and given here.
+    @property
+    def routed(self) -> dict[str, int]:
+        """The numbers of what went to and came from other partitions, for the head."""
+        return self._routing.positions
 
-        These are the answers to requests that come again, and all of a customer whose ledger will move.
-        """
+    def decide(self, work: Work) -> Generator[Need, Any, None]:
+        """Decide it all: first what comes back by itself, then record after record, then what became due meanwhile."""
+        self.now_ms, self.is_closed = work.now_ms, work.is_closed
+        if self._is_event_clock:
+            self._line = Line(self.parties, work.due if work.is_line_cut else ())
+        for party in self.parties.values():
+            party.context = self._context
+            if self._is_shared:
+                party.purse = Purse(self._stock)
+                party.context = replace(self._context, stock=party.purse)
+        yield from self._load_answers(work.items)
+        for name in work.given_up:
+            self.aside.timers[name] = NEVER_MS
+        yield from self._pass(self.now_ms)
+        yield from self._look(work)
+        yield from self._take_all(work)
+        yield from self._finish(work.until_ms)
+        for _, forward, home in work.home:
+            self.outbox.append(self._routing.send(forward, home))
+
+    def changes(self) -> Changes:
+        """What is not as it was loaded; worked out once, when all is decided."""
+        made = Changes({}, {}, {}, {}, {}, {})
+        # Timers of those looked at in the order of the looks: it says in which order a sweep took them.
+        for name in self._looked:
+            _note_timer(made, self.parties[name], is_looked_at=True)
+        for name, party in self.parties.items():
+            if party.steps:
+                _note_party(made, party)
+                if name not in self._looked:
+                    _note_timer(made, party)
+        for name, due_ms in self.aside.timers.items():
+            made.timers[name] = due_ms
+        return made
+
+    # Before the records
+
+    def _load_answers(self, items: Iterable[Item]) -> Generator[Need, Any, None]:
+        """The answers to requests that come again, and all of a customer whose ledger will move."""
         known: dict[tuple[str, bytes], None] = {}
         for item in items:
-            party = self._parties.get(item.party)
+            party = self.parties.get(item.party)
             if party is not None and party.ledger.members:
                 known.update(((item.party, key), None) for key in needed_answers(item, party.ledger))
-        return list(known)
-
-    def give_answers(self, known: Iterable[tuple[str, bytes]], packed: Iterable[bytes | None]) -> None:
-        """What is kept under these keys; ``None`` for what the store no longer has."""
+        if not known:
+            return
+        packed = yield Answers([key for _, key in known])
         for (name, key), data in zip(known, packed, strict=True):
-            if data is not None and (answered := self._aside.answer(name, key, data)) is not None:
-                party = self._parties[name]
-                party.loaded[key] = party.answers[key] = answered
+            if data is not None and (answered := self.aside.answer(name, key, data)) is not None:
+                self._give_answer(self.parties[name], key, answered)
 
-    def moment_of(self, item: Item) -> int | None:
+    @staticmethod
+    def _give_answer(party: StoredParty, key: bytes, answered: Answered) -> None:
+        party.loaded[key] = party.answers[key] = answered
+
+    def _look(self, work: Work) -> Generator[Need, Any, None]:
+        """Those whose time has come, those for whom there may be a place, and those of a new policy."""
+        again = Review(recalls=work.recalls)
+        looks: list[tuple[str, Review | None]] = [(name, None) for name in work.due]
+        looks += [(name, again) for name in [*work.woken, *work.swept]]
+        for index, (name, review) in enumerate(looks):
+            party = self.parties.get(name)
+            if party is None:
+                self.aside.put_off(name, self.now_ms, is_event_clock=self._is_event_clock)
+                continue
+            self._looked.pop(name, None)
+            self._looked[name] = None
+            if review is not None or not self._is_event_clock:
+                yield from self._attempt(partial(self._apply, party, review, self.now_ms))
+            if index % LOOKS_EVERY == 0:
+                yield None
+
+    # Records
+
+    def _take_all(self, work: Work) -> Generator[Need, Any, None]:
+        """Apply the records, as far as they fit; in event time all timers on the way to each of them come first."""
+        line = self._line
+        for index, item in enumerate(work.items):
+            if line is not None or self.is_closed or self.outbox_bytes > OUTBOX_BYTES_MAX:
+                at_ms = self._moment_of(item)
+                if line is not None and line.first_by(self.now_ms if at_ms is None else at_ms) is not None:
+                    yield from self._pass(self.now_ms if at_ms is None else at_ms)
+                if not self._fits(item, at_ms):
+                    self.late = work.leave(index)
+                    return
+            try:
+                self._take_item(item)
+            except Unsettled as unsettled:
+                yield from self._settle(partial(self._take_item, item), unsettled)
+            if index % PAUSE_EVERY == PAUSE_EVERY - 1:
+                yield None
+
+    def _moment_of(self, item: Item) -> int | None:
         """The instant at which a request is decided: in event time no earlier than it was asked. ``None`` for all else,
         which is taken at any time.
         """
-        if item.arrival is None or not isinstance(message := item.message, ContactRequest):
+        arrival = item.arrival
+        if arrival is None or not isinstance(arrival.message, ContactRequest):
             return None
-        return max(self.now_ms, asked_at(message, item.arrival.received_ms)) if self._is_event_clock else self.now_ms
+        return max(self.now_ms, asked_at(arrival.message, arrival.received_ms)) if self._is_event_clock else self.now_ms
 
-    def is_due(self, to_ms: int) -> bool:
-        """Under the event clock: whether somebody comes back on the way to that instant, in this commit."""
-        if self._line is None or self._line.first_by(to_ms) is None:
+    def _fits(self, item: Item, at_ms: int | None) -> bool:
+        """Whether the item is for this commit; if it is a request, time goes on to it."""
+        is_full = self.outbox_bytes > OUTBOX_BYTES_MAX
+        if at_ms is None:
+            return not is_full or item.rank <= CONSENT_RANK_MAX
+        if self.is_closed or is_full or (self._line is not None and not self._line.is_known_to(at_ms)):
             return False
-        return not (self.is_closed or self._is_reading_facts or self.outbox_bytes > OUTBOX_BYTES_MAX)
-
-    def pass_timer(self) -> None:
-        """Let time go on to the next timer, which ``is_due``. Raises :class:`Unsettled`; to be called again then."""
-        assert self._line is not None  # noqa: S101 - or nothing is due
-        due_ms, _, name = place = self._line.pop()
-        self.now_ms = max(self.now_ms, due_ms)
-        try:
-            self._take(self._parties[name], None, due_ms)
-        except Unsettled:
-            self._line.put_back(place)
-            raise
-
-    def reach(self, to_ms: int) -> bool:
-        """Let time go on to that instant, if nothing and nobody comes before it that is for the next commit."""
-        if self.is_closed or self.outbox_bytes > OUTBOX_BYTES_MAX:
-            return False
-        if self._line is not None and not self._line.is_known_to(to_ms):
-            return False
-        self.now_ms = max(self.now_ms, to_ms)
+        self.now_ms = at_ms
         return True
 
-    def decide(self, item: Item) -> None:
-        """Apply one record, after what was due before it; never raises for what the core does with it.
+    def _take_item(self, item: Item) -> None:
+        """Apply one record, after what was due before it; never raises for what the engine does with it.
 
         Raises :class:`Unsettled`; to be called again then.
         """
-        party = self._parties.get(item.party)
-        letter = self._aside.letter(item, party)
-        if letter is not None:
-            self.dead.append(left_out(item, letter, 1))
-        elif party is not None:
-            if not self._is_event_clock:
-                self._catch_up(party)
-            self._take(party, item, self.now_ms)
+        party = self.parties.get(item.party)
+        if party is None or self.aside.answers:
+            letter = self.aside.letter(item, party)
+            if letter is not None:
+                self.dead.append(left_out(item, letter, 1))
+                party = None
+        if party is not None:
+            self._apply(party, item, self.now_ms)
         if item.parcel is not None:
             self._routing.take(item.parcel)
 
-    def come_back(self, name: str, *, at_any_rate: bool = False, recalls: bool = False) -> None:
-        """Look at a party again if its timer is due, or ``at_any_rate`` because the policy is another one.
+    # Time
 
-        With ``recalls`` what is approved, unsent, and not allowed by the policy any more is recalled. Raises
-        :class:`Unsettled`; to be called again then.
-        """
-        party = self._parties.get(name)
-        if party is None:
-            self._aside.put_off(name, self.now_ms, is_event_clock=self._is_event_clock)
-            return
-        self._looked.add(name)
-        if not self._is_event_clock:
-            self._catch_up(party)
-        if at_any_rate:
-            self._take(party, None, self.now_ms, recalls=recalls)
-
-    def give_up(self, name: str) -> None:
-        """Let a party, which is not in the batch, not come back by itself any more."""
-        self._aside.timers[name] = NEVER_MS
-
-    def send_home(self, forward: Forward, home: int) -> None:
-        """Send a record that was read on the wrong partition to that of its customer."""
-        self.outbox.append(self._routing.send(forward, home))
-
-    def finish(self) -> None:
-        """Let come back what became due while the batch was decided; what no longer fits stays due.
-
-        Raises :class:`Unsettled`; to be called again then.
-        """
-        if self._is_event_clock:
-            return
-        due = [p for p in self._parties.values() if p.due_ms is not None and p.due_ms <= self.now_ms]
-        for party in sorted(due, key=lambda party: (party.timer, party.name)):
-            if self.outbox_bytes > OUTBOX_BYTES_MAX:
+    def _pass(self, to_ms: int) -> Generator[Need, Any, None]:
+        """In event time: let come back who is due on the way to an instant, each at its own, in their order."""
+        line, passed = self._line, 0
+        while line is not None and line.first_by(to_ms) is not None:
+            if self.is_closed or self._is_reading_facts or self.outbox_bytes > OUTBOX_BYTES_MAX:
                 return
-            self._catch_up(party)
+            due_ms, _, name = line.pop()
+            self.now_ms = max(self.now_ms, due_ms)
+            yield from self._attempt(partial(self._apply, self.parties[name], None, due_ms))
+            passed += 1
+            if passed % LOOKS_EVERY == 0:
+                yield None
 
-    def _catch_up(self, party: Party) -> None:
-        """In wall time, at now: a permit begins no earlier."""
+    def _finish(self, until_ms: int) -> Generator[Need, Any, None]:
+        """Let come back what became due meanwhile; what no longer fits stays due."""
+        if self._is_event_clock:
+            yield from self._pass(max(self.now_ms, until_ms))
+            return
         if self._is_reading_facts:
             return
-        while (due_ms := party.due_ms) is not None and due_ms <= self.now_ms:
-            if not self._take(party, None, self.now_ms):
+        due = [party for party in self.parties.values() if party.due_ms is not None and party.due_ms <= self.now_ms]
+        for party in sorted(due, key=lambda party: (party.due_ms, party.turn, party.name)):
+            if self.outbox_bytes > OUTBOX_BYTES_MAX:
+                return
+            yield from self._attempt(partial(self._apply, party, None, self.now_ms))
+
+    def _attempt(self, step: Callable[[], None]) -> Generator[Need, Any, None]:
+        try:
+            step()
+        except Unsettled as unsettled:
+            yield from self._settle(step, unsettled)
+
+    def _settle(self, step: Callable[[], None], unsettled: Unsettled) -> Generator[Need, Any, None]:
+        """Ask for what a step drew on and take it again, the last time with what was granted and nothing else.
+
+        The steps before it stand.
+        """
+        tries: dict[tuple[str, int], int] = {}
+        while True:
+            number = tries[unsettled.step] = tries.get(unsettled.step, 1) + 1
+            yield Capacity(unsettled.questions)
+            # If not even that is there, the tokens of this batch are void: its commit is refused, and will say why.
+            self._stock.is_void |= number > STEP_TRIES
+            self._stock.is_last_try = number >= STEP_TRIES
+            try:
+                step()
+            except Unsettled as again:
+                unsettled = again
+            else:
+                self._stock.is_last_try = False
                 return
 
-    def _take(self, party: Party, item: Item | None, now_ms: int, *, recalls: bool = False) -> bool:
-        """One step of a party; ``False`` if it failed twice, and the party is as if it had not been."""
-        party.purse.begin()
-        step = Step(item, now_ms, recalls)
+    # One event
+
+    def _apply(self, party: StoredParty, what: Item | Review | None, now_ms: int) -> None:
+        """Apply an event to a party in whatever way it can be; raises :class:`Unsettled`, and nothing else."""
         try:
-            results = self._worked_out(party, step)
+            self._step(party, what, now_ms, Way.USUAL)
+        except Unsettled:
+            raise
         except Exception:  # noqa: BLE001 - whatever fails on a record must not take its neighbours along
-            again = self._again(party, step)
-            if again is None:
-                return False
-            results, step = again
+            self._apply_otherwise(party, what, now_ms)
+
+    def _step(self, party: StoredParty, what: Item | Review | None, now_ms: int, way: Way) -> None:
+        """Apply an event and take note of what comes of it; if that fails, the party is as it was before."""
+        if self._is_shared:
+            party.purse.begin()
+        try:
+            effects = party.apply(what.event() if isinstance(what, Item) else what, now_ms, party.context, way)
+            said: list[Said] = [worded(effect) if isinstance(effect, Decided) else effect for effect in effects]
+        except Exception:
+            self._rewind(party)
+            raise
         if self._questions:
             questions = dict(self._questions)
             self._rewind(party)
             raise Unsettled(questions, (party.name, len(party.steps)))
-        party.steps.append(step)
-        party.look_again()
+        party.steps.append((what, now_ms, way))
+        self.alarms += way is not Way.USUAL
         if self._line is not None:
             self._line.set(party)
-        if self._stock is not None:
-            self._see_who_waits(party, self._stock)
-        self.alarms += step.way is not Way.USUAL
-        self.facts += item is not None and item.is_fact
-        self._note(party, item, results)
-        return True
+        if self._is_shared and (party.ledger.waiting or party.purse.moves):
+            self._see_who_waits(party)
+        self._note(party, what if isinstance(what, Item) else None, said)
 
-    def _note(self, party: Party, item: Item | None, results: Iterable[Said]) -> None:
-        """What came of a step, to be published and committed."""
-        if item is not None and item.parcel is not None:
-            party.opened_ms = max(party.opened_ms, *permit_ends(party.ledger), 0)
-        for result in results:
-            if isinstance(result, Worded):
-                self._tell(item, result)
-                party.opened_ms = max(party.opened_ms, result.decided.answer.valid_until_ms or 0)
-            elif isinstance(result, Noted):
-                self.notes.append((result, item.arrival.source if item is not None and item.arrival else None))
-            elif item is not None and isinstance(result, Refused):
-                record = item.record if result.post is None else original(result.post)
-                self.dead.append((record, DeadLetter(result.code, result.message), 1))
-            elif item is not None and isinstance(result, Routed):
-                self._send_on(item, result)
+    def _apply_otherwise(self, party: StoredParty, what: Item | Review | None, now_ms: int) -> None:
+        """What is due is taken alone, then the event, each once more and then in the ways that are left."""
+        looks = (Way.USUAL, Way.SOME_GIVEN_UP, Way.ALL_GIVEN_UP, Way.PUT_OFF)
+        if not self._is_reading_facts and party.due_ms is not None and party.due_ms <= now_ms:
+            self._try(party, None, now_ms, looks)
+        if what is None:
+            return
+        failure = self._try(party, what, now_ms, looks if isinstance(what, Review) else (Way.USUAL, Way.BOOKED))
+        if failure is not None and isinstance(what, Item):
+            letter = DeadLetter(UNDECIDABLE, f"deciding failed twice: {failure}")
+            self.dead.append(left_out(what, letter, 2))
 
-    def _see_who_waits(self, party: Party, stock: BatchStock) -> None:
-        """If the step gave back what somebody waits for, requests are for the next commit: who waits comes first."""
-        for asked in party.ledger.waiting:
-            self._awaited_here.update(asked.awaits)
-        for draw, change in party.purse.moved().items():
-            if draw.key in self._awaited_here or draw.key in stock.awaited:
-                self.is_closed |= stock.opens(draw) if draw.is_cell else change < 0
+    def _try(self, party: StoredParty, what: Item | Review | None, now_ms: int, ways: Iterable[Way]) -> str | None:
+        """Apply it in the first of these ways that does; gives what failed in the last one, if none does."""
+        place = what.place if isinstance(what, Item) else "what waits"
+        failure = None
+        for way in ways:
+            try:
+                self._step(party, what, now_ms, way)
+            except Unsettled:
+                raise
+            except Exception as error:
+                log.exception("%s cannot be decided (%s)", place, way.value)
+                failure = type(error).__name__
+            else:
+                return None
+        return failure
+
+    def _rewind(self, party: StoredParty) -> None:
+        """The party as it was before the step under way: loaded anew, and led through what it had gone through."""
+        party.purse.rewind()
+        self._questions.clear()
+        party.rewind()
+        for what, now_ms, way in party.steps:
+            party.apply(what.event() if isinstance(what, Item) else what, now_ms, party.context, way)
+
+    def _note(self, party: StoredParty, item: Item | None, said: Iterable[Said]) -> None:
+        """What came of an event, to be published and committed."""
+        if item is not None:
+            if item.parcel is None:
+                self.facts += item.rank != REQUEST_RANK
+            else:
+                party.opened_ms = max(party.opened_ms, *permit_ends(party.ledger), 0)
+        for one in said:
+            if isinstance(one, Worded):
+                self._tell(item, one)
+                party.opened_ms = max(party.opened_ms, one.decided.answer.valid_until_ms or 0)
+            elif isinstance(one, Noted):
+                self.notes.append((one, item.arrival.source if item is not None and item.arrival else None))
+            elif item is not None and isinstance(one, Refused):
+                record = item.record if one.post is None else original(one.post)
+                self.dead.append((record, DeadLetter(one.code, one.message), 1))
+            elif item is not None and not isinstance(one, Refused):
+                self._send_on(item, one)
+
+    def _tell(self, item: Item | None, said: Worded) -> None:
+        record = record_of(said, self._topic, self._partition)
+        self.outbox.append(record)
+        self.outbox_bytes += len(record.value or b"")
+        arrival = item.arrival if item is not None else None
+        is_answer = arrival is not None and arrival.message is said.decided.request
+        self.told.append(Told(said.decided, arrival.received_ms if arrival is not None and is_answer else None))
 
     def _send_on(self, item: Item, routed: Routed) -> None:
         """Packed at once: what the party goes through from here on does not change it any more."""
@@ -290,88 +470,48 @@ class Batch(Changes):
         self.outbox_bytes += len(record.value or b"")
         self.sent_on.append(_WHAT[type(routed)])
 
-    def _worked_out(self, party: Party, step: Step) -> list[Said]:
-        """What comes of a step, with the messages of its decisions: one that cannot be written fails here, too."""
-        results = self._apply(party, step)
-        return [worded(result) if isinstance(result, Decided) else result for result in results]
+    def _see_who_waits(self, party: StoredParty) -> None:
+        """If the step gave back what somebody waits for, requests are for the next commit: who waits comes first."""
+        stock = self._stock
+        for asked in party.ledger.waiting:
+            self._awaited_here.update(asked.awaits)
+        for draw, change in party.purse.moved().items():
+            if draw.key in self._awaited_here or draw.key in stock.awaited:
+                self.is_closed |= stock.opens(draw) if draw.is_cell else change < 0
 
-    def _apply(self, party: Party, step: Step) -> list[Result | Routed]:
-        item, now_ms = step.item, step.now_ms
-        if item is None:
-            return [*self._look(party, step)]
-        how = {"hears": not self._is_reading_facts, "books_only": step.way is Way.BOOKED}
-        taker = Taker(self._policy, party.ledger, party.answers, now_ms, self._seq, party.purse, **how)
-        if item.parcel is not None:
-            taker.receive(item.parcel.open())
-        elif item.arrival is not None:
-            taker.arrive(item.arrival)
-        return taker.out
 
-    def _look(self, party: Party, step: Step) -> list[Result]:
-        what = (self._policy, party.ledger, party.answers, step.now_ms, self._seq, party.purse)
-        if step.way is Way.PUT_OFF:
-            put_off(self._policy, party.ledger, step.now_ms)
-            return []
-        if step.way is Way.USUAL:
-            return come_back(*what, recalls=step.recalls)
-        return give_up(*what, is_all=step.way is Way.ALL_GIVEN_UP)
+def _note_party(made: Changes, party: StoredParty) -> None:
+    """What a party went through, as the commit writes it."""
+    packed = party.repacked = pack_ledger(party.ledger)
+    if packed != party.packed:
+        made.ledgers[party.name] = packed
+    for key in party.changed:
+        if key in party.answers:  # it may have moved on with its customer
+            made.answers[key] = pack_answered(party.answers[key])
+    if party.waits or party.ledger.waiting:
+        _note_waits(made.waits, party)
+    if party.opened_ms:
+        made.opened[party.name] = party.opened_ms
 
-    def _again(self, party: Party, step: Step) -> tuple[list[Said], Step] | None:
-        """Once more, then in the ways that are left; ``None`` if there is none, and the record is a dead letter."""
-        item = step.item
-        if item is None:
-            ways: tuple[Way, ...] = (Way.USUAL, Way.SOME_GIVEN_UP, Way.ALL_GIVEN_UP, Way.PUT_OFF)
-            place = "what waits"
-        else:
-            ways = (Way.USUAL, Way.BOOKED)
-            place = f"{item.record.topic}/{item.record.partition}/{item.record.offset}"
-        failure = ""
-        for way in ways:
-            self._rewind(party)
-            party.purse.begin()
-            tried = replace(step, way=way)
-            try:
-                results = self._worked_out(party, tried)
-            except Exception as error:
-                log.exception("%s cannot be decided (%s)", place, way.value)
-                failure = type(error).__name__
-            else:
-                return results, tried
-        self._rewind(party)
-        if item is not None:
-            self.dead.append(left_out(item, DeadLetter(UNDECIDABLE, f"deciding failed twice: {failure}"), 2))
-        return None
 
-    def _rewind(self, party: Party) -> None:
-        """The party as it was before the step under way: loaded anew, and led through what it had gone through."""
-        party.purse.rewind()
-        self._questions.clear()
-        party.ledger = fresh(party.packed)
-        party.answers = dict(party.loaded)
-        for step in party.steps:
-            self._apply(party, step)
-        party.look_again()
+def _note_waits(waits: dict[Wait, bool], party: StoredParty) -> None:
+    """Who waits for which capacity now and did not before (true), or does no longer (false)."""
+    now = party.waiting_for()
+    if now != party.waits:
+        waits |= {Wait(what, *turn, party.name): False for what, turn in party.waits - now}
+        waits |= {Wait(what, *turn, party.name): True for what, turn in now - party.waits}
 
-    def _tell(self, item: Item | None, said: Worded) -> None:
-        record = record_of(said, self._topic, self._partition)
-        self.outbox.append(record)
-        self.outbox_bytes += len(record.value or b"")
-        self.told.append(Told(item, said.decided))
 
-    @property
-    def set_aside(self) -> Mapping[str, str]:
-        """The parties that could not be read, and why."""
-        return self._aside.parties
+def _note_timer(made: Changes, party: StoredParty, *, is_looked_at: bool = False) -> None:
+    """When the arbiter must come back to a party and whose turn it is then, if that changed.
 
-    @property
-    def parties(self) -> Iterable[str]:
-        """The parties that could be read."""
-        return self._parties
-
-    @property
-    def routed(self) -> dict[str, int]:
-        """The numbers of what went to and came from other partitions, for the head."""
-        return self._routing.positions
+    Also if it was looked at: a timer that does not fit its ledger (one was restored, say) would bring it back again
+    and again.
+    """
+    if is_looked_at or party.due_ms != party.known_due_ms or party.turn != party.known_turn:
+        made.timers[party.name] = party.due_ms
+        if party.turn != FREES_FIRST:
+            made.turns[party.name] = party.turn
 
 
 _WHAT = {Forward: "forward", Join: "join", Leave: "leave", Return: "return"}

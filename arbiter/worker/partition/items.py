@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from arbiter.engine.arbitrate import Arrival, Message, identity, party_of, was_answered
-from arbiter.engine.household import Leave
-from arbiter.ledger.identity import answer_key, answer_keys
-from arbiter.ledger.keys import is_household
+from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.party import answers_needed
+from arbiter.engine.routed import Routed
+from arbiter.ledger.keys import CUSTOMER
 from arbiter.ledger.model import Ledger
 from arbiter.messages import ConsentChange, ContactRequest, Outcome, PreferenceChange, Profile, SuppressionChange
 from arbiter.state.parcels import Parcel
@@ -15,6 +15,8 @@ from arbiter.worker.kafka.reader import Record
 
 RANKS = ((SuppressionChange,), (ConsentChange, PreferenceChange), (Profile,), (Parcel,), (Outcome,), (ContactRequest,))
 """In what order things are taken that came together. What other partitions sent stays in the order of its topic."""
+
+REQUEST_RANK = len(RANKS) - 1
 
 CONSENT_RANK_MAX = 1
 """Up to this rank a commit takes all that came; those ranks come from one topic, and a cut would part its offsets."""
@@ -35,38 +37,30 @@ class Item(Struct, frozen=True, gc=False):
     @classmethod
     def of_record(cls, record: Record, arrival: Arrival) -> Item:
         """A record of an input topic."""
-        return cls(record, party_of(arrival.message), _rank(arrival.message), arrival)
+        message = arrival.message
+        return cls(record, CUSTOMER + message.customer_id, _ranks.get(type(message)) or _rank(message), arrival)
 
     @classmethod
     def of_parcel(cls, record: Record, parcel: Parcel, arrival: Arrival | None) -> Item:
         """What another partition sent, and the arrival that is in it."""
         return cls(record, parcel.party, _rank(parcel), arrival, parcel)
 
-    @property
-    def message(self) -> Message | None:
-        """The message that it brings, if it does."""
-        return self.arrival.message if self.arrival is not None else None
+    def event(self) -> Arrival | Routed:
+        """What happens to its party; new each time, since a ledger takes over what it is given."""
+        if self.parcel is not None:
+            return self.parcel.open()
+        assert self.arrival is not None  # noqa: S101 - an item brings one or the other
+        return self.arrival
 
     @property
-    def is_fact(self) -> bool:
-        """Whether it is something to know, read here first: not a request, and not sent by another partition."""
-        return self.parcel is None and not isinstance(self.message, ContactRequest)
+    def place(self) -> str:
+        """Where it stands, as a log says it."""
+        return f"{self.record.topic}/{self.record.partition}/{self.record.offset}"
 
 
 def needed_answers(item: Item, ledger: Ledger) -> list[bytes]:
     """The keys of the answers without which a party with this ledger cannot take the item."""
-    message = item.message
-    if isinstance(message, ContactRequest):
-        customer = message.customer_id
-        member = ledger.members.get(customer)
-        if item.arrival is None or member is None or not member.answered:
-            return []
-        key = item.arrival.identity or identity(message)
-        return [answer_key(customer, key)] if was_answered(ledger, customer, key) else []
-    if isinstance(message, Profile) and message.household_id is not None and not is_household(item.party):
-        return answer_keys(ledger, message.customer_id)
-    routed = item.parcel.open() if item.parcel is not None and item.arrival is None else None
-    return answer_keys(ledger, routed.customer) if isinstance(routed, Leave) else []
+    return answers_needed(item.arrival or item.event(), item.party, ledger)
 
 
 _ranks: dict[type, int] = {}

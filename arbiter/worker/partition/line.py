@@ -6,29 +6,32 @@ from collections.abc import Collection, Mapping
 from heapq import heapify, heappop, heappush
 
 from arbiter.state.store import Due
-from arbiter.worker.partition.steps import Party
+from arbiter.worker.partition.cache import StoredParty
 
 
 class Line:
     """The timers of the parties, the earliest first, of one instant those that asked first."""
 
-    def __init__(self, parties: Mapping[str, Party], cut: Collection[str] = ()) -> None:
+    def __init__(self, parties: Mapping[str, StoredParty], cut: Collection[str] = ()) -> None:
         """``cut`` are the first that come back where there are more than these: nobody after them is known."""
         self._parties = parties
-        self._places = [(*timer, name) for name, party in parties.items() if (timer := party.timer) is not None]
+        self._places: list[Due] = [
+            (due_ms, party.turn, name) for name, party in parties.items() if (due_ms := party.due_ms) is not None
+        ]
         self._end = max((place for place in self._places if place[2] in cut), default=None)
         heapify(self._places)
 
-    def set(self, party: Party) -> None:
+    def set(self, party: StoredParty) -> None:
         """Take note of when the party comes back after a step."""
-        if (timer := party.timer) is not None:
-            heappush(self._places, (*timer, party.name))
+        if party.due_ms is not None:
+            heappush(self._places, (party.due_ms, party.turn, party.name))
 
     def first_by(self, to_ms: int) -> Due | None:
         """The next place up to that instant, if it is known to be the next; it stays taken."""
         while self._places:
             first = self._places[0]
-            if self._parties[first[2]].timer == first[:2]:
+            party = self._parties[first[2]]
+            if party.due_ms == first[0] and party.turn == first[1]:
                 return None if first[0] > to_ms or (self._end is not None and first > self._end) else first
             heappop(self._places)
         return None
@@ -36,10 +39,6 @@ class Line:
     def pop(self) -> Due:
         """Take the first place away."""
         return heappop(self._places)
-
-    def put_back(self, place: Due) -> None:
-        """It was not its turn after all."""
-        heappush(self._places, place)
 
     def is_known_to(self, to_ms: int) -> bool:
         """Whether all are known that come back up to that instant."""

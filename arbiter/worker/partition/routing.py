@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from arbiter.engine.arrival import Arrival, arrived
-from arbiter.engine.household import Forward, Routed
+from arbiter.engine.routed import Forward, Routed
 from arbiter.ledger.keys import id_of, is_household
 from arbiter.state.codec import CodecError, NewerFormat, OutRecord
 from arbiter.state.parcels import Parcel, pack_parcel, unpack_parcel

@@ -15,7 +15,7 @@ from time import monotonic
 from faust.types import Message
 from msgspec.structs import replace
 
-from arbiter.engine.arbitrate import ANSWERS_KEPT_MS, FREES_FIRST
+from arbiter.ledger.identity import ANSWERS_KEPT_MS
 from arbiter.state.codec import OutRecord, pack_outbox
 from arbiter.state.stock import Spent
 from arbiter.state.store import Commit, Verdict
@@ -23,7 +23,7 @@ from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.reader import Record
 from arbiter.worker.partition.caution import Caution
 from arbiter.worker.partition.dead import DeadLetters
-from arbiter.worker.partition.deciding import Batch
+from arbiter.worker.partition.deciding import Batch, Changes
 from arbiter.worker.partition.intake import LogWentBack, Queue
 from arbiter.worker.partition.judging import Judging
 from arbiter.worker.partition.loading import Loading
@@ -247,29 +247,28 @@ class Runner:
             await self._returns.add(active, work, is_idle=self._is_idle)
             if not records:
                 self._sweep.give_back(await self._caution.begin_looks(work))
-        batch, late_from = await self._judging.decide(
-            active.policy, work, self._head, await self._loading.load(work), is_reading_facts=self._is_reading_facts
+        parties, aside = await self._loading.load(work)
+        batch = await self._judging.decide(
+            active.policy, work, self._head, parties, aside, is_reading_facts=self._is_reading_facts
         )
-        if late_from is not None:
-            self._queue.give_back(work.leave(late_from))
-        for _, forward, home in work.home:
-            batch.send_home(forward, home)
+        self._queue.give_back(batch.late)
         work.dead += batch.dead
-        self._loading.note(batch)
-        spent = await self._tokens.spent(batch.changes, work.now_ms)
+        self._loading.note(parties, aside)
+        changes = batch.changes()
+        spent = await self._tokens.spent(batch.changes_of_capacity, work.now_ms)
         metrics.decide_seconds.observe(monotonic() - started)
         # From here on it is finished, if there is time: what follows may be seen by others.
         await self._patience.until(self._gate.is_member)
         await self._dead.publish(work.dead)
         self._caution.passed(work)
-        commit = self._commit_of(active, work, batch, spent)
+        commit = self._commit_of(active, work, batch, changes, spent)
         verdict = await self._commit(commit)
         self._caution.release()
         if verdict is not Verdict.OK:
             self._sweep.give_back(work.swept)
             return verdict
         await self._publish(batch.outbox)
-        self._adopt(commit, batch)
+        self._adopt(commit)
         await self._tokens.settle(commit.now_ms)
         if (batch.is_closed and not work.is_closed) or work.has_left_line(commit):
             self._tokens.look_now()
@@ -280,8 +279,8 @@ class Runner:
 
     # Commit and publish
 
-    def _commit_of(self, active: Active, work: Work, batch: Batch, spent: dict[str, Spent]) -> Commit:
-        head, timers = self._head, batch.changed_timers()
+    def _commit_of(self, active: Active, work: Work, batch: Batch, changes: Changes, spent: dict[str, Spent]) -> Commit:
+        head = self._head
         positions = (
             {
                 topic: position
@@ -298,18 +297,18 @@ class Runner:
             active.number,
             batch.now_ms,
             positions,
-            batch.changed_ledgers(),
-            batch.changed_answers(),
+            changes.ledgers,
+            changes.answers,
             ANSWERS_KEPT_MS,
-            {party: timer[0] if timer else None for party, timer in timers.items()},
+            changes.timers,
             pack_outbox(batch.outbox),
             spent,
-            batch.changed_waits(),
-            batch.opened(),
+            changes.waits,
+            changes.opened,
             self._sweep.swept,
             self._caution.kept(head.seq + 1),
             self._caution.is_calm,
-            {party: timer[1] for party, timer in timers.items() if timer and timer[1] != FREES_FIRST},
+            changes.turns,
         )
 
     async def _commit(self, commit: Commit) -> Verdict:
@@ -338,7 +337,7 @@ class Runner:
         self._shared.clock.observe(time_ms, asked_at, monotonic())
         return verdict
 
-    def _adopt(self, commit: Commit, batch: Batch) -> None:
+    def _adopt(self, commit: Commit) -> None:
         head = self._head
         self._head = replace(
             head,
@@ -352,7 +351,7 @@ class Runner:
         self._has_outbox = bool(commit.outbox)
         self._caution.adopt(commit.seq)
         self._dead.over()
-        self._loading.adopt(batch)
+        self._loading.adopt()
         self._timers.moved(commit.timers)
         self._tokens.adopt(commit)
 

@@ -9,14 +9,12 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from arbiter.engine.told import Decided, Noted
 from arbiter.engine.verdict import RULE_ERROR
 from arbiter.ledger.model import Answer
-from arbiter.messages import ContactRequest
 from arbiter.messages.reason_codes import NOTES, REPORTED_NOTES
 from arbiter.metrics import OTHER, Counter, Metrics, ShadowMetrics
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.kill_switches import KILL_SWITCH
 from arbiter.policy.ruleset import Policy
-from arbiter.worker.partition.deciding import Batch, Told
-from arbiter.worker.partition.steps import Place
+from arbiter.worker.partition.deciding import Batch, Place, Told
 
 REPORTED_MAX = 20
 """How many records to look at one commit names in the log."""
@@ -89,9 +87,8 @@ def _latencies(batch: Batch) -> Iterator[float]:
     """How long ago each request came that was answered now (s)."""
     now_ms = time.time() * 1_000
     for told in batch.told:
-        arrival = told.item.arrival if told.item is not None else None
-        if arrival is not None and isinstance(arrival.message, ContactRequest):
-            yield max(0.0, now_ms - arrival.received_ms) / 1_000
+        if told.received_ms is not None:
+            yield max(0.0, now_ms - told.received_ms) / 1_000
 
 
 def _count_notes(metrics: Metrics, notes: Sequence[tuple[Noted, Place | None]], departments: Container[str]) -> None:

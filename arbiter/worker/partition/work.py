@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from arbiter.engine.arrival import posted
 from arbiter.engine.decide import asked_at
-from arbiter.engine.household import Forward
+from arbiter.engine.routed import Forward
 from arbiter.messages import ContactRequest
 from arbiter.state.store import Commit, Head
 from arbiter.worker.kafka.reader import DeadLetter, Record

@@ -1,0 +1,122 @@
+"""What one event does to the party that keeps the customer's budget, and what follows from it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+from arbiter.engine.arrival import Arrival
+from arbiter.engine.lifecycle import move
+from arbiter.engine.outcomes import take_outcome
+from arbiter.engine.recalls import recall_forbidden, recall_refused
+from arbiter.engine.requests import ask, end, judge, rank, reconsider
+from arbiter.engine.state import PartyState
+from arbiter.ledger.facts import Fact, apply_fact
+from arbiter.ledger.model import Asked
+from arbiter.messages import ConsentChange, ContactRequest, Outcome, SuppressionChange
+from arbiter.timing.instants import MINUTE_MS
+
+PUT_OFF_MS: Final = 5 * MINUTE_MS
+
+
+class Way(Enum):
+    """How an event is applied: as it should be, or as is left when that fails."""
+
+    USUAL = "usual"
+    BOOKED = "it is booked, and what follows from it is worked out afterwards"
+    SOME_GIVEN_UP = "what waits and cannot be judged is given up"
+    ALL_GIVEN_UP = "all that waits is given up"
+    PUT_OFF = "it comes back in some minutes"
+
+
+def take(party: PartyState, arrival: Arrival) -> None:
+    """A record: a request, an outcome, or a fact."""
+    message = arrival.message
+    if isinstance(message, ContactRequest):
+        ask(party, arrival, message)
+        party.count_cells()
+    elif isinstance(message, Outcome):
+        follow(party, recalls=take_outcome(party, message, arrival.received_ms))
+    else:
+        _take_fact(party, arrival, message)
+
+
+def follow(party: PartyState, *, recalls: bool, looks: bool = False) -> None:
+    """Work out what follows from what was booked; with ``recalls`` it may forbid what was approved.
+
+    Where an event is only booked, the party is looked at again at once, as an event of its own.
+    """
+    if party.books_only:
+        party.ledger.recall_ms = party.now_ms
+        return
+    if recalls:
+        recall_forbidden(party)
+    (look if looks else reconsider)(party)
+    party.count_cells()
+
+
+def look(party: PartyState) -> None:
+    """What a timer does: release what stayed silent where its channel says so, then decide all that waits.
+
+    Before that, what had to be left when a withdrawal was booked.
+    """
+    ledger = party.ledger
+    if ledger.recall_ms:
+        recall_forbidden(party)
+        ledger.recall_ms = 0
+    for asked in ledger.open:
+        if asked.due_ms and asked.due_ms <= party.now_ms:
+            contact = party.contact(asked.identity)
+            if contact is not None and move(contact, "run_out"):
+                party.give_back(contact)
+    if party.policy.has_kills:
+        recall_forbidden(party, only_stopped=True)
+    reconsider(party)
+
+
+def review(party: PartyState, *, recalls: bool) -> None:
+    """Look at it under a new policy; with ``recalls`` what is unsent and not allowed any more is recalled."""
+    if recalls:
+        recall_refused(party)
+    look(party)
+    party.count_cells()
+
+
+def give_up(party: PartyState, *, is_all: bool) -> None:
+    """Reject what waits and cannot be judged (``is_all``: everything that waits), then look at the party again."""
+    for asked in [asked for asked in party.ledger.waiting if is_all or not _can_judge(party, asked)]:
+        end(party, asked, "waiting", "rule_error", "it waited and cannot be decided; refused to be on the safe side")
+    review(party, recalls=False)
+
+
+def put_off(party: PartyState) -> None:
+    """Let all that is due come back some minutes later, unheard."""
+    ledger, later_ms = party.ledger, party.now_ms + PUT_OFF_MS
+    due = [asked for asked in ledger.waiting if asked.due_ms <= party.now_ms]
+    due += [asked for asked in ledger.open if 0 < asked.due_ms <= party.now_ms]
+    for asked in due:
+        asked.due_ms = later_ms
+    if ledger.recall_ms:
+        ledger.recall_ms = later_ms
+
+
+def _take_fact(party: PartyState, arrival: Arrival, fact: Fact) -> None:
+    policy = party.policy
+    refused = apply_fact(party.ledger, fact, policy.history_ms, arrival.received_ms, party.now_ms)
+    if refused is not None:
+        party.effects.append(refused)
+        return
+    department = fact.department if isinstance(fact, ConsentChange) else None
+    for what in policy.known.strange(fact, arrival.received_ms, party.now_ms):
+        party.note(what, department or "")
+    follow(party, recalls=isinstance(fact, ConsentChange | SuppressionChange))
+
+
+def _can_judge(party: PartyState, asked: Asked) -> bool:
+    try:
+        request = party.request_in(asked)
+        rank(party, request)
+        judge(party, asked, request)
+    except Exception:  # noqa: BLE001 - whatever it is, it must not stop the others
+        return False
+    return True

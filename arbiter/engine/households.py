@@ -1,0 +1,157 @@
+"""How a customer's budget moves between the customer's home and a household, and never is in two places.
+
+All records of a customer come to the customer's **home**. Home decides by itself for who has no household; for a
+member it sends the records on to the household, which decides. What goes from one to the other are four kinds of
+messages, and whoever carries them must keep their order and bring each once:
+
+- :class:`Join`: a profile named a household. The customer's whole ledger goes there; home keeps a stub.
+- :class:`Forward`: a record of a member.
+- :class:`Leave`: a profile no longer names the household. From now on home holds the customer's records.
+- :class:`Return`: the customer's part of the household's ledger comes back. What was held is taken in order.
+
+Only profiles say who belongs together.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from arbiter.engine.arrival import Arrival, arrived, posted
+from arbiter.engine.events import follow, take
+from arbiter.engine.routed import Forward, Join, Leave, Return, Routed
+from arbiter.engine.state import Effect, PartyState
+from arbiter.ledger.facts import Refused
+from arbiter.ledger.keys import Part, customer_party, household_party, is_household, merge, split
+from arbiter.ledger.model import Away, Member, Posted
+from arbiter.messages import Profile
+
+HOPS_MAX = 3
+"""How often a record may be sent on, in whatever way, before it is taken for lost."""
+
+HELD_MAX = 500
+HELD_BYTES_MAX = 1024 * 1024
+"""How much of a customer's home keeps until a household has given back the customer's part."""
+
+
+def arrive(party: PartyState, arrival: Arrival) -> None:
+    """A record at the home of its customer."""
+    away, message = party.ledger.away, arrival.message
+    named = message.household_id if isinstance(message, Profile) else None
+    if away is not None and away.is_leaving:
+        _hold(party, away, arrival)
+    elif away is None or away.household is None:
+        if named is not None:
+            _join(party, message.customer_id, named, away)
+            _send_on(party, household_party(named), arrival)
+        else:
+            take(party, arrival)
+    elif not isinstance(message, Profile) or named == away.household:
+        _send_on(party, household_party(away.household), arrival)
+    else:
+        away.version += 1
+        away.is_leaving = True
+        party.effects.append(Leave(household_party(away.household), message.customer_id, away.version))
+        _hold(party, away, arrival)
+
+
+def receive(party: PartyState, routed: Routed) -> None:
+    """What another partition, or this one, sent to the party."""
+    if isinstance(routed, Forward):
+        _take_stored(party, routed.post, routed.party)
+    elif isinstance(routed, Join):
+        _joined(party, routed)
+    elif isinstance(routed, Leave):
+        part = split(party.ledger, party.answers, routed.customer)
+        party.effects.append(Return(customer_party(routed.customer), routed.customer, routed.version, part))
+        # What the customer had used is free now.
+        follow(party, recalls=False, looks=True)
+    elif isinstance(routed, Return):
+        _returned(party, routed)
+
+
+def _join(party: PartyState, customer: str, household: str, away: Away | None) -> None:
+    ledger = party.ledger
+    version = away.version + 1 if away else 1
+    part = split(ledger, party.answers, customer)
+    # A customer's own ledger has nobody else in it; what is left of it is the stub.
+    ledger.away = Away(household, version)
+    party.count_cells()
+    party.effects.append(Join(household_party(household), customer, version, part))
+
+
+def _hold(party: PartyState, away: Away, arrival: Arrival) -> None:
+    post = posted(arrival)
+    if len(away.held) < HELD_MAX and sum(map(_size, away.held)) + _size(post) <= HELD_BYTES_MAX:
+        away.held.append(post)
+        return
+    message = (
+        f"the customer left household {away.household}, whose partition has not given back the customer's ledger "
+        f"yet, and {len(away.held)} records ({HELD_MAX} records or {HELD_BYTES_MAX:,} bytes at most) wait for it; "
+        "see that all partitions are decided for, then send this record again"
+    )
+    party.effects.append(Refused("undecidable", message, post))
+
+
+def _returned(party: PartyState, routed: Return) -> None:
+    away = party.ledger.away
+    if away is None or not away.is_leaving or away.version != routed.version:
+        message = f"a ledger came back (version {routed.version}) that this customer's home does not wait for"
+        party.effects.append(Refused("undecidable", message))
+        return
+    held = away.held
+    party.ledger.away = Away(None, away.version)
+    _merge(party, routed.part)
+    for post in held:
+        _take_stored(party, post, routed.party)
+    # Last, so that a withdrawal that was held comes before what waits. What the household had left for later
+    # is looked for here.
+    follow(party, recalls=True, looks=True)
+
+
+def _joined(party: PartyState, routed: Join) -> None:
+    if routed.customer in party.ledger.members:
+        message = f"the household has a ledger of this customer already; one more came (version {routed.version})"
+        party.effects.append(Refused("undecidable", message))
+        return
+    party.ledger.members[routed.customer] = Member()
+    _merge(party, routed.part)
+    # One member on a list that counts for all stops them all.
+    follow(party, recalls=True, looks=True)
+
+
+def _take_stored(party: PartyState, post: Posted, name: str) -> None:
+    """A record that is not the one just read; a refusal must name it."""
+    before, arrival = len(party.effects), arrived(post)
+    customer = arrival.message.customer_id
+    if not is_household(name):
+        arrive(party, arrival)
+    elif customer in party.ledger.members:
+        take(party, arrival)
+    else:
+        _send_on(party, customer_party(customer), arrival)
+    party.effects[before:] = [_about(result, post) for result in party.effects[before:]]
+
+
+def _merge(party: PartyState, part: Part) -> None:
+    ledger = party.ledger
+    party.changed |= dict.fromkeys(part.answers)
+    merge(ledger, party.answers, part)
+    # Closed on the way: what was held for it is decided now, and the next request opens another one.
+    ledger.holds = {rule: closes_ms for rule, closes_ms in ledger.holds.items() if closes_ms > party.now_ms}
+
+
+def _send_on(party: PartyState, name: str, arrival: Arrival) -> None:
+    if arrival.hops >= HOPS_MAX:
+        message = f"sent on {HOPS_MAX} times and still not where its customer's budget is; was state lost?"
+        party.effects.append(Refused("misrouted", message, posted(arrival)))
+    else:
+        party.effects.append(Forward(name, posted(replace(arrival, hops=arrival.hops + 1))))
+
+
+def _size(post: Posted) -> int:
+    return len(post.raw) + len(post.value or b"")
+
+
+def _about(result: Effect, post: Posted) -> Effect:
+    """A refusal says which record it is about, where that is not the one that was read."""
+    return replace(result, post=post) if isinstance(result, Refused) and result.post is None else result

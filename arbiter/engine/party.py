@@ -1,0 +1,125 @@
+"""One party and the one verb by which it changes: :meth:`Party.apply`.
+
+The worker, the simulation, policy tests and the references of the tests all call it, and nothing else.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from arbiter.engine.arrival import Arrival
+from arbiter.engine.events import Way, give_up, put_off, review, take
+from arbiter.engine.households import arrive, receive
+from arbiter.engine.routed import Leave, Routed
+from arbiter.engine.state import Context, Effect, PartyState, Turn
+from arbiter.ledger.identity import answer_key, answer_keys, identity, was_answered
+from arbiter.ledger.keys import is_household
+from arbiter.ledger.model import ContactState, Ledger
+from arbiter.messages import ContactRequest, Profile
+
+
+class Review(Struct, frozen=True, gc=False):
+    """The policy is another one, or a place is free that the party waits for: look at all that waits.
+
+    With ``recalls`` what is approved, unsent, and not allowed by the policy any more is recalled.
+    """
+
+    recalls: bool = False
+
+
+Event = Arrival | Routed | Review
+
+
+class Party(PartyState):
+    """A customer or a household, with all that is known of it."""
+
+    __slots__ = ()
+
+    def apply(self, event: Event | None, now_ms: int, context: Context, way: Way = Way.USUAL) -> list[Effect]:
+        """Let time go on to ``now``, which brings back all that is due until then, and let the event happen.
+
+        Without an event only time goes on. ``answers`` must hold those that :func:`answers_needed` names.
+        Gives what is to be published, noted and sent on; a failure leaves the party in an unknown state.
+        """
+        self.policy, self.seq, self.stock = context.policy, context.seq, context.stock
+        self.hears = context.hears
+        effects: list[Effect] = []
+        self.effects = effects
+        if way is not Way.USUAL:
+            self.now_ms = now_ms
+            self._apply_otherwise(event, way)
+            return effects
+        while context.hears and self.due_ms is not None and self.due_ms <= now_ms:
+            self.now_ms = self.due_ms if context.is_event_time else now_ms
+            review(self, recalls=False)
+            self.look_at_timer()
+        self.now_ms = now_ms
+        if event is not None:
+            self._happen(event)
+            self.look_at_timer()
+        return effects
+
+    def _happen(self, event: Event) -> None:
+        if isinstance(event, Arrival):
+            # Nearly everybody is at home in no household; the others are a branch of their own.
+            if self.ledger.away is None and not isinstance(event.message, Profile):
+                take(self, event)
+            else:
+                arrive(self, event)
+        elif isinstance(event, Review):
+            review(self, recalls=event.recalls)
+        else:
+            receive(self, event)
+
+    def _apply_otherwise(self, event: Event | None, way: Way) -> None:
+        """What is left where the usual way fails."""
+        try:
+            if way is Way.BOOKED:
+                self.books_only = True
+                self._happen(event or Review())
+            elif way is Way.PUT_OFF:
+                put_off(self)
+            else:
+                self.gives_up = True
+                give_up(self, is_all=way is Way.ALL_GIVEN_UP)
+        finally:
+            self.books_only = self.gives_up = False
+            self.look_at_timer()
+
+
+def answers_needed(event: Arrival | Routed, name: str, ledger: Ledger) -> list[bytes]:
+    """The keys of the answers without which the party of that name cannot take the event: to a request that comes
+    again, and all of a customer whose ledger will move.
+    """
+    if isinstance(event, Leave):
+        return answer_keys(ledger, event.customer)
+    if not isinstance(event, Arrival):
+        return []
+    message = event.message
+    if isinstance(message, ContactRequest):
+        customer = message.customer_id
+        member = ledger.members.get(customer)
+        if member is None or not member.answered:
+            return []
+        key = event.identity or identity(message)
+        return [answer_key(customer, key)] if was_answered(ledger, customer, key) else []
+    if isinstance(message, Profile) and message.household_id is not None and not is_household(name):
+        return answer_keys(ledger, message.customer_id)
+    return []
+
+
+def awaits(ledger: Ledger) -> dict[str, Turn]:
+    """The capacities that this party waits for, each with the turn of the request that asked for it first."""
+    found: dict[str, Turn] = {}
+    for asked in ledger.waiting:
+        turn = (asked.received_ms, asked.source[2])
+        for name in asked.awaits:
+            found[name] = min(turn, found.get(name, turn))
+    return found
+
+
+def permit_ends(ledger: Ledger) -> list[int]:
+    """When the permits end that were given and not yet confirmed (ms); also of some that ran out."""
+    if not ledger.open:
+        return []
+    return [contact.valid_until_ms for contact in ledger.contacts if contact.state is ContactState.APPROVED]

@@ -1,0 +1,300 @@
+"""What happens to requests: each is decided when it comes, and what waits is decided again, best first, whenever
+something frees or a fact or a timer may have changed the answer.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from arbiter.engine.arrival import Arrival
+from arbiter.engine.cells import awaited
+from arbiter.engine.decide import Hearing
+from arbiter.engine.holds import held, hold_for, outranked
+from arbiter.engine.lifecycle import PERMIT, REQUEST, move
+from arbiter.engine.recalled import awaits_word, wait_for_own, wait_for_word
+from arbiter.engine.repeated import told_again
+from arbiter.engine.shadow import beside, unless_full
+from arbiter.engine.state import PartyState
+from arbiter.engine.told import Decided
+from arbiter.engine.verdict import Verdict, lacks_budget_only, timely
+from arbiter.ledger.forgetting import forget
+from arbiter.ledger.identity import REF_BYTES, answer_key, content_of, hold_of, identity, remember, was_answered
+from arbiter.ledger.model import Asked, Contact, ContactState, Finding, best_first
+from arbiter.messages import ContactRequest
+from arbiter.policy.case import shared_kind
+from arbiter.policy.terms import finding_of
+
+EVENTS = {"deferred": "defer", "approved": "approve", "rejected": "reject"}
+"""The event by which a verdict's outcome is reached."""
+
+
+def ask(party: PartyState, arrival: Arrival, request: ContactRequest) -> None:
+    """Answer a request that has just arrived, or tell a repeated one what it was told."""
+    key, content = arrival.identity or identity(request), content_of(request)
+    customer, ledger = request.customer_id, party.ledger
+    if request.dry_run:
+        _try(party, arrival, request, key, content)
+        return
+    if party.answers and was_answered(ledger, customer, key):
+        known = party.answers.get(answer_key(customer, key))
+        if known is not None:
+            party.effects.append(told_again(request, key, content, known))
+            return
+    remember(ledger, customer, key, party.now_ms)
+    forget(ledger, party.now_ms, party.policy.history_ms)
+    hearing = hear(party, request, arrival.received_ms)
+    asked = _asked(arrival, key, content, hearing)
+    _decide_first(party, asked, hearing)
+
+
+def reconsider(party: PartyState) -> None:
+    """Decide all that waits, best first; an answer is published only if it is another one."""
+    forget(party.ledger, party.now_ms, party.policy.history_ms)
+    if not party.hears:
+        _come_back_soon(party)
+    elif party.ledger.waiting:
+        _decide_all(party)
+
+
+def withdraw(party: PartyState, key: bytes, rule: str, message: str) -> ContactRequest | None:
+    """End a waiting request because of what its department told; ``None`` if it does not wait."""
+    asked = next((asked for asked in party.ledger.waiting if asked.identity == key), None)
+    if asked is None or "withdraw" not in REQUEST["deferred"]:
+        return None
+    request = party.request_in(asked)
+    end(party, asked, rule, "withdrawn", message)
+    return request
+
+
+def end(party: PartyState, asked: Asked, rule: str, code: str, message: str) -> None:
+    """Reject a request that waits, without asking any rule; the last of an arbitration closes it."""
+    ledger = party.ledger
+    ledger.waiting.remove(asked)
+    if asked.held is not None and all(other.held != asked.held for other in ledger.waiting):
+        ledger.holds.pop(asked.held, None)
+    party.heard_of_recall(asked.identity)
+    finding = finding_of(party.policy.document, rule, code, message)
+    verdict = Verdict("rejected", findings=(finding,), score=asked.score)
+    party.publish(asked, party.request_in(asked), "deferred", "withdraw", verdict)
+
+
+def hear(party: PartyState, request: ContactRequest, received_ms: int) -> Hearing:
+    """The request before the rules and the ledger as it is now; to be made anew when the ledger changes."""
+    return Hearing(party.policy, party.ledger, request, received_ms, party.now_ms, party.stock)
+
+
+def judge(party: PartyState, asked: Asked, request: ContactRequest, *, takes: bool = False) -> Verdict:
+    """What would be decided now."""
+    return hear(party, request, asked.received_ms).verdict(is_new=asked.n == 0, takes=takes)
+
+
+def rank(party: PartyState, request: ContactRequest) -> tuple[float, float]:
+    """Score and priority as of now."""
+    return party.policy.rank(request, party.ledger, party.stock, party.now_ms)
+
+
+def decide_recalled(party: PartyState, asked: Asked) -> None:
+    """Decide a recalled request anew, after the one that it gave way to has taken its place."""
+    hearing = hear(party, party.request_in(asked), asked.received_ms)
+    verdict = _unless_own(party, asked, hearing, hearing.verdict(is_new=False))
+    if verdict.outcome == "approved":
+        until_ms = party.now_ms + max(party.policy.permit_min_ms, 1)
+        verdict = wait_for_word(party.policy, verdict, until_ms, hearing.expires_ms)
+        party.ledger.holds[hold_of(asked.identity)] = until_ms
+    _settle(party, asked, hearing, verdict, "recalled")
+
+
+def publish_recall(party: PartyState, asked: Asked, request: ContactRequest, findings: list[Finding]) -> None:
+    """Tell the department that its approval is taken back."""
+    party.ledger.open.remove(asked)
+    party.publish(asked, request, "approved", "recall", Verdict("recalled", False, tuple(findings), score=asked.score))
+
+
+def _try(party: PartyState, arrival: Arrival, request: ContactRequest, key: bytes, content: bytes) -> None:
+    """A dry run: decided as a new request, without any trace."""
+    hearing = hear(party, request, arrival.received_ms)
+    verdict = timely(party.policy.document, hearing.verdict(), party.now_ms)
+    answer = party.answer_of(_asked(arrival, key, content, hearing), replace(verdict, final=True), None)
+    party.effects.append(Decided(request, key, answer, False))
+
+
+def _asked(arrival: Arrival, key: bytes, content: bytes, hearing: Hearing) -> Asked:
+    place = (arrival.raw, arrival.received_ms, arrival.source)
+    return Asked(key, content, *place, 0, hearing.score, hearing.priority)
+
+
+def _decide_first(party: PartyState, asked: Asked, hearing: Hearing) -> None:
+    """Decide a new request, unless it must wait for the close of an arbitration."""
+    found = hold_for(hearing, party.ledger.holds)
+    if found is None:
+        _decide(party, asked, hearing, "received", None, None)
+        return
+    verdict = hearing.verdict()
+    if verdict.outcome != "rejected":
+        hold, closes_ms = found
+        verdict = held(hearing, verdict, hold, closes_ms)
+        if verdict.outcome == "deferred":
+            asked.held = hold.id
+    _settle(party, asked, hearing, verdict, "received")
+    if asked.held is not None and asked.due_ms:
+        party.ledger.holds[asked.held] = asked.due_ms
+
+
+def _decide_all(party: PartyState) -> None:
+    ledger, now_ms = party.ledger, party.now_ms
+    requests = [(asked, party.request_in(asked)) for asked in ledger.waiting]
+    for asked, request in requests:
+        asked.score, asked.priority = rank(party, request)
+    ledger.waiting = []
+    won: tuple[float, str] | None = None
+    for asked, request in sorted(requests, key=lambda pair: best_first(pair[0])):
+        if asked.held is not None and ledger.holds.get(asked.held, 0) > now_ms:
+            ledger.waiting.append(asked)
+            continue
+        arbitration, asked.held = asked.held, None
+        outcome = _decide(party, asked, hear(party, request, asked.received_ms), "deferred", arbitration, won)
+        if outcome == "approved" and won is None:
+            won = asked.score, request.department
+    for rule, closes_ms in list(ledger.holds.items()):
+        if closes_ms <= now_ms:
+            del ledger.holds[rule]
+
+
+def _decide(
+    party: PartyState,
+    asked: Asked,
+    hearing: Hearing,
+    before: str,
+    arbitration: str | None,
+    won: tuple[float, str] | None,
+) -> str:
+    """Decide a request and all that this brings about; gives the outcome. ``won`` is who won its arbitration."""
+    told_ms = asked.due_ms
+    verdict, victim = _verdict(party, asked, hearing)
+    if arbitration is not None and verdict.outcome == "deferred" and won is not None:
+        verdict = outranked(party.policy, verdict, arbitration, won)
+    _settle(party, asked, hearing, verdict, before, told_ms)
+    if victim is not None:
+        decide_recalled(party, victim)
+    return verdict.outcome
+
+
+def _come_back_soon(party: PartyState) -> None:
+    """Let all that waits come back at once, when it may; what is held waits for its close."""
+    for asked in party.ledger.waiting:
+        if asked.held is None:
+            asked.due_ms = min(asked.due_ms, party.now_ms)
+
+
+def _verdict(party: PartyState, asked: Asked, hearing: Hearing) -> tuple[Verdict, Asked | None]:
+    """The verdict now, and the approval that was recalled for it where only budgets were in the way."""
+    holds = party.ledger.holds
+    word_ms = holds.get(hold_of(asked.identity), 0) if holds else 0
+    if word_ms > party.now_ms:
+        verdict = _unless_own(party, asked, hearing, hearing.verdict(is_new=False))
+        return wait_for_word(party.policy, verdict, word_ms, hearing.expires_ms), None
+    verdict = hearing.verdict(is_new=asked.n == 0, takes=True)
+    if verdict.outcome == "approved":
+        return verdict, None
+    if not lacks_budget_only(verdict):
+        return _unless_own(party, asked, hearing, verdict), None
+    for victim, contact in _victims(party, asked):
+        if not move(contact, "recall"):
+            continue
+        freed = party.give_back(contact)
+        better = judge(party, asked, hearing.request, takes=True)
+        if better.outcome == "approved":
+            _give_way(party, victim, asked, hearing.request, verdict.findings[0])
+            return better, victim
+        contact.state = ContactState.APPROVED  # it was only tried
+        party.take(contact.ref, freed)
+    return _unless_own(party, asked, hearing, verdict), None
+
+
+def _unless_own(party: PartyState, asked: Asked, hearing: Hearing, verdict: Verdict) -> Verdict:
+    """The verdict; where a request's own recalled contacts are all that ends it, it waits for them instead."""
+    if verdict.outcome != "rejected" or not asked.n:
+        return verdict
+    own = party.stopped(asked.identity)
+    if not own:
+        return verdict
+    freed = [draw for contact in own for draw in party.give_back(contact)]
+    for contact in own:
+        contact.state = ContactState.RECALLED
+    without = judge(party, asked, hearing.request)
+    for contact in own:
+        contact.state = ContactState.WITHDRAWN
+    party.take(own[0].ref, freed)
+    return verdict if without.outcome == "rejected" else wait_for_own(party.policy, verdict, hearing.expires_ms)
+
+
+def _victims(party: PartyState, asked: Asked) -> list[tuple[Asked, Contact]]:
+    """The approvals that may be recalled for ``asked``, the lowest score first."""
+    if "recall" not in REQUEST["approved"]:
+        return []
+    policy = party.policy
+    factor, latest_ms = policy.recall.factor, party.now_ms + policy.recall_margin_ms
+    found = []
+    for candidate in party.ledger.open:
+        if candidate.recalled or asked.score < factor * candidate.score:
+            continue
+        contact = party.contact(candidate.identity)
+        if contact is None or contact.state is not ContactState.APPROVED or contact.not_before_ms <= latest_ms:
+            continue
+        if party.request_in(candidate).recallable:
+            found.append((candidate, contact))
+    return sorted(found, key=lambda pair: best_first(pair[0]), reverse=True)
+
+
+def _give_way(party: PartyState, victim: Asked, winner: Asked, request: ContactRequest, blocked: Finding) -> None:
+    owner = party.policy.document.departments[request.department].owner
+    message = (
+        f"recalled for a request of {request.department} ({owner}) that scores {winner.score:g}, "
+        f"this one scores {victim.score:g}"
+    )
+    victim.recalled = True
+    finding = replace(blocked, code="recalled", message=message, until_ms=None, contacts=())
+    publish_recall(party, victim, party.request_in(victim), [finding])
+
+
+def _settle(party: PartyState, asked: Asked, hearing: Hearing, verdict: Verdict, before: str, told_ms: int = 0) -> None:
+    """Book a verdict and publish it, unless it only repeats that the answer comes at ``told_ms``."""
+    ledger, policy, request = party.ledger, party.policy, hearing.request
+    if verdict.outcome == "deferred":
+        verdict = timely(policy.document, verdict, party.now_ms)
+        if asked.n == 0:
+            verdict = unless_full(policy, ledger, verdict, hearing)
+    is_news = verdict.outcome != "deferred" or verdict.retry_at_ms != told_ms
+    if policy.shadow is not None and is_news and asked.held is None and not awaits_word(verdict):
+        when, is_new = (asked.received_ms, party.now_ms), asked.n == 0
+        verdict = beside(policy, ledger, request, *when, party.stock, verdict, is_new=is_new)
+    ahead = None
+    if verdict.outcome == "deferred":
+        ahead = _wait(party, asked, hearing, verdict)
+    elif verdict.not_before_ms is not None and verdict.valid_until_ms is not None:
+        _approve(party, asked, hearing, verdict.not_before_ms, verdict.valid_until_ms)
+        if verdict.draws:
+            party.take(asked.identity[:REF_BYTES], verdict.draws)
+    if is_news:
+        party.publish(asked, request, before, EVENTS[verdict.outcome], verdict, ahead)
+
+
+def _wait(party: PartyState, asked: Asked, hearing: Hearing, verdict: Verdict) -> int:
+    """Let it wait; gives how many of the party wait with a better claim."""
+    waiting = party.ledger.waiting
+    asked.due_ms = verdict.retry_at_ms or 0
+    asked.awaits = awaited(hearing, verdict) if party.policy.is_shared and asked.held is None else []
+    party.requests[asked.identity] = hearing.request
+    own = best_first(asked)
+    ahead = sum([best_first(other) < own for other in waiting])
+    waiting.append(asked)
+    return ahead
+
+
+def _approve(party: PartyState, asked: Asked, hearing: Hearing, not_before_ms: int, valid_until_ms: int) -> None:
+    kind = shared_kind(hearing.request, party.ledger)
+    contact = Contact(kind, asked.identity[:REF_BYTES], not_before_ms, valid_until_ms)
+    party.ledger.contacts.append(contact)
+    asked.due_ms = valid_until_ms if hearing.terms.is_released and "run_out" in PERMIT[contact.state] else 0
+    party.requests[asked.identity] = hearing.request
+    party.ledger.open.append(asked)

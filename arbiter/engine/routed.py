@@ -1,0 +1,50 @@
+"""What one partition sends another about a party: a member's record, or a customer's part of a ledger."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from arbiter.ledger.keys import Part
+from arbiter.ledger.model import Posted
+
+
+class Forward(Struct, frozen=True):
+    """A record for ``party``: a household, or (if that does not know the customer) the customer's home again."""
+
+    party: str
+    post: Posted
+
+
+class Join(Struct, frozen=True):
+    """A customer's ledger on its way to the household ``party``; ``version`` is the directory's."""
+
+    party: str
+    customer: str
+    version: int
+    part: Part
+
+
+class Leave(Struct, frozen=True):
+    """Home asks the household ``party`` for a customer's part of its ledger."""
+
+    party: str
+    customer: str
+    version: int
+
+
+class Return(Struct, frozen=True):
+    """The answer to :class:`Leave`, with its ``version``, for the home of ``customer``."""
+
+    party: str
+    customer: str
+    version: int
+    part: Part
+
+
+class Nothing(Struct, frozen=True):
+    """What is left of a :class:`Forward` that was too long to be carried: its place in the order."""
+
+    party: str
+
+
+Routed = Forward | Join | Leave | Return | Nothing

@@ -1,0 +1,197 @@
+"""What the engine knows of one party while it works on it, and the few ways in which that changes.
+
+All that happens to a party is a function of this state: requests (``requests``), recalls (``recalls``), outcomes
+(``outcomes``), households (``households``). :class:`arbiter.engine.party.Party` calls them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from arbiter.engine.arrival import request_of
+from arbiter.engine.cells import count_cells
+from arbiter.engine.lifecycle import follows
+from arbiter.engine.routed import Routed
+from arbiter.engine.told import Decided, Noted
+from arbiter.engine.verdict import Verdict, answer_of
+from arbiter.ledger.capacity import Draw, Stock
+from arbiter.ledger.facts import Refused
+from arbiter.ledger.identity import REF_BYTES, answer_key, counted_from, hold_of
+from arbiter.ledger.model import Answer, Answered, Asked, Contact, ContactState, Ledger
+from arbiter.messages import ContactRequest
+from arbiter.policy.ruleset import Policy
+
+Effect = Decided | Refused | Noted | Routed
+"""What applying an event brings about, beside the party's own state."""
+
+Turn = tuple[int, int]
+"""When a request was received (ms), and its offset: of parties that come back together, the least comes first."""
+
+FREES_FIRST: Turn = (0, 0)
+"""The turn of what only gives back: the places are there for those who come after it."""
+
+
+class Context(Struct, frozen=True, gc=False):
+    """What an event is applied under: the policy, the number of the commit to be, and the capacity.
+
+    While facts are being read (``hears`` is false) nothing that waits is decided: a withdrawal may be among them. In
+    event time what was due comes back at its own instants, in wall time at now: a permit begins no earlier.
+    """
+
+    policy: Policy
+    seq: int
+    stock: Stock
+    hears: bool = True
+    is_event_time: bool = False
+
+
+class PartyState:
+    """One party: its ledger, the answers at hand, and what is worked out from them.
+
+    ``answers`` are those at hand, ``changed`` the keys of those that are new. ``requests`` are the open and waiting
+    requests that were decoded already. ``due_ms`` and ``turn`` say when it comes back by itself. ``effects`` collects
+    what one event brings about. With ``books_only`` an event is booked and what follows is left for the next look;
+    with ``gives_up`` what cannot be judged is ended.
+    """
+
+    __slots__ = (
+        "answers",
+        "books_only",
+        "changed",
+        "due_ms",
+        "effects",
+        "gives_up",
+        "hears",
+        "ledger",
+        "now_ms",
+        "policy",
+        "requests",
+        "seq",
+        "stock",
+        "turn",
+    )
+
+    policy: Policy
+    stock: Stock
+    due_ms: int | None
+    turn: Turn
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.answers: dict[bytes, Answered] = {}
+        self.changed: dict[bytes, None] = {}
+        self.requests: dict[bytes, ContactRequest] = {}
+        self.effects: list[Effect] = []
+        self.now_ms = self.seq = 0
+        self.hears = True
+        self.books_only = self.gives_up = False
+        self.look_at_timer()
+
+    def look_at_timer(self) -> None:
+        """Work out when the party comes back by itself (``due_ms``; ``None``: it need not), and its turn then: that of
+        the first request that is due then; what only gives back comes before all.
+        """
+        # Loops and no generators: this runs for each record.
+        ledger = self.ledger
+        first: int | None = ledger.recall_ms or None
+        turn: Turn | None = None
+        for asked in ledger.waiting:
+            due_ms = asked.due_ms
+            if first is None or due_ms <= first:
+                own = (asked.received_ms, asked.source[2])
+                turn = own if turn is None or due_ms != first else min(turn, own)
+                first = due_ms
+        for asked in ledger.open:
+            due_ms = asked.due_ms
+            if due_ms and (first is None or due_ms <= first):
+                first, turn = due_ms, FREES_FIRST
+        self.due_ms = first
+        self.turn = turn or FREES_FIRST
+
+    def request_in(self, asked: Asked) -> ContactRequest:
+        """The request itself, decoded once; ``msgspec.DecodeError``."""
+        request = self.requests.get(asked.identity)
+        if request is None:
+            request = self.requests[asked.identity] = request_of(asked.request)
+        return request
+
+    def forget_requests(self) -> None:
+        """Drop what is neither open nor waiting any more."""
+        ledger, known = self.ledger, self.requests
+        if len(known) > len(ledger.waiting) + len(ledger.open):
+            left = [asked.identity for pending in (ledger.waiting, ledger.open) for asked in pending]
+            self.requests = {key: known[key] for key in left if key in known}
+
+    def contact(self, key: bytes) -> Contact | None:
+        """The contact of a request, the latest if it was approved again after a recall."""
+        ref = key[:REF_BYTES]
+        for contact in reversed(self.ledger.contacts):
+            if contact.ref == ref:
+                return contact
+        return None
+
+    def contact_by(self, key: bytes, at_ms: int) -> Contact | None:
+        """The latest contact of a request that can have been made by then; the latest of all, if none can."""
+        ref = key[:REF_BYTES]
+        found = [one for one in self.ledger.contacts if one.ref == ref]
+        begun = [one for one in found if one.not_before_ms <= at_ms]
+        return begun[-1] if begun else found[-1] if found else None
+
+    def stopped(self, key: bytes) -> list[Contact]:
+        """The contacts of a recalled request that count, since they may have been made."""
+        ref = key[:REF_BYTES]
+        return [one for one in self.ledger.contacts if one.ref == ref and one.state is ContactState.WITHDRAWN]
+
+    def heard_of_recall(self, key: bytes) -> None:
+        """The department knows that the request's approval was recalled."""
+        self.ledger.holds.pop(hold_of(key), None)
+
+    def take(self, ref: bytes, draws: Sequence[Draw]) -> None:
+        """Use capacity for a contact."""
+        for draw in draws:
+            self.stock.take(draw)
+        if draws:
+            self.ledger.draws[ref] = [*self.ledger.draws.get(ref, ()), *draws]
+
+    def give_back(self, contact: Contact) -> list[Draw]:
+        """Give back the capacity that a contact took; says what that was.
+
+        A request that was approved anew may have taken more: one place of each window is this contact's.
+        """
+        kept = self.ledger.draws.pop(contact.ref, [])
+        given = [draw for draw in dict.fromkeys(kept) if draw.start_ms <= contact.not_before_ms < draw.end_ms]
+        for draw in given:
+            kept.remove(draw)
+            self.stock.give(draw)
+        if kept:
+            self.ledger.draws[contact.ref] = kept
+        return given
+
+    def count_cells(self) -> None:
+        """See ``cells``; the last thing that is done with an event."""
+        ledger = self.ledger
+        if ledger.waiting or ledger.cells:
+            count_cells(self.policy, ledger, self.stock, self.now_ms)
+
+    def note(self, what: str, department: str, detail: str = "") -> None:
+        """Count something that ops and the department's owner should know of."""
+        self.effects.append(Noted(what, department, detail))
+
+    def publish(
+        self, asked: Asked, request: ContactRequest, before: str, event: str, verdict: Verdict, ahead: int | None = None
+    ) -> None:
+        """Let an event happen to a request in state ``before``, and publish the decision;
+        :class:`~arbiter.engine.lifecycle.IllegalMove`.
+        """
+        follows(before, event)
+        asked.n = max(asked.n, counted_from(self.seq)) + 1
+        answer = self.answer_of(asked, verdict, ahead)
+        key = answer_key(request.customer_id, asked.identity)
+        self.answers[key], self.changed[key] = Answered(asked.content, answer), None
+        self.effects.append(Decided(request, asked.identity, answer, False))
+
+    def answer_of(self, asked: Asked, verdict: Verdict, ahead: int | None) -> Answer:
+        """The decision as it is published and kept."""
+        return answer_of(self.policy.ref, asked, verdict, ahead, self.seq, self.now_ms)
