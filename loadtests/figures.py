@@ -30,6 +30,35 @@ class Latency(Struct, frozen=True):
     max_ms: float
 
 
+class Drained(Struct, frozen=True):
+    """A backlog and what it took until each request had its first answer; nothing is left out of processor time.
+
+    ``seconds`` run from the first answer to the last. ``starved`` is for how many seconds of each second the worker's
+    threads, together, were ready but had no core.
+    """
+
+    requests: int
+    decisions: int
+    seconds: float
+    worker_seconds: float
+    redis_seconds: float
+    decision_bytes: float
+    starved: float
+
+
+class Throughput(Struct, frozen=True):
+    """The slope between two backlogs: requests that got their first answer, decisions first and later ones."""
+
+    requests_per_second: float
+    decisions_per_second: float
+    worker_us_per_request: float
+    worker_us_per_decision: float
+    redis_us_per_request: float
+    redis_us_per_decision: float
+    decision_bytes: float
+    starved: float
+
+
 def spread(values: Sequence[float]) -> Spread:
     """Median and extremes of at least one value; ``ValueError`` for none."""
     if not values:
@@ -80,15 +109,29 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
     return spread([a / b for a, b in zip(ours, theirs, strict=True)])
 
 
-def rate_between(progress: Sequence[tuple[int, int]], warm_up: float) -> tuple[int, int, float]:
-    """Throughput after the warm-up: (index in ``progress`` where it begins, requests since, requests per second).
+def slope(small: Drained, large: Drained) -> Throughput:
+    """What a request more costs: the larger backlog less the smaller one.
 
-    ``progress`` has (nanoseconds, requests answered so far), ascending. What came before ``warm_up`` (a share of the
-    last count) is left out: start-up, first connections, empty caches. ``ValueError`` if nothing is left to measure.
+    Start-up, first connections, facts that are read before and records that were fetched before the first answer are
+    in both and cancel out. ``ValueError`` if the larger one is not larger, or took no longer.
     """
-    total = progress[-1][1] if progress else 0
-    begin = next((i for i, (_, count) in enumerate(progress) if count >= total * warm_up), 0)
-    if not progress or progress[begin][0] >= progress[-1][0]:
-        raise ValueError("too few answers to measure a rate; take more --records")
-    answered = total - progress[begin][1]
-    return begin, answered, answered * NS_PER_SECOND / (progress[-1][0] - progress[begin][0])
+    requests = large.requests - small.requests
+    seconds = large.seconds - small.seconds
+    if requests <= 0 or seconds <= 0:
+        raise ValueError(
+            f"no slope between {small.requests} requests in {small.seconds:.2f} s and {large.requests} in "
+            f"{large.seconds:.2f} s; take more --records"
+        )
+    decisions = large.decisions - small.decisions
+    worker_us = 1e6 * (large.worker_seconds - small.worker_seconds)
+    redis_us = 1e6 * (large.redis_seconds - small.redis_seconds)
+    return Throughput(
+        requests / seconds,
+        decisions / seconds,
+        worker_us / requests,
+        worker_us / decisions,
+        redis_us / requests,
+        redis_us / decisions,
+        large.decision_bytes,
+        large.starved,
+    )

@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, Message
 from msgspec import Struct
 
-from loadtests.figures import Latency, latency, percentile, rate_between
+from loadtests.figures import Drained, Latency, latency, percentile
 from loadtests.generator import generate
 from loadtests.process import Worker, cpu_seconds, waiting_seconds
 from loadtests.traffic import Entry, decision_in, number_in
@@ -20,30 +20,13 @@ START_SECONDS_MAX = 120.0
 SILENCE_SECONDS_MAX = 30.0
 DRAIN_BATCH = 2_000
 DRAIN_POLL_SECONDS = 0.05
-WARM_UP_SHARE = 0.1
-
-
-class Throughput(Struct, frozen=True):
-    """A backlog drained, its first tenth not counted: how many requests got their first answer, and how many decisions
-    were published meanwhile, first and later ones. Processor time is in microseconds.
-
-    ``starved`` is for how many seconds of each second the worker's threads, together, were ready but had no core.
-    """
-
-    requests: int
-    decisions: int
-    requests_per_second: float
-    decisions_per_second: float
-    worker_us_per_request: float
-    worker_us_per_decision: float
-    redis_us_per_request: float
-    redis_us_per_decision: float
-    decision_bytes: float
-    starved: float
 
 
 class Paced(Struct, frozen=True):
-    """Latency at a rate. ``late_p99_ms`` is how late the generator itself was; it is part of the latency."""
+    """Latency at a rate. ``late_p99_ms`` is how late the generator itself was; it is part of the latency.
+
+    Processor time is the worker's, over the measured requests.
+    """
 
     rate: float
     latency: Latency
@@ -119,30 +102,23 @@ class Answers:
         return [number]
 
 
-def drain(answers: Answers, worker: Worker, redis_pid: int) -> Throughput:
-    """How fast a published backlog is decided, from a tenth of it on."""
-    progress: list[tuple[int, int]] = []
-    used: list[tuple[int, float, float, float]] = []
+def drain(answers: Answers, worker: Worker, redis_pid: int) -> Drained:
+    """How long a published backlog takes a worker that has just started, and what it costs."""
+    redis_before = cpu_seconds(redis_pid)
+    first_at = last_at = 0.0
     while not answers.are_complete:
         if answers.read(DRAIN_BATCH, DRAIN_POLL_SECONDS):
-            progress.append((time.monotonic_ns(), answers.requests))
-            cpu = cpu_seconds(worker.pid), cpu_seconds(redis_pid)
-            used.append((answers.decisions, *cpu, waiting_seconds(worker.pid)))
-    begin, requests, per_second = rate_between(progress, WARM_UP_SHARE)
-    before, after = used[begin], used[-1]
-    decisions = after[0] - before[0]
-    ours, redis, waiting = (after[i] - before[i] for i in (1, 2, 3))
-    return Throughput(
-        requests,
-        decisions,
-        per_second,
-        per_second * decisions / requests,
-        1e6 * ours / requests,
-        1e6 * ours / decisions,
-        1e6 * redis / requests,
-        1e6 * redis / decisions,
+            last_at = time.monotonic()
+            first_at = first_at or last_at
+    seconds = last_at - first_at
+    return Drained(
+        answers.requests,
+        answers.decisions,
+        seconds,
+        cpu_seconds(worker.pid),
+        cpu_seconds(redis_pid) - redis_before,
         answers.bytes / answers.decisions,
-        waiting * per_second / requests,
+        waiting_seconds(worker.pid) / max(seconds, 1.0),
     )
 
 
@@ -165,31 +141,44 @@ def pace(
     pipe, remote = multiprocessing.Pipe()
     arguments = (bootstrap, topic, entries, arrivals_ns, remote)
     generator = multiprocessing.get_context("spawn").Process(target=generate, args=arguments, daemon=True)
-    begun_at, cpu_before, waiting_before = time.monotonic(), cpu_seconds(worker.pid), waiting_seconds(worker.pid)
+    measured = [i for i, due_ns in enumerate(arrivals_ns) if due_ns >= warm_up_ns]
     generator.start()
     try:
         start_ns: int = _receive(pipe, generator)
-        arrived_ns = _arrivals(answers, first, len(arrivals_ns))
+        arrived_ns, used = _arrivals(answers, worker, first, len(arrivals_ns), measured[0])
         late_ns, lost = _receive(pipe, generator)
     finally:
         generator.join(SILENCE_SECONDS_MAX)
     if lost:
         raise NotDecided(f"the generator could not publish {lost} requests")
-    cpu_us = 1e6 * (cpu_seconds(worker.pid) - cpu_before) / len(arrivals_ns)
-    starved = (waiting_seconds(worker.pid) - waiting_before) / (time.monotonic() - begun_at)
-    measured = [i for i, due_ns in enumerate(arrivals_ns) if due_ns >= warm_up_ns]
     found = latency([start_ns + arrivals_ns[i] for i in measured], [arrived_ns[i] for i in measured])
     late_ms = percentile(sorted(late_ns[i] / 1e6 for i in measured), 0.99)
-    return Paced(rate, found, late_ms, cpu_us, starved)
+    return Paced(rate, found, late_ms, 1e6 * used.worker_seconds / len(measured), used.starved)
 
 
-def _arrivals(answers: Answers, first: int, count: int) -> list[int]:
-    arrived_ns = [0] * count
+class Used(Struct, frozen=True):
+    """Processor time of the worker in a span of time, and the share of it for which its threads had no core."""
+
+    worker_seconds: float
+    starved: float
+
+
+def _arrivals(answers: Answers, worker: Worker, first: int, count: int, warm_up: int) -> tuple[list[int], Used]:
+    """When each request was answered, and what those after the warm-up took."""
+    arrived_ns, before = [0] * count, answers.requests
+    begun: tuple[float, float, float] | None = None
     while not answers.are_complete:
         # One at a time: a call for more would wait for them.
         for number in answers.read(1, DRAIN_POLL_SECONDS):
             arrived_ns[number - first] = time.monotonic_ns()
-    return arrived_ns
+        if begun is None and answers.requests - before >= warm_up:
+            begun = _clocks(worker)
+    elapsed, used, waited = (after - at for after, at in zip(_clocks(worker), begun or _clocks(worker), strict=True))
+    return arrived_ns, Used(used, waited / elapsed)
+
+
+def _clocks(worker: Worker) -> tuple[float, float, float]:
+    return time.monotonic(), cpu_seconds(worker.pid), waiting_seconds(worker.pid)
 
 
 def _receive(pipe: Connection, generator: multiprocessing.process.BaseProcess) -> Any:

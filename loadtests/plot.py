@@ -9,7 +9,7 @@ from html import escape
 from loadtests.figures import Spread
 from loadtests.report import Report
 
-WIDTH, LEFT, RIGHT = 760, 90, 170
+WIDTH, LEFT, RIGHT = 780, 110, 170
 BAR, GAP, HEADING = 20, 8, 34
 FONT = 'font-family="sans-serif" font-size="12"'
 Row = tuple[str, Spread]
@@ -18,15 +18,16 @@ Row = tuple[str, Spread]
 def plot(found: Report) -> str:
     """The picture; bars are medians, thin lines reach from the lowest to the highest round."""
     rows = found.summaries
+    paces = [(f"{row.contender} {pace.rate:.0f}/s", pace) for row in rows for pace in row.paces]
     panels: list[tuple[str, list[Row]]] = [
         ("requests answered per second", [(row.contender, row.requests_per_second) for row in rows]),
         ("decisions published per second", [(row.contender, row.decisions_per_second) for row in rows]),
         ("worker processor time per request, µs", [(row.contender, row.worker_us_per_request) for row in rows]),
         ("worker processor time per decision, µs", [(row.contender, row.worker_us_per_decision) for row in rows]),
-        ("p50 from scheduled arrival to decision, ms", [(f"{r.contender} {r.rate:.0f}/s", r.p50_ms) for r in rows]),
-        ("p99 from scheduled arrival to decision, ms", [(f"{r.contender} {r.rate:.0f}/s", r.p99_ms) for r in rows]),
+        ("p50 from scheduled arrival to decision, ms", [(name, pace.p50_ms) for name, pace in paces]),
+        ("p99 from scheduled arrival to decision, ms", [(name, pace.p99_ms) for name, pace in paces]),
     ]
-    height = len(panels) * (HEADING + len(rows) * (BAR + GAP)) + GAP
+    height = sum(HEADING + len(values) * (BAR + GAP) for _, values in panels) + GAP
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" {FONT}>',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',

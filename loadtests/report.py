@@ -15,13 +15,26 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.figures import Spread, ratios, spread
+from loadtests.figures import Spread, Throughput, ratios, spread
+from loadtests.measure import Paced
 from loadtests.rounds import Plan, Result
 
 OURS = "arbiter"
 STARVED_MAX = 0.2
 LATE_MS_MAX = 5.0
 PACKAGES = ("faust-streaming", "aiokafka", "confluent-kafka", "redis", "msgspec")
+
+
+class Pace(Struct, frozen=True):
+    """Arrivals at one rate, over all rounds."""
+
+    rate: float
+    worker_us_per_request: Spread
+    p50_ms: Spread
+    p99_ms: Spread
+    max_ms: float
+    starved: float
+    generator_late_p99_ms: float
 
 
 class Summary(Struct, frozen=True):
@@ -33,14 +46,18 @@ class Summary(Struct, frozen=True):
     worker_us_per_request: Spread
     worker_us_per_decision: Spread
     redis_us_per_request: Spread
-    redis_us_per_decision: Spread
     decision_bytes: float
+    starved: float
+    paces: list[Pace]
+
+
+class ComparedPace(Struct, frozen=True):
+    """The arbiter by another contender at one rate, round by round."""
+
     rate: float
+    worker_us_per_request: Spread
     p50_ms: Spread
     p99_ms: Spread
-    max_ms: Spread
-    starved: float
-    generator_late_p99_ms: float
 
 
 class Compared(Struct, frozen=True):
@@ -51,6 +68,7 @@ class Compared(Struct, frozen=True):
     decisions_per_second: Spread
     worker_us_per_request: Spread
     worker_us_per_decision: Spread
+    paces: list[ComparedPace]
 
 
 class Report(Struct, frozen=True):
@@ -73,42 +91,72 @@ def report(plan: Plan, policy: str, rules: int, results: Sequence[Result]) -> Re
     summaries = [_summary(name, rounds) for name, rounds in by_name.items()]
     others = [name for name in names if name != OURS] if OURS in names else []
     compared = [_compared(name, by_name[OURS], by_name[name]) for name in others]
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Report(at, machine(), plan, policy, rules, summaries, compared, list(results))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Report(now, machine(), plan, policy, rules, summaries, compared, list(results))
 
 
 def _summary(name: str, rounds: Sequence[Result]) -> Summary:
-    def over(figure: Callable[[Result], float]) -> Spread:
-        return spread([figure(result) for result in rounds])
+    def over(figure: Callable[[Throughput], float]) -> Spread:
+        return spread([figure(result.throughput) for result in rounds])
 
     return Summary(
         name,
-        over(lambda result: result.throughput.requests_per_second),
-        over(lambda result: result.throughput.decisions_per_second),
-        over(lambda result: result.throughput.worker_us_per_request),
-        over(lambda result: result.throughput.worker_us_per_decision),
-        over(lambda result: result.throughput.redis_us_per_request),
-        over(lambda result: result.throughput.redis_us_per_decision),
-        over(lambda result: result.throughput.decision_bytes).median,
-        rounds[0].paced.rate,
-        over(lambda result: result.paced.latency.p50_ms),
-        over(lambda result: result.paced.latency.p99_ms),
-        over(lambda result: result.paced.latency.max_ms),
-        over(lambda result: max(result.throughput.starved, result.paced.starved)).high,
-        over(lambda result: result.paced.late_p99_ms).high,
+        over(lambda found: found.requests_per_second),
+        over(lambda found: found.decisions_per_second),
+        over(lambda found: found.worker_us_per_request),
+        over(lambda found: found.worker_us_per_decision),
+        over(lambda found: found.redis_us_per_request),
+        over(lambda found: found.decision_bytes).median,
+        over(lambda found: found.starved).high,
+        [_pace([at(result, rate) for result in rounds]) for rate in rates_of(rounds)],
+    )
+
+
+def rates_of(rounds: Sequence[Result]) -> list[float]:
+    """The rates at which arrivals came in all of these rounds."""
+    return [paced.rate for paced in rounds[0].paced]
+
+
+def at(result: Result, rate: float) -> Paced:
+    """A round's latency test at this rate."""
+    return next(paced for paced in result.paced if paced.rate == rate)
+
+
+def _pace(found: Sequence[Paced]) -> Pace:
+    return Pace(
+        found[0].rate,
+        spread([paced.worker_us_per_request for paced in found]),
+        spread([paced.latency.p50_ms for paced in found]),
+        spread([paced.latency.p99_ms for paced in found]),
+        max(paced.latency.max_ms for paced in found),
+        max(paced.starved for paced in found),
+        max(paced.late_p99_ms for paced in found),
     )
 
 
 def _compared(name: str, ours: Sequence[Result], theirs: Sequence[Result]) -> Compared:
-    def by(figure: Callable[[Result], float]) -> Spread:
-        return ratios([figure(result) for result in ours], [figure(result) for result in theirs])
+    def by(figure: Callable[[Throughput], float]) -> Spread:
+        return ratios([figure(result.throughput) for result in ours], [figure(result.throughput) for result in theirs])
+
+    def paced_by(rate: float, figure: Callable[[Paced], float]) -> Spread:
+        return ratios([figure(at(result, rate)) for result in ours], [figure(at(result, rate)) for result in theirs])
 
     return Compared(
         name,
-        by(lambda result: result.throughput.requests_per_second),
-        by(lambda result: result.throughput.decisions_per_second),
-        by(lambda result: result.throughput.worker_us_per_request),
-        by(lambda result: result.throughput.worker_us_per_decision),
+        by(lambda found: found.requests_per_second),
+        by(lambda found: found.decisions_per_second),
+        by(lambda found: found.worker_us_per_request),
+        by(lambda found: found.worker_us_per_decision),
+        [
+            ComparedPace(
+                rate,
+                paced_by(rate, lambda paced: paced.worker_us_per_request),
+                paced_by(rate, lambda paced: paced.latency.p50_ms),
+                paced_by(rate, lambda paced: paced.latency.p99_ms),
+            )
+            for rate in rates_of(ours)
+            if rate in rates_of(theirs)
+        ],
     )
 
 
@@ -124,77 +172,111 @@ def machine() -> dict[str, str]:
 
 def show(found: Report, console: Console) -> None:
     """Print the tables: medians, and in brackets the lowest and highest of the rounds."""
-    rounds = found.plan.rounds
-    scope = f"medians of {rounds} rounds (lowest–highest)" if rounds > 1 else "one round"
-    console.print(f"policy {found.policy}, {found.rules} rules; {scope}", highlight=False)
-    tables = [_rates(found), _processor_time(found), _latencies(found)]
-    for table in [*tables, _ratios(found)] if found.compared else tables:
-        console.print(table, "")
+    console.print(scope(found), highlight=False)
+    for table in tables(found):
+        shown = Table(title=table.title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+        for index, heading in enumerate(table.headings):
+            shown.add_column(heading, justify="right" if index else "left", no_wrap=not index)
+        for cells in table.rows:
+            shown.add_row(*cells)
+        console.print(shown, "")
     for row in found.summaries:
-        if row.starved > STARVED_MAX or row.generator_late_p99_ms > LATE_MS_MAX:
+        starved = max([row.starved, *(pace.starved for pace in row.paces)])
+        late_ms = max([0.0, *(pace.generator_late_p99_ms for pace in row.paces)])
+        if starved > STARVED_MAX or late_ms > LATE_MS_MAX:
             console.print(
                 f"{row.contender}: the machine was busy. In each second the worker's threads were ready to run but had "
-                f"no core for {row.starved:.2f} s; the generator was late by {row.generator_late_p99_ms:.0f} ms (p99). "
+                f"no core for {starved:.2f} s; the generator was late by {late_ms:.0f} ms (p99). "
                 "Latencies are the machine's, too; look at the ratios, or run again on a quiet machine.",
                 highlight=False,
             )
 
 
-def _rates(found: Report) -> Table:
-    table = _table("a backlog drained", "contender", "requests/s", "decisions/s", "bytes each")
-    for row in found.summaries:
-        rates = row.requests_per_second, row.decisions_per_second
-        table.add_row(row.contender, *map(_told, rates), f"{row.decision_bytes:,.0f}")
-    return table
+def scope(found: Report) -> str:
+    """What the tables are about, in a line."""
+    rounds = found.plan.rounds
+    medians = f"medians of {rounds} rounds (lowest–highest)" if rounds > 1 else "one round"
+    return f"policy {found.policy}, {found.rules} rules; {medians}"
 
 
-def _processor_time(found: Report) -> Table:
-    table = _table("processor time for that, µs", "contender", "per request", "per decision")
-    for row in found.summaries:
-        worker = row.worker_us_per_request, row.worker_us_per_decision
-        redis = row.redis_us_per_request, row.redis_us_per_decision
-        table.add_row(f"{row.contender}, worker", *map(_told, worker))
-        table.add_row(f"{row.contender}, Redis", *map(_told, redis))
-    return table
+class Cells(Struct, frozen=True):
+    """A table, for a terminal or a page."""
+
+    title: str
+    headings: list[str]
+    rows: list[list[str]]
 
 
-def _latencies(found: Report) -> Table:
-    table = _table("arrivals on a schedule, ms", "contender", "arrivals/s", "p50", "p99", "max")
-    for row in found.summaries:
-        spreads = row.p50_ms, row.p99_ms
-        table.add_row(row.contender, f"{row.rate:,.0f}", *map(_told, spreads), _short(row.max_ms.high))
-    return table
+def tables(found: Report) -> list[Cells]:
+    """All that was found, narrow enough for 80 columns."""
+    made = [_rates(found), _processor_time(found), _paces(found)]
+    return [*made, _ratios(found), *_paced_ratios(found)] if found.compared else made
 
 
-def _ratios(found: Report) -> Table:
-    table = _table(f"{OURS}, so many times the …", "", *(f"of {pair.other}" for pair in found.compared))
+def _rates(found: Report) -> Cells:
+    rows = [
+        [row.contender, told(row.requests_per_second), told(row.decisions_per_second), f"{row.decision_bytes:,.0f}"]
+        for row in found.summaries
+    ]
+    return Cells("a backlog, by slope", ["contender", "requests/s", "decisions/s", "bytes each"], rows)
+
+
+def _processor_time(found: Report) -> Cells:
+    rows = [
+        [
+            row.contender,
+            told(row.worker_us_per_request),
+            told(row.worker_us_per_decision),
+            told(row.redis_us_per_request),
+        ]
+        for row in found.summaries
+    ]
+    headings = ["contender", "worker, a request", "worker, a decision", "Redis, a request"]
+    return Cells("processor time for that, µs", headings, rows)
+
+
+def _paces(found: Report) -> Cells:
+    rows = [
+        [
+            f"{row.contender}, {pace.rate:,.0f}/s",
+            told(pace.p50_ms),
+            told(pace.p99_ms),
+            short(pace.max_ms),
+            told(pace.worker_us_per_request),
+        ]
+        for row in found.summaries
+        for pace in row.paces
+    ]
+    return Cells("arrivals on a schedule", ["contender", "p50 ms", "p99 ms", "max", "worker µs"], rows)
+
+
+def _ratios(found: Report) -> Cells:
     figures: list[tuple[str, Callable[[Compared], Spread]]] = [
         ("requests/s", lambda pair: pair.requests_per_second),
-        ("decisions/s", lambda pair: pair.decisions_per_second),
-        ("worker time per request", lambda pair: pair.worker_us_per_request),
-        ("worker time per decision", lambda pair: pair.worker_us_per_decision),
+        ("worker µs, a request", lambda pair: pair.worker_us_per_request),
     ]
-    for name, figure in figures:
-        table.add_row(name, *(_told(figure(pair)) for pair in found.compared))
-    return table
+    rows = [[pair.other, *(told(figure(pair)) for _, figure in figures)] for pair in found.compared]
+    return Cells(f"{OURS}: so many times the other's", ["other", *(name for name, _ in figures)], rows)
 
 
-def _table(title: str, first: str, *headings: str) -> Table:
-    """A table that fits into 80 columns, whatever the figures."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column(first, no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    return table
+def _paced_ratios(found: Report) -> list[Cells]:
+    rows = [
+        [f"{pair.other}, {pace.rate:,.0f}/s", told(pace.p50_ms), told(pace.p99_ms), told(pace.worker_us_per_request)]
+        for pair in found.compared
+        for pace in pair.paces
+    ]
+    title = f"{OURS} with arrivals on a schedule: so many times the other's"
+    return [Cells(title, ["other", "p50", "p99", "worker µs"], rows)] if rows else []
 
 
-def _told(value: Spread) -> str:
+def told(value: Spread) -> str:
+    """The median, and in brackets the lowest and highest."""
     if value.low == value.high:
-        return _short(value.median)
-    return f"{_short(value.median)} ({_short(value.low)}–{_short(value.high)})"
+        return short(value.median)
+    return f"{short(value.median)} ({short(value.low)}–{short(value.high)})"
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
     """Three digits are as much as such a figure is good for: 12.3, 0.045, 12,300."""
     if not number:
         return "0"

@@ -1,7 +1,9 @@
-"""One contender, one round: topics of its own, an empty Redis, a backlog, then arrivals on a schedule."""
+"""One contender, one round: two backlogs, each on its own topics with an empty Redis, then arrivals on a schedule."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import redis
@@ -11,14 +13,16 @@ from arbiter.messages import DECISIONS, REQUESTS
 from arbiter.policy.document import PolicyDocument
 from arbiter.worker.kafka import topics
 from loadtests.contenders.base import Contender, Site
-from loadtests.figures import NS_PER_SECOND, schedule
+from loadtests.figures import NS_PER_SECOND, Drained, Throughput, schedule, slope
 from loadtests.kafka import delete_topics, publish, reader
-from loadtests.measure import Answers, Paced, Throughput, drain, pace
+from loadtests.measure import Answers, Paced, drain, pace
 from loadtests.process import Worker
 from loadtests.traffic import Entry, Traffic
 from tests.servers.processes import KafkaServer, ValkeyServer, free_port
 
 PARTITIONS = 32
+# The larger backlog is so many times the smaller one.
+FACTOR = 3
 
 
 class Plan(Struct, frozen=True):
@@ -33,13 +37,16 @@ class Plan(Struct, frozen=True):
     seed: int
 
     def backlog(self, contender: Contender) -> int:
-        """How many records this contender drains."""
+        """The smaller of the two backlogs that this contender drains."""
         return max(int(self.records * contender.share), 1)
 
-    def arrivals(self, contender: Contender) -> tuple[float, list[int]]:
-        """The rate and the schedule of this contender's latency test, warm-up included."""
-        rate = self.rate or contender.rate
-        return rate, schedule(rate, self.warm_up_seconds + self.seconds, self.seed)
+    def rates(self, contender: Contender) -> tuple[float, ...]:
+        """Arrivals per second of this contender's latency tests."""
+        return contender.rates if self.rate is None else (self.rate,)
+
+    def arrivals(self, rate: float) -> list[int]:
+        """The schedule of a latency test, warm-up included."""
+        return schedule(rate, self.warm_up_seconds + self.seconds, self.seed)
 
 
 class Result(Struct, frozen=True):
@@ -47,8 +54,18 @@ class Result(Struct, frozen=True):
 
     contender: str
     round: int
+    small: Drained
+    large: Drained
     throughput: Throughput
-    paced: Paced
+    paced: list[Paced]
+
+
+class Bout(Struct, frozen=True):
+    """A worker at work, and who hears its answers."""
+
+    site: Site
+    worker: Worker
+    answers: Answers
 
 
 class Rig:
@@ -63,63 +80,68 @@ class Rig:
         self._plan = plan
         self._directory = directory
         self._traffic = Traffic(policy, plan.customers, PARTITIONS, plan.seed)
-        self._requests: list[Entry] = []
+        self._made: list[Entry] = []
         # Until the arbiter has shown how long its decisions are.
         self._decision_bytes = 700
 
     def run(self, contender: Contender, number: int) -> Result:
         """Measure; :class:`loadtests.measure.NotDecided` or :class:`loadtests.process.WorkerFailed` with the reason."""
+        backlog = self._plan.backlog(contender)
+        with self._working(contender, f"{number}-small-", backlog) as bout:
+            small = drain(bout.answers, bout.worker, self._valkey.pid)
+        with self._working(contender, f"{number}-large-", FACTOR * backlog) as bout:
+            large = drain(bout.answers, bout.worker, self._valkey.pid)
+            paced = [self._pace(bout, rate) for rate in self._plan.rates(contender)]
+        if contender.name == "arbiter":
+            self._decision_bytes = round(large.decision_bytes)
+        return Result(contender.name, number, small, large, slope(small, large), paced)
+
+    @contextmanager
+    def _working(self, contender: Contender, label: str, backlog: int) -> Iterator[Bout]:
+        """A worker that has just started, on topics of its own with a backlog, and an empty Redis."""
         site = Site(
             self._kafka.bootstrap,
             self._valkey.url,
-            f"load-{contender.name}-{number}-",
+            f"load-{contender.name}-{label}",
             PARTITIONS,
             self._policy,
             free_port(),
             self._decision_bytes,
         )
+        settings = site.settings()
         with redis.Redis.from_url(site.redis) as client:
             client.flushall()
-        topics.create(site.settings())
-        try:
-            contender.prepare(site, self._traffic)
-            result = self._measure(contender, number, site)
-        finally:
-            delete_topics(site.kafka, site.prefix)
-        if contender.name == "arbiter":
-            self._decision_bytes = round(result.throughput.decision_bytes)
-        return result
-
-    def _measure(self, contender: Contender, number: int, site: Site) -> Result:
-        settings, plan = site.settings(), self._plan
-        backlog = plan.backlog(contender)
-        rate, arrivals = plan.arrivals(contender)
-        requests = self._first(backlog + len(arrivals))
-        topic = settings.topic(REQUESTS)
-        publish(site.kafka, topic, requests[:backlog])
+        topics.create(settings)
         consumer = reader(site.kafka, settings.topic(DECISIONS), PARTITIONS)
         try:
+            contender.prepare(site, self._traffic)
+            publish(site.kafka, settings.topic(REQUESTS), self._requests(backlog))
             with Worker(contender.name, contender.command(), site.environment(), self._directory) as worker:
                 answers = Answers(consumer, worker)
                 answers.expect(backlog)
-                throughput = drain(answers, worker, self._valkey.pid)
-                answers.expect(backlog + len(arrivals))
-                paced = pace(
-                    answers,
-                    worker,
-                    site.kafka,
-                    topic,
-                    requests[backlog:],
-                    backlog,
-                    arrivals,
-                    int(plan.warm_up_seconds * NS_PER_SECOND),
-                    rate,
-                )
+                yield Bout(site, worker, answers)
         finally:
             consumer.close()
-        return Result(contender.name, number, throughput, paced)
+            delete_topics(site.kafka, site.prefix)
 
-    def _first(self, count: int) -> list[Entry]:
-        if len(self._requests) < count:
-            self._requests = self._traffic.requests(count)
-        return self._requests[:count]
+    def _pace(self, bout: Bout, rate: float) -> Paced:
+        arrivals = self._plan.arrivals(rate)
+        first = bout.answers.requests
+        count = first + len(arrivals)
+        bout.answers.expect(count)
+        return pace(
+            bout.answers,
+            bout.worker,
+            bout.site.kafka,
+            bout.site.settings().topic(REQUESTS),
+            self._requests(count)[first:],
+            first,
+            arrivals,
+            int(self._plan.warm_up_seconds * NS_PER_SECOND),
+            rate,
+        )
+
+    def _requests(self, count: int) -> list[Entry]:
+        if len(self._made) < count:
+            self._made = self._traffic.requests(count)
+        return self._made[:count]

@@ -24,7 +24,7 @@ class ArbiterWorker(Struct, frozen=True):
     name: str = "arbiter"
     about: str = "`arbiter worker`: every rule of the sample policy, reasons, exactly one decision history per request"
     share: float = 1.0
-    rate: float = 1_000.0
+    rates: tuple[float, ...] = (300.0, 1_000.0)
 
     def prepare(self, site: Site, traffic: Traffic) -> None:
         """Publish facts and policy."""

@@ -74,8 +74,8 @@ class Contender(Protocol):
         """How many of the ``--records`` it drains: less than 1 for a slow one, or it would take all the time."""
 
     @property
-    def rate(self) -> float:
-        """Arrivals per second for its latency: well below what it can do, so that no queue is measured."""
+    def rates(self) -> tuple[float, ...]:
+        """Arrivals per second for its latencies: well below what it can do, so that no queue is measured."""
 
     def prepare(self, site: Site, traffic: Traffic) -> None:
         """Put in place what it knows of customers (profiles, consents, a policy) before it starts."""

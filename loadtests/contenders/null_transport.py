@@ -45,8 +45,8 @@ class NullTransport(Struct, frozen=True):
 
     name: str = "null"
     about: str = "the same transport and producer, decoding and deciding nothing, the same number of bytes out"
-    share: float = 2.0
-    rate: float = 1_000.0
+    share: float = 4.0
+    rates: tuple[float, ...] = (300.0, 1_000.0)
 
     def prepare(self, site: Site, traffic: Traffic) -> None:
         """Nothing: it knows nobody."""

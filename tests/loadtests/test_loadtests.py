@@ -18,16 +18,18 @@ from arbiter.messages import ConsentChange, ContactRequest, Profile
 from arbiter.policy.document import PolicyDocument
 from arbiter.worker.kafka.partitioner import partition_of
 from loadtests.figures import (
+    Drained,
     Latency,
     Spread,
+    Throughput,
     latency,
     percentile,
-    rate_between,
     ratios,
     schedule,
+    slope,
     spread,
 )
-from loadtests.measure import Answers, Paced, Throughput, drain
+from loadtests.measure import Answers, Paced, drain
 from loadtests.plot import plot
 from loadtests.process import Worker, cpu_seconds, waiting_seconds
 from loadtests.report import Report, report, save, show
@@ -128,18 +130,32 @@ def test_ratios_are_taken_round_by_round() -> None:
     assert ratios([100.0, 10.0, 60.0], [10.0, 1.0, 5.0]) == Spread(10.0, 10.0, 12.0)
 
 
-def test_the_rate_leaves_out_the_warm_up() -> None:
-    """The first tenth took five seconds and does not count; the other 90 took three."""
-    progress = [(5_000_000_000, 10), (6_000_000_000, 40), (8_000_000_000, 100)]
-
-    assert rate_between(progress, 0.1) == (0, 90, 30.0)
+def drained(requests: int, seconds: float, worker: float, *, decisions: int | None = None) -> Drained:
+    """A backlog of so many requests."""
+    return Drained(requests, decisions or requests, seconds, worker, worker / 10, 600.0, 0.1)
 
 
-@pytest.mark.parametrize("progress", [[], [(1, 100)]])
-def test_a_rate_needs_two_points(progress: list[tuple[int, int]]) -> None:
-    """What arrived all at once has no rate."""
-    with pytest.raises(ValueError, match="too few answers"):
-        rate_between(progress, 0.1)
+def test_throughput_is_the_slope_between_two_backlogs() -> None:
+    """Three seconds of start-up, 700 requests decided before the first answer: both backlogs have them, neither counts.
+
+    Each further request costs 200 µs of the worker, and 5,000 are answered in a second.
+    """
+    small = drained(10_000, (10_000 - 700) / 5_000, 3 + 10_000 * 200e-6, decisions=11_000)
+    large = drained(30_000, (30_000 - 700) / 5_000, 3 + 30_000 * 200e-6, decisions=36_000)
+    found = slope(small, large)
+
+    assert found.requests_per_second == pytest.approx(5_000)
+    assert found.decisions_per_second == pytest.approx(5_000 * 25 / 20)
+    assert found.worker_us_per_request == pytest.approx(200)
+    assert found.worker_us_per_decision == pytest.approx(200 * 20 / 25)
+    assert found.redis_us_per_request == pytest.approx(20)
+
+
+@pytest.mark.parametrize("large", [drained(1_000, 5.0, 1.0), drained(3_000, 2.0, 3.0)])
+def test_a_slope_needs_a_larger_backlog_that_took_longer(large: Drained) -> None:
+    """An error, not a negative or infinite rate."""
+    with pytest.raises(ValueError, match="take more --records"):
+        slope(drained(1_000, 2.0, 1.0), large)
 
 
 def test_the_input_is_the_same_bytes_again() -> None:
@@ -251,7 +267,7 @@ class Ourselves:
     pid = os.getpid()
 
 
-def drained(*batches: list[Said]) -> Throughput:
+def answered_with(*batches: list[Said]) -> Drained:
     """What a backlog of ten requests gives that is answered in this way."""
     answers = Answers(Script(*batches), Ourselves())  # type: ignore[arg-type]
     answers.expect(10)
@@ -263,18 +279,16 @@ def test_requests_and_decisions_are_counted_apart() -> None:
     first = [Said(0, "a:1")]
     later = [Said(0, "a:2"), Said(0, "a:2"), *(Said(number, f"{number}:1") for number in range(1, 9))]
     last = [Said(3, "3:2"), Said(9, "9:1")]
-    found = drained(first, later, last)
+    found = answered_with(first, later, last)
 
-    assert (found.requests, found.decisions) == (9, 11)
-    assert found.decisions_per_second == pytest.approx(found.requests_per_second * 11 / 9)
-    assert found.worker_us_per_decision == pytest.approx(found.worker_us_per_request * 9 / 11)
+    assert (found.requests, found.decisions) == (10, 12)
 
 
 def test_whoever_answers_once_has_a_decision_for_each_request() -> None:
     """Peers name no decisions; an answer that is repeated (a replay) is none."""
-    found = drained([Said(0)], [Said(0), *(Said(number) for number in range(1, 10))])
+    found = answered_with([Said(0)], [Said(0), *(Said(number) for number in range(1, 10))])
 
-    assert (found.requests, found.decisions) == (9, 9)
+    assert (found.requests, found.decisions) == (10, 10)
 
 
 def test_a_worker_leaves_nothing_in_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,12 +319,16 @@ def test_waiting_for_a_core_is_read_from_proc() -> None:
     assert 0 <= before <= waiting_seconds(os.getpid())
 
 
-def result(name: str, number: int, per_second: float, starved: float = 0.1) -> Result:
+def paced(rate: float = 200.0, starved: float = 0.1, p50_ms: float = 2.0, p99_ms: float = 9.5) -> Paced:
+    """A made-up latency test."""
+    return Paced(rate, Latency(1000, p50_ms, 3.0, p99_ms, 12.0), 0.1, 80.0, starved)
+
+
+def result(name: str, number: int, per_second: float, *paces: Paced) -> Result:
     """A made-up result."""
-    throughput = Throughput(
-        1000, 2000, per_second, 2 * per_second, 1e6 / per_second, 5e5 / per_second, 10.0, 5.0, 600.0, 0.1
-    )
-    return Result(name, number, throughput, Paced(200.0, Latency(1000, 2.0, 3.0, 9.5, 12.0), 0.1, 80.0, starved))
+    throughput = Throughput(per_second, 2 * per_second, 1e6 / per_second, 5e5 / per_second, 10.0, 5.0, 600.0, 0.1)
+    some = drained(1_000, 1.0, 1.0)
+    return Result(name, number, some, some, throughput, list(paces or [paced()]))
 
 
 @pytest.fixture
@@ -326,6 +344,14 @@ def test_a_report_compares_us_with_each_of_the_others(found: Report) -> None:
     assert found.summaries[0].requests_per_second == Spread(25_000.0, 20_000.0, 30_000.0)
     assert found.summaries[0].decisions_per_second == Spread(50_000.0, 40_000.0, 60_000.0)
     assert [(pair.other, pair.requests_per_second) for pair in found.compared] == [("faust", Spread(17.5, 15.0, 20.0))]
+
+
+def test_latencies_are_compared_at_the_rates_of_both() -> None:
+    """A slow peer does not follow at a high rate."""
+    ours = result("arbiter", 1, 1_000.0, paced(300, p50_ms=6.0), paced(1_000, p50_ms=8.0))
+    compared = report(PLAN, "two-desks", 3, [ours, result("faust", 1, 1_000.0, paced(300, p50_ms=3.0))]).compared
+
+    assert [(pace.rate, pace.p50_ms.median) for pace in compared[0].paces] == [(300, 2.0)]
 
 
 def test_without_us_nothing_is_compared() -> None:
@@ -345,25 +371,24 @@ def test_a_report_is_shown_and_kept(found: Report, tmp_path: Path) -> None:
     shown = [line.split() for line in shown_in(80, found)]
 
     assert ["arbiter", "25,000", "(20,000–30,000)", "50,000", "(40,000–60,000)", "600"] in shown
-    assert ["requests/s", "17.5", "(15.0–20.0)"] in shown
+    assert ["faust", "17.5", "(15.0–20.0)", "0.0583", "(0.0500–0.0667)"] in shown
     assert msgspec.json.decode(save(found, tmp_path).read_bytes(), type=Report) == found
 
 
 def test_a_busy_machine_is_told() -> None:
     """Whoever reads the latencies learns that the worker had to wait for a core."""
-    busy = report(PLAN, "two-desks", 3, [result("arbiter", 1, 1_000.0, starved=0.4)])
+    busy = report(PLAN, "two-desks", 3, [result("arbiter", 1, 1_000.0, paced(starved=0.4))])
 
     assert any(line.startswith("arbiter: the machine was busy") for line in shown_in(80, busy))
 
 
 def test_the_tables_fit_into_a_terminal(found: Report) -> None:
     """Nothing is folded in 80 columns, also with long figures: there are as many lines as with room to spare."""
-    slow = Paced(1_000.0, Latency(1000, 1_230.0, 9.0, 123_000.0, 124_000.0), 0.1, 80.0, 0.1)
-    fast = Paced(1_000.0, Latency(1000, 1.23, 9.0, 1.25, 1.26), 0.1, 80.0, 0.1)
+    slow, fast = paced(1_000.0, p50_ms=1_230.0, p99_ms=123_000.0), paced(1_000.0, p50_ms=1.23, p99_ms=1.25)
     rounds = [
-        msgspec.structs.replace(result(name, number, rate), paced=paced)
-        for number, rate, paced in ((1, 101_000.0, slow), (2, 134_000.0, fast))
-        for name in ("arbiter", "faust")
+        result(name, number, rate, pace)
+        for number, rate, pace in ((1, 101_000.0, slow), (2, 134_000.0, fast))
+        for name in ("arbiter", "confluent")
     ]
 
     for case in (found, report(PLAN, "two-desks", 3, rounds)):
