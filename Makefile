@@ -31,7 +31,7 @@ lint: .venv/installed-dev ## ruff, mypy and who may import whom
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet --no-servers tests/repository/test_imports.py
 
-loadtest: .venv/installed-dev ## throughput and latency, on a real Kafka and Valkey
+loadtest: .venv/installed-dev .cache/quix/installed ## throughput and latency, on a real Kafka and Valkey
 	$(BIN)/python -m tests.servers.setup
 	$(BIN)/python -m loadtests
 
@@ -49,6 +49,13 @@ clean: ## remove what the other commands made
 	@echo "installing Arbiter and its development tools into .venv"
 	@$(PIP) --editable '.[embedded,dev]'
 	@touch $@ .venv/installed
+
+# Quix Streams wants an older confluent-kafka than Arbiter: an environment of its own.
+.cache/quix/installed: loadtests/quix-requirements.txt | .venv/bin/python
+	@echo "installing Quix Streams, a peer in the load test, into .cache/quix"
+	@$(PYTHON) -m venv .cache/quix
+	@.cache/quix/bin/python -m pip --disable-pip-version-check --quiet install --requirement $<
+	@touch $@
 
 .venv/bin/python:
 	@command -v $(PYTHON) >/dev/null || \
