@@ -24,8 +24,8 @@ from loadtests.measure import NotDecided
 from loadtests.plot import plot
 from loadtests.process import WorkerFailed
 from loadtests.report import report, save, show
-from loadtests.rounds import Plan, Result, Rig
-from tests.servers.processes import KafkaServer, Unavailable, ValkeyServer
+from loadtests.rounds import Plan, Result, Rig, kafka_in, valkey_in
+from tests.servers.processes import Unavailable
 
 ROOT = Path(__file__).resolve().parents[1]
 POLICY = ROOT / "deploy" / "policies" / "retail-bank"
@@ -100,10 +100,7 @@ def _run(chosen: Sequence[Contender], policy: PolicyDocument, plan: Plan, consol
     with tempfile.TemporaryDirectory(prefix="loadtests-") as name, Progress(*columns, console=console) as progress:
         task = progress.add_task("starting Kafka and Valkey")
         directory = Path(name)
-        kafka, valkey = KafkaServer(directory / "kafka"), ValkeyServer(directory / "valkey")
-        try:
-            kafka.start()
-            valkey.start()
+        with kafka_in(directory / "kafka") as kafka, valkey_in(directory / "valkey") as valkey:
             rig = Rig(kafka, valkey, policy, plan, directory)
             results = []
             for number in range(1, plan.rounds + 1):
@@ -112,14 +109,10 @@ def _run(chosen: Sequence[Contender], policy: PolicyDocument, plan: Plan, consol
                     begun = time.monotonic()
                     result = rig.run(contender, number)
                     results.append(result)
-                    took = time.monotonic() - begun
-                    rates = result.throughput.requests_per_second, result.throughput.decisions_per_second
-                    said = "{:,.0f} requests/s, {:,.0f} decisions/s".format(*rates) + f", took {took:.0f} s"
-                    progress.console.print(f"round {number} {contender.name}: {said}")
+                    found, took = result.throughput, time.monotonic() - begun
+                    said = f"{found.requests_per_second:,.0f} requests/s, {found.worker_us_per_request:.1f} µs each"
+                    progress.console.print(f"round {number} {contender.name}: {said}, took {took:.0f} s")
             return results
-        finally:
-            valkey.stop()
-            kafka.stop()
 
 
 if __name__ == "__main__":

@@ -46,9 +46,9 @@ class Answers:
     than one. A decision that is told again counts once.
     """
 
-    def __init__(self, consumer: Consumer, worker: Worker) -> None:
+    def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
-        self._worker = worker
+        self._worker: Worker | None = None
         self._begun_at = self._heard_at = time.monotonic()
         self._has_begun = False
         self._seen = bytearray()
@@ -56,8 +56,10 @@ class Answers:
         self.bytes = 0
         self.requests = 0
 
-    def expect(self, count: int) -> None:
-        """Requests with numbers below ``count`` are or will be published."""
+    def expect(self, count: int, worker: Worker | None = None) -> None:
+        """Requests with numbers below ``count`` are or will be published, for this worker from now on."""
+        if worker is not None:
+            self._worker, self._has_begun = worker, False
         self._seen.extend(bytes(count - len(self._seen)))
         self._heard_at = time.monotonic()
 
@@ -81,8 +83,9 @@ class Answers:
             self._has_begun, self._heard_at = True, time.monotonic()
         elif time.monotonic() - self._heard_at > (SILENCE_SECONDS_MAX if self._has_begun else START_SECONDS_MAX):
             left = f"{len(self._seen) - self.requests} of {len(self._seen)}"
-            raise NotDecided(f"{left} requests have no decision. {self._worker.failure('is silent')}")
-        else:
+            failure = self._worker.failure("is silent") if self._worker else "No worker was started."
+            raise NotDecided(f"{left} requests have no decision. {failure}")
+        elif self._worker:
             self._worker.check()
         return first
 
@@ -104,7 +107,7 @@ class Answers:
 
 def drain(answers: Answers, worker: Worker, redis_pid: int) -> Drained:
     """How long a published backlog takes a worker that has just started, and what it costs."""
-    redis_before = cpu_seconds(redis_pid)
+    redis_before, requests, decisions = cpu_seconds(redis_pid), answers.requests, answers.decisions
     first_at = last_at = 0.0
     while not answers.are_complete:
         if answers.read(DRAIN_BATCH, DRAIN_POLL_SECONDS):
@@ -112,8 +115,8 @@ def drain(answers: Answers, worker: Worker, redis_pid: int) -> Drained:
             first_at = first_at or last_at
     seconds = last_at - first_at
     return Drained(
-        answers.requests,
-        answers.decisions,
+        answers.requests - requests,
+        answers.decisions - decisions,
         seconds,
         cpu_seconds(worker.pid),
         cpu_seconds(redis_pid) - redis_before,

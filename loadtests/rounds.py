@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,12 +60,42 @@ class Result(Struct, frozen=True):
     paced: list[Paced]
 
 
+class Place(Struct, frozen=True):
+    """Where a contender works, and who hears its answers, whichever worker gives them."""
+
+    contender: Contender
+    site: Site
+    answers: Answers
+
+
 class Bout(Struct, frozen=True):
     """A worker at work, and who hears its answers."""
 
     site: Site
     worker: Worker
     answers: Answers
+
+
+@contextmanager
+def kafka_in(directory: Path) -> Iterator[KafkaServer]:
+    """A Kafka of our own."""
+    server = KafkaServer(directory)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def valkey_in(directory: Path) -> Iterator[ValkeyServer]:
+    """A Valkey of our own."""
+    server = ValkeyServer(directory)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 class Rig:
@@ -87,9 +117,10 @@ class Rig:
     def run(self, contender: Contender, number: int) -> Result:
         """Measure; :class:`loadtests.measure.NotDecided` or :class:`loadtests.process.WorkerFailed` with the reason."""
         backlog = self._plan.backlog(contender)
-        with self._working(contender, f"{number}-small-", backlog) as bout:
-            small = drain(bout.answers, bout.worker, self._valkey.pid)
-        with self._working(contender, f"{number}-large-", FACTOR * backlog) as bout:
+        with self.placed(contender, f"{number}-small-") as place:
+            small = self.drain(place, self._requests(backlog))
+        all_of_it = self._requests(FACTOR * backlog)
+        with self.placed(contender, f"{number}-large-") as place, self.working(place, all_of_it) as bout:
             large = drain(bout.answers, bout.worker, self._valkey.pid)
             paced = [self._pace(bout, rate) for rate in self._plan.rates(contender)]
         if contender.name == "arbiter":
@@ -97,8 +128,8 @@ class Rig:
         return Result(contender.name, number, small, large, slope(small, large), paced)
 
     @contextmanager
-    def _working(self, contender: Contender, label: str, backlog: int) -> Iterator[Bout]:
-        """A worker that has just started, on topics of its own with a backlog, and an empty Redis."""
+    def placed(self, contender: Contender, label: str) -> Iterator[Place]:
+        """Topics of its own for a contender, an empty Redis, and what it has to know before it starts."""
         site = Site(
             self._kafka.bootstrap,
             self._valkey.url,
@@ -108,21 +139,31 @@ class Rig:
             free_port(),
             self._decision_bytes,
         )
-        settings = site.settings()
         with redis.Redis.from_url(site.redis) as client:
             client.flushall()
-        topics.create(settings)
-        consumer = reader(site.kafka, settings.topic(DECISIONS), PARTITIONS)
+        topics.create(site.settings())
+        consumer = reader(site.kafka, site.settings().topic(DECISIONS), PARTITIONS)
         try:
             contender.prepare(site, self._traffic)
-            publish(site.kafka, settings.topic(REQUESTS), self._requests(backlog))
-            with Worker(contender.name, contender.command(), site.environment(), self._directory) as worker:
-                answers = Answers(consumer, worker)
-                answers.expect(backlog)
-                yield Bout(site, worker, answers)
+            yield Place(contender, site, Answers(consumer))
         finally:
             consumer.close()
             delete_topics(site.kafka, site.prefix)
+
+    @contextmanager
+    def working(self, place: Place, entries: Sequence[Entry]) -> Iterator[Bout]:
+        """A worker that has just started, and for it a backlog of requests with the next numbers."""
+        site, answers = place.site, place.answers
+        publish(site.kafka, site.settings().topic(REQUESTS), entries)
+        command = place.contender.command()
+        with Worker(place.contender.name, command, site.environment(), self._directory) as worker:
+            answers.expect(answers.requests + len(entries), worker)
+            yield Bout(site, worker, answers)
+
+    def drain(self, place: Place, entries: Sequence[Entry]) -> Drained:
+        """What this backlog takes a worker that has just started."""
+        with self.working(place, entries) as bout:
+            return drain(bout.answers, bout.worker, self._valkey.pid)
 
     def _pace(self, bout: Bout, rate: float) -> Paced:
         arrivals = self._plan.arrivals(rate)
