@@ -60,7 +60,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "arbiter.policy.preferences",
     ),
     "rules that apply": (
-        "arbiter.policy.plan",
+        "arbiter.policy.index",
         "arbiter.policy.match",
         "arbiter.policy.conditions",
         "arbiter.policy.ruleset",
@@ -87,9 +87,8 @@ STAGES: dict[str, tuple[str, ...]] = {
         "arbiter.timing",
     ),
     "evaluation and decision": (
-        "arbiter.policy.case",
-        "arbiter.engine.look",
-        "arbiter.engine.decide",
+        "arbiter.policy.inputs",
+        "arbiter.engine.evaluation",
         "arbiter.engine.verdict",
         "arbiter.engine.evidence",
     ),

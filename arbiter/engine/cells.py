@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from arbiter.engine.decide import Hearing
+from arbiter.engine.evaluation import Evaluation
 from arbiter.engine.verdict import Verdict
 from arbiter.ledger.capacity import CELL, Draw, Stock
 from arbiter.ledger.model import Ledger
@@ -23,7 +23,7 @@ class _Asker(Struct):
 _asker = msgspec.json.Decoder(_Asker).decode
 
 
-def awaited(hearing: Hearing, verdict: Verdict) -> list[str]:
+def awaited(hearing: Evaluation, verdict: Verdict) -> list[str]:
     """The windows of capacity that a deferred request waits for, or the cell if it is all it waits for."""
     names = {window_of(finding) for finding in verdict.findings} - {None}
     if all(finding.kind == "cell" for finding in verdict.findings):
@@ -31,7 +31,7 @@ def awaited(hearing: Hearing, verdict: Verdict) -> list[str]:
     if not names:
         return []
     at_ms = max(hearing.now_ms, hearing.send_after_ms)
-    return [want.draw.key for want in hearing.policy.wants(hearing.case, at_ms) if want.draw.name in names]
+    return [want.draw.key for want in hearing.wants(at_ms) if want.draw.name in names]
 
 
 def count_cells(policy: Policy, ledger: Ledger, stock: Stock, now_ms: int) -> None:

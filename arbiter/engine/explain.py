@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.engine.decide import Hearing
+from arbiter.engine.evaluation import Evaluation
 from arbiter.engine.render import count_of
 from arbiter.engine.verdict import Verdict
 from arbiter.ledger.capacity import Draw, Level
@@ -138,7 +138,7 @@ def judge(policy: Policy, ledger: Ledger, told: Told) -> Verdict:
 
     As a party's session does it, but for recalls and for the places that others wait for.
     """
-    hearing = Hearing(policy, ledger, told.request, told.received_ms, told.now_ms, _StockThen(told))
+    hearing = Evaluation(policy, ledger, told.request, told.received_ms, told.now_ms, _StockThen(told))
     verdict = hearing.verdict()
     if verdict.outcome == "rejected" or not told.is_first or told.decision.dry_run:
         return verdict

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from arbiter.engine.decide import Hearing
+from arbiter.engine.evaluation import Evaluation
 from arbiter.engine.verdict import Verdict, refuse
 from arbiter.policy.rules import ArbitrationJudge
 from arbiter.policy.ruleset import Policy
@@ -14,7 +14,7 @@ from arbiter.policy.terms import finding_of
 from arbiter.timing.windows import spoken
 
 
-def hold_for(hearing: Hearing, holds: Mapping[str, int]) -> tuple[ArbitrationJudge, int] | None:
+def hold_for(hearing: Evaluation, holds: Mapping[str, int]) -> tuple[ArbitrationJudge, int] | None:
     """The arbitration that a new request must wait for, with when it closes (ms): of several the one that closes last.
 
     ``holds`` are those that are open; the party's first matching request opens one. All close with their rule.
@@ -28,7 +28,7 @@ def hold_for(hearing: Hearing, holds: Mapping[str, int]) -> tuple[ArbitrationJud
     return max(found, key=lambda pair: pair[1], default=None)
 
 
-def held(hearing: Hearing, verdict: Verdict, hold: ArbitrationJudge, closes_ms: int) -> Verdict:
+def held(hearing: Evaluation, verdict: Verdict, hold: ArbitrationJudge, closes_ms: int) -> Verdict:
     """The verdict on a request that waits for the close of an arbitration."""
     policy = hearing.policy
     message = f"requests are gathered and decided together, best first, at {spoken(closes_ms, policy.zone)}"

@@ -18,8 +18,8 @@ from arbiter.ledger.identity import REF_BYTES, identity_of
 from arbiter.ledger.model import Consent, Contact, ContactState, Event, Evidence, Kind, Member, Suppression
 from arbiter.ledger.names import same
 from arbiter.messages import Outcome
-from arbiter.policy.case import kind_of
 from arbiter.policy.document import PolicyDocument
+from arbiter.policy.inputs import kind_of
 from arbiter.policy.kill_switches import LEGAL
 from arbiter.timing.instants import to_datetime, to_ms
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from arbiter.engine.arrival import Arrival
 from arbiter.engine.cells import awaited
-from arbiter.engine.decide import Hearing
+from arbiter.engine.evaluation import Evaluation, rank
 from arbiter.engine.holds import held, hold_for, outranked
 from arbiter.engine.lifecycle import PERMIT, REQUEST, move
 from arbiter.engine.recalled import awaits_word, wait_for_own, wait_for_word
@@ -21,7 +21,7 @@ from arbiter.ledger.forgetting import forget
 from arbiter.ledger.identity import REF_BYTES, answer_key, content_of, hold_of, identity, remember, was_answered
 from arbiter.ledger.model import Asked, Contact, ContactState, Finding, best_first
 from arbiter.messages import ContactRequest
-from arbiter.policy.case import shared_kind
+from arbiter.policy.inputs import shared_kind
 from arbiter.policy.terms import finding_of
 
 EVENTS = {"deferred": "defer", "approved": "approve", "rejected": "reject"}
@@ -78,9 +78,9 @@ def end(party: PartyState, asked: Asked, rule: str, code: str, message: str) -> 
     party.publish(asked, party.request_in(asked), "deferred", "withdraw", verdict)
 
 
-def hear(party: PartyState, request: ContactRequest, received_ms: int) -> Hearing:
+def hear(party: PartyState, request: ContactRequest, received_ms: int) -> Evaluation:
     """The request before the rules and the ledger as it is now; to be made anew when the ledger changes."""
-    return Hearing(party.policy, party.ledger, request, received_ms, party.now_ms, party.stock)
+    return Evaluation(party.policy, party.ledger, request, received_ms, party.now_ms, party.stock)
 
 
 def judge(party: PartyState, asked: Asked, request: ContactRequest, *, takes: bool = False) -> Verdict:
@@ -90,7 +90,7 @@ def judge(party: PartyState, asked: Asked, request: ContactRequest, *, takes: bo
 
 def rank(party: PartyState, request: ContactRequest) -> tuple[float, float]:
     """Score and priority as of now."""
-    return party.policy.rank(request, party.ledger, party.stock, party.now_ms)
+    return rank(party.policy, request, party.ledger, party.stock, party.now_ms)
 
 
 def decide_recalled(party: PartyState, asked: Asked) -> None:
@@ -118,12 +118,12 @@ def _try(party: PartyState, arrival: Arrival, request: ContactRequest, key: byte
     party.effects.append(Decided(request, key, answer, False))
 
 
-def _asked(arrival: Arrival, key: bytes, content: bytes, hearing: Hearing) -> Asked:
+def _asked(arrival: Arrival, key: bytes, content: bytes, hearing: Evaluation) -> Asked:
     place = (arrival.raw, arrival.received_ms, arrival.source)
     return Asked(key, content, *place, 0, hearing.score, hearing.priority)
 
 
-def _decide_first(party: PartyState, asked: Asked, hearing: Hearing) -> None:
+def _decide_first(party: PartyState, asked: Asked, hearing: Evaluation) -> None:
     """Decide a new request, unless it must wait for the close of an arbitration."""
     found = hold_for(hearing, party.ledger.holds)
     if found is None:
@@ -163,7 +163,7 @@ def _decide_all(party: PartyState) -> None:
 def _decide(
     party: PartyState,
     asked: Asked,
-    hearing: Hearing,
+    hearing: Evaluation,
     before: str,
     arbitration: str | None,
     won: tuple[float, str] | None,
@@ -186,7 +186,7 @@ def _come_back_soon(party: PartyState) -> None:
             asked.due_ms = min(asked.due_ms, party.now_ms)
 
 
-def _verdict(party: PartyState, asked: Asked, hearing: Hearing) -> tuple[Verdict, Asked | None]:
+def _verdict(party: PartyState, asked: Asked, hearing: Evaluation) -> tuple[Verdict, Asked | None]:
     """The verdict now, and the approval that was recalled for it where only budgets were in the way."""
     holds = party.ledger.holds
     word_ms = holds.get(hold_of(asked.identity), 0) if holds else 0
@@ -211,7 +211,7 @@ def _verdict(party: PartyState, asked: Asked, hearing: Hearing) -> tuple[Verdict
     return _unless_own(party, asked, hearing, verdict), None
 
 
-def _unless_own(party: PartyState, asked: Asked, hearing: Hearing, verdict: Verdict) -> Verdict:
+def _unless_own(party: PartyState, asked: Asked, hearing: Evaluation, verdict: Verdict) -> Verdict:
     """The verdict; where a request's own recalled contacts are all that ends it, it waits for them instead."""
     if verdict.outcome != "rejected" or not asked.n:
         return verdict
@@ -257,7 +257,9 @@ def _give_way(party: PartyState, victim: Asked, winner: Asked, request: ContactR
     publish_recall(party, victim, party.request_in(victim), [finding])
 
 
-def _settle(party: PartyState, asked: Asked, hearing: Hearing, verdict: Verdict, before: str, told_ms: int = 0) -> None:
+def _settle(
+    party: PartyState, asked: Asked, hearing: Evaluation, verdict: Verdict, before: str, told_ms: int = 0
+) -> None:
     """Book a verdict and publish it, unless it only repeats that the answer comes at ``told_ms``."""
     ledger, policy, request = party.ledger, party.policy, hearing.request
     if verdict.outcome == "deferred":
@@ -279,7 +281,7 @@ def _settle(party: PartyState, asked: Asked, hearing: Hearing, verdict: Verdict,
         party.publish(asked, request, before, EVENTS[verdict.outcome], verdict, ahead)
 
 
-def _wait(party: PartyState, asked: Asked, hearing: Hearing, verdict: Verdict) -> int:
+def _wait(party: PartyState, asked: Asked, hearing: Evaluation, verdict: Verdict) -> int:
     """Let it wait; gives how many of the party wait with a better claim."""
     waiting = party.ledger.waiting
     asked.due_ms = verdict.retry_at_ms or 0
@@ -291,7 +293,7 @@ def _wait(party: PartyState, asked: Asked, hearing: Hearing, verdict: Verdict) -
     return ahead
 
 
-def _approve(party: PartyState, asked: Asked, hearing: Hearing, not_before_ms: int, valid_until_ms: int) -> None:
+def _approve(party: PartyState, asked: Asked, hearing: Evaluation, not_before_ms: int, valid_until_ms: int) -> None:
     kind = shared_kind(hearing.request, party.ledger)
     contact = Contact(kind, asked.identity[:REF_BYTES], not_before_ms, valid_until_ms)
     party.ledger.contacts.append(contact)

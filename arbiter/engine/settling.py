@@ -14,8 +14,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from arbiter.ledger.model import Finding
-from arbiter.policy.case import Case
-from arbiter.policy.rules import ends_early
+from arbiter.policy.inputs import Inputs
+from arbiter.policy.rules import NOW_MS, ends_early
 from arbiter.timing.instants import DAY_MS, FAR_MS, HOUR_MS, MINUTE_MS
 from arbiter.timing.windows import spoken
 
@@ -28,10 +28,10 @@ ROUNDS = 4
 class Calendar(Protocol):
     """What is closed at times that are known beforehand, whatever the party's state."""
 
-    def closed_until(self, case: Case, at_ms: int) -> int | None:
+    def closed_until(self, e: Inputs, at_ms: int) -> int | None:
         """When it opens (ms), if it is closed."""
 
-    def permit_end(self, case: Case, at_ms: int) -> int:
+    def permit_end(self, e: Inputs, at_ms: int) -> int:
         """Where it is open, when it closes (ms)."""
 
 
@@ -49,15 +49,15 @@ class Settled(Struct, frozen=True, gc=False):
 class Search:
     """Looks for the first instant at which every rule says yes.
 
-    ``peek`` says of an instant when every "no" that stands there has ended; ``None`` if there is none, and ``NEVER_MS``
-    or later for one that is for good. ``calendars`` are those of the same rules that go by the calendar.
+    ``peek`` says of an instant when every "no" that stands there has ended: ``NOW_MS`` if there is none, ``NEVER_MS``
+    for one that is for good. ``calendars`` are those of the same rules that go by the calendar.
     """
 
     def __init__(
-        self, case: Case, peek: Callable[[int], int | None], calendars: Callable[[], Sequence[Calendar]], least_ms: int
+        self, e: Inputs, peek: Callable[[int], int], calendars: Callable[[], Sequence[Calendar]], least_ms: int
     ) -> None:
         """``least_ms`` is how long an opening must last."""
-        self._case = case
+        self._e = e
         self._peek = peek
         self._calendars = calendars
         self._least_ms = least_ms
@@ -73,10 +73,10 @@ class Search:
                 at_ms = self._open(calendars, at_ms)
             if self._left_ms <= 0:
                 break
-            self._case.hopes = False
+            self._e.hopes = False
             until_ms = FAR_MS if at_ms >= FAR_MS else self._peek(at_ms)
-            if until_ms is None:
-                return Settled(at_ms, is_yes=True, is_sure=not self._case.hopes)
+            if until_ms == NOW_MS:
+                return Settled(at_ms, is_yes=True, is_sure=not self._e.hopes)
             if until_ms >= FAR_MS:
                 return Settled(at_ms, is_never=True)
             at_ms = self._go(at_ms, until_ms)
@@ -84,16 +84,15 @@ class Search:
 
     def _open(self, calendars: Sequence[Calendar], at_ms: int) -> int:
         """The first instant from ``at_ms`` on at which all calendars are open for long enough."""
-        case = self._case
         while self._left_ms > 0 and at_ms < FAR_MS:
             began_ms = at_ms
             for calendar in calendars:
-                until_ms = calendar.closed_until(case, at_ms)
+                until_ms = calendar.closed_until(self._e, at_ms)
                 if until_ms is not None:
                     at_ms = self._go(at_ms, until_ms)
             if at_ms > began_ms:
                 continue
-            end_ms = min([calendar.permit_end(case, at_ms) for calendar in calendars])
+            end_ms = min([calendar.permit_end(self._e, at_ms) for calendar in calendars])
             if end_ms - at_ms >= self._least_ms:
                 break
             at_ms = self._go(at_ms, end_ms)

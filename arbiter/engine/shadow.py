@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from arbiter.engine.decide import Hearing, decide
+from arbiter.engine.evaluation import Evaluation, decide
 from arbiter.engine.verdict import RULE_ERROR, Verdict, refuse
 from arbiter.ledger.capacity import Draw, Level, Stock
 from arbiter.ledger.model import Finding, Ledger, ShadowVerdict
@@ -68,7 +68,7 @@ def _judge(
     )
 
 
-def unless_full(policy: Policy, ledger: Ledger, verdict: Verdict, hearing: Hearing | None = None) -> Verdict:
+def unless_full(policy: Policy, ledger: Ledger, verdict: Verdict, hearing: Evaluation | None = None) -> Verdict:
     """The verdict, or a final no where it would wait and as many wait for this customer as may.
 
     ``hearing`` knows when it could be approved.

@@ -16,7 +16,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from arbiter.engine.arrival import Arrival, arrived
-from arbiter.engine.decide import asked_at
+from arbiter.engine.evaluation import asked_at
 from arbiter.engine.party import Party, Review, answers_needed, awaits
 from arbiter.engine.routed import Forward, Routed
 from arbiter.engine.state import Context, Effect, Turn

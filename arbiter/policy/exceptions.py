@@ -11,7 +11,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from arbiter.policy.case import Case
+from arbiter.policy.inputs import Inputs
 from arbiter.policy.match import Matcher, When
 from arbiter.policy.rules.base import Owner, RuleId, Why
 from arbiter.timing.instants import FAR_MS
@@ -48,9 +48,9 @@ class Lift(Struct, frozen=True):
         end_ms = moment(written.until, zone, "end")
         return cls(written.id, frozenset(written.rules), Matcher(written.when), begin_ms, end_ms)
 
-    def is_for(self, case: Case) -> bool:
+    def is_for(self, e: Inputs) -> bool:
         """Whether it is for this request."""
-        return self.when.shape_matches(case.shape) and (self.when.shape_only or self.when.rest_matches(case.subject))
+        return self.when.shape_matches(e.shape) and (self.when.shape_only or self.when.rest_matches(e))
 
 
 class Lifts:
@@ -66,9 +66,9 @@ class Lifts:
     def __bool__(self) -> bool:
         return bool(self._lifts)
 
-    def matching(self, case: Case) -> Lifts:
+    def matching(self, e: Inputs) -> Lifts:
         """Those that are for this request."""
-        found = [lift for lift in self._lifts if lift.is_for(case)]
+        found = [lift for lift in self._lifts if lift.is_for(e)]
         return Lifts(found) if found else NO_LIFTS
 
     def may_lift(self, rule: str) -> bool:

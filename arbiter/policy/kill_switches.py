@@ -12,7 +12,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from arbiter.ledger.model import Finding
-from arbiter.policy.case import Case, Shape
+from arbiter.policy.inputs import Inputs, Shape
 from arbiter.policy.match import Matcher
 from arbiter.policy.rules import Judge
 from arbiter.timing.instants import FAR_MS
@@ -49,6 +49,7 @@ class KillJudge(Judge):
     """Says no to all that the switch stops, until it ends."""
 
     kind = KILL_SWITCH
+    may_be_lifted = False
 
     def __init__(self, kill: Kill) -> None:  # a switch has no written rule, so nothing to hand on
         self.id = f"kill/{kill.id}"
@@ -60,11 +61,14 @@ class KillJudge(Judge):
         self.until_ms = kill.until_ms
         self._kill = kill
 
-    def check(self, case: Case, at_ms: int) -> Finding | None:  # noqa: ARG002 - whoever it is, and whenever
+    def until(self, e: Inputs, at_ms: int) -> int:  # noqa: ARG002 - whoever it is, and whenever
+        """The end of the switch."""
+        return self.bounded(self.until_ms)
+
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:  # noqa: ARG002 - alike at all times
         """A finding until the switch ends."""
-        end_ms = self._kill.until_ms
-        message = f"a kill switch stops {self._kill.label} {spoken_until(end_ms, case.business_zone)}"
-        return self.no(KILL_SWITCH, message, end_ms)
+        message = f"a kill switch stops {self._kill.label} {spoken_until(self.until_ms, e.business_zone)}"
+        return self.no(KILL_SWITCH, message, self.until_ms)
 
     def stops(self, shape: Shape, purpose: str | None) -> bool:
         """Whether contacts of this shape and purpose are stopped; one of unknown purpose is."""

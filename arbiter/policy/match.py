@@ -8,13 +8,12 @@ partner) is answered once per shape and remembered; only the rest is evaluated f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from msgspec import Meta, Struct
 
-from arbiter.ledger.model import Traits
 from arbiter.messages import ContactRequest, Scalar
 
 SHAPE_FIELDS = ("department", "campaign", "channel", "category", "product", "partner")
@@ -52,30 +51,27 @@ Predicate = Callable[[Any], bool]
 """Takes the value of one field (never ``None``), says whether it matches."""
 
 
-class Subject:
+class Subject(Protocol):
     """What a ``when`` is held against: a request or a past contact, with the customer's attributes and segments.
 
-    ``request`` is ``None`` for a past contact, of which only the shape is remembered; ``profile`` is ``None`` for a
-    customer without a profile (no ``traits``), who is in no segment and not outside of one either.
+    ``request`` is ``None`` for a past contact, of which only the shape is remembered; ``profile`` and ``segments`` are
+    ``None`` for a customer without a profile, who is in no segment and not outside of one either.
     """
 
-    __slots__ = ("_segments", "_segments_of", "_traits", "profile", "request")
-
-    def __init__(
-        self, request: ContactRequest | None, traits: Traits | None, segments_of: Callable[[Traits], frozenset[str]]
-    ) -> None:
-        self.request = request
-        self.profile = None if traits is None else traits.attributes
-        self._traits = traits
-        self._segments_of = segments_of
-        self._segments: frozenset[str] | None = None
-
     @property
-    def segments(self) -> frozenset[str] | None:
-        """The customer's segments, worked out when first asked for."""
-        if self._segments is None and self._traits is not None:
-            self._segments = self._segments_of(self._traits)
-        return self._segments
+    def request(self) -> ContactRequest | None: ...  # noqa: D102
+    @property
+    def profile(self) -> Mapping[str, Scalar] | None: ...  # noqa: D102
+    @property
+    def segments(self) -> frozenset[str] | None: ...  # noqa: D102
+
+
+class OfContact(Struct, frozen=True, gc=False):
+    """A past contact as a ``when`` sees it."""
+
+    profile: Mapping[str, Scalar] | None
+    segments: frozenset[str] | None
+    request: None = None
 
 
 Check = Callable[[Subject], bool]

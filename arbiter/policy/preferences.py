@@ -8,84 +8,145 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from msgspec.structs import replace
+
 from arbiter.ledger.model import Finding, Preferences
 from arbiter.ledger.names import same
-from arbiter.policy.case import Case
-from arbiter.policy.rules import CapJudge, CapRule, Judge, Rule
+from arbiter.policy.inputs import Inputs
+from arbiter.policy.rules import NEVER_MS, NOW_MS, CapJudge, CapRule, Judge, Rule
 from arbiter.timing.instants import FAR_MS
 from arbiter.timing.opening_hours import Closings, parse_closed
 from arbiter.timing.windows import spoken, spoken_until
 
 RULE = Rule(id="customer-preference", owner="customer", why="the customer asked for it")
+CODE = "customer_preference"
+NO_WISHES = Preferences(0)
 
 
-class PreferenceJudge(Judge):
-    """All that the customer asked for; ``check`` gives the strictest "no", ``checks`` every one."""
+class Preference(Judge):
+    """One kind of thing that a customer asks for."""
 
     kind = "preference"
+    may_be_lifted = False
     place = 1_000_000
     """After all rules of a policy."""
 
     def __init__(self) -> None:
         super().__init__(RULE, -FAR_MS, FAR_MS)
 
-    def checks(self, case: Case, at_ms: int) -> list[Finding]:
-        """Every preference that stands in the way of a contact at ``at_ms``."""
-        wishes = case.member.preferences
-        if wishes is None:
-            return []
-        found: list[Finding] = []
-        request = case.request
-        if any(same(refused, request.channel) for refused in wishes.refused_channels):
-            found.append(self.no("customer_preference", f"the customer refuses contacts by {request.channel}"))
-        if any(same(refused, request.product) for refused in wishes.refused_products):
-            found.append(self.no("customer_preference", f"the customer refuses offers of {request.product}"))
-        if wishes.snooze_until_ms is not None and at_ms < wishes.snooze_until_ms:
-            until = spoken_until(wishes.snooze_until_ms, case.zone)
-            found.append(self.no("customer_preference", f"the customer snoozed {until}", wishes.snooze_until_ms))
-        closings = self._closings(case, wishes)
-        open_ms = closings.closed_until(at_ms) if closings else None
-        if open_ms is not None:
-            until = spoken(open_ms, case.zones[0]) if open_ms < FAR_MS else "the customer opens them"
-            found.append(self.no("customer_preference", f"the customer's own quiet hours last until {until}", open_ms))
-        own = self._maximum(wishes)
-        finding = own.check(case, at_ms) if own else None
-        if finding is not None:
-            found.append(_as_preference(finding))
-        return found
 
-    def closed_until(self, case: Case, at_ms: int) -> int | None:
-        """When the customer's own quiet hours end (ms); ``None`` outside of them."""
-        wishes = case.member.preferences
-        closings = self._closings(case, wishes) if wishes else None
+class RefusedChannels(Preference):
+    """No contact by these."""
+
+    def until(self, e: Inputs, at_ms: int) -> int:  # noqa: ARG002 - at any time
+        """Never."""
+        return NEVER_MS if _refuses(_wishes(e).refused_channels, e.request.channel) else NOW_MS
+
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:  # noqa: ARG002 - alike at all times
+        """A reject."""
+        return self.no(CODE, f"the customer refuses contacts by {e.request.channel}")
+
+
+class RefusedProducts(Preference):
+    """No offer of these."""
+
+    def until(self, e: Inputs, at_ms: int) -> int:  # noqa: ARG002 - at any time
+        """Never."""
+        return NEVER_MS if _refuses(_wishes(e).refused_products, e.request.product) else NOW_MS
+
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:  # noqa: ARG002 - alike at all times
+        """A reject."""
+        return self.no(CODE, f"the customer refuses offers of {e.request.product}")
+
+
+class Snooze(Preference):
+    """No contact before an instant."""
+
+    def until(self, e: Inputs, at_ms: int) -> int:
+        """The end of the snooze."""
+        until_ms = _wishes(e).snooze_until_ms
+        return self.bounded(until_ms) if until_ms is not None and at_ms < until_ms else NOW_MS
+
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:  # noqa: ARG002 - alike at all times
+        """A finding until then."""
+        end_ms = _wishes(e).snooze_until_ms or 0
+        return self.no(CODE, f"the customer snoozed {spoken_until(end_ms, e.zone)}", end_ms)
+
+
+class OwnHours(Preference):
+    """The customer's own quiet hours."""
+
+    cuts = True
+
+    def until(self, e: Inputs, at_ms: int) -> int:
+        """When they end."""
+        open_ms = self.closed_until(e, at_ms)
+        return NOW_MS if open_ms is None else self.bounded(open_ms)
+
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:  # noqa: ARG002 - read off the hours
+        """A finding until they end."""
+        open_ms = self.closed_until(e, at_ms) or 0
+        until = spoken(open_ms, e.zones[0]) if open_ms < FAR_MS else "the customer opens them"
+        return self.no(CODE, f"the customer's own quiet hours last until {until}", open_ms)
+
+    def closed_until(self, e: Inputs, at_ms: int) -> int | None:
+        """When they end (ms); ``None`` outside of them."""
+        closings = self._closings(e)
         return closings.closed_until(at_ms) if closings else None
 
-    def permit_end(self, case: Case, at_ms: int) -> int:
-        """The customer's next own quiet hour, or the end of the calendar window of the own maximum."""
-        wishes = case.member.preferences
-        if wishes is None:
-            return FAR_MS
-        closings, own = self._closings(case, wishes), self._maximum(wishes)
-        end_ms = closings.next_close(at_ms) if closings else FAR_MS
-        return min(end_ms, own.permit_end(case, at_ms)) if own else end_ms
+    def permit_end(self, e: Inputs, at_ms: int) -> int:
+        """The next of them."""
+        closings = self._closings(e)
+        return closings.next_close(at_ms) if closings else FAR_MS
 
-    def check(self, case: Case, at_ms: int) -> Finding | None:
-        """The strictest of :meth:`checks`."""
-        found = self.checks(case, at_ms)
-        return max(found, key=lambda f: FAR_MS if f.until_ms is None else f.until_ms) if found else None
-
-    def _closings(self, case: Case, wishes: Preferences) -> Closings | None:
-        if not wishes.closed:
+    def _closings(self, e: Inputs) -> Closings | None:
+        closed = _wishes(e).closed
+        if not closed:
             return None
-        written = tuple(
-            (days, tuple([hours] if isinstance(hours, str) else hours)) for days, hours in wishes.closed.items()
-        )
-        return _own_closings(written, case.zones)
+        written = tuple((days, tuple([hours] if isinstance(hours, str) else hours)) for days, hours in closed.items())
+        return _own_closings(written, e.zones)
 
-    def _maximum(self, wishes: Preferences) -> CapJudge | None:
+
+class OwnMaximum(Preference):
+    """At most so many contacts in a window."""
+
+    cuts = True
+
+    def until(self, e: Inputs, at_ms: int) -> int:
+        """When there is room."""
+        own = self._cap(e)
+        return own.until(e, at_ms) if own else NOW_MS
+
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:
+        """A finding until there is room."""
+        own = self._cap(e)
+        assert own is not None  # noqa: S101 - or it would have said yes
+        finding = own.explain(e, at_ms, until_ms)
+        return replace(finding, kind=self.kind, code=CODE, message=f"the customer's own maximum: {finding.message}")
+
+    def permit_end(self, e: Inputs, at_ms: int) -> int:
+        """The end of its calendar window."""
+        own = self._cap(e)
+        return own.permit_end(e, at_ms) if own else FAR_MS
+
+    def _cap(self, e: Inputs) -> CapJudge | None:
+        wishes = _wishes(e)
         if wishes.maximum_limit is None or wishes.maximum_window is None:
             return None
         return _own_cap(wishes.maximum_limit, wishes.maximum_window)
+
+
+OWN_HOURS = OwnHours()
+PREFERENCES: tuple[Preference, ...] = (RefusedChannels(), RefusedProducts(), Snooze(), OWN_HOURS, OwnMaximum())
+"""In the order in which they are told."""
+
+
+def _wishes(e: Inputs) -> Preferences:
+    return e.member.preferences or NO_WISHES
+
+
+def _refuses(refused: list[str], name: str | None) -> bool:
+    return any(same(one, name) for one in refused)
 
 
 @lru_cache(maxsize=4096)
@@ -97,20 +158,3 @@ def _own_closings(written: tuple[tuple[str, tuple[str, ...]], ...], zones: tuple
 def _own_cap(limit: int, window: str) -> CapJudge:
     rule = CapRule(id=RULE.id, owner=RULE.owner, why=RULE.why, per=["customer"], limit=limit, window=window)
     return CapJudge(rule, -FAR_MS, FAR_MS)
-
-
-def _as_preference(finding: Finding) -> Finding:
-    return Finding(
-        finding.rule,
-        PreferenceJudge.kind,
-        "customer_preference",
-        finding.defers,
-        finding.owner,
-        finding.why,
-        f"the customer's own maximum: {finding.message}",
-        finding.used,
-        finding.limit,
-        finding.window,
-        finding.until_ms,
-        finding.contacts,
-    )

@@ -10,22 +10,30 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from arbiter.ledger.capacity import EmptyStock, Stock, Want
-from arbiter.ledger.model import Kind, Ledger, Member, Traits
+from arbiter.ledger.capacity import EmptyStock, Want
+from arbiter.ledger.model import Kind, Ledger, Traits
 from arbiter.messages import ContactRequest
-from arbiter.policy.case import Case, Shape, shape_of
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.exceptions import NO_LIFTS, Lift, Lifts
+from arbiter.policy.index import Cohort, RuleIndex, ShapeRules, Timetable
+from arbiter.policy.inputs import Inputs, Shape, shape_of
 from arbiter.policy.kill_switches import Kill, KillJudge
 from arbiter.policy.known_names import KnownNames
-from arbiter.policy.match import SHAPE_FIELDS, Matcher, Subject
-from arbiter.policy.plan import Counts, Plan
-from arbiter.policy.rules import EXEMPTABLE, PROTECTING, ArbitrationJudge, Judge, Rule, SharedJudge
+from arbiter.policy.match import SHAPE_FIELDS, Matcher, OfContact
+from arbiter.policy.rules import (
+    EXEMPTABLE,
+    PROTECTING,
+    ArbitrationJudge,
+    Judge,
+    Rule,
+    SharedJudge,
+)
 from arbiter.policy.score import parse_formula, safely
 from arbiter.policy.terms import Terms, terms_of
 from arbiter.timing.windows import duration_ms, known_zone
 
 SHAPES_MAX = 10_000
+ZONES_MAX = 1_000
 NO_STOCK = EmptyStock()
 CATEGORY = SHAPE_FIELDS.index("category")
 
@@ -59,8 +67,9 @@ class Policy:
         self.points = {name: channel.points for name, channel in document.channels.items()}
         every = document.unknown_customer_zone == "every_candidate"
         self._unknown_zones = tuple(document.candidate_zones if every else ()) or (document.timezone,)
-        self._zones: dict[tuple[str | None, ...] | str | None, tuple[tuple[str, ...], str]] = {}
-        self._discloses_campaign = document.disclose == "campaign"
+        self._timetables: dict[tuple[tuple[str, ...], str, str], Timetable] = {}
+        self._cohorts: dict[tuple[frozenset[str] | None, Timetable], Cohort] = {}
+        self.discloses_campaign = document.disclose == "campaign"
         self.recall = document.recall
         self.recall_margin_ms = duration_ms(document.recall.margin)
         self.waiting_max = document.waiting_max
@@ -70,8 +79,8 @@ class Policy:
         for place, judge in enumerate(judges):
             judge.place = place
         self._arbitrations = {j.id: j for j in judges if isinstance(j, ArbitrationJudge) and not j.shadow}
-        self._judges = [j for j in judges if not (isinstance(j, ArbitrationJudge) and j.shadow)]
-        self._counts = Counts(judges)
+        judges = [j for j in judges if not (isinstance(j, ArbitrationJudge) and j.shadow)]
+        self._judges = judges
         self._shared = [judge for judge in judges if isinstance(judge, SharedJudge)]
         self.is_shared = bool(self._shared)
         """Whether there is anything that all customers have in common."""
@@ -80,6 +89,7 @@ class Policy:
         self.has_kills = bool(kills)
         for place, kill_judge in enumerate(self._kills, -len(self._kills)):
             kill_judge.place = place
+        self._index = RuleIndex([*self._kills, *judges], self.points)
         self.known = KnownNames(document)
         self.has_lifts = bool(document.exceptions)
         self._lifts = Lifts([Lift.of(written, document.timezone) for written in document.exceptions])
@@ -90,16 +100,17 @@ class Policy:
         if terms is None:
             if len(self._terms) > SHAPES_MAX:
                 self._terms.clear()
-            terms = self._terms[shape] = terms_of(self.document, shape, self._plan(shape))
+            terms = self._terms[shape] = terms_of(self.document, shape, self._rules(shape))
         return terms
 
-    def _plan(self, shape: Shape) -> Plan | None:
-        """The rules that speak about requests of this shape and from which its category is not exempt."""
+    def _rules(self, shape: Shape) -> ShapeRules | None:
+        """The rules that apply to requests of this shape and from which its category is not exempt."""
         category = self.document.categories.get(shape[CATEGORY] or "")
         if category is None:
             return None
         judges = [j for j in self._judges if j.kind in PROTECTING or j.kind not in category.exempt]
-        return Plan(shape, [*self._stopping(shape), *judges], self.points, self._counts)
+        there = [judge for judge in [*self._stopping(shape), *judges] if judge.when.shape_matches(shape)]
+        return ShapeRules(self._index, shape, there, self.points)
 
     def is_stopped(self, kind: Kind, at_ms: int) -> bool:
         """Whether a kill switch stops contacts of this kind at ``at_ms``."""
@@ -109,42 +120,13 @@ class Policy:
         category = self.document.categories.get(shape[CATEGORY] or "")
         return [judge for judge in self._kills if judge.stops(shape, category.purpose if category else None)]
 
-    def lifts(self, case: Case) -> Lifts:
+    def lifts(self, e: Inputs) -> Lifts:
         """The exceptions that are for this request."""
-        return self._lifts.matching(case) if self.has_lifts else NO_LIFTS
-
-    def arbitrations(self, case: Case, at_ms: int) -> list[ArbitrationJudge]:
-        """The arbitrations in force that speak about this request, unless its category is exempt or they are lifted."""
-        found = self._speaking(case, at_ms)
-        if not found or not self.has_lifts:
-            return found
-        lifts = self.lifts(case)
-        return [judge for judge in found if lifts.at(judge.id, at_ms) is None]
-
-    def waived(self, case: Case, at_ms: int, lifts: Lifts) -> list[Lift]:
-        """The exceptions by which this request need not wait for an arbitration."""
-        lifting = [lifts.at(judge.id, at_ms) for judge in self._speaking(case, at_ms)]
-        return [lift for lift in lifting if lift is not None]
-
-    def _speaking(self, case: Case, at_ms: int) -> list[ArbitrationJudge]:
-        there = case.plan.arbitrations
-        return [j for j in there if j.from_ms <= at_ms < j.until_ms and j.when.rest_matches(case.subject)]
+        return self._lifts.matching(e) if self.has_lifts else NO_LIFTS
 
     def arbitration(self, rule: str) -> ArbitrationJudge | None:
         """An arbitration rule by its id; ``None`` if this policy has none of that name."""
         return self._arbitrations.get(rule)
-
-    def rank(self, request: ContactRequest, ledger: Ledger, stock: Stock, now_ms: int) -> tuple[float, float]:
-        """(score, priority) by which requests are ordered, lowered to what the department may claim."""
-        terms = self.terms(shape_of(request))
-        score, priority, note = self.score(request, terms)
-        if terms.may_boost:
-            score, _ = self.boosted(score, note, self.case(request, ledger, stock), now_ms)
-        return score, priority
-
-    def wants(self, case: Case, at_ms: int) -> list[Want]:
-        """What an approval at ``at_ms`` would take of the capacity that all customers share."""
-        return [want for judge in case.plan.shared(case, at_ms) for want in judge.wants(self.zone, at_ms)]
 
     def window(self, name: str, at_ms: int) -> Want | None:
         """The window of a name, as its draws have it, that holds ``at_ms``; ``None`` if there is no such rule."""
@@ -160,45 +142,49 @@ class Policy:
         """What one rule counts for all customers at ``at_ms``, its main window first; nothing if it is off."""
         return [want for judge in self._shared if judge.id == rule for want in judge.wants(self.zone, at_ms)]
 
-    def case(self, request: ContactRequest, ledger: Ledger, stock: Stock, terms: Terms | None = None) -> Case:
-        """Everything the rules may look at for this request; ``KeyError`` where its category is not known.
+    def cohort(self, traits: Traits | None) -> Cohort:
+        """To whom a customer with this profile is alike.
 
-        ``terms`` are those of its shape, where they were looked up already.
+        Worked out once for each profile, and kept beside it: a profile never changes, it is replaced.
         """
-        terms = terms or self.terms(shape_of(request))
-        if terms.plan is None:
-            raise KeyError(request.category)
-        member = ledger.members.get(request.customer_id)
-        zones, zone = self.zones_of(member.traits if member else None)
-        return Case(
-            request,
-            ledger,
-            member or Member(),
-            self._segments_of,
-            terms.plan,
-            stock,
-            terms.purpose,
-            self.points,
-            zones,
-            zone,
-            zone if len(ledger.members) <= 1 else self._party_zone(ledger),
-            self.zone,
-            discloses_campaign=self._discloses_campaign,
-        )
+        if traits is None:
+            return self._cohort(None, *self._zones_of(None))
+        kept = traits.__dict__.get("cohort")
+        if kept is None or kept[0] is not self._index:
+            cohort = self._cohort(self._segments_of(traits), *self._zones_of(traits))
+            kept = traits.__dict__["cohort"] = (self._index, cohort)
+        return kept[1]
 
-    def zones_of(self, traits: Traits | None) -> tuple[tuple[str, ...], str]:
+    def _cohort(self, segments: frozenset[str] | None, zones: tuple[str, ...], zone: str) -> Cohort:
+        timetable = self._timetable(zones, zone, zone)
+        known = self._cohorts.get((segments, timetable))
+        if known is None:
+            if len(self._cohorts) > SHAPES_MAX:
+                self._cohorts.clear()
+            known = self._cohorts[segments, timetable] = Cohort(segments, timetable)
+        return known
+
+    def timetable(self, cohort: Cohort, ledger: Ledger) -> Timetable:
+        """What the clock decides for a customer of a party: the party's zone is the one that all members share."""
+        own = cohort.timetable
+        if len(ledger.members) <= 1:
+            return own
+        zones = {self.cohort(member.traits).timetable.zone for member in ledger.members.values()}
+        return self._timetable(own.zones, own.zone, zones.pop() if len(zones) == 1 else self.zone)
+
+    def _timetable(self, zones: tuple[str, ...], zone: str, party_zone: str) -> Timetable:
+        key = (zones, zone, party_zone)
+        known = self._timetables.get(key)
+        if known is None:
+            if len(self._timetables) > ZONES_MAX:
+                self._timetables.clear()
+            known = self._timetables[key] = Timetable(self._index, *key, self.zone)
+        return known
+
+    def _zones_of(self, traits: Traits | None) -> tuple[tuple[str, ...], str]:
         """Of a customer: all zones in which quiet hours must be open, and the zone of calendar windows."""
         if traits is None:
             return self._unknown_zones, self.zone
-        key = (traits.time_zone, *traits.time_zones) if traits.time_zones else traits.time_zone
-        zones = self._zones.get(key)
-        if zones is None:
-            if len(self._zones) > SHAPES_MAX:
-                self._zones.clear()
-            zones = self._zones[key] = self._work_out_zones(traits)
-        return zones
-
-    def _work_out_zones(self, traits: Traits) -> tuple[tuple[str, ...], str]:
         if traits.time_zone is not None and known_zone(traits.time_zone):
             return (traits.time_zone,), traits.time_zone
         named = tuple(zone for zone in traits.time_zones if known_zone(zone))
@@ -226,39 +212,14 @@ class Policy:
             score = 0.0
         return score, priority, f"{'; '.join(notes)} (department {request.department})" if notes else None
 
-    def boosted(self, score: float, note: str | None, case: Case, now_ms: int) -> tuple[float, str | None]:
-        """The score and its note, raised by the floors that speak about the request and are behind."""
-        for floor in case.plan.floors(case, now_ms):
-            boost = floor.boost(case.stock, now_ms)
-            if boost > 1:
-                score *= boost
-                raised = f"raised {boost:.4g} times by `{floor.id}`, which is behind"
-                note = f"{note}; {raised}" if note else raised
-        return score, note
-
     def segments_of(self, ledger: Ledger, customer: str) -> frozenset[str]:
         """The segments of a customer, by the profile as it is known now."""
         member = ledger.members.get(customer)
         return self._segments_of(member.traits or Traits() if member else Traits())
 
     def _segments_of(self, traits: Traits) -> frozenset[str]:
-        """Worked out once for each profile, and kept beside it: a profile never changes, it is replaced."""
-        kept = traits.__dict__.get("segments")
-        if kept is None or kept[0] is not self._segments:
-            subject = Subject(None, traits, _no_segments)
-            found = frozenset([name for name, when in self._segments.items() if when.rest_matches(subject)])
-            kept = traits.__dict__["segments"] = (self._segments, found)
-        return kept[1]
-
-    def _party_zone(self, ledger: Ledger) -> str:
-        """The zone that all members share, the business zone if they do not."""
-        zones = {self.zones_of(member.traits)[1] for member in ledger.members.values()}
-        return zones.pop() if len(zones) == 1 else self.zone
-
-
-def _no_segments(_: Traits) -> frozenset[str]:
-    """A segment is made of attributes, never of segments."""
-    return frozenset()
+        subject = OfContact(traits.attributes, frozenset())  # a segment is made of attributes, never of segments
+        return frozenset([name for name, when in self._segments.items() if when.rest_matches(subject)])
 
 
 def compiled(document: PolicyDocument) -> list[Judge]:

@@ -9,10 +9,10 @@ from msgspec import Struct
 
 from arbiter.ledger.model import Finding
 from arbiter.ledger.names import nearest
-from arbiter.policy.case import Shape
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.frame import Department
-from arbiter.policy.plan import Plan
+from arbiter.policy.index import ShapeRules
+from arbiter.policy.inputs import Shape
 from arbiter.timing.windows import duration_ms
 
 
@@ -20,14 +20,14 @@ class Terms(Struct, frozen=True):
     """What holds for requests of one shape.
 
     ``unknown`` are the names that the policy does not have; such a request is rejected, and no rule is asked.
-    ``refusals`` are what the department may not ask for. ``plan`` is ``None`` where the category is not known.
+    ``refusals`` are what the department may not ask for. ``rules`` is ``None`` where the category is not known.
     ``may_draw`` says that a contact may take of what all customers share, ``may_boost`` that a floor may raise the
     score, ``is_released`` that silence gives the contact's place back.
     """
 
     unknown: tuple[Finding, ...]
     refusals: tuple[Finding, ...]
-    plan: Plan | None
+    rules: ShapeRules | None
     purpose: str
     minds_preferences: bool
     department: Department | None
@@ -37,8 +37,8 @@ class Terms(Struct, frozen=True):
     is_released: bool
 
 
-def terms_of(document: PolicyDocument, shape: Shape, plan: Plan | None) -> Terms:
-    """The terms of requests of this shape, which have this plan."""
+def terms_of(document: PolicyDocument, shape: Shape, rules: ShapeRules | None) -> Terms:
+    """The terms of requests of this shape, to which these rules apply."""
     department_name, _, channel_name, category_name, _, _ = map(str, shape)
     department = document.departments.get(department_name)
     channel = document.channels.get(channel_name)
@@ -47,12 +47,12 @@ def terms_of(document: PolicyDocument, shape: Shape, plan: Plan | None) -> Terms
     return Terms(
         unknown=_unknown_names(document, department_name, channel_name, category_name),
         refusals=_refusals(document, department_name, channel_name, category_name),
-        plan=plan,
+        rules=rules,
         purpose=category.purpose if category else "",
         minds_preferences=category is not None and "preference" not in category.exempt,
         department=department,
-        may_draw=plan is not None and plan.may_draw,
-        may_boost=department is not None and plan is not None and plan.may_boost,
+        may_draw=rules is not None and bool(rules.shared),
+        may_boost=department is not None and rules is not None and bool(rules.floors),
         permit_max_ms=duration_ms(longest) if longest else 0,
         is_released=channel is not None and channel.on_silence == "release",
     )

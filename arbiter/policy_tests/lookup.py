@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from arbiter.engine.decide import asked_at
+from arbiter.engine.evaluation import asked_at
 from arbiter.messages import Decision
 from arbiter.policy.ruleset import Policy
 from arbiter.policy_tests.capture import Found

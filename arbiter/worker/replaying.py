@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from msgspec import Struct
 
 from arbiter.engine.arrival import Arrival
-from arbiter.engine.decide import asked_at
+from arbiter.engine.evaluation import asked_at
 from arbiter.messages import ContactRequest
 from arbiter.settings import Settings
 from arbiter.state.store import Head

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from arbiter.engine import arrival, events, recalls, state
-from arbiter.engine.decide import Hearing
+from arbiter.engine.evaluation import Evaluation
 from arbiter.engine.events import PUT_OFF_MS
 from arbiter.engine.state import PartyState
 from arbiter.messages import Outcome, SuppressionChange
@@ -45,7 +45,7 @@ def approved() -> Site:
         (events, "reconsider"),
         (PartyState, "count_cells"),
         (recalls, "_recall_if_forbidden"),
-        (Hearing, "objections"),
+        (Evaluation, "objections"),
         (publishing, "message_of"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from arbiter.engine.evaluation import Evaluation
 from arbiter.ledger.capacity import Draw, Level, Purse, WholeStock
 from arbiter.ledger.identity import answer_key
 from arbiter.ledger.keys import merge, split
@@ -300,7 +301,7 @@ def test_sending_later_takes_a_place_of_then() -> None:
     desk.ask(call("a", "c1", send_after=NEXT_WEEK + DAY_MS))
 
     assert [NEXT_WEEK] == [draw.start_ms for draw in stock.taken]
-    (want,) = desk.policy.wants(desk.policy.case(call("b", "c1"), desk.ledger, NO_STOCK), NEXT_WEEK)
+    (want,) = Evaluation(desk.policy, desk.ledger, call("b", "c1"), NEXT_WEEK, NEXT_WEEK, NO_STOCK).wants(NEXT_WEEK)
     assert (2, NEXT_WEEK) == (want.limit, want.draw.start_ms)
 
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from arbiter.engine.decide import decide
+from arbiter.engine.evaluation import decide
 from arbiter.engine.explain import Counterfactuals, Told, counterfactuals
 from arbiter.engine.render import decision_of
 from arbiter.engine.told import Decided

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from arbiter.engine.evaluation import Evaluation
 from arbiter.ledger.capacity import WholeStock
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import NO_STOCK, PolicyError
@@ -57,7 +58,7 @@ def test_boost(done: int, now: int, expected: float) -> None:
     """The further behind a straight line to its goal, the more its requests count; outside the dates not at all."""
     stock = WholeStock()
     desk = Desk(policy(FLOOR), grant(), stock=stock)
-    (want,) = desk.policy.wants(desk.policy.case(request("a"), desk.ledger, NO_STOCK), HALF)
+    (want,) = Evaluation(desk.policy, desk.ledger, request("a"), HALF, HALF, NO_STOCK).wants(HALF)
     stock.taken[want.draw] = done
     plain = score(desk, now, campaign="other")
 

@@ -185,7 +185,7 @@ def test_a_rule_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(self: CapJudge, *_: Any) -> None:
         assert self.id != "one", "broken"
 
-    monkeypatch.setattr(CapJudge, "check", failing)
+    monkeypatch.setattr(CapJudge, "until", failing)
     desk = Desk(compiled, grant())
     desk.ask(request("a"))
     outcome, verdict = would(desk, "b")
@@ -197,7 +197,7 @@ def test_a_rule_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_shadow_policy_that_fails_as_a_whole_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it is: the request gets the answer that it would have got anyway."""
     shadow = beside(ONE)
-    monkeypatch.setattr(shadow, "case", lambda *_: 1 // 0)
+    monkeypatch.setattr(shadow, "terms", lambda *_: 1 // 0)
     desk = Desk(live(TWO, shadow=shadow), grant())
     outcome, verdict = would(desk, "a")
 

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from arbiter.engine.arrival import Arrival, arrived, posted
-from arbiter.engine.decide import asked_at
+from arbiter.engine.evaluation import asked_at
 from arbiter.engine.party import Event, Party, Review, permit_ends
 from arbiter.engine.render import decision_of
 from arbiter.engine.routed import Forward, Return, Routed

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
-from arbiter.engine.decide import asked_at, decide, expiry_of
+from arbiter.engine.evaluation import asked_at, decide, expiry_of
 from arbiter.engine.told import Decided
 from arbiter.ledger.capacity import Stock
 from arbiter.ledger.model import Asked, Contact, Ledger, Member

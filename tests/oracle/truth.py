@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
-from arbiter.engine.decide import expiry_of
+from arbiter.engine.evaluation import expiry_of
 from arbiter.ledger.model import Answer, Finding, Ledger
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from arbiter.engine.arrival import Arrival
-from arbiter.engine.decide import asked_at
+from arbiter.engine.evaluation import asked_at
 from arbiter.engine.render import decision_of
 from arbiter.engine.simulate import Simulation, Told
 from arbiter.messages import CONSENTS, OUTCOMES, REQUESTS, ContactRequest, Outcome, Profile

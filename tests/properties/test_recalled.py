@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from arbiter.engine.decide import decide
+from arbiter.engine.evaluation import decide
 from arbiter.engine.told import Decided
 from arbiter.ledger.model import ContactState
 from arbiter.messages import OwnMaximum, PreferenceChange, SuppressionChange

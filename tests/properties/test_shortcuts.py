@@ -12,17 +12,17 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arbiter.engine.decide import Hearing
+from arbiter.engine.evaluation import Evaluation
 from arbiter.engine.render import decision_of
 from arbiter.engine.told import Decided
 from arbiter.ledger.facts import Refused
 from arbiter.messages import Profile, encoder
-from arbiter.policy.case import Case, Spent, shape_of
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.exceptions import TemporaryException
 from arbiter.policy.frame import Category, Channel, Department, Permit, Recall
-from arbiter.policy.plan import Plan, View
-from arbiter.policy.rules import KINDS, NEVER_MS, Judge, kind_of
+from arbiter.policy.index import ApplicableRules, ShapeRules, Used
+from arbiter.policy.inputs import shape_of
+from arbiter.policy.rules import KINDS, NEVER_MS, NOW_MS, kind_of
 from arbiter.policy.rules.base import Effective
 from arbiter.policy.rules.cap import Keep
 from arbiter.state.codec import pack_ledger
@@ -36,53 +36,65 @@ from tests.inputs.strategies import BEGINNINGS, seeds
 _encode = encoder().encode
 
 
-class AllRules:
-    """What a ``Stretch`` is, without leaving out any rule."""
-
-    cut_ms, cutter = FAR_MS, None
-
-    def __init__(self, view: View, at_ms: int) -> None:
-        self._judges = [judge for judge in view.judges if at_ms < judge.until_ms]
-        self.cutters = [judge for judge in self._judges if judge.cuts and not judge.shadow]
-
-    def suspects(self, _: Case, at_ms: int) -> list[Judge]:
-        """All that are in force."""
-        return [judge for judge in self._judges if judge.from_ms <= at_ms]
+def _suspects(applicable: ApplicableRules, _e: Evaluation, _used: Any, at_ms: int, _interval: Any) -> int:
+    """All that are in force."""
+    index = applicable._index  # noqa: SLF001 - all that a request does not need
+    return sum(index.bit[rule] for rule in index.set_of(applicable.bits) if rule.from_ms <= at_ms < rule.until_ms)
 
 
-def _spent(plan: Plan, case: Case) -> dict[Any, list[Spent]]:
-    """By each rule that counts contacts what it counts, contact by contact."""
-    found: dict[Any, list[Spent]] = {}
-    for contact in case.ledger.contacts:
-        shape, customer = shape_of(contact.kind), contact.kind.customer
-        for judge in plan.own if contact.counts else ():
-            if not judge.counts_shape(shape) or not judge.is_shared(plan.shape, shape):
+def _applicable(rules: ShapeRules, e: Evaluation) -> ApplicableRules:
+    there = rules.index.set_of(rules.bits)
+    return ApplicableRules(rules, sum(rules.index.bit[rule] for rule in there if rule.when.rest_matches(e)))
+
+
+def _used(rules: ShapeRules, e: Evaluation) -> list[Used]:
+    """Contact by contact the rules that count it."""
+    found: list[Used] = []
+    for contact in e.ledger.contacts:
+        shape, customer, counting = shape_of(contact.kind), contact.kind.customer, 0
+        for rule in rules.costs if contact.counts else ():
+            if not rule.counts_shape(shape) or not rule.is_shared(rules.shape, shape):
                 continue
-            if judge.per_customer and customer != case.customer:
+            if rule.per_customer and customer != e.customer:
                 continue
-            if not judge.asks_who or judge.counts_of(case, customer):
-                found.setdefault(judge, []).append((contact.at_ms, contact.kind, shape))
+            if not rule.asks_who or rule.counts_of(e, customer):
+                counting |= rules.index.bit[rule]
+        if contact.counts:
+            found.append((contact.at_ms, 0, counting, contact.kind, shape))
     return found
 
 
-def _view(plan: Plan, case: Case) -> View:
-    judges = [judge for judge in plan._speaking if judge.when.rest_matches(case.subject)]  # noqa: SLF001 - all of them
-    return View(judges, plan.own)
+def _cutting(e: Evaluation, at_ms: int) -> list[Any]:
+    rules = e._rules.index.set_of(e._applicable.bits & e._rules.index.enforced)  # noqa: SLF001 - likewise
+    there = [rule for rule in rules if rule.cuts and at_ms < rule.until_ms and rule not in e._lifted]  # noqa: SLF001
+    return [*there, *e._wishes]  # noqa: SLF001
 
 
-def _peek(hearing: Hearing, now_ms: int) -> int | None:
-    look = hearing._look(now_ms, [])  # noqa: SLF001 - all that a peek leaves out
-    return None if not look.findings else NEVER_MS if look.rejects else look.until_ms
+def _peek(e: Evaluation, now_ms: int) -> int:
+    """By the findings that would be published."""
+    at_ms, ahead_ms = max(now_ms, e.send_after_ms), e.send_after_ms - e.policy.reserve_ahead_ms
+    objections = [one for one in e._objections(at_ms) if not one.rule.shadow]  # noqa: SLF001 - likewise
+    found = [e._explain(one, at_ms) for one in objections]  # noqa: SLF001
+    ends = [NEVER_MS if one.until_ms is None else one.until_ms for one in found]
+    if ahead_ms > now_ms:
+        ends.append(ahead_ms)
+    permit = e._permit(at_ms)  # noqa: SLF001
+    if not ends and (permit.objection or permit.until_ms - at_ms < e.policy.permit_min_ms):
+        finding = e._too_short(permit, at_ms)  # noqa: SLF001
+        ends.append(NEVER_MS if finding.until_ms is None else finding.until_ms)
+    return max(ends, default=NOW_MS)
 
 
 @contextmanager
 def everything_asked() -> Iterator[None]:
-    """Every rule of the plan is asked at every look, and every contact is held against every rule."""
+    """Every applicable rule is asked at every instant, and every contact is held against every rule."""
     with (
-        mock.patch.object(View, "stretch", lambda view, _, at_ms: AllRules(view, at_ms)),
-        mock.patch.object(Plan, "view", _view),
-        mock.patch.object(Plan, "spent", _spent),
-        mock.patch.object(Hearing, "_peek", _peek),
+        mock.patch.object(ApplicableRules, "suspects", _suspects),
+        mock.patch.object(ApplicableRules, "cut", return_value=(None, FAR_MS, None)),
+        mock.patch.object(ShapeRules, "applicable", _applicable),
+        mock.patch.object(ShapeRules, "used", _used),
+        mock.patch.object(Evaluation, "_cutting", _cutting),
+        mock.patch.object(Evaluation, "_peek", _peek),
     ):
         yield
 

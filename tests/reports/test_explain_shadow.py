@@ -145,7 +145,7 @@ def test_a_rule_of_it_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(self: CapJudge, *_: Any) -> None:
         assert self.id != "one", "broken"
 
-    monkeypatch.setattr(CapJudge, "check", failing)
+    monkeypatch.setattr(CapJudge, "until", failing)
     told, text = shown(*second([NIGHT], [ONE, NIGHT], LATE))
     said = told.steps[0].shadow_policy
 

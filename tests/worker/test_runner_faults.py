@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError
 
 from arbiter.engine import events
 from arbiter.engine.arrival import Arrival
-from arbiter.engine.decide import Hearing
+from arbiter.engine.evaluation import Evaluation
 from arbiter.engine.events import PUT_OFF_MS
 from arbiter.engine.party import Party
 from arbiter.engine.state import PartyState
@@ -263,14 +263,14 @@ async def test_a_dead_letter_that_kafka_finds_too_long_goes_without_its_value(wo
 
 def judging_fails(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let the core fail whenever one of these requests is decided again."""
-    usual = Hearing.verdict
+    usual = Evaluation.verdict
 
-    def failing(hearing: Hearing, *, is_new: bool = True, **how: bool) -> Any:
+    def failing(hearing: Evaluation, *, is_new: bool = True, **how: bool) -> Any:
         if hearing.request.request_id in names and not is_new:
             raise ZeroDivisionError
         return usual(hearing, is_new=is_new, **how)
 
-    monkeypatch.setattr(Hearing, "verdict", failing)
+    monkeypatch.setattr(Evaluation, "verdict", failing)
 
 
 def installed() -> Site:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from arbiter.messages.reason_codes import CODES as OTHER_CODES
 from arbiter.policy.rules.arbitration import ArbitrationJudge, ArbitrationRule
-from arbiter.policy.rules.base import NEVER_MS, Judge, Need, Rule, SharedJudge, kind_of
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Judge, Need, Rule, SharedJudge, kind_of
 from arbiter.policy.rules.cap import CapJudge, CapRule
 from arbiter.policy.rules.capacity import CapacityJudge, CapacityRule
 from arbiter.policy.rules.cell import CellJudge, CellRule
@@ -74,6 +74,7 @@ __all__ = [
     "KINDS",
     "MEANINGS",
     "NEVER_MS",
+    "NOW_MS",
     "PROTECTING",
     "SHARED",
     "WITHOUT_SHADOW",

@@ -10,11 +10,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from arbiter.ledger.model import Finding
-from arbiter.policy.case import Case
 from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.inputs import Inputs
 from arbiter.policy.phrases import duration, of
-from arbiter.policy.rules.base import Judge, Rule
+from arbiter.policy.rules.base import NOW_MS, Judge, Rule
 from arbiter.policy.rules.checking import Checker, Code, Mistake
 from arbiter.timing.windows import duration_ms
 
@@ -77,15 +76,12 @@ class ArbitrationJudge(Judge):
     """Knows how long to hold."""
 
     kind = "arbitration"
+    objects = False
 
     def __init__(self, rule: ArbitrationRule, from_ms: int, until_ms: int) -> None:
         super().__init__(rule, from_ms, until_ms)
         self.hold_ms = duration_ms(rule.hold)
 
-    def check(self, case: Case, at_ms: int) -> Finding | None:
-        """Never a finding."""
-        return None
-
-    def may_object(self, case: Case, at_ms: int) -> bool:
-        """Never."""
-        return False
+    def until(self, e: Inputs, at_ms: int) -> int:
+        """Never a "no"."""
+        return NOW_MS

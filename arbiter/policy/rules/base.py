@@ -13,8 +13,8 @@ from msgspec import Meta, Struct
 
 from arbiter.ledger.capacity import Draw, Want
 from arbiter.ledger.model import Finding, Kind, Used
-from arbiter.policy.case import Case
 from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.inputs import Inputs, Where
 from arbiter.policy.match import Matcher, When
 from arbiter.policy.rules.checking import Checker, Code, Mistake, Reach, Span
 from arbiter.timing.instants import END_MS, FAR_MS, FIRST_MS
@@ -171,20 +171,26 @@ class Need(Enum):
     """Contacts that it counts."""
 
 
+NOW_MS = -FAR_MS - 1
+""":meth:`Judge.until` of a rule that says yes."""
 NEVER_MS = FAR_MS + 1
 """:meth:`Judge.until` of a "no" for good."""
 
 
 class Judge:
-    """A compiled rule. Subclasses answer ``check`` and, if their "no" begins by the calendar, ``permit_end``."""
+    """A compiled rule. Subclasses answer ``until`` and ``explain`` and, if they end permits, ``permit_end``."""
 
     kind = ""
     needs = Need.NOTHING
+    objects = True
+    """Whether it ever says no."""
     cuts = False
     """Whether ``permit_end`` can ever answer anything but "never"."""
     is_timed = False
-    """Whether the clock alone decides, for customers in the same zones, what ``permit_end`` says, until ``changes_at``;
-    and whether the rule may say no at all (``may_object``)."""
+    """Whether there are instants, ``changes_at``, between which the clock alone decides, for customers in the same
+    zones, whether it may say no at all (``may_object``) and when a permit ends (``closes_at``)."""
+    may_be_lifted = True
+    """Whether an exception may name it."""
     place = 0
     """Where it stands among the rules of its policy."""
 
@@ -202,31 +208,34 @@ class Judge:
         """Whether it is in force without beginning and end."""
         return self.from_ms <= FIRST_MS and self.until_ms >= FAR_MS
 
-    def check(self, case: Case, at_ms: int) -> Finding | None:
-        """A finding if the rule says no to a contact at ``at_ms``."""
+    def until(self, e: Inputs, at_ms: int) -> int:
+        """When it says yes to a contact of ``at_ms`` (ms): ``NOW_MS`` if it does, ``NEVER_MS`` for a no for good."""
         raise NotImplementedError  # pragma: no cover
 
-    def until(self, case: Case, at_ms: int) -> int | None:
-        """When the "no" of ``check`` ends (ms), ``NEVER_MS`` for one that is for good, ``None`` where it says yes.
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:
+        """The finding that tells of a "no" at ``at_ms``, of which ``until`` said that it ends at ``until_ms``."""
+        raise NotImplementedError  # pragma: no cover
 
-        Cheaper than a finding, where no sentence is needed: to look for the time at which every rule says yes.
-        """
-        finding = self.check(case, at_ms)
-        if finding is None:
-            return None
-        return finding.until_ms if finding.defers and finding.until_ms is not None else NEVER_MS
-
-    def may_object(self, case: Case, at_ms: int) -> bool:
-        """Whether it may say no at ``at_ms`` to a customer in the zones of this case."""
+    def may_object(self, where: Where, at_ms: int) -> bool:
+        """Whether it may say no at ``at_ms`` to a customer in these zones."""
         return True
 
-    def changes_at(self, case: Case, at_ms: int) -> int:
+    def changes_at(self, where: Where, at_ms: int) -> int:
         """The first instant (ms) after ``at_ms`` at which a timed rule may answer otherwise."""
         return FAR_MS
 
-    def permit_end(self, case: Case, at_ms: int) -> int:
-        """The first instant (ms) after ``at_ms`` from which a permit given at ``at_ms`` would no longer hold."""
+    def closes_at(self, where: Where, at_ms: int) -> int:
+        """When a timed rule ends a permit given at ``at_ms`` (ms), if the contact concerns it."""
         return FAR_MS
+
+    def permit_end(self, e: Inputs, at_ms: int) -> int:
+        """The first instant (ms) after ``at_ms`` from which a permit given at ``at_ms`` would no longer hold."""
+        return self.closes_at(e, at_ms)
+
+    def bounded(self, end_ms: int) -> int:
+        """When a "no" of this rule ends that would last until then: with the rule at the latest."""
+        end_ms = min(end_ms, self.until_ms)
+        return NEVER_MS if end_ms >= END_MS else end_ms
 
     def no(
         self,
@@ -257,14 +266,14 @@ class SharedJudge(Judge):
         """The places that a request judged at ``at_ms`` may take; ``zone`` is the business zone."""
         raise NotImplementedError  # pragma: no cover
 
-    def draws(self, case: Case, at_ms: int) -> list[Draw]:
+    def draws(self, where: Where, at_ms: int) -> list[Draw]:
         """The places that an approval at ``at_ms`` takes."""
         raise NotImplementedError  # pragma: no cover
 
 
-def used_contacts(case: Case, counted: Iterable[tuple[int, Kind]]) -> tuple[Used, ...]:
+def used_contacts(e: Inputs, counted: Iterable[tuple[int, Kind]]) -> tuple[Used, ...]:
     """The ``contacts`` of a finding from what was contacted and when (ms), oldest first, the newest kept."""
     by_time = sorted([(at_ms, kind.department, kind.channel, kind.campaign) for at_ms, kind in counted])
-    tells = case.discloses_campaign
+    tells = e.discloses_campaign
     return tuple([Used(desk, channel, at_ms, name if tells else None)
                   for at_ms, desk, channel, name in by_time[-CONTACTS_MAX:]])  # fmt: skip

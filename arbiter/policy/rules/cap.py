@@ -13,11 +13,11 @@ from typing import Annotated, Literal, Self
 from msgspec import Meta, Struct
 
 from arbiter.ledger.model import Finding, Kind
-from arbiter.policy.case import Case, Shape, Spent
 from arbiter.policy.frame import PolicyFrame
-from arbiter.policy.match import REQUEST_FIELDS, SHAPE_FIELDS, Matcher, Subject, When, names_one, spoken_when
+from arbiter.policy.inputs import Inputs, Shape, Spent, Where
+from arbiter.policy.match import REQUEST_FIELDS, SHAPE_FIELDS, Matcher, When, names_one, spoken_when
 from arbiter.policy.phrases import both, contacts, counted, of, window
-from arbiter.policy.rules.base import NEVER_MS, Rule, kind_of, used_contacts
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Rule, kind_of, used_contacts
 from arbiter.policy.rules.checking import HELD_BY, Checker, Code, Mistake, Reach, check_permit_fits, lint_zero
 from arbiter.policy.rules.counting import CountingJudge, Span
 from arbiter.timing.instants import FAR_MS
@@ -27,13 +27,6 @@ PerField = Literal["party", "customer", "department", "campaign", "category", "c
 Limit = Annotated[int, Meta(ge=0, description="How many contacts, or points, fit in the window.")]
 WINDOWS_AHEAD_MAX = 1_000
 CATEGORY, CHANNEL = SHAPE_FIELDS.index("category"), SHAPE_FIELDS.index("channel")
-
-Counted = tuple[int, int, Kind]
-"""When a contact counts (ms), what it costs, and what it was."""
-
-
-_ONE_EACH: Mapping[str, int] = {}
-"""What contacts cost by channel, where they are only counted."""
 
 
 class Keep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"for_": "for"}):
@@ -256,16 +249,6 @@ def _counted(rule: CapRule) -> When:
     return rule.when if rule.counts is None else rule.counts
 
 
-class _Full(Struct, frozen=True, gc=False):
-    """A budget without room: what it holds, and until when; ``None`` for one that can never hold this contact."""
-
-    code: str
-    own: int
-    limit: int
-    inside: list[Counted]
-    until_ms: int | None
-
-
 class CapJudge(CountingJudge):
     """Counts the party's contacts."""
 
@@ -277,6 +260,7 @@ class CapJudge(CountingJudge):
         self._by_segment = rule.limit_by.segment
         self._window: Window = parse_window(rule.window)
         self._unit = rule.unit
+        self.rolling_ms = self._window.rolling_ms
         self.in_points = rule.unit == "points"
         self._counts = Matcher(rule.when if rule.counts is None else rule.counts)
         self._same = [SHAPE_FIELDS.index(field) for field in rule.per if field in SHAPE_FIELDS]
@@ -291,45 +275,49 @@ class CapJudge(CountingJudge):
         self._windows: dict[str, tuple[int, int]] = {}  # the last one of each zone: most questions are about today
         self.cuts = self.is_timed = self._window.unit is not None
 
-    def check(self, case: Case, at_ms: int) -> Finding | None:
-        """A finding until the budget has room for this contact."""
-        full = self._full(case, at_ms)
-        if full is None:
-            return None
-        used = sum([cost for _, cost, _ in full.inside])
+    def until(self, e: Inputs, at_ms: int) -> int:
+        """When the budget has room for this contact."""
+        own, spent, limit = self._own(e), e.counted_by(self), self._limit_for(e)
+        until_ms = self._frees(e, spent, at_ms, limit - own)
+        if until_ms == NOW_MS and self._for is not None and not _matches(self._for, e):
+            until_ms = self._frees(e, self._others(e, spent), at_ms, max(limit - self._kept, 0) - own)
+        return until_ms if until_ms in (NOW_MS, NEVER_MS) else self.bounded(until_ms)
+
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:
+        """A finding that tells what used the budget."""
+        own, spent, limit, code = self._own(e), e.counted_by(self), self._limit_for(e), "cap_reached"
+        if self._for is not None and self._frees(e, spent, at_ms, limit - own) == NOW_MS:
+            spent, limit, code = self._others(e, spent), max(limit - self._kept, 0), "reserved"
+        if own <= limit and until_ms >= NEVER_MS:
+            until_ms = min(self._frees(e, spent, at_ms, limit - own), self.until_ms)
+        low, high = self._bounds(e, at_ms)
+        inside = [(when_ms, kind) for when_ms, kind, _ in spent if low < when_ms < high]
+        used = self._cost(e, [kind for _, kind in inside])
         return self.no(
-            full.code,
-            self._sentence(case, used, full),
-            full.until_ms,
+            code,
+            self._sentence(e, used, own, limit, None if own > limit else until_ms, is_kept=code == "reserved"),
+            None if own > limit else until_ms,
             used=used,
-            limit=full.limit,
+            limit=limit,
             window=self._window.text,
-            contacts=used_contacts(case, [(at_ms, kind) for at_ms, _, kind in full.inside]),
+            contacts=used_contacts(e, inside),
         )
 
-    def until(self, case: Case, at_ms: int) -> int | None:
-        """See :meth:`Judge.until`."""
-        full = self._full(case, at_ms)
-        if full is None:
-            return None
-        until_ms = FAR_MS if full.until_ms is None else min(full.until_ms, self.until_ms)
-        return until_ms if until_ms < FAR_MS else NEVER_MS
-
-    def changes_at(self, case: Case, at_ms: int) -> int:
+    def changes_at(self, where: Where, at_ms: int) -> int:
         """The end of the calendar window."""
-        return self._bounds(case, at_ms)[1]
+        return self._bounds(where, at_ms)[1]
 
-    def permit_end(self, case: Case, at_ms: int) -> int:
+    def closes_at(self, where: Where, at_ms: int) -> int:
         """The end of the calendar window that the contact draws on."""
-        if self._window.unit is None or at_ms < self.from_ms or not self._own(case):
-            return FAR_MS
-        return self._bounds(case, at_ms)[1]
+        return FAR_MS if self._window.unit is None or at_ms < self.from_ms else self._bounds(where, at_ms)[1]
 
-    def window(self, case: Case, at_ms: int) -> Span:
+    def permit_end(self, e: Inputs, at_ms: int) -> int:
+        """The end of the calendar window, if the contact draws on it."""
+        return self.closes_at(e, at_ms) if self._own(e) else FAR_MS
+
+    def window(self, where: Where, at_ms: int) -> Span:
         """See :meth:`CountingJudge.window`."""
-        if self._window.rolling_ms is not None:
-            return None, NEVER_MS, self._window.rolling_ms
-        return (*self._bounds(case, at_ms), 0)
+        return self._bounds(where, at_ms)
 
     def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:
         """What a request of this shape costs; ``None`` if more than the shape decides."""
@@ -351,86 +339,74 @@ class CapJudge(CountingJudge):
                 return False
         return True
 
-    def counts_of(self, case: Case, customer: str) -> bool:
+    def counts_of(self, e: Inputs, customer: str) -> bool:
         """See :meth:`CountingJudge.counts_of`."""
-        return self._counts.rest_matches(case.contact_subject(customer))
+        return self._counts.rest_matches(e.of_contact(customer))
 
-    def _full(self, case: Case, at_ms: int) -> _Full | None:
-        """What is in the way of this contact, if the budget has no room for it."""
-        own, spent, limit = self._own(case), case.counted_by(self), self._limit_for(case)
-        full = self._over(case, spent, at_ms, own, limit, "cap_reached")
-        if full is None and self._for is not None and not _matches(self._for, case.shape, case.subject):
-            left = max(limit - self._kept, 0)
-            full = self._over(case, self._others(case, spent), at_ms, own, left, "reserved")
-        return full
-
-    def _over(self, case: Case, spent: Sequence[Spent], at_ms: int, own: int, limit: int, code: str) -> _Full | None:
-        """Whether what counts leaves no room under ``limit``."""
-        counted = self._counted(case, spent)
-        low, high = self._bounds(case, at_ms)
-        inside = [entry for entry in counted if low < entry[0] < high]
-        if sum([entry[1] for entry in inside]) + own <= limit:
-            return None
-        until_ms = None if own > limit else self._frees(case, counted, at_ms, limit - own)
-        return _Full(code, own, limit, inside, until_ms)
-
-    def _limit_for(self, case: Case) -> int:
+    def _limit_for(self, e: Inputs) -> int:
         """The limit for this customer: the strictest one of the customer's segments, if any is named."""
-        if not self._by_segment or not case.subject.segments:
+        if not self._by_segment or not e.segments:
             return self._limit
-        return min((self._by_segment[s] for s in case.subject.segments if s in self._by_segment), default=self._limit)
+        return min((self._by_segment[s] for s in e.segments if s in self._by_segment), default=self._limit)
 
-    def _own(self, case: Case) -> int:
-        cost = case.plan.own.get(self)
+    def _own(self, e: Inputs) -> int:
+        cost = e.cost(self)
         if cost is None:
-            matches = _matches(self._counts, case.shape, case.subject)
-            cost = case.cost(case.request.channel, self._unit) if matches else 0
+            matches = _matches(self._counts, e)
+            cost = (e.points.get(e.request.channel, 1) if self.in_points else 1) if matches else 0
         return cost
 
-    def _others(self, case: Case, spent: Sequence[Spent]) -> Sequence[Spent]:
+    def _others(self, e: Inputs, spent: Sequence[Spent]) -> Sequence[Spent]:
         """Without the contacts that headroom is kept for."""
         kept = self._for
         if kept is None:
             return spent
-        return [one for one in spent if not _matches(kept, one[2], case.contact_subject(one[1].customer))]
+        return [
+            one
+            for one in spent
+            if not (
+                kept.shape_matches(one[2]) and (kept.shape_only or kept.rest_matches(e.of_contact(one[1].customer)))
+            )
+        ]
 
-    def _counted(self, case: Case, spent: Sequence[Spent]) -> list[Counted]:
-        costs = case.points if self.in_points else _ONE_EACH
-        return [(at_ms, costs.get(kind.channel, 1), kind) for at_ms, kind, _ in spent]
+    def _cost(self, e: Inputs, kinds: list[Kind]) -> int:
+        """What these contacts use of the budget, at today's prices."""
+        return sum([e.points.get(kind.channel, 1) for kind in kinds]) if self.in_points else len(kinds)
 
-    def _bounds(self, case: Case, at_ms: int) -> tuple[int, int]:
+    def _bounds(self, where: Where, at_ms: int) -> tuple[int, int]:
         """What lies strictly after the first and before the second is in the window."""
-        if self._window.rolling_ms is not None:
-            return at_ms - self._window.rolling_ms, NEVER_MS
-        zone = case.party_zone if self._party_zone else case.zone
+        if self.rolling_ms is not None:
+            return at_ms - self.rolling_ms, NEVER_MS
+        zone = where.party_zone if self._party_zone else where.zone
         known = self._windows.get(zone)
         if known is None or not known[0] < at_ms < known[1]:
             start, end = calendar_window(self._window.unit or "", zone, at_ms)
             known = self._windows[zone] = (start - 1, end)
         return known
 
-    def _zone(self, case: Case) -> str:
-        return case.party_zone if self._party_zone else case.zone
-
-    def _frees(self, case: Case, counted: list[Counted], at_ms: int, room: int) -> int:
-        """The first instant from which at most ``room`` is used."""
-        if self._window.rolling_ms is not None:
+    def _frees(self, e: Inputs, spent: Sequence[Spent], at_ms: int, room: int) -> int:
+        """The first instant from which at most ``room`` is used: ``NOW_MS`` if it is no more now."""
+        low, high = self._bounds(e, at_ms)
+        if self._cost(e, [kind for when_ms, kind, _ in spent if low < when_ms < high]) <= room:
+            return NOW_MS
+        if room < 0:
+            return NEVER_MS
+        if self.rolling_ms is not None:
             left = 0
-            for when_ms, cost in sorted([(when_ms, cost) for when_ms, cost, _ in counted], reverse=True):
+            costs = [(when_ms, e.points.get(kind.channel, 1) if self.in_points else 1) for when_ms, kind, _ in spent]
+            for when_ms, cost in sorted(costs, reverse=True):
                 left += cost
                 if left > room:
-                    return when_ms + self._window.rolling_ms
-        for _ in range(WINDOWS_AHEAD_MAX):
-            start, end = self._bounds(case, at_ms)
-            if sum([cost for when_ms, cost, _ in counted if start < when_ms < end]) <= room:
-                return start + 1
-            at_ms = end
+                    return when_ms + self.rolling_ms
+        for _ in range(WINDOWS_AHEAD_MAX - 1):
+            at_ms = high
+            low, high = self._bounds(e, at_ms)
+            if self._cost(e, [kind for when_ms, kind, _ in spent if low < when_ms < high]) <= room:
+                return low + 1
         return FAR_MS
 
-    def _sentence(self, case: Case, used: int, full: _Full) -> str:
-        unit, own, limit = self._unit, full.own, full.limit
-        until_ms = None if full.until_ms is None else min(full.until_ms, self.until_ms)
-        is_kept = full.code == "reserved"
+    def _sentence(self, e: Inputs, used: int, own: int, limit: int, until_ms: int | None, *, is_kept: bool) -> str:
+        unit = self._unit
         if until_ms is None:
             if is_kept:
                 return f"this contact costs {own} {unit}, more than the {limit} that are not kept for {self._for_whom}"
@@ -438,9 +414,10 @@ class CapJudge(CountingJudge):
                 return "no such contact is allowed: the limit is 0"
             return f"this contact costs {own} {unit}, more than the limit of {limit} {unit}"
         kept = f" ({self._kept} more kept for {self._for_whom})" if is_kept else ""
-        when = f"there is room again at {spoken(until_ms, self._zone(case))}" if until_ms < FAR_MS else "for good"
+        zone = e.party_zone if self._party_zone else e.zone
+        when = f"there is room again at {spoken(until_ms, zone)}" if until_ms < FAR_MS else "for good"
         return f"{used} of {limit} {unit} used in {self._window.text}{kept}, this one needs {own}; {when}"
 
 
-def _matches(matcher: Matcher, shape: Shape, subject: Subject) -> bool:
-    return matcher.shape_matches(shape) and (matcher.shape_only or matcher.rest_matches(subject))
+def _matches(matcher: Matcher, e: Inputs) -> bool:
+    return matcher.shape_matches(e.shape) and (matcher.shape_only or matcher.rest_matches(e))

@@ -7,16 +7,16 @@ first served. A second number per hour keeps the week's total from being spent o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from arbiter.ledger.capacity import Draw, Want
 from arbiter.ledger.model import Finding
-from arbiter.policy.case import Case
 from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.inputs import Inputs, Where
 from arbiter.policy.phrases import counted, of, window
-from arbiter.policy.rules.base import Rule, SharedJudge
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Rule, SharedJudge
 from arbiter.policy.rules.checking import HELD_BY, UNIT_MS, Checker, Code, Mistake, Reach, check_permit_fits, lint_zero
 from arbiter.timing.instants import FAR_MS, HOUR_MS
 from arbiter.timing.windows import calendar_unit, calendar_window, spoken
@@ -122,15 +122,23 @@ def _windows(unit: str, span: tuple[int, int], zone: str) -> int:
     return count
 
 
-class _Ceiling(Struct, frozen=True):
+class _Ceiling:
     """One of a rule's numbers: so many in a calendar unit."""
 
-    unit: str
-    limit: int
-    name: str
+    def __init__(self, unit: str, limit: int, name: str) -> None:
+        self.unit = unit
+        self.limit = limit
+        self.name = name
+        self._zone = ""
+        self._last = Draw(name, 0, 0)  # most questions are about today
 
     def draw(self, zone: str, at_ms: int) -> Draw:
-        return Draw(self.name, *calendar_window(self.unit, zone, at_ms))
+        """A place in the window at ``at_ms``; ``zone`` is the business zone."""
+        last = self._last
+        if not last.start_ms <= at_ms < last.end_ms or zone != self._zone:
+            last = self._last = Draw(self.name, *calendar_window(self.unit, zone, at_ms))
+            self._zone = zone
+        return last
 
 
 class CapacityJudge(SharedJudge):
@@ -146,55 +154,62 @@ class CapacityJudge(SharedJudge):
         numbers = {unit: rule.limit} if rule.hourly is None else {unit: rule.limit, "hour": rule.hourly}
         self._ceilings = [_Ceiling(unit, limit, f"{rule.id}/{unit}") for unit, limit in numbers.items()]
 
-    def check(self, case: Case, at_ms: int) -> Finding | None:
-        """A finding until the next window when all places of this one are used; of several, the one that lasts."""
-        found = [finding for ceiling in self._ceilings if (finding := self._full(ceiling, case, at_ms))]
-        return max(found, key=lambda finding: finding.until_ms or FAR_MS, default=None)
+    def until(self, e: Inputs, at_ms: int) -> int:
+        """The next window, when all places of this one are used; of several, the one that lasts."""
+        return max([self._until(ceiling, e, at_ms) for ceiling in self._ceilings])
 
-    def changes_at(self, case: Case, at_ms: int) -> int:
+    def changes_at(self, where: Where, at_ms: int) -> int:
         """The end of the first window that ends."""
-        return self.permit_end(case, at_ms)
+        return self.closes_at(where, at_ms)
 
-    def permit_end(self, case: Case, at_ms: int) -> int:
+    def closes_at(self, where: Where, at_ms: int) -> int:
         """The end of the first window that the contact draws on; a rule that is not in force yet is not drawn on."""
         if at_ms < self.from_ms:
             return FAR_MS
-        return min(draw.end_ms for draw in self.draws(case, at_ms))
+        return min([draw.end_ms for draw in self.draws(where, at_ms)])
 
-    def draws(self, case: Case, at_ms: int) -> list[Draw]:
+    def draws(self, where: Where, at_ms: int) -> list[Draw]:
         """The places that an approval at ``at_ms`` uses."""
-        return [ceiling.draw(case.business_zone, at_ms) for ceiling in self._ceilings]
+        return [ceiling.draw(where.business_zone, at_ms) for ceiling in self._ceilings]
 
     def wants(self, zone: str, at_ms: int) -> Iterator[Want]:
         """The places that a request judged at ``at_ms`` may take."""
         for ceiling in self._ceilings:
             yield Want(self.id, ceiling.draw(zone, at_ms), None if self.shadow else ceiling.limit)
 
-    def _full(self, ceiling: _Ceiling, case: Case, at_ms: int) -> Finding | None:
-        draw, unit, limit = ceiling.draw(case.business_zone, at_ms), ceiling.unit, ceiling.limit
-        level = case.stock.level(draw, limit)
+    def _until(self, ceiling: _Ceiling, e: Inputs, at_ms: int) -> int:
+        """When one of the numbers leaves room."""
+        draw, limit = ceiling.draw(e.business_zone, at_ms), ceiling.limit
+        level = e.stock.level(draw, limit)
         if level is None:
             if self.shadow:
-                case.stock.need(draw)
-            elif not case.is_ahead:
-                case.unknown.append(draw)
-            return None
-        if level.used < limit:
-            if level.here > 0 or self.shadow:
-                return None
-            if case.is_ahead and at_ms <= case.last_ms:
-                case.hopes = True
-                return None
-        counters: dict[str, Any] = {"used": min(level.used, limit), "limit": limit, "window": f"calendar {unit}"}
-        then = f"; the next {unit} begins at {spoken(draw.end_ms, case.business_zone)}" if limit else ""
+                e.stock.need(draw)
+            elif not e.is_ahead:
+                e.unknown.append(draw)
+            return NOW_MS
         if level.used >= limit:
-            message = f"all {limit} contacts of this {unit} are given out{then}"
-            return self.no("capacity_exhausted", message, draw.end_ms if limit else None, **counters)
+            return self.bounded(draw.end_ms) if limit else NEVER_MS
+        if level.here > 0 or self.shadow:
+            return NOW_MS
+        if e.is_ahead and at_ms <= e.last_ms:
+            e.hopes = True
+            return NOW_MS
         # Whoever is granted those places may not need them all: then it is woken, and not refused for good before.
-        is_last = case.now_ms < case.last_ms and not case.is_ahead
-        until_ms = min(draw.end_ms, case.last_ms) if is_last else draw.end_ms
+        is_last = e.now_ms < e.last_ms and not e.is_ahead
+        return self.bounded(min(draw.end_ms, e.last_ms) if is_last else draw.end_ms)
+
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:
+        """A finding about the number that lasts."""
+        ceiling = next(one for one in self._ceilings if self._until(one, e, at_ms) == until_ms)
+        draw, unit, limit = ceiling.draw(e.business_zone, at_ms), ceiling.unit, ceiling.limit
+        level = e.stock.level(draw, limit)
+        used = 0 if level is None else min(level.used, limit)
+        then = f"; the next {unit} begins at {spoken(draw.end_ms, e.business_zone)}" if limit else ""
         message = f"the last of the {limit} contacts of this {unit} are being given out{then}"
-        return self.no("capacity_exhausted", message, until_ms, **counters)
+        if used >= limit:
+            message = f"all {limit} contacts of this {unit} are given out{then}"
+        end_ms = None if until_ms >= NEVER_MS else until_ms
+        return self.no("capacity_exhausted", message, end_ms, used=used, limit=limit, window=f"calendar {unit}")
 
 
 def window_of(finding: Finding) -> str | None:

@@ -13,10 +13,10 @@ from msgspec import Meta
 
 from arbiter.ledger.capacity import CELL, Draw, Want
 from arbiter.ledger.model import Finding
-from arbiter.policy.case import Case
 from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.inputs import Inputs, Where
 from arbiter.policy.phrases import counted, of, until
-from arbiter.policy.rules.base import Rule, SharedJudge
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Rule, SharedJudge
 from arbiter.policy.rules.checking import Checker, Code, check_date, check_wanted
 from arbiter.timing.instants import DAY_MS, END_MS, FAR_MS
 from arbiter.timing.windows import moment, spoken
@@ -86,34 +86,41 @@ class CellJudge(SharedJudge):
         self._deadline_ms = deadline_ms
         self._draw = Draw(f"{rule.id}{CELL}", 0, FAR_MS)
 
-    def check(self, case: Case, at_ms: int) -> Finding | None:
-        """A finding until the deadline, or until the request expires, while the cell is not open."""
-        level = case.stock.level(self._draw, self._size)
+    def until(self, e: Inputs, at_ms: int) -> int:
+        """While the cell is not open the deadline, or when the request expires."""
+        level = e.stock.level(self._draw, self._size)
         if level is not None and level.is_open:
-            return None
-        if case.is_ahead:
-            case.hopes = case.hopes or not self.shadow
-            return None
+            return NOW_MS
+        if e.is_ahead:
+            e.hopes = e.hopes or not self.shadow
+            return NOW_MS
         if level is None:
-            case.stock.need(self._draw)
+            e.stock.need(self._draw)
+        end_ms = self._end_ms(e)
+        return NEVER_MS if end_ms <= e.now_ms else self.bounded(max(end_ms, at_ms + 1))
+
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:
+        """A finding that tells how many wait."""
+        level = e.stock.level(self._draw, self._size)
         used = 0 if level is None else min(level.used, self._size)
         counters: dict[str, Any] = {"used": used, "limit": self._size}
-        end_ms = min(self._deadline_ms, case.last_ms, case.now_ms + LOOKED_AT_MS)
-        deadline = spoken(self._deadline_ms, case.business_zone)
+        deadline = spoken(self._deadline_ms, e.business_zone)
         waiting = f"it starts once {self._size} customers wait for nothing else; {used} do"
-        if self._deadline_ms <= case.now_ms:
+        if self._deadline_ms <= e.now_ms:
             message = f"it was to start once {self._size} customers were waiting for it, by {deadline}, and did not"
             return self.no("cell_too_small", message, **counters)
-        if end_ms <= case.now_ms:
+        if self._end_ms(e) <= e.now_ms:
             return self.no("cell_too_small", f"{waiting}, and this request expires first", **counters)
         ends = "it has no deadline" if self._deadline_ms >= END_MS else f"it ends at {deadline}"
-        message = f"{waiting}, and {ends}"
-        return self.no("cell_too_small", message, max(end_ms, at_ms + 1), **counters)
+        return self.no("cell_too_small", f"{waiting}, and {ends}", until_ms, **counters)
+
+    def _end_ms(self, e: Inputs) -> int:
+        return min(self._deadline_ms, e.last_ms, e.now_ms + LOOKED_AT_MS)
 
     def wants(self, zone: str, at_ms: int) -> Iterator[Want]:
         """A place among those who wait; it opens when they are enough."""
         yield Want(self.id, self._draw, None, opens_at=self._size)
 
-    def draws(self, case: Case, at_ms: int) -> list[Draw]:
+    def draws(self, where: Where, at_ms: int) -> list[Draw]:
         """Nothing."""
         return []

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Self
 from msgspec import Meta
 
 from arbiter.ledger.model import Finding
-from arbiter.policy.case import Case
 from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.inputs import Inputs, Where
 from arbiter.policy.phrases import both, date, dates, days, hours, of, until
-from arbiter.policy.rules.base import TAKE_OUT, Closing, Judge, Rule
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, TAKE_OUT, Closing, Judge, Rule
 from arbiter.policy.rules.checking import Checker, Code, Mistake, Reach, check_date, check_overlap
 from arbiter.timing.instants import FAR_MS
 from arbiter.timing.opening_hours import (
@@ -248,39 +248,46 @@ class ClosedJudge(Judge):
         self._closed = closed
         self._closings: dict[tuple[str, ...], Closings] = {}
 
-    def zones(self, case: Case) -> tuple[str, ...]:
+    def zones(self, where: Where) -> tuple[str, ...]:
         """The zones that must all be open."""
         raise NotImplementedError  # pragma: no cover
 
-    def check(self, case: Case, at_ms: int) -> Finding | None:
+    def shut_until(self, where: Where, at_ms: int) -> int | None:
+        """When it opens, whether or not the rule is in force (ms); ``None`` if it is open."""
+        return self._at(where).closed_until(at_ms)
+
+    def until(self, e: Inputs, at_ms: int) -> int:
+        """The opening."""
+        until_ms = self.shut_until(e, at_ms)
+        return NOW_MS if until_ms is None else self.bounded(until_ms)
+
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:
         """A finding until the opening."""
-        until_ms = self._at(case).closed_until(at_ms)
-        if until_ms is None:
-            return None
-        until_ms, zone = min(until_ms, self.until_ms), self.zones(case)[0]
+        opens_ms = self.shut_until(e, at_ms) if until_ms >= NEVER_MS else until_ms
+        until_ms, zone = min(opens_ms or 0, self.until_ms), self.zones(e)[0]
         end = "for good" if until_ms >= FAR_MS else f"until {spoken(until_ms, zone)}"
         return self.no(self.kind, f"{self._name} {end}", until_ms)
 
-    def closed_until(self, case: Case, at_ms: int) -> int | None:
+    def closed_until(self, where: Where, at_ms: int) -> int | None:
         """When it opens, or the rule ends (ms); ``None`` if it is open, or the rule is not in force."""
         if not self.from_ms <= at_ms < self.until_ms:
             return None
-        until_ms = self._at(case).closed_until(at_ms)
+        until_ms = self.shut_until(where, at_ms)
         return None if until_ms is None else min(until_ms, self.until_ms)
 
-    def may_object(self, case: Case, at_ms: int) -> bool:
+    def may_object(self, where: Where, at_ms: int) -> bool:
         """Whether it is closed."""
-        return self._at(case).closed_until(at_ms) is not None
+        return self.shut_until(where, at_ms) is not None
 
-    def changes_at(self, case: Case, at_ms: int) -> int:
+    def changes_at(self, where: Where, at_ms: int) -> int:
         """The opening if it is closed, else the closing."""
-        closings = self._at(case)
+        closings = self._at(where)
         open_ms = closings.closed_until(at_ms)
         return closings.next_close(at_ms) if open_ms is None else open_ms
 
-    def permit_end(self, case: Case, at_ms: int) -> int:
+    def closes_at(self, where: Where, at_ms: int) -> int:
         """The next closing while the rule is in force."""
-        closings = self._at(case)
+        closings = self._at(where)
         begin_ms = max(at_ms, self.from_ms)
         end_ms = begin_ms if closings.closed_until(begin_ms) is not None else closings.next_close(begin_ms)
         return end_ms if end_ms < self.until_ms else FAR_MS
@@ -289,8 +296,8 @@ class ClosedJudge(Judge):
     def _name(self) -> str:
         return self.kind.replace("_", " ")
 
-    def _at(self, case: Case) -> Closings:
-        zones = self.zones(case)
+    def _at(self, where: Where) -> Closings:
+        zones = self.zones(where)
         closings = self._closings.get(zones)
         if closings is None:
             if len(self._closings) > ZONE_SETS_MAX:
@@ -307,9 +314,9 @@ class QuietHoursJudge(ClosedJudge):
     def __init__(self, rule: QuietHoursRule, from_ms: int, until_ms: int, holidays: Dates) -> None:
         super().__init__(rule, from_ms, until_ms, parse_closed(rule.closed, holidays))
 
-    def zones(self, case: Case) -> tuple[str, ...]:
+    def zones(self, where: Where) -> tuple[str, ...]:
         """All zones in which the customer may be."""
-        return case.zones
+        return where.zones
 
 
 class BlackoutJudge(ClosedJudge):
@@ -323,36 +330,31 @@ class BlackoutJudge(ClosedJudge):
         super().__init__(rule, from_ms, until_ms, Closed(days=parse_dates(rule.dates) | holidays))
         self._freeze = freeze
 
-    def zones(self, case: Case) -> tuple[str, ...]:
+    def zones(self, where: Where) -> tuple[str, ...]:
         """The business zone."""
-        return (case.business_zone,)
+        return (where.business_zone,)
 
-    def check(self, case: Case, at_ms: int) -> Finding | None:
+    def shut_until(self, where: Where, at_ms: int) -> int | None:
+        """The end of the freeze, or of the blackout."""
+        if self._freeze and self._freeze[0] <= at_ms < self._freeze[1]:
+            return self._freeze[1]
+        return super().shut_until(where, at_ms)
+
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:
         """A finding until the blackout, or the freeze, is over."""
         if self._freeze and self._freeze[0] <= at_ms < self._freeze[1]:
             end_ms = min(self._freeze[1], self.until_ms)
-            return self.no("blackout", f"contacts are frozen {spoken_until(end_ms, case.business_zone)}", end_ms)
-        return super().check(case, at_ms)
+            return self.no("blackout", f"contacts are frozen {spoken_until(end_ms, e.business_zone)}", end_ms)
+        return super().explain(e, at_ms, until_ms)
 
-    def closed_until(self, case: Case, at_ms: int) -> int | None:
-        """When the freeze or the blackout ends, or the rule does."""
-        if self._freeze and self._freeze[0] <= at_ms < self._freeze[1] and self.from_ms <= at_ms < self.until_ms:
-            return min(self._freeze[1], self.until_ms)
-        return super().closed_until(case, at_ms)
-
-    def may_object(self, case: Case, at_ms: int) -> bool:
-        """Whether it is closed or frozen."""
-        is_frozen = self._freeze is not None and self._freeze[0] <= at_ms < self._freeze[1]
-        return is_frozen or super().may_object(case, at_ms)
-
-    def changes_at(self, case: Case, at_ms: int) -> int:
+    def changes_at(self, where: Where, at_ms: int) -> int:
         """The next change of either."""
         edges = [edge_ms for edge_ms in self._freeze or () if edge_ms > at_ms]
-        return min([super().changes_at(case, at_ms), *edges])
+        return min([super().changes_at(where, at_ms), *edges])
 
-    def permit_end(self, case: Case, at_ms: int) -> int:
+    def closes_at(self, where: Where, at_ms: int) -> int:
         """The next blackout, or the beginning of the freeze."""
-        end_ms = super().permit_end(case, at_ms)
+        end_ms = super().closes_at(where, at_ms)
         if self._freeze and at_ms < self._freeze[0]:
             return min(end_ms, self._freeze[0])
         return end_ms

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal, Self
 from msgspec import Meta
 
 from arbiter.ledger.model import Finding, Kind
-from arbiter.policy.case import Case, Shape, shape_of
 from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.inputs import Inputs, Shape, shape_of
 from arbiter.policy.match import Condition, Matcher, Test, When, spoken_condition, spoken_when
 from arbiter.policy.phrases import contacts, duration, either, of
-from arbiter.policy.rules.base import NEVER_MS, Need, Rule, used_contacts
+from arbiter.policy.rules.base import NOW_MS, Need, Rule, used_contacts
 from arbiter.policy.rules.checking import Checker, Code, Mistake, Reach
-from arbiter.policy.rules.counting import CountingJudge, Span
+from arbiter.policy.rules.counting import CountingJudge
 from arbiter.timing.instants import END_MS
 from arbiter.timing.windows import duration_ms, spoken
 
@@ -123,17 +123,21 @@ class ConflictJudge(CountingJudge):
         self._what = _spoken(outcome, after)
         self.per_customer = rule.per == "customer"
         self.asks_who = not self._after.shape_only
+        self.rolling_ms = self._within_ms
         self.needs = Need.CONTACTS if outcome is None else Need.EVENTS
 
-    def check(self, case: Case, at_ms: int) -> Finding | None:
-        """A finding until the last of what went before is ``within`` ago."""
-        before = [entry for entry in self._before(case) if entry[0] > at_ms - self._within_ms]
-        if not before:
-            return None
-        until_ms = min(max(entry[0] for entry in before) + self._within_ms, self.until_ms)
-        end = "never ends" if until_ms >= END_MS else f"ends at {spoken(until_ms, case.business_zone)}"
+    def until(self, e: Inputs, at_ms: int) -> int:
+        """When the last of what went before is ``within`` ago."""
+        last_ms = max([entry[0] for entry in self._before(e)], default=NOW_MS)
+        is_over = last_ms == NOW_MS or last_ms <= at_ms - self._within_ms
+        return NOW_MS if is_over else self.bounded(last_ms + self._within_ms)
+
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:
+        """A finding that tells what went before."""
+        before = [entry for entry in self._before(e) if entry[0] > at_ms - self._within_ms]
+        end = "never ends" if until_ms >= END_MS else f"ends at {spoken(until_ms, e.business_zone)}"
         message = f"it may not follow within {self._within} of {self._what}; that {end}"
-        told, window = used_contacts(case, before), f"rolling {self._within}"
+        told, window = used_contacts(e, before), f"rolling {self._within}"
         return self.no("conflict", message, until_ms, used=len(before), limit=0, window=window, contacts=told)
 
     def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:
@@ -144,33 +148,29 @@ class ConflictJudge(CountingJudge):
         """Whether it is what must not go before."""
         return self._after.shape_matches(shape)
 
-    def counts_of(self, case: Case, customer: str) -> bool:
+    def counts_of(self, e: Inputs, customer: str) -> bool:
         """Whether it matches in all else."""
-        return self._after.rest_matches(case.contact_subject(customer))
+        return self._after.rest_matches(e.of_contact(customer))
 
-    def window(self, case: Case, at_ms: int) -> Span:
-        """As long ago as ``within`` says."""
-        return None, NEVER_MS, self._within_ms
-
-    def _before(self, case: Case) -> list[tuple[int, Kind]]:
+    def _before(self, e: Inputs) -> list[tuple[int, Kind]]:
         if self._outcomes is None:
-            return [(at_ms, kind) for at_ms, kind, _ in case.counted_by(self)]
+            return [(at_ms, kind) for at_ms, kind, _ in e.counted_by(self)]
         found: list[tuple[int, Kind]] = []
-        for event in case.ledger.events:
+        for event in e.ledger.events:
             kind = event.kind
-            if self._matches_outcome(event.outcome) and self._counts(case, kind.customer, shape_of(kind)):
+            if self._matches_outcome(event.outcome) and self._counts(e, kind.customer, shape_of(kind)):
                 found.append((event.at_ms, kind))
         return found
 
     def _matches_outcome(self, outcome: str) -> bool:
         return self._outcomes is not None and self._outcomes.shape_matches((None, None, outcome, None, None, None))
 
-    def _counts(self, case: Case, customer: str, shape: Shape) -> bool:
-        if self.per_customer and customer != case.customer:
+    def _counts(self, e: Inputs, customer: str, shape: Shape) -> bool:
+        if self.per_customer and customer != e.customer:
             return False
         if not self._after.shape_matches(shape):
             return False
-        return not self.asks_who or self.counts_of(case, customer)
+        return not self.asks_who or self.counts_of(e, customer)
 
 
 def _spoken(outcome: Condition | None, contact: When) -> str:

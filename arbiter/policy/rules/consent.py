@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from arbiter.ledger.model import Consent, Finding
 from arbiter.ledger.names import same
-from arbiter.policy.case import Case
 from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.inputs import Inputs
 from arbiter.policy.phrases import of
-from arbiter.policy.rules.base import Judge, Rule
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Judge, Rule
 from arbiter.policy.rules.checking import Checker, Code, Mistake, Reach
 from arbiter.timing.instants import FAR_MS
 
@@ -98,70 +98,106 @@ class ConsentJudge(Judge):
         super().__init__(rule, from_ms, until_ms)
         self._opt_in = rule.basis == "opt_in"
 
-    def check(self, case: Case, at_ms: int) -> Finding | None:
-        """A reject when consent is missing, withdrawn or expired at ``at_ms``."""
-        code, message, end_ms = self._judge(case, at_ms)
-        if code:
-            return self.no(code, message)
-        case.consent_ends[self] = (at_ms, end_ms)
-        return None
+    def until(self, e: Inputs, at_ms: int) -> int:
+        """Never, where consent is missing, withdrawn or expired."""
+        return NEVER_MS if self._standing(e, at_ms).code else NOW_MS
 
-    def permit_end(self, case: Case, at_ms: int) -> int:
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:
+        """A reject."""
+        standing = self._standing(e, at_ms)
+        if standing.withdrawal is not None:
+            return self.no(standing.code, f"the customer withdrew consent for {_named(standing.withdrawal)}")
+        partner = e.request.partner
+        what = f"{e.purpose} by {e.request.channel}" + (f" with partner {partner}" if partner else "")
+        if standing.code == "consent_expired":
+            return self.no(standing.code, f"the customer's consent for {what} has expired")
+        return self.no(standing.code, f"the customer has not consented to {what}")
+
+    def permit_end(self, e: Inputs, at_ms: int) -> int:
         """When the grants that carry the request run out; of a rule that begins later, where they do not carry it."""
-        known = case.consent_ends.get(self)
-        if known is not None and known[0] == at_ms:
-            return known[1]
         begin_ms = max(at_ms, self.from_ms)
-        code, _, end_ms = self._judge(case, begin_ms)
-        return begin_ms if code else end_ms
+        standing = self._standing(e, begin_ms)
+        return begin_ms if standing.code else standing.end_ms
 
-    def _judge(self, case: Case, at_ms: int) -> tuple[str, str, int]:
-        """(code, message, end): an empty code means yes until ``end``."""
-        spanning = [consent for consent in case.member.consents if spans(consent, case)]
-        grants = [c for c in spanning if c.granted and c.captured_at_ms <= at_ms and _end(c) > at_ms]
-        end = FAR_MS
-        for withdrawal in spanning:
-            if not withdrawal.granted:
-                lift = max((_end(grant) for grant in grants if lifts(grant, withdrawal)), default=0)
-                if not lift:
-                    return "consent_withdrawn", f"the customer withdrew consent for {_named(withdrawal)}", 0
-                end = min(end, lift)
-        needed = [grants] if self._opt_in else []
-        if case.request.partner is not None:
-            needed.append([grant for grant in grants if grant.partner is not None])
-        for able in needed:
-            if not able:
-                return (*self._missing(case, spanning, at_ms), 0)
-            end = min(end, max(map(_end, able)))
-        return "", "", end
-
-    def _missing(self, case: Case, spanning: list[Consent], at_ms: int) -> tuple[str, str]:
-        partner = case.request.partner
-        what = f"{case.purpose} by {case.request.channel}" + (f" with partner {partner}" if partner else "")
-        past = [c for c in spanning if c.granted and _end(c) <= at_ms and (partner is None or c.partner is not None)]
-        if past:
-            return "consent_expired", f"the customer's consent for {what} has expired"
-        return "consent_missing", f"the customer has not consented to {what}"
+    def _standing(self, e: Inputs, at_ms: int) -> Standing:
+        """What the customer's consents say for rules of this basis, worked out once for all of them."""
+        known = e.consented
+        if known is None or known[0] != at_ms:
+            known = e.consented = (at_ms, *_standings(e, at_ms))
+        return known[1] if self._opt_in else known[2]  # type: ignore[no-any-return]
 
 
-def spans(consent: Consent, case: Case) -> bool:
-    """Whether a record covers the request: all that it names, the request is. A grant names it to the letter."""
-    if not consent.granted:
-        return _withdrawal_spans(consent, case)
+class Standing(Struct, frozen=True, gc=False):
+    """What consents say of a request at an instant: yes until ``end_ms``, or no for the reason ``code``."""
+
+    code: str
+    end_ms: int = 0
+    withdrawal: Consent | None = None
+
+
+def _standings(e: Inputs, at_ms: int) -> tuple[Standing, Standing]:
+    """How a request stands where a grant is needed, and where only a withdrawal stops it."""
+    grants, past, withdrawals = _spanning(e, at_ms)
+    end_ms = FAR_MS
+    for withdrawal in withdrawals:
+        lift_ms = max([_end(grant) for grant in grants if lifts(grant, withdrawal)], default=0)
+        if not lift_ms:
+            withdrawn = Standing("consent_withdrawn", 0, withdrawal)
+            return withdrawn, withdrawn
+        end_ms = min(end_ms, lift_ms)
+    opt_out = Standing("", end_ms)
+    if e.request.partner is not None:
+        with_partner = [grant for grant in grants if grant.partner is not None]
+        past = [grant for grant in past if grant.partner is not None]
+        opt_out = _until_last(with_partner, past, end_ms)
+        if opt_out.code:
+            return opt_out, opt_out
+        end_ms = opt_out.end_ms
+    return _until_last(grants, past, end_ms), opt_out
+
+
+def _until_last(able: list[Consent], past: list[Consent], end_ms: int) -> Standing:
+    """Yes until the last of the grants that are able to carry it ends."""
+    if not able:
+        return Standing("consent_expired" if past else "consent_missing")
+    return Standing("", min(end_ms, max([_end(grant) for grant in able])))
+
+
+def _spanning(e: Inputs, at_ms: int) -> tuple[list[Consent], list[Consent], list[Consent]]:
+    """Of the consents that cover the request: grants that hold, grants that ran out, and withdrawals."""
+    grants: list[Consent] = []
+    past: list[Consent] = []
+    withdrawals: list[Consent] = []
+    for consent in e.member.consents:
+        if not consent.granted:
+            if _withdrawal_spans(consent, e):
+                withdrawals.append(consent)
+        elif _grant_spans(consent, e):
+            if _end(consent) <= at_ms:
+                past.append(consent)
+            elif consent.captured_at_ms <= at_ms:
+                grants.append(consent)
+    return grants, past, withdrawals
+
+
+def _grant_spans(consent: Consent, e: Inputs) -> bool:
+    """Whether a grant covers the request: all that it names, the request is, to the letter."""
+    request = e.request
     return (
-        consent.purpose == case.purpose
-        and consent.channel in (None, case.request.channel)
-        and consent.department in (None, case.request.department)
-        and consent.partner in (None, case.request.partner)
+        consent.purpose == e.purpose
+        and (consent.channel is None or consent.channel == request.channel)
+        and (consent.department is None or consent.department == request.department)
+        and (consent.partner is None or consent.partner == request.partner)
     )
 
 
-def _withdrawal_spans(consent: Consent, case: Case) -> bool:
+def _withdrawal_spans(consent: Consent, e: Inputs) -> bool:
+    request = e.request
     return (
-        same(consent.purpose, case.purpose)
-        and (consent.channel is None or same(consent.channel, case.request.channel))
-        and (consent.department is None or same(consent.department, case.request.department))
-        and (consent.partner is None or same(consent.partner, case.request.partner))
+        same(consent.purpose, e.purpose)
+        and (consent.channel is None or same(consent.channel, request.channel))
+        and (consent.department is None or same(consent.department, request.department))
+        and (consent.partner is None or same(consent.partner, request.partner))
     )
 
 

@@ -1,15 +1,14 @@
-"""Rules that count past contacts: what :mod:`arbiter.policy.plan` needs to know to leave out those that have room."""
+"""Rules that count past contacts: what :mod:`arbiter.policy.index` needs to know to leave out those that have room."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from arbiter.policy.case import Case, Shape
+from arbiter.policy.inputs import Inputs, Shape, Where
 from arbiter.policy.rules.base import Judge, Need
 
-Span = tuple[int | None, int, int]
-"""A window: what lies strictly after the first instant (if ``None``: after as long ago as the third says, before the
-instant that is judged) and strictly before the second."""
+Span = tuple[int, int]
+"""A window: what lies strictly after the first instant and strictly before the second."""
 
 
 class CountingJudge(Judge):
@@ -22,6 +21,8 @@ class CountingJudge(Judge):
     """Whether a contact costs its channel's points instead of 1."""
     per_customer = False
     """Whether only contacts to the very customer count, not those to the rest of the party."""
+    rolling_ms: int | None = None
+    """How far a window reaches back that goes with the clock; ``None`` for one of the calendar."""
     asks_who = False
     """Whether it depends on what is known of a contact's customer, too, whether it counts: see ``counts_of``."""
 
@@ -34,13 +35,16 @@ class CountingJudge(Judge):
         raise NotImplementedError  # pragma: no cover
 
     def is_shared(self, shape: Shape, other: Shape) -> bool:
-        """Whether contacts of shape ``other``, if they count, share a budget with requests of ``shape``."""
+        """Whether contacts of shape ``other``, if they count, share a budget with requests of ``shape``.
+
+        That depends on nothing but the fields in which the two are equal.
+        """
         return True
 
-    def counts_of(self, case: Case, customer: str) -> bool:
+    def counts_of(self, e: Inputs, customer: str) -> bool:
         """Whether contacts to ``customer`` count, where their shape does: for a rule that ``asks_who``."""
         raise NotImplementedError  # pragma: no cover
 
-    def window(self, case: Case, at_ms: int) -> Span:
+    def window(self, where: Where, at_ms: int) -> Span:
         """The window at ``at_ms``."""
         raise NotImplementedError  # pragma: no cover

@@ -12,12 +12,11 @@ from typing import Annotated
 from msgspec import Meta
 
 from arbiter.ledger.capacity import Draw, Stock, Want
-from arbiter.ledger.model import Finding
-from arbiter.policy.case import Case
 from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.inputs import Inputs, Where
 from arbiter.policy.match import plain_number
 from arbiter.policy.phrases import date, of, until
-from arbiter.policy.rules.base import TAKE_OUT, Rule, SharedJudge
+from arbiter.policy.rules.base import NOW_MS, TAKE_OUT, Rule, SharedJudge
 from arbiter.policy.rules.checking import Checker, Mistake, check_date, check_overlap, check_wanted
 from arbiter.timing.windows import moment
 
@@ -107,6 +106,7 @@ class FloorJudge(SharedJudge):
     """Knows how far behind its contacts are."""
 
     kind = "floor"
+    objects = False
 
     def __init__(self, rule: FloorRule, from_ms: int, until_ms: int, dates: tuple[int, int]) -> None:
         super().__init__(rule, from_ms, until_ms)
@@ -114,13 +114,9 @@ class FloorJudge(SharedJudge):
         self._ceiling = rule.ceiling
         self._draw = Draw(f"{rule.id}/floor", *dates)
 
-    def check(self, case: Case, at_ms: int) -> Finding | None:
-        """Never a finding."""
-        return None
-
-    def may_object(self, case: Case, at_ms: int) -> bool:
-        """Never."""
-        return False
+    def until(self, e: Inputs, at_ms: int) -> int:
+        """Never a "no"."""
+        return NOW_MS
 
     def boost(self, stock: Stock, now_ms: int) -> float:
         """By how much to multiply a score at ``now``: from 1 up to the ceiling, the more the further behind it is."""
@@ -139,6 +135,6 @@ class FloorJudge(SharedJudge):
         if self._draw.start_ms <= at_ms < self._draw.end_ms:
             yield Want(self.id, self._draw, None)
 
-    def draws(self, case: Case, at_ms: int) -> list[Draw]:
+    def draws(self, where: Where, at_ms: int) -> list[Draw]:
         """One that was reached, if between the dates."""
         return [self._draw] if self._draw.start_ms <= at_ms < self._draw.end_ms else []

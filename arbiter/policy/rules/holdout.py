@@ -13,11 +13,11 @@ from typing import Annotated
 from msgspec import Meta
 
 from arbiter.ledger.model import Finding
-from arbiter.policy.case import Case
 from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.inputs import Inputs
 from arbiter.policy.match import plain_number
 from arbiter.policy.phrases import of
-from arbiter.policy.rules.base import Judge, Rule
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Judge, Rule
 from arbiter.policy.rules.checking import Code
 
 
@@ -55,8 +55,11 @@ class HoldoutJudge(Judge):
         self._salt = rule.salt.encode() + b"\0"
         self._bound = int(rule.share * 2**64)
 
-    def check(self, case: Case, at_ms: int) -> Finding | None:
-        """A reject for a customer of the control group."""
-        if int.from_bytes(sha256(self._salt + case.customer.encode()).digest()[:8], "big") >= self._bound:
-            return None
+    def until(self, e: Inputs, at_ms: int) -> int:
+        """Never, for a customer of the control group."""
+        is_out = int.from_bytes(sha256(self._salt + e.customer.encode()).digest()[:8], "big") < self._bound
+        return NEVER_MS if is_out else NOW_MS
+
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:
+        """A reject."""
         return self.no("holdout", "the customer is in the control group, which is not contacted by this")

@@ -13,10 +13,10 @@ from msgspec import Meta
 
 from arbiter.ledger.model import Finding, Suppression
 from arbiter.ledger.names import folded
-from arbiter.policy.case import Case
 from arbiter.policy.frame import PolicyFrame
+from arbiter.policy.inputs import Inputs
 from arbiter.policy.phrases import duration, either, of
-from arbiter.policy.rules.base import NEVER_MS, Judge, Need, Rule
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Judge, Need, Rule
 from arbiter.policy.rules.checking import Checker, Code, Reach
 from arbiter.timing.instants import FAR_MS
 from arbiter.timing.windows import duration_ms, spoken_until
@@ -85,9 +85,28 @@ class SuppressionJudge(Judge):
         self._party = rule.scope == "party"
         self._cool_down_ms = duration_ms(rule.cool_down) if rule.cool_down else 0
 
-    def check(self, case: Case, at_ms: int) -> Finding | None:
+    def until(self, e: Inputs, at_ms: int) -> int:
+        """The end of the list that lasts longest."""
+        worst = self._worst(e, at_ms)
+        return NOW_MS if worst is None else NEVER_MS if worst[0] >= FAR_MS else self.bounded(worst[0])
+
+    def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:
         """A finding for the list that lasts longest."""
-        members = case.ledger.members.values() if self._party else (case.member,)
+        worst = self._worst(e, at_ms)
+        assert worst is not None  # noqa: S101 - or it would have said yes
+        end, entry = worst
+        whom = "someone in the customer's party" if self._party else "the customer"
+        if end == NO_END_MS:
+            return self.no("suppressed", f"{whom} is on the list `{entry.list}` with no known end")
+        until = spoken_until(min(end, self.until_ms), e.business_zone)
+        message = f"{whom} is on the list `{entry.list}`, which stops contacts {until}"
+        if entry.until_ms is not None and entry.until_ms <= at_ms:
+            message = f"{whom} was on the list `{entry.list}`, which stops contacts {until}"
+        return self.no("suppressed", message, end if end < FAR_MS else None)
+
+    def _worst(self, e: Inputs, at_ms: int) -> tuple[int, Suppression] | None:
+        """The list that lasts longest, with its end."""
+        members = e.ledger.members.values() if self._party else (e.member,)
         worst: tuple[int, Suppression] | None = None
         for member in members:
             for entry in member.suppressions:
@@ -95,17 +114,7 @@ class SuppressionJudge(Judge):
                     end = self._end(entry)
                     if end > at_ms and (worst is None or end > worst[0]):
                         worst = (end, entry)
-        if worst is None:
-            return None
-        end, entry = worst
-        whom = "someone in the customer's party" if self._party else "the customer"
-        if end == NO_END_MS:
-            return self.no("suppressed", f"{whom} is on the list `{entry.list}` with no known end")
-        until = spoken_until(min(end, self.until_ms), case.business_zone)
-        message = f"{whom} is on the list `{entry.list}`, which stops contacts {until}"
-        if entry.until_ms is not None and entry.until_ms <= at_ms:
-            message = f"{whom} was on the list `{entry.list}`, which stops contacts {until}"
-        return self.no("suppressed", message, end if end < FAR_MS else None)
+        return worst
 
     def _end(self, entry: Suppression) -> int:
         return NO_END_MS if entry.until_ms is None else min(entry.until_ms + self._cool_down_ms, FAR_MS)

@@ -16,7 +16,7 @@ from arbiter.ledger.identity import identity
 from arbiter.ledger.model import Answer
 from arbiter.messages import ContactRequest
 from arbiter.messages.reason_codes import causes
-from arbiter.policy.case import Shape, shape_of
+from arbiter.policy.inputs import Shape, shape_of
 
 OUTCOMES: Final = ("none", "approved", "deferred", "rejected", "recalled")
 """What is last said of a request; its position is what is kept."""

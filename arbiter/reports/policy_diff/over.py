@@ -7,12 +7,12 @@ from typing import Any
 
 from msgspec import Struct
 
+from arbiter.engine.evaluation import Evaluation
 from arbiter.ledger.model import Kind, Ledger
 from arbiter.messages import ContactRequest
-from arbiter.policy.case import Case
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.match import Matcher
-from arbiter.policy.rules import CapJudge, CapRule
+from arbiter.policy.rules import NOW_MS, CapJudge, CapRule
 from arbiter.policy.ruleset import NO_STOCK, Policy, compile_rule
 from arbiter.timing.instants import to_datetime
 
@@ -69,20 +69,20 @@ class OverCaps:
         for kind in {contact.kind for contact in ledger.contacts if contact.counts}:
             if not self._is_known(kind):
                 continue
-            case = self._policy.case(_another(kind, self._now_ms), ledger, NO_STOCK)
-            case.now_ms = self._now_ms
-            for judge in case.spent:
-                if isinstance(judge, CapJudge) and judge.id in self._applies and self._speaks(judge, case):
-                    finding = judge.check(case, self._now_ms)
-                    if finding is not None:
+            e = Evaluation(self._policy, ledger, _another(kind, self._now_ms), self._now_ms, self._now_ms, NO_STOCK)
+            for rule in e.counting():
+                if isinstance(rule, CapJudge) and rule.id in self._applies and self._speaks(rule, e):
+                    until_ms = rule.until(e, self._now_ms)
+                    if until_ms != NOW_MS:
+                        finding = rule.explain(e, self._now_ms, until_ms)
                         is_over = (finding.used or 0) > (finding.limit or 0)
-                        found[judge.id] = found.get(judge.id, False) or is_over
+                        found[rule.id] = found.get(rule.id, False) or is_over
         return found
 
-    def _speaks(self, judge: CapJudge, case: Case) -> bool:
+    def _speaks(self, judge: CapJudge, e: Evaluation) -> bool:
         applies = self._applies[judge.id]
         is_in_force = judge.from_ms <= self._now_ms < judge.until_ms
-        return is_in_force and (applies.shape_only or applies.rest_matches(case.subject))
+        return is_in_force and (applies.shape_only or applies.rest_matches(e))
 
     def _is_known(self, kind: Kind) -> bool:
         document = self._policy.document

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.engine.decide import asked_at
+from arbiter.engine.evaluation import asked_at
 from arbiter.engine.events import Way
 from arbiter.engine.party import Review, permit_ends
 from arbiter.engine.routed import Forward, Join, Leave, Return, Routed

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arbiter.engine.arrival import posted
-from arbiter.engine.decide import asked_at
+from arbiter.engine.evaluation import asked_at
 from arbiter.engine.routed import Forward
 from arbiter.messages import ContactRequest
 from arbiter.state.store import Commit, Head

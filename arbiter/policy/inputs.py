@@ -1,0 +1,97 @@
+"""What a rule may look at: one request, its party, and where the customer is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from arbiter.ledger.capacity import Draw, Stock
+from arbiter.ledger.model import Kind, Ledger, Member
+from arbiter.messages import ContactRequest, Scalar
+from arbiter.policy.match import OfContact, Subject
+
+Shape = tuple[str | None, ...]
+
+
+def shape_of(what: ContactRequest | Kind) -> Shape:
+    """The fields by which rules are looked up, in the order of ``match.SHAPE_FIELDS``."""
+    return (what.department, what.campaign, what.channel, what.category, what.product, what.partner)
+
+
+Spent = tuple[int, Kind, Shape]
+"""A contact that uses budgets: when it counts (ms), what it was, and the shape of that."""
+
+
+class Where(Protocol):
+    """The zones by which clocks and calendars are read for a request.
+
+    ``zones`` are all zones in which the customer may be; ``zone`` and ``party_zone`` are those of calendar windows.
+    """
+
+    @property
+    def zones(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def zone(self) -> str: ...  # noqa: D102
+    @property
+    def party_zone(self) -> str: ...  # noqa: D102
+    @property
+    def business_zone(self) -> str: ...  # noqa: D102
+
+
+class Inputs(Where, Subject, Protocol):
+    """A request with its party's state and the policy's plain facts about it.
+
+    ``now_ms`` is when it is judged, ``last_ms`` the last instant at which it could be approved; ``is_ahead`` says that
+    this is a look at a later time, not a decision for now. A rule that says yes there to what others still decide, as
+    whether a cell fills, sets ``hopes``. ``unknown`` are windows of capacity of which nothing is known: an approval
+    asks for its place. ``consented`` is what the customer's consents say, worked out for all rules at once.
+    """
+
+    request: ContactRequest
+    customer: str
+    shape: Shape
+    purpose: str
+    ledger: Ledger
+    member: Member
+    profile: dict[str, Scalar] | None
+    segments: frozenset[str] | None
+    stock: Stock
+    points: dict[str, int]
+    discloses_campaign: bool
+    now_ms: int
+    last_ms: int
+    is_ahead: bool
+    hopes: bool
+    unknown: list[Draw]
+    consented: Any
+
+    def cost(self, rule: Any) -> int | None:
+        """What the request costs in a rule that counts contacts, where its shape decides that."""
+
+    def counted_by(self, rule: Any) -> Sequence[Spent]:
+        """The party's contacts that a rule counts for this request."""
+
+    def of_contact(self, customer: str) -> OfContact:
+        """A past contact of ``customer`` as a ``when`` sees it: with what is known of the customer today."""
+
+
+def kind_of(request: ContactRequest) -> Kind:
+    """The kind of contact that approving ``request`` makes."""
+    return Kind(
+        request.customer_id,
+        request.department,
+        request.campaign,
+        request.channel,
+        request.category,
+        request.product,
+        request.partner,
+    )
+
+
+def shared_kind(request: ContactRequest, ledger: Ledger) -> Kind:
+    """As :func:`kind_of`; contacts of a ledger that are alike share one."""
+    kind = kind_of(request)
+    for contact in ledger.contacts:
+        if contact.kind == kind:
+            return contact.kind
+    return kind
