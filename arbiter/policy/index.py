@@ -9,7 +9,7 @@ millions of requests. So there are three kinds of tables:
 - :class:`ValidInterval`, by zones and time and for all shapes: what is in force, closed, and cut by the calendar.
 
 A set of rules is an integer with one bit for each, in file order, so the tables are brought together by ``&`` and
-``|``. Rules that count contacts also have a *lane* each: 64 bits of one integer, in which all of them count at once.
+``|``. Rules that count contacts also have a *lane* each: 32 bits of one integer, in which all of them count at once.
 """
 
 from __future__ import annotations
@@ -36,10 +36,13 @@ INTERVALS_MAX = 1_000
 KEPT_MS = 8 * DAY_MS
 """How long an interval is kept after its end: partitions that replay a log are at different days of it."""
 
-LANE_BITS = 64
+LANE_BITS = 32
 LANE = (1 << LANE_BITS) - 1
 FULL = 1 << LANE_BITS - 1
-"""The bit of a lane that says that there is no room. Costs are at most 10,000, so no lane runs over into the next."""
+"""The bit of a lane that says that there is no room.
+
+A contact costs at most 10,000 points: only 200,000 of these, more than a ledger holds, run over into the next lane.
+"""
 ROOM_MAX = FULL >> 1
 CHANNEL = SHAPE_FIELDS.index("channel")
 
@@ -66,10 +69,17 @@ class RuleIndex:
         self._full: dict[int, int] = {}
         self._counted: dict[Shape, tuple[int, int, int]] = {}
         self._shared: dict[tuple[bool, ...], int] = {}
+        self._lanes: dict[int, int] = {}
+        self._per_party = sum([self.bit[rule] for rule in self.counting if not rule.per_customer])
 
-    def lanes(self, rules: Sequence[Judge]) -> int:
-        """The lanes of these rules, all bits set."""
-        return sum([LANE << self.lane[rule] for rule in rules])
+    def lanes(self, bits: int) -> int:
+        """The lanes of a set of rules, all their bits set."""
+        known = self._lanes.get(bits)
+        if known is None:
+            if len(self._lanes) > SETS_MAX:
+                self._lanes.clear()
+            known = self._lanes[bits] = sum([LANE << self.lane[rule] for rule in self.set_of(bits)])
+        return known
 
     def set_of(self, bits: int) -> tuple[Judge, ...]:
         """The rules of a set, in file order."""
@@ -97,19 +107,15 @@ class RuleIndex:
     def pair(self, shape: Shape, other: Shape, bits: int) -> Pair:
         """How contacts of shape ``other`` count for requests of ``shape``, to which the rules ``bits`` apply."""
         costs, sure, unsure = self._counted_by(other)
-        sharing = self._sharing(shape, other)
-        counting = self.set_of(sure & sharing & bits)
-        others = [rule for rule in counting if not rule.per_customer]  # type: ignore[attr-defined]
-        return Pair(
-            costs & self.lanes(counting),
-            sure & sharing & bits,
-            costs & self.lanes(others),
-            sum([self.bit[rule] for rule in others]),
-            self.set_of(unsure & sharing & bits),
-        )
+        bits &= self._sharing(shape, other)
+        own = sure & bits
+        others = own & self._per_party
+        return Pair(costs & self.lanes(own), own, costs & self.lanes(others), others, self.set_of(unsure & bits))
 
     def _reaching(self, span_ms: int) -> int:
-        return self.lanes([r for r in self.counting if r.rolling_ms is not None and r.rolling_ms >= span_ms])
+        return sum(
+            [LANE << self.lane[r] for r in self.counting if r.rolling_ms is not None and r.rolling_ms >= span_ms]
+        )
 
     def _counted_by(self, other: Shape) -> tuple[int, int, int]:
         """The costs of a contact in all lanes; who counts it, and who may, depending on whose it is."""

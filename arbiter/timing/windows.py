@@ -264,7 +264,23 @@ def spoken_until(end_ms: int, zone: str) -> str:
     return "for ever" if end_ms >= END_MS else f"until {spoken(end_ms, zone)}"
 
 
-# Many findings speak of the same opening; since 1972 all offsets are whole minutes.
-@lru_cache(maxsize=65_536)
 def _spoken(minute: int, zone: str) -> str:
+    quarter, rest = divmod(minute, QUARTER_MS // MINUTE_MS)
+    known = _spoken_quarter(quarter, zone)
+    return f"{known[0]}{known[1] + rest:02d} ({zone})" if known else _written_out(minute, zone)
+
+
+# Most findings of a day speak of some of its 96 quarters of an hour.
+@lru_cache(maxsize=65_536)
+def _spoken_quarter(quarter: int, zone: str) -> tuple[str, int] | None:
+    """How the minutes of a quarter of an hour begin, and the first of them; ``None`` if the clock is changed in it."""
+    first = local_time(quarter * QUARTER_MS, zone)
+    last = local_time(quarter * QUARTER_MS + QUARTER_MS - MINUTE_MS, zone)
+    if first.utcoffset() != last.utcoffset() or first.hour != last.hour or first.second:
+        return None
+    return first.replace(tzinfo=None).isoformat(" ", "hours") + ":", first.minute
+
+
+@lru_cache(maxsize=4_096)
+def _written_out(minute: int, zone: str) -> str:
     return f"{local_time(minute * MINUTE_MS, zone).replace(tzinfo=None).isoformat(' ', 'minutes')} ({zone})"

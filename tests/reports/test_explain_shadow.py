@@ -161,7 +161,7 @@ def test_a_rule_of_it_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_of_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no rule to be named, and that the rules in force are not among its own says nothing."""
     shadow = policy(ONE, version=7)
-    monkeypatch.setattr(shadow, "case", lambda *_: 1 // 0)
+    monkeypatch.setattr(shadow, "terms", lambda *_: 1 // 0)
     desk = Desk(policy(NEVER, shadow=shadow), grant())
     _, text = shown(desk, desk.ask(request("a")))
 

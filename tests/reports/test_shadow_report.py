@@ -266,7 +266,7 @@ def test_only_the_last_shadow_policy_is_counted() -> None:
 def test_what_a_shadow_policy_could_not_judge_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a gain nor a loss; with a column and a line of its own."""
     shadow = policy(version=2)
-    monkeypatch.setattr(shadow, "case", lambda *_: 1 // 0)
+    monkeypatch.setattr(shadow, "terms", lambda *_: 1 // 0)
     report = reported(told(policy(FIVE, shadow=shadow), ("a", MONDAY, {})))
 
     assert report.policy is not None

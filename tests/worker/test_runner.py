@@ -220,7 +220,7 @@ async def test_a_shadow_policy_that_fails_while_judging_is_an_alarm(
 ) -> None:
     """Its numbers would be wrong; every request gets its answer."""
     shadow = policy(version=2)
-    monkeypatch.setattr(shadow, "case", lambda *_: 1 // 0)
+    monkeypatch.setattr(shadow, "terms", lambda *_: 1 // 0)
     world.policies.current = Active(1, policy(CAP, shadow=shadow))
     world.request("a")
     await world.run()

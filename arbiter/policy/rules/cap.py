@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from msgspec import Meta, Struct
 
-from arbiter.ledger.model import Finding, Kind
+from arbiter.ledger.model import Finding
 from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs, Shape, Spent, Where
 from arbiter.policy.match import REQUEST_FIELDS, SHAPE_FIELDS, Matcher, When, names_one, spoken_when
@@ -291,17 +291,12 @@ class CapJudge(CountingJudge):
         if own <= limit and until_ms >= NEVER_MS:
             until_ms = min(self._frees(e, spent, at_ms, limit - own), self.until_ms)
         low, high = self._bounds(e, at_ms)
-        inside = [(when_ms, kind) for when_ms, kind, _ in spent if low < when_ms < high]
-        used = self._cost(e, [kind for _, kind in inside])
-        return self.no(
-            code,
-            self._sentence(e, used, own, limit, None if own > limit else until_ms, is_kept=code == "reserved"),
-            None if own > limit else until_ms,
-            used=used,
-            limit=limit,
-            window=self._window.text,
-            contacts=used_contacts(e, inside),
-        )
+        inside = [one for one in spent if low < one[0] < high]
+        used = self._cost(e, inside)
+        end_ms = None if own > limit else until_ms
+        message = self._sentence(e, used, own, limit, end_ms, is_kept=code == "reserved")
+        told, window = used_contacts(e, [(when_ms, kind) for when_ms, kind, _ in inside]), self._window.text
+        return self.no(code, message, end_ms, used=used, limit=limit, window=window, contacts=told)
 
     def changes_at(self, where: Where, at_ms: int) -> int:
         """The end of the calendar window."""
@@ -369,9 +364,11 @@ class CapJudge(CountingJudge):
             )
         ]
 
-    def _cost(self, e: Inputs, kinds: list[Kind]) -> int:
+    def _cost(self, e: Inputs, contacts: Sequence[Spent]) -> int:
         """What these contacts use of the budget, at today's prices."""
-        return sum([e.points.get(kind.channel, 1) for kind in kinds]) if self.in_points else len(kinds)
+        if not self.in_points:
+            return len(contacts)
+        return sum([e.points.get(kind.channel, 1) for _, kind, _ in contacts])
 
     def _bounds(self, where: Where, at_ms: int) -> tuple[int, int]:
         """What lies strictly after the first and before the second is in the window."""
@@ -387,23 +384,31 @@ class CapJudge(CountingJudge):
     def _frees(self, e: Inputs, spent: Sequence[Spent], at_ms: int, room: int) -> int:
         """The first instant from which at most ``room`` is used: ``NOW_MS`` if it is no more now."""
         low, high = self._bounds(e, at_ms)
-        if self._cost(e, [kind for when_ms, kind, _ in spent if low < when_ms < high]) <= room:
+        inside = [one for one in spent if low < one[0] < high]
+        if self._cost(e, inside) <= room:
             return NOW_MS
         if room < 0:
             return NEVER_MS
         if self.rolling_ms is not None:
-            left = 0
-            costs = [(when_ms, e.points.get(kind.channel, 1) if self.in_points else 1) for when_ms, kind, _ in spent]
-            for when_ms, cost in sorted(costs, reverse=True):
-                left += cost
-                if left > room:
-                    return when_ms + self.rolling_ms
+            return self._leaves(e, inside, room) + self.rolling_ms
+        unit, zone = self._window.unit or "", e.party_zone if self._party_zone else e.zone
         for _ in range(WINDOWS_AHEAD_MAX - 1):
-            at_ms = high
-            low, high = self._bounds(e, at_ms)
-            if self._cost(e, [kind for when_ms, kind, _ in spent if low < when_ms < high]) <= room:
-                return low + 1
+            start, end = calendar_window(unit, zone, high)
+            if self._cost(e, [one for one in spent if start <= one[0] < end]) <= room:
+                return start
+            high = end
         return FAR_MS
+
+    def _leaves(self, e: Inputs, inside: Sequence[Spent], room: int) -> int:
+        """Which contact must leave the window, so that no more than ``room`` is used by the later ones (ms)."""
+        if not self.in_points:
+            return sorted([one[0] for one in inside])[-room - 1]
+        left = 0
+        for when_ms, cost in sorted([(one[0], self._cost(e, [one])) for one in inside], reverse=True):
+            left += cost
+            if left > room:
+                return when_ms
+        return FAR_MS  # pragma: no cover - together they are more than there is room
 
     def _sentence(self, e: Inputs, used: int, own: int, limit: int, until_ms: int | None, *, is_kept: bool) -> str:
         unit = self._unit

@@ -135,6 +135,11 @@ class Standing(Struct, frozen=True, gc=False):
     withdrawal: Consent | None = None
 
 
+YES = Standing("", FAR_MS)
+MISSING = Standing("consent_missing")
+EXPIRED = Standing("consent_expired")
+
+
 def _standings(e: Inputs, at_ms: int) -> tuple[Standing, Standing]:
     """How a request stands where a grant is needed, and where only a withdrawal stops it."""
     grants, past, withdrawals = _spanning(e, at_ms)
@@ -145,11 +150,10 @@ def _standings(e: Inputs, at_ms: int) -> tuple[Standing, Standing]:
             withdrawn = Standing("consent_withdrawn", 0, withdrawal)
             return withdrawn, withdrawn
         end_ms = min(end_ms, lift_ms)
-    opt_out = Standing("", end_ms)
+    opt_out = Standing("", end_ms) if end_ms < FAR_MS else YES
     if e.request.partner is not None:
-        with_partner = [grant for grant in grants if grant.partner is not None]
         past = [grant for grant in past if grant.partner is not None]
-        opt_out = _until_last(with_partner, past, end_ms)
+        opt_out = _until_last([grant for grant in grants if grant.partner is not None], past, end_ms)
         if opt_out.code:
             return opt_out, opt_out
         end_ms = opt_out.end_ms
@@ -159,36 +163,38 @@ def _standings(e: Inputs, at_ms: int) -> tuple[Standing, Standing]:
 def _until_last(able: list[Consent], past: list[Consent], end_ms: int) -> Standing:
     """Yes until the last of the grants that are able to carry it ends."""
     if not able:
-        return Standing("consent_expired" if past else "consent_missing")
+        return EXPIRED if past else MISSING
+    for grant in able:
+        if grant.expires_at_ms is None:
+            return Standing("", end_ms) if end_ms < FAR_MS else YES
     return Standing("", min(end_ms, max([_end(grant) for grant in able])))
 
 
 def _spanning(e: Inputs, at_ms: int) -> tuple[list[Consent], list[Consent], list[Consent]]:
-    """Of the consents that cover the request: grants that hold, grants that ran out, and withdrawals."""
+    """Of the consents that cover the request: grants that hold, grants that ran out, and withdrawals.
+
+    A consent covers the request if the request is all that it names: of a grant to the letter.
+    """
+    request, purpose = e.request, e.purpose
     grants: list[Consent] = []
     past: list[Consent] = []
     withdrawals: list[Consent] = []
-    for consent in e.member.consents:
-        if not consent.granted:
-            if _withdrawal_spans(consent, e):
-                withdrawals.append(consent)
-        elif _grant_spans(consent, e):
-            if _end(consent) <= at_ms:
-                past.append(consent)
-            elif consent.captured_at_ms <= at_ms:
-                grants.append(consent)
+    for one in e.member.consents:
+        if not one.granted:
+            if _withdrawal_spans(one, e):
+                withdrawals.append(one)
+        elif (
+            one.purpose == purpose
+            and (one.channel is None or one.channel == request.channel)
+            and (one.department is None or one.department == request.department)
+            and (one.partner is None or one.partner == request.partner)
+        ):
+            end_ms = one.expires_at_ms
+            if end_ms is not None and end_ms <= at_ms:
+                past.append(one)
+            elif one.captured_at_ms <= at_ms:
+                grants.append(one)
     return grants, past, withdrawals
-
-
-def _grant_spans(consent: Consent, e: Inputs) -> bool:
-    """Whether a grant covers the request: all that it names, the request is, to the letter."""
-    request = e.request
-    return (
-        consent.purpose == e.purpose
-        and (consent.channel is None or consent.channel == request.channel)
-        and (consent.department is None or consent.department == request.department)
-        and (consent.partner is None or consent.partner == request.partner)
-    )
 
 
 def _withdrawal_spans(consent: Consent, e: Inputs) -> bool:
