@@ -68,7 +68,7 @@ def decide(
     return Evaluation(policy, ledger, request, received_ms, now_ms, stock).verdict(is_new=is_new)
 
 
-def rank(policy: Policy, request: ContactRequest, ledger: Ledger, stock: Stock, now_ms: int) -> tuple[float, float]:
+def rank_of(policy: Policy, request: ContactRequest, ledger: Ledger, stock: Stock, now_ms: int) -> tuple[float, float]:
     """(score, priority) by which requests are ordered, lowered to what the department may claim."""
     terms = policy.terms(shape_of(request))
     if terms.may_boost and not terms.unknown:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from arbiter.engine.arrival import Arrival
 from arbiter.engine.cells import awaited
-from arbiter.engine.evaluation import Evaluation, rank
+from arbiter.engine.evaluation import Evaluation, rank_of
 from arbiter.engine.holds import held, hold_for, outranked
 from arbiter.engine.lifecycle import PERMIT, REQUEST, move
 from arbiter.engine.recalled import awaits_word, wait_for_own, wait_for_word
@@ -90,7 +90,7 @@ def judge(party: PartyState, asked: Asked, request: ContactRequest, *, takes: bo
 
 def rank(party: PartyState, request: ContactRequest) -> tuple[float, float]:
     """Score and priority as of now."""
-    return rank(party.policy, request, party.ledger, party.stock, party.now_ms)
+    return rank_of(party.policy, request, party.ledger, party.stock, party.now_ms)
 
 
 def decide_recalled(party: PartyState, asked: Asked) -> None:
