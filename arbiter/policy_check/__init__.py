@@ -1,1 +1,1 @@
-"""What is wrong or doubtful in a policy, before anybody decides by it."""
+"""The check of a policy: what is wrong or doubtful, with file and line. Nothing that decides requests uses it."""

@@ -1,4 +1,4 @@
-"""What a rule kind tells its findings to while one of its rules is checked: it knows where the rule stands."""
+"""Collects what a rule kind finds wrong with a rule, with the place in the policy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from arbiter.policy_check.problem import Path, Problem
 from arbiter.policy_check.reach import Reach, Span
 
 FORMS = frozenset(("bad-date", "bad-day", "bad-duration", "bad-hours", "bad-window", "not-calendar"))
-"""What makes the times of a rule unreadable, so that nothing can be computed with them."""
+"""Codes of times and windows that cannot be read, so that nothing can be computed with them."""
 _NEARLY: dict[str, Callable[[str], str]] = {
     "bad-day": nearly.days,
     "bad-duration": nearly.duration,
@@ -22,7 +22,7 @@ _NEARLY: dict[str, Callable[[str], str]] = {
     "bad-window": nearly.window,
     "not-calendar": nearly.calendar_window,
 }
-"""For texts of a form: what one that is nearly right was most likely meant to be."""
+"""Code → correction of a text that is nearly right."""
 
 
 class RuleChecker:
@@ -69,7 +69,7 @@ class RuleChecker:
         return [id(rule) for rule in self.policy.rules].index(id(other))
 
     def path(self, field: Field) -> Path:
-        """Where a field of the rule stands in the policy."""
+        """The path of a field of the rule."""
         return ("rules", self._index, *((field,) if isinstance(field, str) else field))
 
     def reads(self, field: Field, code: str, parse: Callable[..., object], text: str, *more: object) -> bool:
@@ -97,7 +97,7 @@ class RuleChecker:
         for index, other in enumerate(self.policy.rules):
             if index not in self._beside or other is self._rule or not mine:
                 continue
-            # What is exempt from the other rule does not count: it must apply to all of it.
+            # The other rule must bind every request of this one: no category among them may be exempt from it.
             is_bound = not mine & ~self.reach.obeying(other.kind)
             there = other.in_force(self.policy.timezone)
             is_long_enough = there[0] <= begin_ms and end_ms <= there[1]
@@ -106,7 +106,7 @@ class RuleChecker:
 
 
 def unreadable(path: Path, code: str, parse: Callable[..., object], text: str, *more: object) -> Iterator[Problem]:
-    """The problem of a text that ``parse`` refuses: its error says what is wrong, then `;`, then the fix."""
+    """The error of a text that ``parse`` refuses with a ``ValueError``: message, `;`, fix."""
     try:
         parse(text, *more)
     except ValueError as error:

@@ -1,7 +1,7 @@
-"""What a schema cannot say about a policy: names that must exist, windows that must fit, texts that must parse.
+"""The errors that a schema cannot find: unknown names, unreadable texts, windows that do not fit, contradictions.
 
-:func:`problems` finds everything at once; each problem has the path to the thing, so that whoever has the YAML
-can point at the line.
+:func:`problems` finds all of them at once. Each has the path of its place in the policy, from which
+:mod:`arbiter.policy_check.files` finds the line.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from arbiter.timing.windows import duration_ms, known_zone, moment
 Side = Literal["start", "end"]
 
 _GROUND = [(field,) for field in ("timezone", "candidate_zones", "history", "permit", "departments", "segments")]
-"""What must be right before rules can be held against each other."""
+"""What must be right before rules are compared with each other."""
 
 
 def problems(
     document: PolicyDocument, doubtful: frozenset[int] = frozenset(), *, is_whole: bool = True
 ) -> list[Problem]:
-    """Every problem of a policy whose types are right, in file order. Empty means that it can be run.
+    """Every error of a policy whose types are right, in file order. Without any it can be put in force.
 
-    ``doubtful`` are rules in which something stands in for what could not be read; unless the policy ``is_whole``, so
-    does something around the rules. What rules say about each other is then not looked at.
+    ``doubtful`` rules have stand-ins for what could not be read. If the policy is not ``is_whole``, there are stand-ins
+    around the rules, and rules are not compared with each other.
     """
     found: list[Problem] = []
     if not known_zone(document.timezone):
@@ -119,7 +119,7 @@ def _rules(document: PolicyDocument) -> Iterator[Problem]:
 
 
 def _effective(rule: Rule, c: RuleChecker) -> None:
-    """When the rule is in force must be readable, and some time at all."""
+    """The rule must be in force for some time, between dates that can be read."""
     if rule.effective is not None:
         sides: list[tuple[str, str | None, Side]] = [("from", rule.effective.from_, "start"),
                                                      ("until", rule.effective.until, "end")]  # fmt: skip
@@ -135,7 +135,7 @@ def _exceptions(document: PolicyDocument) -> Iterator[Problem]:
     for index, one in enumerate(document.exceptions):
         path: Path = ("exceptions", index)
         if one.id in seen:
-            message, fix = f"exception `{one.id}` is there twice", "give each exception an id of its own"
+            message, fix = f"exception id `{one.id}` is used twice", "give each exception an id of its own"
             yield Problem((*path, "id"), "duplicate-id", message, fix, first=("exceptions", seen[one.id], "id"))
         seen.setdefault(one.id, index)
         for place, name in enumerate(one.rules):

@@ -1,4 +1,4 @@
-"""What cannot be so in a ``when``: names that do not exist, values of another type, tests that nothing meets."""
+"""Errors in conditions: unknown fields and names, values of the wrong type, tests that nothing meets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from arbiter.policy_check.problem import Path, Problem
 
 
 def conditions(path: Path, when: When, policy: PolicyFrame) -> Iterator[Problem]:
-    """What is wrong with the conditions at a path."""
+    """The errors of the conditions at a path."""
     names: dict[str, Iterable[str]] = {
         "department": policy.departments, "channel": policy.channels,
         "category": policy.categories, "segment": policy.segments,
@@ -53,7 +53,7 @@ def _values(path: Path, condition: Condition) -> Iterator[tuple[Path, Scalar]]:
 
 
 def _types_of(key: str) -> tuple[type, ...]:
-    """The types that a field's value can have; a value of another one is never equal to it."""
+    """The types of a field's values. A value of another type never equals one."""
     if key in NUMBER_FIELDS:
         return NUMBERS
     if key == "recallable":
@@ -75,7 +75,7 @@ def _other_type(path: Path, key: str, value: Scalar) -> Problem:
 
 
 def never(path: Path, key: str, condition: Condition) -> Iterator[Problem]:
-    """A condition that no value meets, whatever the field."""
+    """The error of a condition that no value meets, whatever the field."""
     if isinstance(condition, Test):
         yield from _test(path, key, condition)
         low, high = condition.at_least, condition.below
@@ -99,14 +99,14 @@ def _test(path: Path, key: str, test: Test) -> Iterator[Problem]:
 
 
 def known_name(path: Path, what: str, name: str, known: Iterable[str]) -> Iterator[Problem]:
-    """The problem of a name that is none of those known."""
+    """The error of a name that is not known."""
     names = set(known)
     if name not in names:
         yield Problem(path, f"unknown-{what.replace(' ', '-')}", f"unknown {what} `{name}`", nearest(name, names))
 
 
 def outcomes(path: Path, condition: Condition, known: Iterable[str]) -> Iterator[Problem]:
-    """What is wrong with a condition on outcomes."""
+    """The errors of a condition on outcomes."""
     yield from never(path, "outcome", condition)
     for at, value in _values(path, condition):
         yield from known_name(at, "outcome", str(value), known)

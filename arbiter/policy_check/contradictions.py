@@ -1,7 +1,7 @@
-"""Rules that contradict themselves, each other, or the policy around them: what they ask for can never happen.
+"""Contradictions between rules: what they ask for can never happen.
 
-Every check is sound: it speaks up only where the contradiction follows from the policy's text, whatever requests come.
-What is merely suspicious is a warning, in :mod:`arbiter.policy_check.lints`.
+Every check is sound: it reports only what follows from the policy's text, whatever requests come. What is merely
+suspicious is a warning (:mod:`arbiter.policy_check.lints`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Rules = list[tuple[int, Rule]]
 
 
 def contradictions(document: PolicyDocument, skip: frozenset[int] = frozenset()) -> list[Problem]:
-    """What rules cannot all be true at once, in a policy that can be understood but for the rules to ``skip``."""
+    """Every contradiction between rules. Rules to ``skip`` cannot be understood."""
     rules = [(index, rule) for index, rule in enumerate(document.rules) if index not in skip]
     enforced = [(index, rule) for index, rule in rules if rule.mode == "enforce"]
     reach = Reach(document)
@@ -37,7 +37,7 @@ def contradictions(document: PolicyDocument, skip: frozenset[int] = frozenset())
 
 
 def _marketing_without_consent(rules: Rules, document: PolicyDocument, reach: Reach) -> Iterator[Problem]:
-    """Marketing that a department may ask for while no consent rule surely speaks about it."""
+    """Marketing that a department may ask for at a time at which no consent rule surely applies to it."""
     consents = [(rule.in_force(document.timezone), reach.mask(rule.when)) for _, rule in rules
                 if isinstance(rule, ConsentRule) and only_domain(rule.when)]  # fmt: skip
     instants = sorted({-FAR_MS, *(instant for span, _ in consents for instant in span if instant < FAR_MS)})
@@ -45,14 +45,14 @@ def _marketing_without_consent(rules: Rules, document: PolicyDocument, reach: Re
         asks = reach.having("category", [name])
         if category.purpose != "marketing" or not asks:
             continue
-        ever = _speaking(consents, None)
-        missing = asks & ~ever or next(filter(None, (asks & ~_speaking(consents, at_ms) for at_ms in instants)), 0)
+        ever = _covered(consents, None)
+        missing = asks & ~ever or next(filter(None, (asks & ~_covered(consents, at_ms) for at_ms in instants)), 0)
         if missing:
             yield _unasked(name, missing, reach, is_ever=not asks & ~ever)
 
 
-def _speaking(consents: list[tuple[Span, int]], at_ms: int | None) -> int:
-    """The asks that a consent rule speaks about, at an instant or ever."""
+def _covered(consents: list[tuple[Span, int]], at_ms: int | None) -> int:
+    """The asks that a consent rule applies to, at an instant or ever."""
     mask = 0
     for (begin_ms, end_ms), bits in consents:
         if at_ms is None or begin_ms <= at_ms < end_ms:
@@ -61,7 +61,7 @@ def _speaking(consents: list[tuple[Span, int]], at_ms: int | None) -> int:
 
 
 def _unasked(name: str, missing: int, reach: Reach, *, is_ever: bool) -> Problem:
-    asks, gaps = set(reach.spoken(reach.having("category", [name]))), set(reach.spoken(missing))
+    asks, gaps = set(reach.listed(reach.having("category", [name]))), set(reach.listed(missing))
     channels = sorted({channel for *_, channel in gaps})
     departments = sorted({department for department, *_ in gaps})
     message = f"category `{name}` is for marketing but no consent rule "
@@ -70,9 +70,9 @@ def _unasked(name: str, missing: int, reach: Reach, *, is_ever: bool) -> Problem
         message += "is in force for it at all times"
         fix = "remove `effective` from the consent rule, or add one for the rest of the time"
     elif gaps == asks:
-        message += "speaks about it"
+        message += "applies to it"
     elif {ask for ask in asks if ask[2] in channels} == gaps:
-        message += f"speaks about it by {', '.join(f'`{channel}`' for channel in channels)}"
+        message += f"applies to it by {', '.join(f'`{channel}`' for channel in channels)}"
     else:
-        message += f"speaks about what {', '.join(f'`{department}`' for department in departments)} may ask for"
+        message += f"applies to what {', '.join(f'`{department}`' for department in departments)} may ask for"
     return Problem(("categories", name), "marketing-without-consent", message, fix)

@@ -1,4 +1,4 @@
-"""What of a policy is over and does nothing any more. That is no mistake, but in the way of whoever reads it."""
+"""Parts of a policy whose time is over. They are no mistake, but clutter: they do nothing any more."""
 
 from __future__ import annotations
 

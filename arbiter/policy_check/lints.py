@@ -1,7 +1,6 @@
-"""What is legal in a policy but surely wrong: warnings. They stop nothing, unless the checker is told to be strict.
+"""Warnings: what is allowed in a policy but surely wrong. They stop nothing, unless the check is strict.
 
-A policy must be without errors before it is looked at here. As with contradictions, nothing is told that does not
-follow from the policy's own text.
+The policy must have no errors. As with contradictions, only what follows from the policy's text is reported.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from arbiter.policy_check.reach import BOUNDS, DOMAIN, Reach, values_of
 from arbiter.policy_check.stricter import always_stricter
 
 PURPOSES = ("marketing", "service", "legal")
-"""The purposes that have a meaning; others are free."""
+"""The purposes that mean something here. Others are free."""
 MARKETING_OBEYS = (*(kind_of(kind) for kind in KINDS if kind.tames_marketing), "preference")
-"""What protects customers from too much marketing."""
+"""What marketing must obey, or it is surely a mistake."""
 
 _ADDRESS = re.compile(
     r"[^\s@<>]+@[^\s@<>]+\.\w+|https?://\S+|(?:^|\s)[#@][\w-]+"
@@ -52,28 +51,28 @@ def _warning(path: Path, code: str, message: str, fix: str, *, at_key: bool = Fa
 
 
 def _purposes(document: PolicyDocument) -> Iterator[Problem]:
-    """Marketing that need not obey what protects the customer, and purposes that are probably misspelt."""
+    """Marketing that is exempt from what protects the customer, and purposes that are probably misspelt."""
     for name, category in document.categories.items():
         path: Path = ("categories", name)
         if category.purpose == "marketing":
             yield from _exempt(path, name, category)
         close = get_close_matches(category.purpose.lower(), PURPOSES, n=1, cutoff=0.8)
         if close and category.purpose != close[0]:
-            message = f"the purpose `{category.purpose}` is not `{close[0]}`, so no rule for that purpose holds"
-            fix = f"did you mean `{close[0]}`? else choose a word that is less alike"
+            message = f"the purpose `{category.purpose}` is not `{close[0]}`, so nothing for that purpose applies"
+            fix = f"did you mean `{close[0]}`? else choose a word that is less similar"
             yield _warning((*path, "purpose"), "odd-purpose", message, fix)
 
 
 def _exempt(path: Path, name: str, category: Category) -> Iterator[Problem]:
     spared = [f"`{kind}`" for kind in MARKETING_OBEYS if kind in category.exempt]
     if spared:
-        message = f"category `{name}` is for marketing but need not obey {' or '.join(spared)}"
+        message = f"category `{name}` is for marketing but is exempt from {' or '.join(spared)}"
         fix = "remove that from `exempt`; to let one department do more, narrow the `when` of the rule"
         yield _warning((*path, "exempt"), "marketing-exempt", message, fix)
 
 
 def _idle_names(document: PolicyDocument, reach: Reach) -> Iterator[Problem]:
-    """Departments, channels and categories for which nothing can be asked."""
+    """Departments, channels and categories that no request can have."""
     names: dict[str, Iterable[str]] = {
         "departments": document.departments,
         "channels": document.channels,
@@ -94,13 +93,13 @@ def _idle_names(document: PolicyDocument, reach: Reach) -> Iterator[Problem]:
 
 def _zones(document: PolicyDocument) -> Iterator[Problem]:
     if document.candidate_zones and document.unknown_customer_zone == "business":
-        message = "the candidate zones are not looked at: `unknown_customer_zone` is `business`"
+        message = "the candidate zones are not used: `unknown_customer_zone` is `business`"
         fix = "remove them, or write `unknown_customer_zone: every_candidate`"
         yield _warning(("candidate_zones",), "idle-zones", message, fix, at_key=True)
 
 
 def _owners(document: PolicyDocument) -> Iterator[Problem]:
-    """Owners that a decision names although nobody can be reached by them: the first place of each."""
+    """Owners that decisions name although nobody can reach them: the first place of each."""
     departments = document.departments
     everyone = [document.owner, *(rule.owner for rule in document.rules)]
     everyone += [*(one.owner for one in departments.values()), *(one.owner for one in document.segments.values())]
@@ -117,8 +116,8 @@ def _owners(document: PolicyDocument) -> Iterator[Problem]:
     for owner, paths in places.items():
         if not is_known(owner):
             where = f" ({len(paths)} times here)" if len(paths) > 1 else ""
-            message = f"a department that is refused is told to ask `{owner}`{where}, and nothing says how"
-            fix = "add an e-mail address, a telephone number or a link, here or where the same name stands"
+            message = f"a department that is refused is sent to `{owner}`{where}, and nothing says how to reach them"
+            fix = "add an e-mail address, a telephone number or a link, here or where the same name is used"
             yield _warning(paths[0], "unreachable-owner", message, fix)
 
 
@@ -129,17 +128,17 @@ def _unreachable(path: Path, rule: Rule, reach: Reach) -> Iterator[Problem]:
     asked = reach.mask(rule.when)
     if asked & reach.obeying(kind) and not empty:
         return
-    nobody = f"rule `{rule.id}` speaks about nobody:"
+    nobody = f"rule `{rule.id}` applies to nobody:"
     if empty:
-        # A condition that nothing at all meets is an error already; here it is a field's bounds, or a segment.
+        # A condition that no value meets is an error. Here it is the range of a field, or a segment.
         low, high = BOUNDS.get(empty[0], (None, None))
         reason = "nobody in the segment meets the other conditions" if low is None else f"it is from {low} to {high}"
         said = f"{nobody} {reason}" if low is None else f"{nobody} no request has such a `{empty[0]}`, {reason}"
         yield _warning((*path, "when", empty[0]), "unreachable", said, "correct the condition", at_key=True)
         return
     if asked:
-        categories = sorted({category for _, category, _ in reach.spoken(asked)})
-        message = f"{nobody} {_names('category', categories)} need not obey `{kind}`"
+        categories = sorted({category for _, category, _ in reach.listed(asked)})
+        message = f"{nobody} {_names('category', categories)} is exempt from `{kind}`"
         fix = f"remove `{kind}` from `exempt` there, or remove the rule"
     else:
         message = f"{nobody} {_unasked(rule.when)}"
@@ -148,7 +147,7 @@ def _unreachable(path: Path, rule: Rule, reach: Reach) -> Iterator[Problem]:
 
 
 def _unasked(when: When) -> str:
-    """Who may not ask for what, where a ``when`` asks for what nobody may."""
+    """Who may not ask for what, for a ``when`` that no request can meet."""
     said = {}
     for field in DOMAIN:
         if field in when:

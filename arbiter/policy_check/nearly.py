@@ -1,6 +1,6 @@
-"""Texts that are nearly right: what a zone, a day, hours, a duration or a window was most likely meant to be.
+"""Corrections of texts that are nearly right: zones, days, hours, durations, windows.
 
-Each function takes what was written and gives the right text, or an empty one where it cannot tell.
+Each function returns the text that was most likely meant, or an empty one if it cannot tell.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HALF_DAY = 12
 
 
 def zone(text: str) -> str:
-    """A place's zone from its name in another case, its last part, or a misspelling."""
+    """The zone whose name was written in another case, only by its last part, or with a typo."""
     wanted = text.strip().lower().replace(" ", "_")
     names = {name.lower(): name for name in sorted(zone_names())}
     cities = {name.lower().rpartition("/")[2]: name for name in sorted(zone_names(), reverse=True)}

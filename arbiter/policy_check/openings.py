@@ -1,4 +1,4 @@
-"""Whether quiet hours and blackouts ever leave enough time to contact anybody."""
+"""Whether the rules that close times ever leave enough time to contact anybody."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from arbiter.timing.opening_hours import NO_DATES, Closed, Closings, Span
 from arbiter.timing.windows import duration_ms
 
 SINCE_MS = 20_457 * DAY_MS
-"""Where to begin to look: 2026-01-04, a Sunday. Only what repeats is looked at, so any day would do."""
+"""The beginning of the search: 2026-01-04, a Sunday. Only what repeats matters, so any day would do."""
 LOOK_MS = 500 * DAY_MS
-"""How far to look: more than a year of weeks and yearly dates."""
+"""The length of the search: more than a year of weeks and yearly dates."""
 
 AlwaysClosing = tuple[int, Rule, Closing]
-"""A rule that closes the same times year after year, with its number and what it closes."""
+"""Number, rule, and the times that it closes year after year."""
 
 
 def never_open(document: PolicyDocument, reach: Reach, skip: frozenset[int]) -> Iterator[Problem]:
-    """Rules that together never let anybody be contacted by a channel, for at least the shortest permit."""
+    """Rules that together never leave a channel open for as long as the shortest permit."""
     told: set[tuple[int, ...]] = set()
     for rules, channels in _groups(document, reach, skip):
         culprits = _fewest(rules, document)
@@ -34,7 +34,7 @@ def never_open(document: PolicyDocument, reach: Reach, skip: frozenset[int]) -> 
 
 
 def never_open_without_zone(document: PolicyDocument, reach: Reach) -> Iterator[Problem]:
-    """Quiet hours that never open at once in all zones in which a customer without a zone may be."""
+    """Quiet hours that are never open at once in all zones where a customer without a zone may be."""
     zones = tuple(document.candidate_zones)
     if document.unknown_customer_zone != "every_candidate" or len(zones) < 2:  # noqa: PLR2004 - one zone is no spread
         return
@@ -57,7 +57,7 @@ def never_open_without_zone(document: PolicyDocument, reach: Reach) -> Iterator[
 def _groups(
     document: PolicyDocument, reach: Reach, skip: frozenset[int]
 ) -> Iterator[tuple[list[AlwaysClosing], list[str]]]:
-    """Closing rules that surely speak about the same asks, and the channels of those."""
+    """Closing rules that surely apply to the same asks, and the channels of those."""
     closing: dict[int, tuple[AlwaysClosing, int]] = {}
     for index, rule in enumerate(document.rules):
         if index not in skip and _is_always_in_force(rule, document) and (closes := rule.closing()) is not None:
@@ -68,7 +68,7 @@ def _groups(
         groups[speaking] = groups.get(speaking, 0) | 1 << number
     for speaking, mask in groups.items():
         if speaking:
-            channels = sorted({channel for _, _, channel in reach.spoken(mask)})
+            channels = sorted({channel for _, _, channel in reach.listed(mask)})
             yield [closing[index][0] for index in speaking], channels
 
 
@@ -77,7 +77,7 @@ def _is_always_in_force(rule: Rule, document: PolicyDocument) -> bool:
 
 
 def _fewest(rules: list[AlwaysClosing], document: PolicyDocument) -> list[AlwaysClosing]:
-    """As few of the rules as never open together; empty if all together do open."""
+    """The fewest of the rules that are never open together. None if all of them together do open."""
     zones = (document.timezone,)
     if _opens(_merged(rules), zones, document):
         return []
@@ -89,7 +89,7 @@ def _fewest(rules: list[AlwaysClosing], document: PolicyDocument) -> list[Always
 
 
 def _merged(rules: Sequence[AlwaysClosing]) -> Closed:
-    """What the rules close week after week and year after year."""
+    """The times that the rules close together."""
     by_weekday: tuple[tuple[Span, ...], ...] = ((),) * 7
     days = NO_DATES
     for _, _, closing in rules:
@@ -100,7 +100,7 @@ def _merged(rules: Sequence[AlwaysClosing]) -> Closed:
 
 
 def _opens(closed: Closed, zones: tuple[str, ...], document: PolicyDocument) -> bool:
-    """Whether it is open, in all zones at once, for as long as the shortest permit at some time of a year."""
+    """Whether there is ever time for the shortest permit, in all zones at once."""
     closings, least_ms = Closings(closed, zones), duration_ms(document.permit.min)
     at_ms = SINCE_MS
     while at_ms < SINCE_MS + LOOK_MS:

@@ -1,4 +1,4 @@
-"""Something wrong in a policy."""
+"""A problem of a policy."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ Path = tuple[str | int, ...]
 
 
 class Problem(Struct, frozen=True):
-    """Something wrong in a policy: where (a path of keys and indexes), a code, what, and how to mend it.
+    """A problem of a policy: its path (keys and indexes), code, message and fix.
 
-    ``first`` is the path of the other thing that this one collides with. ``at_key`` says that the field is meant
-    rather than its value.
+    ``first`` is the path of what it collides with. ``at_key`` points at the field's name instead of its value.
     """
 
     path: Path

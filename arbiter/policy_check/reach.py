@@ -1,7 +1,7 @@
-"""Which requests and contacts a ``when`` can match, worked out as sets: can it match anything, does one cover another.
+"""Which requests and contacts a ``when`` can match, as sets: is it empty, does it cover another one.
 
-Everything here errs to one side: what is called empty is empty, what is said to cover does cover; where a policy is too
-intricate to tell, the answer is no. So a check that builds on it raises no false alarm.
+Every yes is certain; where a policy is too intricate, the answer is no. So no check that builds on it raises a false
+alarm.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.match import Condition, Listed, Test, When
 
 DOMAIN = ("department", "category", "channel")
-"""The fields of a request whose values the policy lists; every request has them."""
+"""The fields whose values the policy lists. Every request has them."""
 
 BOUNDS: dict[str, tuple[float, float]] = {"priority": (0, 100), "propensity": (0, 1)}
-"""What a request can say at all (see :class:`arbiter.messages.ContactRequest`)."""
+"""The range of a request's numbers (see :class:`arbiter.messages.ContactRequest`)."""
 
 Span = tuple[int, int]
 """When a rule is in force: [from, until) in ms."""
 
 
 class Values(Struct, frozen=True):
-    """A set of values of one field: of ``some`` (``None``: any), none of ``none``, and in [low, high) if given."""
+    """A set of values of one field: those in ``some`` (``None``: any), but not in ``none``, within [low, high)."""
 
     some: frozenset[Any] | None = None
     none: frozenset[Any] = frozenset()
@@ -34,12 +34,12 @@ class Values(Struct, frozen=True):
 
     @property
     def listed(self) -> frozenset[Any] | None:
-        """All its values, if they are finitely many."""
+        """Its values, if there are finitely many."""
         return None if self.some is None else frozenset(value for value in self.some if self.admits(value))
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is surely no such value."""
+        """Whether it is surely empty."""
         if self.some is not None:
             return not self.listed
         return self.low is not None and self.high is not None and self.low >= self.high
@@ -55,7 +55,7 @@ class Values(Struct, frozen=True):
         return (self.low is None or value >= self.low) and (self.high is None or value < self.high)
 
     def within(self, other: Values) -> bool:
-        """Whether each of its values is surely in the other set."""
+        """Whether it is surely a subset of the other."""
         values = self.listed
         if values is not None:
             return all(other.admits(value) for value in values)
@@ -67,7 +67,7 @@ class Values(Struct, frozen=True):
         )
 
     def meet(self, other: Values) -> Values:
-        """What is in both."""
+        """The values in both."""
         some = other.some if self.some is None else self.some if other.some is None else self.some & other.some
         lows = [low for low in (self.low, other.low) if low is not None]
         highs = [high for high in (self.high, other.high) if high is not None]
@@ -75,19 +75,19 @@ class Values(Struct, frozen=True):
 
 
 def typed(value: object) -> object:
-    """A value such that true is not 1."""
+    """A value that does not take true for 1."""
     return (bool, value) if isinstance(value, bool) else value
 
 
 def listed(values: Listed | None) -> frozenset[Any]:
-    """The values of a condition that names one or several."""
+    """The values that a condition lists."""
     if values is None:
         return frozenset()
     return frozenset(map(typed, values)) if isinstance(values, list) else frozenset((typed(values),))
 
 
 def values_of(condition: Condition) -> Values:
-    """The values that a condition lets through."""
+    """The values that meet a condition."""
     if isinstance(condition, Test):
         return Values(None, listed(condition.not_), condition.at_least, condition.below)
     return Values(listed(condition))
@@ -117,7 +117,7 @@ class Reach:
         return self.all & ~self.having("category", exempt)
 
     def having(self, field: str, names: Iterable[str]) -> int:
-        """The asks with one of these values in a field of the domain."""
+        """The asks with one of these values in a field of ``DOMAIN``."""
         bits = self._bits[DOMAIN.index(field)]
         mask = 0
         for name in names:
@@ -125,7 +125,7 @@ class Reach:
         return mask
 
     def mask(self, when: When) -> int:
-        """The asks that a ``when`` may match; those it surely matches if it names only fields of the domain."""
+        """The asks that a ``when`` may match. It surely matches them if it names only fields of ``DOMAIN``."""
         mask = self.all
         for field, bits in zip(DOMAIN, self._bits, strict=True):
             if field in when:
@@ -138,21 +138,21 @@ class Reach:
         mask = self.obeying(kind)
         for when in whens:
             mask &= self.mask(when)
-        return sorted({channel for *_, channel in self.spoken(mask)})
+        return sorted({channel for *_, channel in self.listed(mask)})
 
-    def spoken(self, mask: int) -> Iterator[tuple[str, str, str]]:
+    def listed(self, mask: int) -> Iterator[tuple[str, str, str]]:
         """The asks of a mask."""
         return (ask for number, ask in enumerate(self.asks) if mask >> number & 1)
 
     def covers(self, wide: When, narrow: When, kind: str) -> bool:
-        """Whether every request that ``narrow`` matches, and that obeys rules of the kind, ``wide`` surely matches."""
+        """Whether ``wide`` surely matches every request that ``narrow`` matches and that obeys rules of the kind."""
         if self.mask(narrow) & self.obeying(kind) & ~self.mask(wide):
             return False
         rest = {key: condition for key, condition in wide.items() if key not in DOMAIN}
         return self.covers_contacts(rest, narrow)
 
     def covers_contacts(self, wide: When, narrow: When) -> bool:
-        """Whether every contact that ``narrow`` matches is surely matched by ``wide``, whatever the policy lists."""
+        """Whether ``wide`` surely matches every contact that ``narrow`` matches, whatever the policy lists."""
         known = self._spelt_out(narrow)
         for key, condition in wide.items():
             if key not in known:
@@ -162,7 +162,7 @@ class Reach:
         return True
 
     def empty_fields(self, when: When) -> list[str]:
-        """The fields outside the domain whose conditions no value can meet, alone or with those of a segment."""
+        """The fields outside of ``DOMAIN`` whose conditions no value meets, alone or with those of a segment."""
         found = [key for key in when if key not in DOMAIN and _bounded(key, values_of(when[key])).is_empty]
         spelt = self._spelt_out(when)
         if not found and any(values.is_empty for key, values in spelt.items() if key not in DOMAIN):
@@ -178,7 +178,7 @@ class Reach:
         return not any(first[key].meet(second[key]).is_empty for key in shared)
 
     def _spelt_out(self, when: When) -> dict[str, Values]:
-        """The values of each field; a single segment stands for the attributes that make it, too."""
+        """The values of each field. A single segment adds the attributes that define it."""
         known = {key: _bounded(key, values_of(condition)) for key, condition in when.items()}
         condition = when.get("segment")
         names = list(condition) if isinstance(condition, list) else [condition]
@@ -190,7 +190,7 @@ class Reach:
 
 
 def _bounded(key: str, values: Values) -> Values:
-    """The values less what the field cannot hold; ``low`` and ``high`` make a half-open range, so 100 needs care."""
+    """The values that the field can hold. ``high`` itself can be one of them."""
     low, high = BOUNDS.get(key, (None, None))
     if low is None or high is None:
         return values
@@ -204,7 +204,10 @@ def _within(_: Condition | None, values: Values, wide: Condition) -> bool:
 
 
 def _segments_within(narrow: Condition | None, _: Values, wide: Condition) -> bool:
-    """A customer may be in several segments, or in none: one list is within another, one exclusion within a wider."""
+    """Of two lists the shorter is within the longer, of two exclusions the other way round.
+
+    A customer may be in several segments or in none, so a list is never within an exclusion.
+    """
     if narrow is None:
         return False
     if isinstance(wide, Test) != isinstance(narrow, Test):

@@ -1,7 +1,7 @@
-"""Two rules of which one is always at least as strict: then the other can never be what stops a contact.
+"""Rules beside which another is always at least as strict: they can never be what stops a contact.
 
-Each kind says for its rules whether one is as strict as another, given that it applies to everything that the other
-applies to. It follows from the rules' meaning (docs/policy-reference.md), for every customer, at every instant.
+Each kind says whether one of its rules is as strict as another (``Rule.is_as_strict_as``). That follows from what the
+rules mean (docs/rule-kinds.md), for every customer at every instant.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from arbiter.policy_check.reach import Reach, Span
 
 
 def always_stricter(document: PolicyDocument, reach: Reach) -> Iterator[Problem]:
-    """Rules that another, enforced one leaves nothing to stop. Of two that are alike the later one is told."""
+    """Rules to which another, enforced one leaves nothing to stop. Of two equal rules the later one is reported."""
     for kind in KINDS:
         rules: list[tuple[int, Rule, int, Span]] = [
             (index, rule, reach.mask(rule.when) & reach.obeying(rule.kind), rule.in_force(document.timezone))

@@ -1,6 +1,6 @@
-"""Policy files: a folder of YAML → a checked document, or every mistake with its file, line and column.
+"""Policy files: from a folder of YAML to a checked document, or to every error with file, line and column.
 
-``read_policy`` does it all; ``document_bytes`` and ``digest_of`` make what is published and its fingerprint.
+``read_policy`` reads and checks. ``document_bytes`` and ``digest_of`` make what is published.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from arbiter.policy_check.problem import Problem
 __all__ = ["FileProblem", "digest_of", "document_bytes", "read_policy"]
 
 PROBLEMS_MAX = 200
-"""More than this many are not told; the last one says how many there are."""
+"""At most so many problems are reported; the last one says how many more there are."""
 
 _ALLOW = re.compile(r"#.*\barbiter: allow ([a-z-]+(?:,\s*[a-z-]+)*)")
 _GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}\.\d\d0")
@@ -39,9 +39,9 @@ _MSGSPEC_PATH = re.compile(r" - at `\$\S*`$")
 
 
 def read_policy(directory: FilePath) -> tuple[PolicyDocument | None, list[FileProblem]]:
-    """The policy in a folder, and everything wrong with it in the order of files and lines.
+    """The policy in a folder, and all its problems by file and line.
 
-    The document is ``None`` if any problem is an error. Never raises for what is in the folder, or for its absence.
+    The document is ``None`` if any problem is an error. Never raises, whatever is in the folder.
     """
     folder = look_into(directory)
     found = list(folder.problems)
@@ -76,17 +76,17 @@ def _is_error(problem: FileProblem) -> bool:
 
 
 def document_bytes(document: PolicyDocument) -> bytes:
-    """The document as published: JSON in which equal policies are equal bytes, whatever order their files had."""
+    """The document as published: JSON. Equal policies are equal bytes, whatever the order of their files."""
     return msgspec.json.encode(document, order="sorted")
 
 
 def digest_of(document: bytes) -> str:
-    """The fingerprint of a published document: its SHA-256 in hexadecimal."""
+    """The SHA-256 of a published document, in hexadecimal."""
     return hashlib.sha256(document).hexdigest()
 
 
 class _Told(msgspec.Struct, frozen=True):
-    """What was said about values and names already, so that nothing that follows from it need be."""
+    """Problems of values and names that were reported already. What follows from them is not."""
 
     values: set[Path]
     names: set[Path]
@@ -94,7 +94,7 @@ class _Told(msgspec.Struct, frozen=True):
 
 
 def _judge(merged: Merged, *, is_whole: bool) -> tuple[PolicyDocument | None, list[FileProblem]]:
-    """What the values of the files say. Unless they are the whole policy, nothing can be called missing."""
+    """The document, and the problems of its values. Nothing is missing unless the files are the whole policy."""
     told = _odd(merged)
     shapes = list(wrong_shapes(Whole(merged.value, merged.places)))
     found = told.problems + [
@@ -120,7 +120,7 @@ def _judge(merged: Merged, *, is_whole: bool) -> tuple[PolicyDocument | None, li
 
 
 def _odd(merged: Merged) -> _Told:
-    """Values whose YAML is wrong, which was told when it was read; and characters that are surely not meant."""
+    """Values whose YAML is wrong, which is reported already, and characters that are surely not meant."""
     told = _Told({path for path, place in merged.places.items() if place.is_told}, set(), [])
     for path, is_name, problem in odd_characters(merged.value, merged.places):
         (told.names if is_name else told.values).add(path)
@@ -129,7 +129,7 @@ def _odd(merged: Merged) -> _Told:
 
 
 def _warned(merged: Merged, document: PolicyDocument) -> Iterator[FileProblem]:
-    """What is legal but surely wrong, unless a comment in its line or the one above says that it is meant."""
+    """The warnings, without those that a comment in their line or the line above allows."""
     texts = {source.name: source.lines for source in merged.sources}
     warnings = [told for problem in lints(document) for told in _told(merged, problem)]
     for told in [*warnings, *_ambiguous_numbers(merged)]:
@@ -139,7 +139,7 @@ def _warned(merged: Merged, document: PolicyDocument) -> Iterator[FileProblem]:
 
 
 def _ambiguous_numbers(merged: Merged) -> Iterator[FileProblem]:
-    """``50.000``: fifty to YAML, and fifty thousand to those who group digits by points."""
+    """``50.000``: fifty in YAML, fifty thousand where points group digits."""
     for path, place in merged.places.items():
         if _GROUPED.fullmatch(place.written) and not place.is_quoted:
             number, digits = f"{_at(merged.value, path):g}", place.written.replace(".", "")
@@ -156,7 +156,7 @@ def _allowed(line: str) -> list[str]:
 
 
 def _ambiguous_words(merged: Merged) -> Iterator[FileProblem]:
-    """``yes`` and the like where both a word and true or false could be meant: in conditions."""
+    """``yes`` and the like in conditions, where a word or true or false can be meant."""
     for path, place in merged.places.items():
         if not place.is_quoted and condition_fields() & set(path):
             text = _at(merged.value, path)
@@ -174,11 +174,11 @@ def _at(value: Any, path: Path) -> Any:
 
 
 def _told(merged: Merged, problem: Problem) -> Iterator[FileProblem]:
-    """A problem of the core, with its place in the files."""
+    """A problem of the policy with its place in the files."""
     message, fix = problem.message, problem.help
     place = merged.places.get(problem.path)
     if problem.code == "never-matches" and place is not None and not place.is_quoted and '"' in fix:
-        # As it is written: `1.50` is a number that no longer knows its last digit.
+        # As it is written: the number 1.5 does not know that it was `1.50`.
         short = fix[fix.index('"') + 1 : fix.rindex('"')]
         message, fix = (text.replace(f"`{short}`", f"`{place.written}`") for text in (message, fix))
         fix = fix.replace(f'"{short}"', f'"{place.written}"')
@@ -196,7 +196,7 @@ def _placed(
     merged: Merged, path: Path, code: str, message: str, fix: str, *, at_key: bool = False,
     problem: Problem | None = None,
 ) -> FileProblem:  # fmt: skip
-    """A problem at the place of a path, or of the nearest thing around it that the files have."""
+    """A problem at the place of a path, or of the nearest part of the policy around it."""
     places = merged.places
     while path and path not in places:
         path, at_key = path[:-1], True
@@ -211,6 +211,6 @@ def _bounded(found: list[FileProblem]) -> list[FileProblem]:
         return found
     rest = FileProblem(
         file=found[0].file, line=0, column=0, code="too-many-problems",
-        message=f"there are {len(found) - PROBLEMS_MAX} more problems", help="mend these first",
+        message=f"there are {len(found) - PROBLEMS_MAX} more problems", help="correct these first",
     )  # fmt: skip
     return [*found[:PROBLEMS_MAX], rest]

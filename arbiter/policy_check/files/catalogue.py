@@ -37,7 +37,7 @@ FILES = _group(
             "Remove or rename it.",
         ),
         "outside-link": (
-            "A symbolic link that leads out of the policy's folder. Links that stay inside it are followed.",
+            "A symbolic link that leads out of the policy's folder. Links that stay inside are followed.",
             "Copy the file into the folder.",
         ),
         "unreadable": ("A file or the folder cannot be read.", "Check its permissions."),
@@ -48,7 +48,7 @@ FILES = _group(
         ),
         "too-many-problems": (
             "More than 200 problems: the rest is only counted.",
-            "Mend the first ones and check again.",
+            "Correct the first ones and check again.",
         ),
         "not-utf8": ("The file is not UTF-8.", "Save it as UTF-8."),
         "empty-file": ("The file has no content.", "Write a part of the policy into it, or delete it."),
@@ -76,7 +76,7 @@ YAML = _group(
         "unclosed-quote": ("A quote is opened and never closed.", "Close it with the same quote mark."),
         "missing-value": ("A value is missing.", "Write it, and close what was opened with `[` or `{`."),
         "bad-character": (
-            "A character that cannot stand here, or that nobody can see.",
+            "A character that is not allowed here, or is invisible.",
             "Put the text in quotes, or delete the character.",
         ),
         "bad-escape": ("A `\\` in double quotes with a character that means nothing after it.", "Use single quotes."),
@@ -93,7 +93,7 @@ YAML = _group(
         "several-documents": ("A `---` that begins a second document.", "Keep one document in a file."),
         "too-deep": ("Values nested more than 20 deep.", "Close the brackets."),
         "not-fields": ("A file that begins with a list or a text.", "Begin it with a field, for example `rules:`."),
-        "not-yaml": ("A text that cannot be read as YAML at all.", "See the place and what is before it."),
+        "not-yaml": ("A text that is not YAML.", "See the place and what is before it."),
         "number-too-large": (
             "A number that not every reader keeps exactly.",
             "Use a smaller one, or quotes if it is a name.",
@@ -149,7 +149,7 @@ NAMES = _group(
         "duplicate-id": ("Two rules, or two exceptions, with one id.", "Give each an id of its own."),
         "unknown-rule": ("An exception names a rule that the policy does not have.", "Correct the name."),
         "cannot-lift": (
-            "An exception names a rule that nothing lifts (consent, suppression) or that never says no (a floor).",
+            "An exception names a rule that nothing lifts (such as consent) or that never says no (such as a floor).",
             "Take it out of the exception.",
         ),
         "unknown-department": ("A department that the policy does not have.", "Correct the name, or define it."),
@@ -202,7 +202,7 @@ CONTRADICTIONS = _group(
     "contradictions",
     {
         "marketing-without-consent": (
-            "Marketing that a department may ask for, and no enforced consent rule is sure to speak about it.",
+            "Marketing that a department may ask for and to which no enforced consent rule surely applies.",
             "Add a consent rule whose `when` names the category and nothing narrower.",
         ),
         "never-open": (
@@ -237,7 +237,7 @@ WARNINGS = _group(
     "warnings",
     {
         "ignored-file": (
-            "Something in the folder that is not read and may have been meant as a part of the policy; see above.",
+            "Something in the folder that is not read, but may be meant as a part of the policy; see above.",
             "Let its name end in `.yaml`, or move it away.",
         ),
         "ambiguous-number": (
@@ -253,23 +253,23 @@ WARNINGS = _group(
             "Remove it, or make it stricter where it should say more.",
         ),
         "limit-zero": (
-            "A limit of 0: what the rule speaks about is rejected for good, not deferred.",
+            "A limit of 0: what the rule applies to is rejected for good, not deferred.",
             "To try a rule use `mode: shadow`; if never is meant, allow it.",
         ),
         "marketing-exempt": (
-            "A marketing category that need not obey caps, quiet hours or the customer's own wishes.",
+            "A marketing category that is exempt from caps, quiet hours or the customer's own wishes.",
             "Remove that from `exempt`.",
         ),
         "odd-purpose": (
             "A purpose that is almost, but not quite, marketing, service or legal.",
-            "Correct it, or choose a word that is less alike.",
+            "Correct it, or choose a word that is less similar.",
         ),
         "idle-name": (
             "A category or channel for which no department may ask, or a department that may use no channel.",
             "Give it to a department, or remove it.",
         ),
         "idle-zones": (
-            "`candidate_zones` beside `unknown_customer_zone: business`, which does not look at them.",
+            "`candidate_zones` beside `unknown_customer_zone: business`, which does not use them.",
             "Remove them, or write `every_candidate`.",
         ),
         "unreachable-owner": (
@@ -305,10 +305,10 @@ arbiter policy check deploy/policies/retail-bank --format sarif
 ```
 
 shows everything that is wrong with a policy at once: `file:line:column: code: message`, the line with a caret, and the
-fix. Read are the `*.yaml` files directly in the folder, tests (`*.test.yaml`) apart; a folder below, `caps.yaml.txt`,
-`.caps.yaml` or an editor's backup is named as ignored. Nothing is said about documentation (`.md`, `.txt`, `.pdf` …,
-README, LICENSE), requests to try the policy with (`.jsonl`, `.csv`) and hidden files that are no YAML (`.git`).
-Rules are held against each other once each can be understood, and warnings are given once there are no errors.
+fix. It reads the `*.yaml` files directly in the folder, without tests (`*.test.yaml`). A folder below, `caps.yaml.txt`,
+`.caps.yaml` or an editor's backup is reported as ignored. Documentation (`.md`, `.txt`, `.pdf` …, README, LICENSE),
+sample requests (`.jsonl`, `.csv`) and hidden files that are no YAML (`.git`) are not.
+Rules are compared with each other once each of them can be read. Warnings are given once there are no errors.
 This page is generated by `arbiter schemas` from `arbiter/policy_check/files/catalogue.py` and the rule kinds.
 
 | exit code | meaning |
@@ -324,12 +324,12 @@ This page is generated by `arbiter schemas` from `arbiter/policy_check/files/cat
 | `github` | a GitHub workflow: annotations on the lines of a pull request |
 | `sarif` | SARIF 2.1.0, for code scanning and editors |
 
-A note says what is over: a rule past its `effective`, an exception, a floor, a freeze, a cell past its deadline. Notes
-are no warnings: `--strict` accepts them.
+A note names what is over: a rule past its `effective`, an exception, a floor, a freeze, a cell past its deadline. Notes
+are not warnings: `--strict` accepts them.
 
 A policy with errors is neither published nor put in force. A worker only compiles what it is given, and refuses what
-cannot be compiled. Warnings never stop anything by themselves. One that is not wanted is allowed by a comment in its
-line or the line above:
+cannot be compiled. Warnings never stop anything by themselves. A comment in its line or the line above allows a
+warning:
 
 ```yaml
 limit: 0 # never: the answer is no, not later. arbiter: allow limit-zero

@@ -1,11 +1,11 @@
-"""Characters that look like others, or like nothing: what word processors and chats make of dashes, quotes, spaces."""
+"""Characters that look like others or are invisible: dashes, quotes and spaces of word processors and chats."""
 
 from __future__ import annotations
 
 import unicodedata
 
 JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
-"""Some scripts are written with these, so that in a name they are no mistake."""
+"""Some scripts need these, so they are right in a name."""
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 SINGLE_QUOTES = "\u2018\u2019\u201a\u201b\u2039\u203a\u2032\u00b4\u0060\uff07"
 DOUBLE_QUOTES = "\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033\uff02"
@@ -15,13 +15,13 @@ _NAMES = {"\n": "line end", "\t": "tab"}
 
 
 def is_unseen(character: str) -> bool:
-    """Whether nobody can tell it from an ordinary space, or from nothing."""
+    """Whether it looks like an ordinary space or like nothing."""
     unseen = unicodedata.category(character) in ("Cf", "Zs", "Zl", "Zp", "Cc")
     return unseen and character != " " and character not in JOINERS
 
 
 def plain(character: str) -> str:
-    """The character of the keyboard that is like it: nothing for an invisible one, itself where there is none."""
+    """The similar character of the keyboard: empty for an invisible one, the character itself if there is none."""
     if character == " " or ord(character) in _ON_KEYBOARD:
         return character
     if character in DASHES:
@@ -35,10 +35,10 @@ def plain(character: str) -> str:
 
 
 def first_odd(text: str, *, has_form: bool) -> int | None:
-    """Where the first character of a text stands that is surely not meant.
+    """The index of the first character that is surely not meant.
 
-    A text with a form of its own (a time, a window) has characters of the keyboard only; in a name others are right
-    as long as they can be seen and do not wrap it in quotes.
+    A text with a form of its own (a time, a window) has only characters of the keyboard. A name may have others, if
+    they are visible and do not wrap it in quotes.
     """
     if not text:
         return None
@@ -52,12 +52,12 @@ def first_odd(text: str, *, has_form: bool) -> int | None:
 
 
 def meant(text: str) -> str:
-    """The text in characters of the keyboard, where there are any that look alike."""
+    """The text in similar characters of the keyboard, as far as there are any."""
     return "".join(map(plain, text)).strip(" \"'")
 
 
 def described(character: str) -> str:
-    """The character by its name: `–` is an en dash; a zero width space (U+200B) stands here."""
+    """The character by its name: ``– is an en dash``; ``a zero width space stands here (U+200B)``."""
     name = _NAMES.get(character) or unicodedata.name(character, "control character").lower()
     if character.isprintable() and character != " ":
         instead = ", not a hyphen" if character in DASHES else ", which quotes nothing" if character in QUOTES else ""

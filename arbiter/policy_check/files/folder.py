@@ -1,7 +1,7 @@
-"""A policy's folder: which of its entries are read, which are tests, and which would be left out without a word.
+"""A policy's folder: which entries are read, which are tests, and which are ignored.
 
-Read are the ``*.yaml`` files directly in the folder. Whatever else may have been meant as a part of the policy is
-named, since a rule in a file that nobody reads protects nobody.
+The ``*.yaml`` files directly in the folder are read. Whatever else may be meant as a part of the policy is reported,
+since a rule in a file that nobody reads protects nobody.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BESIDES = frozenset(
     (".md", ".markdown", ".rst", ".adoc", ".txt", ".pdf", ".html", ".doc", ".docx", ".odt", ".xlsx", ".png", ".jpg",
      ".jpeg", ".svg", ".csv", ".jsonl", ".gz", ".xml")
 )  # fmt: skip
-"""Documentation, requests to try a policy with, reports: nobody takes these for a part of a policy."""
+"""Documentation, sample requests, reports: nobody takes these for a part of a policy."""
 BESIDES_NAMES = frozenset(
     (
         "README",
@@ -41,11 +41,11 @@ BESIDES_NAMES = frozenset(
 )
 
 _YAML_LIKE = re.compile(r"\.ya?ml(?![a-z])", re.IGNORECASE)
-"""A name that was a policy file's, before an editor, a copy or a mail program added to it."""
+"""The name of a policy file to which an editor, a copy or a mail program added something."""
 
 
 class Folder(Struct, frozen=True):
-    """What a folder holds. With an error among the ``problems``, ``files`` are not the whole policy."""
+    """The content of a folder. If any problem is an error, ``files`` are not the whole policy."""
 
     files: list[Path]
     tests: list[Path]
@@ -53,7 +53,7 @@ class Folder(Struct, frozen=True):
 
 
 def look_into(directory: Path) -> Folder:
-    """The policy's files and tests in name order, and what is wrong with the folder. Never raises."""
+    """The policy's files and tests by name, and the problems of the folder. Never raises."""
     name = shown(directory)
     try:
         entries = sorted(directory.iterdir())
@@ -84,11 +84,11 @@ def _is_folder(path: Path) -> bool:
     try:
         return stat.S_ISDIR(path.lstat().st_mode)
     except OSError:
-        return False  # it is named all the same
+        return False  # it is reported all the same
 
 
 def _left_out(path: Path) -> list[FileProblem]:
-    """What is said about an entry that is not read: nothing where nobody can take it for a part of the policy."""
+    """The problem of an entry that is not read; none if nobody can take it for a part of the policy."""
     is_yaml_like = _YAML_LIKE.search(path.name) is not None
     place, name = shown(path), printable(path.name)
     if path.name.startswith(".") and not is_yaml_like:
@@ -97,7 +97,7 @@ def _left_out(path: Path) -> list[FileProblem]:
         fix = f"rename it so that its name ends in {SUFFIX}"
         return [whole(place, "wrong-suffix", f"`{name}` would not be read", fix)]
     if _is_folder(path):
-        text, fix = f"the folder `{name}` is not looked into", "move its files up, or move it out of the policy"
+        text, fix = f"the folder `{name}` is not read", "move its files up, or move it out of the policy"
     elif not is_yaml_like and (path.suffix.lower() in BESIDES or path.name in BESIDES_NAMES):
         return []
     else:

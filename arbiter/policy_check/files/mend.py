@@ -1,7 +1,7 @@
-"""A policy with malformed parts → one whose other parts can be judged, so that one mistake does not hide the others.
+"""From a policy with malformed parts to one that can be checked, so that one mistake does not hide the others.
 
-What is malformed is left out, or something harmless stands in for it where the policy needs it; what is said about
-the rest is then passed on unless it follows from that.
+A malformed part is left out, or replaced by something harmless where the policy needs it. Problems of the rest are
+then reported, unless they follow from that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from arbiter.policy_check.files.yaml_tree import Path
 from arbiter.policy_check.problem import Problem
 
 ROUNDS_MAX = 20
-"""Leaving a thing out can make what is around it malformed, and so on outwards."""
+"""Leaving a part out can make what is around it malformed, and so on outwards."""
 MALFORMED = "malformed-"
 
 _LATE = "2999-12-31"
@@ -55,8 +55,7 @@ STAND_INS: dict[Path, Any] = {
     ("exceptions", "*", "reason"): "-",
     ("exceptions", "*", "until"): _LATE,
 }
-"""What stands in where something is needed: nothing that the checks would say anything about. See also
-:attr:`arbiter.policy.rules.Rule.stand_ins`."""
+"""Path → what stands in there. No check finds anything wrong with it. For fields of rules see ``Rule.stand_ins``."""
 _KINDS = {kind_of(kind): kind for kind in KINDS}
 
 _OF_EVERY_RULE = ("id", "owner", "why", "when", "effective")
@@ -65,26 +64,26 @@ _GROUND = frozenset(("timezone", "candidate_zones", "history", "permit", *SINGUL
 
 
 class Mended(Struct):
-    """The plain value of a policy that can be judged, and what of it is not as its owners wrote it."""
+    """The plain value of a policy that can be checked, and which parts its owners wrote differently."""
 
     value: dict[str, Any]
     touched: set[Path] = field(default_factory=set)
     unsure: set[str] = field(default_factory=set)
-    """Groups of which not all names are known."""
+    """Groups whose names are not all known."""
     _left: dict[Path, list[int]] = field(default_factory=dict)
 
     @property
     def doubtful(self) -> frozenset[int]:
-        """The rules in which something stands in or was left out."""
+        """The rules with stand-ins, or without what was left out."""
         return frozenset(int(path[1]) for path in self.touched if path[0] == "rules" and len(path) > 1)
 
     @property
     def is_whole(self) -> bool:
-        """Whether all that rules stand on is as it was written."""
+        """Whether everything around the rules is as it was written."""
         return not self.unsure and not any(path[0] in _GROUND for path in self.touched)
 
     def path_of(self, path: Path) -> Path:
-        """Where something stood before entries of lists were left out."""
+        """The path before entries of lists were left out."""
         parts: list[str | int] = []
         for index, part in enumerate(path):
             left = self._left.get(path[:index])
@@ -93,7 +92,7 @@ class Mended(Struct):
         return tuple(parts)
 
     def follows(self, problem: Problem) -> bool:
-        """Whether a problem may only follow from what is malformed."""
+        """Whether a problem may only follow from a malformed part."""
         path = self.path_of(problem.path)
         if problem.code == "missing-permit" and "channels" in self.unsure:
             return True
@@ -113,7 +112,7 @@ class Mended(Struct):
         return any(one[: len(path)] == path for one in self.touched)
 
     def mend(self, path: Path, shape: Shape, *, is_again: bool) -> None:
-        """Leave out what is malformed, or let something stand in for it, unless that did not do."""
+        """Leave the malformed part out, or replace it, unless the replacement did not help."""
         original = self.path_of(path)
         self.touched.add(original)
         if shape.code == "unknown-field" and shape.field:
@@ -154,7 +153,7 @@ class Mended(Struct):
         return self._stand_in(path) is not None
 
     def _stand_in(self, path: Path) -> Any:
-        """What stands in at a path; ``None`` if what is there can be left out."""
+        """The stand-in for a path; ``None`` if what is there can be left out."""
         if _pattern(path) in STAND_INS:
             return STAND_INS[_pattern(path)]
         if path[0] != "rules":
@@ -188,7 +187,7 @@ def mended(policy: dict[str, Any], shapes: Iterable[Shape]) -> Mended | None:
 
 
 def _pattern(path: Path) -> Path:
-    """The path with ``*`` for what names a thing."""
+    """The path with ``*`` for numbers and names."""
     return tuple(
         "*" if isinstance(part, int) or (index == 1 and path[0] in SINGULAR) else part
         for index, part in enumerate(path)

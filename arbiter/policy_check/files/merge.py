@@ -1,8 +1,8 @@
-"""Several files → one policy.
+"""From several files to one policy.
 
-One file has the fields of the policy as a whole; groups (departments, channels …) and lists (rules …) may be spread
-over all files. Lists follow each other in the order of the file names; a name given twice is a problem that names
-both places.
+One file has the fields of the policy as a whole. Groups (departments, channels …) and lists (rules …) may be spread
+over all files. Lists follow each other in the order of file names. A name that is given twice is an error with both
+places.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HEADER = "policy"
 
 
 def _kinds() -> dict[str, type[Type]]:
-    """What each field of a policy is, seen through its annotations: a group, a list, or one value."""
+    """Field of a policy → what it is: a group, a list, or one value."""
     policy = msgspec.inspect.type_info(PolicyDocument)
     fields = policy.fields if isinstance(policy, StructType) else ()
     return {field.name: type(field.type.type if isinstance(field.type, Metadata) else field.type) for field in fields}
@@ -33,7 +33,7 @@ KINDS = _kinds()
 
 
 class Merged:
-    """The policy's plain value and where each part of it stands."""
+    """The policy's plain value, and the place of each part."""
 
     def __init__(self) -> None:
         self.value: dict[str, Any] = {}
@@ -42,7 +42,7 @@ class Merged:
         self.sources: list[Source] = []
 
     def add(self, source: Source, node: Node, elsewhere: Container[str] | None) -> None:
-        """Take in a file's document. ``elsewhere`` are the main file's fields, or ``None`` if this is the main file.
+        """Add a file's document. ``elsewhere`` are the main file's fields, ``None`` if this is the main file.
 
         Raises :class:`Refused` if the policy grows too large.
         """
@@ -89,12 +89,12 @@ class Merged:
     def _twice(self, source: Source, path: Path, mark: Mark) -> None:
         first = self.places[path]
         line, column = first.key or first.value
-        text = f"`{path[-1]}` is there already, in {first.source.name}:{line}:{column}"
+        text = f"`{path[-1]}` is already in {first.source.name}:{line}:{column}"
         self.problems.append(source.problem(*mark, "duplicate-key", text, "keep one of the two"))
 
 
 def merge(documents: list[tuple[Source, Node]]) -> Merged:
-    """All files' documents as one, in the order given. Raises :class:`Refused` if that is too large."""
+    """All documents as one, in the order given. Raises :class:`Refused` if that is too large."""
     merged = Merged()
     main = next((node.content for _, node in documents if HEADER in node.content), None)
     for source, node in documents:

@@ -1,7 +1,7 @@
-"""Values and names in which a character is surely not meant.
+"""Characters that are surely not meant, in values and names.
 
-In a name such a character makes one that is equal to no other, and nobody sees why; in a time or a window it is a
-mistake. In texts for people (`why`, `owner`) any character is right.
+A name with such a character equals no other, and nobody sees why. In a time or a window it is an error. Texts for
+people (`why`, `owner`) may have any character.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ FOLDED = "score"
 
 
 Odd = tuple[Path, bool, FileProblem]
-"""The path of the value, whether its name is meant instead, and the problem."""
+"""The path of the value, whether its name is meant, and the problem."""
 
 
 def odd_characters(value: dict[str, Any], places: Mapping[Path, Place]) -> Iterator[Odd]:
-    """What is wrong with texts and names in a plain value, for each at the first such character."""
+    """The problems of texts and names in a plain value: the first odd character of each."""
     for path, place in places.items():
         if path and isinstance(path[-1], str) and place.key is not None:
             has_form = len(path) == 1 or has_own_form(path[:-1])
@@ -51,7 +51,7 @@ def _told(path: Path, place: Place, mark: Mark, text: str, *, has_form: bool, is
 
 
 def _place_of(place: Place, mark: Mark, character: str) -> Mark:
-    """The place of the character in the line where its text begins; that of the text where it is further down."""
+    """The place of the character if it is in the line where its text begins, else that of the text."""
     line, column = mark
     lines: Any = place.source.lines
     found = lines[line - 1].find(character, column - 1) if line <= len(lines) else -1

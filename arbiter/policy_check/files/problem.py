@@ -1,4 +1,4 @@
-"""Something wrong in a policy file, and how it is told: place, code, message, the line with a caret, the fix."""
+"""A problem of a policy file as text: place, code, message, the line with a caret, the fix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 SOURCE_MAX = 120
-"""How much of a source line is shown, in characters around the place."""
+"""The longest part of a source line that is shown, in characters."""
 CUT = "\N{HORIZONTAL ELLIPSIS}"
 INDENT = 4
 
@@ -17,7 +17,7 @@ Part = Literal["place", "error", "warning", "message", "source", "caret", "help"
 
 
 class FileProblem(Struct, frozen=True, kw_only=True):
-    """A problem in a file. ``line`` and ``column`` count from 1; both are 0 where the file as a whole is meant."""
+    """A problem in a file. ``line`` and ``column`` count from 1; both are 0 for the file as a whole."""
 
     file: str
     line: int
@@ -30,7 +30,7 @@ class FileProblem(Struct, frozen=True, kw_only=True):
 
     @property
     def order(self) -> tuple[str, int, int, str]:
-        """What problems are sorted by: where they are."""
+        """The sorting key: the place."""
         return self.file, self.line, self.column, self.message
 
     @property
@@ -43,9 +43,9 @@ class FileProblem(Struct, frozen=True, kw_only=True):
         return "".join(text for _, text in self.parts()).rstrip("\n")
 
     def parts(self, width: int | None = None, *, shows_source: bool = True) -> Iterator[tuple[Part, str]]:
-        """The text in parts, for whoever colours them; folded to ``width`` columns where a terminal has that many.
+        """The text in parts that can be coloured, folded to ``width`` columns.
 
-        ``shows_source`` is false where the lines above have shown the place already.
+        ``shows_source`` is false if the lines above show the place already.
         """
         label = f"{'warning: ' if self.severity == 'warning' else ''}{self.code}"
         yield "place", self.place
@@ -62,7 +62,7 @@ class FileProblem(Struct, frozen=True, kw_only=True):
 
 
 def told(problems: Iterable[FileProblem], width: int | None = None) -> Iterator[tuple[Part, str]]:
-    """Many problems in parts, a blank line after each place; what is wrong at one place shows its source once."""
+    """Many problems in parts, with a blank line after each place. Several problems of one place show its line once."""
     before: FileProblem | None = None
     for problem in problems:
         is_again = before is not None and before.place == problem.place and before.line > 0
@@ -73,9 +73,9 @@ def told(problems: Iterable[FileProblem], width: int | None = None) -> Iterator[
 
 
 def _folded(text: str, width: int | None, begun: int, indent: int) -> str:
-    """A space and the text, folded to ``width`` columns, of which ``begun`` are taken in the first line already.
+    """A space and the text, folded to ``width`` columns. ``begun`` columns of the first line are taken.
 
-    Where not even the first word fits behind them it begins in a new line. Without a width it is one line.
+    If the first word does not fit behind them, the text begins in a new line. Without a width it is one line.
     """
     if width is None:
         return f" {text}"
@@ -89,7 +89,7 @@ def _folded(text: str, width: int | None, begun: int, indent: int) -> str:
 
 
 def _window(source: str, column: int, size: int) -> tuple[str, int]:
-    """The part of a line around a column, with a mark where it is cut, and where in it the column is (from 0)."""
+    """The part of a line around a column, with a mark where it is cut, and the column in that part (from 0)."""
     start = max(0, column - size * 3 // 4) if len(source) > size else 0
     shown = printable(source[start : start + size])
     if start:
@@ -100,5 +100,5 @@ def _window(source: str, column: int, size: int) -> tuple[str, int]:
 
 
 def printable(text: str) -> str:
-    """The text with one space for a tab and one mark for what a terminal must not see, so that the caret fits."""
+    """The text with one space for a tab and one mark for what harms a terminal, so that the caret fits."""
     return "".join(c if c.isprintable() else " " if c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

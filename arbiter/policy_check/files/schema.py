@@ -1,9 +1,8 @@
 """The JSON Schema of a policy, generated from :class:`arbiter.policy.document.PolicyDocument`.
 
-msgspec's schema is exact, but written for wires; here it becomes one that people and editors can use: a field that
-may be left out is not also allowed to be empty, types that differ only in being scalars are one type, every value of
-``kind`` says what it means and leads at once to the fields of that kind, and groups whose keys are words of ours
-(``when``, ``closed``) list them.
+msgspec's schema is exact, but made for messages. Here it becomes one for people and editors. A field that may be left
+out cannot be empty as well. Scalar types of one union are one type. Every value of ``kind`` says what it means and
+leads to the fields of that kind. Groups whose keys are our own words (``when``, ``closed``) list them.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _REF = "#/$defs/"
 
 @cache
 def policy_schema() -> Schema:
-    """The schema of a whole policy, all its files together, for editors. Treat it as read-only."""
+    """The schema of a whole policy, for editors. Treat it as read-only."""
     whole = _whole()
     condition = whole["$defs"]["Rule"]["properties"]["when"]["additionalProperties"]
     definitions = {name: _titled(name, _pointing(schema, condition)) for name, schema in whole["$defs"].items()}
@@ -60,7 +59,7 @@ def policy_schema() -> Schema:
 
 
 def schema_of(kind: type[Struct], title: str) -> Schema:
-    """The schema of a whole file, in the form that people and editors can use."""
+    """The schema of a whole file, for people and editors."""
     generated = msgspec.json.schema(kind)
     definitions = {name: _readable(definition) for name, definition in generated["$defs"].items()}
     whole = definitions.pop(kind.__name__)
@@ -68,7 +67,7 @@ def schema_of(kind: type[Struct], title: str) -> Schema:
 
 
 def without_references(schema: Schema) -> Schema:
-    """The same schema, every definition written out where it is referred to."""
+    """The same schema with every reference written out."""
     inlined: Schema = _inlined(schema, schema["$defs"])
     del inlined["$defs"]
     return inlined
@@ -76,7 +75,7 @@ def without_references(schema: Schema) -> Schema:
 
 @cache
 def part_schema() -> Schema:
-    """The schema of one file of several: the same fields, none of them required."""
+    """The schema of one of several files: the same fields, none required."""
     return {name: value for name, value in policy_schema().items() if name != "required"} | {
         "title": "Part of an Arbiter policy",
         "description": "One of the files of a policy; together they are a whole one.",
@@ -85,7 +84,7 @@ def part_schema() -> Schema:
 
 @cache
 def frame_schema() -> Schema:
-    """The whole schema without references, its rules anything: each rule is judged by :func:`rule_schemas`."""
+    """The whole schema without references. Its rules can be anything: :func:`rule_schemas` checks them."""
     frame = without_references(_whole())
     rules = {name: value for name, value in frame["properties"]["rules"].items() if name != "items"}
     return frame | {"properties": frame["properties"] | {"rules": rules}}
@@ -100,7 +99,7 @@ def rule_schemas() -> dict[str, Schema]:
 
 @cache
 def common_schema() -> Schema:
-    """What every rule has, whatever its kind: for a rule that does not say which it is."""
+    """What every rule has, for a rule whose kind is unknown."""
     definitions = _whole()["$defs"]
     schema: Schema = _inlined({"$ref": _REF + "Rule"}, definitions)
     properties = {name: value for name, value in schema["properties"].items() if name != "kind"}
@@ -109,7 +108,7 @@ def common_schema() -> Schema:
 
 @cache
 def _whole() -> Schema:
-    """The schema by which the checker judges, rule by rule; with the fields that all rules have, as ``Rule``."""
+    """The schema by which rules are checked, with the fields that all rules have as ``Rule``."""
     whole = schema_of(PolicyDocument, "Arbiter policy")
     definitions = whole["$defs"] | {"Rule": _readable(msgspec.json.schema(Rule)["$defs"]["Rule"])}
     for kind, name in _kinds().items():
@@ -121,7 +120,7 @@ def _whole() -> Schema:
 
 @cache
 def condition_fields() -> frozenset[str]:
-    """The fields that hold conditions: ``when`` and the like, wherever they are."""
+    """The names of all fields that hold conditions, such as ``when``."""
     whole = _whole()
     condition = whole["$defs"]["Rule"]["properties"]["when"]["additionalProperties"]
     return frozenset(_holding(whole, condition))
@@ -141,13 +140,13 @@ def _kinds() -> dict[str, str]:
 
 
 def _titled(name: str, schema: Schema) -> Schema:
-    """The definition under a title in users' words: that is what an editor shows above an explanation."""
+    """The definition with a title in users' words: an editor shows it above an explanation."""
     kinds = {title: f"{kind} rule" for kind, title in _kinds().items()}
     return {**schema, "title": kinds.get(name) or re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()}
 
 
 def _pointing(schema: Any, condition: Schema) -> Any:
-    """The schema with references to the definitions of conditions, which stand in many places."""
+    """The schema with references to the definition of conditions, which many places share."""
     if isinstance(schema, list):
         return [_pointing(item, condition) for item in schema]
     if not isinstance(schema, dict):
@@ -159,7 +158,7 @@ def _pointing(schema: Any, condition: Schema) -> Any:
 
 
 def _whens() -> dict[str, Schema]:
-    """What conditions may name, each with its meaning, and nothing misspelt."""
+    """The definitions of conditions: the fields that they may name, each with its meaning."""
     field = {"$ref": _REF + "Condition"}
     attribute = {"description": "An attribute of the request.", **field}
     profile = {r"^profile\.": {"description": "An attribute of the customer's profile.", **field}}
@@ -175,7 +174,7 @@ def _whens() -> dict[str, Schema]:
 
 
 def _any_rule(common: Schema, definitions: dict[str, Schema]) -> Schema:
-    """A rule: its kind says by which definition it is judged; until there is one, what every rule has."""
+    """A rule: its kind selects the definition; without a kind it has what every rule has."""
     kinds = _kinds()
     meanings = [definitions[name]["description"] for name in kinds.values()]
     kind = {**common["kind"], "enum": list(kinds), "markdownEnumDescriptions": meanings}
@@ -195,7 +194,7 @@ def _any_rule(common: Schema, definitions: dict[str, Schema]) -> Schema:
 
 
 def _readable(schema: Any) -> Any:
-    """The schema with unions simplified, at every depth."""
+    """The schema with simpler unions, at every depth."""
     if isinstance(schema, list):
         return [_readable(item) for item in schema]
     if not isinstance(schema, dict):
@@ -212,7 +211,7 @@ def _readable(schema: Any) -> Any:
 
 
 def _without_null(branches: list[Schema]) -> list[Schema]:
-    """The branches but ``null``, those that are nothing but a type made one."""
+    """The branches without ``null``; those that are only a type become one."""
     bare = [branch["type"] for branch in branches if branch.keys() == {"type"} and branch["type"] != "null"]
     if "number" in bare and "integer" in bare:
         bare.remove("integer")

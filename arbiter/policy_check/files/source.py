@@ -1,4 +1,4 @@
-"""One file: its bytes, its text, its lines, and problems made with a place in it."""
+"""One file: its text, its lines, and problems with a place in it."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ def read_source(path: Path) -> Source | FileProblem:
 
 
 class _Refused(Exception):
-    """A path that is not to be read: code, message, fix."""
+    """A path that must not be read: code, message, fix."""
 
 
 def _content(path: Path) -> bytes:
     """The first bytes of a regular file, one more than it may have.
 
-    Problems quote the lines of a file, so a link must not lead out of the policy's folder: whoever has the folder
-    checked would show whatever the link's author named. Links that stay inside are how Kubernetes mounts a ConfigMap.
-    Nothing but regular files is opened: a pipe would wait for its writer, and a device may be endless.
+    A link must not lead out of the policy's folder: problems quote the lines of a file, so the check would show
+    whatever the link's author chose. Links that stay inside are allowed, since Kubernetes mounts a ConfigMap so. Only
+    regular files are opened: a pipe would wait for its writer, and a device may be endless.
     """
     real = os.path.realpath(path)
     if not os.path.lexists(real):
@@ -83,7 +83,7 @@ def _content(path: Path) -> bytes:
         fix = "copy the file into the folder in place of the link"
         raise _Refused("outside-link", "this is a link that leads out of the policy's folder", fix)
     _check_regular(Path(real).stat().st_mode)
-    # What was looked at may have been replaced meanwhile: no link is followed, and no pipe waited for.
+    # The path may have been replaced since: no link is followed, and no pipe is waited for.
     file = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     with os.fdopen(file, "rb") as opened:
         _check_regular(os.fstat(file).st_mode)
@@ -103,10 +103,10 @@ def whole(name: str, code: str, message: str, fix: str, severity: Literal["error
 
 
 def shown(path: Path) -> str:
-    """A path as it is printed: some file systems allow names that no terminal should get, or that are no text."""
+    """A path as it is printed. Some file systems allow names that are no text or that harm a terminal."""
     return printable(str(path))
 
 
 def reason_of(error: OSError) -> str:
-    """Why a file cannot be had, as the end of a sentence."""
+    """Why a file cannot be read, as the end of a sentence."""
     return (error.strerror or "unknown reason").lower()

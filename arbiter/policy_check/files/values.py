@@ -1,4 +1,4 @@
-"""What is said about a single value that a field cannot have: what is wrong with it, and what was most likely meant."""
+"""Messages about a single value that a field cannot have: what is wrong, and what was most likely meant."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _TYPES = {
 _TEXT_MAX = 60
 
 PROSE = frozenset(("owner", "why", "approver", "reason", "name", "relationship_owner", "notify"))
-"""Fields for people: any text is right."""
+"""Fields with text for people: any text is right."""
 FORMED = frozenset(
     ("policy", "timezone", "candidate_zones", "unknown_customer_zone", "history", "permit", "min", "max",
      "reserve_ahead", "disclose", "score", "margin", "on_silence", "exempt", "id", "kind", "mode", "from", "until",
      "at", "expires_at", "valid_until", "retry_at", "next_eligible_at", "not_before", "send_after", "requested_at",
      "snooze_until", "time_zone", "time_zones", "state", "outcome", "closed", "window")
 ).union(*(kind.formed for kind in KINDS))  # fmt: skip
-"""Fields whose text is a time, a window or one of our words: a name in quotes would be no better there."""
+"""Fields whose text is a time, a window or one of our words. A name in quotes would be wrong there, too."""
 WHOLE = re.compile(r"[-+]?\d+")
 _DECIMAL = re.compile(r"[-+]?\d+(\.\d+)?")
 _GROUPED = re.compile(r"[-+]?\d{1,3}(?:([.,_' ’\u00a0\u202f])\d{3})(?:\1\d{3})*")
@@ -41,18 +41,18 @@ _BASED = re.compile(r"0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+")
 _NUMBER_LIKE = re.compile(r"[-+]?\d[\d.,_'’ \u00a0\u202f]*|0[xob][0-9a-f]+", re.IGNORECASE)
 _PERCENT = re.compile(r"(\d+(?:[.,]\d+)?)\s*%")
 _IDENTIFIERS = {r"^[a-z0-9][a-z0-9._-]{0,63}$": "._-", r"^[a-z0-9][a-z0-9-]{0,63}$": "-"}
-"""The patterns of identifiers, and what they may have besides letters and digits."""
+"""Pattern of an identifier → what it may have besides letters and digits."""
 _SPELT = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa", "ł": "l"}
 
 
 Told = tuple[str, str, str]
 """Code, message, fix."""
 Teller = Callable[["Value", Schema, str], Told]
-"""Takes the value, what it was held against, and what the field means."""
+"""Takes the value, its schema, and what the field means."""
 
 
 class Value(Struct, frozen=True):
-    """A value with what a sentence needs: its path, what it became, and how it is written."""
+    """A value as a sentence needs it: its path, what it became, and how it is written."""
 
     path: Path
     plain: Any
@@ -60,12 +60,12 @@ class Value(Struct, frozen=True):
 
     @property
     def called(self) -> str:
-        """By its field."""
+        """Its field."""
         return name_of(self.path)
 
     @property
     def written(self) -> str:
-        """A scalar as its owners wrote it, without quotes."""
+        """A scalar as it is written, without quotes."""
         return self.place.written if self.place and self.place.written else shortened(self.plain)
 
     @property
@@ -75,7 +75,7 @@ class Value(Struct, frozen=True):
 
     @property
     def said(self) -> str:
-        """As a sentence quotes it."""
+        """The value as a sentence quotes it."""
         if self.plain is None or isinstance(self.plain, dict | list):
             return quoted(self.plain)
         return f'`"{shortened(self.plain)}"`' if self.is_quoted else f"`{shortened(self.written)}`"
@@ -93,7 +93,7 @@ def wrong_type(value: Value, schema: Schema, meaning: str) -> Told:
 
 
 def _right_type(value: Value, types: list[str], schema: Schema) -> str:
-    """How to write a value so that it has the type that is asked for, where that can be told."""
+    """How to write the value in the right type; empty if that is unclear."""
     plain, is_one = value.plain, not isinstance(value.plain, dict | list)
     if types == ["array"] and is_one:
         return f"write `[{shortened(value.written)}]`"
@@ -111,21 +111,21 @@ def _right_type(value: Value, types: list[str], schema: Schema) -> str:
 
 
 def _would_do(value: Value, schema: Schema) -> bool:
-    """Whether what is written would be right if it were in quotes."""
+    """Whether the value would be right in quotes."""
     if "pattern" in schema:
         return re.search(schema["pattern"], value.written) is not None
     return value.written in schema["enum"] if "enum" in schema else not has_own_form(value.path)
 
 
 def has_own_form(path: Path) -> bool:
-    """Whether the text there has a form of its own (a time, a window, one of our words) rather than being a name."""
+    """Whether the text is a time, a window or one of our words rather than a name."""
     names = [part for part in path if isinstance(part, str)]
     is_date = path[:1] == ("holidays",)
     return is_date or (bool(FORMED & set(names[-2:])) and names[-1] not in PROSE)
 
 
 def _as_number(text: str, *, is_whole: bool, percent: int) -> str:
-    """How to write the number that a text seems to be."""
+    """How to write the number that a text seems to mean."""
     if _DECIMAL.fullmatch(text) and (not is_whole or text.lstrip("+-").isdigit()):
         return f"remove the quotes: `{text}`"
     share = _PERCENT.fullmatch(text)
@@ -141,7 +141,7 @@ def _as_number(text: str, *, is_whole: bool, percent: int) -> str:
 
 
 def not_whole(value: Value, schema: Schema, meaning: str) -> Told:  # noqa: ARG001 - one signature
-    """A number that is no whole one, or is written as if it were none."""
+    """A number that is not whole, or not written as one."""
     written = shortened(value.written)
     how = "without point or comma" if re.search("[.,]", written) else "in digits only"
     text = f"{value.called} must be a whole number {how}, not `{written}`"
@@ -162,7 +162,7 @@ def _unknown_value(value: Value, schema: Schema, meaning: str) -> Told:  # noqa:
 
 
 def _bad_text(value: Value, schema: Schema, meaning: str) -> Told:
-    """A text with a pattern: an identifier, of which the wrong character is named, or a duration."""
+    """A text that does not fit its pattern: an identifier, with the wrong character, or a duration."""
     text = str(value.plain)
     more = _IDENTIFIERS.get(schema["pattern"])
     if more is None:
@@ -183,7 +183,7 @@ def _character(character: str) -> str:
 
 
 def _identifier(text: str, more: str) -> str:
-    """What an identifier like this text could be."""
+    """An identifier that is similar to the text."""
     spelt = "".join(_SPELT.get(c, c) for c in text.lower())
     plain = normalize("NFKD", spelt).encode("ascii", "ignore").decode()
     return re.sub(rf"[^a-z0-9{re.escape(more)}]+", "-", plain).strip(f"-{more}")[:64] or "a-name"
@@ -227,7 +227,7 @@ def types_of(schema: Schema) -> list[str]:
 
 
 def name_of(path: Path) -> str:
-    """How a sentence calls the value at a path: by its field."""
+    """What a sentence calls the value at a path: its field."""
     if not path:
         return "the policy"
     if isinstance(path[-1], str):
@@ -246,7 +246,7 @@ def quoted(value: Any) -> str:
 
 
 def shortened(value: Any) -> str:
-    """A scalar as text that is not too long to be quoted."""
+    """A scalar as text that is short enough to be quoted."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= _TEXT_MAX else f"{text[:_TEXT_MAX]}…"
 

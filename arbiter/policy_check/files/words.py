@@ -1,7 +1,7 @@
-"""What a JSON Schema validator finds, in a policy owner's words.
+"""The errors of a JSON Schema validator in a policy owner's words.
 
-Every finding becomes a path, a code, a sentence and a fix: the field's own name, the nearest known name, the field's
-description. No schema keyword, no pointer and no type name of ours is ever shown.
+Every error becomes a path, a code, a sentence and a fix, with the field's own name, the nearest known name and the
+field's description. No schema keyword, pointer or internal type name is ever shown.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ SINGULAR = {
 }
 COMMA = "if it belongs to the number before it, write that without a comma"
 NAMED_BY = {"rules": ("rule", "id"), "tests": ("test", "name")}
-"""Lists whose entries have names: how a sentence calls one, and the field with its name."""
+"""List whose entries have names → what one is called, and the field with its name."""
 
 
 class Whole(Struct, frozen=True):
-    """What a path leads into: the plain value, where its parts stand, and how a sentence calls it."""
+    """What is checked: the plain value, the places of its parts, and what a sentence calls it."""
 
     value: dict[str, Any]
     places: Mapping[Path, Place] = {}
@@ -51,7 +51,7 @@ class Whole(Struct, frozen=True):
 
 
 class Shape(Struct, frozen=True):
-    """Something of the wrong shape. ``at_key`` says that its name is meant rather than its value.
+    """A value of the wrong shape. ``at_key`` points at its name instead of its value.
 
     ``field`` is the field that is missing, or the one that an unknown field was most likely meant to be.
     """
@@ -65,12 +65,12 @@ class Shape(Struct, frozen=True):
 
 
 def wrong_shapes(whole: Whole) -> Iterator[Shape]:
-    """Everything in a policy's plain value that no policy can have; a misspelt field is not also a missing one."""
+    """Every error of shape in a policy's plain value. A misspelt field is not also a missing one."""
     yield from _without_misspelt(list(_all_wrong_shapes(whole)))
 
 
 def shapes_against(schema: Schema, whole: Whole) -> Iterator[Shape]:
-    """As :func:`wrong_shapes`, for what a schema without references describes."""
+    """As :func:`wrong_shapes`, against a schema without references."""
     errors = Draft202012Validator(schema).iter_errors(whole.value)
     found = [shape for error in errors for shape in _told(error, schema, (), whole)]
     yield from _without_misspelt([*found, *_fractions(schema, whole.value, (), whole)])
@@ -116,7 +116,7 @@ def _rule(path: Path, rule: Any, whole: Whole) -> Iterator[Shape]:
 
 
 def near_kind(kind: Any) -> str:
-    """The kind of rule that was meant by one that does not exist; empty if that cannot be told."""
+    """The kind that was most likely meant by one that does not exist; empty if none is near."""
     return next(iter(get_close_matches(str(kind), rule_schemas(), n=1)), "")
 
 
@@ -127,7 +127,7 @@ def _judged(schema: Schema, path: Path, rule: dict[str, Any], whole: Whole) -> I
 
 
 def _fractions(schema: Any, value: Any, path: Path, whole: Whole) -> Iterator[Shape]:
-    """Whole numbers that are written as if they were none: `1.000` is a thousand to some readers, and one to others."""
+    """Whole numbers with a point or comma: ``1.000`` is a thousand to some readers and one to others."""
     kind = schema.get("type")
     if kind == "integer" and isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
         written = Value(path, value, whole.places.get(path))
@@ -151,13 +151,13 @@ def _frame_validator() -> Draft202012Validator:
 
 @cache
 def _validator(title: str) -> Draft202012Validator:
-    """That of the kind of rule, or of what all rules have, whose schema has this title."""
+    """The validator of the schema with this title: a rule kind's, or that of what all rules have."""
     schemas = (*rule_schemas().values(), common_schema())
     return Draft202012Validator(next(schema for schema in schemas if schema["title"] == title))
 
 
 def _told(error: ValidationError, schema: Schema, base: Path, whole: Whole) -> Iterator[Shape]:
-    """The shapes of one finding; ``schema`` is what it was found with, ``base`` where in the policy that begins."""
+    """The shapes of one error. ``schema`` is what it violates, ``base`` the path in the policy where that begins."""
     *steps, keyword = error.schema_path
     spot = _follow(schema, steps)
     path = _path_of(error, base, whole)
@@ -184,7 +184,7 @@ def _told(error: ValidationError, schema: Schema, base: Path, whole: Whole) -> I
 
 
 def _path_of(error: ValidationError, base: Path, whole: Whole) -> Path:
-    """Where it was found. The validator takes a name of digits only for the number of an entry."""
+    """The path of an error. The validator takes a name of digits for the number of an entry."""
     value: Any = whole.value
     path: list[str | int] = []
     for part in (*base, *error.instance_path):
@@ -205,7 +205,7 @@ def _shape(tell: Teller, value: Value, schema: Schema, meaning: str) -> Shape:
 
 
 def _union(error: ValidationError, schema: Schema, base: Path, whole: Whole) -> Iterator[Shape]:
-    """What is wrong by the one branch that has the value's type; no branch means that the type is wrong."""
+    """The shapes by the branch that has the value's type. Without such a branch the type is wrong."""
     kind: Any = error.kind
     for errors in kind.context:
         if not any(inner.kind.name == "type" and inner.instance_path == error.instance_path for inner in errors):
@@ -225,7 +225,7 @@ def _missing(path: Path, name: str, schema: Schema, whole: Whole) -> Shape:
 
 
 def _meaning(schema: Any, steps: Iterable[str | int]) -> str:
-    """The description nearest to the end of these steps, as the end of a sentence."""
+    """The description of the last of these steps that has one, as the end of a sentence."""
     found = ""
     for step in steps:
         schema = schema[step]
@@ -242,7 +242,7 @@ def _follow(schema: Any, steps: Iterable[str | int]) -> Any:
 
 
 def _owner(path: Path, whole: Whole) -> str:
-    """How a sentence calls the thing that has fields: the rule, the department … by name."""
+    """What a sentence calls the thing that has fields: the rule, the department … by name."""
     if not path:
         return whole.name
     if len(path) == 2 and path[0] in NAMED_BY:  # noqa: PLR2004 - the path of an entry

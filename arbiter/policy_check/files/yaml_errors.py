@@ -1,7 +1,7 @@
-"""What the YAML parser says when it gives up, in a policy owner's words.
+"""The YAML parser's errors in a policy owner's words.
 
-The parser's own texts ("expected <block end>, but found '?'") name its grammar, not the mistake. The table holds a
-pattern of its text, our code, our message and the fix; ``{opened}`` is where the unfinished thing began.
+The parser's own texts ("expected <block end>, but found '?'") name its grammar, not the mistake. The table has a
+pattern of its text, our code, our message and the fix. ``{opened}`` is the place where the unfinished part began.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     (r"found unknown escape character", "bad-escape", "`\\` and the next character mean nothing here",
      "use single quotes, in which `\\` is an ordinary character"),
     (r"expected <block end>|expected '?<document start>|could not find expected ':'", "bad-indentation",
-     "this line does not fit to the lines before it", _INDENT),
+     "this line does not fit the lines before it", _INDENT),
     (r"expected alphabetic or numeric character", "bad-alias", "`&` and `*` need a name right behind them",
      "put the text in quotes"),
 )  # fmt: skip
 
 
 def syntax_problem(source: Source, error: YAMLError) -> FileProblem:
-    """The problem for what the parser raised."""
+    """The problem for an error of the parser."""
     if isinstance(error, ReaderError):
         line, column = source.place_of(error.position)
         text, fix = "an invisible control character", "delete it"
@@ -71,8 +71,9 @@ def syntax_problem(source: Source, error: YAMLError) -> FileProblem:
 
 
 def _unseen_space(line: str) -> int | None:
-    """Where a line has something that looks like a space but is none, where YAML needs one: before its text, or behind
-    a colon or a hyphen.
+    """The index of a character that looks like a space but is none, where YAML needs a space.
+
+    That is before the text, and behind a colon or a hyphen.
     """
     is_begun = False
     for at, character in enumerate(line):

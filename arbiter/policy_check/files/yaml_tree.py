@@ -1,7 +1,7 @@
-"""YAML 1.2 text → plain values, with the place of every key and every item.
+"""From YAML 1.2 text to plain values, with the place of every key and every item.
 
-Built from the parser's events rather than from its objects: only so has each scalar a line and a column, can the
-traps of YAML be told in a policy owner's words, and is an alias bomb or a deep nest refused before it is expanded.
+It is built from the parser's events, not from its objects. So each scalar has a line and a column, the traps of YAML
+are explained in a policy owner's words, and an alias bomb or deep nesting is refused before it is expanded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from arbiter.policy_check.files.yaml_errors import syntax_problem
 DEPTH_MAX = 20
 VALUES_MAX = 50_000
 DIGITS_MAX = 15
-"""Whole numbers beyond this are not exact in every JSON reader."""
+"""Not every JSON reader keeps longer whole numbers exactly."""
 
 # The parser's events have attributes that their common class does not declare.
 Event = Any
@@ -46,14 +46,14 @@ _FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d{1,3})?")
 _WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _EMPTY = ("", "~", "null", "Null", "NULL")
 OLD_BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
-"""Words of YAML 1.1 for true and false; in YAML 1.2 they are words."""
+"""True and false in YAML 1.1, ordinary words in YAML 1.2."""
 
 
 class Place(Struct, frozen=True):
-    """Where a value stands: its file, its own mark and, in a mapping, its key's; and how it is written there.
+    """The place of a value: its file, its mark and, in a mapping, its key's mark; and how it is written there.
 
-    ``written`` is the text of a scalar before it became a number or the like. ``is_told`` says that its YAML is wrong
-    and was told, so that nothing that follows from it need be; of a mapping, that fields of it were left out.
+    ``written`` is the text of a scalar before it became a number or the like. ``is_told``: its YAML is wrong, or
+    fields of the mapping were left out, and that is reported already. What follows from it is not.
     """
 
     source: Source
@@ -65,7 +65,7 @@ class Place(Struct, frozen=True):
 
 
 class Node(Struct):
-    """A value as written. ``content`` is a plain scalar, a list of nodes, or a dict of key → (mark, node)."""
+    """A value as written: a plain scalar, a list of nodes, or a dict of key → (mark, node)."""
 
     mark: Mark
     content: Any
@@ -75,7 +75,7 @@ class Node(Struct):
 
 
 class Refused(Exception):
-    """Reading cannot go on; carries the problem."""
+    """Reading cannot go on. Has the problem."""
 
     def __init__(self, problem: FileProblem) -> None:
         super().__init__(problem.message)
@@ -83,11 +83,11 @@ class Refused(Exception):
 
 
 class TooManyValues(Exception):
-    """The policy would grow beyond its bound."""
+    """The policy has too many values."""
 
 
 def read_tree(source: Source) -> tuple[Node | None, list[FileProblem]]:
-    """The file's one document, and what is wrong with its YAML. No node if it cannot be read to the end."""
+    """The file's document, and the problems of its YAML. No node if it cannot be read to the end."""
     reader = _Reader(source)
     try:
         node = reader.document()
@@ -99,7 +99,7 @@ def read_tree(source: Source) -> tuple[Node | None, list[FileProblem]]:
 
 
 def expand(node: Node, path: Path, source: Source, places: dict[Path, Place], key: Mark | None = None) -> Any:
-    """The plain value of a node, its places entered under ``path``. Raises :class:`TooManyValues`."""
+    """The plain value of a node. Adds its places under ``path``. Raises :class:`TooManyValues`."""
     if len(places) > VALUES_MAX:
         raise TooManyValues(f"the policy has more than {VALUES_MAX} values once its aliases are written out")
     places[path] = Place(source, node.mark, key, node.is_quoted, node.written, node.is_told)
@@ -111,7 +111,7 @@ def expand(node: Node, path: Path, source: Source, places: dict[Path, Place], ke
 
 
 class _Reader:
-    """Walks the events of one file."""
+    """Reads the events of one file."""
 
     def __init__(self, source: Source) -> None:
         self.problems: list[FileProblem] = []
@@ -122,7 +122,7 @@ class _Reader:
         self._events: Iterator[Event] = YAML(typ="safe", pure=True).parse(source.text)
 
     def document(self) -> Node:
-        """The file's document; its top must be a mapping."""
+        """The file's document, which must be a mapping."""
         first: Node | None = None
         for event in self._events:
             if isinstance(event, DocumentStartEvent):
@@ -180,7 +180,7 @@ class _Reader:
                 self._tell(event, "merge-key", "`<<` (merging) is not part of YAML 1.2", fix)
                 self._spoilt.add(_mark(start))
             elif name in entries:
-                text = f"`{name}` stands here twice, first in line {entries[name][0][0]}"
+                text = f"`{name}` is here twice, first in line {entries[name][0][0]}"
                 self._tell(event, "duplicate-key", text, "keep one of the two")
             node = self._node(next(self._events), depth + 1)
             if name != "<<":
@@ -224,7 +224,7 @@ class _Reader:
     def _alias(self, event: Event) -> Node:
         name = event.anchor
         if name in self._open:
-            text, fix = f"`*{name}` stands inside of `&{name}` itself", "write the value out"
+            text, fix = f"`*{name}` is inside of `&{name}` itself", "write the value out"
             raise self._refuse(event, "bad-alias", text, fix)
         if name not in self._anchors:
             close = get_close_matches(name, self._anchors, n=1)
@@ -236,7 +236,7 @@ class _Reader:
         self.problems.append(self._source.problem(*_mark(event), code, message, fix))
 
     def _spoil(self, event: Event, code: str, message: str, fix: str) -> None:
-        """As :meth:`_tell`, of a value that is wrong by it, so that no more need be said about that value."""
+        """As :meth:`_tell`, for a value about which nothing more is reported."""
         self._tell(event, code, message, fix)
         self._spoilt.add(_mark(event))
 
