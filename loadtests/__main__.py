@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import rich_click as click
@@ -13,24 +13,31 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from arbiter.policy.document import PolicyDocument
-from arbiter.policy_check.files import read_policy
+from loadtests import cold, memory, results
+from loadtests.cold import Cold
 from loadtests.contenders.arbiter_worker import ArbiterWorker
 from loadtests.contenders.base import Contender
 from loadtests.contenders.null_transport import NullTransport
 from loadtests.contenders.plain_confluent import PlainConfluent
 from loadtests.contenders.quix_streams import QuixStreams
 from loadtests.contenders.stock_faust import StockFaust
+from loadtests.core import POLICY, ROOT, document_of, usual_plan
+from loadtests.count import CannotCount, count
 from loadtests.measure import NotDecided
+from loadtests.memory import Kept
 from loadtests.plot import plot
 from loadtests.process import WorkerFailed
-from loadtests.report import report, save, show
+from loadtests.report import Report, report, save, show
+from loadtests.results import Counts
 from loadtests.rounds import Plan, Result, Rig, kafka_in, valkey_in
+from loadtests.stages import InNoStage
 from tests.servers.processes import Unavailable
 
-ROOT = Path(__file__).resolve().parents[1]
-POLICY = ROOT / "deploy" / "policies" / "retail-bank"
 RESULTS = ROOT / "loadtests" / "results"
 CONTENDERS: tuple[Contender, ...] = (ArbiterWorker(), NullTransport(), PlainConfluent(), QuixStreams(), StockFaust())
+PARTS = ("counts", "memory", "cold", "rounds")
+MEMORY_CUSTOMERS = 5_000
+COLD_CUSTOMERS, COLD_ROUNDS = 5_000_000, 5
 NAMES = [contender.name for contender in CONTENDERS]
 
 # Three times the usual number ends with a day of the input: none ends while latencies are taken.
@@ -48,8 +55,12 @@ USUAL = {"rounds": 5, "records": 25_000, "seconds": 10.0}
 @click.option("--customers", type=click.IntRange(1), default=20_000, show_default=True, help="Customers with profiles.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Chooses the input.")
 @click.option("--policy", type=click.Path(path_type=Path), default=POLICY, help="A policy folder.", show_default=False)
+@click.option("--readme", is_flag=True, help="Measure all parts, and keep them in results.json and README.md.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="With --readme: only this part.")
 def main(
     *,
+    readme: bool,
+    parts: Sequence[str],
     quick: bool,
     only: Sequence[str],
     rounds: int | None,
@@ -74,24 +85,49 @@ def main(
     )
     chosen = [contender for contender in CONTENDERS if not only or contender.name in only]
     console = Console(stderr=True)
-    document = _policy(policy)
+    document = document_of(policy)
+
+    def rounds_of() -> Report:
+        found = report(plan, document.policy, len(document.rules), _run(chosen, document, plan, console))
+        show(found, Console())
+        path = save(found, RESULTS)
+        path.with_suffix(".svg").write_text(plot(found))
+        console.print(f"kept in {path.relative_to(ROOT)} and, as a picture, beside it")
+        return found
+
     try:
-        results = _run(chosen, document, plan, console)
-    except (NotDecided, Unavailable, WorkerFailed) as error:
+        if readme:
+            _all_parts(parts or PARTS, rounds_of, console)
+        else:
+            rounds_of()
+    except (NotDecided, Unavailable, WorkerFailed, CannotCount, InNoStage) as error:
         console.print(f"[red]no figures:[/] {error}", markup=True, highlight=False)
         sys.exit(1)
-    found = report(plan, document.policy, len(document.rules), results)
-    show(found, Console())
-    path = save(found, RESULTS)
-    path.with_suffix(".svg").write_text(plot(found))
-    console.print(f"kept in {path.relative_to(ROOT)} and, as a picture, beside it")
 
 
-def _policy(folder: Path) -> PolicyDocument:
-    document, problems = read_policy(folder)
-    if document is None:
-        raise click.UsageError(f"the policy in {folder} has errors; the first: {problems[0]}")
-    return document
+def _all_parts(parts: Sequence[str], rounds_of: Callable[[], Report], console: Console) -> None:
+    """Measure these parts, each kept as soon as it is there; the others stay as they were."""
+    found = results.load()
+    measures: dict[str, Callable[[], Report | Counts | list[Kept] | Cold]] = {
+        "counts": lambda: count_rules(console),
+        "memory": lambda: memory.measure(MEMORY_CUSTOMERS, console),
+        "cold": lambda: cold.measure(COLD_CUSTOMERS, COLD_ROUNDS, console),
+        "rounds": rounds_of,
+    }
+    for part in parts:
+        console.print(f"part {part}")
+        setattr(found, part, measures[part]())
+        results.save(found)
+        results.write_readme(found)
+
+
+def count_rules(console: Console) -> Counts:
+    """The engine with the sample policy, and with ten and a hundred rules."""
+    found = []
+    for rules in (None, 10, 100):
+        console.print(f"counting with {rules or 'its own'} rules")
+        found.append(count(usual_plan(rules)))
+    return Counts(results.now(), *found)
 
 
 def _run(chosen: Sequence[Contender], policy: PolicyDocument, plan: Plan, console: Console) -> list[Result]:

@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from arbiter.ledger.capacity import Draw, WholeStock
 from arbiter.messages import CONSENTS, PROFILES, REQUESTS
+from arbiter.policy.document import PolicyDocument
 from arbiter.policy.ruleset import Policy, load
 from arbiter.policy_check.files import digest_of, document_bytes, read_policy
 from arbiter.state.codec import pack_outbox
@@ -40,7 +41,7 @@ from loadtests.traffic import Entry, Traffic
 
 ROOT = Path(__file__).resolve().parents[1]
 POLICY = ROOT / "deploy" / "policies" / "retail-bank"
-
+RECORDS, CUSTOMERS, BATCH = 20_000, 5_000, 500
 
 # Late enough for every request: a record's time stamp is its "now", and `requested_at` may not lie a day ahead.
 STAMP_MS = 1_780_000_000_000
@@ -151,11 +152,17 @@ def hash_of(parts: Iterable[hashlib._Hash]) -> str:
     return hashlib.sha256(b"".join(part.digest() for part in parts)).hexdigest()[:16]
 
 
-def policy_of(folder: str, rules: int | None = None) -> Policy:
-    """The policy in a folder, with this many rules of the same mix."""
-    document, problems = read_policy(Path(folder))
+def document_of(folder: Path) -> PolicyDocument:
+    """The policy in a folder, as its owners write it."""
+    document, problems = read_policy(folder)
     if document is None:
         raise click.UsageError(f"the policy in {folder} has errors; the first: {problems[0]}")
+    return document
+
+
+def policy_of(folder: Path, rules: int | None = None) -> Policy:
+    """The policy in a folder, or one with this many rules of the same mix."""
+    document = document_of(folder)
     content = document_bytes(document if rules is None else with_rules(document, rules))
     return load(content, 1, digest_of(content))
 
@@ -171,9 +178,15 @@ class Plan(Struct, frozen=True, kw_only=True):
     rules: int | None = None
 
 
+def usual_plan(rules: int | None = None) -> str:
+    """The defaults of this program, with this number of rules, as JSON."""
+    plan = Plan(records=RECORDS, customers=CUSTOMERS, batch=BATCH, partitions=1, policy=str(POLICY), rules=rules)
+    return msgspec.json.encode(plan).decode()
+
+
 def decide(plan: Plan, warm_up: int, begin: Callable[[], None], end: Callable[[], None]) -> list[Bench]:
     """All partitions after all requests; ``begin`` is called after so many requests, ``end`` after all of them."""
-    compiled = policy_of(plan.policy, plan.rules)
+    compiled = policy_of(Path(plan.policy), plan.rules)
     traffic = Traffic(compiled.document, plan.customers, plan.partitions, 1)
     benches = [Bench(compiled) for _ in range(plan.partitions)]
     take_turns(benches, PROFILES, traffic.profiles(), plan.batch)
@@ -189,9 +202,9 @@ def decide(plan: Plan, warm_up: int, begin: Callable[[], None], end: Callable[[]
 
 
 @click.command()
-@click.option("--records", default=20_000, show_default=True, help="How many requests.")
-@click.option("--customers", default=5_000, show_default=True, help="How many customers they are about.")
-@click.option("--batch", default=500, show_default=True, help="Records in one batch.")
+@click.option("--records", default=RECORDS, show_default=True, help="How many requests.")
+@click.option("--customers", default=CUSTOMERS, show_default=True, help="How many customers they are about.")
+@click.option("--batch", default=BATCH, show_default=True, help="Records in one batch.")
 @click.option("--partitions", default=1, show_default=True, help="Partitions that take turns, batch by batch.")
 @click.option("--policy", type=click.Path(path_type=Path), default=POLICY, show_default=False, help="A policy folder.")
 @click.option("--rules", type=click.IntRange(1), help="So many rules in the policy's mix, instead of its own.")

@@ -25,10 +25,9 @@ from pathlib import Path
 import msgspec
 import rich_click as click
 from msgspec import Struct
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
+from loadtests.cells import Cells, print_cells
 from loadtests.stages import BENCH, BUILTIN, MADE, NUMBERS, ROOT, InNoStage
 
 HOOK = ROOT / "loadtests" / "hook.c"
@@ -158,23 +157,29 @@ def functions_in(profile: str) -> dict[str, int]:
 
 def show(found: Count, console: Console) -> None:
     """Print the table."""
-    table = Table(title="per request", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("stage", no_wrap=True)
-    for heading in ("instructions", "share", "calls", "of Python"):
-        table.add_column(heading, justify="right")
-    for stage in found.stages:
-        share = f"{stage.instructions / found.instructions:.1%}"
-        table.add_row(
-            stage.name, f"{stage.instructions:,.0f}", share, f"{stage.calls:.1f}", f"{stage.python_calls:.1f}"
-        )
-    table.add_section()
-    table.add_row("all", f"{found.instructions:,.0f}", "", f"{found.calls:.1f}", f"{found.python_calls:.1f}")
-    console.print(table)
+    print_cells(table(found), console)
     console.print(
         f"over {found.requests:,} requests. Not in it: {found.bench.instructions:,.0f} of the bench itself (hashes). "
         f"Subtracted: {found.overhead:.0f} for each Python call, the cost of the hook that tells stages apart.",
         highlight=False,
     )
+
+
+def table(found: Count) -> Cells:
+    """One row for each stage, the sum last."""
+    rows = [
+        [
+            stage.name,
+            f"{stage.instructions:,.0f}",
+            f"{stage.instructions / found.instructions:.1%}",
+            f"{stage.calls:.1f}",
+            f"{stage.python_calls:.1f}",
+        ]
+        for stage in found.stages
+        if stage.instructions or stage.calls
+    ]
+    total = ["all", f"{found.instructions:,.0f}", "", f"{found.calls:.1f}", f"{found.python_calls:.1f}"]
+    return Cells("per request", ["stage", "instructions", "share", "calls", "of Python"], [*rows, total])
 
 
 def _run(command: Sequence[str]) -> str:

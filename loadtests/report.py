@@ -11,10 +11,9 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
+from loadtests.cells import Cells, print_cells, short, told
 from loadtests.figures import Spread, Throughput, ratios, spread
 from loadtests.measure import Paced
 from loadtests.rounds import Plan, Result
@@ -173,13 +172,8 @@ def machine() -> dict[str, str]:
 def show(found: Report, console: Console) -> None:
     """Print the tables: medians, and in brackets the lowest and highest of the rounds."""
     console.print(scope(found), highlight=False)
-    for table in tables(found):
-        shown = Table(title=table.title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-        for index, heading in enumerate(table.headings):
-            shown.add_column(heading, justify="right" if index else "left", no_wrap=not index)
-        for cells in table.rows:
-            shown.add_row(*cells)
-        console.print(shown, "")
+    for cells in tables(found):
+        print_cells(cells, console)
     for row in found.summaries:
         starved = max([row.starved, *(pace.starved for pace in row.paces)])
         late_ms = max([0.0, *(pace.generator_late_p99_ms for pace in row.paces)])
@@ -197,14 +191,6 @@ def scope(found: Report) -> str:
     rounds = found.plan.rounds
     medians = f"medians of {rounds} rounds (lowest–highest)" if rounds > 1 else "one round"
     return f"policy {found.policy}, {found.rules} rules; {medians}"
-
-
-class Cells(Struct, frozen=True):
-    """A table, for a terminal or a page."""
-
-    title: str
-    headings: list[str]
-    rows: list[list[str]]
 
 
 def tables(found: Report) -> list[Cells]:
@@ -267,21 +253,6 @@ def _paced_ratios(found: Report) -> list[Cells]:
     ]
     title = f"{OURS} with arrivals on a schedule: so many times the other's"
     return [Cells(title, ["other", "p50", "p99", "worker µs"], rows)] if rows else []
-
-
-def told(value: Spread) -> str:
-    """The median, and in brackets the lowest and highest."""
-    if value.low == value.high:
-        return short(value.median)
-    return f"{short(value.median)} ({short(value.low)}–{short(value.high)})"
-
-
-def short(number: float) -> str:
-    """Three digits are as much as such a figure is good for: 12.3, 0.045, 12,300."""
-    if not number:
-        return "0"
-    decimals = 2 - int(f"{number:e}".partition("e")[2])
-    return f"{round(number, decimals):,.{max(decimals, 0)}f}"
 
 
 def save(found: Report, directory: Path) -> Path:

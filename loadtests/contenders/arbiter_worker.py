@@ -24,13 +24,15 @@ class ArbiterWorker(Struct, frozen=True):
     name: str = "arbiter"
     about: str = "`arbiter worker`: every rule of the sample policy, reasons, exactly one decision history per request"
     share: float = 1.0
+    has_facts: bool = True
     rates: tuple[float, ...] = (300.0, 1_000.0)
 
     def prepare(self, site: Site, traffic: Traffic) -> None:
         """Publish facts and policy."""
         settings = site.settings()
-        publish(site.kafka, settings.topic(PROFILES), traffic.profiles())
-        publish(site.kafka, settings.topic(CONSENTS), traffic.consents())
+        if self.has_facts:
+            publish(site.kafka, settings.topic(PROFILES), traffic.profiles())
+            publish(site.kafka, settings.topic(CONSENTS), traffic.consents())
         asyncio.run(activate(site))
 
     def command(self) -> list[str]:
