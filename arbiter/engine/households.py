@@ -57,7 +57,7 @@ def arrive(party: PartyState, arrival: Arrival) -> None:
 def receive(party: PartyState, routed: Routed) -> None:
     """What another partition, or this one, sent to the party."""
     if isinstance(routed, Forward):
-        _take_stored(party, routed.post, routed.party)
+        _take_stored(party, routed.post, routed.party, routed.arrival)
     elif isinstance(routed, Join):
         _joined(party, routed)
     elif isinstance(routed, Leave):
@@ -119,9 +119,9 @@ def _joined(party: PartyState, routed: Join) -> None:
     follow(party, recalls=True, looks=True)
 
 
-def _take_stored(party: PartyState, post: Posted, name: str) -> None:
+def _take_stored(party: PartyState, post: Posted, name: str, read: Arrival | None = None) -> None:
     """A record that is not the one just read; a refusal must name it."""
-    before, arrival = len(party.effects), arrived(post)
+    before, arrival = len(party.effects), read or arrived(post)
     customer = arrival.message.customer_id
     if not is_household(name):
         arrive(party, arrival)

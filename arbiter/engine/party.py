@@ -55,17 +55,17 @@ class Party(PartyState):
             self.look_at_timer()
         self.now_ms = now_ms
         if event is not None:
-            self._happen(event)
+            # Nearly everybody is at home in no household; the others are a branch of their own.
+            if isinstance(event, Arrival) and self.ledger.away is None and not isinstance(event.message, Profile):
+                take(self, event)
+            else:
+                self._happen(event)
             self.look_at_timer()
         return effects
 
     def _happen(self, event: Event) -> None:
         if isinstance(event, Arrival):
-            # Nearly everybody is at home in no household; the others are a branch of their own.
-            if self.ledger.away is None and not isinstance(event.message, Profile):
-                take(self, event)
-            else:
-                arrive(self, event)
+            arrive(self, event)
         elif isinstance(event, Review):
             review(self, recalls=event.recalls)
         else:

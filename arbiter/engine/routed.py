@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from arbiter.engine.arrival import Arrival
 from arbiter.ledger.keys import Part
 from arbiter.ledger.model import Posted
 
 
 class Forward(Struct, frozen=True):
-    """A record for ``party``: a household, or (if that does not know the customer) the customer's home again."""
+    """A record for ``party``: a household, or (if that does not know the customer) the customer's home again.
+
+    ``arrival`` is the record where it was decoded already.
+    """
 
     party: str
     post: Posted
+    arrival: Arrival | None = None
 
 
 class Join(Struct, frozen=True):

@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from arbiter.engine.arrival import Arrival, arrived
 from arbiter.engine.evaluation import asked_at
@@ -174,8 +175,10 @@ class Simulation:
         while todo:
             name, event = todo.popleft()
             partition = self._partition_of(name)
-            if isinstance(event, Forward) and event.post.what == "request":
-                yield from self._advance(partition, asked_at(_request_in(event), event.post.received_ms))
+            if isinstance(event, Forward):
+                event = read = replace(event, arrival=arrived(event.post))
+                if read.arrival is not None and isinstance(read.arrival.message, ContactRequest):
+                    yield from self._advance(partition, asked_at(read.arrival.message, read.arrival.received_ms))
             for effect in self._apply(partition, name, event, partition.now_ms):
                 if isinstance(effect, Decided | Noted | Refused):
                     yield from self._heard(name, effect, arrival)
@@ -219,8 +222,8 @@ class Simulation:
 
     def _load_answer(self, party: Party, name: str, event: Arrival | Forward) -> None:
         """The answer to a request that comes again. All answers are on one shelf, so they need not move."""
-        arrival = arrived(event.post) if isinstance(event, Forward) else event
-        if isinstance(arrival.message, ContactRequest):
+        arrival = event.arrival if isinstance(event, Forward) else event
+        if arrival is not None and isinstance(arrival.message, ContactRequest):
             for key in answers_needed(arrival, name, party.ledger):
                 answered = self._shelf.answer(key)
                 if answered is not None:
@@ -266,9 +269,3 @@ class Simulation:
             self.notes[result.what] += 1
         elif isinstance(result, Refused) and arrival is not None:
             yield TurnedAway(arrival, result)
-
-
-def _request_in(forward: Forward) -> ContactRequest:
-    message = arrived(forward.post).message
-    assert isinstance(message, ContactRequest)  # noqa: S101 - a post of this kind holds nothing else
-    return message

@@ -18,7 +18,7 @@ from arbiter.engine.told import Decided, Noted
 from arbiter.engine.verdict import Verdict, answer_of
 from arbiter.ledger.capacity import Draw, Stock
 from arbiter.ledger.facts import Refused
-from arbiter.ledger.identity import REF_BYTES, answer_key, counted_from, hold_of
+from arbiter.ledger.identity import BEGUN_ANEW, REF_BYTES, answer_key, counted_from, hold_of
 from arbiter.ledger.model import Answer, Answered, Asked, Contact, ContactState, Ledger
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy
@@ -119,10 +119,8 @@ class PartyState:
 
     def forget_requests(self) -> None:
         """Drop what is neither open nor waiting any more."""
-        ledger, known = self.ledger, self.requests
-        if len(known) > len(ledger.waiting) + len(ledger.open):
-            left = [asked.identity for pending in (ledger.waiting, ledger.open) for asked in pending]
-            self.requests = {key: known[key] for key in left if key in known}
+        known, left = self.requests, [asked.identity for asked in (*self.ledger.waiting, *self.ledger.open)]
+        self.requests = {key: known[key] for key in left if key in known}
 
     def contact(self, key: bytes) -> Contact | None:
         """The contact of a request, the latest if it was approved again after a recall."""
@@ -186,8 +184,8 @@ class PartyState:
         :class:`~arbiter.engine.lifecycle.IllegalMove`.
         """
         follows(before, event)
-        asked.n = max(asked.n, counted_from(self.seq)) + 1
-        answer = self.answer_of(asked, verdict, ahead)
+        asked.n = (asked.n if self.seq < BEGUN_ANEW else max(asked.n, counted_from(self.seq))) + 1
+        answer = answer_of(self.policy.ref, asked, verdict, ahead, self.seq, self.now_ms)
         key = answer_key(request.customer_id, asked.identity)
         self.answers[key], self.changed[key] = Answered(asked.content, answer), None
         self.effects.append(Decided(request, asked.identity, answer, False))

@@ -37,7 +37,8 @@ _canonical = msgspec.msgpack.Encoder(order="deterministic")
 
 def identity(request: ContactRequest) -> bytes:
     """The 16 bytes by which a request is told from others: department, customer and request id."""
-    return identity_of(request.department, request.customer_id, request.request_id)
+    named = (request.department, request.customer_id, request.request_id)
+    return blake2b(_canonical.encode(named), digest_size=16).digest()
 
 
 def identity_of(department: str, customer: str, request_id: str) -> bytes:
@@ -59,7 +60,8 @@ def content_of(request: ContactRequest) -> bytes:
     A default that is spelt out, an instant finer than a millisecond or of another offset, and another form of the same
     number make no difference.
     """
-    return _hash(replace(request, requested_at=None) if _is_plain(request) else _plain(request))
+    plain = replace(request, requested_at=None) if _is_plain(request) else _plain(request)
+    return blake2b(_canonical.encode(plain), digest_size=8).digest()
 
 
 _OF_NO_MATTER: Final = frozenset({str, int, bool})
@@ -100,13 +102,10 @@ def _plain(request: ContactRequest) -> ContactRequest:
 def had_content(request: ContactRequest, content: bytes) -> bool:
     """Whether a hash is that of a request as builds up to 1.0 made it: of its form instead of its meaning."""
     try:
-        return content == _hash(replace(request, requested_at=None))
+        formed = _canonical.encode(replace(request, requested_at=None))
     except OverflowError:  # an instant whose offset leads out of the calendar, which no such build could take
         return False
-
-
-def _hash(request: ContactRequest) -> bytes:
-    return blake2b(_canonical.encode(request), digest_size=8).digest()
+    return content == blake2b(formed, digest_size=8).digest()
 
 
 def _instant(instant: datetime | None) -> datetime | None:

@@ -11,13 +11,14 @@ from typing import Final
 from msgspec import Struct
 
 from arbiter.engine.events import PUT_OFF_MS
+from arbiter.engine.party import answers_needed
 from arbiter.engine.routed import Forward
 from arbiter.ledger.model import Answered
 from arbiter.state.codec import CodecError, NewerFormat, unpack_answered
 from arbiter.timing.instants import FAR_MS
 from arbiter.worker.kafka.reader import DeadLetter, Record
 from arbiter.worker.partition.cache import StoredParty
-from arbiter.worker.partition.items import Item, needed_answers
+from arbiter.worker.partition.items import Item
 from arbiter.worker.partition.letters import original
 
 UNREADABLE_STATE: Final = "unreadable_state"
@@ -60,7 +61,9 @@ class Aside(Struct):
         elif not self.answers:
             return None
         else:
-            needed = ((party.name, key) for key in needed_answers(item, party.ledger))
+            needed = (
+                (party.name, key) for key in answers_needed(item.arrival or item.event(), item.party, party.ledger)
+            )
             broken = next((self.answers[one] for one in needed if one in self.answers), None)
             if broken is None:
                 return None

@@ -63,7 +63,8 @@ class StoredParty(Party):
         self.cost = 0
         self.repacked = packed
         self.waits = self.waiting_for()
-        self._begin()
+        self.steps: list[Step] = []
+        self.committed()
 
     def rewind(self) -> None:
         """Be again as the store has it."""
@@ -76,24 +77,21 @@ class StoredParty(Party):
         if self.steps:
             if self.waits or self.ledger.waiting:
                 self.waits = self.waiting_for()
-            if self.requests:
+            if len(self.requests) > len(self.ledger.waiting) + len(self.ledger.open):
                 self.forget_requests()
-        self._begin()
+            self.steps = []
+        self.packed = self.repacked
+        self.known_due_ms, self.known_turn = self.due_ms, self.turn
+        self.purse = NO_PURSE
+        self.loaded: dict[bytes, Answered] = {}
+        self.answers = {}
+        self.changed = {}
+        self.opened_ms = 0
 
     def waiting_for(self) -> frozenset[tuple[str, Turn]]:
         """What it waits for of what all customers share, and its turn."""
         found = awaits(self.ledger)
         return frozenset(found.items()) if found else NOBODY
-
-    def _begin(self) -> None:
-        self.packed = self.repacked
-        self.known_due_ms, self.known_turn = self.due_ms, self.turn
-        self.purse = NO_PURSE
-        self.steps: list[Step] = []
-        self.loaded: dict[bytes, Answered] = {}
-        self.answers = {}
-        self.changed = {}
-        self.opened_ms = 0
 
 
 def fresh(packed: bytes | None) -> Ledger:

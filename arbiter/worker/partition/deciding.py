@@ -21,23 +21,21 @@ from typing import Any, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.engine.evaluation import asked_at
 from arbiter.engine.events import Way
-from arbiter.engine.party import Review, permit_ends
+from arbiter.engine.party import Review, answers_needed, permit_ends
 from arbiter.engine.routed import Forward, Join, Leave, Return, Routed
 from arbiter.engine.state import FREES_FIRST, Context, Turn
 from arbiter.engine.told import Decided, Noted
 from arbiter.ledger.capacity import Draw, Purse, Stock
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.model import Answered
-from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy
 from arbiter.state.codec import OutRecord, pack_answered, pack_ledger
 from arbiter.state.store import Wait
 from arbiter.worker.kafka.reader import DeadLetter, Record
 from arbiter.worker.partition.aside import NEVER_MS, Aside, left_out
 from arbiter.worker.partition.cache import StoredParty
-from arbiter.worker.partition.items import CONSENT_RANK_MAX, REQUEST_RANK, Item, needed_answers
+from arbiter.worker.partition.items import CONSENT_RANK_MAX, REQUEST_RANK, Item
 from arbiter.worker.partition.letters import original
 from arbiter.worker.partition.line import Line
 from arbiter.worker.partition.publishing import Worded, record_of, worded
@@ -229,7 +227,8 @@ class Batch:
         for item in items:
             party = self.parties.get(item.party)
             if party is not None and party.ledger.members:
-                known.update(((item.party, key), None) for key in needed_answers(item, party.ledger))
+                for key in answers_needed(item.arrival or item.event(), item.party, party.ledger):
+                    known[item.party, key] = None
         if not known:
             return
         packed = yield Answers([key for _, key in known])
@@ -262,15 +261,16 @@ class Batch:
 
     def _take_all(self, work: Work) -> Generator[Need, Any, None]:
         """Apply the records, as far as they fit; in event time all timers on the way to each of them come first."""
-        line = self._line
         for index, item in enumerate(work.items):
-            if line is not None or self.is_closed or self.outbox_bytes > OUTBOX_BYTES_MAX:
-                at_ms = self._moment_of(item)
-                if line is not None and line.first_by(self.now_ms if at_ms is None else at_ms) is not None:
-                    yield from self._pass(self.now_ms if at_ms is None else at_ms)
-                if not self._fits(item, at_ms):
-                    self.late = work.leave(index)
-                    return
+            at_ms = self.now_ms
+            if self._line is not None:
+                at_ms = max(at_ms, item.asked_ms or 0)
+                if self._line.next_ms <= at_ms:
+                    yield from self._pass(at_ms)
+            if not self._fits(item, at_ms):
+                self.late = work.leave(index)
+                return
+            self.now_ms = at_ms
             try:
                 self._take_item(item)
             except Unsettled as unsettled:
@@ -278,24 +278,12 @@ class Batch:
             if index % PAUSE_EVERY == PAUSE_EVERY - 1:
                 yield None
 
-    def _moment_of(self, item: Item) -> int | None:
-        """The instant at which a request is decided: in event time no earlier than it was asked. ``None`` for all else,
-        which is taken at any time.
-        """
-        arrival = item.arrival
-        if arrival is None or not isinstance(arrival.message, ContactRequest):
-            return None
-        return max(self.now_ms, asked_at(arrival.message, arrival.received_ms)) if self._is_event_clock else self.now_ms
-
-    def _fits(self, item: Item, at_ms: int | None) -> bool:
-        """Whether the item is for this commit; if it is a request, time goes on to it."""
+    def _fits(self, item: Item, at_ms: int) -> bool:
+        """Whether an item that is taken then is for this commit."""
         is_full = self.outbox_bytes > OUTBOX_BYTES_MAX
-        if at_ms is None:
+        if item.asked_ms is None:
             return not is_full or item.rank <= CONSENT_RANK_MAX
-        if self.is_closed or is_full or (self._line is not None and not self._line.is_known_to(at_ms)):
-            return False
-        self.now_ms = at_ms
-        return True
+        return not (self.is_closed or is_full or (self._line is not None and at_ms >= self._line.known_ms))
 
     def _take_item(self, item: Item) -> None:
         """Apply one record, after what was due before it; never raises for what the engine does with it.
@@ -380,11 +368,15 @@ class Batch:
 
     def _step(self, party: StoredParty, what: Item | Review | None, now_ms: int, way: Way) -> None:
         """Apply an event and take note of what comes of it; if that fails, the party is as it was before."""
+        timer = party.due_ms, party.turn
         if self._is_shared:
             party.purse.begin()
         try:
             effects = party.apply(what.event() if isinstance(what, Item) else what, now_ms, party.context, way)
-            said: list[Said] = [worded(effect) if isinstance(effect, Decided) else effect for effect in effects]
+            said: list[Any] = effects
+            for place, effect in enumerate(effects):
+                if isinstance(effect, Decided):
+                    said[place] = worded(effect)
         except Exception:
             self._rewind(party)
             raise
@@ -394,7 +386,7 @@ class Batch:
             raise Unsettled(questions, (party.name, len(party.steps)))
         party.steps.append((what, now_ms, way))
         self.alarms += way is not Way.USUAL
-        if self._line is not None:
+        if self._line is not None and (party.due_ms, party.turn) != timer:
             self._line.set(party)
         if self._is_shared and (party.ledger.waiting or party.purse.moves):
             self._see_who_waits(party)
@@ -438,6 +430,7 @@ class Batch:
 
     def _note(self, party: StoredParty, item: Item | None, said: Iterable[Said]) -> None:
         """What came of an event, to be published and committed."""
+        arrival = item.arrival if item is not None else None
         if item is not None:
             if item.parcel is None:
                 self.facts += item.rank != REQUEST_RANK
@@ -445,23 +438,19 @@ class Batch:
                 party.opened_ms = max(party.opened_ms, *permit_ends(party.ledger), 0)
         for one in said:
             if isinstance(one, Worded):
-                self._tell(item, one)
-                party.opened_ms = max(party.opened_ms, one.decided.answer.valid_until_ms or 0)
+                record, decided = record_of(one, self._topic, self._partition), one.decided
+                self.outbox.append(record)
+                self.outbox_bytes += len(one.value)
+                is_answer = arrival is not None and arrival.message is decided.request
+                self.told.append(Told(decided, arrival.received_ms if arrival is not None and is_answer else None))
+                party.opened_ms = max(party.opened_ms, decided.answer.valid_until_ms or 0)
             elif isinstance(one, Noted):
-                self.notes.append((one, item.arrival.source if item is not None and item.arrival else None))
+                self.notes.append((one, arrival.source if arrival is not None else None))
             elif item is not None and isinstance(one, Refused):
-                record = item.record if one.post is None else original(one.post)
-                self.dead.append((record, DeadLetter(one.code, one.message), 1))
+                letter_of = item.record if one.post is None else original(one.post)
+                self.dead.append((letter_of, DeadLetter(one.code, one.message), 1))
             elif item is not None and not isinstance(one, Refused):
                 self._send_on(item, one)
-
-    def _tell(self, item: Item | None, said: Worded) -> None:
-        record = record_of(said, self._topic, self._partition)
-        self.outbox.append(record)
-        self.outbox_bytes += len(record.value or b"")
-        arrival = item.arrival if item is not None else None
-        is_answer = arrival is not None and arrival.message is said.decided.request
-        self.told.append(Told(said.decided, arrival.received_ms if arrival is not None and is_answer else None))
 
     def _send_on(self, item: Item, routed: Routed) -> None:
         """Packed at once: what the party goes through from here on does not change it any more."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from arbiter.engine.arrival import Arrival, Message
-from arbiter.engine.party import answers_needed
-from arbiter.engine.routed import Routed
+from arbiter.engine.evaluation import asked_at
+from arbiter.engine.routed import Forward, Routed
 from arbiter.ledger.keys import CUSTOMER
-from arbiter.ledger.model import Ledger
 from arbiter.messages import ConsentChange, ContactRequest, Outcome, PreferenceChange, Profile, SuppressionChange
 from arbiter.state.parcels import Parcel
 from arbiter.worker.kafka.reader import Record
@@ -25,30 +25,38 @@ CONSENT_RANK_MAX = 1
 class Item(Struct, frozen=True, gc=False):
     """A record that was read: an arrival, or what another partition sent (an arrival may be in that, too).
 
-    ``party`` is whose ledger it belongs to, ``rank`` its place among what came together.
+    ``party`` is whose ledger it belongs to, ``rank`` its place among what came together. ``asked_ms`` is when a request
+    was asked; ``None`` for all else.
     """
 
     record: Record
     party: str
     rank: int
     arrival: Arrival | None
+    asked_ms: int | None = None
     parcel: Parcel | None = None
 
     @classmethod
     def of_record(cls, record: Record, arrival: Arrival) -> Item:
         """A record of an input topic."""
         message = arrival.message
-        return cls(record, CUSTOMER + message.customer_id, _ranks.get(type(message)) or _rank(message), arrival)
+        rank = _ranks.get(type(message)) or _rank(message)
+        asked_ms = asked_at(message, arrival.received_ms) if isinstance(message, ContactRequest) else None
+        return cls(record, CUSTOMER + message.customer_id, rank, arrival, asked_ms)
 
     @classmethod
     def of_parcel(cls, record: Record, parcel: Parcel, arrival: Arrival | None) -> Item:
         """What another partition sent, and the arrival that is in it."""
-        return cls(record, parcel.party, _rank(parcel), arrival, parcel)
+        asked_ms = None
+        if arrival is not None and isinstance(arrival.message, ContactRequest):
+            asked_ms = asked_at(arrival.message, arrival.received_ms)
+        return cls(record, parcel.party, _rank(parcel), arrival, asked_ms, parcel)
 
     def event(self) -> Arrival | Routed:
         """What happens to its party; new each time, since a ledger takes over what it is given."""
         if self.parcel is not None:
-            return self.parcel.open()
+            routed = self.parcel.open()
+            return replace(routed, arrival=self.arrival) if isinstance(routed, Forward) else routed
         assert self.arrival is not None  # noqa: S101 - an item brings one or the other
         return self.arrival
 
@@ -56,11 +64,6 @@ class Item(Struct, frozen=True, gc=False):
     def place(self) -> str:
         """Where it stands, as a log says it."""
         return f"{self.record.topic}/{self.record.partition}/{self.record.offset}"
-
-
-def needed_answers(item: Item, ledger: Ledger) -> list[bytes]:
-    """The keys of the answers without which a party with this ledger cannot take the item."""
-    return answers_needed(item.arrival or item.event(), item.party, ledger)
 
 
 _ranks: dict[type, int] = {}

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from heapq import heapify, heappop, heappush
 
 from arbiter.state.store import Due
+from arbiter.timing.instants import FAR_MS
 from arbiter.worker.partition.cache import StoredParty
 
 
@@ -19,27 +20,29 @@ class Line:
             (due_ms, party.turn, name) for name, party in parties.items() if (due_ms := party.due_ms) is not None
         ]
         self._end = max((place for place in self._places if place[2] in cut), default=None)
+        self.known_ms = FAR_MS if self._end is None else self._end[0]
+        """Up to here, all are known that come back."""
         heapify(self._places)
+        self.next_ms = self._places[0][0] if self._places else FAR_MS
+        """Nobody comes back before."""
 
     def set(self, party: StoredParty) -> None:
         """Take note of when the party comes back after a step."""
         if party.due_ms is not None:
             heappush(self._places, (party.due_ms, party.turn, party.name))
+            self.next_ms = min(self.next_ms, party.due_ms)
 
     def first_by(self, to_ms: int) -> Due | None:
         """The next place up to that instant, if it is known to be the next; it stays taken."""
         while self._places:
             first = self._places[0]
-            party = self._parties[first[2]]
+            party, self.next_ms = self._parties[first[2]], first[0]
             if party.due_ms == first[0] and party.turn == first[1]:
                 return None if first[0] > to_ms or (self._end is not None and first > self._end) else first
             heappop(self._places)
+        self.next_ms = FAR_MS
         return None
 
     def pop(self) -> Due:
         """Take the first place away."""
         return heappop(self._places)
-
-    def is_known_to(self, to_ms: int) -> bool:
-        """Whether all are known that come back up to that instant."""
-        return self._end is None or to_ms < self._end[0]

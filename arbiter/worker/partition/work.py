@@ -10,9 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arbiter.engine.arrival import posted
-from arbiter.engine.evaluation import asked_at
 from arbiter.engine.routed import Forward
-from arbiter.messages import ContactRequest
 from arbiter.state.store import Commit, Head
 from arbiter.worker.kafka.reader import DeadLetter, Record
 from arbiter.worker.partition.items import Item
@@ -69,9 +67,7 @@ class Work(Struct):
     @property
     def horizon_ms(self) -> int:
         """Under the event clock, how far time goes on with these records."""
-        arrivals = [item.arrival for item in self.items if item.arrival is not None]
-        asked = [asked_at(m, one.received_ms) for one in arrivals if isinstance(m := one.message, ContactRequest)]
-        return max([self.now_ms, *asked])
+        return max([self.now_ms, *(item.asked_ms for item in self.items if item.asked_ms is not None)])
 
     def has_left_line(self, commit: Commit) -> bool:
         """Whether somebody who was woken waits no more, and maybe took no place: then it is the next one's turn."""
