@@ -22,8 +22,8 @@ from arbiter.ledger.capacity import Draw, Stock, Want
 from arbiter.ledger.model import Finding, Ledger, Member
 from arbiter.messages import ContactRequest
 from arbiter.policy.exceptions import NO_LIFTS, Lift, Lifts
-from arbiter.policy.index import ApplicableRules, ShapeRules, Timetable, Used, ValidInterval
-from arbiter.policy.inputs import Shape, Spent, shape_of
+from arbiter.policy.index import ApplicableRules, ShapeRules, Timetable, ValidInterval
+from arbiter.policy.inputs import Shape, Used, shape_of
 from arbiter.policy.kill_switches import KILL_SWITCH
 from arbiter.policy.match import OfContact
 from arbiter.policy.preferences import OWN_HOURS, PREFERENCES, Preference
@@ -210,12 +210,12 @@ class Evaluation:
         """What the request costs in a rule that counts contacts, where its shape decides that."""
         return self._rules.costs.get(rule)
 
-    def counted_by(self, rule: Judge) -> Sequence[Spent]:
+    def counted_by(self, rule: Judge) -> Sequence[Used]:
         """The party's contacts that a rule counts; a customer's own cap, which is no rule of the policy, counts all."""
         bit = self._rules.index.bit.get(rule)
         if bit is None:
-            return [(at_ms, kind, shape) for at_ms, _, _, kind, shape in self.used if kind.customer == self.customer]
-        return [(at_ms, kind, shape) for at_ms, _, rules, kind, shape in self.used if rules & bit]
+            return [one for one in self.used if one[3].customer == self.customer]
+        return [one for one in self.used if one[2] & bit]
 
     def counting(self) -> list[Judge]:
         """The rules that count any of the party's contacts for the request."""
@@ -234,6 +234,8 @@ class Evaluation:
 
     def of_contact(self, customer: str) -> OfContact:
         """A past contact of ``customer`` as a ``when`` sees it: with what is known of the customer today."""
+        if customer == self.customer:
+            return OfContact(self.profile, self.segments)
         member = self.ledger.members.get(customer)
         traits = member.traits if member else None
         return (
@@ -307,7 +309,8 @@ class Evaluation:
         """The rules that say no to a contact at ``at_ms``, in file order, then the customer's own."""
         self._interval = interval = self._timetable.at(at_ms, self.now_ms)
         index = self._rules.index
-        bits = self._applicable.suspects(self, self.used, at_ms, interval)
+        used = self._used
+        bits = self._applicable.suspects(self, self.used if used is None else used, at_ms, interval)
         if enforced_only:
             bits &= index.enforced
         found: list[Objection] = []

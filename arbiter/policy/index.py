@@ -21,8 +21,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from arbiter.ledger.model import FREE, Kind, Ledger
-from arbiter.policy.inputs import Inputs, Shape
+from arbiter.ledger.model import FREE, Ledger
+from arbiter.policy.inputs import Inputs, Shape, Used
 from arbiter.policy.match import SHAPE_FIELDS
 from arbiter.policy.rules import ArbitrationJudge, FloorJudge, Judge, Need, SharedJudge
 from arbiter.policy.rules.counting import CountingJudge
@@ -46,10 +46,6 @@ A contact costs at most 10,000 points: only 200,000 of these, more than a ledger
 ROOM_MAX = FULL >> 1
 CHANNEL = SHAPE_FIELDS.index("channel")
 
-Used = tuple[int, int, int, Kind, Shape]
-"""A contact that uses budgets: when it counts (ms), its costs in the lanes and the set of the rules that count it, what
-it was, and the shape of that."""
-
 
 class RuleIndex:
     """The rules of a rule set in file order, each with its bit; those that count contacts with their lanes."""
@@ -62,24 +58,20 @@ class RuleIndex:
         self.counting = [r for r in rules if isinstance(r, CountingJudge) and r.needs is Need.CONTACTS]
         self.lane: dict[Any, int] = {rule: number * LANE_BITS for number, rule in enumerate(self.counting)}
         self.spans = sorted({rule.rolling_ms for rule in self.counting if rule.rolling_ms is not None})
-        self.rolling = [self._reaching(span) for span in [*self.spans, FAR_MS + 1]]
+        reaching = [[r for r in self.counting if (r.rolling_ms or 0) >= span] for span in [*self.spans, FAR_MS + 1]]
+        self.rolling = [self.lanes(rules) for rules in reaching]
         """The lanes whose windows reach back beyond each span and those before it; the last has none."""
         self._points = points
         self._sets: dict[int, tuple[Judge, ...]] = {}
         self._full: dict[int, int] = {}
         self._counted: dict[Shape, tuple[int, int, int]] = {}
-        self._shared: dict[tuple[bool, ...], int] = {}
-        self._lanes: dict[int, int] = {}
-        self._per_party = sum([self.bit[rule] for rule in self.counting if not rule.per_customer])
+        self._shared: dict[tuple[bool, ...], tuple[int, int]] = {}
+        everybody = [rule for rule in self.counting if not rule.per_customer]
+        self._per_party = sum([self.bit[rule] for rule in everybody]), self.lanes(everybody)
 
-    def lanes(self, bits: int) -> int:
-        """The lanes of a set of rules, all their bits set."""
-        known = self._lanes.get(bits)
-        if known is None:
-            if len(self._lanes) > SETS_MAX:
-                self._lanes.clear()
-            known = self._lanes[bits] = sum([LANE << self.lane[rule] for rule in self.set_of(bits)])
-        return known
+    def lanes(self, rules: Sequence[Judge]) -> int:
+        """The lanes of these rules, all their bits set."""
+        return sum([LANE << self.lane[rule] for rule in rules])
 
     def set_of(self, bits: int) -> tuple[Judge, ...]:
         """The rules of a set, in file order."""
@@ -104,44 +96,42 @@ class RuleIndex:
         """What a contact of this shape costs in the rule's lane."""
         return (self._points.get(shape[CHANNEL] or "", 1) if rule.in_points else 1) << self.lane[rule]
 
-    def pair(self, shape: Shape, other: Shape, bits: int) -> Pair:
-        """How contacts of shape ``other`` count for requests of ``shape``, to which the rules ``bits`` apply."""
+    def pair(self, shape: Shape, other: Shape, bits: int, lanes: int) -> Pair:
+        """How contacts of shape ``other`` count for requests of ``shape``, to which these rules apply."""
         costs, sure, unsure = self._counted_by(other)
-        bits &= self._sharing(shape, other)
+        sharing, shared_lanes = self._sharing(shape, other)
+        costs &= shared_lanes & lanes
+        bits &= sharing
         own = sure & bits
-        others = own & self._per_party
-        return Pair(costs & self.lanes(own), own, costs & self.lanes(others), others, self.set_of(unsure & bits))
-
-    def _reaching(self, span_ms: int) -> int:
-        return sum(
-            [LANE << self.lane[r] for r in self.counting if r.rolling_ms is not None and r.rolling_ms >= span_ms]
-        )
+        unsure &= bits
+        everybody, its_lanes = self._per_party
+        return Pair(costs, own, costs & its_lanes, own & everybody, self.set_of(unsure) if unsure else ())
 
     def _counted_by(self, other: Shape) -> tuple[int, int, int]:
-        """The costs of a contact in all lanes; who counts it, and who may, depending on whose it is."""
+        """The costs of a contact in the lanes that count it; who counts it, and who may, depending on whose it is."""
         known = self._counted.get(other)
         if known is None:
             if len(self._counted) > SETS_MAX:
                 self._counted.clear()
             rules = [rule for rule in self.counting if rule.counts_shape(other)]
-            costs = sum([self.cost(rule, other) for rule in rules])
+            costs = sum([self.cost(rule, other) for rule in rules if not rule.asks_who])
             sure = sum([self.bit[rule] for rule in rules if not rule.asks_who])
             unsure = sum([self.bit[rule] for rule in rules if rule.asks_who])
             known = self._counted[other] = costs, sure, unsure
         return known
 
-    def _sharing(self, shape: Shape, other: Shape) -> int:
-        """The rules whose budgets the two shapes share, which depends on the fields in which they are equal."""
+    def _sharing(self, shape: Shape, other: Shape) -> tuple[int, int]:
+        """The rules whose budgets the two shapes share, and their lanes: by the fields in which they are equal."""
         alike = tuple(map(eq, shape, other))
         known = self._shared.get(alike)
         if known is None:
-            known = sum([self.bit[rule] for rule in self.counting if rule.is_shared(shape, other)])
-            self._shared[alike] = known
+            rules = [rule for rule in self.counting if rule.is_shared(shape, other)]
+            known = self._shared[alike] = sum([self.bit[rule] for rule in rules]), self.lanes(rules)
         return known
 
 
 class Pair(Struct, frozen=True):
-    """How contacts of one shape count for requests of another: costs in the lanes and rules, of contacts to the same
+    """How contacts of one shape count for requests of another: costs in the lanes, and rules, of contacts to the same
     customer, then of those to others of the party; and the rules for which it depends on who the customer is.
     """
 
@@ -162,6 +152,7 @@ class ShapeRules:
         "_applicable",
         "_by_segment",
         "_in_segments",
+        "_lanes",
         "_otherwise",
         "_pairs",
         "arbitrations",
@@ -189,6 +180,7 @@ class ShapeRules:
         self.floors = [rule for rule in rules if isinstance(rule, FloorJudge)]
         self.arbitrations = [rule for rule in rules if isinstance(rule, ArbitrationJudge)]
         counting = [rule for rule in rules if rule in index.lane]
+        self._lanes = index.lanes(counting)
         self.costs: dict[Any, int | None] = {rule: rule.cost_of_shape(shape, points) for rule in counting}  # type: ignore[attr-defined]
 
     def applicable(self, e: Inputs) -> ApplicableRules:
@@ -237,7 +229,7 @@ class ShapeRules:
     def _pair(self, other: Shape) -> Pair:
         if len(self._pairs) > PAIRS_MAX:
             self._pairs.clear()
-        pair = self._pairs[other] = self.index.pair(self.shape, other, self.bits)
+        pair = self._pairs[other] = self.index.pair(self.shape, other, self.bits, self._lanes)
         return pair
 
 

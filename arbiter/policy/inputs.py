@@ -18,8 +18,10 @@ def shape_of(what: ContactRequest | Kind) -> Shape:
     return (what.department, what.campaign, what.channel, what.category, what.product, what.partner)
 
 
-Spent = tuple[int, Kind, Shape]
-"""A contact that uses budgets: when it counts (ms), what it was, and the shape of that."""
+Used = tuple[int, int, int, Kind, Shape]
+"""A contact that uses budgets: when it counts (ms), its costs in the lanes and the set of the rules that count it (see
+:mod:`arbiter.policy.index`), what it was, and the shape of that.
+"""
 
 
 class Where(Protocol):
@@ -68,7 +70,7 @@ class Inputs(Where, Subject, Protocol):
     def cost(self, rule: Any) -> int | None:
         """What the request costs in a rule that counts contacts, where its shape decides that."""
 
-    def counted_by(self, rule: Any) -> Sequence[Spent]:
+    def counted_by(self, rule: Any) -> Sequence[Used]:
         """The party's contacts that a rule counts for this request."""
 
     def of_contact(self, customer: str) -> OfContact:

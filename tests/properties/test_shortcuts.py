@@ -20,8 +20,8 @@ from arbiter.messages import Profile, encoder
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.exceptions import TemporaryException
 from arbiter.policy.frame import Category, Channel, Department, Permit, Recall
-from arbiter.policy.index import ApplicableRules, ShapeRules, Used
-from arbiter.policy.inputs import shape_of
+from arbiter.policy.index import ApplicableRules, ShapeRules
+from arbiter.policy.inputs import Used, shape_of
 from arbiter.policy.rules import KINDS, NEVER_MS, NOW_MS, kind_of
 from arbiter.policy.rules.base import Effective
 from arbiter.policy.rules.cap import Keep

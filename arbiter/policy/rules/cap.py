@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from arbiter.ledger.model import Finding
 from arbiter.policy.frame import PolicyFrame
-from arbiter.policy.inputs import Inputs, Shape, Spent, Where
+from arbiter.policy.inputs import Inputs, Shape, Used, Where
 from arbiter.policy.match import REQUEST_FIELDS, SHAPE_FIELDS, Matcher, When, names_one, spoken_when
 from arbiter.policy.phrases import both, contacts, counted, of, window
 from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Rule, kind_of, used_contacts
@@ -295,7 +295,7 @@ class CapJudge(CountingJudge):
         used = self._cost(e, inside)
         end_ms = None if own > limit else until_ms
         message = self._sentence(e, used, own, limit, end_ms, is_kept=code == "reserved")
-        told, window = used_contacts(e, [(when_ms, kind) for when_ms, kind, _ in inside]), self._window.text
+        told, window = used_contacts(e, [(one[0], one[3]) for one in inside]), self._window.text
         return self.no(code, message, end_ms, used=used, limit=limit, window=window, contacts=told)
 
     def changes_at(self, where: Where, at_ms: int) -> int:
@@ -351,7 +351,7 @@ class CapJudge(CountingJudge):
             cost = (e.points.get(e.request.channel, 1) if self.in_points else 1) if matches else 0
         return cost
 
-    def _others(self, e: Inputs, spent: Sequence[Spent]) -> Sequence[Spent]:
+    def _others(self, e: Inputs, spent: Sequence[Used]) -> Sequence[Used]:
         """Without the contacts that headroom is kept for."""
         kept = self._for
         if kept is None:
@@ -360,15 +360,15 @@ class CapJudge(CountingJudge):
             one
             for one in spent
             if not (
-                kept.shape_matches(one[2]) and (kept.shape_only or kept.rest_matches(e.of_contact(one[1].customer)))
+                kept.shape_matches(one[4]) and (kept.shape_only or kept.rest_matches(e.of_contact(one[3].customer)))
             )
         ]
 
-    def _cost(self, e: Inputs, contacts: Sequence[Spent]) -> int:
+    def _cost(self, e: Inputs, contacts: Sequence[Used]) -> int:
         """What these contacts use of the budget, at today's prices."""
         if not self.in_points:
             return len(contacts)
-        return sum([e.points.get(kind.channel, 1) for _, kind, _ in contacts])
+        return sum([e.points.get(kind.channel, 1) for _, _, _, kind, _ in contacts])
 
     def _bounds(self, where: Where, at_ms: int) -> tuple[int, int]:
         """What lies strictly after the first and before the second is in the window."""
@@ -381,7 +381,7 @@ class CapJudge(CountingJudge):
             known = self._windows[zone] = (start - 1, end)
         return known
 
-    def _frees(self, e: Inputs, spent: Sequence[Spent], at_ms: int, room: int) -> int:
+    def _frees(self, e: Inputs, spent: Sequence[Used], at_ms: int, room: int) -> int:
         """The first instant from which at most ``room`` is used: ``NOW_MS`` if it is no more now."""
         low, high = self._bounds(e, at_ms)
         inside = [one for one in spent if low < one[0] < high]
@@ -399,7 +399,7 @@ class CapJudge(CountingJudge):
             high = end
         return FAR_MS
 
-    def _leaves(self, e: Inputs, inside: Sequence[Spent], room: int) -> int:
+    def _leaves(self, e: Inputs, inside: Sequence[Used], room: int) -> int:
         """Which contact must leave the window, so that no more than ``room`` is used by the later ones (ms)."""
         if not self.in_points:
             return sorted([one[0] for one in inside])[-room - 1]

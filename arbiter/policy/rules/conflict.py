@@ -154,7 +154,7 @@ class ConflictJudge(CountingJudge):
 
     def _before(self, e: Inputs) -> list[tuple[int, Kind]]:
         if self._outcomes is None:
-            return [(at_ms, kind) for at_ms, kind, _ in e.counted_by(self)]
+            return [(one[0], one[3]) for one in e.counted_by(self)]
         found: list[tuple[int, Kind]] = []
         for event in e.ledger.events:
             kind = event.kind
