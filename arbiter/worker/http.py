@@ -19,7 +19,7 @@ class Server:
         """``readiness`` gives what ``/readyz`` shows; its ``ready`` decides."""
         self._registry = registry
         self._readiness = readiness
-        self._runner: web.AppRunner | None = None
+        self._processor: web.AppRunner | None = None
 
     async def start(self, address: str) -> str:
         """Listen on ``host:port`` (port 0: a free one) and give the address; ``OSError`` when it is taken."""
@@ -27,17 +27,17 @@ class Server:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
+        self._processor = web.AppRunner(app, access_log=None)
+        await self._processor.setup()
         host, _, port = address.rpartition(":")
-        await web.TCPSite(self._runner, host.strip("[]"), int(port)).start()
-        host, port = self._runner.addresses[0][:2]
+        await web.TCPSite(self._processor, host.strip("[]"), int(port)).start()
+        host, port = self._processor.addresses[0][:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._processor is not None:
+            await self._processor.cleanup()
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": METRICS_TYPE})

@@ -19,7 +19,7 @@ from arbiter.messages import ROUTED
 from arbiter.settings import variable
 from arbiter.state.policy_store import PolicyStore
 from arbiter.state.store import Acceptance, Claim, Head, Verdict
-from arbiter.worker.partition.patience import Patience, Shared, Stopped
+from arbiter.worker.partition.retry import RetryPolicy, Shared, Stopped
 from arbiter.worker.partition.routing import TAKEN
 
 SETTING: Final = variable("accept_lost_state")
@@ -111,11 +111,11 @@ class Losses:
         self._worker = worker
         self._named = frozenset(filter(None, shared.settings.accept_lost_state.split(",")))
 
-    async def accepted(self, partition: int, losses: list[Loss], patience: Patience) -> str:
+    async def accepted(self, partition: int, losses: list[Loss], retry: RetryPolicy) -> str:
         """The id under which these losses are accepted; :class:`Unfit` if they are not."""
         what = "; ".join(loss.what for loss in losses)
         report = self._shared.store.report_loss
-        number = await patience.ask(lambda: report(partition, what, token_hex(ID_BYTES), self._named))
+        number = await retry.ask(lambda: report(partition, what, token_hex(ID_BYTES), self._named))
         if number not in self._named:
             cures = ". ".join(dict.fromkeys(loss.cure for loss in losses))
             prices = "; ".join(dict.fromkeys(loss.price for loss in losses))
@@ -123,19 +123,19 @@ class Losses:
         return number
 
     async def settle(
-        self, claim: Claim, partition: int, losses: list[Loss], topics: Mapping[str, str], patience: Patience
+        self, claim: Claim, partition: int, losses: list[Loss], topics: Mapping[str, str], retry: RetryPolicy
     ) -> Claim:
         """The claim after the losses: unchanged if there are none; raises :class:`Unfit` if they are not accepted."""
         if not losses:
             return claim
-        number = await self.accepted(partition, losses, patience)
+        number = await self.accepted(partition, losses, retry)
         what = "; ".join(loss.what for loss in losses)
         log.warning("partition %d goes on after a loss, as %s=%s says: %s", partition, SETTING, number, what)
         reason = f"partition {partition}: {what} ({SETTING}={number})"
-        await patience.ask(lambda: self._policies.note("loss_accepted", self._worker, reason))
+        await retry.ask(lambda: self._policies.note("loss_accepted", self._worker, reason))
         head, acceptance = claim.head, _acceptance(claim, losses, topics, self._shared.settings.topic(ROUTED))
         accept = self._shared.store.accept_loss
-        if await patience.ask(lambda: accept(partition, head.epoch, head.owner, acceptance)) is not Verdict.OK:
+        if await retry.ask(lambda: accept(partition, head.epoch, head.owner, acceptance)) is not Verdict.OK:
             raise Stopped  # it was claimed by another worker meanwhile
         self._shared.metrics.accepted_losses.inc()
         positions = head.positions | acceptance.positions

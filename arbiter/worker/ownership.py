@@ -20,16 +20,16 @@ from arbiter.state.codec import CodecError, unpack_outbox
 from arbiter.state.policy_store import PolicyStore
 from arbiter.state.store import Claim, StateDamaged, TopicsDiffer
 from arbiter.worker.belonging import Belonging
-from arbiter.worker.hand import Consumer, Hand, Ranges
+from arbiter.worker.flow import Consumer, ConsumerFlow, Ranges
 from arbiter.worker.health import STORE
 from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.reader import FACTS, INPUTS
 from arbiter.worker.kafka.topics import KafkaAway
 from arbiter.worker.last_decision import LastTold
 from arbiter.worker.losses import Losses, Unfit, lost_records, lost_state, made_anew, other_topics
-from arbiter.worker.partition.caution import CLAIMS_MAX
-from arbiter.worker.partition.patience import Patience, Shared, Stopped
-from arbiter.worker.partition.runner import Runner
+from arbiter.worker.partition.poison import CLAIMS_MAX
+from arbiter.worker.partition.processor import Processor
+from arbiter.worker.partition.retry import RetryPolicy, Shared, Stopped
 from arbiter.worker.partition.work import Placed
 from arbiter.worker.reporting import Using
 
@@ -49,13 +49,13 @@ log = logging.getLogger("arbiter")
 
 
 class _Owned:
-    """One assigned partition: the task that claims it and then runs it, and the runner once there is one."""
+    """One assigned partition: the task that claims it and then runs it, and the processor once there is one."""
 
-    def __init__(self, lease: int, generation: int, patience: Patience) -> None:
+    def __init__(self, lease: int, generation: int, retry: RetryPolicy) -> None:
         self.lease = lease
         self.generation = generation
-        self.patience = patience
-        self.runner: Runner | None = None
+        self.retry = retry
+        self.processor: Processor | None = None
         self.task: asyncio.Task[None] | None = None
         self.failures = 0
 
@@ -100,18 +100,18 @@ class Ownership:
     def reached(self, partition: int) -> dict[str, int] | None:
         """The next offset of each topic that is not done with; ``None`` if the partition is not claimed."""
         owned = self._owned.get(partition)
-        return None if owned is None or owned.runner is None else owned.runner.reached
+        return None if owned is None or owned.processor is None else owned.processor.reached
 
     @property
     def using(self) -> list[Using]:
-        """What the runners decide by."""
-        return [owned.runner.using for owned in self._owned.values() if owned.runner is not None]
+        """What the processors decide by."""
+        return [owned.processor.using for owned in self._owned.values() if owned.processor is not None]
 
     @property
     def stopped(self) -> int:
         """How many of them are not decided for because something is wrong with them."""
         return sum(
-            owned.runner is None and (owned.failures > 0 or (owned.task is not None and owned.task.done()))
+            owned.processor is None and (owned.failures > 0 or (owned.task is not None and owned.task.done()))
             for owned in self._owned.values()
         )
 
@@ -123,23 +123,23 @@ class Ownership:
         log.info("assigned %d more partitions in generation %d", len(numbers), generation)
         of = len(self._owned.keys() | set(numbers))
         for partition in sorted(numbers):
-            owned = self._owned[partition] = _Owned(next(self._leases), generation, Patience(self._shared))
+            owned = self._owned[partition] = _Owned(next(self._leases), generation, RetryPolicy(self._shared))
             owned.task = asyncio.create_task(self._own(partition, owned, of, again))
 
     def _let_go(self, numbers: Collection[int]) -> list[asyncio.Task[None]]:
         """End those of these that are held, though none should be."""
         going = self._taken_out(numbers)
         for owned in going.values():
-            owned.patience.abandon()
-            if owned.runner:
-                owned.runner.wake()
+            owned.retry.abandon()
+            if owned.processor:
+                owned.processor.wake()
         return [owned.task for owned in going.values() if owned.task]
 
     def _taken_out(self, numbers: Iterable[int]) -> dict[int, _Owned]:
         return {number: self._owned.pop(number) for number in list(numbers) if number in self._owned}
 
     async def release(self, numbers: Collection[int]) -> None:
-        """Let runners finish what they began, at most 10 s, and stop them. None is cancelled; the others go on.
+        """Let processors finish what they began, at most 10 s, and stop them. None is cancelled; the others go on.
 
         While the store is away nothing that was begun comes to an end, so others need not wait for it.
         """
@@ -147,16 +147,16 @@ class Ownership:
         if not going:
             return
         for owned in going.values():
-            owned.patience.stop()
-            if owned.runner:
-                owned.runner.wake()
+            owned.retry.stop()
+            if owned.processor:
+                owned.processor.wake()
         tasks = [owned.task for owned in going.values() if owned.task]
         seconds = AWAY_SECONDS_MAX if self._shared.health.has(STORE) else DRAIN_SECONDS_MAX
         _, late = await asyncio.wait(tasks, timeout=seconds)
         if late:
             log.error("%d partitions did not finish within %g s; the next claim will", len(late), seconds)
         for owned in going.values():
-            owned.patience.abandon()
+            owned.retry.abandon()
         for partition in going:
             self._shared.health.drop(f"partition {partition}", LET_GO)
 
@@ -164,9 +164,9 @@ class Ownership:
         """Decide nothing any more, and claim nothing: the topics, or the state, are not those of the beginning."""
         self._is_refused = True
         for owned in self._owned.values():
-            owned.patience.abandon()
-            if owned.runner:
-                owned.runner.wake()
+            owned.retry.abandon()
+            if owned.processor:
+                owned.processor.wake()
 
     async def drain(self) -> None:
         """:meth:`release` everything, and claim nothing any more."""
@@ -174,11 +174,11 @@ class Ownership:
         await self.release(list(self._owned))
 
     def deliver(self, message: Message) -> None:
-        """Hand a batch to its runner; one that was read under another lease is nobody's."""
+        """ConsumerFlow a batch to its processor; one that was read under another lease is nobody's."""
         fetched: FetchedRecords = message.value  # type: ignore[assignment]
         owned = self._owned.get(message.partition)
-        if owned is not None and owned.runner is not None and owned.lease == fetched.lease:
-            owned.runner.offer(message)
+        if owned is not None and owned.processor is not None and owned.lease == fetched.lease:
+            owned.processor.offer(message)
 
     async def _own(self, partition: int, owned: _Owned, of: int, before: Sequence[asyncio.Task[None]]) -> None:
         """Claim the partition and decide for it. What fails is this partition's alone, and tried again later.
@@ -192,7 +192,7 @@ class Ownership:
                 owned.failures += 1
                 self._shared.health.trouble(f"partition {partition}", reason, alarm=True)
                 again_at = monotonic() + RETRY_SECONDS[min(owned.failures, len(RETRY_SECONDS)) - 1]
-                await owned.patience.until(lambda: monotonic() >= again_at)  # noqa: B023 - called before it changes
+                await owned.retry.until(lambda: monotonic() >= again_at)  # noqa: B023 - called before it changes
                 owned.lease = next(self._leases)
 
     async def _failed(self, partition: int, owned: _Owned, of: int) -> str:
@@ -201,26 +201,26 @@ class Ownership:
         steady: asyncio.TimerHandle | None = None
         try:
             placed = await self._claim(partition, owned, of)
-            hand = Hand(self._consumer, partition, owned.lease, self._silence_seconds_max)
-            owned.patience.check()
-            owned.runner = Runner(self._shared, partition, placed, hand, owned.patience)
+            flow = ConsumerFlow(self._consumer, partition, owned.lease, self._silence_seconds_max)
+            owned.retry.check()
+            owned.processor = Processor(self._shared, partition, placed, flow, owned.retry)
             # One that failed may fail again at once: it works when it has worked for a moment.
             delay = STEADY_SECONDS if owned.failures else 0
             steady = asyncio.get_running_loop().call_later(delay, self._works, owned, key)
-            await owned.runner.run()
+            await owned.processor.run()
         except Stopped:
             log.debug("%s: dropped before it was claimed", key)
         except Unfit as unfit:
             return f"{key} is not decided for: {unfit}"
         except (StateDamaged, CodecError) as error:
-            if owned.runner is not None:
-                await owned.runner.spare()
+            if owned.processor is not None:
+                await owned.processor.spare()
             return f"{key} is not decided for, its state cannot be used: {error}"
         except Exception as error:
             log.exception("%s failed", key)
             return f"{key} is not decided for, it failed: {error!r}"
         finally:
-            owned.runner = None
+            owned.processor = None
             if steady is not None:
                 steady.cancel()
             self._consumer.shut(owned.lease, [TP(topic, partition) for topic in self._inputs])
@@ -244,7 +244,7 @@ class Ownership:
         positions = {topic: self._begin(claim, ranges, tp) for topic, tp in tps.items()}
         # What stood there when workers died again and again is read with care.
         careful_until = {tp: ranges[tp][1] for tp in tps.values() if claim.head.claims > CLAIMS_MAX}
-        owned.patience.check()
+        owned.retry.check()
         self._consumer.place(owned.lease, {tps[topic]: at for topic, at in positions.items()}, careful_until)
         facts_end = {topic: ranges[tps[topic]][1] for topic in self._facts}
         return Placed(claim.head, positions, facts_end, self._shared.settings.cache_bytes // of)
@@ -258,7 +258,7 @@ class Ownership:
             except TopicsDiffer as differ:
                 inputs = {topic: TP(topic, partition) for topic in self._inputs}
                 losses = other_topics(differ.recorded, topics, inputs)
-                await self._losses.accepted(partition, losses, owned.patience)
+                await self._losses.accepted(partition, losses, owned.retry)
                 topics = {}  # accepted: claimed whatever the head says, which is then set right
                 continue
             if claim is not None:
@@ -271,7 +271,7 @@ class Ownership:
 
     async def _asked(self, partition: int, owner: str, topics: Mapping[str, str], owned: _Owned) -> Claim | None:
         claim = self._shared.store.claim
-        return await owned.patience.ask(lambda: claim(partition, owner, owned.generation, topics))
+        return await owned.retry.ask(lambda: claim(partition, owner, owned.generation, topics))
 
     async def _topic_ids(self, owned: _Owned) -> dict[str, str]:
         """The ids that the topics have now, to be held against those that the partition was read from."""
@@ -285,7 +285,7 @@ class Ownership:
         """
         log.warning("partition %d was claimed by a later generation of the group; asking the group", partition)
         refused_at = monotonic()
-        await owned.patience.until(lambda: self._consumer.heartbeat_at > refused_at)
+        await owned.retry.until(lambda: self._consumer.heartbeat_at > refused_at)
 
     async def _ranges(self, tps: Sequence[TP], owned: _Owned) -> Ranges:
         return await self._from_kafka(
@@ -300,7 +300,7 @@ class Ownership:
                 answer = await ask()
             except KafkaAway as error:
                 health.trouble("kafka", f"Kafka does not {what}: {error}")
-                await owned.patience.pause(attempt)
+                await owned.retry.pause(attempt)
             else:
                 health.over("kafka")
                 return answer
@@ -318,7 +318,7 @@ class Ownership:
             *lost_state(claim, decisions, end, told),
             *lost_records(claim.head, ranges, inputs, made_anew(claim.head.topics, topics)),
         ]
-        return await self._losses.settle(claim, decisions.partition, losses, topics, owned.patience)
+        return await self._losses.settle(claim, decisions.partition, losses, topics, owned.retry)
 
     async def _told(self, first: int, end: int, decisions: TP, owned: _Owned) -> int | None:
         """What was published was committed before: a store that does not know of it has lost writes."""
@@ -341,5 +341,5 @@ class Ownership:
         records = unpack_outbox(claim.outbox)
         if records:
             limit = self._silence_seconds_max
-            await owned.patience.until(lambda: monotonic() - self._consumer.heartbeat_at < limit)
-            await owned.patience.deliver(records)
+            await owned.retry.until(lambda: monotonic() - self._consumer.heartbeat_at < limit)
+            await owned.retry.deliver(records)

@@ -34,7 +34,7 @@ from arbiter.worker.kafka.progress import Progress
 from arbiter.worker.kafka.reader import INPUTS
 from arbiter.worker.last_decision import LastTold
 from arbiter.worker.ownership import Ownership
-from arbiter.worker.partition.patience import Shared
+from arbiter.worker.partition.retry import Shared
 from arbiter.worker.policy_watcher import Active, Policies
 from arbiter.worker.reporting import Reporter, keep_watching
 from arbiter.worker.store_watch import StoreWatch

@@ -22,8 +22,8 @@ log = logging.getLogger("arbiter")
 
 
 class Using(Struct, frozen=True):
-    """What one partition's runner uses: the activation by which it decides this moment (``None``: it does not), the one
-    up to which it has looked at all that waits or is unsent, and the highest that its partition met.
+    """What one partition uses: the activation by which it decides this moment (``None``: it does not), the one up to
+    which it has looked at all that waits or is unsent, and the highest that it met.
     """
 
     number: int | None
@@ -32,7 +32,7 @@ class Using(Struct, frozen=True):
 
 
 class Reporter:
-    """Reports for one worker; ``using`` gives what its runners use now."""
+    """Reports for one worker; ``using`` gives what its processors use now."""
 
     def __init__(
         self,

@@ -57,7 +57,7 @@ class NullTransport(Struct, frozen=True):
 
 
 class Echo:
-    """One task per partition, as the arbiter has runners: takes a batch, publishes as many records, acks."""
+    """One task per partition, as the arbiter has processors: takes a batch, publishes as many records, acks."""
 
     def __init__(self, config: Settings, app: faust.App, publisher: KafkaPublisher, decision_bytes: int) -> None:
         self._topic = config.topic(DECISIONS)
@@ -97,7 +97,7 @@ class Echo:
 
     async def _answer(self, partition: int, queue: asyncio.Queue[Message]) -> None:
         while True:
-            # All that came during the last round trip, as a runner takes it: one publish, not one after the other.
+            # All that came during the last round trip, as a processor takes it: one publish, not one after the other.
             messages = [await queue.get()]
             while not queue.empty():
                 messages.append(queue.get_nowait())

@@ -1,4 +1,4 @@
-"""Households over several partitions' runners: through outboxes and the routed topic, with crashes in between."""
+"""Households over several partitions' processors: through outboxes and the routed topic, with crashes in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many partitions with runners of several workers, in this process: they share a store, interleave, and are killed.
+"""Many partitions with processors of several workers, in this process: they share a store, interleave, and are killed.
 
 A killed worker ends between any two steps, as by SIGKILL: what it had sent to the store may have happened. Calls to
 the store are interleaved at random, and some lose their reply after they ran.
@@ -28,8 +28,8 @@ from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import Health
 from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.partitioner import partition_of
-from arbiter.worker.partition.patience import Patience, Shared
-from arbiter.worker.partition.runner import Runner
+from arbiter.worker.partition.processor import Processor
+from arbiter.worker.partition.retry import RetryPolicy, Shared
 from arbiter.worker.partition.work import Placed
 from arbiter.worker.policy_watcher import Active
 from arbiter.worker.turn import Turn
@@ -79,21 +79,21 @@ class Shaky:
         return shaky
 
 
-class Hand:
+class Flow:
     """A gate of a member of the group."""
 
     def is_member(self) -> bool:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
         return True
 
     def open(self, topics: Iterable[str]) -> None:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
 
     def shut(self, topics: Iterable[str]) -> None:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
 
     def ack(self, message: Any) -> None:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
 
 
 class Crowd:
@@ -111,7 +111,7 @@ class Crowd:
         self._in_use = in_use
         self._policy = policy
         self._logs: dict[tuple[str, int], list[Any]] = defaultdict(list)
-        self._runners: dict[int, tuple[int, Runner, asyncio.Task[None], dict[str, int]]] = {}
+        self._processors: dict[int, tuple[int, Processor, asyncio.Task[None], dict[str, int]]] = {}
         self._owners = 0
         self.fatal: list[str] = []
 
@@ -142,7 +142,7 @@ class Crowd:
     def _append(self, topic: str, partition: int, data: bytes) -> None:
         log = self._logs[topic, partition]
         log.append(ConsumerRecord(topic, partition, len(log), -1, 0, b"k", data, None, 1, 1, ()))
-        if partition in self._runners:
+        if partition in self._processors:
             self._offer(partition)
 
     async def start(self, worker: int, partitions: Iterable[int], **settings: Any) -> None:
@@ -156,14 +156,14 @@ class Crowd:
             self._take_note(unpack_outbox(claim.outbox))
             positions = {topic: claim.head.positions.get(topic, 0) for topic in TOPICS}
             placed = Placed(claim.head, positions, {}, 1_000_000)
-            runner = Runner(shared, partition, placed, Hand(), Patience(shared))
-            self._runners[partition] = (worker, runner, asyncio.create_task(runner.run()), dict(positions))
+            processor = Processor(shared, partition, placed, Flow(), RetryPolicy(shared))
+            self._processors[partition] = (worker, processor, asyncio.create_task(processor.run()), dict(positions))
             self._offer(partition)
 
     async def kill(self, worker: int) -> list[int]:
         """End a worker at once; gives the partitions that nobody owns now."""
-        gone = [partition for partition, entry in self._runners.items() if entry[0] == worker]
-        tasks = [self._runners.pop(partition)[2] for partition in gone]
+        gone = [partition for partition, entry in self._processors.items() if entry[0] == worker]
+        tasks = [self._processors.pop(partition)[2] for partition in gone]
         going = set(tasks)
         while going:  # a cancellation may be lost where something else ends at the same moment
             for task in going:
@@ -173,8 +173,8 @@ class Crowd:
 
     async def stop(self) -> None:
         """Kill them all; what went wrong before is raised."""
-        failed = [entry[2] for entry in self._runners.values() if entry[2].done()]
-        for worker in {entry[0] for entry in self._runners.values()}:
+        failed = [entry[2] for entry in self._processors.values() if entry[2].done()]
+        for worker in {entry[0] for entry in self._processors.values()}:
             await self.kill(worker)
         for task in failed:
             task.result()
@@ -201,13 +201,13 @@ class Crowd:
         return Counter(decision["outcome"] for decision in self.latest.values())
 
     def _offer(self, partition: int) -> None:
-        _, runner, _, offered = self._runners[partition]
+        _, processor, _, offered = self._processors[partition]
         for topic in TOPICS:
             log = self._logs[topic, partition]
             if len(log) > offered[topic]:
                 batch = FetchedRecords(log[offered[topic] :], len(log), LEASE)
                 offered[topic] = len(log)
-                runner.offer(SimpleNamespace(topic=topic, partition=partition, value=batch))  # type: ignore[arg-type]
+                processor.offer(SimpleNamespace(topic=topic, partition=partition, value=batch))  # type: ignore[arg-type]
 
     def _shared(self, settings: dict[str, Any]) -> Shared:
         metrics = Metrics()

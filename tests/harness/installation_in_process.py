@@ -19,12 +19,12 @@ from arbiter.state.store import Commit, Ended, Store, StoreUnavailable, Verdict
 from arbiter.worker.health import Health
 from arbiter.worker.kafka.producer import PublishFailed
 from arbiter.worker.kafka.reader import FACTS, INPUTS
-from arbiter.worker.partition.patience import Patience, Shared
-from arbiter.worker.partition.runner import Runner
+from arbiter.worker.partition.processor import Processor
+from arbiter.worker.partition.retry import RetryPolicy, Shared
 from arbiter.worker.partition.work import Placed
 from arbiter.worker.policy_watcher import Active
 from arbiter.worker.turn import Turn
-from tests.harness.worker_installation import Crash, Hand, Installation
+from tests.harness.worker_installation import Crash, Flow, Installation
 
 FAULTS = (
     "before load", "after load", "away load", "before commit", "after commit", "away commit", "lost commit",
@@ -61,7 +61,7 @@ class HandClock:
         """The time is told, not read."""
 
 
-class OpenHand(Hand):
+class OpenFlow(Flow):
     """A gate that knows what is open."""
 
     def __init__(self) -> None:
@@ -69,16 +69,16 @@ class OpenHand(Hand):
         self.topics: set[str] = set()
 
     def open(self, topics: Iterable[str]) -> None:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
         self.topics.update(topics)
 
     def shut(self, topics: Iterable[str]) -> None:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
         self.topics.difference_update(topics)
 
 
-class Quiet(Runner):
-    """A runner that says when it has nothing to do, and is idle until it is told to look up."""
+class Quiet(Processor):
+    """A processor that says when it has nothing to do, and is idle until it is told to look up."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -87,7 +87,7 @@ class Quiet(Runner):
         self.rests = False
 
     def wake(self) -> None:
-        """See ``Runner.wake``."""
+        """See ``Processor.wake``."""
         super().wake()
         self.go.set()
 
@@ -104,9 +104,9 @@ class Quiet(Runner):
 class Process(Struct):
     """One worker's hold on one partition; ``given`` is how far each topic was handed to it."""
 
-    runner: Quiet
-    hand: OpenHand
-    patience: Patience
+    processor: Quiet
+    flow: OpenFlow
+    retry: RetryPolicy
     given: dict[str, int]
     facts_end: dict[str, int]
     task: asyncio.Task[None]
@@ -227,7 +227,7 @@ class Site(Installation):
         before, self._commits = self._seqs.get(partition), 0
         try:
             process = self._processes.get(partition) or await self._start(partition)
-            process.runner.rests = rests
+            process.processor.rests = rests
             while True:
                 self._hand_over(partition, process)
                 await _until_quiet(process)
@@ -240,7 +240,7 @@ class Site(Installation):
             self._processes.pop(partition, None)  # it said what was wrong
             raise
         ends = self._ends(partition, INPUTS)
-        assert ends == {topic: process.hand.acked.get(topic, process.given[topic]) for topic in INPUTS}
+        assert ends == {topic: process.flow.acked.get(topic, process.given[topic]) for topic in INPUTS}
         assert ends == {topic: self.positions[partition].get(topic, 0) for topic in INPUTS}
         return before != self._seqs.get(partition)
 
@@ -249,8 +249,8 @@ class Site(Installation):
         process = self._processes.pop(partition, None)
         if process is None:
             return
-        process.patience.stop()
-        process.runner.wake()
+        process.retry.stop()
+        process.processor.wake()
         try:
             await process.task
         except Crash:
@@ -265,8 +265,8 @@ class Site(Installation):
         commits, published, dead = self._seqs.get(partition), len(self.decisions), len(self.dead)
         self._hand_over(partition, old)
         await _until_quiet(old, may_end=True)
-        old.patience.stop()
-        old.runner.wake()
+        old.retry.stop()
+        old.processor.wake()
         await old.task
         # It was fenced, and said so. What it set aside before, it had read too late to know better; a worker that
         # the group has forgotten does not even do that.
@@ -300,12 +300,12 @@ class Site(Installation):
             self.fatal.append,
             Turn(view, view),
         )
-        patience = Patience(shared)
-        await patience.deliver(unpack_outbox(claim.outbox))
-        facts_end, hand = self._ends(partition, FACTS), OpenHand()
-        runner = Quiet(shared, partition, Placed(claim.head, positions, facts_end, CACHE_BYTES), hand, patience)
-        task = asyncio.create_task(runner.run())
-        process = self._processes[partition] = Process(runner, hand, patience, dict(positions), facts_end, task)
+        retry = RetryPolicy(shared)
+        await retry.deliver(unpack_outbox(claim.outbox))
+        facts_end, flow = self._ends(partition, FACTS), OpenFlow()
+        processor = Quiet(shared, partition, Placed(claim.head, positions, facts_end, CACHE_BYTES), flow, retry)
+        task = asyncio.create_task(processor.run())
+        process = self._processes[partition] = Process(processor, flow, retry, dict(positions), facts_end, task)
         await _until_quiet(process)
         return process
 
@@ -315,23 +315,23 @@ class Site(Installation):
     def _hand_over(self, partition: int, process: Process) -> None:
         for topic, begin in process.given.items():
             end = len(self.log[topic, partition])
-            if topic in process.hand.topics and end > begin:
+            if topic in process.flow.topics and end > begin:
                 process.given[topic] = end
-                self._offer(process.runner, partition, topic, begin, end)
+                self._offer(process.processor, partition, topic, begin, end)
 
     def _has_more(self, partition: int, process: Process) -> bool:
         return any(
             process.given[topic] < len(self.log[topic, partition])
             for topic in process.given
-            if topic in process.hand.topics
+            if topic in process.flow.topics
         )
 
 
 async def _until_quiet(process: Process, *, may_end: bool = False) -> None:
     """Wait until the worker has nothing to do; raises what it ended with."""
-    process.runner.quiet.clear()
-    process.runner.wake()
-    quiet = asyncio.ensure_future(process.runner.quiet.wait())
+    process.processor.quiet.clear()
+    process.processor.wake()
+    quiet = asyncio.ensure_future(process.processor.quiet.wait())
     await asyncio.wait((quiet, process.task), return_when=asyncio.FIRST_COMPLETED)
     if process.task.done():
         quiet.cancel()

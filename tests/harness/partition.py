@@ -1,4 +1,4 @@
-"""One partition with a runner, in this process: the in-memory store, fake topics, and faults at any step of either."""
+"""One partition, decided in this process: the in-memory store, fake topics, and faults at any step of either."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import Health
 from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.partitioner import partition_of
-from arbiter.worker.partition.patience import Patience, Shared
-from arbiter.worker.partition.runner import Runner
+from arbiter.worker.partition.processor import Processor
+from arbiter.worker.partition.retry import RetryPolicy, Shared
 from arbiter.worker.partition.work import Placed
 from arbiter.worker.policy_watcher import Active
 from arbiter.worker.turn import Turn
@@ -103,7 +103,7 @@ class Topics:
         return [(h["arbiter-error-code"].decode(), int(h["arbiter-offset"])) for h in headers]
 
 
-class Hand:
+class Flow:
     """A gate that keeps what was asked of it."""
 
     def __init__(self) -> None:
@@ -112,24 +112,24 @@ class Hand:
         self.member = True
 
     def is_member(self) -> bool:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
         return self.member
 
     def open(self, topics: Iterable[str]) -> None:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
         self.open_topics.update(topics)
 
     def shut(self, topics: Iterable[str]) -> None:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
         self.open_topics.difference_update(topics)
 
     def ack(self, message: Any) -> None:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
         self.acked.append((message.topic, message.value.position))
 
 
 class World:
-    """One partition of an installation: a store and topics that outlive runners, and the log of each input."""
+    """One partition of an installation: a store and topics that outlive processors, and the log of each input."""
 
     def __init__(self) -> None:
         self.store = Faulty()
@@ -141,7 +141,7 @@ class World:
         self.log: dict[str, list[Any]] = {CONSENTS: [], PROFILES: [], REQUESTS: []}
         self.policies = SimpleNamespace(current=Active(1, policy(CAP)), refresh=self._refresh)
         self.next_policy: Active | None = None
-        self.hand = Hand()
+        self.flow = Flow()
         self._owners = 0
 
     async def _refresh(self) -> None:
@@ -168,8 +168,8 @@ class World:
             }
         )
 
-    async def start(self, **settings: Any) -> tuple[Runner, asyncio.Task[None]]:
-        """Claim as a new process, publish the outbox again, give the runner all records from its positions."""
+    async def start(self, **settings: Any) -> tuple[Processor, asyncio.Task[None]]:
+        """Claim as a new process, publish the outbox again, give the processor all records from its positions."""
         self._owners += 1
         claim = await MemoryStore.claim(self.store, P, f"worker-{self._owners}", self._owners)
         assert claim is not None
@@ -190,24 +190,24 @@ class World:
         positions = {topic: claim.head.positions.get(topic, 0) for topic in self.log}
         self.placed = positions
         facts_end = {topic: len(self.log[topic]) for topic in (CONSENTS, PROFILES)}
-        self.patience = Patience(shared)
-        runner = Runner(shared, P, Placed(claim.head, positions, facts_end, 1_000_000), self.hand, self.patience)
+        self.retry = RetryPolicy(shared)
+        processor = Processor(shared, P, Placed(claim.head, positions, facts_end, 1_000_000), self.flow, self.retry)
         for topic, position in positions.items():
-            self.offer(runner, topic, position)
-        return runner, asyncio.create_task(runner.run())
+            self.offer(processor, topic, position)
+        return processor, asyncio.create_task(processor.run())
 
-    def offer(self, runner: Runner, topic: str, position: int) -> None:
-        """Give the runner one batch with everything from ``position`` on."""
+    def offer(self, processor: Processor, topic: str, position: int) -> None:
+        """Give the processor one batch with everything from ``position`` on."""
         records = self.log[topic][position:]
         if records:
             batch = FetchedRecords(records, len(self.log[topic]), LEASE)
-            runner.offer(SimpleNamespace(topic=topic, partition=P, value=batch))  # type: ignore[arg-type]
+            processor.offer(SimpleNamespace(topic=topic, partition=P, value=batch))  # type: ignore[arg-type]
 
     async def run(self, **settings: Any) -> None:
         """A whole process: start, decide everything, stop."""
-        runner, task = await self.start(**settings)
+        processor, task = await self.start(**settings)
         await self.settled(lambda: task.done() or self.is_done())
-        await self.stopped(runner, task)
+        await self.stopped(processor, task)
 
     async def settled(self, condition: Callable[[], object]) -> None:
         """Let the others run until this is true."""
@@ -215,13 +215,13 @@ class World:
             while not condition():  # noqa: ASYNC110 - nothing tells when the others are done
                 await asyncio.sleep(0)
 
-    async def stopped(self, runner: Runner, task: asyncio.Task[None]) -> None:
-        """Tell the runner to stop, and wait for it."""
-        self.patience.stop()
-        runner.wake()
+    async def stopped(self, processor: Processor, task: asyncio.Task[None]) -> None:
+        """Tell the processor to stop, and wait for it."""
+        self.retry.stop()
+        processor.wake()
         await task
 
     def is_done(self) -> bool:
         """Whether every record was acked, or committed by a process before."""
-        acked = {**self.placed, **dict(self.hand.acked)}
+        acked = {**self.placed, **dict(self.flow.acked)}
         return all(acked.get(topic, 0) == len(records) for topic, records in self.log.items())

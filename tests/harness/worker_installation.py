@@ -1,4 +1,4 @@
-"""A whole installation in memory: real runners on the in-memory store, topics that are lists, and crashes at will."""
+"""A whole installation in memory: real processors, the in-memory store, topics that are lists, and crashes at will."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from arbiter.worker.health import Health
 from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.partitioner import partition_of
 from arbiter.worker.kafka.reader import INPUTS
-from arbiter.worker.partition.patience import Patience, Shared
-from arbiter.worker.partition.runner import Runner
+from arbiter.worker.partition.processor import Processor
+from arbiter.worker.partition.retry import RetryPolicy, Shared
 from arbiter.worker.partition.work import Placed
 from arbiter.worker.policy_watcher import Active
 from arbiter.worker.turn import Turn
@@ -40,24 +40,24 @@ class Crash(Exception):
     """The process ends here."""
 
 
-class Hand:
+class Flow:
     """A gate that keeps what was acked, and always belongs to the group."""
 
     def __init__(self) -> None:
         self.acked: dict[str, int] = {}
 
     def is_member(self) -> bool:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
         return True
 
     def open(self, topics: Iterable[str]) -> None:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
 
     def shut(self, topics: Iterable[str]) -> None:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
 
     def ack(self, message: Any) -> None:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
         self.acked[message.topic] = message.value.position
 
 
@@ -136,28 +136,28 @@ class Installation:
         )
         positions = {topic: claim.head.positions.get(topic, 0) for topic in INPUTS}
         ends = {topic: len(self.log[topic, partition]) for topic in INPUTS}
-        patience, hand = Patience(shared), Hand()
+        retry, flow = RetryPolicy(shared), Flow()
         try:
             if claim.outbox:
                 await self.publish(unpack_outbox(claim.outbox))
-            runner = Runner(shared, partition, Placed(claim.head, positions, positions, 1_000_000), hand, patience)
+            processor = Processor(shared, partition, Placed(claim.head, positions, positions, 1_000_000), flow, retry)
             for topic, position in positions.items():
-                self._offer(runner, partition, topic, position, ends[topic])
-            task = asyncio.create_task(runner.run())
-            while not task.done() and any(hand.acked.get(t, positions[t]) < end for t, end in ends.items()):  # noqa: ASYNC110
+                self._offer(processor, partition, topic, position, ends[topic])
+            task = asyncio.create_task(processor.run())
+            while not task.done() and any(flow.acked.get(t, positions[t]) < end for t, end in ends.items()):  # noqa: ASYNC110
                 await asyncio.sleep(0)
-            patience.stop()
-            runner.wake()
+            retry.stop()
+            processor.wake()
             await task
         except Crash:
             return False
         return positions == ends and not claim.outbox
 
-    def _offer(self, runner: Runner, partition: int, topic: str, position: int, end: int) -> None:
+    def _offer(self, processor: Processor, partition: int, topic: str, position: int, end: int) -> None:
         records = self.log[topic, partition][position:end]
         if records:
             message = SimpleNamespace(topic=topic, partition=partition, value=FetchedRecords(records, end, 1))
-            runner.offer(message)  # type: ignore[arg-type]
+            processor.offer(message)  # type: ignore[arg-type]
 
     def append(
         self,

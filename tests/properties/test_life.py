@@ -23,12 +23,12 @@ from tests.inputs.examples import times
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is waited for in real time, and what is lost on purpose is not logged."""
-    monkeypatch.setattr("arbiter.worker.partition.patience.BACKOFF_SECONDS", (0.0,))
+    monkeypatch.setattr("arbiter.worker.partition.retry.BACKOFF_SECONDS", (0.0,))
     monkeypatch.setattr("arbiter.worker.partition.tokens.WAKE_SECONDS", 0.0)
     monkeypatch.setattr("arbiter.worker.partition.tokens.WATCH_SECONDS", 0.0)
     monkeypatch.setattr("arbiter.worker.health.log.disabled", True)
     # Workers die here far more often than in life: no record is to blame for it.
-    monkeypatch.setattr("arbiter.worker.partition.caution.CLAIMS_MAX", 1_000)
+    monkeypatch.setattr("arbiter.worker.partition.poison.CLAIMS_MAX", 1_000)
 
 
 def live(store: Callable[[], Store], partitions: int, clock: str, examples: int) -> None:

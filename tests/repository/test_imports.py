@@ -225,9 +225,9 @@ def package(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("source", "arrow"),
     [
-        ("from arbiter.worker import runner", "state -> worker (arbiter.worker)"),
+        ("from arbiter.worker import processor", "state -> worker (arbiter.worker)"),
         ("import arbiter.cli", "state -> cli (arbiter.cli)"),
-        ("from ..worker import runner", "state -> worker (arbiter.worker)"),
+        ("from ..worker import processor", "state -> worker (arbiter.worker)"),
         ("from .. import cli", "state -> cli (arbiter.cli)"),
         ("def f():\n    from arbiter import cli", "state -> cli (arbiter.cli)"),
     ],

@@ -14,7 +14,7 @@ from arbiter.state.store import Commit, Due, Verdict, Wait
 from arbiter.timing.instants import MINUTE_MS
 from arbiter.worker.health import Health
 from arbiter.worker.partition.across import Across
-from arbiter.worker.partition.patience import Patience
+from arbiter.worker.partition.retry import RetryPolicy
 from tests.inputs.builders import MONDAY
 
 WEEK = "calls/week:0:1"
@@ -34,7 +34,7 @@ async def across(*commits: tuple[int, Commit], clock: str = "wall") -> Across:
         assert Verdict.OK is (await store.commit(partition, commit))[0]
     health, settings = Health(Metrics()), SimpleNamespace(clock=clock)
     shared: Any = SimpleNamespace(partitions=2, store=store, settings=settings, health=health)
-    return Across(shared, HERE, Patience(shared))
+    return Across(shared, HERE, RetryPolicy(shared))
 
 
 def line(partition: int, asked: dict[str, int], due_ms: int = MONDAY) -> tuple[int, Commit]:

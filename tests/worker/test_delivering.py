@@ -17,7 +17,7 @@ from arbiter.state.codec import OutRecord
 from arbiter.state.parcels import pack_parcel, unpack_parcel
 from arbiter.worker.health import Health
 from arbiter.worker.kafka.producer import PublishFailed, _Delivery
-from arbiter.worker.partition.patience import Patience
+from arbiter.worker.partition.retry import RetryPolicy
 
 
 class Picky:
@@ -38,26 +38,26 @@ class Picky:
 
 async def test_routed_records_come_again_from_the_refused_one_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only those of its partition, since a receiver takes them in their order only; decisions come once."""
-    monkeypatch.setattr("arbiter.worker.partition.patience.BACKOFF_SECONDS", (0.0,))
+    monkeypatch.setattr("arbiter.worker.partition.retry.BACKOFF_SECONDS", (0.0,))
     one, two, three = (OutRecord(f"bank.{ROUTED}", 1, b"k", b"%d" % number) for number in range(3))
     elsewhere, decision = OutRecord(f"bank.{ROUTED}", 2, b"k", b"e"), OutRecord(f"bank.{DECISIONS}", 1, b"k", b"d")
     publisher = Picky(two)
     shared = SimpleNamespace(health=Health(Metrics()), turn=publisher)
-    await Patience(shared).deliver([one, two, elsewhere, decision, three])  # type: ignore[arg-type]
+    await RetryPolicy(shared).deliver([one, two, elsewhere, decision, three])  # type: ignore[arg-type]
 
     assert [one, elsewhere, decision, three, two, three] == publisher.published
 
 
 async def test_a_record_too_long_to_be_sent_home_leaves_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """It becomes a letter of its own topic, and its number still comes, so that what follows is taken."""
-    monkeypatch.setattr("arbiter.worker.partition.patience.BACKOFF_SECONDS", (0.0,))
+    monkeypatch.setattr("arbiter.worker.partition.retry.BACKOFF_SECONDS", (0.0,))
     post = Posted("request", ("contact.requests.v1", 3, 9), 5, b"{}", b"key", None, (("h", b"v"),), 1)
     long = OutRecord(ROUTED, 1, b"c", pack_parcel(3, 4, 5, Forward("c:c1", post)))
     after = OutRecord(ROUTED, 1, b"c", pack_parcel(3, 5, 6, Forward("c:c1", post)))
     publisher = Picky(long, KafkaError.MSG_SIZE_TOO_LARGE)
     clock, settings = SimpleNamespace(now_ms=lambda: 0), Settings(kafka="k:1", redis="redis://r")
     shared = SimpleNamespace(health=Health(Metrics()), turn=publisher, clock=clock, settings=settings)
-    await Patience(shared).deliver([long, after])  # type: ignore[arg-type]
+    await RetryPolicy(shared).deliver([long, after])  # type: ignore[arg-type]
     first, letter, empty, again = publisher.published
     parcel = unpack_parcel(empty.value or b"")
 

@@ -12,7 +12,7 @@ from arbiter.worker.health import Health
 from arbiter.worker.kafka.joining import Joining
 from arbiter.worker.kafka.membership import Membership
 from arbiter.worker.ownership import Ownership
-from arbiter.worker.partition.patience import Stopped
+from arbiter.worker.partition.retry import Stopped
 from tests.harness.hand_clock import Clock
 
 BOUND = 30.0
@@ -40,7 +40,7 @@ async def test_what_is_assigned_is_begun_besides_what_is_held(health: Health) ->
         async def _own(self, partition: int, owned: Any, *_: Any) -> None:
             started.append(partition)
             with suppress(Stopped):
-                await owned.patience.until(lambda: False)
+                await owned.retry.until(lambda: False)
 
     nothing: Any = None
     shared: Any = SimpleNamespace(health=health, settings=Settings(kafka="k:1", redis="redis://r:1"))

@@ -14,19 +14,19 @@ from tests.harness.partition import World
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """A partition on which nothing has happened."""
-    monkeypatch.setattr("arbiter.worker.partition.patience.BACKOFF_SECONDS", (0.0,))
+    monkeypatch.setattr("arbiter.worker.partition.retry.BACKOFF_SECONDS", (0.0,))
     return World()
 
 
 async def test_lost_commits_are_noticed_while_the_policies_are_lost_too(world: World) -> None:
     """Nothing is committed then, so nobody would tell; what is there yet is only waited for."""
     world.request("a")
-    runner, task = await world.start()
+    processor, task = await world.start()
     await world.settled(world.is_done)
     world.health.trouble(LOST, "the policies in the store are gone")
     world.policies.current, current = None, world.policies.current
     world.request("b")
-    world.offer(runner, REQUESTS, 1)
+    world.offer(processor, REQUESTS, 1)
     await asyncio.sleep(0.05)
     assert 1 == len(world.health.reasons)
     world.policies.current = current
@@ -34,7 +34,7 @@ async def test_lost_commits_are_noticed_while_the_policies_are_lost_too(world: W
     world.store.flush()
     world.policies.current = None
     world.request("c")
-    world.offer(runner, REQUESTS, 2)
+    world.offer(processor, REQUESTS, 2)
     await task
 
     assert "lost commits" in world.health.reasons[1]

@@ -272,7 +272,7 @@ async def test_a_shadow_policy_stands_beside_the_last_good_one(world: World) -> 
 
 
 def reporter(world: World, *using: Using) -> Reporter:
-    """A worker's reports, whose runners use this."""
+    """A worker's reports, whose processors use this."""
     return Reporter(world.store, world.policies, world.metrics, "w", lambda: using)
 
 

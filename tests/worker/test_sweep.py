@@ -22,7 +22,7 @@ NONE = {**NIGHTLESS, "limit": 0}
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """A partition with an unsent approval of each of some customers; sweeps go by three parties."""
-    monkeypatch.setattr("arbiter.worker.partition.patience.BACKOFF_SECONDS", (0.0,))
+    monkeypatch.setattr("arbiter.worker.partition.retry.BACKOFF_SECONDS", (0.0,))
     monkeypatch.setattr("arbiter.worker.partition.sweep.PAGE", 5)
     monkeypatch.setattr("arbiter.worker.partition.sweep.SWEPT_MAX", 3)
     world = World()
@@ -56,9 +56,9 @@ ALL = sorted(f"r{number}" for number in range(COUNT))
 
 async def swept(world: World, number: int) -> None:
     """Run a process until the sweep for this activation is committed."""
-    runner, task = await world.start()
+    processor, task = await world.start()
     await world.settled(lambda: world.store.kept(P).head and world.store.kept(P).head.swept == number)  # type: ignore[union-attr]
-    await world.stopped(runner, task)
+    await world.stopped(processor, task)
 
 
 async def test_a_switch_recalls_every_unsent_approval(world: World) -> None:
@@ -92,7 +92,7 @@ async def test_a_crash_in_the_middle_is_made_good(world: World, step: str) -> No
     """The next owner begins again; nobody is forgotten, and nothing is recalled twice."""
     await world.run()
     world.policies.current = killed()
-    runner, task = await world.start()
+    processor, task = await world.start()
     await world.settled(lambda: len(outcomes(world, "recalled")) >= 3)
     getattr(world.store, step)["commit"] = [Crash()]
     with pytest.raises(Crash):
@@ -103,21 +103,21 @@ async def test_a_crash_in_the_middle_is_made_good(world: World, step: str) -> No
     assert 3 <= len(partly) < COUNT
     assert outcomes(world, "recalled") == ALL
     assert len(told(world)) == 3 * COUNT
-    assert runner is not None
+    assert processor is not None
 
 
 async def test_records_are_decided_in_between(world: World) -> None:
     """A request that comes while the sweep goes on does not wait for its end."""
     await world.run()
     world.policies.current = killed()
-    runner, task = await world.start()
+    processor, task = await world.start()
     await world.settled(lambda: len(outcomes(world, "recalled")) >= 3)
     offset = world.request("meanwhile", CUSTOMERS[COUNT], campaign="autumn")
-    world.offer(runner, "contact.requests.v1", offset)
+    world.offer(processor, "contact.requests.v1", offset)
     await world.settled(lambda: ("meanwhile", "approved") in told(world))
     recalled = len(outcomes(world, "recalled"))
     await world.settled(lambda: len(outcomes(world, "recalled")) == COUNT)
-    await world.stopped(runner, task)
+    await world.stopped(processor, task)
 
     assert recalled < COUNT
 
@@ -139,15 +139,15 @@ async def test_a_switch_that_ends_lets_all_go_on(world: World) -> None:
     await world.run()
     end_ms = wall_clock_ms() + 400
     world.policies.current = killed(until_ms=end_ms)
-    runner, task = await world.start()
+    processor, task = await world.start()
     await world.settled(lambda: len(outcomes(world, "recalled")) == COUNT)
-    runner.wake()
+    processor.wake()
 
     async with asyncio.timeout(20):
         while outcomes(world, "approved") != sorted([*ALL, *ALL]):
-            runner.wake()
+            processor.wake()
             await asyncio.sleep(0.01)
-    await world.stopped(runner, task)
+    await world.stopped(processor, task)
 
 
 async def test_an_older_activation_is_not_swept_for(world: World) -> None:

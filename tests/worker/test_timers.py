@@ -1,4 +1,4 @@
-"""A runner's hold on its timers: in order, a page at a time, and never an old page."""
+"""A processor's hold on its timers: in order, a page at a time, and never an old page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from arbiter.state.memory import MemoryStore
 from arbiter.state.store import Commit, Verdict
 from arbiter.timing.instants import FAR_MS
 from arbiter.worker.health import Health
-from arbiter.worker.partition.patience import Patience
+from arbiter.worker.partition.retry import RetryPolicy
 from arbiter.worker.partition.timers import Timers
 
 P = 0
@@ -21,14 +21,14 @@ FIRST = Commit(1, "o", 1, 0, 0, {}, {}, {}, 1, {}, b"")
 
 
 class Bench:
-    """A partition's timers in the store, and a runner's hold on them."""
+    """A partition's timers in the store, and a processor's hold on them."""
 
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.asked = 0
         health = Health(Metrics())
         shared: Any = SimpleNamespace(store=self, health=health)
-        self.timers = Timers(self, P, Patience(shared))  # type: ignore[arg-type]
+        self.timers = Timers(self, P, RetryPolicy(shared))  # type: ignore[arg-type]
         self._seq = 0
 
     async def due(self, partition: int, now_ms: int, limit: int) -> Any:

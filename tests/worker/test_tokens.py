@@ -15,7 +15,7 @@ from arbiter.state.stock import Spent
 from arbiter.state.store import Commit, Verdict, Wait
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import Health
-from arbiter.worker.partition.patience import Patience, Shared
+from arbiter.worker.partition.retry import RetryPolicy, Shared
 from arbiter.worker.partition.tokens import Tokens, TokenStock
 from tests.inputs.builders import MONDAY, at, policy
 
@@ -40,7 +40,7 @@ class Desk:
             Settings(kafka="k:1", redis="redis://r"), PARTITIONS, store, SimpleNamespace(),  # type: ignore[arg-type]
             StoreClock(health), health, metrics, lambda _: None, SimpleNamespace(),  # type: ignore[arg-type]
         )  # fmt: skip
-        self.tokens = Tokens(shared, partition, 1, Patience(shared))
+        self.tokens = Tokens(shared, partition, 1, RetryPolicy(shared))
         self._seq = 0
 
     def stock(self) -> TokenStock:

@@ -17,7 +17,7 @@ from arbiter.state.memory_stock import MemoryStocks
 from arbiter.state.stock import Ask, Grant
 from arbiter.state.store import Commit, Verdict
 from arbiter.worker.health import Health
-from arbiter.worker.partition.refusals import WHY, Refusals
+from arbiter.worker.partition.commit_alarm import WHY, CommitAlarm
 from tests.harness.installation_in_process import Site, Unwatched
 from tests.inputs.builders import MONDAY, grant, policy, request
 
@@ -161,7 +161,7 @@ async def test_that_it_waits_is_told(site: Site, store: Store, caplog: pytest.Lo
 def test_one_void_stock_is_no_trouble() -> None:
     """It is asked for again, and that is that; a newer policy in between does not make it one either."""
     health = Health(Metrics())
-    refusals = Refusals(health, 0)
+    refusals = CommitAlarm(health, 0)
     for verdict in (Verdict.STALE_STOCK, Verdict.OK, Verdict.STALE_STOCK, Verdict.STALE_POLICY):
         refusals.note(verdict)
         assert [] == health.reasons

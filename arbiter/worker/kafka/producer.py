@@ -30,7 +30,7 @@ class PublishFailed(Exception):
 
 
 class Publisher(Protocol):
-    """What a runner needs of the way out."""
+    """What a processor needs of the way out."""
 
     async def publish(self, records: Sequence[OutRecord]) -> None:
         """Return once every record is in Kafka, in order per partition; :class:`PublishFailed`."""

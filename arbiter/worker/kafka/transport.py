@@ -119,7 +119,7 @@ class Consumer(FaustConsumer):
             self.add_future(self.on_partitions_assigned(self.assignment(), GENERATION))
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        """Hand over one message, which carries one for each partition that moved: see :func:`handing_on`.
+        """ConsumerFlow over one message, which carries one for each partition that moved: see :func:`handing_on`.
 
         Nobody acks it: each of those that it carries is acked.
         """

@@ -13,7 +13,7 @@ from functools import partial
 from time import monotonic
 
 from arbiter.state.store import Due, Wait
-from arbiter.worker.partition.patience import Patience, Shared
+from arbiter.worker.partition.retry import RetryPolicy, Shared
 
 SCARCE = 1_000
 """Where more places are left, nobody is held back for them."""
@@ -30,10 +30,10 @@ SECOND_MS = 1_000
 class Across:
     """The other partitions, as one of them sees them."""
 
-    def __init__(self, shared: Shared, partition: int, patience: Patience) -> None:
+    def __init__(self, shared: Shared, partition: int, retry: RetryPolicy) -> None:
         self._shared = shared
         self._partition = partition
-        self._patience = patience
+        self._retry = retry
         self._others = [number for number in range(shared.partitions) if number != partition]
         self._held_since: float | None = None
         self._passed_since: dict[str, float] = {}
@@ -52,7 +52,7 @@ class Across:
         if racing is None or not 0 < places < SCARCE or not self.is_asked:
             return due
         store, last_ms = self._shared.store, due[-1][0]
-        reads = [self._patience.ask(partial(store.due, number, last_ms, places)) for number in self._others]
+        reads = [self._retry.ask(partial(store.due, number, last_ms, places)) for number in self._others]
         others = sorted(one for found in await asyncio.gather(*reads) for one in found)
         count = next((i for i, one in enumerate(due) if (n := bisect_left(others, one)) and n + i >= places), len(due))
         if count or not self._is_over():
@@ -76,7 +76,7 @@ class Across:
         if not own or not self.is_asked:
             return own
         store = self._shared.store
-        reads = [self._patience.ask(partial(store.waiting, number, key, places)) for number in self._others]
+        reads = [self._retry.ask(partial(store.waiting, number, key, places)) for number in self._others]
         line = sorted([*own, *(wait for found in await asyncio.gather(*reads) for wait in found)])
         mine = [wait for wait in own if wait in line[:places]]
         if len(mine) == len(own):

@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from arbiter import __version__
 from arbiter.worker.kafka.reader import DeadLetter, Record
 from arbiter.worker.partition.letters import dead_letter
-from arbiter.worker.partition.patience import Patience, Shared
+from arbiter.worker.partition.retry import RetryPolicy, Shared
 from arbiter.worker.partition.tally import count_dead
 
 
 class DeadLetters:
     """Publishes and counts them; each once, although a batch may be tried again and again before it is committed."""
 
-    def __init__(self, shared: Shared, patience: Patience) -> None:
+    def __init__(self, shared: Shared, retry: RetryPolicy) -> None:
         self._shared = shared
-        self._patience = patience
+        self._retry = retry
         self._told: set[tuple[str, int, int, str]] = set()
 
     async def publish(self, dead: Iterable[tuple[Record, DeadLetter, int]]) -> None:
@@ -28,7 +28,7 @@ class DeadLetters:
         letters = [
             dead_letter(record, letter, group, __version__, now_ms, attempts) for record, letter, attempts in news
         ]
-        await self._patience.deliver(letters, is_begun=True)
+        await self._retry.deliver(letters, is_begun=True)
         self._told.update(map(_name, news))
         count_dead(self._shared.metrics, [letter.code for _, letter, _ in news])
 

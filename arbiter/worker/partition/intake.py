@@ -1,9 +1,9 @@
-"""What a runner has still to do: records of one partition by topic, in offset order, and what to ack when done."""
+"""What a processor has still to do: records of one partition by topic, in offset order, and what to ack when done."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 from arbiter.worker.kafka.fetcher import FetchedRecords
@@ -31,9 +31,14 @@ class _Topic(Generic[Token]):
         self.records: deque[Record] = deque()
         self.marks: deque[tuple[int, Token]] = deque()
 
+    @property
+    def position(self) -> int:
+        """The next offset, when everything that was taken counts as done."""
+        return self.records[0].offset if self.records else self.fetched
+
 
 class Queue(Generic[Token]):
-    """Everything that waits for one runner. ``Token`` is what is handed back when a batch is done with."""
+    """Everything that waits for one processor. ``Token`` is what is handed back when a batch is done with."""
 
     def __init__(self, positions: dict[str, int]) -> None:
         """``positions`` are the next offsets to read, for the topics in the order in which they are to be taken."""
@@ -42,6 +47,7 @@ class Queue(Generic[Token]):
         """The next offset of each topic that is not done with; changed in place."""
         self.records = 0
         self.bytes = 0
+        self._marks = 0
 
     @property
     def is_full(self) -> bool:
@@ -56,7 +62,7 @@ class Queue(Generic[Token]):
     @property
     def has_news(self) -> bool:
         """Whether there is a record to decide, or a position to take note of."""
-        return self.records > 0 or any(topic.marks for topic in self._topics.values())
+        return self.records > 0 or self._marks > 0
 
     def put(self, name: str, fetched: FetchedRecords, token: Token) -> None:
         """Append what one poll brought for one topic; :class:`LogWentBack`."""
@@ -67,8 +73,9 @@ class Queue(Generic[Token]):
         topic.fetched = fetched.position
         topic.records.extend(fetched.records)
         topic.marks.append((fetched.position, token))
+        self._marks += 1
         self.records += len(fetched.records)
-        self.bytes += sum(_size(record) for record in fetched.records)
+        self.bytes += sum(map(_size, fetched.records))
 
     def first(self) -> Record | None:
         """The record that is taken next."""
@@ -84,15 +91,15 @@ class Queue(Generic[Token]):
         size = 0
         for topic in self._topics.values():
             while topic.records and len(taken) < most:
-                record = topic.records[0]
-                size += _size(record)
-                if taken and size > BYTES_MAX:
+                more = _size(topic.records[0])
+                if taken and size + more > BYTES_MAX:
                     break
+                size += more
                 taken.append(topic.records.popleft())
             if taken and records_max is not None:
                 break
         self.records -= len(taken)
-        self.bytes -= sum(_size(record) for record in taken)
+        self.bytes -= size
         return taken
 
     def give_back(self, records: Sequence[Record]) -> None:
@@ -104,18 +111,22 @@ class Queue(Generic[Token]):
 
     def positions(self) -> dict[str, int]:
         """The next offset of each topic, when everything that was taken counts as done."""
-        return {
-            name: topic.records[0].offset if topic.records else topic.fetched for name, topic in self._topics.items()
-        }
+        return {name: topic.position for name, topic in self._topics.items()}
+
+    def positions_after(self, before: Mapping[str, int]) -> dict[str, int]:
+        """Those of :meth:`positions` that are further than these."""
+        get = before.get
+        return {name: there for name, topic in self._topics.items() if (there := topic.position) > get(name, 0)}
 
     def finish(self) -> list[Token]:
         """The tokens of the batches that are done with, in order, once each."""
         done: list[Token] = []
-        self.done.update(self.positions())
-        for name, position in self.done.items():
-            marks = self._topics[name].marks
+        for name, topic in self._topics.items():
+            position = self.done[name] = topic.position
+            marks = topic.marks
             while marks and marks[0][0] <= position:
                 done.append(marks.popleft()[1])
+        self._marks -= len(done)
         return done
 
 

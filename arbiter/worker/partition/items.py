@@ -1,4 +1,4 @@
-"""One thing that a runner takes: a record of an input topic, or what another partition sent; and what it needs."""
+"""One thing that a processor takes: a record of an input topic, or what another partition sent; and what it needs."""
 
 from __future__ import annotations
 

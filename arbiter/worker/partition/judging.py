@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from arbiter.messages import DECISIONS, ROUTED
+from arbiter.messages import DECISIONS
 from arbiter.policy.ruleset import Policy
 from arbiter.state.store import Head
 from arbiter.worker.partition.aside import Aside
 from arbiter.worker.partition.cache import StoredParty
 from arbiter.worker.partition.deciding import Answers, Batch, Capacity, Need
-from arbiter.worker.partition.patience import Patience, Shared
+from arbiter.worker.partition.retry import RetryPolicy, Shared
 from arbiter.worker.partition.routing import Routing
 from arbiter.worker.partition.tokens import Tokens, TokenStock
 from arbiter.worker.partition.work import Work
@@ -19,11 +19,13 @@ from arbiter.worker.partition.work import Work
 class Judging:
     """Decides the batches of one partition."""
 
-    def __init__(self, shared: Shared, partition: int, patience: Patience, tokens: Tokens) -> None:
+    def __init__(self, shared: Shared, partition: int, retry: RetryPolicy, tokens: Tokens) -> None:
         self._shared = shared
         self._partition = partition
-        self._patience = patience
+        self._retry = retry
         self._tokens = tokens
+        self._topic = shared.settings.topic(DECISIONS)
+        self._is_event_clock = shared.settings.clock == "event"
 
     async def decide(
         self,
@@ -32,22 +34,22 @@ class Judging:
         head: Head,
         parties: dict[str, StoredParty],
         aside: Aside,
+        routing: Routing,
         *,
         is_reading_facts: bool,
     ) -> Batch:
         """The batch, decided, to be the commit after ``head``; the parties are those of the work."""
-        settings = self._shared.settings
         stock = self._tokens.stock(policy, work.now_ms)
         batch = Batch(
             policy,
             self._partition,
             head.seq + 1,
-            settings.topic(DECISIONS),
+            self._topic,
             parties,
             aside,
-            self.routing(head),
+            routing,
             stock,
-            is_event_clock=settings.clock == "event",
+            is_event_clock=self._is_event_clock,
             is_reading_facts=is_reading_facts,
         )
         deciding, found = batch.decide(work), None
@@ -57,17 +59,11 @@ class Judging:
         except StopIteration:
             return batch
 
-    def routing(self, head: Head) -> Routing:
-        """What goes between partitions in the commit after ``head``; each try of a batch has its own."""
-        shared = self._shared
-        topic, now_ms = shared.settings.topic(ROUTED), max(head.now_ms, shared.clock.now_ms())
-        return Routing(topic, self._partition, shared.partitions, head.positions, now_ms)
-
     async def _fetch(self, need: Need, stock: TokenStock) -> list[bytes | None] | None:
         """What a batch needs before it can go on."""
         if isinstance(need, Answers):
             keys, store = need.keys, self._shared.store
-            return await self._patience.ask(lambda: store.load_answers(self._partition, keys))
+            return await self._retry.ask(lambda: store.load_answers(self._partition, keys))
         if isinstance(need, Capacity):
             await self._tokens.cover(stock, need.questions)
         else:

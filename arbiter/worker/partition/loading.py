@@ -9,7 +9,7 @@ from arbiter.ledger.keys import id_of
 from arbiter.worker.kafka.partitioner import partition_of
 from arbiter.worker.partition.aside import UNREADABLE_STATE, Aside
 from arbiter.worker.partition.cache import PartyCache, StoredParty
-from arbiter.worker.partition.patience import Patience, Shared
+from arbiter.worker.partition.retry import RetryPolicy, Shared
 from arbiter.worker.partition.work import Work
 
 log = logging.getLogger("arbiter")
@@ -19,11 +19,11 @@ class Loading:
     """The parties of one partition, under one claim. ``set_aside`` are the parties that cannot be read."""
 
     def __init__(
-        self, shared: Shared, partition: int, cache_bytes: int, patience: Patience, set_aside: set[str]
+        self, shared: Shared, partition: int, cache_bytes: int, retry: RetryPolicy, set_aside: set[str]
     ) -> None:
         self._shared = shared
         self._partition = partition
-        self._patience = patience
+        self._retry = retry
         self._cache = PartyCache(cache_bytes)
         self._lent: dict[str, StoredParty] = {}
         self._set_aside = set_aside
@@ -38,7 +38,7 @@ class Loading:
         found = {name: self._cache.take(name) for name in names}
         missing = [name for name, party in found.items() if party is None]
         metrics.cache_hits.inc(len(names) - len(missing))
-        loaded = await self._patience.ask(lambda: turn.load(self._partition, missing))
+        loaded = await self._retry.ask(lambda: turn.load(self._partition, missing))
         if missing:
             metrics.cache_misses.inc(len(missing))
             found.update(zip(missing, loaded, strict=True))

@@ -10,9 +10,9 @@ from arbiter.state.codec import NewerFormat
 from arbiter.state.parcels import Parcel
 from arbiter.state.store import Head
 from arbiter.worker.kafka.reader import DeadLetter, Record, readers_of
-from arbiter.worker.partition.caution import Caution
 from arbiter.worker.partition.items import Item
-from arbiter.worker.partition.patience import Shared
+from arbiter.worker.partition.poison import PoisonGuard
+from arbiter.worker.partition.retry import Shared
 from arbiter.worker.partition.routing import Routing
 from arbiter.worker.partition.work import Work
 
@@ -22,20 +22,19 @@ log = logging.getLogger("arbiter")
 class Reading:
     """Reads the records of one partition, under one claim."""
 
-    def __init__(self, shared: Shared, topics: Iterable[str], caution: Caution) -> None:
+    def __init__(self, shared: Shared, topics: Iterable[str], poison: PoisonGuard) -> None:
         """``topics`` are the input topics."""
         settings = shared.settings
         self._shared = shared
-        self._caution = caution
+        self._poison = poison
         self._is_wall_clock = settings.clock == "wall"
         self._readers = readers_of(settings, topics)
 
-    def read(self, records: list[Record], head: Head, routing: Routing) -> Work:
+    def read(self, records: list[Record], head: Head, routing: Routing, now_ms: int) -> Work:
         """The work that these records are, in the order in which it is taken."""
-        now_ms = max(head.now_ms, self._shared.clock.now_ms())
         work = Work(records, now_ms if self._is_wall_clock else head.now_ms)
         for record in records:
-            last_word = self._caution.last_word(record) if self._caution.is_on else None
+            last_word = self._poison.last_word(record) if self._poison.is_on else None
             if last_word is not None and record.topic not in self._readers:
                 routing.skip(record)
             read = last_word or self._read(record, routing, now_ms)
@@ -48,9 +47,9 @@ class Reading:
             else:
                 self._shared.metrics.replays.inc()
         for reader in self._readers.values():
-            self._shared.metrics.unknown_fields.inc(reader.unknown_fields)
-            reader.unknown_fields = 0
-        work.skipped = routing.positions
+            if reader.unknown_fields:
+                self._shared.metrics.unknown_fields.inc(reader.unknown_fields)
+                reader.unknown_fields = 0
         # Stable: of one rank and topic they stay in offset order.
         work.items.sort(key=lambda item: item.rank)
         return work

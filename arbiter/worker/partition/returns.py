@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from arbiter.timing.instants import FAR_MS
-from arbiter.worker.partition.patience import LOOK_SECONDS
+from arbiter.worker.partition.retry import LOOK_SECONDS
 from arbiter.worker.partition.sweep import Sweep
 from arbiter.worker.partition.timers import DUE_MAX, PASSED_MAX, Timers
 from arbiter.worker.partition.tokens import Tokens

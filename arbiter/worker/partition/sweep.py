@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from arbiter.state.store import Store
-from arbiter.worker.partition.patience import Patience
+from arbiter.worker.partition.retry import RetryPolicy
 from arbiter.worker.policy_watcher import Active
 
 SWEPT_MAX = 200
@@ -27,11 +27,11 @@ _Scan = Callable[[int, str, int], Awaitable[tuple[list[str], str]]]
 class Sweep:
     """One partition's sweep. ``swept`` is the activation up to which it is done, for the head."""
 
-    def __init__(self, store: Store, partition: int, patience: Patience, swept: int) -> None:
+    def __init__(self, store: Store, partition: int, retry: RetryPolicy, swept: int) -> None:
         """``swept`` is what the head says."""
         self._store = store
         self._partition = partition
-        self._patience = patience
+        self._retry = retry
         self._done = swept
         self._number = swept
         self._recalls = False
@@ -54,7 +54,7 @@ class Sweep:
             self._begin(active)
         while self._scans and not self._parties:
             (scan, cursor), *rest = self._scans
-            page, after = await self._patience.ask(partial(scan, self._partition, cursor, PAGE))
+            page, after = await self._retry.ask(partial(scan, self._partition, cursor, PAGE))
             self._parties = list(dict.fromkeys(page))
             self._scans = [(scan, after), *rest] if after else rest
         return bool(self._parties)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from arbiter.state.store import Due, Store
 from arbiter.timing.instants import FAR_MS
-from arbiter.worker.partition.patience import Patience
+from arbiter.worker.partition.retry import RetryPolicy
 
 DUE_MAX = 200
 """Parties that come back in one commit, at one instant."""
@@ -17,14 +17,14 @@ PAGE = 2_000
 
 
 class Timers:
-    """One partition's timers, as far as a runner needs to know them: a bound on when the next one is due, and who is
+    """One partition's timers, as far as a processor needs to know them: a bound on when the next one is due, and who is
     next where more are due than one commit takes.
     """
 
-    def __init__(self, store: Store, partition: int, patience: Patience) -> None:
+    def __init__(self, store: Store, partition: int, retry: RetryPolicy) -> None:
         self._store = store
         self._partition = partition
-        self._patience = patience
+        self._retry = retry
         self._next_ms = 0  # no timer is due before; 0 until the store was asked
         self._page: list[Due] = []
 
@@ -50,4 +50,4 @@ class Timers:
             self._page = []
 
     async def _ask(self, now_ms: int, limit: int) -> list[Due]:
-        return await self._patience.ask(lambda: self._store.due(self._partition, now_ms, limit))
+        return await self._retry.ask(lambda: self._store.due(self._partition, now_ms, limit))

@@ -24,7 +24,7 @@ from arbiter.state.stock import Ask, Grant, Kept, Spent, ttl_ms
 from arbiter.state.store import Commit, Due, Wait
 from arbiter.timing.instants import DAY_MS, FAR_MS
 from arbiter.worker.partition.across import Across
-from arbiter.worker.partition.patience import Patience, Shared
+from arbiter.worker.partition.retry import RetryPolicy, Shared
 
 RESTOCK_TRIES = 5
 RESTOCK_SECONDS = 0.1
@@ -162,14 +162,14 @@ def _draw(key: str) -> Draw | None:
 
 
 class Tokens:
-    """What a runner holds of the windows of capacity, under one claim."""
+    """What a processor holds of the windows of capacity, under one claim."""
 
-    def __init__(self, shared: Shared, partition: int, epoch: int, patience: Patience) -> None:
+    def __init__(self, shared: Shared, partition: int, epoch: int, retry: RetryPolicy) -> None:
         self._shared = shared
         self._partition = partition
         self._epoch = epoch
-        self._patience = patience
-        self._across = Across(shared, partition, patience)
+        self._retry = retry
+        self._across = Across(shared, partition, retry)
         self._version = 0
         self._policy: Policy | None = None
         self._held: dict[Draw, _Held] = {}
@@ -183,8 +183,8 @@ class Tokens:
     async def take_back(self, now_ms: int) -> None:
         """After a claim: what the last owner had set aside and did not use goes back to all; see who waits."""
         store = self._shared.store
-        self._awaited = set(await self._patience.ask(lambda: store.awaited(self._partition)))
-        keys = await self._patience.ask(self._shared.store.stocks.keys)
+        self._awaited = set(await self._retry.ask(lambda: store.awaited(self._partition)))
+        keys = await self._retry.ask(self._shared.store.stocks.keys)
         draws = [draw for draw in filter(None, map(_draw, keys)) if draw.end_ms > now_ms - DAY_MS]
         await self._look_up(draws)
         await asyncio.gather(*(self._ask(draw, 0, now_ms) for draw in draws))
@@ -200,9 +200,10 @@ class Tokens:
         if not self._held:
             return
         now, held = monotonic(), self._held
-        news = [draw for draw, one in held.items() if one.is_urgent or (one.is_news and one.is_old(WATCH_SECONDS))]
-        await self._tell(news, now_ms, is_begun=True)
-        self._held = {draw: one for draw, one in held.items() if one.is_news or one.used_at >= now - KNOWN_SECONDS}
+        news = [draw for draw, one in held.items() if one.is_news and (one.is_urgent or one.is_old(WATCH_SECONDS))]
+        if news or self._doubtful:
+            await self._tell(news, now_ms, is_begun=True)
+        self._held = {draw: one for draw, one in held.items() if one.used_at >= now - KNOWN_SECONDS or one.is_news}
 
     def stock(self, policy: Policy, now_ms: int) -> TokenStock:
         """What a batch may draw on, as far as is known; under another policy's limits nothing was heard yet."""
@@ -287,7 +288,7 @@ class Tokens:
         draw, store = Draw.of(key), self._shared.store
         want = policy.window(draw.name, draw.start_ms)
         limit = WAKE_MAX + len(self.set_aside)
-        found = await self._patience.ask(lambda: store.waiting(self._partition, key, limit))
+        found = await self._retry.ask(lambda: store.waiting(self._partition, key, limit))
         waiting = [wait for wait in found if wait.party not in self.set_aside][:WAKE_MAX]
         if not waiting or want is None or draw.end_ms <= now_ms:
             self._awaited.discard(key)  # who still waits comes back by a timer, or is swept under the new policy
@@ -318,7 +319,7 @@ class Tokens:
         unknown = [draw for draw in draws if draw not in self._held]
         if unknown:
             keys, load = [draw.key for draw in unknown], self._shared.store.load_spent
-            found = await self._patience.ask(lambda: load(self._partition, keys), is_begun=is_begun)
+            found = await self._retry.ask(lambda: load(self._partition, keys), is_begun=is_begun)
             for draw, kept in zip(unknown, found, strict=True):
                 self._held[draw] = _Held(kept, told=kept.used)
 
@@ -336,7 +337,7 @@ class Tokens:
                 return
             restock, shared = self._shared.store.stocks.restock, self._shared
             sealed, ttl = self._held[draw].kept.sealed, ttl_ms(draw, now_ms)
-            made = await self._patience.ask(lambda: restock(draw.key, shared.partitions, sealed, ttl))  # noqa: B023
+            made = await self._retry.ask(lambda: restock(draw.key, shared.partitions, sealed, ttl))  # noqa: B023
             if not made:
                 await asyncio.sleep(RESTOCK_SECONDS)
 
@@ -358,7 +359,7 @@ class Tokens:
             ttl_ms(draw, now_ms),
             want.opens_at if want else None,
         )
-        grant = await self._patience.ask(lambda: self._shared.store.stocks.ask(draw.key, ask), is_begun=is_begun)
+        grant = await self._retry.ask(lambda: self._shared.store.stocks.ask(draw.key, ask), is_begun=is_begun)
         if grant is None:
             # Until there is one nothing is left of it, here or elsewhere.
             held.version, held.grant, held.asked_at = 0, Grant(0, held.kept.used, FAR_MS, 0), monotonic()

@@ -1,4 +1,4 @@
-"""What a runner is given, and what one batch is on its way from records to a commit."""
+"""What a processor is given, and what one batch is on its way from records to a commit."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from arbiter.worker.kafka.reader import DeadLetter, Record
 from arbiter.worker.partition.items import Item
 
 
-class Gate(Protocol):
-    """A runner's hand on its own part of the consumer, bound to its partition and lease."""
+class FlowControl(Protocol):
+    """The flow of one partition's records, bound to its lease."""
 
     def is_member(self) -> bool:
         """Whether the group counts on this worker: a heartbeat succeeded within the session time-out."""
@@ -60,7 +60,6 @@ class Work(Struct):
     is_closed: bool = False
     recalls: bool = False
     given_up: list[str] = []
-    skipped: dict[str, int] = {}
     dead: list[tuple[Record, DeadLetter, int]] = []
     home: list[tuple[Record, Forward, int]] = []
 

@@ -1,4 +1,4 @@
-"""What the runners of a process share, and how they wait for the store and for Kafka: as long as they may."""
+"""What the processors of a process share, and how they wait for the store and for Kafka: as long as they may."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Stopped(Exception):
 
 
 class Shared(Struct, frozen=True):
-    """What all runners of a process share. ``fatal`` ends the process, for the reason given."""
+    """What all processors of a process share. ``fatal`` ends the process, for the reason given."""
 
     settings: Settings
     partitions: int
@@ -51,7 +51,7 @@ class Shared(Struct, frozen=True):
         return self.policies.current if may_decide else None
 
 
-class Patience:
+class RetryPolicy:
     """How long one partition's work may wait. What is begun (a commit that may have happened) is waited for longer."""
 
     def __init__(self, shared: Shared) -> None:

@@ -1,4 +1,4 @@
-"""The runner, when all goes well: what is decided together, what is committed, what goes where."""
+"""The processor, when all goes well: what is decided together, what is committed, what goes where."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def world() -> World:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arbiter.worker.partition.patience.BACKOFF_SECONDS", (0.0,))
+    monkeypatch.setattr("arbiter.worker.partition.retry.BACKOFF_SECONDS", (0.0,))
 
 
 async def test_requests_are_decided_committed_published_and_acked(world: World) -> None:
@@ -36,7 +36,7 @@ async def test_requests_are_decided_committed_published_and_acked(world: World) 
     await world.run()
 
     assert world.topics.outcomes == {"a": "approved", "b": "approved", "c": "deferred"}
-    assert world.hand.acked == [(REQUESTS, 3)]
+    assert world.flow.acked == [(REQUESTS, 3)]
     first = world.topics.of(DECISIONS)[0]
     assert first.partition == P
     assert dict(first.headers)["ce_id"].decode() == msgspec.json.decode(first.value or b"")["decision_id"]
@@ -70,14 +70,14 @@ async def test_requests_are_let_in_when_the_facts_are_read(world: World) -> None
     """Until the facts that were there at the claim are committed, only their topics are open."""
     world.put({"customer_id": CUSTOMERS[0]}, PROFILES)
     world.store.before["load"] = [StoreUnavailable("away")] * 3
-    runner, task = await world.start()
+    processor, task = await world.start()
     await asyncio.sleep(0)
-    assert world.hand.open_topics == {CONSENTS, PROFILES}
+    assert world.flow.open_topics == {CONSENTS, PROFILES}
     await world.settled(world.is_done)
     await asyncio.sleep(0)
-    await world.stopped(runner, task)
+    await world.stopped(processor, task)
 
-    assert world.hand.open_topics == {CONSENTS, PROFILES, REQUESTS}
+    assert world.flow.open_topics == {CONSENTS, PROFILES, REQUESTS}
 
 
 async def test_the_same_request_again_gets_the_same_bytes(world: World) -> None:
@@ -144,12 +144,12 @@ async def test_an_outdated_policy_decides_nothing(world: World) -> None:
 
 
 async def test_without_a_policy_nothing_is_decided(world: World) -> None:
-    """The runner waits, and stops when it is told to."""
+    """The processor waits, and stops when it is told to."""
     world.policies.current = None
     world.request("a")
-    runner, task = await world.start()
+    processor, task = await world.start()
     await asyncio.sleep(0)
-    await world.stopped(runner, task)
+    await world.stopped(processor, task)
 
     assert world.store.commits == []
     assert world.topics.records == []
@@ -164,12 +164,12 @@ async def test_a_full_runner_shuts_its_topics_and_opens_them_again(
     monkeypatch.setattr("arbiter.worker.partition.intake.RECORDS_MAX", 2)
     for number in range(9):
         world.request(f"r{number}", CUSTOMERS[number])
-    runner, task = await world.start()
-    assert world.hand.open_topics == set()
+    processor, task = await world.start()
+    assert world.flow.open_topics == set()
     await world.settled(world.is_done)
-    await world.stopped(runner, task)
+    await world.stopped(processor, task)
 
-    assert world.hand.open_topics == {CONSENTS, PROFILES, REQUESTS}
+    assert world.flow.open_topics == {CONSENTS, PROFILES, REQUESTS}
     assert [len(unpack_outbox(commit.outbox)) for commit in world.store.commits] == [2, 2, 2, 2, 1]
 
 

@@ -84,8 +84,8 @@ async def test_what_is_committed_between_deaths_does_not_hide_what_kills(
 async def test_an_idle_partition_that_changes_hands_gives_nothing_up(world: World) -> None:
     """Claims alone are no sign of a record that kills."""
     for _ in range(12):
-        runner, task = await world.start()
-        await world.stopped(runner, task)
+        processor, task = await world.start()
+        await world.stopped(processor, task)
     for name in ("a", "b"):
         world.request(name)
     await world.run()

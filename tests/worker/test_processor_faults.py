@@ -1,4 +1,4 @@
-"""The runner with a fault at every step, and what must never follow from it."""
+"""The processor with a fault at every step, and what must never follow from it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def world() -> World:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("arbiter.worker.partition.patience.BACKOFF_SECONDS", (0.0,))
+    monkeypatch.setattr("arbiter.worker.partition.retry.BACKOFF_SECONDS", (0.0,))
 
 
 @pytest.mark.parametrize("step", ["load", "commit"])
@@ -91,14 +91,14 @@ async def test_records_below_the_head_are_skipped(world: World) -> None:
     """A replay is neither decided nor published nor committed again."""
     world.request("a")
     await world.run()
-    runner, task = await world.start()
+    processor, task = await world.start()
     # As if the topic had been placed too low.
-    runner._queue._topics[REQUESTS].fetched = 0  # noqa: SLF001 - no public way leads there
-    world.offer(runner, REQUESTS, 0)
+    processor._queue._topics[REQUESTS].fetched = 0  # noqa: SLF001 - no public way leads there
+    world.offer(processor, REQUESTS, 0)
     world.request("b")
-    world.offer(runner, REQUESTS, 1)
-    await world.settled(lambda: len(world.hand.acked) == 3)
-    await world.stopped(runner, task)
+    world.offer(processor, REQUESTS, 1)
+    await world.settled(lambda: len(world.flow.acked) == 3)
+    await world.stopped(processor, task)
 
     assert list(world.topics.outcomes) == ["a", "b"]
     assert len(world.topics.of(DECISIONS)) == 2
@@ -162,11 +162,11 @@ async def test_a_fenced_worker_ends(world: World) -> None:
 async def test_a_store_that_lost_commits_stops_the_partition(world: World) -> None:
     """No decision on forgotten budgets; the worker stays and says so, and the other partitions go on."""
     world.request("a")
-    runner, task = await world.start()
+    processor, task = await world.start()
     await world.settled(world.is_done)
     world.store.flush()
     world.request("b")
-    world.offer(runner, REQUESTS, 1)
+    world.offer(processor, REQUESTS, 1)
     await task
 
     assert list(world.topics.outcomes) == ["a"]
@@ -177,9 +177,9 @@ async def test_a_store_that_lost_commits_stops_the_partition(world: World) -> No
 async def test_a_topic_that_goes_back_stops_the_partition(world: World) -> None:
     """Offsets that were read before, with other records: taken for replays they would be lost in silence."""
     world.request("a")
-    runner, task = await world.start()
+    processor, task = await world.start()
     await world.settled(world.is_done)
-    world.offer(runner, REQUESTS, 0)
+    world.offer(processor, REQUESTS, 0)
     await task
 
     assert "gave offset 0 after 1" in world.health.reasons[0]
@@ -187,14 +187,14 @@ async def test_a_topic_that_goes_back_stops_the_partition(world: World) -> None:
 
 async def test_a_worker_that_the_group_forgot_waits(world: World) -> None:
     """Without a heartbeat nothing is committed; with one it goes on."""
-    world.hand.member = False
+    world.flow.member = False
     world.request("a")
-    runner, task = await world.start()
+    processor, task = await world.start()
     await asyncio.sleep(0.01)
     assert world.store.commits == []
-    world.hand.member = True
+    world.flow.member = True
     await world.settled(world.is_done)
-    await world.stopped(runner, task)
+    await world.stopped(processor, task)
 
     assert world.topics.outcomes == {"a": "approved"}
 
@@ -203,9 +203,9 @@ async def test_a_stopped_runner_finishes_what_it_committed(world: World) -> None
     """Told to stop while the reply of a commit is awaited, it still publishes and acks."""
     world.request("a")
     world.store.after["commit"] = [StoreUnavailable("away")]
-    runner, task = await world.start()
+    processor, task = await world.start()
     await world.settled(lambda: world.store.commits)
-    await world.stopped(runner, task)
+    await world.stopped(processor, task)
 
     assert world.topics.outcomes == {"a": "approved"}
     assert world.is_done()
@@ -214,13 +214,13 @@ async def test_a_stopped_runner_finishes_what_it_committed(world: World) -> None
 async def test_a_runner_stopped_while_it_loads_the_next_batch_leaves_nothing_to_repeat(world: World) -> None:
     """What was delivered before is not told again by the next claim, although that batch was dropped."""
     world.request("a")
-    runner, task = await world.start()
+    processor, task = await world.start()
     await world.settled(world.is_done)
     world.store.before["load"] = [StoreUnavailable("away")] * 1_000
     world.request("b", CUSTOMERS[1])
-    world.offer(runner, REQUESTS, 1)
+    world.offer(processor, REQUESTS, 1)
     await world.settled(lambda: len(world.store.before["load"]) < 1_000)
-    await world.stopped(runner, task)
+    await world.stopped(processor, task)
     world.store.before.clear()
     await world.run()
 
@@ -234,7 +234,7 @@ async def test_an_abandoned_runner_leaves_the_rest_to_the_next_claim(world: Worl
     world.store.before["commit"] = [StoreUnavailable("away")] * 1_000
     _, task = await world.start()
     await world.settled(lambda: world.store.commits)
-    world.patience.abandon()
+    world.retry.abandon()
     await task
     assert world.topics.records == []
     world.store.before.clear()

@@ -14,7 +14,7 @@ WHY = (
 )
 
 
-class Refusals:
+class CommitAlarm:
     """Counts the commits whose stock was void since the last one that was made."""
 
     def __init__(self, health: Health, partition: int) -> None:

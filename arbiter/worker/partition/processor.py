@@ -1,4 +1,4 @@
-"""The runner: the one writer of a partition's state. Load → decide → commit → publish → every delivery → ack → next.
+"""The processor: the one writer of a partition's state. Read → load → decide → commit → publish → ack → next.
 
 Commit n + 1 never begins before publish n is confirmed, and a commit that was not answered is repeated, the same, until
 it is. So a crash at any point repeats identical records at worst; see ``docs/architecture.md``.
@@ -7,7 +7,7 @@ it is. So a crash at any point repeats identical records at worst; see ``docs/ar
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -16,41 +16,43 @@ from faust.types import Message
 from msgspec.structs import replace
 
 from arbiter.ledger.identity import ANSWERS_KEPT_MS
+from arbiter.messages import ROUTED
 from arbiter.state.codec import OutRecord, pack_outbox
 from arbiter.state.stock import Spent
 from arbiter.state.store import Commit, Verdict
 from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.reader import Record
-from arbiter.worker.partition.caution import Caution
+from arbiter.worker.partition.commit_alarm import CommitAlarm
 from arbiter.worker.partition.dead import DeadLetters
 from arbiter.worker.partition.deciding import Batch, Changes
 from arbiter.worker.partition.intake import LogWentBack, Queue
 from arbiter.worker.partition.judging import Judging
 from arbiter.worker.partition.loading import Loading
-from arbiter.worker.partition.patience import BACKOFF_SECONDS, Patience, Shared, Stopped
+from arbiter.worker.partition.poison import PoisonGuard
 from arbiter.worker.partition.reading import Reading
-from arbiter.worker.partition.refusals import Refusals
+from arbiter.worker.partition.retry import BACKOFF_SECONDS, RetryPolicy, Shared, Stopped
 from arbiter.worker.partition.returns import Returns
+from arbiter.worker.partition.routing import Routing
 from arbiter.worker.partition.sweep import Sweep
 from arbiter.worker.partition.tally import count_batch
 from arbiter.worker.partition.timers import Timers
 from arbiter.worker.partition.tokens import Tokens
-from arbiter.worker.partition.work import Gate, Placed, Work
+from arbiter.worker.partition.work import FlowControl, Placed
 from arbiter.worker.policy_watcher import LOST, Active
 from arbiter.worker.reporting import Using
 
 log = logging.getLogger("arbiter")
 
 
-class Runner:
+class Processor:
     """Decides for one partition, under one claim."""
 
-    def __init__(self, shared: Shared, partition: int, placed: Placed, gate: Gate, patience: Patience) -> None:
-        """``patience`` is what ends it: :meth:`Patience.stop`, then :meth:`wake`."""
+    def __init__(self, shared: Shared, partition: int, placed: Placed, flow: FlowControl, retry: RetryPolicy) -> None:
+        """``retry`` is what ends it: :meth:`RetryPolicy.stop`, then :meth:`wake`."""
         self.partition = partition
         self._shared = shared
         self._turn = shared.turn
-        self._gate = gate
+        self._flow = flow
         self._head = placed.head
         self._facts_end = placed.facts_end
         self._is_reading_facts = True
@@ -59,25 +61,26 @@ class Runner:
         settings = shared.settings
         self._is_wall_clock = settings.clock == "wall"
         self._topics = tuple(placed.positions)
+        self._routed_topic = settings.topic(ROUTED)
         self._is_shut = False
         # The claim's outbox was told again: forgotten when idle, lest the next claim tells old decisions once more.
         self._has_outbox = True
         self._number: int | None = None
-        self._patience = patience
+        self._retry = retry
         self._heard_at = monotonic()
-        self._tokens = Tokens(shared, partition, placed.head.epoch, patience)
-        self._loading = Loading(shared, partition, placed.cache_bytes, patience, self._tokens.set_aside)
-        self._judging = Judging(shared, partition, patience, self._tokens)
-        self._timers = Timers(shared.store, partition, patience)
-        self._sweep = Sweep(shared.store, partition, patience, placed.head.swept)
+        self._tokens = Tokens(shared, partition, placed.head.epoch, retry)
+        self._loading = Loading(shared, partition, placed.cache_bytes, retry, self._tokens.set_aside)
+        self._judging = Judging(shared, partition, retry, self._tokens)
+        self._timers = Timers(shared.store, partition, retry)
+        self._sweep = Sweep(shared.store, partition, retry, placed.head.swept)
         self._returns = Returns(self._timers, self._sweep, self._tokens, is_wall_clock=self._is_wall_clock)
-        self._caution = Caution(shared, partition, patience, placed.head)
-        self._reading = Reading(shared, placed.positions, self._caution)
-        self._dead = DeadLetters(shared, patience)
-        self._refusals = Refusals(shared.health, partition)
+        self._poison = PoisonGuard(shared, partition, retry, placed.head)
+        self._reading = Reading(shared, placed.positions, self._poison)
+        self._dead = DeadLetters(shared, retry)
+        self._alarm = CommitAlarm(shared.health, partition)
 
     def offer(self, message: Message) -> None:
-        """Take a message that the consumer read under this runner's lease. Never blocks."""
+        """Take a message that the consumer read under this processor's lease. Never blocks."""
         fetched: FetchedRecords = message.value  # type: ignore[assignment]
         try:
             self._queue.put(message.topic, fetched, message)
@@ -91,7 +94,7 @@ class Runner:
         self._turn.call(self.partition, self._queue.records)
         if self._queue.is_full and not self._is_shut:
             self._is_shut = True
-            self._gate.shut(self._topics)
+            self._flow.shut(self._topics)
 
     @property
     def using(self) -> Using:
@@ -108,7 +111,7 @@ class Runner:
         self._open()
         try:
             await self._tokens.take_back(self._head.now_ms)
-            while not self._patience.is_stopping:
+            while not self._retry.is_stopping:
                 is_ready = self._queue.has_news or await self._is_time()
                 if not await self._begin(is_ready=is_ready):
                     await self._rest()
@@ -121,15 +124,15 @@ class Runner:
             self._tokens.forget()  # also what was asked for at this moment goes back
         # Also when the next batch was begun already: what was delivered must not be told again.
         with suppress(Stopped):
-            self._patience.check(is_begun=True)
+            self._retry.check(is_begun=True)
             await self._clear_outbox()
             await self._tokens.give_back(self._head.now_ms, is_begun=True)
-            await self._caution.end()
+            await self._poison.end()
 
     async def spare(self) -> None:
         """It ended because of what is stored, so no record is to blame."""
         with suppress(Exception):
-            await self._caution.end()
+            await self._poison.end()
 
     async def _begin(self, *, is_ready: bool) -> bool:
         """Wait for the next turn, with something to do or until something comes; false if nothing did."""
@@ -138,17 +141,21 @@ class Runner:
 
     async def _rest(self) -> None:
         """Nothing comes: hold nothing."""
-        if not self._patience.is_stopping:
+        if not self._retry.is_stopping:
             await self._tokens.give_back(self._head.now_ms)
             await self._clear_outbox()
 
     async def _is_time(self) -> bool:
         """Whether something must come back by itself: a timer is due, or the policy is another one."""
-        active, clock = self._shared.in_force(), self._shared.clock
+        active = self._shared.in_force()
         if self._is_reading_facts or active is None:
             return False
-        now_ms = max(self._head.now_ms, clock.now_ms()) if self._is_wall_clock else self._head.now_ms
+        now_ms = self._now_ms() if self._is_wall_clock else self._head.now_ms
         return await self._returns.are_due(active, now_ms, is_idle=self._is_idle)
+
+    def _now_ms(self) -> int:
+        """The store's time; it does not go back within a partition."""
+        return max(self._head.now_ms, self._shared.clock.now_ms())
 
     @property
     def _is_idle(self) -> bool:
@@ -161,7 +168,7 @@ class Runner:
         head = self._head
         if self._has_outbox or checks:
             clear = partial(self._shared.store.clear_outbox, self.partition, head.epoch, head.owner, head.seq)
-            verdict = await self._patience.ask(clear, is_begun=not checks)
+            verdict = await self._retry.ask(clear, is_begun=not checks)
             self._has_outbox = False
             if checks and verdict is not Verdict.OK:
                 raise self._lost(verdict, head.seq)
@@ -169,7 +176,7 @@ class Runner:
     def _halt(self, reason: str) -> None:
         """Decide no more for this partition, but keep it: nobody else could do better before a person helped."""
         self._shared.health.trouble(f"partition {self.partition}", f"partition {self.partition}: {reason}", alarm=True)
-        self._patience.abandon()
+        self._retry.abandon()
         self.wake()
 
     # One batch
@@ -181,7 +188,7 @@ class Runner:
             try:
                 verdict = await self._attempt(active, records)
             finally:
-                self._caution.release()
+                self._poison.release()
             if verdict is Verdict.OK:
                 break
             if verdict is Verdict.STALE_POLICY:
@@ -189,18 +196,18 @@ class Runner:
             self._tokens.forget()
         self._number = None
         for message in self._queue.finish():
-            self._gate.ack(message)
+            self._flow.ack(message)
         self._open()
 
     @property
     def _looks_apart(self) -> bool:
         """Whether parties are looked at before records and apart from them. In event time records say what is due."""
-        return self._caution.is_on and self._is_wall_clock
+        return self._poison.is_on and self._is_wall_clock
 
     def _take(self) -> list[Record]:
         """The next records; few, and of one topic, where care is taken."""
-        first = self._queue.first() if self._caution.is_on else None
-        return self._queue.take(None if first is None else self._caution.records_max(first))
+        first = self._queue.first() if self._poison.is_on else None
+        return self._queue.take(None if first is None else self._poison.records_max(first))
 
     def _open(self) -> None:
         """Open what may be read now: facts at once, requests after the facts that were there at the claim."""
@@ -210,10 +217,10 @@ class Runner:
             if self._is_shut and not self._queue.has_room:
                 return
             self._is_shut = False
-            self._gate.open(self._facts_end if self._is_reading_facts else self._topics)
+            self._flow.open(self._facts_end if self._is_reading_facts else self._topics)
         elif self._is_shut and self._queue.has_room:
             self._is_shut = False
-            self._gate.open(self._topics)
+            self._flow.open(self._topics)
 
     def _without_replays(self, records: list[Record]) -> list[Record]:
         positions = self._head.positions
@@ -226,30 +233,33 @@ class Runner:
         """Wait until there is a policy and a time to decide by."""
         if self._shared.health.has(LOST):  # then it may have lost more
             await self._clear_outbox(checks=True)
-        active = await self._patience.until(self._shared.in_force)
+        active = await self._retry.until(self._shared.in_force)
         self._number = active.number
         return active
 
     async def _new_policy(self) -> None:
         """A commit was refused because the partition has met a newer policy: take that one over."""
         before = self._shared.policies.current
-        await self._patience.ask(self._shared.policies.refresh)
+        await self._retry.ask(self._shared.policies.refresh)
         if self._shared.policies.current is before:
-            await self._patience.pause(len(BACKOFF_SECONDS))
+            await self._retry.pause(len(BACKOFF_SECONDS))
 
     async def _attempt(self, active: Active, records: list[Record]) -> Verdict:
         """Decide, commit and publish. If policy or capacity were out of date, nothing happened."""
         metrics = self._shared.metrics
-        started = monotonic()
-        await self._caution.begin(records)
-        work = self._reading.read(records, self._head, self._judging.routing(self._head))
+        started, now_ms = monotonic(), self._now_ms()
+        await self._poison.begin(records)
+        # Each try counts what goes between partitions anew.
+        partitions, positions = self._shared.partitions, self._head.positions
+        routing = Routing(self._routed_topic, self.partition, partitions, positions, now_ms)
+        work = self._reading.read(records, self._head, routing, now_ms)
         if not self._is_reading_facts and not (self._looks_apart and records):
             await self._returns.add(active, work, is_idle=self._is_idle)
             if not records:
-                self._sweep.give_back(await self._caution.begin_looks(work))
+                self._sweep.give_back(await self._poison.begin_looks(work))
         parties, aside = await self._loading.load(work)
         batch = await self._judging.decide(
-            active.policy, work, self._head, parties, aside, is_reading_facts=self._is_reading_facts
+            active.policy, work, self._head, parties, aside, routing, is_reading_facts=self._is_reading_facts
         )
         self._queue.give_back(batch.late)
         work.dead += batch.dead
@@ -258,12 +268,12 @@ class Runner:
         spent = await self._tokens.spent(batch.changes_of_capacity, work.now_ms)
         metrics.decide_seconds.observe(monotonic() - started)
         # From here on it is finished, if there is time: what follows may be seen by others.
-        await self._patience.until(self._gate.is_member)
+        await self._retry.until(self._flow.is_member)
         await self._dead.publish(work.dead)
-        self._caution.passed(work)
-        commit = self._commit_of(active, work, batch, changes, spent)
+        self._poison.passed(work)
+        commit = self._commit_of(active, batch, changes, spent)
         verdict = await self._commit(commit)
-        self._caution.release()
+        self._poison.release()
         if verdict is not Verdict.OK:
             self._sweep.give_back(work.swept)
             return verdict
@@ -279,24 +289,15 @@ class Runner:
 
     # Commit and publish
 
-    def _commit_of(self, active: Active, work: Work, batch: Batch, changes: Changes, spent: dict[str, Spent]) -> Commit:
+    def _commit_of(self, active: Active, batch: Batch, changes: Changes, spent: dict[str, Spent]) -> Commit:
         head = self._head
-        positions = (
-            {
-                topic: position
-                for topic, position in self._queue.positions().items()
-                if position > head.positions.get(topic, 0)
-            }
-            | work.skipped
-            | batch.routed
-        )
         return Commit(
             head.epoch,
             head.owner,
             head.seq + 1,
             active.number,
             batch.now_ms,
-            positions,
+            self._queue.positions_after(head.positions) | batch.routed,
             changes.ledgers,
             changes.answers,
             ANSWERS_KEPT_MS,
@@ -306,16 +307,24 @@ class Runner:
             changes.waits,
             changes.opened,
             self._sweep.swept,
-            self._caution.kept(head.seq + 1),
-            self._caution.is_calm,
+            self._poison.kept(head.seq + 1),
+            self._poison.is_calm,
             changes.turns,
         )
 
     async def _commit(self, commit: Commit) -> Verdict:
-        started = monotonic()
-        verdict = await self._patience.ask(lambda: self._send(commit), is_begun=True)
-        self._shared.metrics.commit_seconds.observe(monotonic() - started)
-        self._refusals.note(verdict)
+        started = asked_at = monotonic()
+
+        def send() -> Awaitable[tuple[Verdict, int]]:
+            nonlocal asked_at
+            asked_at = monotonic()
+            return self._turn.commit(self.partition, commit)
+
+        verdict, time_ms = await self._retry.ask(send, is_begun=True)
+        answered_at = monotonic()
+        self._shared.clock.observe(time_ms, asked_at, answered_at)
+        self._shared.metrics.commit_seconds.observe(answered_at - started)
+        self._alarm.note(verdict)
         if verdict in (Verdict.OK, Verdict.STALE_POLICY, Verdict.STALE_STOCK):
             return verdict
         raise self._lost(verdict, commit.seq - 1)
@@ -331,12 +340,6 @@ class Runner:
             )
         return Stopped()
 
-    async def _send(self, commit: Commit) -> Verdict:
-        asked_at = monotonic()
-        verdict, time_ms = await self._turn.commit(self.partition, commit)
-        self._shared.clock.observe(time_ms, asked_at, monotonic())
-        return verdict
-
     def _adopt(self, commit: Commit) -> None:
         head = self._head
         self._head = replace(
@@ -349,7 +352,7 @@ class Runner:
             swept=commit.swept,
         )
         self._has_outbox = bool(commit.outbox)
-        self._caution.adopt(commit.seq)
+        self._poison.adopt(commit.seq)
         self._dead.over()
         self._loading.adopt()
         self._timers.moved(commit.timers)
@@ -357,6 +360,6 @@ class Runner:
 
     async def _publish(self, records: Sequence[OutRecord]) -> None:
         started = monotonic()
-        await self._patience.until(self._gate.is_member, is_begun=True)
-        await self._patience.deliver(records, is_begun=True)
+        await self._retry.until(self._flow.is_member, is_begun=True)
+        await self._retry.deliver(records, is_begun=True)
         self._shared.metrics.publish_seconds.observe(monotonic() - started)

@@ -1,4 +1,4 @@
-"""What a runner does when workers that own its partition keep dying: something in there kills them.
+"""What a processor does when workers that own its partition keep dying: something in there kills them.
 
 Claims are counted until an owner ends in good order, or has worked for a minute. After three the owner becomes careful:
 it tries few records of one topic at a time, or looks at few parties, and notes in the head what it is about to try,
@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from arbiter.state.store import Head
 from arbiter.worker.kafka.reader import DeadLetter, Record
-from arbiter.worker.partition.patience import Patience, Shared
+from arbiter.worker.partition.retry import RetryPolicy, Shared
 from arbiter.worker.partition.work import Work
 
 CLAIMS_MAX: Final = 3
@@ -91,14 +91,15 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Notes).decode
 
 
-class Caution:
+class PoisonGuard:
     """One claim's care."""
 
-    def __init__(self, shared: Shared, partition: int, patience: Patience, head: Head) -> None:
+    def __init__(self, shared: Shared, partition: int, retry: RetryPolicy, head: Head) -> None:
         self._shared = shared
         self._partition = partition
-        self._patience = patience
+        self._retry = retry
         self._head = head
+        self._seq = head.seq
         self._began_at = monotonic()
         self._notes = _read(head)
         self._looked = 0
@@ -121,7 +122,7 @@ class Caution:
 
     async def begin(self, records: Sequence[Record]) -> None:
         """Note the records that are about to be tried, all of one topic; :class:`Stopped`."""
-        if records:
+        if self.is_on and records:
             await self._begin(records[0].topic, Note(len(records), records[0].offset, records[-1].offset))
 
     async def begin_looks(self, work: Work) -> list[str]:
@@ -153,15 +154,13 @@ class Caution:
         )  # fmt: skip
 
     async def _begin(self, topic: str, note: Note) -> None:
-        if not self.is_on:
-            return
         if not self._is_alone:
             with suppress(TimeoutError):
                 async with asyncio.timeout(ALONE_SECONDS):
                     await self._shared.alone.acquire()
                     self._is_alone = True
         left = note.after(self._notes.get(topic))
-        await self._mark(Notes(self._head.seq, topic, self._notes | {topic: left}), is_over=False)
+        await self._mark(Notes(self._seq, topic, self._notes | {topic: left}), is_over=False)
 
     def release(self) -> None:
         """The try is over: it is committed, or was given up in good order."""
@@ -171,6 +170,8 @@ class Caution:
 
     def passed(self, work: Work) -> None:
         """All of this went through; to be told before the commit is made up."""
+        if not self._notes:
+            return
         for record in work.records:
             note = self._notes.get(record.topic)
             if note is not None and record.offset >= note.last:
@@ -190,20 +191,20 @@ class Caution:
 
     def adopt(self, seq: int) -> None:
         """A commit was made."""
-        self._head = replace(self._head, seq=seq)
-        if self.is_calm:
+        self._seq = seq
+        if self.is_on and self.is_calm:
             self.is_on = False
             self._notes = {}
 
     async def end(self) -> None:
         """The owner ends in good order: what was tried last did not kill, and the claims are forgotten."""
-        await self._mark(Notes(self._head.seq, None, self._notes), is_over=True)
+        await self._mark(Notes(self._seq, None, self._notes), is_over=True)
 
     async def _mark(self, notes: Notes, *, is_over: bool) -> None:
         head, mark = self._head, self._shared.store.mark
         packed = _encode(notes) if notes.by_topic else b""
         # Who is fenced, or has lost its store, learns so from the commit.
-        await self._patience.ask(
+        await self._retry.ask(
             lambda: mark(self._partition, head.epoch, head.owner, packed, is_over=is_over), is_begun=is_over
         )
 

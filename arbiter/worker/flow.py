@@ -1,4 +1,4 @@
-"""A runner's hand on the consumer: what ownership needs of it, and the part that one runner gets."""
+"""The consumer, as ownership and as one partition see it."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Consumer(Protocol):
         """Done with."""
 
 
-class Hand(Struct, frozen=True):
-    """A runner's gate: its partition of the consumer, under its lease."""
+class ConsumerFlow(Struct, frozen=True):
+    """The flow of one partition's records, under one lease."""
 
     consumer: Consumer
     partition: int
@@ -48,19 +48,19 @@ class Hand(Struct, frozen=True):
     silence_seconds_max: float
 
     def is_member(self) -> bool:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
         return monotonic() - self.consumer.heartbeat_at < self.silence_seconds_max
 
     def open(self, topics: Iterable[str]) -> None:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
         self.consumer.open(self.lease, self._tps(topics))
 
     def shut(self, topics: Iterable[str]) -> None:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
         self.consumer.shut(self.lease, self._tps(topics))
 
     def ack(self, message: Message) -> None:
-        """See ``Gate``."""
+        """See ``FlowControl``."""
         self.consumer.ack(message)
 
     def _tps(self, topics: Iterable[str]) -> list[TP]:
