@@ -31,7 +31,7 @@ from loadtests.report import Report, report, save, show
 from loadtests.results import Counts
 from loadtests.rounds import Plan, Result, Rig, kafka_in, valkey_in
 from loadtests.stages import InNoStage
-from tests.servers.processes import Unavailable
+from tests.servers.processes import ServerFailed, Unavailable
 
 RESULTS = ROOT / "loadtests" / "results"
 CONTENDERS: tuple[Contender, ...] = (ArbiterWorker(), NullTransport(), PlainConfluent(), QuixStreams(), StockFaust())
@@ -100,7 +100,7 @@ def main(
             _all_parts(parts or PARTS, rounds_of, console)
         else:
             rounds_of()
-    except (NotDecided, Unavailable, WorkerFailed, CannotCount, InNoStage) as error:
+    except (NotDecided, ServerFailed, Unavailable, WorkerFailed, CannotCount, InNoStage) as error:
         console.print(f"[red]no figures:[/] {error}", markup=True, highlight=False)
         sys.exit(1)
 
