@@ -16,6 +16,7 @@ import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from prometheus_client import CollectorRegistry
 
@@ -104,6 +105,7 @@ def test_every_requirement_is_pinned_with_hashes() -> None:
         assert [] == [block for block in blocks if "--hash=sha256:" not in block]
 
 
+@pytest.mark.timeout(300)  # four runs of pip, on a machine that may be busy
 def test_its_commands_make_a_wheel_that_has_everything(tmp_path: Path) -> None:
     """The build's own commands, on a copy of what is copied: all of the package is in the wheel, and it runs."""
     context, target = tmp_path / "src", tmp_path / "arbiter"
