@@ -5,22 +5,15 @@ A cell is a campaign that starts only once enough customers could be contacted.
 
 from __future__ import annotations
 
-import msgspec
-from msgspec import Struct
+from collections.abc import Callable
 
 from arbiter.engine.evaluation import Evaluation
 from arbiter.engine.verdict import Verdict
 from arbiter.ledger.capacity import CELL, Draw, Stock
-from arbiter.ledger.model import Ledger
+from arbiter.ledger.model import Asked, Ledger
+from arbiter.messages import ContactRequest
 from arbiter.policy.rules.capacity import window_of
 from arbiter.policy.ruleset import Policy
-
-
-class _Asker(Struct):
-    customer_id: str
-
-
-_asker = msgspec.json.Decoder(_Asker).decode
 
 
 def awaited(hearing: Evaluation, verdict: Verdict) -> list[str]:
@@ -34,10 +27,13 @@ def awaited(hearing: Evaluation, verdict: Verdict) -> list[str]:
     return [want.draw.key for want in hearing.wants(at_ms) if want.draw.name in names]
 
 
-def count_cells(policy: Policy, ledger: Ledger, stock: Stock, now_ms: int) -> None:
+def count_cells(
+    policy: Policy, ledger: Ledger, stock: Stock, now_ms: int, request_in: Callable[[Asked], ContactRequest]
+) -> None:
     """Count each customer who waits for nothing but a cell once; who does so no more is not, until it is open.
 
     Changes ``ledger`` and draws on ``stock``; to be called whenever something that waits may have changed.
+    ``request_in`` decodes what waits.
     """
     for asked in ledger.waiting:  # no generator: this runs for each record
         if asked.awaits:
@@ -47,10 +43,7 @@ def count_cells(policy: Policy, ledger: Ledger, stock: Stock, now_ms: int) -> No
             return
     counted = {(key, customer) for key, customers in ledger.cells.items() for customer in customers}
     waiting = {
-        (key, _asker(asked.request).customer_id)
-        for asked in ledger.waiting
-        for key in asked.awaits
-        if Draw.of(key).is_cell
+        (key, request_in(asked).customer_id) for asked in ledger.waiting for key in asked.awaits if Draw.of(key).is_cell
     }
     if counted == waiting:
         return

@@ -14,16 +14,22 @@ Only profiles say who belongs together.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from msgspec.structs import replace
 
 from arbiter.engine.arrival import Arrival, arrived, posted
 from arbiter.engine.events import follow, take
-from arbiter.engine.routed import Forward, Join, Leave, Return, Routed
+from arbiter.engine.routed import Forward, Join, Leave, Part, Return, Routed
 from arbiter.engine.state import Effect, PartyState
 from arbiter.ledger.facts import Refused
-from arbiter.ledger.keys import Part, customer_party, household_party, is_household, merge, split
-from arbiter.ledger.model import Away, Member, Posted
+from arbiter.ledger.identity import answer_keys, hold_of
+from arbiter.ledger.keys import customer_party, household_party, is_household
+from arbiter.ledger.model import Asked, Away, Ledger, Member, Posted
 from arbiter.messages import Profile
+
+Thing = TypeVar("Thing")
 
 HOPS_MAX = 3
 """How often a record may be sent on, in whatever way, before it is taken for lost."""
@@ -31,6 +37,53 @@ HOPS_MAX = 3
 HELD_MAX = 500
 HELD_BYTES_MAX = 1024 * 1024
 """How much of a customer's home keeps until a household has given back the customer's part."""
+
+
+def split(party: PartyState, customer: str) -> Part:
+    """Take one customer's part out of a party: contacts made to that customer, what waits, facts, answers.
+
+    All answers in the customer's index that the store still has must be at hand. The directory's entry (``away``)
+    stays. What the contacts took of a capacity goes with them: it may have to be given back, at whatever partition they
+    are then.
+    """
+    ledger = party.ledger
+    member = ledger.members.pop(customer, None)
+    theirs = Ledger({} if member is None else {customer: member})
+    known = {key: party.answers.pop(key) for key in answer_keys(theirs, customer) if key in party.answers}
+
+    def asked_it(asked: Asked) -> bool:
+        return party.request_in(asked).customer_id == customer
+
+    theirs.contacts, ledger.contacts = _parted(ledger.contacts, lambda one: one.kind.customer == customer)
+    theirs.waiting, ledger.waiting = _parted(ledger.waiting, asked_it)
+    theirs.open, ledger.open = _parted(ledger.open, asked_it)
+    theirs.events, ledger.events = _parted(ledger.events, lambda one: one.kind.customer == customer)
+    refs = {contact.ref for contact in theirs.contacts}
+    theirs.draws = {ref: draws for ref, draws in ledger.draws.items() if ref in refs}
+    ledger.draws = {ref: draws for ref, draws in ledger.draws.items() if ref not in refs}
+    holds = ledger.holds
+    theirs.holds, ledger.holds = _still_awaited(holds, theirs), _still_awaited(holds, ledger)
+    return Part(theirs, known)
+
+
+def merge(party: PartyState, part: Part) -> None:
+    """Put a customer's part into a party that has nothing of that customer.
+
+    An arbitration that is open on both sides closes when the first of the two would have: nobody waits longer than
+    was promised.
+    """
+    ledger, theirs = party.ledger, part.ledger
+    ledger.members |= theirs.members
+    # Stable: one request's contacts (approved again after a recall) stay in their order.
+    ledger.contacts = sorted(ledger.contacts + theirs.contacts, key=lambda contact: contact.not_before_ms)
+    ledger.waiting += theirs.waiting
+    ledger.open += theirs.open
+    ledger.events = sorted(ledger.events + theirs.events, key=lambda event: event.at_ms)
+    for rule, closes_ms in theirs.holds.items():
+        ledger.holds[rule] = min(closes_ms, ledger.holds.get(rule, closes_ms))
+    ledger.draws |= theirs.draws
+    party.answers |= part.answers
+    party.changed |= dict.fromkeys(part.answers)
 
 
 def arrive(party: PartyState, arrival: Arrival) -> None:
@@ -61,7 +114,7 @@ def receive(party: PartyState, routed: Routed) -> None:
     elif isinstance(routed, Join):
         _joined(party, routed)
     elif isinstance(routed, Leave):
-        part = split(party.ledger, party.answers, routed.customer)
+        part = split(party, routed.customer)
         party.effects.append(Return(customer_party(routed.customer), routed.customer, routed.version, part))
         # What the customer had used is free now.
         follow(party, recalls=False, looks=True)
@@ -72,7 +125,7 @@ def receive(party: PartyState, routed: Routed) -> None:
 def _join(party: PartyState, customer: str, household: str, away: Away | None) -> None:
     ledger = party.ledger
     version = away.version + 1 if away else 1
-    part = split(ledger, party.answers, customer)
+    part = split(party, customer)
     # A customer's own ledger has nobody else in it; what is left of it is the stub.
     ledger.away = Away(household, version)
     party.count_cells()
@@ -134,8 +187,7 @@ def _take_stored(party: PartyState, post: Posted, name: str, read: Arrival | Non
 
 def _merge(party: PartyState, part: Part) -> None:
     ledger = party.ledger
-    party.changed |= dict.fromkeys(part.answers)
-    merge(ledger, party.answers, part)
+    merge(party, part)
     # Closed on the way: what was held for it is decided now, and the next request opens another one.
     ledger.holds = {rule: closes_ms for rule, closes_ms in ledger.holds.items() if closes_ms > party.now_ms}
 
@@ -146,6 +198,15 @@ def _send_on(party: PartyState, name: str, arrival: Arrival) -> None:
         party.effects.append(Refused("misrouted", message, posted(arrival)))
     else:
         party.effects.append(Forward(name, posted(replace(arrival, hops=arrival.hops + 1))))
+
+
+def _parted(things: list[Thing], is_theirs: Callable[[Thing], bool]) -> tuple[list[Thing], list[Thing]]:
+    return [one for one in things if is_theirs(one)], [one for one in things if not is_theirs(one)]
+
+
+def _still_awaited(holds: dict[str, int], ledger: Ledger) -> dict[str, int]:
+    awaited = {asked.held for asked in ledger.waiting} | {hold_of(asked.identity) for asked in ledger.waiting}
+    return {rule: closes_ms for rule, closes_ms in holds.items() if rule in awaited}
 
 
 def _size(post: Posted) -> int:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from msgspec import Struct
 
 from arbiter.engine.arrival import Arrival
-from arbiter.ledger.keys import Part
-from arbiter.ledger.model import Posted
+from arbiter.ledger.model import Answered, Ledger, Posted
+
+
+class Part(Struct):
+    """Everything of one customer: the ledger that the customer alone would have, and the answers in its index."""
+
+    ledger: Ledger
+    answers: dict[bytes, Answered]
 
 
 class Forward(Struct, frozen=True):

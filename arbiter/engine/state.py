@@ -171,7 +171,7 @@ class PartyState:
         """See ``cells``; the last thing that is done with an event."""
         ledger = self.ledger
         if ledger.waiting or ledger.cells:
-            count_cells(self.policy, ledger, self.stock, self.now_ms)
+            count_cells(self.policy, ledger, self.stock, self.now_ms, self.request_in)
 
     def note(self, what: str, department: str, detail: str = "") -> None:
         """Count something that ops and the department's owner should know of."""

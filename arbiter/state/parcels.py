@@ -11,8 +11,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from arbiter.engine.routed import Forward, Join, Leave, Nothing, Return, Routed
-from arbiter.ledger.keys import Part
+from arbiter.engine.routed import Forward, Join, Leave, Nothing, Part, Return, Routed
 from arbiter.ledger.model import Posted
 from arbiter.state.codec import CodecError, check_format, pack_answered, pack_ledger, unpack_answered, unpack_ledger
 

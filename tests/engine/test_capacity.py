@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from arbiter.engine.evaluation import Evaluation
+from arbiter.engine.households import merge, split
 from arbiter.ledger.capacity import Draw, Level, Purse, WholeStock
 from arbiter.ledger.identity import answer_key
-from arbiter.ledger.keys import merge, split
 from arbiter.messages import SuppressionChange
 from arbiter.policy.ruleset import NO_STOCK, PolicyError
 from arbiter.timing.instants import DAY_MS, HOUR_MS, to_datetime
@@ -186,9 +186,9 @@ def test_a_place_moves_with_its_customer() -> None:
     stock = WholeStock()
     one, household = desks(stock, "c1", "c2")
     one.ask(call("a", "c1"))
-    part = split(one.ledger, one.answers, "c1")
+    part = split(one.party, "c1")
     assert ({}, [[WEEK]]) == (one.ledger.draws, list(part.ledger.draws.values()))
-    merge(household.ledger, household.answers, part)
+    merge(household.party, part)
     one.tell("a", "cancelled", MONDAY + 1)
     assert 1 == stock.taken[WEEK]
     household.tell("a", "cancelled", MONDAY + 1)

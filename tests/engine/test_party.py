@@ -6,13 +6,13 @@ import msgspec
 import pytest
 
 from arbiter.engine.arrival import Arrival, Message
-from arbiter.engine.households import HELD_BYTES_MAX, HELD_MAX
+from arbiter.engine.households import HELD_BYTES_MAX, HELD_MAX, merge, split
 from arbiter.engine.party import Event, Party
-from arbiter.engine.routed import Forward, Join, Leave, Return
+from arbiter.engine.routed import Forward, Join, Leave, Part, Return
 from arbiter.engine.state import Context, Effect
 from arbiter.engine.told import Decided
 from arbiter.ledger.facts import Refused
-from arbiter.ledger.keys import Part, customer_party, household_party, merge, split
+from arbiter.ledger.keys import customer_party, household_party
 from arbiter.ledger.model import Ledger
 from arbiter.messages import ConsentChange, ContactRequest, Outcome, Profile, SuppressionChange
 from arbiter.policy.ruleset import NO_STOCK, Policy
@@ -242,11 +242,11 @@ def test_split_and_merge_are_inverse() -> None:
         world.ask(f"r{number}", "c1" if number % 2 else "d2", MONDAY + number * HOUR_MS)
     kept = world.kept(0, household_party("h0"))
     before, answers = unpack_ledger(pack_ledger(kept.ledger)), dict(kept.answers)
-    part = split(kept.ledger, kept.answers, "d2")
+    part = split(kept, "d2")
 
     assert {"c1"} == {contact.kind.customer for contact in kept.ledger.contacts} == set(kept.ledger.members)
     assert (2, 2) == (len(part.answers), len(kept.answers))
-    merge(kept.ledger, kept.answers, part)
+    merge(kept, part)
     assert answers == kept.answers
     for ledger in (before, kept.ledger):
         ledger.open.sort(key=lambda asked: asked.identity)

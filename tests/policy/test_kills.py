@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from arbiter.engine.households import split
 from arbiter.engine.party import Party
 from arbiter.engine.routed import Join, Return, Routed
 from arbiter.engine.state import Context, Effect
 from arbiter.engine.told import Decided
-from arbiter.ledger.keys import split
 from arbiter.ledger.model import Away, ContactState, Ledger
 from arbiter.policy.kill_switches import Kill
 from arbiter.policy.ruleset import NO_STOCK, load
@@ -201,7 +201,7 @@ def test_what_a_customer_brings_into_a_household_is_recalled_there() -> None:
     """An approval that was on its way between two partitions when both looked through theirs is not forgotten."""
     desk = Desk(policy(), grant())
     desk.ask(request("a"))
-    part = split(desk.ledger, desk.answers, "c1")
+    part = split(desk.party, "c1")
     effects = apply(Ledger(), Join("h:h1", "c1", 1, part))
 
     out = [one for one in effects if isinstance(one, Decided)]
@@ -212,7 +212,7 @@ def test_what_comes_back_from_a_household_is_recalled_at_home() -> None:
     """The same on the way back."""
     desk = Desk(policy(), grant())
     desk.ask(request("a"))
-    part = split(desk.ledger, desk.answers, "c1")
+    part = split(desk.party, "c1")
     home = Ledger(away=Away("h1", 2, is_leaving=True))
     effects = apply(home, Return("c:c1", "c1", 2, part))
 
