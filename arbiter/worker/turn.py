@@ -6,7 +6,8 @@ pass of the event loop is one round trip, one burst of records, one wake-up.
 
 A turn begins when the one before is decided, committed and delivered. A partition that waits for anything else
 (capacity, a pause after an error) or decides for long has left the turn: nobody waits for it, and its commit goes out
-with whatever is asked next. Nor does a turn wait for records that are not delivered for long, or while much is to do.
+with whatever is asked next. Nor does a turn wait for records that are not delivered for long; and where much is to do,
+it is decided while the one before is committed and delivered.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ RECORDS_MAX = 2_000
 """Records in one turn, if there are several partitions in it: the others wait for so many decisions."""
 
 BACKLOG = 500
-"""Where more records wait, a turn begins while those of the last one are being delivered."""
+"""Where more records wait, a turn is decided while the last one is committed and delivered."""
 
 DELIVERY_SECONDS = 0.05
 """How long a turn waits for the delivery of the last one's records: some may go to a broker that is away."""
@@ -113,9 +114,13 @@ class Turn:
             waiting.go(is_called=True)
 
     def _is_open(self, records: int) -> bool:
-        if self._loads.is_asking or self._commits.is_asking:
+        if self._loads.is_asking:
             return False
-        if not self._deliveries or records >= BACKLOG:
+        if records >= BACKLOG:
+            return True
+        if self._commits.is_asking:
+            return False
+        if not self._deliveries:
             return True
         left = self._handed_over_at + DELIVERY_SECONDS - monotonic()
         if left > 0 and self._later is None:

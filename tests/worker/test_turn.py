@@ -162,16 +162,18 @@ async def test_the_next_turn_begins_when_the_last_one_is_delivered(rig: Rig) -> 
     assert [[1], [2, 3]] == rig.store.writes
 
 
-async def test_where_much_waits_the_next_turn_is_decided_meanwhile(rig: Rig) -> None:
-    """Other partitions are decided and committed while records are being delivered."""
-    rig.topics.confirms.clear()
+@pytest.mark.parametrize("what", ["commits", "deliveries"])
+async def test_where_much_waits_the_next_turn_is_decided_meanwhile(rig: Rig, what: str) -> None:
+    """Other partitions are decided while commits are answered and records delivered."""
+    answers = rig.store.answers if what == "commits" else rig.topics.confirms
+    answers.clear()
     first = rig.start(1)
     await passes()
     others = rig.start(2, records=turns.BACKLOG)
     await passes()
 
-    assert ([1, 2], []) == (rig.those("is committed"), rig.those("is delivered"))
-    rig.topics.confirms.set()
+    assert ([1, 2], []) == (rig.those("begins"), rig.those("is delivered"))
+    answers.set()
     await asyncio.gather(*first, *others)
 
 

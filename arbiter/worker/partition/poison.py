@@ -122,13 +122,11 @@ class PoisonGuard:
 
     async def begin(self, records: Sequence[Record]) -> None:
         """Note the records that are about to be tried, all of one topic; :class:`Stopped`."""
-        if self.is_on and records:
+        if records:
             await self._begin(records[0].topic, Note(len(records), records[0].offset, records[-1].offset))
 
     async def begin_looks(self, work: Work) -> list[str]:
         """Leave few parties to look at, none that killed a worker, and note them; gives those that are swept later."""
-        if not self.is_on:
-            return []
         note = self._notes.get(LOOKS)
         work.swept, work.woken = [*work.woken, *work.swept], []
         looks, due = dict.fromkeys([*work.due, *work.swept]), len(work.due)

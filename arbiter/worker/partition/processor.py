@@ -24,7 +24,7 @@ from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.reader import Record
 from arbiter.worker.partition.commit_alarm import CommitAlarm
 from arbiter.worker.partition.dead import DeadLetters
-from arbiter.worker.partition.deciding import Batch, Changes
+from arbiter.worker.partition.deciding import Batch
 from arbiter.worker.partition.intake import LogWentBack, Queue
 from arbiter.worker.partition.judging import Judging
 from arbiter.worker.partition.loading import Loading
@@ -37,7 +37,7 @@ from arbiter.worker.partition.sweep import Sweep
 from arbiter.worker.partition.tally import count_batch
 from arbiter.worker.partition.timers import Timers
 from arbiter.worker.partition.tokens import Tokens
-from arbiter.worker.partition.work import FlowControl, Placed
+from arbiter.worker.partition.work import FlowControl, Placed, Work
 from arbiter.worker.policy_watcher import LOST, Active
 from arbiter.worker.reporting import Using
 
@@ -233,7 +233,9 @@ class Processor:
         """Wait until there is a policy and a time to decide by."""
         if self._shared.health.has(LOST):  # then it may have lost more
             await self._clear_outbox(checks=True)
-        active = await self._retry.until(self._shared.in_force)
+        active = self._shared.in_force()
+        if active is None:
+            active = await self._retry.until(self._shared.in_force)
         self._number = active.number
         return active
 
@@ -246,17 +248,41 @@ class Processor:
 
     async def _attempt(self, active: Active, records: list[Record]) -> Verdict:
         """Decide, commit and publish. If policy or capacity were out of date, nothing happened."""
-        metrics = self._shared.metrics
-        started, now_ms = monotonic(), self._now_ms()
-        await self._poison.begin(records)
-        # Each try counts what goes between partitions anew.
-        partitions, positions = self._shared.partitions, self._head.positions
+        started = monotonic()
+        work, routing = await self._read(active, records)
+        batch, spent = await self._decide(active, work, routing)
+        self._shared.metrics.decide_seconds.observe(monotonic() - started)
+        # From here on it is finished, if there is time: what follows may be seen by others.
+        await self._member()
+        if work.dead:
+            await self._dead.publish(work.dead)
+        self._poison.passed(work)
+        commit = self._commit_of(active, batch, spent)
+        verdict = await self._commit(commit)
+        self._poison.release()
+        if verdict is Verdict.OK:
+            await self._publish(batch.outbox)
+            self._adopt(commit)
+            await self._over(active, work, batch, commit)
+        else:
+            self._sweep.give_back(work.swept)
+        return verdict
+
+    async def _read(self, active: Active, records: list[Record]) -> tuple[Work, Routing]:
+        """What these records are, with all that comes back together with them; and what goes between partitions."""
+        if self._poison.is_on:
+            await self._poison.begin(records)
+        now_ms, partitions, positions = self._now_ms(), self._shared.partitions, self._head.positions
         routing = Routing(self._routed_topic, self.partition, partitions, positions, now_ms)
         work = self._reading.read(records, self._head, routing, now_ms)
         if not self._is_reading_facts and not (self._looks_apart and records):
             await self._returns.add(active, work, is_idle=self._is_idle)
-            if not records:
+            if self._poison.is_on and not records:
                 self._sweep.give_back(await self._poison.begin_looks(work))
+        return work, routing
+
+    async def _decide(self, active: Active, work: Work, routing: Routing) -> tuple[Batch, dict[str, Spent]]:
+        """The batch, decided, and what it spends of what all share."""
         parties, aside = await self._loading.load(work)
         batch = await self._judging.decide(
             active.policy, work, self._head, parties, aside, routing, is_reading_facts=self._is_reading_facts
@@ -264,33 +290,28 @@ class Processor:
         self._queue.give_back(batch.late)
         work.dead += batch.dead
         self._loading.note(parties, aside)
-        changes = batch.changes()
-        spent = await self._tokens.spent(batch.changes_of_capacity, work.now_ms)
-        metrics.decide_seconds.observe(monotonic() - started)
-        # From here on it is finished, if there is time: what follows may be seen by others.
-        await self._retry.until(self._flow.is_member)
-        await self._dead.publish(work.dead)
-        self._poison.passed(work)
-        commit = self._commit_of(active, batch, changes, spent)
-        verdict = await self._commit(commit)
-        self._poison.release()
-        if verdict is not Verdict.OK:
-            self._sweep.give_back(work.swept)
-            return verdict
-        await self._publish(batch.outbox)
-        self._adopt(commit)
+        taken = batch.changes_of_capacity
+        return batch, await self._tokens.spent(taken, work.now_ms) if taken else {}
+
+    async def _over(self, active: Active, work: Work, batch: Batch, commit: Commit) -> None:
+        """It is committed and delivered."""
         await self._tokens.settle(commit.now_ms)
         if (batch.is_closed and not work.is_closed) or work.has_left_line(commit):
             self._tokens.look_now()
+        metrics = self._shared.metrics
         metrics.batch_records.observe(len(work.records))
         metrics.misrouted.inc(len(work.home))
         count_batch(metrics, batch, active.policy, is_wall_clock=self._is_wall_clock)
-        return verdict
 
     # Commit and publish
 
-    def _commit_of(self, active: Active, batch: Batch, changes: Changes, spent: dict[str, Spent]) -> Commit:
-        head = self._head
+    async def _member(self, *, is_begun: bool = False) -> None:
+        """Wait until the group counts on this worker."""
+        if not self._flow.is_member():
+            await self._retry.until(self._flow.is_member, is_begun=is_begun)
+
+    def _commit_of(self, active: Active, batch: Batch, spent: dict[str, Spent]) -> Commit:
+        head, changes = self._head, batch.changes()
         return Commit(
             head.epoch,
             head.owner,
@@ -360,6 +381,6 @@ class Processor:
 
     async def _publish(self, records: Sequence[OutRecord]) -> None:
         started = monotonic()
-        await self._retry.until(self._flow.is_member, is_begun=True)
+        await self._member(is_begun=True)
         await self._retry.deliver(records, is_begun=True)
         self._shared.metrics.publish_seconds.observe(monotonic() - started)
