@@ -75,7 +75,6 @@ class ArbitrationRule(
 class ArbitrationJudge(Judge):
     """Knows how long to hold."""
 
-    kind = "arbitration"
     objects = False
 
     def __init__(self, rule: ArbitrationRule, from_ms: int, until_ms: int) -> None:

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from arbiter.ledger.capacity import Draw, Want
 from arbiter.ledger.model import Finding, Kind, Used
+from arbiter.messages.reason_codes import CODES as OTHER_CODES
 from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs, Where
 from arbiter.policy.match import Matcher, When
@@ -181,6 +182,8 @@ class Judge:
     """A compiled rule. Subclasses answer ``until`` and ``explain`` and, if they end permits, ``permit_end``."""
 
     kind = ""
+    codes: Mapping[str, object] = OTHER_CODES
+    """The reason codes that its findings may have."""
     needs = Need.NOTHING
     objects = True
     """Whether it ever says no."""
@@ -195,6 +198,8 @@ class Judge:
     """Where it stands among the rules of its policy."""
 
     def __init__(self, rule: Rule, from_ms: int, until_ms: int) -> None:
+        if not self.kind:  # the customer's own rules are of no rule kind
+            self.kind, self.codes = rule.kind, rule.codes
         self.id = rule.id
         self.owner = rule.owner
         self.why = rule.why
@@ -249,6 +254,8 @@ class Judge:
         contacts: tuple[Used, ...] = (),
     ) -> Finding:
         """A finding of this rule. A "no" ends with the rule at the latest; one without an end is a reject."""
+        if code not in self.codes:
+            raise ValueError(f"rule kind `{self.kind}` does not declare the reason code `{code}`")
         if until_ms is not None:
             until_ms = min(until_ms, self.until_ms)
             until_ms = None if until_ms >= END_MS else until_ms

@@ -252,8 +252,6 @@ def _counted(rule: CapRule) -> When:
 class CapJudge(CountingJudge):
     """Counts the party's contacts."""
 
-    kind = "cap"
-
     def __init__(self, rule: CapRule, from_ms: int, until_ms: int) -> None:
         super().__init__(rule, from_ms, until_ms)
         self._limit = rule.limit

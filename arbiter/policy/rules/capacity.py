@@ -144,7 +144,6 @@ class _Ceiling:
 class CapacityJudge(SharedJudge):
     """Asks the stock."""
 
-    kind = "capacity"
     cuts = True
     is_timed = True
 

@@ -78,8 +78,6 @@ class CellRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
 class CellJudge(SharedJudge):
     """Knows whether the cell is open."""
 
-    kind = "cell"
-
     def __init__(self, rule: CellRule, from_ms: int, until_ms: int, deadline_ms: int) -> None:
         super().__init__(rule, from_ms, until_ms)
         self._size = rule.size

@@ -309,8 +309,6 @@ class ClosedJudge(Judge):
 class QuietHoursJudge(ClosedJudge):
     """Closed hours where the customer is, or may be."""
 
-    kind = "quiet_hours"
-
     def __init__(self, rule: QuietHoursRule, from_ms: int, until_ms: int, holidays: Dates) -> None:
         super().__init__(rule, from_ms, until_ms, parse_closed(rule.closed, holidays))
 
@@ -321,8 +319,6 @@ class QuietHoursJudge(ClosedJudge):
 
 class BlackoutJudge(ClosedJudge):
     """Closed days where the business is, or a freeze."""
-
-    kind = "blackout"
 
     def __init__(
         self, rule: BlackoutRule, from_ms: int, until_ms: int, holidays: Dates, freeze: tuple[int, int] | None

@@ -110,8 +110,6 @@ def _came_to(outcomes: Condition) -> str:
 class ConflictJudge(CountingJudge):
     """A cap of 0 on what comes after ``after``, in which the request itself does not count."""
 
-    kind = "conflict"
-
     def __init__(self, rule: ConflictRule, from_ms: int, until_ms: int) -> None:
         super().__init__(rule, from_ms, until_ms)
         after = dict(rule.after)

@@ -91,7 +91,6 @@ class ConsentRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_un
 class ConsentJudge(Judge):
     """Looks at the customer's consents; never at those of the rest of the party."""
 
-    kind = "consent"
     cuts = True
 
     def __init__(self, rule: ConsentRule, from_ms: int, until_ms: int) -> None:

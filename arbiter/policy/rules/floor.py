@@ -105,7 +105,6 @@ class FloorRule(
 class FloorJudge(SharedJudge):
     """Knows how far behind its contacts are."""
 
-    kind = "floor"
     objects = False
 
     def __init__(self, rule: FloorRule, from_ms: int, until_ms: int, dates: tuple[int, int]) -> None:

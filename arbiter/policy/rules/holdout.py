@@ -48,8 +48,6 @@ class HoldoutRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_un
 class HoldoutJudge(Judge):
     """Holds out by a hash of the customer's id."""
 
-    kind = "holdout"
-
     def __init__(self, rule: HoldoutRule, from_ms: int, until_ms: int) -> None:
         super().__init__(rule, from_ms, until_ms)
         self._salt = rule.salt.encode() + b"\0"

@@ -76,7 +76,6 @@ class SuppressionRule(
 class SuppressionJudge(Judge):
     """Looks at the customer's, or the whole party's, lists."""
 
-    kind = "suppression"
     needs = Need.LISTS
 
     def __init__(self, rule: SuppressionRule, from_ms: int, until_ms: int) -> None:
