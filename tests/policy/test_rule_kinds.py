@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from arbiter.policy.frame import PolicyFrame
@@ -22,7 +23,6 @@ from arbiter.policy.rules.complete import complete
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "arbiter" / "policy" / "rules"
 KIND = ROOT / "tests" / "data" / "kinds" / "weekdays.py"
-STRUCT = {"frozen": True, "kw_only": True, "omit_defaults": True, "forbid_unknown_fields": True}
 OWNER = "service-desk@example.com"
 RULE = f"""
 rules:
@@ -197,7 +197,7 @@ def test_what_an_incomplete_kind_lacks_is_told_at_import(tmp_path: Path) -> None
     assert "a stand-in for its required field `days`" in str(told.value)
 
 
-class Whole(Rule, **STRUCT, tag="whole"):  # type: ignore[call-arg]
+class Whole(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="whole"):
     """A kind that declares everything."""
 
     reference = "It means nothing."
@@ -212,13 +212,13 @@ class Whole(Rule, **STRUCT, tag="whole"):  # type: ignore[call-arg]
         yield f"It says nothing (time of {policy.timezone})."
 
 
-def variant(**changes: Any) -> type[Rule]:
-    """A subclass of the rule, with other attributes."""
-    body = {"__doc__": Whole.__doc__, "reference": Whole.reference, "codes": Whole.codes, "compile": Whole.compile,
-            "words": Whole.words, "__module__": __name__}  # fmt: skip
-    tag = changes.pop("tag", "whole")
-    body = {name: value for name, value in {**body, **changes}.items() if value is not None}
-    return type(Rule)("Variant", (Rule,), body, **STRUCT, tag=tag)
+def variant(tag: str | None = "whole", fields: list[tuple[str, type]] = [], **changes: Any) -> type[Any]:  # noqa: B006
+    """A kind like the whole one, but for what is changed; what is ``None`` is left out."""
+    names = ("__doc__", "reference", "codes", "compile", "words")
+    body = {name: changes.get(name, vars(Whole)[name]) for name in names}
+    namespace = {name: value for name, value in body.items() if value is not None}
+    return msgspec.defstruct("Variant", fields, bases=(Rule,), namespace=namespace, module=__name__, frozen=True,
+                             kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag=tag)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def variant(**changes: Any) -> type[Rule]:
         ({"codes": {"silent": Code("")}}, "a meaning of the reason code `silent`"),
         ({"compile": None}, "`compile`"),
         ({"words": None}, "`words`"),
-        ({"__annotations__": {"needed": str}}, "a stand-in for its required field `needed`"),
+        ({"fields": [("needed", str)]}, "a stand-in for its required field `needed`"),
     ],
 )
 def test_a_kind_that_forgets_something_is_refused(changes: dict[str, Any], missing: str) -> None:
@@ -266,9 +266,9 @@ def test_no_other_file_lists_the_kinds() -> None:
     lists = []
     for file in (ROOT / "arbiter").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
-            items = node.elts if isinstance(node, ast.Tuple | ast.List | ast.Set) else ()
-            items = node.keys if isinstance(node, ast.Dict) else items
-            if len(names & {item.value for item in items if isinstance(item, ast.Constant)}) > 1:
-                lists.append(f"{file.relative_to(ROOT)}:{node.lineno}")
+            if isinstance(node, ast.Tuple | ast.List | ast.Set | ast.Dict):
+                items = node.keys if isinstance(node, ast.Dict) else node.elts
+                if len(names & {item.value for item in items if isinstance(item, ast.Constant)}) > 1:
+                    lists.append(f"{file.relative_to(ROOT)}:{node.lineno}")
 
     assert [place for place in lists if "/messages/" not in place and "/policy_diff/lines" not in place] == []

@@ -7,6 +7,8 @@ told with file, line and the broken arrow.
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -188,6 +190,15 @@ def cycles(package: Path) -> list[str]:
 def test_imports_point_one_way() -> None:
     """No room looks into one that is above it or beside it."""
     assert broken_arrows(ROOT / "arbiter") == []
+
+
+def test_a_worker_does_not_load_the_check_of_policies() -> None:
+    """Nor what reads YAML and checks schemas: it only compiles policies that were checked before."""
+    loaded = "import sys, arbiter.worker.process; print(*sys.modules)"
+    names = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert "arbiter.worker.process" in names.split()
+    assert [name for name in names.split() if "policy_check" in name or name in ("ruamel.yaml", "jsonschema_rs")] == []
 
 
 def test_the_pure_rooms_are_pure() -> None:
