@@ -127,9 +127,9 @@ def told(extended: Path) -> Mapping[str, tuple[int, str]]:
 def test_a_new_kind_is_in_the_generated_files(extended: Path, told: Mapping[str, tuple[int, str]]) -> None:
     """Its fields in the schema, its codes, its meaning and its mistakes on the pages."""
     made = extended / "made"
+    assert 0 == told["schemas"][0], told["schemas"][1]
     schema = json.loads((made / "schemas" / "policy.schema.json").read_text())
 
-    assert 0 == told["schemas"][0], told["schemas"][1]
     assert "weekdays" in schema["properties"]["rules"]["items"]["properties"]["kind"]["enum"]
     assert {"days", "no_partners"} <= schema["$defs"]["WeekdaysRule"]["properties"].keys()
     assert "weekdays" in schema["$defs"]["Category"]["properties"]["exempt"]["items"]["enum"]
@@ -247,6 +247,8 @@ def test_names_and_codes_belong_to_one_kind() -> None:
         complete(HoldoutRule, variant(tag="holdout"))
     with pytest.raises(TypeError, match="both declare the reason code `holdout`"):
         complete(HoldoutRule, variant(codes=HoldoutRule.codes))
+    with pytest.raises(TypeError, match="both declare the reason code `expired`"):
+        complete(variant(codes={"expired": Code("it is over")}))
 
 
 def test_every_code_that_a_kind_uses_is_declared() -> None:

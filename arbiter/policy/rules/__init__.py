@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 from arbiter.messages.reason_codes import CODES as OTHER_CODES
 from arbiter.policy.rules.arbitration import ArbitrationJudge, ArbitrationRule
 from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Judge, Need, Rule, SharedJudge, kind_of
+from arbiter.policy.rules.blackout import BlackoutJudge, BlackoutRule
 from arbiter.policy.rules.cap import CapJudge, CapRule
 from arbiter.policy.rules.capacity import CapacityJudge, CapacityRule
 from arbiter.policy.rules.cell import CellJudge, CellRule
 from arbiter.policy.rules.checking import Code
-from arbiter.policy.rules.closed import BlackoutJudge, BlackoutRule, ClosedJudge, QuietHoursJudge, QuietHoursRule
+from arbiter.policy.rules.closed import ClosedJudge
 from arbiter.policy.rules.complete import complete
 from arbiter.policy.rules.conflict import ConflictJudge, ConflictRule
 from arbiter.policy.rules.consent import ConsentJudge, ConsentRule
 from arbiter.policy.rules.floor import FloorJudge, FloorRule
 from arbiter.policy.rules.holdout import HoldoutJudge, HoldoutRule
+from arbiter.policy.rules.quiet_hours import QuietHoursJudge, QuietHoursRule
 from arbiter.policy.rules.suppression import SuppressionJudge, SuppressionRule
 
 KINDS: tuple[type[Rule], ...] = complete(

@@ -182,8 +182,8 @@ class Judge:
     """A compiled rule. Subclasses answer ``until`` and ``explain`` and, if they end permits, ``permit_end``."""
 
     kind = ""
-    codes: Mapping[str, object] = OTHER_CODES
-    """The reason codes that its findings may have."""
+    codes: Mapping[str, Code] = {}
+    """The reason codes of its kind. Its findings may also have those that belong to no kind."""
     needs = Need.NOTHING
     objects = True
     """Whether it ever says no."""
@@ -254,7 +254,7 @@ class Judge:
         contacts: tuple[Used, ...] = (),
     ) -> Finding:
         """A finding of this rule. A "no" ends with the rule at the latest; one without an end is a reject."""
-        if code not in self.codes:
+        if code not in self.codes and code not in OTHER_CODES:
             raise ValueError(f"rule kind `{self.kind}` does not declare the reason code `{code}`")
         if until_ms is not None:
             until_ms = min(until_ms, self.until_ms)

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 from msgspec.structs import fields
 
+from arbiter.messages.reason_codes import CODES as OTHER_CODES
 from arbiter.policy.rules.base import Rule, kind_of
 
 
 def complete(*kinds: type[Rule]) -> tuple[type[Rule], ...]:
     """The kinds, as they are given. ``TypeError`` names the kind, its file and what it does not declare."""
     names: dict[str, type[Rule]] = {}
-    codes: dict[str, str] = {}
+    codes = dict.fromkeys(OTHER_CODES, "messages/reason_codes.py")
     for kind in kinds:
         missing = list(_missing(kind))
         if missing:
@@ -23,7 +24,7 @@ def complete(*kinds: type[Rule]) -> tuple[type[Rule], ...]:
             raise TypeError(f"rule kinds {names[name].__name__} and {kind.__name__} have the same tag, `{name}`")
         for code in kind.codes:
             if codes.setdefault(code, name) != name:
-                raise TypeError(f"rule kinds `{codes[code]}` and `{name}` both declare the reason code `{code}`")
+                raise TypeError(f"`{codes[code]}` and the rule kind `{name}` both declare the reason code `{code}`")
     return kinds
 
 
