@@ -8,6 +8,8 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,10 @@ from arbiter.messages import (
     SuppressionChange,
 )
 from arbiter.messages.reason_codes import NOTES, REFUSALS
-from arbiter.policy.rules import MEANINGS
+from arbiter.policy.rules import EXEMPTABLE, KINDS, MEANINGS, Rule, kind_of
+from arbiter.policy.rules.complete import required
 from arbiter.policy_check.files import catalogue
-from arbiter.policy_check.files.schema import DIALECT, Schema, part_schema, policy_schema
+from arbiter.policy_check.files.schema import DIALECT, Schema, common_schema, part_schema, policy_schema, rule_schemas
 from arbiter.policy_tests.schema import cases_schema
 from arbiter.reports.departments.document import Report
 from arbiter.reports.explain.document import Explanation
@@ -65,6 +68,7 @@ def generated() -> dict[str, str]:
     files["schemas/policy-test.schema.json"] = _json(cases_schema())
     files["schemas/asyncapi.yaml"] = _yaml(document())
     files["docs/reason-codes.md"] = reason_codes()
+    files["docs/rule-kinds.md"] = rule_kinds()
     files["docs/lifecycle.md"] = lifecycle()
     files["docs/policy-check.md"] = catalogue.markdown()
     files["docs/settings.md"] = markdown()
@@ -131,6 +135,43 @@ def reason_codes() -> str:
             "",
         ]
     )
+
+
+def rule_kinds() -> str:
+    """The page ``docs/rule-kinds.md``."""
+    exempt = ", ".join(f"`{kind}`" for kind in EXEMPTABLE)
+    paragraphs = [
+        "# Rule kinds",
+        "What each kind of rule means, exactly. `arbiter schemas` generates this page from `arbiter/policy/rules/`.",
+        "What all rules have in common: [policy-reference.md](policy-reference.md#a-rule).",
+        f"A category can be exempt from {exempt} (the customer's own rules).",
+        *(paragraph for kind in KINDS for paragraph in _kind(kind)),
+    ]
+    return "\n\n".join(map(_wrapped, paragraphs)) + "\n"
+
+
+def _kind(kind: type[Rule]) -> Iterator[str]:
+    """A kind in paragraphs: its meaning, its own fields, its reason codes."""
+    name = kind_of(kind)
+    yield f"## `{name}`"
+    yield inspect.cleandoc(kind.__doc__ or "")
+    yield from inspect.cleandoc(kind.reference).split("\n\n")
+    fields, common = rule_schemas()[name]["properties"], common_schema()["properties"].keys() | {"kind"}
+    yield "\n".join([
+        "| field | meaning |",
+        "|---|---|",
+        *(f"| `{field}`{'' if field in required(kind) else ' (optional)'} | {schema['description']} |"
+          for field, schema in fields.items() if field not in common),
+    ])  # fmt: skip
+    codes = ", ".join(f"`{code}`" for code in kind.codes)
+    yield f"Reason codes: {codes}." if codes else "It never says no."
+
+
+def _wrapped(paragraph: str) -> str:
+    """A paragraph in lines of 120 characters; tables as they are."""
+    if paragraph.startswith("|"):
+        return paragraph
+    return textwrap.fill(paragraph, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def lifecycle() -> str:

@@ -43,7 +43,7 @@ class FloorRule(
         `expected` grows linearly from 0 at the first instant to `reach` at the last, `done` are the contacts approved
         over all customers with a permit that begins between the dates (not those given back), `ceiling` is 2 if left
         out. Outside the dates the factor is 1; several floors multiply. `score_note` says so. Totals of other
-        partitions may be a second old. It never says no.
+        partitions may be a second old.
         """
     codes = {}
     mistakes = {
