@@ -1,4 +1,4 @@
-"""Where Kafka and Redis are: what is wrong with an address, said without repeating it, since it may hold a password."""
+"""Checks addresses of Kafka and Redis, and names a fault without repeating the address: it may hold a password."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ADVICE: Final = "write `@` in a user or password as %40, `#` as %23, `/` as %2F
 
 
 def kafka_fault(text: str) -> str | None:
-    """What is wrong with a list of brokers; ``None`` if nothing is. Never repeats any part of it."""
+    """What is wrong with a list of brokers; ``None`` if nothing is. It never repeats any part of it."""
     entries = text.split(",")
     for number, entry in enumerate(entries, 1):
         fault = _broker_fault(entry)
@@ -51,7 +51,7 @@ def _broker_fault(entry: str) -> str | None:
 
 
 def redis_fault(text: str) -> str | None:
-    """What is wrong with a URL of Redis; ``None`` if nothing is. Never repeats any part of it."""
+    """What is wrong with a Redis URL; ``None`` if nothing is. It never repeats any part of it."""
     scheme, found, _ = text.partition("://")
     if not found:
         return "found no scheme (`redis://`, `rediss://` or `unix://`)"

@@ -48,7 +48,7 @@ class EmbeddedError(RuntimeError):
 
 @contextmanager
 def embedded_broker(topics: Mapping[str, int]) -> Iterator[str]:
-    """Run a broker in this process that has these topics (name → number of partitions); give its bootstrap servers.
+    """Run a broker in this process with these topics (name → number of partitions); give its bootstrap servers.
 
     Raises :class:`EmbeddedError` if librdkafka refuses. At the end the broker and its records are gone.
     """
@@ -105,7 +105,7 @@ def _new_client(library: ctypes.CDLL) -> int:
 
 
 def _create_topic(library: ctypes.CDLL, cluster: int, topic: str, partitions: int) -> None:
-    """Make a topic on the mock cluster, or say why not."""
+    """Make a topic on the mock cluster. Raises with the reason if that fails."""
     if partitions < 1:  # librdkafka would take it, and clients would then wait for a partition for ever
         raise EmbeddedError(f"topic `{topic}`: {partitions} partitions asked for; it needs at least 1")
     error = library.rd_kafka_mock_topic_create(cluster, topic.encode(), partitions, 1)
@@ -132,7 +132,7 @@ def valkey_binary() -> Path:
 
 @contextmanager
 def embedded_redis() -> Iterator[str]:
-    """Run a Valkey server that keeps nothing on disk; give its URL, a unix socket that only this user may open.
+    """Run a Valkey server without persistence; give its URL, a unix socket that only this user may open.
 
     The server ends with the block, and also if this process is killed. Raises :class:`EmbeddedError`.
     """

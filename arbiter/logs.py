@@ -1,4 +1,4 @@
-"""The log on standard error: one event a line, whatever the names in it hold."""
+"""The log on standard error: one event per line, whatever names it contains."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 class _TextFormatter(logging.Formatter):
-    """One line an event; the lines of a traceback are indented, so that none of them looks like an event."""
+    """One line per event. The lines of a traceback are indented, so that none of them looks like an event."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         record.message = in_line(record.message)
@@ -43,7 +43,7 @@ class _TextFormatter(logging.Formatter):
 
 
 class _Sparing(logging.Filter):
-    """Lets a library say the same thing once a minute: clients that reconnect would fill the log of an outage."""
+    """Limits a library's repeated message to one per minute: clients that reconnect would fill the log of an outage."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class _Sparing(logging.Filter):
 
 
 def log_to_stderr(settings: Settings) -> None:
-    """Log to standard error, as the settings say; of the libraries only what is wrong, and that sparingly."""
+    """Log to standard error as the settings say: of libraries only warnings and errors, with repeats limited."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_Sparing())
     text = _TextFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")

@@ -1,6 +1,6 @@
 """Every metric, named and described once, on a registry of our own.
 
-Labels are bounded: names that a policy or this source lists, never a customer, a request or what a record claims.
+Labels are bounded: names from a policy or from this source, never a customer, a request or a record's own claim.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Metrics:
         self._tell_state(self.registry)
 
     def _count_answers(self, registry: CollectorRegistry) -> None:
-        """What was answered, and why."""
+        """Metrics of decisions and findings."""
         self.decisions = Counter(
             "arbiter_decisions",
             "Decisions made, repeats not counted.",
@@ -157,7 +157,7 @@ class Metrics:
         )
 
     def _count_records(self, registry: CollectorRegistry) -> None:
-        """What came, and what became of it beside an answer."""
+        """Metrics of input records, and what became of them besides decisions."""
         text = "Consents, preferences, suppressions, profiles and outcomes read."
         self.facts = Counter("arbiter_facts", text, registry=registry)
         self.dead_letters = Counter(
@@ -176,7 +176,7 @@ class Metrics:
         self.routed = Counter("arbiter_routed_records", text, ("what",), registry=registry)
 
     def _time_batches(self, registry: CollectorRegistry) -> None:
-        """What a commit and its steps take."""
+        """Metrics of a commit and its stages."""
         self.batch_records = Histogram(
             "arbiter_batch_records", "Records per commit.", buckets=RECORDS, registry=registry
         )
@@ -206,7 +206,7 @@ class Metrics:
         )
 
     def _tell_state(self, registry: CollectorRegistry) -> None:
-        """How the worker stands."""
+        """Metrics of the worker's state."""
         self.partitions_assigned = Gauge(
             "arbiter_partitions_assigned", "Partitions that the group gave to this worker.", registry=registry
         )

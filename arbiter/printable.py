@@ -1,7 +1,7 @@
-"""What text may do to whoever reads it: names from messages must not move a cursor, forge a line or turn letters round.
+"""Makes text safe to print: names from messages must not move a cursor, forge a line or reverse the direction of text.
 
-Everything that people read is escaped here and nowhere else: logs, terminals, pages. An escape is written as JSON
-writes it (``\\u001b``), so an escaped JSON text still has the same meaning.
+Everything that people read is escaped here and nowhere else: logs, terminals, pages. An escape is written as in JSON
+(``\\u001b``), so an escaped JSON text keeps its meaning.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _COLOUR: Final = re.compile(r"(\x1b\[[0-9;]*m)")
 
 
 def in_line(text: str) -> str:
-    """``text`` with everything escaped that is no letter to read, line ends too: for a name or a message in a line."""
+    """``text`` with everything unprintable escaped, line ends too: for a name or a message within a line."""
     return text if text.isascii() and text.isprintable() else text.translate(_ESCAPES)
 
 
 def in_text(text: str) -> str:
-    """``text`` with everything escaped that is no letter to read, except line ends and tabs: for whole paragraphs."""
+    """``text`` with everything unprintable escaped, except line ends and tabs: for whole paragraphs."""
     return text.translate(_IN_TEXT)
 
 
@@ -66,14 +66,14 @@ def in_html(text: str) -> str:
 class SafeStream:
     """A text stream that escapes what is written to it; ``raw`` is the stream behind it.
 
-    A terminal still gets colours, which the help of the commands uses.
+    A terminal still gets the colours of the commands' help.
     """
 
     def __init__(self, raw: TextIO) -> None:
         self.raw = raw
 
     def write(self, text: str) -> int:
-        """Write escaped text; gives the number of characters that were handed in, as streams do."""
+        """Write escaped text. Returns the number of characters that were passed in, as streams do."""
         if self.raw.isatty():
             parts = _COLOUR.split(text)
             safe = "".join(part if index % 2 else in_text(part) for index, part in enumerate(parts))

@@ -1,7 +1,7 @@
-"""Settings from the environment: one frozen Struct, whose fields are the one table of what can be set.
+"""Settings from the environment: one frozen Struct whose fields are the single list of settings.
 
-``ARBITER_`` and the field's name in capitals is the variable. ``docs/settings.md`` is :func:`markdown`; a test fails
-when they drift apart.
+The variable is ``ARBITER_`` and the field's name in capitals. ``docs/settings.md`` is :func:`markdown`; a test fails
+when they differ.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _setting(description: str, form: str = "", **limits: Any) -> Meta:
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Everything that a process can be told. Names end in their unit."""
+    """All settings of a process. Names end in their unit."""
 
     kafka: Annotated[str, _setting("Kafka brokers to begin with.", KAFKA_FORM)]
     redis: Annotated[str, _setting("Where state and policies are kept (Redis 7 or Valkey).", REDIS_FORM)]
@@ -132,7 +132,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings in ``environment`` (default: the process's); :class:`SettingsError` names all that are wrong."""
+    """The settings in ``environment`` (default: the process's). Raises :class:`SettingsError`, which names all that are
+    wrong.
+    """
     given = os.environ if environment is None else environment
     values: dict[str, Any] = {}
     errors: list[str] = []
@@ -155,7 +157,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def _contradictions(settings: Settings) -> list[str]:
-    """What is well-formed by itself, but does not go together."""
+    """Settings that are well-formed but do not go together."""
     errors = []
     if settings.heartbeat_interval_ms * 3 > settings.session_timeout_ms:
         errors.append("ARBITER_HEARTBEAT_INTERVAL_MS: expected at most a third of ARBITER_SESSION_TIMEOUT_MS")
@@ -173,7 +175,7 @@ def _contradictions(settings: Settings) -> list[str]:
 
 
 def unknown(environment: Mapping[str, str] | None = None) -> list[str]:
-    """A sentence for every ``ARBITER_`` variable that is no setting: most often a slip of the pen."""
+    """A sentence for every ``ARBITER_`` variable that is no setting: most often a typing mistake."""
     given = os.environ if environment is None else environment
     known = [variable(field.name) for field in msgspec.structs.fields(Settings)]
     sentences = []
@@ -230,5 +232,5 @@ def _plain(value: Any) -> str:
 
 
 def _shown(text: str) -> str:
-    """A value for an error; an address may have come into the wrong variable, with its password."""
+    """A value for an error message. An address may have come into the wrong variable, with its password."""
     return "an address, which is not repeated here" if "@" in text or "://" in text else f"`{text}`"

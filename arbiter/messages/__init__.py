@@ -148,7 +148,7 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class UsedContact(Struct, frozen=True, omit_defaults=True, gc=False):
-    """A contact that used a budget, as far as another desk may know of it."""
+    """A contact that used a budget, as far as another department may know of it."""
 
     department: str
     channel: str
@@ -182,7 +182,7 @@ class PolicyRef(Struct, frozen=True, gc=False):
 
 
 class Source(Struct, frozen=True, gc=False):
-    """Where the request was read."""
+    """Where the request stands."""
 
     topic: str
     partition: int

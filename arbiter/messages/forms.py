@@ -1,7 +1,7 @@
 """Names in one Unicode form: ``é`` may be one character or two, and a policy must not tell them apart.
 
-Policies are read in the form NFC, so messages are, too. Ids of customers, households and requests are kept as they
-came: they are keys, which nobody types.
+Policies are read in the form NFC, and so are messages. Ids of customers, households and requests stay as they came:
+they are keys, which nobody types.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Message = TypeVar("Message", bound=Struct)
 
 
 def in_one_form(message: Message) -> Message:
-    """The message with its names in NFC; the very same one if they are already."""
+    """The message with its names in NFC; the same object if they are already."""
     changed: dict[str, Any] = {}
     for name in NAMES:
         value = getattr(message, name, None)

@@ -1,9 +1,9 @@
-"""Messages in forms that the strict decoder refuses or misreads, and that mean something all the same.
+"""Reads messages that the strict decoder refuses or misreads, but whose meaning is clear.
 
-``null`` stands for a field that is left out, and ``core.dates`` reads the instants. Where the customer is protected (a
-withdrawal, a suppression, a preference, a complaint) more is taken: an instant without an offset means the latest that
-it can mean, ``source`` and ``proof`` are cut to what is kept, a blank text is none, and case and spaces do not matter
-where one of a few words is expected.
+``null`` means that a field is left out, and ``timing.dates`` reads the instants. Protective records (a withdrawal, a
+suppression, a preference, a complaint) may be written even more freely: an instant without an offset means the latest
+that it can mean, ``source`` and ``proof`` are cut to what is kept, a blank text counts as none, and case and spaces do
+not matter where one of a few words is expected.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ PROOFS: Final = {"source": 256, "proof": 1024}
 
 
 class Unreadable(ValueError):
-    """An instant that is none; the text names the field."""
+    """A text that is no instant; the message names the field."""
 
 
 def is_finer(data: bytes) -> bool:
-    """Whether a message says an instant finer than the strict decoder reads."""
+    """Whether a message has an instant finer than the strict decoder reads."""
     return b"." in data and _FINER.search(data) is not None
 
 
 def read(data: bytes, kinds: tuple[type[Struct], ...]) -> Any:
-    """The message of one of these kinds that some JSON means. ``msgspec.DecodeError``, or :class:`Unreadable`."""
+    """Read a message of one of these kinds. Raises ``msgspec.DecodeError`` or :class:`Unreadable`."""
     said = msgspec.json.decode(data)
     if isinstance(said, dict):
         if isinstance(said.get("type"), str):
@@ -72,9 +72,9 @@ def _plain(said: dict[str, Any], kind: type[Struct]) -> dict[str, Any]:
 
 
 def _protecting(said: dict[str, Any], kind: type[Struct]) -> dict[str, Any]:
-    """A protective record without what would cost it for its form alone.
+    """A protective record without parts whose form alone would make it unreadable.
 
-    When it was said, if that cannot be read, is as if a clock ran ahead: it is dated at its receipt, and noted.
+    If its time cannot be read, it is dated at its receipt and noted, as if a clock ran ahead.
     """
     when = SAID_AT.get(kind, "captured_at")
     said = {**said, when: said.get(when) if _is_instant(said.get(when)) else END}
@@ -93,7 +93,7 @@ def _is_instant(value: Any) -> bool:
 
 
 def _wishes(plain: dict[str, Any]) -> dict[str, Any]:
-    """A preference without what is empty in its parts, so that none of them costs the customer the others."""
+    """A preference without its empty parts, so that one of them does not cost the customer the others."""
     for name in ("refused_channels", "refused_products"):
         refused = plain.get(name)
         if isinstance(refused, str | list):
@@ -118,7 +118,7 @@ def _is_blank(value: Any) -> bool:
 
 
 def _is_protective(said: dict[str, Any], kind: type[Struct]) -> bool:
-    """As ``facts.protects``, of a message that is not read yet."""
+    """Like ``facts.protects``, for a message that is not decoded yet."""
     if kind is ConsentChange:
         return bool(_word(said.get("state")) == "withdrawn")
     if kind is SuppressionChange:
@@ -129,7 +129,7 @@ def _is_protective(said: dict[str, Any], kind: type[Struct]) -> bool:
 
 
 def _forgiven(name: str, value: Any) -> Any:
-    """What a field of a protective record means, where its form matters to nobody."""
+    """The meaning of a protective record's field whose form does not matter."""
     if name in PROOFS:
         return value[: PROOFS[name]] if isinstance(value, str) else None
     if name in WORDS:

@@ -87,5 +87,5 @@ AnyFinding = TypeVar("AnyFinding", bound=Coded)
 
 
 def causes(findings: Sequence[AnyFinding]) -> Sequence[AnyFinding]:
-    """What stands in the way of a request. That it would expire follows from the rest, and counts only if alone."""
+    """The codes that stop a request. ``would_expire`` follows from the others, and counts only if it is alone."""
     return [finding for finding in findings if finding.code != "would_expire"] or findings

@@ -1,1 +1,1 @@
-"""Where a partition's state lives: the codec, the Store contract, its in-memory and its Redis side."""
+"""A partition's state: the codec, the Store contract, its in-memory and its Redis implementation."""

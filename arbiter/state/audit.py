@@ -1,4 +1,4 @@
-"""From an audit entry of the policy store to the record on the audit topic: the same entry, the same bytes."""
+"""Makes the record on the audit topic from an audit entry: the same entry gives the same bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from arbiter.timing.instants import to_datetime
 
 
 def audit_id(entry: AuditEntry) -> str:
-    """What tells a repeated record: number and instant, so that a store that began anew repeats no id."""
+    """The id by which a repeated record is recognised: number and instant, so that a new store repeats no id."""
     return f"{entry.seq}-{entry.at_ms}"
 
 

@@ -1,7 +1,7 @@
-"""Every Redis key that is used, built in one place.
+"""Every Redis key, built in one place.
 
-A partition's keys share one hash tag, ``{prefix}:{p}:`` with the braces kept, so that one script may touch them all,
-on Redis Cluster too. Parties and identities go in as raw bytes: a key is binary safe.
+A partition's keys share one hash tag, ``{prefix}:{p}:`` with the braces kept, so that one script may touch them all, on
+Redis Cluster too. Parties and identities are raw bytes: a key is binary safe.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ DEFAULT_PREFIX: Final = "arb"
 
 
 class PartitionKeys(Struct, frozen=True):
-    """The keys of one partition; ``base`` is all that they begin with."""
+    """The keys of one partition; all begin with ``base``."""
 
     base: bytes
 
@@ -35,17 +35,17 @@ class PartitionKeys(Struct, frozen=True):
 
     @property
     def turns(self) -> bytes:
-        """A hash: of each party with a timer, in which order it comes back among those due at one instant."""
+        """A hash: for each party with a timer, its order among those due at the same instant."""
         return self.base + b"turns"
 
     @property
     def opened(self) -> bytes:
-        """A sorted set: party by the end of its last permit in milliseconds; cut when that has passed."""
+        """A sorted set: party by the end of its last permit in milliseconds; removed once that has passed."""
         return self.base + b"opened"
 
     @property
     def waits(self) -> bytes:
-        """A sorted set, all of one score and so in the order of their bytes: who waits for what all share."""
+        """A sorted set, all with one score and so in byte order: who waits for a shared capacity or cell."""
         return self.base + b"waits"
 
     def ledger(self, party: str) -> bytes:
@@ -57,12 +57,12 @@ class PartitionKeys(Struct, frozen=True):
         return self.base + b"d:" + identity
 
     def spent(self, stock: str) -> bytes:
-        """A hash: what the partition uses of a window of capacity, and since which central entry; it expires."""
+        """A hash: what the partition uses of a window of capacity, and under which central entry; it expires."""
         return self.base + b"s:" + stock.encode()
 
 
 class Keys(Struct, frozen=True):
-    """All keys under one prefix; several installations may share a server under different ones."""
+    """All keys under one prefix. Installations with different prefixes may share a server."""
 
     prefix: str = DEFAULT_PREFIX
 
@@ -77,17 +77,17 @@ class Keys(Struct, frozen=True):
 
     @property
     def installation(self) -> bytes:
-        """A hash: whose state it is that is kept under this prefix, the fields of ``Installation``."""
+        """A hash: the installation to which this state belongs, with the fields of ``Installation``."""
         return f"{self.prefix}:installation".encode()
 
     @property
     def losses(self) -> bytes:
-        """A hash: what was lost of each partition and is not accepted, and under which id it may be."""
+        """A hash: what was lost of each partition and not accepted yet, and the id to accept it by."""
         return f"{self.prefix}:losses".encode()
 
     @property
     def probe(self) -> bytes:
-        """Empty: written to see whether that works; it expires within a minute."""
+        """Empty: written to see whether writes work; it expires within a minute."""
         return f"{self.prefix}:probe".encode()
 
     @property
@@ -100,12 +100,12 @@ class Keys(Struct, frozen=True):
         return f"{self.prefix}:stock:{{{key}}}".encode()
 
     def stock_lock(self, key: str) -> bytes:
-        """Who is making the central entry anew; it expires within seconds."""
+        """Who is rebuilding the central entry; it expires within seconds."""
         return self.stock(key) + b":lock"
 
     @property
     def stocks(self) -> bytes:
-        """A sorted set: the windows that have a central entry, by when they expire."""
+        """A sorted set: the windows with a central entry, by expiry."""
         return f"{self.prefix}:stocks".encode()
 
     # What follows is in one slot, so that one script sees it together.
@@ -122,15 +122,15 @@ class Keys(Struct, frozen=True):
 
     @property
     def policy_met(self) -> bytes:
-        """The highest number of an activation that a worker has met: by it a lost registry is known."""
+        """The highest activation number that a worker has seen: a registry below it has lost something."""
         return f"{self.prefix}:{{policy}}:met".encode()
 
     @property
     def workers(self) -> bytes:
-        """A hash: what each worker decides by, as it reported last."""
+        """A hash: the last report of each worker."""
         return f"{self.prefix}:{{policy}}:workers".encode()
 
     @property
     def audit_lease(self) -> bytes:
-        """Who brings the audit to its topic; it expires within seconds."""
+        """Which worker copies the audit to its topic; it expires within seconds."""
         return self.audit + b":lease"

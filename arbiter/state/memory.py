@@ -1,6 +1,6 @@
-"""The in-memory stores: the reference that the others are tested against, and the end of a run without a server.
+"""The in-memory stores: the reference for the tests of the others, and the state of a run without a server.
 
-Nothing awaits inside a method, so each is atomic. They share no code with the Redis side on purpose.
+No method awaits, so each is atomic. They share no code with the Redis side on purpose.
 """
 
 from __future__ import annotations
@@ -245,7 +245,9 @@ def _is_void(there: Kept, spent: Spent) -> bool:
 
 
 def _page(parties: dict[str, int], cursor: str, count: int) -> tuple[list[str], str]:
-    """The next in alphabetical order, the earliest first as in a small set of a server; the cursor is the last name."""
+    """The next parties in alphabetical order, the earliest first as in a small set of a server; the cursor is the last
+    name.
+    """
     rest = sorted(party for party in parties if party > cursor)
     page = sorted(rest[:count], key=lambda party: (parties[party], party))
     return page, rest[count - 1] if len(rest) > count else ""

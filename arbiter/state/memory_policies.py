@@ -1,4 +1,4 @@
-"""The policies in this process: the reference that the Redis side is tested against. Shares no code with it."""
+"""The policy store in this process: the reference for the tests of the Redis side. Shares no code with it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from arbiter.timing.instants import FAR_MS
 
 
 class _Entry(Struct):
-    """An activation: planned, in force, or to come back to."""
+    """An activation: planned, in force, or a former one to come back to."""
 
     id: int
     version: int
@@ -69,7 +69,7 @@ class MemoryPolicyStore:
         self._stopped: Counter[tuple[int, str]] = Counter()
 
     def lose(self) -> None:
-        """Lose all but what workers reported, as when the registry's key is deleted."""
+        """Lose all but the workers' reports, as when the registry's key is deleted."""
         met, workers = self._met, self._workers
         self.__init__(self._clock, self._grace_ms)  # type: ignore[misc]
         self._met, self._workers = met, workers
@@ -289,7 +289,7 @@ class MemoryPolicyStore:
         return {outcome: n for outcome in OUTCOMES_STOPPED if (n := self._stopped[kill, outcome])}
 
     def _settle(self) -> int:
-        """Do what is due by now, and give that instant."""
+        """Do what is due by now, and return that instant."""
         now_ms, before = self._clock(), self._in_force
         best = _winner(self._plan, now_ms)
         if best is not None and best is not before:
@@ -305,14 +305,16 @@ class MemoryPolicyStore:
         return now_ms
 
     def _renumber(self, *, restores: bool = False) -> int:
-        """The number of a new activation; one that is behind what workers met stands still, unless it is restored."""
+        """The number of a new activation. A number behind what workers have seen does not move, unless it is being
+        restored.
+        """
         if self._met <= self._number or restores:
             # Known of from now on, whether or not a worker runs to meet it.
             self._number = self._met = max(self._number, self._met) + 1
         return self._number
 
     def _drop(self, kill: int) -> None:
-        """Forget a switch and what it stopped."""
+        """Remove a switch and what it stopped."""
         del self._kills[kill]
         for outcome in OUTCOMES_STOPPED:
             self._stopped.pop((kill, outcome), None)
@@ -329,7 +331,7 @@ class MemoryPolicyStore:
         self._shadow = shadow
 
     def _shortened(self, plan: list[_Entry], entry: _Entry, now_ms: int) -> list[_Entry]:
-        """The plan without the oldest activation that could only be come back to."""
+        """The plan without the oldest activation that has ended or could only come back."""
         for old in plan:
             if old.from_ms <= now_ms and old.until_ms >= FAR_MS and old not in (entry, self._in_force):
                 left = [one for one in plan if one is not old]
@@ -370,7 +372,7 @@ def _refuse(code: str) -> NoReturn:
 
 
 def _winner(plan: list[_Entry], at_ms: int) -> _Entry | None:
-    """What began last of all that began and did not end."""
+    """The activation that began last, of those that have begun and not ended."""
     there = [entry for entry in plan if entry.from_ms <= at_ms < entry.until_ms]
     return max(there, key=lambda entry: (entry.from_ms, entry.id), default=None)
 

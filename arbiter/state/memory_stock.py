@@ -11,7 +11,7 @@ from arbiter.state.stock import Ask, Grant, Kept
 
 
 class _Entry(Struct):
-    """What one partition was granted and uses, by whose word."""
+    """What one partition was granted and uses, and by which owner's word."""
 
     epoch: int
     version: int
@@ -30,10 +30,10 @@ class _Central(Struct):
 
 
 class MemoryStocks:
-    """``Stocks`` in this process. Windows are kept for as long as it runs."""
+    """``Stocks`` in this process. Windows are kept while it runs."""
 
     def __init__(self, kept: Callable[[int], Any]) -> None:
-        """No central entry yet; ``kept`` gives what is kept of a partition, with its ``head`` and what it ``spent``."""
+        """``kept`` gives a partition's state: its ``head`` and what it ``spent``."""
         self._kept = kept
         self._made = 0
         self._central: dict[str, _Central] = {}

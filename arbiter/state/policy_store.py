@@ -1,8 +1,8 @@
-"""The contract of the place where policies live: versions, approvals, what is in force and when, switches, the audit.
+"""The contract of the policy store: versions, approvals, what is in force and when, kill switches, the audit.
 
-One suite (``tests/contract/``) runs against every implementation. Everything that changes what is in force happens in
-one step together with its audit entry, by the store's clock, and gives a new activation number; so all workers see the
-same steps in the same order, and a partition never goes back (see ``Store.commit``). Times are milliseconds.
+One suite (``tests/state/``) runs against every implementation. A change of what is in force and its audit entry are one
+step, by the store's clock, with a new activation number. So all workers see the same steps in the same order, and a
+partition never goes back (see ``Store.commit``). Times are milliseconds.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ REFUSALS: Final[dict[str, str]] = {
 
 
 class PolicyRefused(Exception):
-    """Nothing was changed, and ``code`` (of ``REFUSALS``) says why."""
+    """Nothing was changed; ``code`` (one of ``REFUSALS``) says why."""
 
     def __init__(self, code: str) -> None:
         super().__init__(REFUSALS[code])
@@ -67,7 +67,7 @@ class PolicyRefused(Exception):
 
 
 class Approval(Struct, frozen=True):
-    """Who else looked at a version and wants it, why, and when."""
+    """The second person who approved a version, why, and when."""
 
     approver: str
     reason: str
@@ -75,7 +75,7 @@ class Approval(Struct, frozen=True):
 
 
 class PolicyRecord(Struct, frozen=True):
-    """A published version: its compiled document, its tests (packed by who published it), who published it and why."""
+    """A published version: its compiled document, its tests (packed by the publisher), its author, and the reason."""
 
     version: int
     name: str
@@ -89,24 +89,23 @@ class PolicyRecord(Struct, frozen=True):
 
     @property
     def is_intact(self) -> bool:
-        """Whether the document still is the one that was published."""
+        """Whether the document is still the one that was published."""
         return hashlib.sha256(self.document).hexdigest() == self.digest
 
 
 class Shadow(Struct, frozen=True):
-    """The version that is judged beside the one in force, and decides nothing."""
+    """The version that runs in shadow beside the one in force."""
 
     version: int
     digest: str
 
 
 class Activation(Struct, frozen=True):
-    """What is in force: a version, the kill switches beside it, and the shadow policy beside it.
+    """What is in force: a version, the kill switches, and the shadow policy.
 
-    ``number`` only ever grows: with every change of the version, the switches and the shadow, also when an older
-    version comes back; with the last ``shadow_moves`` numbers only the shadow changed, so that nothing needs to be
-    decided again. ``recalls`` is the last number at which unsent approvals that the policy no longer allows were to be
-    recalled.
+    ``number`` only grows: with every change of the version, the switches or the shadow, and also when an older version
+    comes back. With the last ``shadow_moves`` numbers only the shadow changed, so nothing needs to be decided again.
+    ``recalls`` is the last number at which unsent approvals that the policy no longer allows were to be recalled.
     """
 
     number: int
@@ -119,7 +118,7 @@ class Activation(Struct, frozen=True):
 
 
 class Planned(Struct, frozen=True):
-    """An activation, current, past and to come back to, or yet to begin; ``until_ms`` is ``None`` for no end."""
+    """An activation: current, past and to come back to, or to begin. ``until_ms`` is ``None`` if it has no end."""
 
     id: int
     version: int
@@ -129,9 +128,10 @@ class Planned(Struct, frozen=True):
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that happened to the policies. ``by`` did it because of ``reason``; ``number`` is the activation's.
+    """One event in the life of the policies.
 
-    ``is_alone`` says that a version was put in force without a second person's approval.
+    ``by`` did it because of ``reason``; ``number`` is the activation's. ``is_alone`` says that a version was put in
+    force without a second person's approval.
     """
 
     seq: int
@@ -154,10 +154,11 @@ class AuditEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """An order to put a version in force: by whom and why, and when it begins (now) and ends (never) by itself.
+    """An order to put a version in force: by whom, why, when it begins (default: now) and when it ends (default:
+    never).
 
-    ``is_alone`` does without the second person's approval; ``recalls`` takes back what is approved, unsent, and would
-    not be approved by this version.
+    ``is_alone`` does without a second person's approval. ``recalls`` recalls unsent approvals that this version would
+    not give.
     """
 
     by: str
@@ -169,10 +170,11 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 class WorkerReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a worker decides by: nothing of it uses an activation before ``number``, and it has looked at all that waits
-    and is unsent for all activations up to ``swept``. ``trouble`` says why it decides nothing, or not by the newest.
+    """What a worker decides by.
 
-    ``met`` is the highest activation that it ever met, ``silent_ms`` how long ago it reported.
+    No batch of it uses an activation before ``number``, and it has swept everything that waits or is unsent for all
+    activations up to ``swept``. ``trouble`` says why it decides nothing, or not by the newest activation. ``met`` is
+    the highest activation that it has ever seen; ``silent_ms`` is the time since its report.
     """
 
     name: str
@@ -191,7 +193,7 @@ Stopped = Mapping[tuple[int, str], int]
 
 
 class KillOrder(Struct, frozen=True, kw_only=True):
-    """An order to stop something; one of ``until_ms`` and ``for_ms`` says when it ends."""
+    """An order to stop something. Either ``until_ms`` or ``for_ms`` says when it ends."""
 
     target: Target
     name: str = ""
@@ -203,82 +205,85 @@ class KillOrder(Struct, frozen=True, kw_only=True):
 
 
 def person(name: str) -> str:
-    """A name in the form in which two spellings of one person are equal: case, spaces and Unicode forms aside."""
+    """A name in the form in which two spellings of one person are equal: without differences of case, spaces and
+    Unicode form.
+    """
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 class PolicyStore(Protocol):
-    """Where policies are published and what is in force. Every method raises ``StoreUnavailable``.
+    """Where policies are published and what is in force. Every method may raise ``StoreUnavailable``.
 
-    What may not be done raises :class:`PolicyRefused`, and nothing has changed then.
+    What is not allowed raises :class:`PolicyRefused`, and changes nothing.
     """
 
     async def publish(
         self, name: str, digest: str, author: str, document: bytes, *, reason: str = "", tests: bytes = b""
     ) -> PolicyRecord:
-        """Keep a policy under the next version; what equals the newest one, tests too, gets that one again."""
+        """Store a policy as the next version. One that equals the newest, tests included, gets that version again."""
 
     async def approve(self, version: int, digest: str, approver: str, reason: str = "") -> PolicyRecord:
-        """Approve the version of this digest; never by its author. The first approval stands."""
+        """Approve the version with this digest. Its author cannot. The first approval stands."""
 
     async def activate(self, version: int, order: Order) -> Activation | None:
-        """Put a version in force, or plan it; gives what is in force then (nothing, if the very first is planned).
+        """Put a version in force, or plan it; returns what is in force then (``None`` if the very first one is
+        planned).
 
-        Of all that began and did not end, what began last is in force; so what is planned takes over at its time, and
-        at its end what was in force before comes back.
+        Of all activations that have begun and not ended, the one that began last is in force. So a planned one takes
+        over at its time, and at its end the one before comes back.
         """
 
     async def rollback(self, by: str, reason: str, number: int) -> Activation | None:
-        """End what is in force, so that what was in force before comes back; refused unless it is ``number``."""
+        """End what is in force, so that the one before comes back. Refused if ``number`` is no longer in force."""
 
     async def cancel(self, version: int, by: str, reason: str) -> None:
-        """Forget the planned activations of a version that have not begun."""
+        """Remove the planned activations of a version that have not begun."""
 
     async def plan(self) -> list[Planned]:
-        """All activations that matter or may matter again, in the order in which they were ordered."""
+        """All activations that matter or may matter again, in the order of their orders."""
 
     async def shadow(self, version: int, by: str, reason: str) -> Activation | None:
-        """Let a published version be judged beside what is in force, instead of any other; it needs no approval."""
+        """Run a published version in shadow, instead of any other. It needs no approval."""
 
     async def unshadow(self, by: str, reason: str) -> Activation | None:
-        """Judge nothing beside what is in force any more."""
+        """End the shadow."""
 
     async def kill(self, order: KillOrder) -> tuple[Kill, Activation | None]:
-        """Stop something; a second order for the same target replaces the first. Gives what is in force then."""
+        """Stop something; returns what is in force then. A second order for the same target replaces the first."""
 
     async def lift(self, kill: int, by: str, reason: str) -> Activation | None:
         """End a switch before its time."""
 
     async def kills(self) -> list[Kill]:
-        """The switches that have not ended, whether or not a policy is in force."""
+        """The switches that have not ended, with or without a policy in force."""
 
     async def active(self) -> Activation | None:
-        """What is in force, or ``None`` when nothing was ever activated. What is due by now happens first."""
+        """What is in force; ``None`` if nothing was ever activated. What is due by now is done first."""
 
     async def fetch(self, version: int) -> PolicyRecord | None:
         """A published version."""
 
     async def note(self, action: AuditAction, by: str, reason: str) -> None:
-        """Put an entry into the audit that is about no policy."""
+        """Add an audit entry that is about no policy."""
 
     async def history(self, limit: int) -> list[AuditEntry]:
         """The newest ``limit`` audit entries, oldest first."""
 
     async def untold(self, teller: str, lease_ms: int, limit: int) -> list[AuditEntry]:
-        """Audit entries that are not on the audit topic yet, oldest first; none while another teller has the lease."""
+        """Audit entries that are not on the audit topic yet, oldest first; none while another worker has the lease."""
 
     async def told(self, teller: str, seq: int) -> None:
-        """The entries up to ``seq`` are on the topic; gives the lease back."""
+        """Note that the entries up to ``seq`` are on the topic, and give the lease back."""
 
     async def report(self, worker: WorkerReport, stopped: Stopped) -> int:
-        """Tell what a worker decides by, and what switches stopped there since its last report.
+        """Report what a worker decides by, and what switches stopped there since its last report.
 
-        Gives the highest activation that any worker has met. If the registry is below that, it was lost or went back:
-        then its number stands still until a person puts a version in force, which goes on above that.
+        Returns the highest activation that any worker has seen. A registry below that has lost something; its number
+        then does not move until a person puts a version in force, which goes on above that number.
         """
 
     async def leave(self, worker: str) -> None:
-        """Forget a worker that ends."""
+        """Remove a worker that ends."""
 
     async def workers(self) -> list[WorkerReport]:
         """The workers that reported within the last minute, by name."""

@@ -1,6 +1,6 @@
-"""One Redis or Valkey server as the stores see it: commands and scripts in, answers or two kinds of error out.
+"""One Redis or Valkey server, as the stores see it: commands and scripts in, a reply or one of two kinds of error out.
 
-Nothing is repeated behind the caller's back, every wait ends, and "not now" is told apart from "never".
+It repeats nothing on its own, every wait ends, and "not now" is distinct from "never".
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Script(Struct, frozen=True):
 
 
 class RedisClient:
-    """Runs commands and scripts on one server, over one connection that is made when it is needed.
+    """Runs commands and scripts on one server, over one connection that is made when it is first needed.
 
     Errors name the server's address and never its password.
     """
@@ -79,7 +79,7 @@ class RedisClient:
         self._connecting: asyncio.Task[Line] | None = None
 
     async def run(self, script: Script, keys: list[bytes], arguments: list[Argument]) -> Any:
-        """The reply of a script."""
+        """The reply of a script; sent as source if the server does not know it (after a restart or SCRIPT FLUSH)."""
         (reply,) = await self.run_all(script, [(keys, arguments)])
         if isinstance(reply, Exception):
             raise reply
@@ -108,7 +108,7 @@ class RedisClient:
         return reply
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._connecting is not None:
             self._connecting.cancel()
         if self._line is not None:
@@ -142,7 +142,7 @@ class RedisClient:
             self._connecting = None
 
     def _told(self, error: Exception) -> StoreUnavailable | StateDamaged:
-        """What the caller is told: "not now", "not before a person helps", or "not with what is stored"."""
+        """The error for the caller: "not now", "not before a person helps", or "not with what is stored"."""
         if _is_about_state(error):
             return StateDamaged(f"store {self.address}: what is stored cannot be worked with: {_text(error)}")
         is_login = isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError)
@@ -160,14 +160,14 @@ class RedisClient:
 
 
 def _is_about_state(error: Exception) -> bool:
-    """Whether what is stored is the trouble: a key of another type, a value that a script cannot calculate with."""
+    """Whether the stored value is the trouble: a key of another type, or a value that is not the expected number."""
     text = str(error)
     in_script = "user_script" in text and "user executing the script" not in text
     return _code(error) == "WRONGTYPE" or (_code(error) == "ERR" and in_script)
 
 
 def _code(error: Exception) -> str:
-    """The first word of the server's reply, which redis-py cuts off from the errors that it knows."""
+    """The first word of the server's reply, which redis-py strips from the errors that it knows."""
     return str(getattr(error, "status_code", None) or str(error).partition(" ")[0])
 
 

@@ -1,8 +1,8 @@
 """The one reader of written instants: RFC 3339, and what systems make of it.
 
 Senders write ``2026-03-04T10:00:00.1234567Z``, ``2026-03-04 10:00:00 +0100``, a leap second, ``9999-12-31`` for "for
-ever", Java's ``+1000000000-12-31T23:59:59.999999999Z``, Postgres' ``infinity``. All of them are instants; what is finer
-than a millisecond is rounded down, what is beyond the span of ``core.instants`` is clamped.
+ever", Java's ``+1000000000-12-31T23:59:59.999999999Z``, Postgres' ``infinity``. All of them are instants. Fractions of
+a millisecond are rounded down, and instants beyond the span of ``timing.instants`` are clamped.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ _WRITTEN: Final = re.compile(
 
 
 class Written(Struct, frozen=True):
-    """A date as it was written. ``local`` is the wall clock; ``None`` beyond the span, where ``ever_ms`` stands for it.
+    """A date as it was written.
 
-    ``offset_ms`` is what the wall clock is ahead of UTC, ``None`` if it does not say.
+    ``local`` is the wall clock; ``None`` beyond the span, where ``ever_ms`` has the clamped instant. ``offset_ms`` is
+    how far the wall clock is ahead of UTC; ``None`` if the text does not say.
     """
 
     local: datetime | None
@@ -53,7 +54,7 @@ class Written(Struct, frozen=True):
 
 
 def written(text: str) -> Written:
-    """What a text says; ``ValueError`` if it is no date of the calendar."""
+    """Read a text. Raises ``ValueError`` if it is no date of the calendar."""
     text = text.strip()
     ever_ms = _EVER.get(text.lower())
     if ever_ms is not None:
@@ -95,9 +96,9 @@ def _offset_ms(match: re.Match[str]) -> int | None:
 
 
 def instant_ms(text: str, *, latest: bool = False) -> int:
-    """The instant (ms, in the span) that a text says; ``ValueError`` says what is wrong with it.
+    """The instant (ms, in the span) of a text. Raises ``ValueError``, which says what is wrong.
 
-    With ``latest`` a text that leaves its offset out, or the time of day, means the latest instant that it can mean.
+    With ``latest``, a text without an offset or a time of day means the latest instant that it can mean.
     """
     shown = text.strip()[:64]
     try:

@@ -42,7 +42,7 @@ _LEAST_MS = exact_ms(datetime.min.replace(tzinfo=UTC))
 
 
 def in_span(instant_ms: int) -> int:
-    """An instant of the span: the very one, or the end beyond which it lies."""
+    """The instant, clamped to the span."""
     if FIRST_MS <= instant_ms < END_MS:
         return instant_ms
     return FAR_MS if instant_ms >= END_MS else FIRST_MS
@@ -56,7 +56,7 @@ def to_ms(instant: datetime) -> int:
 
 
 def to_datetime(instant_ms: int) -> datetime:
-    """The UTC datetime of an instant in milliseconds; beyond the calendar its nearest end."""
+    """The UTC datetime of an instant in milliseconds, clamped to the calendar."""
     if not _LEAST_MS <= instant_ms <= FAR_MS:
         instant_ms = FAR_MS if instant_ms > FAR_MS else _LEAST_MS
     return EPOCH + timedelta(0, 0, 0, instant_ms)

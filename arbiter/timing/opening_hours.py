@@ -1,8 +1,8 @@
 """Closed hours: quiet hours, holidays and blackouts as merged intervals of instants.
 
-One machine serves them all. A :class:`Closed` says which local times of a day are closed; :class:`Closings` turns
-that into merged ``[start, end)`` intervals for a set of zones (closed in any of them is closed) and answers two
-questions: until when is it closed, and when does it close next.
+All three use the same code. A :class:`Closed` says which local times of a day are closed. :class:`Closings` turns that
+into merged ``[start, end)`` intervals for a set of zones (closed in any of them is closed), and answers two questions:
+until when is it closed, and when does it close next.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Closed(Struct, frozen=True):
         return max([last for dates in (self.days, self.holidays) for _, last in dates.exact], default=EPOCH_DAY)
 
     def since(self, day: date) -> date | None:
-        """The first local day from ``day`` on that may have spans; ``None`` if there is none any more."""
+        """The first local day from ``day`` on that may have spans; ``None`` if there are no more."""
         if any(self.by_weekday):
             return day
         dates = (self.days, self.holidays) if self.on_holidays else (self.days,)
@@ -183,7 +183,7 @@ def _parse_date(text: str, whole: str) -> date | tuple[int, int]:
 
 
 class Closings:
-    """The closed intervals of a :class:`Closed` in a set of zones, computed by the week and kept."""
+    """The closed intervals of a :class:`Closed` in a set of zones, computed week by week and cached."""
 
     def __init__(self, closed: Closed, zones: tuple[str, ...]) -> None:
         self._closed = closed
@@ -196,7 +196,7 @@ class Closings:
         self._shut = (0, 0)  # one known to be closed, of those that are long
 
     def closed_until(self, at_ms: int) -> int | None:
-        """The instant (ms) at which it opens if it is closed at ``at_ms``; ``FAR_MS`` for never; else ``None``."""
+        """When it opens (ms), if it is closed at ``at_ms``; ``FAR_MS`` if never. ``None`` if it is open."""
         if self._open[0] <= at_ms < self._open[1]:
             return None
         if self._shut[0] <= at_ms < self._shut[1]:
@@ -215,7 +215,7 @@ class Closings:
         return until
 
     def _through(self, at_ms: int) -> int:
-        """A later instant until which it is surely closed, where ``at_ms`` is amid a long range of whole days."""
+        """A later instant until which it is surely closed, if ``at_ms`` is within a long range of whole days."""
         if at_ms >= FAR_MS:
             return FAR_MS
         number = at_ms // DAY_MS
@@ -225,7 +225,7 @@ class Closings:
         return at_ms
 
     def next_close(self, at_ms: int) -> int:
-        """The first instant (ms) after ``at_ms``, where it is open, at which it is closed; ``FAR_MS`` for never."""
+        """The first instant (ms) after ``at_ms`` at which it is closed, if it is open then; ``FAR_MS`` if never."""
         if not self._open[0] <= at_ms < self._open[1]:
             self._open = (at_ms, self._find_close(at_ms))
         return self._open[1]
@@ -246,7 +246,7 @@ class Closings:
         return FAR_MS
 
     def _end(self, at_ms: int) -> int | None:
-        """Where the closed interval ends that holds ``at_ms``, as far as its week knows."""
+        """The end of the closed interval around ``at_ms``, as far as its week knows."""
         starts, ends = self._chunk(at_ms)
         index = bisect_right(starts, at_ms) - 1
         return ends[index] if index >= 0 and at_ms < ends[index] else None

@@ -54,7 +54,7 @@ class Window(Struct, frozen=True):
 
     @property
     def longest_ms(self) -> int:
-        """An upper bound of its length, to compare with how long contacts are remembered."""
+        """An upper bound of its length, to compare with how long contacts are kept."""
         if self.rolling_ms is not None:
             return self.rolling_ms
         days = {"hour": 1, "day": 2, "week": 8, "month": 32, "quarter": 93, "year": 367}
@@ -63,9 +63,9 @@ class Window(Struct, frozen=True):
 
 @lru_cache(maxsize=4096)
 def duration_ms(text: str) -> int:
-    """Milliseconds of ``10m``, ``48h``, ``7d`` …; ``ValueError`` says what a duration looks like.
+    """Milliseconds of ``10m``, ``48h``, ``7d`` …. Raises ``ValueError``, which says what a duration looks like.
 
-    What is longer than the calendar lasts as long as the calendar.
+    A duration longer than the calendar counts as the calendar's length.
     """
     match = _DURATION.fullmatch(text)
     if match is None:
@@ -75,7 +75,9 @@ def duration_ms(text: str) -> int:
 
 @lru_cache(maxsize=4096)
 def parse_window(text: str) -> Window:
-    """The window named by ``rolling 7d`` or ``calendar week``; ``ValueError`` says what a window looks like."""
+    """The window named by ``rolling 7d`` or ``calendar week``. Raises ``ValueError``, which says what a window looks
+    like.
+    """
     how, _, what = text.partition(" ")
     if how == "rolling" and _DURATION.fullmatch(what):
         return Window(text, rolling_ms=duration_ms(what))
@@ -99,15 +101,15 @@ def calendar_unit(text: str) -> str:
 
 @cache
 def zone_names() -> frozenset[str]:
-    """The names of all zones: of places, and of clocks such as UTC."""
+    """The names of all zones, of places and of clocks such as UTC."""
     return frozenset(available_timezones()) - NO_ZONES
 
 
 @lru_cache(maxsize=1024)
 def zone_of(name: str) -> ZoneInfo:
-    """The time zone of an IANA name; ``ValueError`` for an unknown one.
+    """The time zone of an IANA name. Raises ``ValueError`` for an unknown one.
 
-    Where zones are files, `localtime` and the like can be opened, too, but mean something else on each machine.
+    Where zones are files, `localtime` and the like can be opened too, but they mean something else on each machine.
     """
     try:
         if name in zone_names():
@@ -134,7 +136,7 @@ def local_time(at_ms: int, zone: str) -> datetime:
 
 
 def _on_calendar(at_ms: int) -> int:
-    """An instant that the calendar can compute with: the very one, or the nearest."""
+    """The instant, clamped to what the calendar can compute."""
     if LOCAL_FIRST_MS <= at_ms <= LOCAL_LAST_MS:
         return at_ms
     return LOCAL_LAST_MS if at_ms > LOCAL_LAST_MS else LOCAL_FIRST_MS
@@ -226,7 +228,7 @@ def _next(start: datetime, unit: str) -> datetime:
 def moment(text: str, zone: str, side: Literal["start", "end"]) -> int:
     """An instant (ms, in the span) from a date, a local time or a time with an offset.
 
-    A bare date is its first instant for a ``start`` and the first instant after it for an ``end``.
+    A bare date as a ``start`` is its first instant; as an ``end`` it is the first instant after it.
     """
     try:
         one = _written(text)
@@ -242,7 +244,7 @@ def moment(text: str, zone: str, side: Literal["start", "end"]) -> int:
 
 
 def _written(text: str) -> Written:
-    """A date as people write it in a file: all that the reader of messages takes, and the other forms of ISO 8601."""
+    """A date as people write it in a file: all forms of messages, and the other forms of ISO 8601."""
     try:
         return written(text)
     except ValueError:
@@ -253,7 +255,7 @@ def _written(text: str) -> Written:
 
 
 def spoken(at_ms: int, zone: str) -> str:
-    """An instant as a finding's sentence tells it: ``2026-03-05 09:00 (Europe/Lisbon)``."""
+    """An instant as findings write it: ``2026-03-05 09:00 (Europe/Lisbon)``."""
     if at_ms >= END_MS:
         return "the end of time"
     return "the beginning of time" if at_ms <= FIRST_MS else _spoken(at_ms // MINUTE_MS, zone)
