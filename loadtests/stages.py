@@ -19,7 +19,7 @@ BENCH = "the bench itself"
 STAGES: dict[str, tuple[str, ...]] = {
     "read the record": (
         "arbiter.messages",
-        "arbiter.engine.arrival",
+        "arbiter.engine.input_record",
         "arbiter.worker.kafka.reader",
         "arbiter.worker.partition.items",
         "arbiter.worker.partition.routing",

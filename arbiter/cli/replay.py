@@ -10,7 +10,7 @@ import rich_click as click
 
 from arbiter.cli.common import EXIT_AWAY, EXIT_USAGE, Failure, reading, servers_may_be_away, settings_for
 from arbiter.cli.unreadable import Unreadable
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.input_record import InputRecord
 from arbiter.reports.policy_diff.lines import Lines, Unread
 from arbiter.settings import Settings
 from arbiter.state.redis_store import connect
@@ -74,7 +74,7 @@ async def _replay(settings: Settings, files: list[Path], ahead_ms: int, unreadab
     return paced
 
 
-def _arrivals(settings: Settings, files: list[Path], partitions: int, unreadable: Unreadable) -> Iterator[Arrival]:
+def _arrivals(settings: Settings, files: list[Path], partitions: int, unreadable: Unreadable) -> Iterator[InputRecord]:
     """The records of the files. Lines that are no records are reported and left out."""
     lines = Lines(lambda name: partition_of(name, partitions), settings.topic_prefix)
     for file in files:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.input_record import InputRecord
 from arbiter.engine.lifecycle import move
 from arbiter.engine.outcomes import take_outcome
 from arbiter.engine.recalls import recall_forbidden, recall_refused
-from arbiter.engine.requests import ask, end, judge, rank, reconsider
+from arbiter.engine.requests import ask, end, rank, reconsider, verdict_on
 from arbiter.engine.state import PartyState
 from arbiter.ledger.facts import Fact, apply_fact
 from arbiter.ledger.model import Asked
@@ -29,7 +29,7 @@ class Way(Enum):
     PUT_OFF = "it comes back in some minutes"
 
 
-def take(party: PartyState, arrival: Arrival) -> None:
+def take(party: PartyState, arrival: InputRecord) -> None:
     """A record: a request, an outcome, or a fact."""
     message = arrival.message
     if isinstance(message, ContactRequest):
@@ -100,7 +100,7 @@ def put_off(party: PartyState) -> None:
         ledger.recall_ms = later_ms
 
 
-def _take_fact(party: PartyState, arrival: Arrival, fact: Fact) -> None:
+def _take_fact(party: PartyState, arrival: InputRecord, fact: Fact) -> None:
     policy = party.policy
     refused = apply_fact(party.ledger, fact, policy.history_ms, arrival.received_ms, party.now_ms)
     if refused is not None:
@@ -116,7 +116,7 @@ def _can_judge(party: PartyState, asked: Asked) -> bool:
     try:
         request = party.request_in(asked)
         rank(party, request)
-        judge(party, asked, request)
+        verdict_on(party, asked, request)
     except Exception:  # noqa: BLE001 - whatever it is, it must not stop the others
         return False
     return True

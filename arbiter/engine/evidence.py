@@ -69,7 +69,7 @@ def evidence_of(contact: Contact) -> Evidence:
     return Evidence(bounced_ms=contact.sent_at_ms)
 
 
-def hear(contact: Contact, kind: str, at_ms: int, span: Span) -> bool:
+def book(contact: Contact, kind: str, at_ms: int, span: Span) -> bool:
     """Book what an outcome that is no cancellation tells of a contact; ``False`` if that may not happen to it."""
     known = evidence_of(contact)
     if kind == "sent":

@@ -19,8 +19,8 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from arbiter.engine.arrival import Arrival, arrived, posted
 from arbiter.engine.events import follow, take
+from arbiter.engine.input_record import InputRecord, arrived, posted
 from arbiter.engine.routed import Forward, Join, Leave, Part, Return, Routed
 from arbiter.engine.state import Effect, PartyState
 from arbiter.ledger.facts import Refused
@@ -86,7 +86,7 @@ def merge(party: PartyState, part: Part) -> None:
     party.changed |= dict.fromkeys(part.answers)
 
 
-def arrive(party: PartyState, arrival: Arrival) -> None:
+def arrive(party: PartyState, arrival: InputRecord) -> None:
     """A record at the home of its customer."""
     away, message = party.ledger.away, arrival.message
     named = message.household_id if isinstance(message, Profile) else None
@@ -132,7 +132,7 @@ def _join(party: PartyState, customer: str, household: str, away: Away | None) -
     party.effects.append(Join(household_party(household), customer, version, part))
 
 
-def _hold(party: PartyState, away: Away, arrival: Arrival) -> None:
+def _hold(party: PartyState, away: Away, arrival: InputRecord) -> None:
     post = posted(arrival)
     if len(away.held) < HELD_MAX and sum(map(_size, away.held)) + _size(post) <= HELD_BYTES_MAX:
         away.held.append(post)
@@ -172,7 +172,7 @@ def _joined(party: PartyState, routed: Join) -> None:
     follow(party, recalls=True, looks=True)
 
 
-def _take_stored(party: PartyState, post: Posted, name: str, read: Arrival | None = None) -> None:
+def _take_stored(party: PartyState, post: Posted, name: str, read: InputRecord | None = None) -> None:
     """A record that is not the one just read; a refusal must name it."""
     before, arrival = len(party.effects), read or arrived(post)
     customer = arrival.message.customer_id
@@ -192,7 +192,7 @@ def _merge(party: PartyState, part: Part) -> None:
     ledger.holds = {rule: closes_ms for rule, closes_ms in ledger.holds.items() if closes_ms > party.now_ms}
 
 
-def _send_on(party: PartyState, name: str, arrival: Arrival) -> None:
+def _send_on(party: PartyState, name: str, arrival: InputRecord) -> None:
     if arrival.hops >= HOPS_MAX:
         message = f"sent on {HOPS_MAX} times and still not where its customer's budget is; was state lost?"
         party.effects.append(Refused("misrouted", message, posted(arrival)))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from arbiter.engine.evidence import TOLERANCE_MS, Span, evidence_of, hear, span_of
+from arbiter.engine.evidence import TOLERANCE_MS, Span, book, evidence_of, span_of
 from arbiter.engine.lifecycle import move
 from arbiter.engine.requests import withdraw
 from arbiter.engine.state import PartyState
-from arbiter.engine.told import Noted
+from arbiter.engine.told import Anomaly
 from arbiter.ledger.facts import add_consent, add_suppression, dated
 from arbiter.ledger.identity import REF_BYTES, identity_of
 from arbiter.ledger.model import Consent, Contact, ContactState, Event, Evidence, Kind, Member, Suppression
@@ -80,7 +80,7 @@ def _made(party: PartyState, outcome: Outcome, contact: Contact | None, key: byt
         is_dated = outcome.kind in ("sent", "bounced")
         counted = to_datetime(span.nearest(at_ms) if is_dated else span.latest(at_ms)).isoformat()
         party.note("impossible_time", outcome.department, f"it says {outcome.at.isoformat()}, taken as {counted}")
-    if not hear(contact, outcome.kind, at_ms, span):
+    if not book(contact, outcome.kind, at_ms, span):
         party.note("outcome_illegal", outcome.department)
     return outcome.kind != "sent" and _event(party, outcome, contact, span.latest(at_ms), received_ms)
 
@@ -169,7 +169,7 @@ def _event(party: PartyState, outcome: Outcome, contact: Contact, at_ms: int, re
     ledger, kind = party.ledger, contact.kind
     event = Event(outcome.kind, at_ms, kind)
     if event in ledger.events:
-        if not any(isinstance(one, Noted) for one in party.effects):
+        if not any(isinstance(one, Anomaly) for one in party.effects):
             party.note("outcome_repeated", outcome.department)
         return False
     ledger.events.append(event)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from arbiter.engine.arrival import Arrival
 from arbiter.engine.events import Way, give_up, put_off, review, take
 from arbiter.engine.households import arrive, receive
+from arbiter.engine.input_record import InputRecord
 from arbiter.engine.routed import Leave, Routed
 from arbiter.engine.state import Context, Effect, PartyState, Turn
 from arbiter.ledger.identity import answer_key, answer_keys, identity, was_answered
@@ -27,7 +27,7 @@ class Review(Struct, frozen=True, gc=False):
     recalls: bool = False
 
 
-Event = Arrival | Routed | Review
+Event = InputRecord | Routed | Review
 
 
 class Party(PartyState):
@@ -42,21 +42,21 @@ class Party(PartyState):
         Gives what is to be published, noted and sent on; a failure leaves the party in an unknown state.
         """
         self.policy, self.seq, self.stock = context.policy, context.seq, context.stock
-        self.hears = context.hears
+        self.is_reading_facts = context.is_reading_facts
         effects: list[Effect] = []
         self.effects = effects
         if way is not Way.USUAL:
             self.now_ms = now_ms
             self._apply_otherwise(event, way)
             return effects
-        while context.hears and self.due_ms is not None and self.due_ms <= now_ms:
+        while not self.is_reading_facts and self.due_ms is not None and self.due_ms <= now_ms:
             self.now_ms = self.due_ms if context.is_event_time else now_ms
             review(self, recalls=False)
             self.look_at_timer()
         self.now_ms = now_ms
         if event is not None:
             # Nearly everybody is at home in no household; the others are a branch of their own.
-            if isinstance(event, Arrival) and self.ledger.away is None and not isinstance(event.message, Profile):
+            if isinstance(event, InputRecord) and self.ledger.away is None and not isinstance(event.message, Profile):
                 take(self, event)
             else:
                 self._happen(event)
@@ -64,7 +64,7 @@ class Party(PartyState):
         return effects
 
     def _happen(self, event: Event) -> None:
-        if isinstance(event, Arrival):
+        if isinstance(event, InputRecord):
             arrive(self, event)
         elif isinstance(event, Review):
             review(self, recalls=event.recalls)
@@ -87,13 +87,13 @@ class Party(PartyState):
             self.look_at_timer()
 
 
-def answers_needed(event: Arrival | Routed, name: str, ledger: Ledger) -> list[bytes]:
+def answers_needed(event: InputRecord | Routed, name: str, ledger: Ledger) -> list[bytes]:
     """The keys of the answers without which the party of that name cannot take the event: to a request that comes
     again, and all of a customer whose ledger will move.
     """
     if isinstance(event, Leave):
         return answer_keys(ledger, event.customer)
-    if not isinstance(event, Arrival):
+    if not isinstance(event, InputRecord):
         return []
     message = event.message
     if isinstance(message, ContactRequest):

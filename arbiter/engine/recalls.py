@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from arbiter.engine.lifecycle import REQUEST, can, move
-from arbiter.engine.requests import decide_recalled, hear, judge, publish_recall
+from arbiter.engine.requests import decide_recalled, evaluate, publish_recall, verdict_on
 from arbiter.engine.state import PartyState
 from arbiter.engine.verdict import Verdict
 from arbiter.ledger.model import Asked, Contact, ContactState, best_first
@@ -48,7 +48,7 @@ def recall_refused(party: PartyState) -> None:
             continue
         request, freed = party.request_in(asked), party.give_back(contact)
         contact.state = ContactState.RECALLED  # to see what is said without it
-        verdict = judge(party, asked, request)
+        verdict = verdict_on(party, asked, request)
         findings = [finding for finding in verdict.findings if finding.code not in TIME_CODES]
         contact.state = ContactState.APPROVED
         if not findings or may_be_sent:
@@ -61,7 +61,7 @@ def recall_refused(party: PartyState) -> None:
 
 def _recall_if_forbidden(party: PartyState, asked: Asked, contact: Contact) -> None:
     request = party.request_in(asked)
-    findings = hear(party, request, asked.received_ms).objections(contact.not_before_ms, contact.valid_until_ms)
+    findings = evaluate(party, request, asked.received_ms).objections(contact.not_before_ms, contact.valid_until_ms)
     if findings and move(contact, "stop"):
         publish_recall(party, asked, request, findings)
         decide_recalled(party, asked)

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from arbiter.engine.arrival import Arrival
 from arbiter.engine.cells import awaited
 from arbiter.engine.evaluation import Evaluation, rank_of
 from arbiter.engine.holds import held, hold_for, outranked
+from arbiter.engine.input_record import InputRecord
 from arbiter.engine.lifecycle import PERMIT, REQUEST, move
 from arbiter.engine.recalled import awaits_word, wait_for_own, wait_for_word
 from arbiter.engine.repeated import told_again
@@ -28,7 +28,7 @@ EVENTS = {"deferred": "defer", "approved": "approve", "rejected": "reject"}
 """The event by which a verdict's outcome is reached."""
 
 
-def ask(party: PartyState, arrival: Arrival, request: ContactRequest) -> None:
+def ask(party: PartyState, arrival: InputRecord, request: ContactRequest) -> None:
     """Answer a request that has just arrived, or tell a repeated one what it was told."""
     key, content = arrival.identity or identity(request), content_of(request)
     customer, ledger = request.customer_id, party.ledger
@@ -42,15 +42,15 @@ def ask(party: PartyState, arrival: Arrival, request: ContactRequest) -> None:
             return
     remember(ledger, customer, key, party.now_ms)
     forget(ledger, party.now_ms, party.policy.history_ms)
-    hearing = hear(party, request, arrival.received_ms)
-    asked = _asked(arrival, key, content, hearing)
-    _decide_first(party, asked, hearing)
+    evaluation = evaluate(party, request, arrival.received_ms)
+    asked = _asked(arrival, key, content, evaluation)
+    _decide_first(party, asked, evaluation)
 
 
 def reconsider(party: PartyState) -> None:
     """Decide all that waits, best first; an answer is published only if it is another one."""
     forget(party.ledger, party.now_ms, party.policy.history_ms)
-    if not party.hears:
+    if party.is_reading_facts:
         _come_back_soon(party)
     elif party.ledger.waiting:
         _decide_all(party)
@@ -78,14 +78,14 @@ def end(party: PartyState, asked: Asked, rule: str, code: str, message: str) -> 
     party.publish(asked, party.request_in(asked), "deferred", "withdraw", verdict)
 
 
-def hear(party: PartyState, request: ContactRequest, received_ms: int) -> Evaluation:
+def evaluate(party: PartyState, request: ContactRequest, received_ms: int) -> Evaluation:
     """The request before the rules and the ledger as it is now; to be made anew when the ledger changes."""
     return Evaluation(party.policy, party.ledger, request, received_ms, party.now_ms, party.stock)
 
 
-def judge(party: PartyState, asked: Asked, request: ContactRequest, *, takes: bool = False) -> Verdict:
+def verdict_on(party: PartyState, asked: Asked, request: ContactRequest, *, takes: bool = False) -> Verdict:
     """What would be decided now."""
-    return hear(party, request, asked.received_ms).verdict(is_new=asked.n == 0, takes=takes)
+    return evaluate(party, request, asked.received_ms).verdict(is_new=asked.n == 0, takes=takes)
 
 
 def rank(party: PartyState, request: ContactRequest) -> tuple[float, float]:
@@ -95,13 +95,13 @@ def rank(party: PartyState, request: ContactRequest) -> tuple[float, float]:
 
 def decide_recalled(party: PartyState, asked: Asked) -> None:
     """Decide a recalled request anew, after the one that it gave way to has taken its place."""
-    hearing = hear(party, party.request_in(asked), asked.received_ms)
-    verdict = _unless_own(party, asked, hearing, hearing.verdict(is_new=False))
+    evaluation = evaluate(party, party.request_in(asked), asked.received_ms)
+    verdict = _unless_own(party, asked, evaluation, evaluation.verdict(is_new=False))
     if verdict.outcome == "approved":
         until_ms = party.now_ms + max(party.policy.permit_min_ms, 1)
-        verdict = wait_for_word(party.policy, verdict, until_ms, hearing.expires_ms)
+        verdict = wait_for_word(party.policy, verdict, until_ms, evaluation.expires_ms)
         party.ledger.holds[hold_of(asked.identity)] = until_ms
-    _settle(party, asked, hearing, verdict, "recalled")
+    _settle(party, asked, evaluation, verdict, "recalled")
 
 
 def publish_recall(party: PartyState, asked: Asked, request: ContactRequest, findings: list[Finding]) -> None:
@@ -110,32 +110,32 @@ def publish_recall(party: PartyState, asked: Asked, request: ContactRequest, fin
     party.publish(asked, request, "approved", "recall", Verdict("recalled", False, tuple(findings), score=asked.score))
 
 
-def _try(party: PartyState, arrival: Arrival, request: ContactRequest, key: bytes, content: bytes) -> None:
+def _try(party: PartyState, arrival: InputRecord, request: ContactRequest, key: bytes, content: bytes) -> None:
     """A dry run: decided as a new request, without any trace."""
-    hearing = hear(party, request, arrival.received_ms)
-    verdict = timely(party.policy.document, hearing.verdict(), party.now_ms)
-    answer = party.answer_of(_asked(arrival, key, content, hearing), replace(verdict, final=True), None)
+    evaluation = evaluate(party, request, arrival.received_ms)
+    verdict = timely(party.policy.document, evaluation.verdict(), party.now_ms)
+    answer = party.answer_of(_asked(arrival, key, content, evaluation), replace(verdict, final=True), None)
     party.effects.append(Decided(request, key, answer, False))
 
 
-def _asked(arrival: Arrival, key: bytes, content: bytes, hearing: Evaluation) -> Asked:
+def _asked(arrival: InputRecord, key: bytes, content: bytes, evaluation: Evaluation) -> Asked:
     place = (arrival.raw, arrival.received_ms, arrival.source)
-    return Asked(key, content, *place, 0, hearing.score, hearing.priority)
+    return Asked(key, content, *place, 0, evaluation.score, evaluation.priority)
 
 
-def _decide_first(party: PartyState, asked: Asked, hearing: Evaluation) -> None:
+def _decide_first(party: PartyState, asked: Asked, evaluation: Evaluation) -> None:
     """Decide a new request, unless it must wait for the close of an arbitration."""
-    found = hold_for(hearing, party.ledger.holds)
+    found = hold_for(evaluation, party.ledger.holds)
     if found is None:
-        _decide(party, asked, hearing, "received", None, None)
+        _decide(party, asked, evaluation, "received", None, None)
         return
-    verdict = hearing.verdict()
+    verdict = evaluation.verdict()
     if verdict.outcome != "rejected":
         hold, closes_ms = found
-        verdict = held(hearing, verdict, hold, closes_ms)
+        verdict = held(evaluation, verdict, hold, closes_ms)
         if verdict.outcome == "deferred":
             asked.held = hold.id
-    _settle(party, asked, hearing, verdict, "received")
+    _settle(party, asked, evaluation, verdict, "received")
     if asked.held is not None and asked.due_ms:
         party.ledger.holds[asked.held] = asked.due_ms
 
@@ -152,7 +152,7 @@ def _decide_all(party: PartyState) -> None:
             ledger.waiting.append(asked)
             continue
         arbitration, asked.held = asked.held, None
-        outcome = _decide(party, asked, hear(party, request, asked.received_ms), "deferred", arbitration, won)
+        outcome = _decide(party, asked, evaluate(party, request, asked.received_ms), "deferred", arbitration, won)
         if outcome == "approved" and won is None:
             won = asked.score, request.department
     for rule, closes_ms in list(ledger.holds.items()):
@@ -163,17 +163,17 @@ def _decide_all(party: PartyState) -> None:
 def _decide(
     party: PartyState,
     asked: Asked,
-    hearing: Evaluation,
+    evaluation: Evaluation,
     before: str,
     arbitration: str | None,
     won: tuple[float, str] | None,
 ) -> str:
     """Decide a request and all that this brings about; gives the outcome. ``won`` is who won its arbitration."""
     told_ms = asked.due_ms
-    verdict, victim = _verdict(party, asked, hearing)
+    verdict, victim = _verdict(party, asked, evaluation)
     if arbitration is not None and verdict.outcome == "deferred" and won is not None:
         verdict = outranked(party.policy, verdict, arbitration, won)
-    _settle(party, asked, hearing, verdict, before, told_ms)
+    _settle(party, asked, evaluation, verdict, before, told_ms)
     if victim is not None:
         decide_recalled(party, victim)
     return verdict.outcome
@@ -186,32 +186,32 @@ def _come_back_soon(party: PartyState) -> None:
             asked.due_ms = min(asked.due_ms, party.now_ms)
 
 
-def _verdict(party: PartyState, asked: Asked, hearing: Evaluation) -> tuple[Verdict, Asked | None]:
+def _verdict(party: PartyState, asked: Asked, evaluation: Evaluation) -> tuple[Verdict, Asked | None]:
     """The verdict now, and the approval that was recalled for it where only budgets were in the way."""
     holds = party.ledger.holds
     word_ms = holds.get(hold_of(asked.identity), 0) if holds else 0
     if word_ms > party.now_ms:
-        verdict = _unless_own(party, asked, hearing, hearing.verdict(is_new=False))
-        return wait_for_word(party.policy, verdict, word_ms, hearing.expires_ms), None
-    verdict = hearing.verdict(is_new=asked.n == 0, takes=True)
+        verdict = _unless_own(party, asked, evaluation, evaluation.verdict(is_new=False))
+        return wait_for_word(party.policy, verdict, word_ms, evaluation.expires_ms), None
+    verdict = evaluation.verdict(is_new=asked.n == 0, takes=True)
     if verdict.outcome == "approved":
         return verdict, None
     if not lacks_budget_only(verdict):
-        return _unless_own(party, asked, hearing, verdict), None
+        return _unless_own(party, asked, evaluation, verdict), None
     for victim, contact in _victims(party, asked):
         if not move(contact, "recall"):
             continue
         freed = party.give_back(contact)
-        better = judge(party, asked, hearing.request, takes=True)
+        better = verdict_on(party, asked, evaluation.request, takes=True)
         if better.outcome == "approved":
-            _give_way(party, victim, asked, hearing.request, verdict.findings[0])
+            _give_way(party, victim, asked, evaluation.request, verdict.findings[0])
             return better, victim
         contact.state = ContactState.APPROVED  # it was only tried
         party.take(contact.ref, freed)
-    return _unless_own(party, asked, hearing, verdict), None
+    return _unless_own(party, asked, evaluation, verdict), None
 
 
-def _unless_own(party: PartyState, asked: Asked, hearing: Evaluation, verdict: Verdict) -> Verdict:
+def _unless_own(party: PartyState, asked: Asked, evaluation: Evaluation, verdict: Verdict) -> Verdict:
     """The verdict; where a request's own recalled contacts are all that ends it, it waits for them instead."""
     if verdict.outcome != "rejected" or not asked.n:
         return verdict
@@ -221,11 +221,11 @@ def _unless_own(party: PartyState, asked: Asked, hearing: Evaluation, verdict: V
     freed = [draw for contact in own for draw in party.give_back(contact)]
     for contact in own:
         contact.state = ContactState.RECALLED
-    without = judge(party, asked, hearing.request)
+    without = verdict_on(party, asked, evaluation.request)
     for contact in own:
         contact.state = ContactState.WITHDRAWN
     party.take(own[0].ref, freed)
-    return verdict if without.outcome == "rejected" else wait_for_own(party.policy, verdict, hearing.expires_ms)
+    return verdict if without.outcome == "rejected" else wait_for_own(party.policy, verdict, evaluation.expires_ms)
 
 
 def _victims(party: PartyState, asked: Asked) -> list[tuple[Asked, Contact]]:
@@ -258,45 +258,45 @@ def _give_way(party: PartyState, victim: Asked, winner: Asked, request: ContactR
 
 
 def _settle(
-    party: PartyState, asked: Asked, hearing: Evaluation, verdict: Verdict, before: str, told_ms: int = 0
+    party: PartyState, asked: Asked, evaluation: Evaluation, verdict: Verdict, before: str, told_ms: int = 0
 ) -> None:
     """Book a verdict and publish it, unless it only repeats that the answer comes at ``told_ms``."""
-    ledger, policy, request = party.ledger, party.policy, hearing.request
+    ledger, policy, request = party.ledger, party.policy, evaluation.request
     if verdict.outcome == "deferred":
         verdict = timely(policy.document, verdict, party.now_ms)
         if asked.n == 0:
-            verdict = unless_full(policy, ledger, verdict, hearing)
+            verdict = unless_full(policy, ledger, verdict, evaluation)
     is_news = verdict.outcome != "deferred" or verdict.retry_at_ms != told_ms
     if policy.shadow is not None and is_news and asked.held is None and not awaits_word(verdict):
         when, is_new = (asked.received_ms, party.now_ms), asked.n == 0
         verdict = beside(policy, ledger, request, *when, party.stock, verdict, is_new=is_new)
     ahead = None
     if verdict.outcome == "deferred":
-        ahead = _wait(party, asked, hearing, verdict)
+        ahead = _wait(party, asked, evaluation, verdict)
     elif verdict.not_before_ms is not None and verdict.valid_until_ms is not None:
-        _approve(party, asked, hearing, verdict.not_before_ms, verdict.valid_until_ms)
+        _approve(party, asked, evaluation, verdict.not_before_ms, verdict.valid_until_ms)
         if verdict.draws:
             party.take(asked.identity[:REF_BYTES], verdict.draws)
     if is_news:
         party.publish(asked, request, before, EVENTS[verdict.outcome], verdict, ahead)
 
 
-def _wait(party: PartyState, asked: Asked, hearing: Evaluation, verdict: Verdict) -> int:
+def _wait(party: PartyState, asked: Asked, evaluation: Evaluation, verdict: Verdict) -> int:
     """Let it wait; gives how many of the party wait with a better claim."""
     waiting = party.ledger.waiting
     asked.due_ms = verdict.retry_at_ms or 0
-    asked.awaits = awaited(hearing, verdict) if party.policy.is_shared and asked.held is None else []
-    party.requests[asked.identity] = hearing.request
+    asked.awaits = awaited(evaluation, verdict) if party.policy.is_shared and asked.held is None else []
+    party.requests[asked.identity] = evaluation.request
     own = best_first(asked)
     ahead = sum([best_first(other) < own for other in waiting])
     waiting.append(asked)
     return ahead
 
 
-def _approve(party: PartyState, asked: Asked, hearing: Evaluation, not_before_ms: int, valid_until_ms: int) -> None:
-    kind = shared_kind(hearing.request, party.ledger)
+def _approve(party: PartyState, asked: Asked, evaluation: Evaluation, not_before_ms: int, valid_until_ms: int) -> None:
+    kind = shared_kind(evaluation.request, party.ledger)
     contact = Contact(kind, asked.identity[:REF_BYTES], not_before_ms, valid_until_ms)
     party.ledger.contacts.append(contact)
-    asked.due_ms = valid_until_ms if hearing.terms.is_released and "run_out" in PERMIT[contact.state] else 0
-    party.requests[asked.identity] = hearing.request
+    asked.due_ms = valid_until_ms if evaluation.terms.is_released and "run_out" in PERMIT[contact.state] else 0
+    party.requests[asked.identity] = evaluation.request
     party.ledger.open.append(asked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.input_record import InputRecord
 from arbiter.ledger.model import Answered, Ledger, Posted
 
 
@@ -23,7 +23,7 @@ class Forward(Struct, frozen=True):
 
     party: str
     post: Posted
-    arrival: Arrival | None = None
+    arrival: InputRecord | None = None
 
 
 class Join(Struct, frozen=True):

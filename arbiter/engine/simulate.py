@@ -16,12 +16,12 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.engine.arrival import Arrival, arrived
 from arbiter.engine.evaluation import asked_at
+from arbiter.engine.input_record import InputRecord, arrived
 from arbiter.engine.party import Party, Review, answers_needed, awaits
 from arbiter.engine.routed import Forward, Routed
 from arbiter.engine.state import Context, Effect, Turn
-from arbiter.engine.told import Decided, Noted
+from arbiter.engine.told import Anomaly, Decided
 from arbiter.ledger.capacity import Draw, WholeStock
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.keys import customer_party, id_of
@@ -54,14 +54,14 @@ class Told(Struct, frozen=True):
     """An answer. ``party`` is whose budget it is about; ``arrival`` is the record, ``None`` if a timer came back."""
 
     party: str
-    arrival: Arrival | None
+    arrival: InputRecord | None
     decided: Decided
 
 
 class TurnedAway(Struct, frozen=True):
     """A record that a worker would have put among the dead letters, and why."""
 
-    arrival: Arrival
+    arrival: InputRecord
     refused: Refused
 
 
@@ -136,7 +136,7 @@ class Simulation:
         """How many parties have something that will come back by itself."""
         return sum(len(partition.due) for partition in self._partitions)
 
-    def take(self, arrival: Arrival) -> Iterator[Happening]:
+    def take(self, arrival: InputRecord) -> Iterator[Happening]:
         """One record and all that follows from it at that instant. Exhaust it before the next one."""
         message = arrival.message
         party = customer_party(message.customer_id)
@@ -169,9 +169,9 @@ class Simulation:
             yield from self._wake()
         partition.now_ms = now_ms
 
-    def _deliver(self, name: str, event: Arrival | Routed, arrival: Arrival) -> Iterator[Happening]:
+    def _deliver(self, name: str, event: InputRecord | Routed, arrival: InputRecord) -> Iterator[Happening]:
         """Bring a record to a party, and on to where it sends it; ``arrival`` is the one that began it."""
-        todo: deque[tuple[str, Arrival | Routed]] = deque([(name, event)])
+        todo: deque[tuple[str, InputRecord | Routed]] = deque([(name, event)])
         while todo:
             name, event = todo.popleft()
             partition = self._partition_of(name)
@@ -180,7 +180,7 @@ class Simulation:
                 if read.arrival is not None and isinstance(read.arrival.message, ContactRequest):
                     yield from self._advance(partition, asked_at(read.arrival.message, read.arrival.received_ms))
             for effect in self._apply(partition, name, event, partition.now_ms):
-                if isinstance(effect, Decided | Noted | Refused):
+                if isinstance(effect, Decided | Anomaly | Refused):
                     yield from self._heard(name, effect, arrival)
                 else:
                     todo.append((effect.party, effect))
@@ -194,11 +194,11 @@ class Simulation:
             yield from self._heard(name, effect, None)
 
     def _apply(
-        self, partition: _Partition, name: str, event: Arrival | Routed | Review | None, now_ms: int
+        self, partition: _Partition, name: str, event: InputRecord | Routed | Review | None, now_ms: int
     ) -> list[Effect]:
         party = self._shelf.take(name)
         before = awaits(party.ledger) if self._policy.is_shared else {}
-        if isinstance(event, Arrival | Forward):
+        if isinstance(event, InputRecord | Forward):
             self._load_answer(party, name, event)
         partition.seq += 1
         context = Context(self._policy, partition.seq, self._stock, is_event_time=True)
@@ -220,7 +220,7 @@ class Simulation:
         for key, turn in after.items():
             self._waits.setdefault(key, {})[name] = turn
 
-    def _load_answer(self, party: Party, name: str, event: Arrival | Forward) -> None:
+    def _load_answer(self, party: Party, name: str, event: InputRecord | Forward) -> None:
         """The answer to a request that comes again. All answers are on one shelf, so they need not move."""
         arrival = event.arrival if isinstance(event, Forward) else event
         if arrival is not None and isinstance(arrival.message, ContactRequest):
@@ -262,10 +262,10 @@ class Simulation:
         waiting = sorted((turn, party) for party, turn in waits.items() if party not in woken)
         return [wait for wait in waiting if draw.end_ms > self._partition_of(wait[1]).now_ms][:places]
 
-    def _heard(self, party: str, result: Effect, arrival: Arrival | None) -> Iterator[Happening]:
+    def _heard(self, party: str, result: Effect, arrival: InputRecord | None) -> Iterator[Happening]:
         if isinstance(result, Decided):
             yield Told(party, arrival, result)
-        elif isinstance(result, Noted):
+        elif isinstance(result, Anomaly):
             self.notes[result.what] += 1
         elif isinstance(result, Refused) and arrival is not None:
             yield TurnedAway(arrival, result)

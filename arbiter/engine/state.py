@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from arbiter.engine.arrival import request_of
 from arbiter.engine.cells import count_cells
+from arbiter.engine.input_record import request_of
 from arbiter.engine.lifecycle import follows
 from arbiter.engine.routed import Routed
-from arbiter.engine.told import Decided, Noted
+from arbiter.engine.told import Anomaly, Decided
 from arbiter.engine.verdict import Verdict, answer_of
 from arbiter.ledger.capacity import Draw, Stock
 from arbiter.ledger.facts import Refused
@@ -23,7 +23,7 @@ from arbiter.ledger.model import Answer, Answered, Asked, Contact, ContactState,
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy
 
-Effect = Decided | Refused | Noted | Routed
+Effect = Decided | Refused | Anomaly | Routed
 """What applying an event brings about, beside the party's own state."""
 
 Turn = tuple[int, int]
@@ -43,7 +43,7 @@ class Context(Struct, frozen=True, gc=False):
     policy: Policy
     seq: int
     stock: Stock
-    hears: bool = True
+    is_reading_facts: bool = False
     is_event_time: bool = False
 
 
@@ -63,7 +63,7 @@ class PartyState:
         "due_ms",
         "effects",
         "gives_up",
-        "hears",
+        "is_reading_facts",
         "ledger",
         "now_ms",
         "policy",
@@ -85,7 +85,7 @@ class PartyState:
         self.requests: dict[bytes, ContactRequest] = {}
         self.effects: list[Effect] = []
         self.now_ms = self.seq = 0
-        self.hears = True
+        self.is_reading_facts = False
         self.books_only = self.gives_up = False
         self.look_at_timer()
 
@@ -175,7 +175,7 @@ class PartyState:
 
     def note(self, what: str, department: str, detail: str = "") -> None:
         """Count something that ops and the department's owner should know of."""
-        self.effects.append(Noted(what, department, detail))
+        self.effects.append(Anomaly(what, department, detail))
 
     def publish(
         self, asked: Asked, request: ContactRequest, before: str, event: str, verdict: Verdict, ahead: int | None = None

@@ -17,7 +17,7 @@ class Decided(Struct, frozen=True, gc=False):
     repeated: bool
 
 
-class Noted(Struct, frozen=True, gc=False):
+class Anomaly(Struct, frozen=True, gc=False):
     """Something to count and report: ``what`` is one of ``codes.NOTES``, ``detail`` is what the record said."""
 
     what: str

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import asdict, replace
 
-from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.input_record import InputRecord, Message
 from arbiter.engine.party import Event, Party, Review, awaits
 from arbiter.engine.state import Context, Effect
 from arbiter.engine.told import Decided
@@ -215,7 +215,7 @@ class World:
         return None if text is None else to_datetime(self._times(text))
 
     def _take(self, message: Message, at_ms: int) -> list[Effect]:
-        arrival = Arrival(message, (TOPIC, 0, self._steps + 1), at_ms, msgspec.json.encode(message))
+        arrival = InputRecord(message, (TOPIC, 0, self._steps + 1), at_ms, msgspec.json.encode(message))
         return self._apply(arrival, at_ms)
 
     def _wake(self, now_ms: int) -> list[Effect]:

@@ -12,7 +12,7 @@ from arbiter.engine.routed import Forward
 from arbiter.messages import DLQ_SUFFIX, ROUTED
 from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord
-from arbiter.state.parcels import emptied, unpack_parcel
+from arbiter.state.envelopes import emptied, unpack_envelope
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.kafka.producer import PublishFailed
 from arbiter.worker.kafka.reader import DeadLetter
@@ -49,12 +49,12 @@ def _instead(record: OutRecord, worker: Worker) -> list[OutRecord]:
     if record.topic.endswith(DLQ_SUFFIX):
         return [shortened(record) or record]
     if record.topic.endswith(ROUTED):
-        parcel = unpack_parcel(record.value or b"")
-        routed = parcel.open()
+        envelope = unpack_envelope(record.value or b"")
+        routed = envelope.open()
         if isinstance(routed, Forward):
             text = f"too long for {record.topic} on its way to partition {record.partition}: raise max.message.bytes"
             letter = DeadLetter("oversized", f"{text} of that topic, then send it again")
             first = original(routed.post)
             sent = dead_letter(first, letter, worker.settings.group, __version__, worker.clock.now_ms(), 1)
-            return [sent, OutRecord(record.topic, record.partition, record.key, emptied(parcel))]
+            return [sent, OutRecord(record.topic, record.partition, record.key, emptied(envelope))]
     return [record]

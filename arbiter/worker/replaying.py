@@ -14,8 +14,8 @@ from typing import Protocol
 from confluent_kafka import KafkaError, Message, Producer
 from msgspec import Struct
 
-from arbiter.engine.arrival import Arrival
 from arbiter.engine.evaluation import asked_at
+from arbiter.engine.input_record import InputRecord
 from arbiter.messages import ContactRequest
 from arbiter.settings import Settings
 from arbiter.state.store import Head
@@ -41,14 +41,14 @@ class Heads(Protocol):
 class Stretch(Struct, frozen=True):
     """Records that go onto the topics together: only facts, or requests that were asked for within the bound."""
 
-    arrivals: list[Arrival]
+    arrivals: list[InputRecord]
 
 
-def stretches(arrivals: Iterable[Arrival], ahead_ms: int) -> Iterator[Stretch]:
+def stretches(arrivals: Iterable[InputRecord], ahead_ms: int) -> Iterator[Stretch]:
     """The records in their order, cut where a fact follows a request or a request a fact, and where the newest request
     would be more than ``ahead_ms`` later than the first.
     """
-    current: list[Arrival] = []
+    current: list[InputRecord] = []
     begin_ms, has_requests = 0, False
     for arrival in arrivals:
         is_request = isinstance(message := arrival.message, ContactRequest)
@@ -100,7 +100,7 @@ class Replay:
         """Forget what Kafka did not take."""
         self._producer.purge()
 
-    async def _produce(self, arrival: Arrival) -> None:
+    async def _produce(self, arrival: InputRecord) -> None:
         message = arrival.message
         # A request without `requested_at` is of the time at which its record was made.
         is_stamped = isinstance(message, ContactRequest) and message.requested_at is None

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from arbiter.engine import arrival, events, recalls, state
+from arbiter.engine import events, input_record, recalls, state
 from arbiter.engine.evaluation import Evaluation
 from arbiter.engine.events import PUT_OFF_MS
 from arbiter.engine.state import PartyState
@@ -86,7 +86,7 @@ async def test_an_approval_whose_request_cannot_be_read_does_not_keep_the_others
     site = approved()
     site.send(request("b", campaign="other", send_after=MONDAY + 2 * HOUR_MS))
     await site.settle()
-    usual = arrival.request_of
+    usual = input_record.request_of
 
     def unreadable(data: bytes) -> Any:
         read = usual(data)

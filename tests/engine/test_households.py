@@ -16,7 +16,7 @@ from arbiter.ledger.keys import customer_party, household_party
 from arbiter.ledger.model import Posted
 from arbiter.messages import DLQ_SUFFIX, REQUESTS, ROUTED, Outcome, Profile
 from arbiter.state.codec import CodecError, NewerFormat
-from arbiter.state.parcels import pack_parcel, unpack_parcel
+from arbiter.state.envelopes import pack_envelope, unpack_envelope
 from arbiter.timing.instants import to_datetime
 from tests.harness.worker_installation import Installation
 from tests.inputs.builders import MONDAY, grant, policy, request
@@ -112,7 +112,7 @@ async def test_a_parcel_that_comes_before_another_is_a_dead_letter() -> None:
 async def test_what_is_no_parcel_is_a_dead_letter(value: bytes) -> None:
     """Its neighbours are taken."""
     with pytest.raises(CodecError):
-        unpack_parcel(value)
+        unpack_envelope(value)
     site = await installed()
     site.append(ROUTED, site.home("h0"), b"h0", value)
     site.send(request("a", customer_id="c0"))
@@ -138,7 +138,7 @@ async def test_a_parcel_that_is_unreadable_does_not_hold_up_those_behind_it() ->
     partition, sender = site.home("h0"), 7
     asked = [msgspec.json.encode(request(f"p{number}", customer_id="c0")) for number in range(5)]
     posts = [Posted("request", (REQUESTS, 0, number), MONDAY, raw) for number, raw in enumerate(asked)]
-    parcels = [pack_parcel(sender, n, n + 1, Forward("h:h0", post)) for n, post in enumerate(posts)]
+    parcels = [pack_envelope(sender, n, n + 1, Forward("h:h0", post)) for n, post in enumerate(posts)]
     for value in (parcels[0], parcels[1][:-9], parcels[2], parcels[4]):
         site.append(ROUTED, partition, b"h0", value)
     await site.run()

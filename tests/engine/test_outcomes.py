@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from arbiter.engine.told import Noted
+from arbiter.engine.told import Anomaly
 from arbiter.ledger.model import ContactState
 from arbiter.messages import Outcome, SuppressionChange
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
@@ -219,7 +219,7 @@ def test_an_impossible_time_is_told_with_what_it_said(kind: Any, taken: str) -> 
     """The note has the time of the record and the one that is taken."""
     desk, lost = desk_with_one(), to_datetime(at("1970-01-01"))
     said = Outcome(request_id="a", department="cards", customer_id="c1", kind=kind, at=lost)
-    (note,) = [one for one in desk.send(said, LATER) if isinstance(one, Noted)]
+    (note,) = [one for one in desk.send(said, LATER) if isinstance(one, Anomaly)]
 
     assert f"it says 1970-01-01T00:00:00+00:00, taken as 2026-03-02T{taken}:00+00:00" == note.detail
 
@@ -348,5 +348,5 @@ def test_an_outcome_tells_of_the_approval_of_its_time(kind: Any, first: ContactS
     out = desk.send(Outcome(at=to_datetime(MONDAY + 30_000), **said), again + HOUR_MS)
 
     assert [first, ContactState.APPROVED] == [one.state for one in desk.ledger.contacts]
-    assert "impossible_time" not in [one.what for one in out if isinstance(one, Noted)]
+    assert "impossible_time" not in [one.what for one in out if isinstance(one, Anomaly)]
     assert "cap_reached" in codes(desk.ask(request("b"), again + 2 * HOUR_MS))

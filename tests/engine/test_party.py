@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from arbiter.engine.arrival import Arrival, Message
 from arbiter.engine.households import HELD_BYTES_MAX, HELD_MAX, merge, split
+from arbiter.engine.input_record import InputRecord, Message
 from arbiter.engine.party import Event, Party
 from arbiter.engine.routed import Forward, Join, Leave, Part, Return
 from arbiter.engine.state import Context, Effect
@@ -31,9 +31,9 @@ def profile(customer: str, household: str | None = "h0", **fields: object) -> Pr
     return Profile(customer_id=customer, household_id=household, **fields)  # type: ignore[arg-type]
 
 
-def arrival(message: Message) -> Arrival:
+def arrival(message: Message) -> InputRecord:
     """A record as a reader gives it."""
-    return Arrival(message, ("topic", 0, 7), MONDAY, msgspec.json.encode(message), b"key", None, (("name", b"v"),))
+    return InputRecord(message, ("topic", 0, 7), MONDAY, msgspec.json.encode(message), b"key", None, (("name", b"v"),))
 
 
 class World(Partitions):

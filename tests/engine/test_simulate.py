@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.input_record import InputRecord, Message
 from arbiter.engine.render import decision_of
 from arbiter.engine.simulate import Happening, Simulation, Told, TurnedAway
 from arbiter.messages import CONSENTS, OUTCOMES, PROFILES, REQUESTS, ContactRequest, Decision, Outcome, Profile
@@ -47,7 +47,7 @@ class World:
             self.entries.append(Entry(*place, self._offsets[place], None, raw))
             asked = message.requested_at if isinstance(message, ContactRequest) else None
             received_ms = MONDAY if asked is None else to_ms(asked)
-            self._enter(self.simulation.take(Arrival(message, (*place, self._offsets[place]), received_ms, raw)))
+            self._enter(self.simulation.take(InputRecord(message, (*place, self._offsets[place]), received_ms, raw)))
             self._offsets[place] += 1
 
     def finish(self, until_ms: int | None = None) -> None:

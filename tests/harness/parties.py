@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.input_record import InputRecord, Message
 from arbiter.engine.party import Event, Party
 from arbiter.engine.routed import Routed
 from arbiter.engine.state import Context
-from arbiter.engine.told import Decided, Noted
+from arbiter.engine.told import Anomaly, Decided
 from arbiter.ledger.capacity import Stock
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.keys import customer_party, id_of, is_household
@@ -61,7 +61,7 @@ class Partitions:
         """A record arrives at its customer's home."""
         home = self.home(message.customer_id)
         self._seq += 1
-        arrival = Arrival(message, ("topic", home, self._seq), now_ms, msgspec.json.encode(message))
+        arrival = InputRecord(message, ("topic", home, self._seq), now_ms, msgspec.json.encode(message))
         self._apply(home, customer_party(message.customer_id), arrival, now_ms, home)
 
     def carry(self, sender: int, receiver: int, now_ms: int) -> None:
@@ -99,16 +99,16 @@ class Partitions:
         party = self.kept(partition, name)
         self._seq += 1
         for effect in party.apply(event, now_ms, Context(self.policy, self._seq, self._stock)):
-            if isinstance(effect, Decided | Refused | Noted):
+            if isinstance(effect, Decided | Refused | Anomaly):
                 self._tell(name, party.ledger, effect)
             else:
                 to = self.home(id_of(effect.party)) if is_household(effect.party) else sender
                 self.on_the_way.setdefault((partition, to), deque()).append(effect)
 
-    def _tell(self, party: str, ledger: Ledger, effect: Decided | Refused | Noted) -> None:
+    def _tell(self, party: str, ledger: Ledger, effect: Decided | Refused | Anomaly) -> None:
         if isinstance(effect, Refused):
             self.refused.append(effect)
-        elif isinstance(effect, Noted):
+        elif isinstance(effect, Anomaly):
             self.notes.append((party, effect.what))
         else:
             self.told.setdefault(name_of(effect.request), []).append(effect)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
-from arbiter.engine.arrival import Message
+from arbiter.engine.input_record import Message
 from arbiter.messages import (
     ConsentChange,
     ContactRequest,

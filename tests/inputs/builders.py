@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.input_record import InputRecord, Message
 from arbiter.engine.party import Event, Party, Review
 from arbiter.engine.state import Context, Effect
-from arbiter.engine.told import Decided, Noted
+from arbiter.engine.told import Anomaly, Decided
 from arbiter.ledger.capacity import Stock, WholeStock
 from arbiter.ledger.model import Answered, Ledger
 from arbiter.messages import ConsentChange, ContactRequest, Outcome
@@ -136,12 +136,12 @@ class Desk:
         """An outcome of a request of the cards desk; gives what was decided because of it."""
         base: dict[str, Any] = {"department": "cards", "customer_id": "c1", "at": to_datetime(now_ms), **fields}
         out = self.send(Outcome(request_id=request_id, kind=kind, **base), now_ms)  # type: ignore[arg-type]
-        self.notes = [one.what for one in out if isinstance(one, Noted)]
+        self.notes = [one.what for one in out if isinstance(one, Anomaly)]
         return [one for one in out if isinstance(one, Decided)]
 
     def read(self, message: Message, now_ms: int) -> list[Decided]:
         """Apply a fact that is read after a claim, while there may be more."""
-        out = self._apply(self._arrival(message, now_ms), now_ms, hears=False)
+        out = self._apply(self._arrival(message, now_ms), now_ms, is_reading_facts=True)
         return [one for one in out if isinstance(one, Decided)]
 
     def send(self, message: Message, now_ms: int) -> list[Effect]:
@@ -150,16 +150,16 @@ class Desk:
 
     def probe(self, message: ContactRequest, now_ms: int) -> str:
         """How a dry run would end then, if nothing came back until then."""
-        (decided,) = self._apply(self._arrival(message, now_ms), now_ms, hears=False)
+        (decided,) = self._apply(self._arrival(message, now_ms), now_ms, is_reading_facts=True)
         assert isinstance(decided, Decided)
         return decided.answer.outcome
 
-    def _arrival(self, message: Message, now_ms: int) -> Arrival:
-        return Arrival(message, ("topic", 0, self._offset + 1), now_ms, msgspec.json.encode(message))
+    def _arrival(self, message: Message, now_ms: int) -> InputRecord:
+        return InputRecord(message, ("topic", 0, self._offset + 1), now_ms, msgspec.json.encode(message))
 
-    def _apply(self, event: Event | None, now_ms: int, *, hears: bool = True) -> list[Effect]:
+    def _apply(self, event: Event | None, now_ms: int, *, is_reading_facts: bool = False) -> list[Effect]:
         self._offset += 1
-        context = Context(self.policy, self._offset, self.stock, hears, is_event_time=True)
+        context = Context(self.policy, self._offset, self.stock, is_reading_facts, is_event_time=True)
         return self.party.apply(event, now_ms, context)
 
     def ask(self, message: ContactRequest, now_ms: int = MONDAY) -> Decided:

@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from arbiter.engine.arrival import Arrival, arrived, posted
 from arbiter.engine.evaluation import asked_at
+from arbiter.engine.input_record import InputRecord, arrived, posted
 from arbiter.engine.party import Event, Party, Review, permit_ends
 from arbiter.engine.render import decision_of
 from arbiter.engine.routed import Forward, Return, Routed
 from arbiter.engine.state import Context, Effect
-from arbiter.engine.told import Decided, Noted
+from arbiter.engine.told import Anomaly, Decided
 from arbiter.ledger.capacity import Draw
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.keys import customer_party, id_of, is_household
@@ -45,7 +45,7 @@ from arbiter.messages import (
 )
 from arbiter.policy.ruleset import Policy
 from arbiter.state.codec import pack_ledger, unpack_ledger, unpack_outbox
-from arbiter.state.parcels import unpack_parcel
+from arbiter.state.envelopes import unpack_envelope
 from arbiter.state.store import Commit
 from tests.harness.differences import same
 from tests.harness.turns import Stock, asked_first, due_of, woken
@@ -88,7 +88,7 @@ class Step(Struct):
 
     rank: int
     party: str
-    arrival: Arrival | None = None
+    arrival: InputRecord | None = None
     routed: Routed | None = None
     sender: int = 0
     place: Place = ("", 0, 0)
@@ -115,7 +115,7 @@ class Mirror:
         self.parts = {partition: Part() for partition in range(partitions)}
         self.stock = Stock()
         self.told: list[Decided] = []
-        self.notes: list[Noted] = []
+        self.notes: list[Anomaly] = []
         self.refused: dict[Place, str] = {}
         self._partitions = partitions
         self._policies = policies
@@ -275,7 +275,7 @@ class Mirror:
     def _apply(self, part: Part, name: str, event: Event | None, now_ms: int, step: Step | None = None) -> list[Effect]:
         party = Party(self._ledger(part, name))
         party.answers = part.answers
-        context = Context(self.policy, self._seq, self.stock, self._hears, self._is_event_clock)
+        context = Context(self.policy, self._seq, self.stock, not self._hears, self._is_event_clock)
         effects = party.apply(event, now_ms, context)
         self._note(part, name, effects, step)
         return effects
@@ -289,7 +289,7 @@ class Mirror:
             if isinstance(result, Decided):
                 self.told.append(result)
                 self._decided.append(_encode(decision_of(result)))
-            elif isinstance(result, Noted):
+            elif isinstance(result, Anomaly):
                 self.notes.append(result)
             elif isinstance(result, Refused):
                 assert step is not None
@@ -320,16 +320,16 @@ class Mirror:
     def _step(self, part: Part, partition: int, topic: str, record: Any) -> Iterator[Step]:
         place = (topic, partition, record.offset)
         if topic == ROUTED:
-            parcel = unpack_parcel(record.value)
-            if parcel.seq > part.taken.get(parcel.home, 0):
-                part.taken[parcel.home] = parcel.seq
-                routed = parcel.open()
+            envelope = unpack_envelope(record.value)
+            if envelope.seq > part.taken.get(envelope.home, 0):
+                part.taken[envelope.home] = envelope.seq
+                routed = envelope.open()
                 arrival = arrived(routed.post) if isinstance(routed, Forward) else None
-                yield Step(3, parcel.party, arrival, routed, parcel.home, place)
+                yield Step(3, envelope.party, arrival, routed, envelope.home, place)
             return
         message = _decoders[topic](record.value)
         home, party = self._home(message.customer_id), customer_party(message.customer_id)
-        arrival = Arrival(message, place, record.timestamp, record.value, record.key, None, record.headers)
+        arrival = InputRecord(message, place, record.timestamp, record.value, record.key, None, record.headers)
         if home != partition and party not in part.ledgers:
             self._strays.append((home, Forward(party, posted(msgspec.structs.replace(arrival, hops=1)))))
             return
@@ -343,7 +343,7 @@ class Mirror:
         decided = [record.value or b"" for record in outbox if record.topic == DECISIONS]
         same(self._decided, decided, "decisions")
         routed = [record for record in outbox if record.topic == ROUTED]
-        parcels = [(record.partition, unpack_parcel(record.value or b"").open()) for record in routed]
+        parcels = [(record.partition, unpack_envelope(record.value or b"").open()) for record in routed]
         strays = parcels[len(self._sent) :]
         same(self._sent, parcels[: len(self._sent)], "what goes to other partitions")
         same(sorted(self._strays, key=repr), sorted(strays, key=repr), "what goes home")

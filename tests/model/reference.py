@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.input_record import InputRecord, Message
 from arbiter.engine.party import Party
 from arbiter.engine.render import decision_of
 from arbiter.engine.state import Context
@@ -94,13 +94,13 @@ class Reference:
         if isinstance(message, ContactRequest) and message.requested_at is not None:
             now_ms = max(now_ms, to_ms(message.requested_at))
             await self._pass(entry, partition, now_ms)
-        arrival = Arrival(message, entry.place, entry.timestamp_ms, entry.value or b"")
+        arrival = InputRecord(message, entry.place, entry.timestamp_ms, entry.value or b"")
         party = await self._party(partition, name, message)
         for event in (arrival, None):  # then what it made due at once
             await self._apply(entry, partition, name, party, event, now_ms)
 
     async def _apply(
-        self, entry: Entry, partition: int, name: str, party: Party, event: Arrival | None, now_ms: int
+        self, entry: Entry, partition: int, name: str, party: Party, event: InputRecord | None, now_ms: int
     ) -> None:
         head = await self._head(partition)
         context = Context(self._policy_for(entry.place), head.seq + 1, self._stock, is_event_time=True)

@@ -18,7 +18,7 @@ import pytest
 from arbiter.demo import bank, customers, generate, run
 from arbiter.demo.cli import DEFAULT_SEED
 from arbiter.demo.feed import POISON
-from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.input_record import InputRecord, Message
 from arbiter.engine.party import Party
 from arbiter.engine.state import Context
 from arbiter.ledger.capacity import WholeStock
@@ -106,9 +106,9 @@ def alone(count: int) -> dict[str, int]:
     return {"approved": 0, "deferred": 0, "rejected": 0, **outcomes}
 
 
-def arrival(message: Message, now_ms: int) -> Arrival:
+def arrival(message: Message, now_ms: int) -> InputRecord:
     """A record, received then."""
-    return Arrival(message, (REQUESTS, 0, 0), now_ms, msgspec.json.encode(message))
+    return InputRecord(message, (REQUESTS, 0, 0), now_ms, msgspec.json.encode(message))
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc to see which processes are left")

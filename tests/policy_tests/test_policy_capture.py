@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from arbiter.engine.arrival import Arrival
 from arbiter.engine.evaluation import asked_at
+from arbiter.engine.input_record import InputRecord
 from arbiter.engine.render import decision_of
 from arbiter.engine.simulate import Simulation, Told
 from arbiter.messages import CONSENTS, OUTCOMES, REQUESTS, ContactRequest, Outcome, Profile
@@ -39,7 +39,7 @@ class World:
             received = asked_at(message, MONDAY) if isinstance(message, ContactRequest) else MONDAY
             self._offset += 1
             raw = encode(message)
-            arrival = Arrival(message, (topic, 0, self._offset), received, raw)  # type: ignore[arg-type]
+            arrival = InputRecord(message, (topic, 0, self._offset), received, raw)  # type: ignore[arg-type]
             told = [one for one in self.simulation.take(arrival) if isinstance(one, Told) and not one.decided.repeated]
             self.told += told
             for one in told:
@@ -58,7 +58,7 @@ class World:
             at=at + timedelta(minutes=1),
         )
         self._offset += 1
-        arrival = Arrival(outcome, (OUTCOMES, 0, self._offset), MONDAY, encode(outcome))
+        arrival = InputRecord(outcome, (OUTCOMES, 0, self._offset), MONDAY, encode(outcome))
         self.told += [one for one in self.simulation.take(arrival) if isinstance(one, Told)]
 
     def found(self, told: Told) -> Found:

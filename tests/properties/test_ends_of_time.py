@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from arbiter.engine.render import message_of
-from arbiter.engine.told import Decided, Noted
+from arbiter.engine.told import Anomaly, Decided
 from arbiter.ledger.facts import Refused
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.ruleset import Policy
@@ -79,7 +79,7 @@ def believed(desk: Desk, sample: str, now_ms: int, **fields: Any) -> list[Any]:
         assert unpack_ledger(pack_ledger(desk.ledger)) == desk.ledger
     told += desk.tick(now_ms + HOUR_MS)
     for one in told:
-        assert isinstance(one, Decided | Noted | Refused)
+        assert isinstance(one, Decided | Anomaly | Refused)
         if isinstance(one, Decided):
             decision, _ = message_of(one)
             assert "rule_error" not in [finding.code for finding in decision.findings]

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from arbiter.cli import main
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.input_record import InputRecord
 from arbiter.messages import ContactRequest
 from arbiter.reports.policy_diff.files import FileOfRecords
 from arbiter.reports.policy_diff.lines import Lines, Unread
@@ -46,7 +46,7 @@ FORMS = {
 }
 
 
-def read(path: Path) -> list[Arrival | Unread]:
+def read(path: Path) -> list[InputRecord | Unread]:
     """All records of a file."""
     return list(Lines(lambda _: 0).read(path))
 
@@ -55,7 +55,7 @@ def messages(path: Path) -> list[dict[str, Any]]:
     """The messages of a file that holds nothing else, by their JSON."""
     found = read(path)
     assert not [one for one in found if isinstance(one, Unread)]
-    return [json.loads(encode(one.message)) for one in found if isinstance(one, Arrival)]
+    return [json.loads(encode(one.message)) for one in found if isinstance(one, InputRecord)]
 
 
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"], ids=["", "BOM"])
@@ -127,7 +127,7 @@ def test_what_cannot_be_read_is_named_by_its_place(tmp_path: Path, text: str, go
     (unread,) = [one for one in found if isinstance(one, Unread)]
 
     assert unread.place == f"{path}{place}"
-    assert sum(isinstance(one, Arrival) for one in found) == good
+    assert sum(isinstance(one, InputRecord) for one in found) == good
 
 
 def test_utf_16_is_named(tmp_path: Path) -> None:

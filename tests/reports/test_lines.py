@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.input_record import InputRecord
 from arbiter.messages import (
     CONSENTS,
     OUTCOMES,
@@ -53,7 +53,7 @@ def home(name: str) -> int:
     return int(name[1:]) % 2
 
 
-def read(directory: Path, *lines: str) -> list[Arrival | Unread]:
+def read(directory: Path, *lines: str) -> list[InputRecord | Unread]:
     """What a file of these lines holds."""
     file = directory / "lines.jsonl"
     file.write_text("\n".join(lines))
@@ -64,7 +64,7 @@ def test_every_kind_of_line_is_known(tmp_path: Path) -> None:
     """By its type or its fields; and each has the place and the time that it would have on empty topics."""
     found = read(tmp_path, *(json.dumps(line) for line, _, _ in LINES))
 
-    arrivals = [one for one in found if isinstance(one, Arrival)]
+    arrivals = [one for one in found if isinstance(one, InputRecord)]
     assert [one.source[0] for one in arrivals] == [topic for _, topic, _ in LINES]
     assert [isinstance(one.message, line[2]) for one, line in zip(arrivals, LINES, strict=True)] == [True] * len(LINES)
     assert [one.source[1:] for one in arrivals] == [(1, 0), (0, 0), (1, 0), (1, 0), (1, 0), (1, 1)]
@@ -77,7 +77,7 @@ def test_a_record_of_kcat_brings_its_time(tmp_path: Path) -> None:
     record = {"topic": REQUESTS, "partition": 3, "offset": 9, "ts": 1_700_000_000_000, "key": "c1", "payload": payload}
     (arrival,) = read(tmp_path, json.dumps(record))
 
-    assert isinstance(arrival, Arrival)
+    assert isinstance(arrival, InputRecord)
     assert (arrival.source, arrival.received_ms) == ((REQUESTS, 1, 0), 1_700_000_000_000)
     assert arrival.raw == payload.encode()
 
@@ -89,8 +89,8 @@ def test_a_fact_comes_no_earlier_than_the_requests_before_it(tmp_path: Path, sai
     facts = [json.dumps(sent | {"at": at}) for at in ("2025-12-01T00:00:00Z", said)]
     request, *found = read(tmp_path, json.dumps(asked), *facts)
 
-    assert isinstance(request, Arrival)
-    assert [request.received_ms] * 2 == [one.received_ms for one in found if isinstance(one, Arrival)]
+    assert isinstance(request, InputRecord)
+    assert [request.received_ms] * 2 == [one.received_ms for one in found if isinstance(one, InputRecord)]
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, line: str, code: str, word
     good = json.dumps(LINES[0][0])
     before, unread, after = read(tmp_path, good, line, good)
 
-    assert isinstance(before, Arrival)
-    assert isinstance(after, Arrival)
+    assert isinstance(before, InputRecord)
+    assert isinstance(after, InputRecord)
     assert isinstance(unread, Unread)
     assert (unread.place, unread.code) == (f"{tmp_path / 'lines.jsonl'}:2", code)
     assert words in unread.message

@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import Any
 
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.input_record import InputRecord
 from arbiter.engine.party import Party, Review
 from arbiter.engine.state import Context
 
@@ -26,8 +26,8 @@ def main() -> None:
     def deadly(self: Party, event: Any, now_ms: int, context: Context, *way: Any) -> Any:
         is_looked_at = isinstance(event, Review) or (self.due_ms is not None and self.due_ms <= now_ms)
         waits = any(DEADLY_LOOK.encode() in asked.request for asked in self.ledger.waiting)
-        is_deadly = isinstance(event, Arrival) and getattr(event.message, "campaign", "") == DEADLY
-        if is_deadly or (context.hears and is_looked_at and waits):
+        is_deadly = isinstance(event, InputRecord) and getattr(event.message, "campaign", "") == DEADLY
+        if is_deadly or (not context.is_reading_facts and is_looked_at and waits):
             os.kill(os.getpid(), signal.SIGKILL)
         return apply(self, event, now_ms, context, *way)
 

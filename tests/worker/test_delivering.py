@@ -14,7 +14,7 @@ from arbiter.messages import DECISIONS, ROUTED
 from arbiter.metrics import Metrics
 from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord
-from arbiter.state.parcels import pack_parcel, unpack_parcel
+from arbiter.state.envelopes import pack_envelope, unpack_envelope
 from arbiter.worker.health import Health
 from arbiter.worker.kafka.producer import PublishFailed, _Delivery
 from arbiter.worker.partition.retry import RetryPolicy
@@ -52,14 +52,14 @@ async def test_a_record_too_long_to_be_sent_home_leaves_its_place(monkeypatch: p
     """It becomes a letter of its own topic, and its number still comes, so that what follows is taken."""
     monkeypatch.setattr("arbiter.worker.partition.retry.BACKOFF_SECONDS", (0.0,))
     post = Posted("request", ("contact.requests.v1", 3, 9), 5, b"{}", b"key", None, (("h", b"v"),), 1)
-    long = OutRecord(ROUTED, 1, b"c", pack_parcel(3, 4, 5, Forward("c:c1", post)))
-    after = OutRecord(ROUTED, 1, b"c", pack_parcel(3, 5, 6, Forward("c:c1", post)))
+    long = OutRecord(ROUTED, 1, b"c", pack_envelope(3, 4, 5, Forward("c:c1", post)))
+    after = OutRecord(ROUTED, 1, b"c", pack_envelope(3, 5, 6, Forward("c:c1", post)))
     publisher = Picky(long, KafkaError.MSG_SIZE_TOO_LARGE)
     clock, settings = SimpleNamespace(now_ms=lambda: 0), Settings(kafka="k:1", redis="redis://r")
     shared = SimpleNamespace(health=Health(Metrics()), turn=publisher, clock=clock, settings=settings)
     await RetryPolicy(shared).deliver([long, after])  # type: ignore[arg-type]
     first, letter, empty, again = publisher.published
-    parcel = unpack_parcel(empty.value or b"")
+    parcel = unpack_envelope(empty.value or b"")
 
     assert (first, again) == (after, after)
     assert (letter.topic, letter.partition, letter.key, letter.value) == ("contact.requests.v1.dlq", 3, b"key", b"{}")

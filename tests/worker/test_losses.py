@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from arbiter.engine.render import count_of, decision_of
 from arbiter.engine.routed import Leave
-from arbiter.state.parcels import Parcel, pack_parcel
+from arbiter.state.envelopes import RoutedEnvelope, pack_envelope
 from arbiter.state.store import Claim, Head
 from arbiter.timing.instants import DAY_MS
 from arbiter.worker.kafka.reader import DeadLetter
@@ -102,12 +102,12 @@ def test_a_topic_made_anew_is_read_from_its_beginning() -> None:
 
 def test_senders_begin_anew_where_their_topic_was_made_anew() -> None:
     """What went with the old topic never comes: who waited for it takes what comes, as where nothing was taken."""
-    record: Any = SimpleNamespace(value=pack_parcel(2, 40, 41, Leave("h:one", "c1", 3)))
+    record: Any = SimpleNamespace(value=pack_envelope(2, 40, 41, Leave("h:one", "c1", 3)))
 
     def read(positions: dict[str, int]) -> object:
         found = Routing("arbiter.routed.v1", 3, 4, positions, 0).read(record)
         return found[0] if isinstance(found, tuple) else found
 
     assert isinstance(read({"taken:2": 30}), DeadLetter)
-    assert isinstance(read({"taken:2": 0}), Parcel)
+    assert isinstance(read({"taken:2": 0}), RoutedEnvelope)
     assert read({"taken:2": 41}) is None

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.input_record import InputRecord, Message
 from arbiter.engine.render import decision_of
 from arbiter.engine.simulate import Simulation, Told
 from arbiter.messages import REQUESTS, ContactRequest, Outcome, PreferenceChange, encoder
@@ -84,9 +84,9 @@ def simulated(rules: Policy, log: Sequence[Any]) -> list[bytes]:
     return said
 
 
-def arrival(message: Message, offset: int, received_ms: int) -> Arrival:
+def arrival(message: Message, offset: int, received_ms: int) -> InputRecord:
     """A record as it is read."""
-    return Arrival(message, (REQUESTS, 0, offset), received_ms, msgspec.json.encode(message))
+    return InputRecord(message, (REQUESTS, 0, offset), received_ms, msgspec.json.encode(message))
 
 
 def told(happenings: Any) -> list[bytes]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.input_record import InputRecord
 from arbiter.engine.party import Party
 from arbiter.messages import CONSENTS
 from tests.harness.partition import CUSTOMERS, Crash, World
@@ -25,7 +25,7 @@ async def test_a_record_that_kills_every_worker_is_given_up_in_the_end(
     apply = Party.apply
 
     def deadly(self: Party, event: Any, *how: Any) -> Any:
-        if isinstance(event, Arrival) and b"poison" in event.raw:
+        if isinstance(event, InputRecord) and b"poison" in event.raw:
             raise Crash
         return apply(self, event, *how)
 
@@ -56,7 +56,7 @@ async def test_what_is_committed_between_deaths_does_not_hide_what_kills(
     apply = Party.apply
 
     def deadly(self: Party, event: Any, *how: Any) -> Any:
-        if isinstance(event, Arrival) and b"poison" in event.raw:
+        if isinstance(event, InputRecord) and b"poison" in event.raw:
             raise Crash
         return apply(self, event, *how)
 
@@ -101,7 +101,7 @@ async def test_workers_that_are_killed_by_something_else_give_nothing_up(
     apply, kills = Party.apply, [Crash()] * 7
 
     def killed(self: Party, event: Any, *how: Any) -> Any:
-        if kills and isinstance(event, Arrival):
+        if kills and isinstance(event, InputRecord):
             raise kills.pop()
         return apply(self, event, *how)
 

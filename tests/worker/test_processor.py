@@ -11,7 +11,7 @@ from arbiter.engine.routed import Forward
 from arbiter.ledger.keys import customer_party
 from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS, ROUTED
 from arbiter.state.codec import unpack_outbox
-from arbiter.state.parcels import unpack_parcel
+from arbiter.state.envelopes import unpack_envelope
 from arbiter.state.store import StoreUnavailable
 from arbiter.worker.policy_watcher import Active
 from tests.harness.partition import CAP, CUSTOMERS, STRANGER, P, World
@@ -120,7 +120,7 @@ async def test_a_record_on_a_foreign_partition_goes_home(world: World) -> None:
     world.request("b")
     await world.run()
     (sent,) = world.topics.of(ROUTED)
-    routed = unpack_parcel(sent.value or b"").open()
+    routed = unpack_envelope(sent.value or b"").open()
     assert isinstance(routed, Forward)
 
     assert world.topics.outcomes == {"b": "approved"}

@@ -11,9 +11,9 @@ import pytest
 from confluent_kafka import KafkaError
 
 from arbiter.engine import events
-from arbiter.engine.arrival import Arrival
 from arbiter.engine.evaluation import Evaluation
 from arbiter.engine.events import PUT_OFF_MS
+from arbiter.engine.input_record import InputRecord
 from arbiter.engine.party import Party
 from arbiter.engine.state import PartyState
 from arbiter.messages import DECISIONS, REQUESTS, Outcome
@@ -140,7 +140,7 @@ def fail_on(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
 
     def failing(party: Party, event: Any, *how: Any) -> Any:
         effects = usual(party, event, *how)
-        if isinstance(event, Arrival) and getattr(event.message, "request_id", "") == name and left[0]:
+        if isinstance(event, InputRecord) and getattr(event.message, "request_id", "") == name and left[0]:
             left[0] -= 1
             raise ZeroDivisionError
         return effects

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbiter.engine.arrival import Arrival, arrived, posted
-from arbiter.engine.told import Noted
+from arbiter.engine.input_record import InputRecord, arrived, posted
+from arbiter.engine.told import Anomaly
 from arbiter.ledger.facts import dated
 from arbiter.messages import Outcome
 from arbiter.timing.dates import instant_ms
@@ -28,9 +28,9 @@ RECEIPT = {(kind, "at" if kind == "complaint" else "captured_at") for kind in PR
 
 def taken(desk: Desk, arrival: Any, now_ms: int = NOW) -> list[str]:
     """Let a desk take what was read; gives the notes."""
-    assert isinstance(arrival, Arrival), arrival
+    assert isinstance(arrival, InputRecord), arrival
     out = desk.send(arrival.message, now_ms)
-    return [one.what for one in out if isinstance(one, Noted)]
+    return [one.what for one in out if isinstance(one, Anomaly)]
 
 
 FORMS = {
@@ -240,7 +240,7 @@ def test_what_protects_nobody_must_not_come_from_the_future(kind: str) -> None:
     field = {"request": "requested_at", "grant": "captured_at"}[kind]
 
     assert read(kind, **{field: "2026-03-03T10:00:01Z"}).code == "far_future"
-    assert isinstance(read(kind, **{field: "2026-03-03T10:00:00Z"}), Arrival)
+    assert isinstance(read(kind, **{field: "2026-03-03T10:00:00Z"}), InputRecord)
 
 
 def test_a_suppression_that_ends_is_no_protection() -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from aiokafka import ConsumerRecord
 
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.input_record import InputRecord
 from arbiter.messages import CONSENTS, PROFILES, REQUESTS, ConsentChange, ContactRequest, Profile, SuppressionChange
 from arbiter.timing.instants import DAY_MS, to_datetime
 from arbiter.worker.kafka.reader import DeadLetter, Reader
@@ -92,7 +92,7 @@ def test_a_wrong_type_is_told_with_its_path() -> None:
 
 def test_a_long_number_that_nobody_reads_is_harmless() -> None:
     """An unknown field may hold what it likes, as long as it is JSON."""
-    assert isinstance(read(body()[:-1] + b',"unknown":' + b"9" * 5_000 + b"}"), Arrival)
+    assert isinstance(read(body()[:-1] + b',"unknown":' + b"9" * 5_000 + b"}"), InputRecord)
 
 
 def test_a_plain_request_is_read() -> None:
@@ -170,14 +170,14 @@ def test_unknown_fields_are_counted_and_passed_over() -> None:
     reader = Reader(REQUESTS, 262_144, is_wall_clock=True)
     arrival = reader.read(record(body(colour="blue", size=3)), NOW)
 
-    assert isinstance(arrival, Arrival)
+    assert isinstance(arrival, InputRecord)
     assert type(arrival.message) is ContactRequest
     assert reader.unknown_fields == 2
 
 
 def test_a_time_within_a_day_ahead_is_taken() -> None:
     """Clocks differ, and requests may be dated a little ahead."""
-    assert isinstance(read(body(requested_at=to_datetime(NOW + DAY_MS))), Arrival)
+    assert isinstance(read(body(requested_at=to_datetime(NOW + DAY_MS))), InputRecord)
 
 
 def test_on_the_event_clock_the_record_says_what_now_is() -> None:
@@ -185,7 +185,7 @@ def test_on_the_event_clock_the_record_says_what_now_is() -> None:
     later = NOW + 400 * DAY_MS
     reader = Reader(REQUESTS, 262_144, is_wall_clock=False)
 
-    assert isinstance(reader.read(record(body(requested_at=to_datetime(later)), at_ms=later), NOW), Arrival)
+    assert isinstance(reader.read(record(body(requested_at=to_datetime(later)), at_ms=later), NOW), InputRecord)
 
 
 def test_a_record_without_a_time_stamp_was_received_now() -> None:

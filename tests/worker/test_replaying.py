@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from arbiter.cli import main
-from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.input_record import InputRecord, Message
 from arbiter.messages import REQUESTS
 from arbiter.timing.instants import HOUR_MS, MINUTE_MS, to_datetime
 from arbiter.worker.replaying import stretches
@@ -19,17 +19,17 @@ from tests.inputs.builders import MONDAY, grant, request
 SERVERS = {"ARBITER_KAFKA": "localhost:1", "ARBITER_REDIS": "redis://localhost:1"}
 
 
-def arrival(message: Message, received_ms: int = MONDAY) -> Arrival:
+def arrival(message: Message, received_ms: int = MONDAY) -> InputRecord:
     """A record as it is read of a file."""
-    return Arrival(message, (REQUESTS, 0, 0), received_ms, msgspec.json.encode(message))
+    return InputRecord(message, (REQUESTS, 0, 0), received_ms, msgspec.json.encode(message))
 
 
-def ask(name: str, minute: int) -> Arrival:
+def ask(name: str, minute: int) -> InputRecord:
     """A request so many minutes after Monday, ten o'clock."""
     return arrival(request(name, requested_at=MONDAY + minute * MINUTE_MS))
 
 
-def cut(*arrivals: Arrival) -> list[list[str]]:
+def cut(*arrivals: InputRecord) -> list[list[str]]:
     """What goes together."""
     return [
         [getattr(one.message, "request_id", "fact") for one in stretch.arrivals]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.input_record import InputRecord
 from arbiter.ledger.identity import REF_BYTES, identity
 from arbiter.messages import DECISIONS, REQUESTS, ContactRequest
 from arbiter.reports.departments.tally import Seen, Tally, read_decision
@@ -47,7 +47,7 @@ def claims_on_kafka(kafka: TopicReader, settings: Settings, tally: Tally, progre
     for topic, spans in tally.spans.items():
         for message in kafka.between(topic, spans, progress):
             arrival = reader.read(stored(message), 0)
-            if isinstance(arrival, Arrival) and isinstance(arrival.message, ContactRequest):
+            if isinstance(arrival, InputRecord) and isinstance(arrival.message, ContactRequest):
                 tally.claim(_key(identity(arrival.message)), arrival.message.priority)
 
 

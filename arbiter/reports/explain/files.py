@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.input_record import InputRecord
 from arbiter.engine.simulate import Told
 from arbiter.ledger.identity import identity, identity_of
 from arbiter.ledger.model import Ledger
@@ -55,7 +55,7 @@ def simulated(policy: Policy, material: Material, history: Sequence[Decision], p
     key = identity_of(newest.department, newest.customer_id, newest.request_id)
     asked: dict[Place, Asked] = {}
 
-    def arrived(_file: int, _at: int, arrival: Arrival) -> None:
+    def arrived(_file: int, _at: int, arrival: InputRecord) -> None:
         if isinstance(arrival.message, ContactRequest) and identity(arrival.message) == key:
             asked[arrival.source] = Asked(arrival.message, arrival.received_ms)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import Struct
 
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.input_record import InputRecord
 from arbiter.ledger.keys import customer_party, household_party
 from arbiter.ledger.model import Ledger
 from arbiter.messages import DECISIONS, REQUESTS, ContactRequest, Decision, PolicyRef, Source
@@ -127,7 +127,7 @@ def fetch_requests(kafka: TopicReader, settings: Settings, history: Iterable[Dec
         record = kafka.record(*place)
         # A record without a time stamp was received when it was first decided, as near as can be told.
         arrival = None if record is None else reader.read(record, to_ms(decision.decided_at))
-        if isinstance(arrival, Arrival) and isinstance(arrival.message, ContactRequest):
+        if isinstance(arrival, InputRecord) and isinstance(arrival.message, ContactRequest):
             found[place] = Asked(arrival.message, arrival.received_ms)
     return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from arbiter.engine.arrival import request_of
+from arbiter.engine.input_record import request_of
 from arbiter.messages import ContactRequest
 from arbiter.reports.policy_diff.fates import LINES, Fates, Objection, Said, said_at
 from arbiter.reports.policy_diff.files import FileOfRecords

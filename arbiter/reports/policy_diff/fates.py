@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 import msgspec
 from msgspec import Struct
 
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.input_record import InputRecord
 from arbiter.engine.simulate import Told
 from arbiter.ledger.identity import identity
 from arbiter.ledger.model import Answer
@@ -106,7 +106,7 @@ class Watch:
         self._small = {name: array("i") for name in ("shape", "party", "group", "first_rules", "last_rules")}
         self._outcome = {name: array("b") for name in ("first", "last")}
 
-    def arrived(self, place: int, arrival: Arrival) -> None:
+    def arrived(self, place: int, arrival: InputRecord) -> None:
         """Number the request that is about to be decided. A dry run gets none, since nothing comes of it."""
         message = arrival.message
         if not isinstance(message, ContactRequest) or message.dry_run:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.input_record import InputRecord, Message
 from arbiter.messages import (
     CONSENTS,
     OUTCOMES,
@@ -99,12 +99,12 @@ class Lines:
         self.read_bytes = 0
         self.unread = 0
 
-    def read(self, file: Path) -> Iterator[Arrival | Unread]:
+    def read(self, file: Path) -> Iterator[InputRecord | Unread]:
         """Every record of a file (``.gz`` too), in order. Raises ``OSError``."""
         for _, arrival in self.read_with_places(file):
             yield arrival
 
-    def read_with_places(self, file: Path) -> Iterator[tuple[int, Arrival | Unread]]:
+    def read_with_places(self, file: Path) -> Iterator[tuple[int, InputRecord | Unread]]:
         """Like :meth:`read`, with each record's offset in the unpacked file."""
         before, records = self.read_bytes, FileOfRecords(file)
         for item in records.items():
@@ -112,7 +112,7 @@ class Lines:
             yield item.at, self._record(item)
         self.read_bytes = before + records.read_bytes
 
-    def _record(self, item: Item) -> Arrival | Unread:
+    def _record(self, item: Item) -> InputRecord | Unread:
         place, read = self._message(item)
         if isinstance(read, DeadLetter):
             self.unread += 1
@@ -131,7 +131,7 @@ class Lines:
         self._offsets[topic, home] += 1
         return replace(read, source=(topic, home, offset), received_ms=received_ms)
 
-    def _message(self, item: Item) -> tuple[str, Arrival | DeadLetter]:
+    def _message(self, item: Item) -> tuple[str, InputRecord | DeadLetter]:
         """The record, or why there is none; and its place, which for one from Kafka is its place there."""
         if item.fault:
             return item.place, DeadLetter("malformed_json", item.fault)
@@ -147,7 +147,7 @@ class Lines:
         topic = TOPIC_OF_TYPE[look.type] if look.type is not None else _topic_by_fields(look)
         return item.place, self._plain[topic].read(_Line(topic, item.content), FAR_MS)
 
-    def _stored(self, look: _Look, full_name: str, payload: str) -> Arrival | DeadLetter:
+    def _stored(self, look: _Look, full_name: str, payload: str) -> InputRecord | DeadLetter:
         topic = full_name.removeprefix(self._prefix)
         if topic not in INPUTS:
             return DeadLetter("misrouted", f"`{full_name}` is not an input topic of Arbiter")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.input_record import InputRecord
 from arbiter.engine.simulate import Happening, Simulation
 from arbiter.policy.ruleset import Policy
 from arbiter.reports.policy_diff.lines import Lines, Unread
@@ -21,7 +21,7 @@ LOOK_EVERY = 1_000
 Progress = Callable[[int, int], None]
 """Takes the records read so far, and the bytes of the files that they were read from."""
 
-OnArrival = Callable[[int, int, Arrival], None]
+OnArrival = Callable[[int, int, InputRecord], None]
 """Takes the number of a file, where in its text a line begins, and the record in it, before that is taken."""
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from arbiter.engine.arrival import Arrival, Message
+from arbiter.engine.input_record import InputRecord, Message
 from arbiter.ledger.facts import protects
 from arbiter.ledger.identity import identity
 from arbiter.messages import (
@@ -159,7 +159,7 @@ class Reader:
         self._is_wall_clock = is_wall_clock
         self.unknown_fields = 0
 
-    def read(self, record: Record, now_ms: int) -> Arrival | DeadLetter:
+    def read(self, record: Record, now_ms: int) -> InputRecord | DeadLetter:
         """The arrival that a record is, or the dead letter that it becomes. Never raises for what a record holds."""
         try:
             data = self._data(record)
@@ -174,7 +174,7 @@ class Reader:
         value = None if data is record.value else record.value
         source = (record.topic, record.partition, record.offset)
         key = identity(message) if isinstance(message, ContactRequest) else b""
-        return Arrival(message, source, received_ms, data, record.key, value, record.headers, 0, key)
+        return InputRecord(message, source, received_ms, data, record.key, value, record.headers, 0, key)
 
     def _data(self, record: Record) -> bytes:
         value = record.value

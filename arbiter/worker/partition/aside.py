@@ -77,5 +77,5 @@ class Aside(Struct):
 
 def left_out(item: Item, letter: DeadLetter, attempts: int) -> tuple[Record, DeadLetter, int]:
     """A dead letter of the record that was read first, also where another partition sent it here."""
-    routed = item.parcel.open() if item.parcel is not None else None
+    routed = item.envelope.open() if item.envelope is not None else None
     return original(routed.post) if isinstance(routed, Forward) else item.record, letter, attempts

@@ -25,7 +25,7 @@ from arbiter.engine.events import Way
 from arbiter.engine.party import Review, answers_needed, permit_ends
 from arbiter.engine.routed import Forward, Join, Leave, Return, Routed
 from arbiter.engine.state import FREES_FIRST, Context, Turn
-from arbiter.engine.told import Decided, Noted
+from arbiter.engine.told import Anomaly, Decided
 from arbiter.ledger.capacity import Draw, Purse, Stock
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.model import Answered
@@ -59,7 +59,7 @@ STEP_TRIES = 5
 Place = tuple[str, int, int]
 """Topic, partition and offset of a record."""
 
-Said = Worded | Noted | Refused | Routed
+Said = Worded | Anomaly | Refused | Routed
 """What comes of an event."""
 
 log = logging.getLogger("arbiter")
@@ -152,7 +152,7 @@ class Batch:
         self.aside = aside
         self.now_ms = 0
         self.told: list[Told] = []
-        self.notes: list[tuple[Noted, Place | None]] = []
+        self.notes: list[tuple[Anomaly, Place | None]] = []
         self.outbox: list[OutRecord] = []
         self.outbox_bytes = 0
         self.dead: list[tuple[Record, DeadLetter, int]] = []
@@ -166,7 +166,7 @@ class Batch:
         self._is_event_clock = is_event_clock
         self._is_reading_facts = is_reading_facts
         self._routing = routing
-        self._context = Context(policy, seq, stock, not is_reading_facts, is_event_clock)
+        self._context = Context(policy, seq, stock, is_reading_facts, is_event_clock)
         self._stock = stock
         self._questions = stock.questions
         self._is_shared = policy.is_shared or any(party.ledger.draws for party in parties.values())
@@ -298,8 +298,8 @@ class Batch:
                 party = None
         if party is not None:
             self._apply(party, item, self.now_ms)
-        if item.parcel is not None:
-            self._routing.take(item.parcel)
+        if item.envelope is not None:
+            self._routing.take(item.envelope)
 
     # Time
 
@@ -432,7 +432,7 @@ class Batch:
         """What came of an event, to be published and committed."""
         arrival = item.arrival if item is not None else None
         if item is not None:
-            if item.parcel is None:
+            if item.envelope is None:
                 self.facts += item.rank != REQUEST_RANK
             else:
                 party.opened_ms = max(party.opened_ms, *permit_ends(party.ledger), 0)
@@ -444,7 +444,7 @@ class Batch:
                 is_answer = arrival is not None and arrival.message is decided.request
                 self.told.append(Told(decided, arrival.received_ms if arrival is not None and is_answer else None))
                 party.opened_ms = max(party.opened_ms, decided.answer.valid_until_ms or 0)
-            elif isinstance(one, Noted):
+            elif isinstance(one, Anomaly):
                 self.notes.append((one, arrival.source if arrival is not None else None))
             elif item is not None and isinstance(one, Refused):
                 letter_of = item.record if one.post is None else original(one.post)
@@ -454,7 +454,7 @@ class Batch:
 
     def _send_on(self, item: Item, routed: Routed) -> None:
         """Packed at once: what the party goes through from here on does not change it any more."""
-        record = self._routing.send(routed, item.parcel.home if item.parcel is not None else self._partition)
+        record = self._routing.send(routed, item.envelope.home if item.envelope is not None else self._partition)
         self.outbox.append(record)
         self.outbox_bytes += len(record.value or b"")
         self.sent_on.append(_WHAT[type(routed)])

@@ -5,15 +5,22 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.engine.arrival import Arrival, Message
 from arbiter.engine.evaluation import asked_at
+from arbiter.engine.input_record import InputRecord, Message
 from arbiter.engine.routed import Forward, Routed
 from arbiter.ledger.keys import CUSTOMER
 from arbiter.messages import ConsentChange, ContactRequest, Outcome, PreferenceChange, Profile, SuppressionChange
-from arbiter.state.parcels import Parcel
+from arbiter.state.envelopes import RoutedEnvelope
 from arbiter.worker.kafka.reader import Record
 
-RANKS = ((SuppressionChange,), (ConsentChange, PreferenceChange), (Profile,), (Parcel,), (Outcome,), (ContactRequest,))
+RANKS = (
+    (SuppressionChange,),
+    (ConsentChange, PreferenceChange),
+    (Profile,),
+    (RoutedEnvelope,),
+    (Outcome,),
+    (ContactRequest,),
+)
 """In what order things are taken that came together. What other partitions sent stays in the order of its topic."""
 
 REQUEST_RANK = len(RANKS) - 1
@@ -32,12 +39,12 @@ class Item(Struct, frozen=True, gc=False):
     record: Record
     party: str
     rank: int
-    arrival: Arrival | None
+    arrival: InputRecord | None
     asked_ms: int | None = None
-    parcel: Parcel | None = None
+    envelope: RoutedEnvelope | None = None
 
     @classmethod
-    def of_record(cls, record: Record, arrival: Arrival) -> Item:
+    def of_record(cls, record: Record, arrival: InputRecord) -> Item:
         """A record of an input topic."""
         message = arrival.message
         rank = _ranks.get(type(message)) or _rank(message)
@@ -45,17 +52,17 @@ class Item(Struct, frozen=True, gc=False):
         return cls(record, CUSTOMER + message.customer_id, rank, arrival, asked_ms)
 
     @classmethod
-    def of_parcel(cls, record: Record, parcel: Parcel, arrival: Arrival | None) -> Item:
+    def of_envelope(cls, record: Record, envelope: RoutedEnvelope, arrival: InputRecord | None) -> Item:
         """What another partition sent, and the arrival that is in it."""
         asked_ms = None
         if arrival is not None and isinstance(arrival.message, ContactRequest):
             asked_ms = asked_at(arrival.message, arrival.received_ms)
-        return cls(record, parcel.party, _rank(parcel), arrival, asked_ms, parcel)
+        return cls(record, envelope.party, _rank(envelope), arrival, asked_ms, envelope)
 
-    def event(self) -> Arrival | Routed:
+    def event(self) -> InputRecord | Routed:
         """What happens to its party; new each time, since a ledger takes over what it is given."""
-        if self.parcel is not None:
-            routed = self.parcel.open()
+        if self.envelope is not None:
+            routed = self.envelope.open()
             return replace(routed, arrival=self.arrival) if isinstance(routed, Forward) else routed
         assert self.arrival is not None  # noqa: S101 - an item brings one or the other
         return self.arrival
@@ -69,7 +76,7 @@ class Item(Struct, frozen=True, gc=False):
 _ranks: dict[type, int] = {}
 
 
-def _rank(what: Message | Parcel) -> int:
+def _rank(what: Message | RoutedEnvelope) -> int:
     rank = _ranks.get(type(what))
     if rank is None:
         rank = _ranks[type(what)] = next(rank for rank, kinds in enumerate(RANKS) if isinstance(what, kinds))

@@ -42,7 +42,7 @@ class Loading:
         if missing:
             metrics.cache_misses.inc(len(missing))
             found.update(zip(missing, loaded, strict=True))
-            arriving = {item.party for item in work.items if item.parcel is None}
+            arriving = {item.party for item in work.items if item.envelope is None}
             self._send_home(work, {name for name in arriving if found[name] is None})
         aside = Aside()
         for name, party in found.items():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from arbiter.engine.arrival import Arrival
+from arbiter.engine.input_record import InputRecord
 from arbiter.state.codec import NewerFormat
-from arbiter.state.parcels import Parcel
+from arbiter.state.envelopes import RoutedEnvelope
 from arbiter.state.store import Head
 from arbiter.worker.kafka.reader import DeadLetter, Record, readers_of
 from arbiter.worker.partition.items import Item
@@ -40,10 +40,10 @@ class Reading:
             read = last_word or self._read(record, routing, now_ms)
             if isinstance(read, DeadLetter):
                 work.dead.append((record, read, head.claims if last_word else 1))
-            elif isinstance(read, Arrival):
+            elif isinstance(read, InputRecord):
                 work.items.append(Item.of_record(record, read))
             elif read is not None:
-                work.items.append(Item.of_parcel(record, *read))
+                work.items.append(Item.of_envelope(record, *read))
             else:
                 self._shared.metrics.replays.inc()
         for reader in self._readers.values():
@@ -56,7 +56,7 @@ class Reading:
 
     def _read(
         self, record: Record, routing: Routing, now_ms: int
-    ) -> Arrival | tuple[Parcel, Arrival | None] | DeadLetter | None:
+    ) -> InputRecord | tuple[RoutedEnvelope, InputRecord | None] | DeadLetter | None:
         """What the record is; whatever fails unexpectedly is this record's alone."""
         reader = self._readers.get(record.topic)
         try:

@@ -12,11 +12,11 @@ from typing import Final
 
 import msgspec
 
-from arbiter.engine.arrival import Arrival, arrived
+from arbiter.engine.input_record import InputRecord, arrived
 from arbiter.engine.routed import Forward, Routed
 from arbiter.ledger.keys import id_of, is_household
 from arbiter.state.codec import CodecError, NewerFormat, OutRecord
-from arbiter.state.parcels import Parcel, pack_parcel, unpack_parcel
+from arbiter.state.envelopes import RoutedEnvelope, pack_envelope, unpack_envelope
 from arbiter.worker.kafka.partitioner import partition_of
 from arbiter.worker.kafka.reader import DeadLetter, Record
 from arbiter.worker.kafka.unpacking import Unread
@@ -45,8 +45,8 @@ class Routing:
         self._read: dict[int, int] = {}
         self.positions: dict[str, int] = {}
 
-    def read(self, record: Record) -> tuple[Parcel, Arrival | None] | DeadLetter | None:
-        """The parcel and the record in it (if that is what it holds); ``None`` if it was taken before.
+    def read(self, record: Record) -> tuple[RoutedEnvelope, InputRecord | None] | DeadLetter | None:
+        """The envelope and the record in it (if that is what it holds); ``None`` if it was taken before.
 
         A dead letter if it cannot be read, or came before another; :class:`NewerFormat`. Records must come in the order
         in which they stand.
@@ -55,26 +55,26 @@ class Routing:
             self.skip(record)
             return DeadLetter("unreadable_batch", f"from offset {record.value.first} on: {record.value.why}")
         try:
-            parcel = unpack_parcel(record.value or b"")
-            routed = parcel.open()
+            envelope = unpack_envelope(record.value or b"")
+            routed = envelope.open()
             arrival = arrived(routed.post) if isinstance(routed, Forward) else None
         except NewerFormat:
             raise
         except (CodecError, msgspec.DecodeError) as error:
             self.skip(record)
             return DeadLetter("undecidable", str(error))
-        last = self._read.get(parcel.home, self._before.get(f"{TAKEN}{parcel.home}")) or None
-        if last is not None and parcel.seq <= last:
+        last = self._read.get(envelope.home, self._before.get(f"{TAKEN}{envelope.home}")) or None
+        if last is not None and envelope.seq <= last:
             return None
         # Without a last one this partition is new, or began anew after a loss: then it begins with what comes.
-        if last is not None and parcel.after > last and not self._was_skipped(record):
+        if last is not None and envelope.after > last and not self._was_skipped(record):
             return DeadLetter(
                 "undecidable",
-                f"record {parcel.seq} from partition {parcel.home} came, but {parcel.after} before it did not "
+                f"record {envelope.seq} from partition {envelope.home} came, but {envelope.after} before it did not "
                 f"(the last one was {last}); it comes again if that one was only late",
             )
-        self._read[parcel.home] = parcel.seq
-        return parcel, arrival
+        self._read[envelope.home] = envelope.seq
+        return envelope, arrival
 
     def skip(self, record: Record) -> None:
         """A record became a dead letter unread: the next one of its sender may come without its predecessor."""
@@ -88,9 +88,9 @@ class Routing:
         self.positions[SKIPPED] = 0
         return True
 
-    def take(self, parcel: Parcel) -> None:
+    def take(self, envelope: RoutedEnvelope) -> None:
         """Remember that it was taken."""
-        self.positions[f"{TAKEN}{parcel.home}"] = parcel.seq
+        self.positions[f"{TAKEN}{envelope.home}"] = envelope.seq
 
     def send(self, routed: Routed, sender: int) -> OutRecord:
         """The record for the topic; what goes to a customer's home goes back to ``sender``."""
@@ -100,4 +100,4 @@ class Routing:
         after = self.positions.get(name, self._before.get(name, 0))
         # By the clock, so that numbers go on growing should this partition's head ever be lost.
         seq = self.positions[name] = max(after + 1, self._now_ms)
-        return OutRecord(self._topic, to, id_of(party).encode(), pack_parcel(self._partition, after, seq, routed))
+        return OutRecord(self._topic, to, id_of(party).encode(), pack_envelope(self._partition, after, seq, routed))

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Container, Iterable, Iterator, Sequence
 
-from arbiter.engine.told import Decided, Noted
+from arbiter.engine.told import Anomaly, Decided
 from arbiter.engine.verdict import RULE_ERROR
 from arbiter.ledger.model import Answer
 from arbiter.messages.reason_codes import NOTES, REPORTED_NOTES
@@ -91,13 +91,13 @@ def _latencies(batch: Batch) -> Iterator[float]:
             yield max(0.0, now_ms - told.received_ms) / 1_000
 
 
-def _count_notes(metrics: Metrics, notes: Sequence[tuple[Noted, Place | None]], departments: Container[str]) -> None:
+def _count_notes(metrics: Metrics, notes: Sequence[tuple[Anomaly, Place | None]], departments: Container[str]) -> None:
     for note, _ in notes:
         metrics.notes.labels(note.what, note.department if note.department in departments else OTHER).inc()
     _report(notes)
 
 
-def _report(notes: Iterable[tuple[Noted, Place | None]]) -> None:
+def _report(notes: Iterable[tuple[Anomaly, Place | None]]) -> None:
     """Name the records that somebody has to see: contacts without an approval, impossible times, unknown names."""
     told = [(note, place) for note, place in notes if place and note.what.startswith(REPORTED)]
     for note, (topic, partition, offset) in told[:REPORTED_MAX]:

@@ -9,7 +9,7 @@ from faust.types import Message
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.engine.arrival import posted
+from arbiter.engine.input_record import posted
 from arbiter.engine.routed import Forward
 from arbiter.state.store import Commit, Head
 from arbiter.worker.kafka.reader import DeadLetter, Record
@@ -77,7 +77,7 @@ class Work(Struct):
         staying = []
         for item in self.items:
             home, arrival = homes.get(item.party), item.arrival
-            if home is None or arrival is None or item.parcel is not None:
+            if home is None or arrival is None or item.envelope is not None:
                 staying.append(item)
             else:
                 forward = Forward(item.party, posted(replace(arrival, hops=arrival.hops + 1)))

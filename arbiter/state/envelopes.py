@@ -50,7 +50,7 @@ class _Nothing(Struct, frozen=True, array_like=True, tag="nothing"):
     party: str
 
 
-class Parcel(Struct, frozen=True, array_like=True):
+class RoutedEnvelope(Struct, frozen=True, array_like=True):
     """What partition ``home`` sent: its number ``seq`` among what goes from there to here, and that of the one before.
 
     ``after`` is 0 for the first.
@@ -81,21 +81,21 @@ class Parcel(Struct, frozen=True, array_like=True):
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(Parcel).decode
+_decode: Final = msgspec.msgpack.Decoder(RoutedEnvelope).decode
 
 
-def pack_parcel(home: int, after: int, seq: int, routed: Routed) -> bytes:
-    """The bytes of a parcel."""
-    return _FORMAT + _encode(Parcel(home, after, seq, _wire(routed)))
+def pack_envelope(home: int, after: int, seq: int, routed: Routed) -> bytes:
+    """The bytes of a envelope."""
+    return _FORMAT + _encode(RoutedEnvelope(home, after, seq, _wire(routed)))
 
 
-def emptied(parcel: Parcel) -> bytes:
-    """The bytes of the same parcel with nothing in it: what was in it goes elsewhere, its number must still come."""
-    return _FORMAT + _encode(Parcel(parcel.home, parcel.after, parcel.seq, _Nothing(parcel.party)))
+def emptied(envelope: RoutedEnvelope) -> bytes:
+    """The bytes of the same envelope with nothing in it: what was in it goes elsewhere, its number must still come."""
+    return _FORMAT + _encode(RoutedEnvelope(envelope.home, envelope.after, envelope.seq, _Nothing(envelope.party)))
 
 
-def unpack_parcel(data: bytes) -> Parcel:
-    """The parcel; :class:`CodecError` when the bytes cannot be read."""
+def unpack_envelope(data: bytes) -> RoutedEnvelope:
+    """The envelope; :class:`CodecError` when the bytes cannot be read."""
     # On a topic stands what anybody wrote: nothing but an array is taken for a newer format there.
     check_format("routed record", data, FORMAT, FORMAT)
     try:

@@ -26,7 +26,7 @@ _READ: Final[dict[_What, Callable[[bytes], Any]]] = {
 }
 
 
-class Arrival(Struct, frozen=True, gc=False):
+class InputRecord(Struct, frozen=True, gc=False):
     """A record that was read: the message, where it stood, when it was received (ms), and its JSON.
 
     ``key``, ``value`` and ``headers`` are the record's own (``value`` only where it is not the JSON alone), so that
@@ -45,7 +45,7 @@ class Arrival(Struct, frozen=True, gc=False):
     identity: bytes = b""
 
 
-def posted(arrival: Arrival) -> Posted:
+def posted(arrival: InputRecord) -> Posted:
     """The arrival as it is kept or sent on."""
     a = arrival
     headers = tuple((name, value or b"") for name, value in a.headers)
@@ -60,7 +60,7 @@ def _what(message: Message) -> _What:
     return "outcome" if isinstance(message, Outcome) else "change"
 
 
-def arrived(post: Posted) -> Arrival:
+def arrived(post: Posted) -> InputRecord:
     """What was kept or sent on, as it arrived; ``msgspec.DecodeError`` for what no reader had let through."""
     message = _READ[post.what](post.raw)
-    return Arrival(message, post.source, post.received_ms, post.raw, post.key, post.value, post.headers, post.hops)
+    return InputRecord(message, post.source, post.received_ms, post.raw, post.key, post.value, post.headers, post.hops)
