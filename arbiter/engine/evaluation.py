@@ -21,7 +21,7 @@ from arbiter.engine.verdict import RULE_ERROR, Verdict
 from arbiter.ledger.capacity import Draw, Stock, Want
 from arbiter.ledger.model import Finding, Ledger, Member
 from arbiter.messages import ContactRequest
-from arbiter.policy.exceptions import NO_LIFTS, Lift, Lifts
+from arbiter.policy.exceptions import NO_LIFTS, Lift
 from arbiter.policy.index import ApplicableRules, ShapeRules, Timetable, ValidInterval
 from arbiter.policy.inputs import Shape, Used, shape_of
 from arbiter.policy.kill_switches import KILL_SWITCH
@@ -119,6 +119,7 @@ class Evaluation:
         "asked_ms",
         "business_zone",
         "consented",
+        "costs",
         "customer",
         "discloses_campaign",
         "ends_ms",
@@ -168,7 +169,9 @@ class Evaluation:
         self.shape = shape
         self.terms = terms = policy.terms(shape)
         self.asked_ms = received_ms if request.requested_at is None else to_ms(request.requested_at)
-        self.expires_ms = self.ends_ms = expiry_of(request, self.asked_ms)
+        self.expires_ms = self.ends_ms = (
+            self.asked_ms + DEFAULT_EXPIRY_MS if request.expires_at is None else to_ms(request.expires_at)
+        )
         self.send_after_ms = -FAR_MS if request.send_after is None else to_ms(request.send_after)
         self.score, self.priority, self.score_note = policy.score(request, terms)
         if terms.rules is not None:
@@ -177,6 +180,7 @@ class Evaluation:
     def _meet_party(self, policy: Policy, terms: Terms, rules: ShapeRules) -> None:
         """Everything that rules look at, gathered once."""
         self._rules = rules
+        self.costs = rules.costs
         self.customer = customer = self.request.customer_id
         self.member = member = self.ledger.members.get(customer) or NO_MEMBER
         traits = member.traits
@@ -198,24 +202,25 @@ class Evaluation:
         self._wishes: tuple[Preference, ...] = ()
         if terms.minds_preferences and member.preferences is not None:
             self._wishes = PREFERENCES
-        self._lifts: Lifts = policy.lifts(self) if policy.has_lifts else NO_LIFTS
-        self._has_lifts = bool(self._lifts)
+        self._lifts, self._has_lifts = NO_LIFTS, False
+        if policy.has_lifts:
+            self._lifts = policy.lifts(self)
+            self._has_lifts = bool(self._lifts)
         self._lifted: dict[Judge, Lift] = {}
         if terms.may_boost:
             self._boost()
 
     # What rules ask for.
 
-    def cost(self, rule: Judge) -> int | None:
-        """What the request costs in a rule that counts contacts, where its shape decides that."""
-        return self._rules.costs.get(rule)
-
     def counted_by(self, rule: Judge) -> Sequence[Used]:
         """The party's contacts that a rule counts; a customer's own cap, which is no rule of the policy, counts all."""
-        bit = self._rules.index.bit.get(rule)
-        if bit is None:
-            return [one for one in self.used if one[3].customer == self.customer]
-        return [one for one in self.used if one[2] & bit]
+        used = self._used
+        if used is None:
+            used = self.used
+        bit = rule.bit
+        if not bit:
+            return [one for one in used if one[3].customer == self.customer]
+        return [one for one in used if one[2] & bit]
 
     def counting(self) -> list[Judge]:
         """The rules that count any of the party's contacts for the request."""
@@ -316,7 +321,8 @@ class Evaluation:
         found: list[Objection] = []
         if self._lifted:
             self._lifted = {}
-        for rule in (*index.set_of(bits), *self._wishes):
+        rules = index.set_of(bits)
+        for rule in (*rules, *self._wishes) if self._wishes else rules:
             try:
                 until_ms = rule.until(self, at_ms)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
@@ -478,7 +484,8 @@ class Evaluation:
     # What comes of it.
 
     def _approved(self, at_ms: int, until_ms: int) -> Verdict:
-        wishes = self.member.preferences.preferred_channel if self.member.preferences else None
+        preferences = self.member.preferences
+        wishes = preferences.preferred_channel if preferences is not None else None
         # What is given out cannot be taken once more, also where an exception lets it pass.
         shared = self._shared(at_ms) if self.terms.may_draw else []
         return Verdict(

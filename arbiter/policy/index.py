@@ -21,7 +21,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from arbiter.ledger.model import FREE, Ledger
+from arbiter.ledger.model import FREE
 from arbiter.policy.inputs import Inputs, Shape, Used
 from arbiter.policy.match import SHAPE_FIELDS
 from arbiter.policy.rules import ArbitrationJudge, FloorJudge, Judge, Need, SharedJudge
@@ -51,10 +51,12 @@ class RuleIndex:
     """The rules of a rule set in file order, each with its bit; those that count contacts with their lanes."""
 
     def __init__(self, rules: Sequence[Judge], points: Mapping[str, int]) -> None:
-        self.bit: dict[Any, int] = {rule: 1 << number for number, rule in enumerate(rules)}
-        self.enforced = sum([bit for rule, bit in self.bit.items() if not rule.shadow])
+        for number, rule in enumerate(rules):
+            rule.bit = 1 << number
+        self._rules = rules
+        self.enforced = sum([rule.bit for rule in rules if not rule.shadow])
         self.timed = [rule for rule in rules if rule.is_timed or not rule.is_for_ever]
-        self.untimed = sum([bit for rule, bit in self.bit.items() if not rule.is_timed and rule.is_for_ever])
+        self.untimed = sum([rule.bit for rule in rules if not rule.is_timed and rule.is_for_ever])
         self.counting = [r for r in rules if isinstance(r, CountingJudge) and r.needs is Need.CONTACTS]
         self.lane: dict[Any, int] = {rule: number * LANE_BITS for number, rule in enumerate(self.counting)}
         self.spans = sorted({rule.rolling_ms for rule in self.counting if rule.rolling_ms is not None})
@@ -67,7 +69,7 @@ class RuleIndex:
         self._counted: dict[Shape, tuple[int, int, int]] = {}
         self._shared: dict[tuple[bool, ...], tuple[int, int]] = {}
         everybody = [rule for rule in self.counting if not rule.per_customer]
-        self._per_party = sum([self.bit[rule] for rule in everybody]), self.lanes(everybody)
+        self._per_party = sum([rule.bit for rule in everybody]), self.lanes(everybody)
 
     def lanes(self, rules: Sequence[Judge]) -> int:
         """The lanes of these rules, all their bits set."""
@@ -79,7 +81,7 @@ class RuleIndex:
         if known is None:
             if len(self._sets) > SETS_MAX:
                 self._sets.clear()
-            known = self._sets[bits] = tuple([rule for rule, bit in self.bit.items() if bit & bits])
+            known = self._sets[bits] = tuple([rule for rule in self._rules if rule.bit & bits])
         return known
 
     def full(self, lanes: int) -> int:
@@ -88,7 +90,7 @@ class RuleIndex:
         if known is None:
             if len(self._full) > SETS_MAX:
                 self._full.clear()
-            known = sum([self.bit[rule] for rule, lane in self.lane.items() if lanes >> lane & FULL])
+            known = sum([rule.bit for rule, lane in self.lane.items() if lanes >> lane & FULL])
             self._full[lanes] = known
         return known
 
@@ -115,8 +117,8 @@ class RuleIndex:
                 self._counted.clear()
             rules = [rule for rule in self.counting if rule.counts_shape(other)]
             costs = sum([self.cost(rule, other) for rule in rules if not rule.asks_who])
-            sure = sum([self.bit[rule] for rule in rules if not rule.asks_who])
-            unsure = sum([self.bit[rule] for rule in rules if rule.asks_who])
+            sure = sum([rule.bit for rule in rules if not rule.asks_who])
+            unsure = sum([rule.bit for rule in rules if rule.asks_who])
             known = self._counted[other] = costs, sure, unsure
         return known
 
@@ -126,7 +128,7 @@ class RuleIndex:
         known = self._shared.get(alike)
         if known is None:
             rules = [rule for rule in self.counting if rule.is_shared(shape, other)]
-            known = self._shared[alike] = sum([self.bit[rule] for rule in rules]), self.lanes(rules)
+            known = self._shared[alike] = sum([rule.bit for rule in rules]), self.lanes(rules)
         return known
 
 
@@ -168,8 +170,8 @@ class ShapeRules:
         """``rules`` are those that apply to the shape."""
         self.index = index
         self.shape = shape
-        self.bits = sum([index.bit[rule] for rule in rules])
-        self._always = sum([index.bit[rule] for rule in rules if rule.when.shape_only])
+        self.bits = sum([rule.bit for rule in rules])
+        self._always = sum([rule.bit for rule in rules if rule.when.shape_only])
         sometimes = [rule for rule in rules if not rule.when.shape_only]
         self._by_segment = [rule for rule in sometimes if rule.when.by_segment]
         self._otherwise = [rule for rule in sometimes if not rule.when.by_segment]
@@ -191,7 +193,7 @@ class ShapeRules:
             bits |= self._in(e) if known is None else known
         for rule in self._otherwise:
             if rule.when.rest_matches(e):
-                bits |= self.index.bit[rule]
+                bits |= rule.bit
         found = self._applicable.get(bits)
         if found is None:
             found = self._applicable[bits] = ApplicableRules(self, bits)
@@ -201,7 +203,7 @@ class ShapeRules:
         """The rules for which the segments decide."""
         if len(self._in_segments) > SEGMENTS_MAX:
             self._in_segments.clear()
-        bits = sum([self.index.bit[rule] for rule in self._by_segment if rule.when.rest_matches(e)])
+        bits = sum([rule.bit for rule in self._by_segment if rule.when.rest_matches(e)])
         self._in_segments[e.segments] = bits
         return bits
 
@@ -222,7 +224,7 @@ class ShapeRules:
             for rule in pair.unsure:
                 if (kind.customer == customer or not rule.per_customer) and rule.counts_of(e, kind.customer):
                     costs |= self.index.cost(rule, shape)
-                    rules |= self.index.bit[rule]
+                    rules |= rule.bit
             found.append((contact.valid_until_ms - 1 if sent_ms is None else sent_ms, costs, rules, kind, shape))
         return found
 
@@ -249,7 +251,7 @@ class ApplicableRules:
         self._asked = self._lists = self._events = self._bias = self._full = self._dated = self.cutting = 0
         self._cut: tuple[ValidInterval | None, int, Judge | None] = (None, FAR_MS, None)
         for rule in index.set_of(bits):
-            bit, is_counted = index.bit[rule], rule in shape_rules.costs
+            bit, is_counted = rule.bit, rule in shape_rules.costs
             cost = shape_rules.costs.get(rule)
             if cost is not None and cost <= rule.least:  # type: ignore[attr-defined]
                 self._bias |= (FULL - 1 - min(rule.least - cost, ROOM_MAX)) << index.lane[rule]  # type: ignore[attr-defined]
@@ -273,8 +275,11 @@ class ApplicableRules:
     def suspects(self, e: Inputs, used: Sequence[Used], at_ms: int, interval: ValidInterval) -> int:
         """The set of the rules that may say no to this request at ``at_ms``."""
         bits = self._asked
-        if self._lists and _has_lists(e.ledger):
-            bits |= self._lists
+        if self._lists:
+            for member in e.ledger.members.values():
+                if member.suppressions:
+                    bits |= self._lists
+                    break
         if self._events and e.ledger.events:
             bits |= self._events
         if used:
@@ -293,7 +298,7 @@ class ApplicableRules:
         """When the calendar ends a permit, and the rule by which it does."""
         if self._cut[0] is not interval:
             cuts = interval.cuts
-            end_ms, _, rule = next((cut for cut in cuts if self._index.bit[cut[2]] & self._dated), (FAR_MS, 0, None))
+            end_ms, _, rule = next((cut for cut in cuts if cut[2].bit & self._dated), (FAR_MS, 0, None))
             self._cut = (interval, end_ms, rule)
         return self._cut
 
@@ -317,7 +322,7 @@ class ValidInterval:
         for rule in index.timed:
             if at_ms >= rule.until_ms:
                 continue
-            is_in_force, bit = rule.from_ms <= at_ms, index.bit[rule]
+            is_in_force, bit = rule.from_ms <= at_ms, rule.bit
             self.lasting |= bit
             self.until_ms = min(self.until_ms, rule.until_ms if is_in_force else rule.from_ms)
             try:
@@ -396,11 +401,3 @@ class Cohort(Struct, frozen=True, eq=False):
 
     segments: frozenset[str] | None
     timetable: Timetable
-
-
-def _has_lists(ledger: Ledger) -> bool:
-    """Whether anybody of the party was ever on a suppression list."""
-    for member in ledger.members.values():  # noqa: SIM110 - as in Matcher
-        if member.suppressions:
-            return True
-    return False

@@ -47,6 +47,7 @@ class Inputs(Where, Subject, Protocol):
     this is a look at a later time, not a decision for now. A rule that says yes there to what others still decide, as
     whether a cell fills, sets ``hopes``. ``unknown`` are windows of capacity of which nothing is known: an approval
     asks for its place. ``consented`` is what the customer's consents say, worked out for all rules at once.
+    ``costs`` is what the request costs in the rules that count contacts; ``None`` where its shape does not decide that.
     """
 
     request: ContactRequest
@@ -66,9 +67,7 @@ class Inputs(Where, Subject, Protocol):
     hopes: bool
     unknown: list[Draw]
     consented: Any
-
-    def cost(self, rule: Any) -> int | None:
-        """What the request costs in a rule that counts contacts, where its shape decides that."""
+    costs: dict[Any, int | None]
 
     def counted_by(self, rule: Any) -> Sequence[Used]:
         """The party's contacts that a rule counts for this request."""

@@ -39,12 +39,12 @@ _encode = encoder().encode
 def _suspects(applicable: ApplicableRules, _e: Evaluation, _used: Any, at_ms: int, _interval: Any) -> int:
     """All that are in force."""
     index = applicable._index  # noqa: SLF001 - all that a request does not need
-    return sum(index.bit[rule] for rule in index.set_of(applicable.bits) if rule.from_ms <= at_ms < rule.until_ms)
+    return sum(rule.bit for rule in index.set_of(applicable.bits) if rule.from_ms <= at_ms < rule.until_ms)
 
 
 def _applicable(rules: ShapeRules, e: Evaluation) -> ApplicableRules:
     there = rules.index.set_of(rules.bits)
-    return ApplicableRules(rules, sum(rules.index.bit[rule] for rule in there if rule.when.rest_matches(e)))
+    return ApplicableRules(rules, sum(rule.bit for rule in there if rule.when.rest_matches(e)))
 
 
 def _used(rules: ShapeRules, e: Evaluation) -> list[Used]:
@@ -58,7 +58,7 @@ def _used(rules: ShapeRules, e: Evaluation) -> list[Used]:
             if rule.per_customer and customer != e.customer:
                 continue
             if not rule.asks_who or rule.counts_of(e, customer):
-                counting |= rules.index.bit[rule]
+                counting |= rule.bit
         if contact.counts:
             found.append((contact.at_ms, 0, counting, contact.kind, shape))
     return found

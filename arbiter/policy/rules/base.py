@@ -196,6 +196,8 @@ class Judge:
     """Whether an exception may name it."""
     place = 0
     """Where it stands among the rules of its policy."""
+    bit = 0
+    """The bit that stands for it in a set of rules; see :mod:`arbiter.policy.index`."""
 
     def __init__(self, rule: Rule, from_ms: int, until_ms: int) -> None:
         if not self.kind:  # the customer's own rules are of no rule kind

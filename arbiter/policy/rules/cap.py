@@ -275,7 +275,8 @@ class CapJudge(CountingJudge):
 
     def until(self, e: Inputs, at_ms: int) -> int:
         """When the budget has room for this contact."""
-        own, spent, limit = self._own(e), e.counted_by(self), self._limit_for(e)
+        own, spent = self._own(e), e.counted_by(self)
+        limit = self._limit_for(e) if self._by_segment else self._limit
         until_ms = self._frees(e, spent, at_ms, limit - own)
         if until_ms == NOW_MS and self._for is not None and not _matches(self._for, e):
             until_ms = self._frees(e, self._others(e, spent), at_ms, max(limit - self._kept, 0) - own)
@@ -338,12 +339,12 @@ class CapJudge(CountingJudge):
 
     def _limit_for(self, e: Inputs) -> int:
         """The limit for this customer: the strictest one of the customer's segments, if any is named."""
-        if not self._by_segment or not e.segments:
+        if not e.segments:
             return self._limit
         return min((self._by_segment[s] for s in e.segments if s in self._by_segment), default=self._limit)
 
     def _own(self, e: Inputs) -> int:
-        cost = e.cost(self)
+        cost = e.costs.get(self)
         if cost is None:
             matches = _matches(self._counts, e)
             cost = (e.points.get(e.request.channel, 1) if self.in_points else 1) if matches else 0
@@ -381,14 +382,15 @@ class CapJudge(CountingJudge):
 
     def _frees(self, e: Inputs, spent: Sequence[Used], at_ms: int, room: int) -> int:
         """The first instant from which at most ``room`` is used: ``NOW_MS`` if it is no more now."""
-        low, high = self._bounds(e, at_ms)
+        rolling_ms = self.rolling_ms
+        low, high = self._bounds(e, at_ms) if rolling_ms is None else (at_ms - rolling_ms, NEVER_MS)
         inside = [one for one in spent if low < one[0] < high]
-        if self._cost(e, inside) <= room:
+        if (self._cost(e, inside) if self.in_points else len(inside)) <= room:
             return NOW_MS
         if room < 0:
             return NEVER_MS
-        if self.rolling_ms is not None:
-            return self._leaves(e, inside, room) + self.rolling_ms
+        if rolling_ms is not None:
+            return self._leaves(e, inside, room) + rolling_ms
         unit, zone = self._window.unit or "", e.party_zone if self._party_zone else e.zone
         for _ in range(WINDOWS_AHEAD_MAX - 1):
             start, end = calendar_window(unit, zone, high)

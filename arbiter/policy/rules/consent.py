@@ -142,6 +142,8 @@ EXPIRED = Standing("consent_expired")
 def _standings(e: Inputs, at_ms: int) -> tuple[Standing, Standing]:
     """How a request stands where a grant is needed, and where only a withdrawal stops it."""
     grants, past, withdrawals = _spanning(e, at_ms)
+    if not withdrawals and e.request.partner is None:
+        return _until_last(grants, past, FAR_MS), YES
     end_ms = FAR_MS
     for withdrawal in withdrawals:
         lift_ms = max([_end(grant) for grant in grants if lifts(grant, withdrawal)], default=0)
@@ -149,7 +151,7 @@ def _standings(e: Inputs, at_ms: int) -> tuple[Standing, Standing]:
             withdrawn = Standing("consent_withdrawn", 0, withdrawal)
             return withdrawn, withdrawn
         end_ms = min(end_ms, lift_ms)
-    opt_out = Standing("", end_ms) if end_ms < FAR_MS else YES
+    opt_out = Standing("", end_ms)
     if e.request.partner is not None:
         past = [grant for grant in past if grant.partner is not None]
         opt_out = _until_last([grant for grant in grants if grant.partner is not None], past, end_ms)
@@ -165,7 +167,7 @@ def _until_last(able: list[Consent], past: list[Consent], end_ms: int) -> Standi
         return EXPIRED if past else MISSING
     for grant in able:
         if grant.expires_at_ms is None:
-            return Standing("", end_ms) if end_ms < FAR_MS else YES
+            return YES if end_ms == FAR_MS else Standing("", end_ms)
     return Standing("", min(end_ms, max([_end(grant) for grant in able])))
 
 
