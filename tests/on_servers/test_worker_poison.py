@@ -15,15 +15,18 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from arbiter.messages import DLQ_SUFFIX, ROUTED, ContactRequest
 from arbiter.worker.kafka.partitioner import partition_of
+from arbiter.worker.partition.caution import CLAIMS_MAX
 from tests.inputs.builders import document
 from tests.inputs.builders import request as promotion
 from tests.servers.raw_kafka import Raw, batch, produce
+from tests.servers.small import MEMORY_BYTES
 from tests.servers.topics import DECISIONS, LETTERS, REQUESTS, Entry, read_topics
 from tests.servers.workers import MakeSite, Site, wait_until
 
 PARTITIONS = 2
 MIB = 1024 * 1024
 RECORD_BYTES = 2 * MIB
+DEATHS_MAX = 8
 CAP = {"id": "many", "kind": "cap", "owner": "o", "why": "w", "per": ["party"], "limit": 1_000, "window": "rolling 1d"}
 P = partition_of("c1", PARTITIONS)
 
@@ -163,3 +166,31 @@ def test_a_long_record_on_the_wrong_partition_is_decided_at_home(site: Site) -> 
     assert (letter.headers["arbiter-error-code"], letter.headers["arbiter-offset"]) == (b"oversized", b"%d" % lost)
     assert (letter.partition, letter.value) == (1 - P, body("too-long", length=1_048_400))
     assert "max.message.bytes" in letter.headers["arbiter-error-message"].decode()
+
+
+@pytest.mark.timeout(300)
+def test_a_batch_that_kills_workers_by_its_length_becomes_one_letter(
+    make_site: MakeSite, kafka_bootstrap: str, valkey_url: str
+) -> None:
+    """It unpacks to more than a worker has. Whoever claims after some deaths reads it within bounds."""
+    site = make_site(kafka_bootstrap, valkey_url, partitions=PARTITIONS, clock="wall")
+    site.module = "tests.servers.small"
+    site.publish(document(CAP))
+    limit(site, REQUESTS, 100 * MIB)
+    site.send(request("before"))
+    site.flush()
+    place = put(site, Raw(b"", zeros=MEMORY_BYTES + MIB), Raw(b"{}"), codec="gzip")
+    put(site, Raw(body("after"), b"c1"))
+    deaths = -1
+    while not letters(site):
+        deaths += 1
+        assert deaths < DEATHS_MAX
+        worker = site.start_one()
+        wait_until(lambda: not worker.is_running or letters(site), "the worker dies, or lives on", 60)  # noqa: B023
+    wait_until(lambda: decided(site) == ["after", "before"], "its neighbours are decided")
+    ((letter,),) = letters(site).values()
+
+    assert letter.headers["arbiter-error-code"] == b"unreadable_batch"
+    assert [int(letter.headers[f"arbiter-{name}offset"]) for name in ("", "last-")] == [place, place + 1]
+    assert 1 <= deaths <= CLAIMS_MAX
+    assert worker.is_running
