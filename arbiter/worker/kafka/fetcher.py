@@ -11,6 +11,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from operator import methodcaller
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -23,7 +24,7 @@ from msgspec import Struct
 from arbiter.settings import Settings
 from arbiter.worker.kafka.careful import CarefulReader
 from arbiter.worker.kafka.causes import Causes
-from arbiter.worker.kafka.reader import Record
+from arbiter.worker.kafka.reader import INPUTS, Record
 from arbiter.worker.kafka.scan import Stored
 from arbiter.worker.kafka.topics import TIMEOUT_SECONDS, KafkaAway, client_config
 from arbiter.worker.kafka.unpacking import HEADERS_MAX, TooManyHeaders
@@ -44,6 +45,7 @@ RECEIVE_BYTES: Final = 256 * 1024 * 1024
 """The longest answer, and what a zstd batch may unpack to. A longer batch could not be read at all."""
 
 REFUSED_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 1.0
 JOIN_SECONDS_MAX: Final = 2.0
 
 log = logging.getLogger("arbiter")
@@ -215,6 +217,7 @@ class Fetcher:
 
     def _run(self) -> None:
         try:
+            self._look_around()
             while not self._stopping.is_set():
                 self._run_commands()
                 fetched = self._sorted(self._consumer.consume(self._settings.max_poll_records, GATHER_SECONDS))
@@ -225,6 +228,12 @@ class Fetcher:
             self._consumer.close()
         except BaseException as error:  # noqa: BLE001 - a thread that ends in silence would be an outage in silence
             self._loop.call_soon_threadsafe(self._failed, error)
+
+    def _look_around(self) -> None:
+        """Learn who leads the partitions: the client would look a second after the first one is opened."""
+        for name in INPUTS:
+            with suppress(KafkaException):
+                self._consumer.list_topics(self._settings.topic(name), LOOK_SECONDS)
 
     def _run_commands(self) -> None:
         try:
