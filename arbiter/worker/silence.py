@@ -17,8 +17,12 @@ class Member(Protocol):
     """What is needed of the consumer."""
 
     @property
-    def heartbeat_at(self) -> float:
-        """When the group last heard from us (``time.monotonic()``)."""
+    def heard_at(self) -> float:
+        """When the group last accepted something from us, or gave us partitions (``time.monotonic()``)."""
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the group has given us partitions, or none."""
 
     @property
     def refusal(self) -> str:
@@ -32,12 +36,12 @@ class Member(Protocol):
 async def keep_watching(member: Member, health: Health, seconds_max: float, why: Callable[[], str]) -> None:
     """Look once a second, for ever. ``why`` gives what is known of the cause, or nothing."""
     while True:
-        silence = monotonic() - member.heartbeat_at
+        silence = monotonic() - member.heard_at
         if member.assigned and silence >= seconds_max:
             cause = f" ({known})" if (known := why()) else ""
             said = f"Kafka has not answered a heartbeat for {silence:.0f} s; nothing is committed or published{cause}"
             health.trouble(GROUP, said)
-        else:
+        elif member.is_member:  # and not while Kafka is silent and the partitions are lost by it
             health.over(GROUP)
         if member.refusal:
             text = f"Kafka gives no records, it is asked again and again: {member.refusal}"

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from arbiter.messages import DLQ_SUFFIX, ROUTED, ContactRequest
 from arbiter.worker.kafka.partitioner import partition_of
-from arbiter.worker.partition.caution import CLAIMS_MAX
+from arbiter.worker.partition.poison import CLAIMS_MAX
 from tests.inputs.builders import document
 from tests.inputs.builders import request as promotion
 from tests.servers.raw_kafka import Raw, batch, produce

@@ -79,6 +79,8 @@ class Membership:
         """Why the group, or the metadata, do not let us in now; empty if they do."""
         self.heartbeat_at = -1e9
         """When we last said something to the group that it accepted from a member (``time.monotonic()``)."""
+        self.heard_at = -1e9
+        """The same, or when it last gave us partitions: that is no proof that it counts on us now."""
 
     def start(self, listener: Listener, failed: Callable[[BaseException], None]) -> None:
         """Begin, in the event loop; ``failed`` is called in it when only a new process can go on."""
@@ -221,6 +223,7 @@ class Membership:
         numbers = {one.partition for one in partitions}
         self.numbers |= numbers
         self.refusal, self.has_joined = "", True
+        self.heard_at = monotonic()
         self._prove_now.set()
         asyncio.run_coroutine_threadsafe(self._listener.on_numbers_assigned(numbers, self.generation), self._loop)
 
@@ -262,6 +265,7 @@ class Membership:
         # The client itself may have left this generation meanwhile, and one without members takes anybody's offsets.
         if is_heard and generation == self.generation:
             self.heartbeat_at, self.refusal = sent_at, ""
+            self.heard_at = max(self.heard_at, sent_at)
         else:
             with self._lock:
                 self._news.update(tp for one in offsets if (tp := TP(one.topic, one.partition)) in self._offsets)

@@ -64,6 +64,16 @@ class Consumer(FaustConsumer):
         return self.membership.heartbeat_at
 
     @property
+    def heard_at(self) -> float:
+        """See :attr:`Membership.heard_at`."""
+        return self.membership.heard_at
+
+    @property
+    def is_member(self) -> bool:
+        """See :attr:`Membership.is_member`."""
+        return self.membership.is_member
+
+    @property
     def refusal(self) -> str:
         """See :attr:`Fetcher.refusal`."""
         return self.fetcher.refusal
