@@ -30,7 +30,7 @@ from arbiter.state.codec import pack_outbox
 from arbiter.worker.kafka.reader import DeadLetter, Reader
 from arbiter.worker.partition.aside import Aside
 from arbiter.worker.partition.cache import PartyCache, StoredParty
-from arbiter.worker.partition.deciding import Answers, Batch
+from arbiter.worker.partition.deciding import Answers, Batch, Changes
 from arbiter.worker.partition.items import Item
 from arbiter.worker.partition.routing import Routing
 from arbiter.worker.partition.work import Work
@@ -135,6 +135,10 @@ class Bench:
         self.outcomes.update(told.decided.answer.outcome for told in batch.told)
         for record in batch.outbox:
             self.digest.update(record.value or b"")
+        self.committed(changes, batch.now_ms)
+
+    def committed(self, changes: Changes, now_ms: int) -> None:
+        """For a bench that keeps it: what a commit writes."""
 
 
 def take_turns(benches: Sequence[Bench], topic: str, entries: Iterable[Entry], batch_size: int) -> None:

@@ -36,9 +36,9 @@ from loadtests.traffic import Entry, Traffic
 FOUR_RULES = ROOT / "loadtests" / "policies" / "four-rules"
 REQUESTS_EACH = 7.4
 SCANNED = 2_000
-# What stands behind a partition's hash tag: `l` is a ledger, `d` an answer.
+# What stands behind a partition's hash tag: `l` is a ledger, `a` a customer's answers, `w` phrases that all share.
 KIND = re.compile(rb"^[^{]*\{\d+\}:([a-z]+)")
-ANSWERS = "d"
+ANSWERS = "a"
 
 
 class Kept(Struct, frozen=True):

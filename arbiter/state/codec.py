@@ -175,13 +175,8 @@ def unpack_ledger(data: bytes) -> Ledger:
     return Ledger(members, contacts, *held)
 
 
-def pack_answered(answered: Answered) -> bytes:
-    """The bytes of a remembered answer."""
-    return _FORMAT + _encode(answered)
-
-
-def unpack_answered(data: bytes) -> Answered:
-    """A remembered answer; :class:`CodecError` when the bytes cannot be read."""
+def unpack_answered_1(data: bytes) -> Answered:
+    """A remembered answer in format 1; :class:`CodecError` when the bytes cannot be read."""
     answered: Answered = _body("answer", data, _decode_answered)
     return answered
 

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from arbiter.engine.routed import Forward, Join, Leave, Nothing, Part, Return, Routed
 from arbiter.ledger.model import Posted
-from arbiter.state.codec import CodecError, check_format, pack_answered, pack_ledger, unpack_answered, unpack_ledger
+from arbiter.state.answers import pack_answered, unpack_answered
+from arbiter.state.codec import CodecError, check_format, pack_ledger, unpack_ledger
 
 FORMAT: Final = 1
 _FORMAT: Final = bytes([FORMAT])

@@ -52,9 +52,22 @@ class PartitionKeys(Struct, frozen=True):
         """The packed ledger of a party."""
         return self.base + b"l:" + party.encode()
 
-    def answer(self, identity: bytes) -> bytes:
-        """The packed answer to a request; it expires."""
-        return self.base + b"d:" + identity
+    def answers(self, customer: bytes) -> bytes:
+        """The packed answers to a customer's requests, one after another; they expire."""
+        return self.base + b"a:" + customer
+
+    def answer_1(self, key: bytes) -> bytes:
+        """One packed answer in format 1, which had a key for each; it expires."""
+        return self.base + b"d:" + key
+
+    @property
+    def ledger_phrases(self) -> bytes:
+        """A list: the phrases of ledgers."""
+        return self.base + b"w:l"
+
+    def answer_phrases(self, block: int) -> bytes:
+        """A list: the phrases of the answers that were packed with this block; it expires after the last of them."""
+        return self.base + b"w:%d" % block
 
     def spent(self, stock: str) -> bytes:
         """A hash: what the partition uses of a window of capacity, and under which central entry; it expires."""

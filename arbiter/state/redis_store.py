@@ -11,9 +11,13 @@ from typing import Final
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict
 
+from arbiter.ledger.identity import REF_BYTES
 from arbiter.state.keys import DEFAULT_PREFIX, Keys, PartitionKeys
+from arbiter.state.phrases import Phrasebook
+from arbiter.state.redis_answers import block_of, read_answers, written_answer
 from arbiter.state.redis_client import RedisClient, Script
 from arbiter.state.redis_line import Argument
+from arbiter.state.redis_phrases import Phrasebooks
 from arbiter.state.redis_policies import RedisPolicyStore
 from arbiter.state.redis_stock import RedisStocks
 from arbiter.state.stock import Kept
@@ -71,6 +75,7 @@ class RedisStore:
         """A store that talks through ``client``."""
         self._client = client
         self._keys = keys
+        self._books = Phrasebooks(client)
         self.stocks: Final = RedisStocks(client, keys)
 
     @property
@@ -102,6 +107,7 @@ class RedisStore:
         for topic, number in (topics or {}).items():
             words += (_TOPIC + topic.encode(), number)
         names = [keys.head, keys.outbox, keys.timers, keys.waits, keys.opened]
+        self._books.forget(keys.base)
         reply = await self._client.run(_CLAIM, names, words)
         if reply[0] == b"damaged":
             raise StateDamaged(f"Redis key {reply[3].decode(errors='replace')} is {reply[4].decode()}")
@@ -141,15 +147,32 @@ class RedisStore:
 
     async def load_all(self, wanted: Sequence[tuple[int, list[str]]]) -> list[list[bytes | None]]:
         """See ``Store.load_all``."""
-        ledger = [self._keys.partition(partition).ledger for partition, _ in wanted]
-        names = [key(party) for key, (_, parties) in zip(ledger, wanted, strict=True) for party in parties]
+        keys = [self._keys.partition(partition) for partition, _ in wanted]
+        names = [key.ledger(party) for key, (_, parties) in zip(keys, wanted, strict=True) for party in parties]
         found = iter(await self._get(names))
-        return [list(islice(found, len(parties))) for _, parties in wanted]
+        packed = [list(islice(found, len(parties))) for _, parties in wanted]
+        return [
+            await self._books.restored(key.ledger_phrases, ledgers) for key, ledgers in zip(keys, packed, strict=True)
+        ]
 
     async def load_answers(self, partition: int, identities: list[bytes]) -> list[bytes | None]:
-        """See ``Store.load_answers``."""
-        keys = self._keys.partition(partition)
-        return await self._get([keys.answer(identity) for identity in identities])
+        """See ``Store.load_answers``. What is not there may still stand where format 1 had it."""
+        keys, customers = self._keys.partition(partition), list(dict.fromkeys(key[REF_BYTES:] for key in identities))
+        logs = await self._get([keys.answers(customer) for customer in customers])
+        read = {customer: read_answers(log) for customer, log in zip(customers, logs, strict=True)}
+        found: list[bytes | None] = []
+        for key in identities:
+            answers = read[key[REF_BYTES:]]
+            entry = None if answers is None else answers.get(key[:REF_BYTES])
+            if answers is None or entry is None:
+                found.append(b"" if answers is None else None)
+            else:
+                found += await self._books.restored(keys.answer_phrases(entry[0]), [entry[1:]])
+        absent = [place for place, packed in enumerate(found) if packed is None]
+        older = await self._get([keys.answer_1(identities[place]) for place in absent])
+        for place, packed in zip(absent, older, strict=True):
+            found[place] = packed
+        return found
 
     async def load_spent(self, partition: int, keys: list[str]) -> list[Kept]:
         """See ``Store.load_spent``."""
@@ -176,14 +199,31 @@ class RedisStore:
             if commit.seq < 1 or commit.answers_ttl_ms < 1:
                 seq, ttl = commit.seq, commit.answers_ttl_ms
                 raise ValueError(f"commit of partition {partition}: seq {seq} and answers_ttl_ms {ttl} begin at 1")
-        calls = [_commit_words(self._keys.partition(partition), commit) for partition, commit in commits]
-        replies = await self._client.run_all(_COMMIT, calls)
-        return [
-            reply
-            if isinstance(reply, StoreUnavailable | StateDamaged)
-            else (_VERDICTS[reply[0]], _ms(reply[1], reply[2]))
-            for reply in replies
-        ]
+        written = [await self._words(partition, commit) for partition, commit in commits]
+        replies = await self._client.run_all(_COMMIT, [call for call, _ in written])
+        ended: list[Ended] = []
+        for reply, (_, books) in zip(replies, written, strict=True):
+            if isinstance(reply, StoreUnavailable | StateDamaged):
+                ended.append(reply)
+                continue
+            verdict = _VERDICTS[reply[0]]
+            if verdict is Verdict.OK:
+                for book in books:
+                    book.saved = len(book.phrases)
+            ended.append((verdict, _ms(reply[1], reply[2])))
+        return ended
+
+    async def _words(
+        self, partition: int, commit: Commit
+    ) -> tuple[tuple[list[bytes], list[Argument]], list[Phrasebook]]:
+        """The commit script's keys and arguments, and the phrases that it adds to."""
+        keys = self._keys.partition(partition)
+        block = block_of(commit.now_ms)
+        of_ledgers = await self._books.book(keys.ledger_phrases)
+        of_answers = await self._books.book(keys.answer_phrases(block)) if commit.answers else Phrasebook([])
+        ledgers = [of_ledgers.shorten(packed) for packed in commit.ledgers.values()]
+        answers = [written_answer(key, block, of_answers.shorten(packed)) for key, packed in commit.answers.items()]
+        return _commit_words(keys, commit, ledgers, answers, (of_ledgers, of_answers), block), [of_ledgers, of_answers]
 
     async def mark(self, partition: int, epoch: int, owner: str, notes: bytes, *, is_over: bool = False) -> Verdict:
         """See ``Store.mark``."""
@@ -257,8 +297,10 @@ class RedisStore:
             words = ("SCAN", cursor or b"0", "MATCH", self._keys.any_ledger, "COUNT", SCANNED)
             cursor, names = await self._client.command(*words)
             for name, packed in zip(names, await self._get(names), strict=True):
-                if packed is not None:
-                    yield name.partition(b":l:")[2].decode(), packed
+                base, _, party = name.partition(b"l:")
+                (ledger,) = await self._books.restored(PartitionKeys(base).ledger_phrases, [packed])
+                if ledger is not None:
+                    yield party.decode(), ledger
 
     async def time_ms(self) -> int:
         """See ``Store.time_ms``."""
@@ -347,11 +389,19 @@ def _named(fields: Mapping[bytes, bytes], prefix: bytes) -> list[tuple[str, byte
     return [(name.removeprefix(prefix).decode(), value) for name, value in fields.items() if name.startswith(prefix)]
 
 
-def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], list[Argument]]:
+def _commit_words(
+    keys: PartitionKeys,
+    commit: Commit,
+    ledgers: list[bytes],
+    answers: list[bytes],
+    books: tuple[Phrasebook, Phrasebook],
+    block: int,
+) -> tuple[list[bytes], list[Argument]]:
     """The commit script's keys and arguments, in its order."""
     names = [keys.head, keys.outbox, keys.timers, keys.waits, keys.opened, keys.turns]
+    names += [keys.ledger_phrases, keys.answer_phrases(block)]
     names += [keys.ledger(party) for party in commit.ledgers]
-    names += [keys.answer(identity) for identity in commit.answers]
+    names += [keys.answers(key[REF_BYTES:]) for key in commit.answers]
     names += [keys.spent(stock) for stock in commit.spent]
     words: list[Argument] = [commit.epoch, commit.owner, commit.seq, commit.activation, commit.answers_ttl_ms]
     fields: list[Argument] = ["now_ms", commit.now_ms, "swept", commit.swept, "notes", commit.notes]
@@ -359,12 +409,14 @@ def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], lis
         fields += ("claims", 0)
     for topic, offset in commit.positions.items():
         fields += (_POSITION + topic.encode(), offset)
-    words += (commit.outbox, len(fields) // 2, len(commit.ledgers), len(commit.answers), len(commit.timers))
+    words += (commit.outbox, len(fields) // 2, len(ledgers), len(answers), len(commit.timers))
     waits = [word for wait, is_waiting in commit.waits.items() for word in _wait_words(wait, is_waiting)]
     words += (len(commit.spent), len(waits) // 2, len(commit.opened))
+    for book in books:
+        words += (book.saved, len(book.added))
     words += fields
-    words += commit.ledgers.values()
-    words += commit.answers.values()
+    words += ledgers
+    words += answers
     for party, due_ms in commit.timers.items():
         turn = commit.turns.get(party)
         words += (party, "" if due_ms is None else due_ms, f"{turn[0]}.{turn[1]}" if turn else "")
@@ -373,6 +425,8 @@ def _commit_words(keys: PartitionKeys, commit: Commit) -> tuple[list[bytes], lis
     words += waits
     for party, end_ms in commit.opened.items():
         words += (end_ms, party)
+    for book in books:
+        words += book.added
     return names, words
 
 

@@ -22,7 +22,7 @@ from loadtests.memory import tables as memory_tables
 from loadtests.results import BEGIN, END, Counts, Results, figures, with_figures
 
 COUNT = Count(10, 1_000.0, 20.0, 9.0, Stage("bench", 5.0, 1.0, 1.0), 200.0, [Stage("caps", 1_000.0, 20.0, 9.0)])
-KEPT = Kept("answers", 100, 740, 150_000, {"l": 100, "d": 740}, {"l": 30_000, "d": 111_000})
+KEPT = Kept("answers", 100, 740, 150_000, {"l": 100, "a": 100}, {"l": 30_000, "a": 111_000})
 
 
 def throughput(micros: float) -> Throughput:

@@ -25,7 +25,8 @@ from arbiter.ledger.keys import customer_party
 from arbiter.ledger.model import Ledger
 from arbiter.messages import ContactRequest, CustomerChange, Profile, encoder
 from arbiter.policy.ruleset import Policy
-from arbiter.state.codec import pack_answered, pack_ledger, unpack_answered, unpack_ledger
+from arbiter.state.answers import pack_answered, unpack_answered
+from arbiter.state.codec import pack_ledger, unpack_ledger
 from arbiter.state.memory import MemoryStore
 from arbiter.state.store import Commit, Head, Verdict
 from arbiter.timing.instants import to_ms

@@ -34,6 +34,8 @@ class Backend(Struct):
     forget_scripts: Callable[[], Awaitable[None]]
     lose_stocks: Callable[[], Awaitable[None]]
     lose_policies: Callable[[], Awaitable[None]]
+    other: Store
+    """Another worker's view of the same store."""
 
 
 @pytest.fixture(params=["memory", *SERVERS])
@@ -56,7 +58,7 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
         async def lose_memory_policies() -> None:
             policies.lose()
 
-        yield Backend(memory, policies, flush_memory, forget_nothing, lose_memory_stocks, lose_memory_policies)
+        yield Backend(memory, policies, flush_memory, forget_nothing, lose_memory_stocks, lose_memory_policies, memory)
         return
     url: str = request.getfixturevalue(SERVERS[request.param])
     prefix = f"contract-{uuid4().hex}"
@@ -77,7 +79,7 @@ async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
             await server.delete(keys.policies)
 
         registry = RedisPolicyStore(client, keys, KILL_GRACE_MS)
-        yield Backend(store, registry, flush, forget_scripts, lose_stocks, lose_policies)
+        yield Backend(store, registry, flush, forget_scripts, lose_stocks, lose_policies, RedisStore(client, keys))
     await store.close()
 
 

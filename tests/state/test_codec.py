@@ -29,14 +29,13 @@ from arbiter.ledger.model import (
     Traits,
     Used,
 )
+from arbiter.state.answers import pack_answered, unpack_answered
 from arbiter.state.codec import (
     COMMON_NAMES,
     CodecError,
     OutRecord,
-    pack_answered,
     pack_ledger,
     pack_outbox,
-    unpack_answered,
     unpack_ledger,
     unpack_outbox,
 )
@@ -228,7 +227,7 @@ FINDING = Finding(
     (Used("cards", "email", NOW_MS, None), Used("boats", "sms", NOW_MS, "summer")),
 )  # fmt: skip
 ANSWERED = Answered(
-    b"content-hash-16b",
+    b"content8",
     Answer(2, "deferred", False, ("bank", 7, "sha256:d"), ("requests", 3, 2**40), 99, NOW_MS, (FINDING,), NOW_MS + 1,
            score=12.5, shadow=(FINDING, FINDING),
            shadow_policy=ShadowVerdict(("bank", 8, "sha256:e"), "rejected", ("never",), None, (FINDING,))),
@@ -255,13 +254,16 @@ def test_outbox_comes_back(records: list[OutRecord]) -> None:
 
 
 UNPACK: dict[str, Any] = {"ledger": unpack_ledger, "answer": unpack_answered, "outbox": unpack_outbox}
+NEWER = {"ledger": 2, "answer": 3, "outbox": 2}
 
 
 @pytest.mark.parametrize("what", UNPACK)
 def test_unknown_format_is_named(what: str) -> None:
     """A value of a newer build is refused with what was found and what to do."""
-    with pytest.raises(CodecError, match=f"{what}: it is in format 2, written by a newer build; this build reads"):
-        UNPACK[what](b"\x02\x90")
+    with pytest.raises(
+        CodecError, match=f"{what}: it is in format {NEWER[what]}, written by a newer build; this build reads"
+    ):
+        UNPACK[what](bytes([NEWER[what]]) + b"\x90")
 
 
 @pytest.mark.parametrize("what", ["ledger", "answer"])

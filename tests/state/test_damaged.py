@@ -107,10 +107,11 @@ async def test_a_ledger_of_another_type_is_not_taken_for_a_new_party(store: Redi
     """MGET says nothing of it; it is there, and cannot be read. The same for answers."""
     await claimed(store, FIRST)
     await admin.rpush(key("l:C2"), "x")
-    await admin.rpush(key("d:other"), "x")
+    await admin.rpush(key("a:C2"), "x")
+    await admin.rpush(key("d:8 bytes3C3"), "x")
 
     assert await store.load(P, ["C3", "C2", "C1"]) == [None, b"", b"ledger of C1"]
-    assert await store.load_answers(P, [b"none", b"other", b"identity-of-one!"]) == [None, b"", b"answer"]
+    assert await store.load_answers(P, [b"8 bytes1C2", b"8 bytes3C3", *FIRST.answers]) == [b"", b"", b"answer"]
 
 
 @pytest.mark.parametrize("damage", ["type", "number", "grant"])

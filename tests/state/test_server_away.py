@@ -214,7 +214,7 @@ async def test_every_key_is_under_the_prefix_and_the_hash_tag(store: RedisStore,
         partition + b"outbox": False,
         partition + b"timers": False,
         partition + b"l:C1": False,
-        partition + b"d:identity-of-one!": True,
+        partition + b"a:-of-one!": True,
         b"away:{policy}:registry": False,
         b"away:{policy}:audit": False,
     } == found

@@ -107,7 +107,7 @@ async def test_a_newer_answer_stops_the_partition(world: World) -> None:
     await world.run()
     answers = world.store.kept(P).answers
     for key, (value, expires_ms) in answers.items():
-        answers[key] = (b"\x02" + value[1:], expires_ms)
+        answers[key] = (b"\x03" + value[1:], expires_ms)
     world.request("a")
     with pytest.raises(NewerFormat):
         await world.run()

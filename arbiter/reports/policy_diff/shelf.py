@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from arbiter.engine.party import Party
 from arbiter.ledger.identity import ANSWERS_KEPT_MS
 from arbiter.ledger.model import Answered, Ledger
-from arbiter.state.codec import pack_answered, pack_ledger, unpack_answered, unpack_ledger
+from arbiter.state.answers import pack_answered, unpack_answered
+from arbiter.state.codec import pack_ledger, unpack_ledger
 from arbiter.timing.instants import DAY_MS
 
 OPEN_MAX = 20_000

@@ -14,7 +14,8 @@ from arbiter.engine.events import PUT_OFF_MS
 from arbiter.engine.party import answers_needed
 from arbiter.engine.routed import Forward
 from arbiter.ledger.model import Answered
-from arbiter.state.codec import CodecError, NewerFormat, unpack_answered
+from arbiter.state.answers import unpack_answered
+from arbiter.state.codec import CodecError, NewerFormat
 from arbiter.timing.instants import FAR_MS
 from arbiter.worker.kafka.reader import DeadLetter, Record
 from arbiter.worker.partition.cache import StoredParty

@@ -30,7 +30,8 @@ from arbiter.ledger.capacity import Draw, Purse, Stock
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.model import Answered
 from arbiter.policy.ruleset import Policy
-from arbiter.state.codec import OutRecord, pack_answered, pack_ledger
+from arbiter.state.answers import pack_answered
+from arbiter.state.codec import OutRecord, pack_ledger
 from arbiter.state.store import Wait
 from arbiter.worker.kafka.reader import DeadLetter, Record
 from arbiter.worker.partition.aside import NEVER_MS, Aside, left_out

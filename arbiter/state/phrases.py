@@ -1,0 +1,92 @@
+"""What packed values have in common, kept once.
+
+A packed ledger or answer is ``[phrases, body]`` after its format byte. Phrases are what many values share, as bytes: a
+rule with its owner and reason, a policy's version, a kind of contact. The body refers to them by their place in the
+list. So a value can be read by itself. A store may keep each phrase once and put its number into the list instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+FORMAT: Final = 2
+
+PHRASES_MAX: Final = 50_000
+PHRASES_BYTES_MAX: Final = 4 * 1024 * 1024
+"""A book that is full takes no more: values then hold themselves what would have been a phrase of it."""
+
+
+class Packed(Struct, array_like=True, gc=False):
+    """A value: its phrases (a number for one that stands in a book), and what refers to them."""
+
+    phrases: list[bytes | int]
+    body: msgspec.Raw
+
+
+FIRST: Final = bytes([FORMAT])
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Packed).decode
+decode_phrase: Final = msgspec.msgpack.Decoder(list[Any]).decode
+
+
+class UnknownPhrase(LookupError):
+    """A value refers to a phrase that is not in the book."""
+
+
+class Phrasebook:
+    """Phrases by number. Those beyond ``saved`` are not in the store yet."""
+
+    def __init__(self, kept: list[bytes]) -> None:
+        self.phrases = kept
+        self.saved = len(kept)
+        self._numbers = {phrase: number for number, phrase in enumerate(kept)}
+        self._bytes = sum(map(len, kept))
+
+    @property
+    def added(self) -> list[bytes]:
+        """What the next commit has to write."""
+        return self.phrases[self.saved :]
+
+    def shorten(self, value: bytes) -> bytes:
+        """The value with numbers for its phrases. What is no value with phrases stays as it is."""
+        if value[:1] != FIRST:
+            return value
+        try:
+            packed = _decode(value[1:])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return value
+        numbers = self._numbers
+        packed.phrases = [numbers[one] if one in numbers else self._add(one) for one in packed.phrases]
+        return FIRST + _encode(packed)
+
+    def restore(self, value: bytes) -> bytes:
+        """The value with its phrases again; :class:`UnknownPhrase`."""
+        if value[:1] != FIRST:
+            return value
+        try:
+            packed = _decode(value[1:])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return value
+        try:
+            packed.phrases = [one if isinstance(one, bytes) else self.phrases[one] for one in packed.phrases]
+        except IndexError:
+            raise UnknownPhrase(max(one for one in packed.phrases if isinstance(one, int))) from None
+        return FIRST + _encode(packed)
+
+    def learn(self, kept: list[bytes]) -> None:
+        """Somebody else has added to what the store has."""
+        if not self.added:
+            for phrase in kept[len(self.phrases) :]:
+                self._add(phrase)
+            self.saved = len(self.phrases)
+
+    def _add(self, phrase: bytes | int) -> bytes | int:
+        if isinstance(phrase, int) or len(self.phrases) >= PHRASES_MAX or self._bytes + len(phrase) > PHRASES_BYTES_MAX:
+            return phrase
+        self._numbers[phrase] = number = len(self.phrases)
+        self.phrases.append(phrase)
+        self._bytes += len(phrase)
+        return number
