@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from arbiter.state.codec import OutRecord
-from arbiter.state.store import Commit, Store, Verdict
+from arbiter.state.store import Commit, Store, StoreUnavailable, Verdict
 from arbiter.worker.kafka.producer import Publisher
 
 Question = TypeVar("Question")
@@ -190,11 +190,7 @@ class _Together(Generic[Question, Answer]):
 
     async def _answer(self) -> None:
         asked, self._asked = self._asked, []
-        answers: Sequence[Answer | Exception]
-        try:
-            answers = await self._ask([question for question, _ in asked])
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told to those who asked
-            answers = [error] * len(asked)
+        answers = await self._answers([question for question, _ in asked])
         for (_, waiting), answer in zip(asked, answers, strict=True):
             if waiting.done():
                 continue
@@ -202,6 +198,17 @@ class _Together(Generic[Question, Answer]):
                 waiting.set_exception(answer)
             else:
                 waiting.set_result(answer)
+
+    async def _answers(self, questions: Sequence[Question]) -> Sequence[Answer | Exception]:
+        """An answer or an error for each. What cannot be asked at all is one question's fault: it fails alone."""
+        try:
+            return await self._ask(questions)
+        except StoreUnavailable as error:
+            return [error] * len(questions)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told to who asked
+            if len(questions) == 1:
+                return [error]
+            return [answer for question in questions for answer in await self._answers([question])]
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -27,6 +27,7 @@ class Store(MemoryStore):
         self.reads: list[list[int]] = []
         self.failing: set[int] = set()
         self.is_away = False
+        self.impossible = 0
         self.answers = asyncio.Event()
         self.answers.set()
 
@@ -41,6 +42,8 @@ class Store(MemoryStore):
         await self.answers.wait()
         if self.is_away:
             raise StoreUnavailable("away")
+        if self.impossible in self.writes[-1]:
+            raise ValueError("no words for it")
         return await super().commit_all(commits)
 
     async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
@@ -141,6 +144,15 @@ async def test_what_fails_as_a_whole_is_told_to_all(rig: Rig) -> None:
     ended = await asyncio.gather(*rig.start(1, 2), return_exceptions=True)
 
     assert [StoreUnavailable] * 2 == [type(one) for one in ended]
+
+
+async def test_what_cannot_be_asked_fails_alone(rig: Rig) -> None:
+    """A commit that cannot even be written to the line is its partition's fault: the others are asked again."""
+    rig.store.impossible = 2
+    ended = await asyncio.gather(*rig.start(1, 2, 3), return_exceptions=True)
+
+    assert [None, ValueError, None] == [None if one is None else type(one) for one in ended]
+    assert [[1, 2, 3], [1], [2], [3]] == rig.store.writes
 
 
 async def test_the_next_turn_begins_when_the_last_one_is_delivered(rig: Rig) -> None:
