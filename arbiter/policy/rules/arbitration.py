@@ -1,6 +1,6 @@
-"""``arbitration``: requests that match wait a while from the party's first one, then the best goes first.
+"""``arbitration``: requests that match are gathered from the party's first one on, then decided together, best first.
 
-The rule itself says no to nothing; :mod:`arbiter.engine.requests` holds the requests and decides them at the close.
+The rule itself never says no. The engine holds the requests and decides them at the close.
 """
 
 from __future__ import annotations

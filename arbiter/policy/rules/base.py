@@ -23,7 +23,7 @@ from arbiter.timing.opening_hours import Closed
 from arbiter.timing.windows import moment
 
 CONTACTS_MAX = 20
-"""How many contacts a finding names at most: the newest. ``used`` always counts them all."""
+"""A finding names at most this many contacts, the newest. ``used`` counts them all."""
 
 RuleId = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="Lower case, unique in the policy.")]
 Owner = Annotated[str, Meta(min_length=1, max_length=200, description="Whom a department asks about this.")]
@@ -151,7 +151,7 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
         return None
 
     def ended(self, zone: str, now_ms: int) -> str | None:
-        """What to tell if its own dates are over."""
+        """A note if its own dates are over."""
         return None
 
 
@@ -161,7 +161,7 @@ def kind_of(rule: type[Rule]) -> str:
 
 
 class Need(Enum):
-    """What of a customer's state a rule cannot say no without, so that it need not be asked where that is not there."""
+    """What of a party's state a rule needs to say no. Without it the rule is not asked."""
 
     NOTHING = 0
     LISTS = 1
@@ -188,14 +188,15 @@ class Judge:
     objects = True
     """Whether it ever says no."""
     cuts = False
-    """Whether ``permit_end`` can ever answer anything but "never"."""
+    """Whether it ever ends a permit."""
     is_timed = False
-    """Whether there are instants, ``changes_at``, between which the clock alone decides, for customers in the same
-    zones, whether it may say no at all (``may_object``) and when a permit ends (``closes_at``)."""
+    """Whether the clock alone decides, between the instants of ``changes_at`` and for customers in the same zones, if
+    it may say no (``may_object``) and when a permit ends (``closes_at``).
+    """
     may_be_lifted = True
     """Whether an exception may name it."""
     place = 0
-    """Where it stands among the rules of its policy."""
+    """Its position among the rules of its policy."""
     bit = 0
     """The bit that stands for it in a set of rules; see :mod:`arbiter.policy.index`."""
 
@@ -212,15 +213,17 @@ class Judge:
 
     @property
     def is_for_ever(self) -> bool:
-        """Whether it is in force without beginning and end."""
+        """Whether it is always in force."""
         return self.from_ms <= FIRST_MS and self.until_ms >= FAR_MS
 
     def until(self, e: Inputs, at_ms: int) -> int:
-        """When it says yes to a contact of ``at_ms`` (ms): ``NOW_MS`` if it does, ``NEVER_MS`` for a no for good."""
+        """When it says yes to a contact at ``at_ms`` (ms): ``NOW_MS`` if it does already, ``NEVER_MS`` if its "no" is
+        for good.
+        """
         raise NotImplementedError  # pragma: no cover
 
     def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:
-        """The finding that tells of a "no" at ``at_ms``, of which ``until`` said that it ends at ``until_ms``."""
+        """The finding for a "no" at ``at_ms`` that ends at ``until_ms``, as ``until`` says."""
         raise NotImplementedError  # pragma: no cover
 
     def may_object(self, where: Where, at_ms: int) -> bool:
@@ -240,7 +243,7 @@ class Judge:
         return self.closes_at(e, at_ms)
 
     def bounded(self, end_ms: int) -> int:
-        """When a "no" of this rule ends that would last until then: with the rule at the latest."""
+        """The end of a "no" that would last until ``end_ms``: it ends with the rule at the latest."""
         end_ms = min(end_ms, self.until_ms)
         return NEVER_MS if end_ms >= END_MS else end_ms
 
@@ -269,7 +272,7 @@ class Judge:
 
 
 class SharedJudge(Judge):
-    """A rule about what all customers have in common: a number that an approval draws on."""
+    """A rule that counts over all customers together: approvals draw on its numbers."""
 
     def wants(self, zone: str, at_ms: int) -> Iterator[Want]:
         """The places that a request judged at ``at_ms`` may take; ``zone`` is the business zone."""

@@ -216,7 +216,7 @@ class CapRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         return all(pinned)
 
     def _holds(self, other: Self) -> bool:
-        """Whether its window holds the other's whole, at every instant."""
+        """Whether its window always contains the other's."""
         wide, narrow = parse_window(self.window), parse_window(other.window)
         if wide.rolling_ms is not None:
             return wide.rolling_ms >= narrow.longest_ms
@@ -225,7 +225,7 @@ class CapRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         return narrow.unit is not None and same_zone and (wide.unit or "") in HELD_BY[narrow.unit]
 
     def _leaves_less(self, other: Self) -> bool:
-        """Whether its limit is never above the other's, whatever segments and headroom say."""
+        """Whether its limit is never above the other's, with all segments and headroom."""
         mine, theirs = self.limit_by.segment, other.limit_by.segment
         if mine.keys() == theirs.keys() and (other.keep is None or other.keep == self.keep):
             return self.limit <= other.limit and all(limit <= theirs[name] for name, limit in mine.items())
@@ -351,7 +351,7 @@ class CapJudge(CountingJudge):
         return cost
 
     def _others(self, e: Inputs, spent: Sequence[Used]) -> Sequence[Used]:
-        """Without the contacts that headroom is kept for."""
+        """The contacts without those that headroom is kept for."""
         kept = self._for
         if kept is None:
             return spent
@@ -370,7 +370,7 @@ class CapJudge(CountingJudge):
         return sum([e.points.get(kind.channel, 1) for _, _, _, kind, _ in contacts])
 
     def _bounds(self, where: Where, at_ms: int) -> tuple[int, int]:
-        """What lies strictly after the first and before the second is in the window."""
+        """The window: everything strictly after the first instant and strictly before the second."""
         if self.rolling_ms is not None:
             return at_ms - self.rolling_ms, NEVER_MS
         zone = where.party_zone if self._party_zone else where.zone

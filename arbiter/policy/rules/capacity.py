@@ -112,7 +112,7 @@ class CapacityRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_u
 
 
 def _windows(unit: str, span: tuple[int, int], zone: str) -> int:
-    """How many calendar windows lie between two instants, those at the ends included; no fewer than there are."""
+    """How many calendar windows there are between two instants, including those at the ends. Never too few."""
     if (span[1] - span[0]) // UNIT_MS[unit] > WINDOWS_COUNTED_MAX:
         return (span[1] - span[0]) // HOUR_MS + 2
     count, at_ms = 0, span[0]
@@ -123,7 +123,7 @@ def _windows(unit: str, span: tuple[int, int], zone: str) -> int:
 
 
 class _Ceiling:
-    """One of a rule's numbers: so many in a calendar unit."""
+    """One of a rule's limits: so many per calendar unit."""
 
     def __init__(self, unit: str, limit: int, name: str) -> None:
         self.unit = unit
@@ -142,7 +142,7 @@ class _Ceiling:
 
 
 class CapacityJudge(SharedJudge):
-    """Asks the stock."""
+    """Compares what is given out with its limits."""
 
     cuts = True
     is_timed = True

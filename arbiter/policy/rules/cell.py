@@ -22,7 +22,7 @@ from arbiter.timing.instants import DAY_MS, END_MS, FAR_MS
 from arbiter.timing.windows import moment, spoken
 
 LOOKED_AT_MS = 366 * DAY_MS
-"""What neither expires nor has a deadline is looked at again after so long."""
+"""A request without expiry and deadline is looked at again after this time."""
 
 
 class CellRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="cell"):

@@ -25,7 +25,7 @@ OUTCOMES = {
     "complained": "a complaint",
     "unsubscribed": "an unsubscription",
 }
-"""How a finding names what went before."""
+"""Outcome → its name in a sentence."""
 
 
 class ConflictRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, tag="conflict"):
@@ -83,7 +83,7 @@ class ConflictRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_u
         properties["after"]["$ref"] = "#/$defs/After"
 
     def is_as_strict_as(self, other: Self, reach: Reach) -> bool:
-        """It looks back at everything that the other looks back at, for as many people and as long."""
+        """It looks back at everything that the other looks back at, at least as far and for as many people."""
         (mine, after), (theirs, before) = _looks_back_at(self), _looks_back_at(other)
         if (mine is None) != (theirs is None):
             return False

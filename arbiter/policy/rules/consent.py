@@ -84,12 +84,12 @@ class ConsentRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_un
                 return
 
     def is_as_strict_as(self, other: Self, reach: Reach) -> bool:
-        """Two rules of one basis say the same. An opt-out within an opt-in is a contradiction, told as such."""
+        """Rules with the same basis say the same. An opt-out within an opt-in is a contradiction, not a warning."""
         return self.basis == other.basis
 
 
 class ConsentJudge(Judge):
-    """Looks at the customer's consents; never at those of the rest of the party."""
+    """Judges by the customer's consents, never by those of the rest of the party."""
 
     cuts = True
 
@@ -127,7 +127,7 @@ class ConsentJudge(Judge):
 
 
 class Standing(Struct, frozen=True, gc=False):
-    """What consents say of a request at an instant: yes until ``end_ms``, or no for the reason ``code``."""
+    """What consents say about a request at an instant: yes until ``end_ms``, or no because of ``code``."""
 
     code: str
     end_ms: int = 0
@@ -140,7 +140,7 @@ EXPIRED = Standing("consent_expired")
 
 
 def _standings(e: Inputs, at_ms: int) -> tuple[Standing, Standing]:
-    """How a request stands where a grant is needed, and where only a withdrawal stops it."""
+    """The standing under ``opt_in``, and under ``opt_out``."""
     grants, past, withdrawals = _spanning(e, at_ms)
     if not withdrawals and e.request.partner is None:
         return _until_last(grants, past, FAR_MS), YES
@@ -162,7 +162,7 @@ def _standings(e: Inputs, at_ms: int) -> tuple[Standing, Standing]:
 
 
 def _until_last(able: list[Consent], past: list[Consent], end_ms: int) -> Standing:
-    """Yes until the last of the grants that are able to carry it ends."""
+    """Yes until the last of the ``able`` grants ends."""
     if not able:
         return EXPIRED if past else MISSING
     for grant in able:
@@ -172,9 +172,9 @@ def _until_last(able: list[Consent], past: list[Consent], end_ms: int) -> Standi
 
 
 def _spanning(e: Inputs, at_ms: int) -> tuple[list[Consent], list[Consent], list[Consent]]:
-    """Of the consents that cover the request: grants that hold, grants that ran out, and withdrawals.
+    """The consents that cover the request: grants in force, grants that ran out, and withdrawals.
 
-    A consent covers the request if the request is all that it names: of a grant to the letter.
+    A consent covers the request if the request is all that it names. The names in a grant must be equal to the letter.
     """
     request, purpose = e.request, e.purpose
     grants: list[Consent] = []

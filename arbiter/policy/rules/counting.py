@@ -1,4 +1,4 @@
-"""Rules that count past contacts: what :mod:`arbiter.policy.index` needs to know to leave out those that have room."""
+"""Rules that count past contacts. :mod:`arbiter.policy.index` does not ask those that surely have room."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from arbiter.policy.inputs import Inputs, Shape, Where
 from arbiter.policy.rules.base import Judge, Need
 
 Span = tuple[int, int]
-"""A window: what lies strictly after the first instant and strictly before the second."""
+"""A window: everything strictly after the first instant and strictly before the second."""
 
 
 class CountingJudge(Judge):
-    """Says no only if what it counts in its window, and the request itself, are more than ``least``."""
+    """Says no only if the contacts in its window and the request together are more than ``least``."""
 
     needs = Need.CONTACTS
     least = 0
-    """What there is always room for, whoever asks."""
+    """There is always room for this many, whoever asks."""
     in_points = False
     """Whether a contact costs its channel's points instead of 1."""
     per_customer = False
-    """Whether only contacts to the very customer count, not those to the rest of the party."""
+    """Whether only contacts to this customer count, not those to the rest of the party."""
     rolling_ms: int | None = None
-    """How far a window reaches back that goes with the clock; ``None`` for one of the calendar."""
+    """The length of a rolling window; ``None`` for a calendar window."""
     asks_who = False
-    """Whether it depends on what is known of a contact's customer, too, whether it counts: see ``counts_of``."""
+    """Whether the contact's customer decides, too, if it counts (see ``counts_of``)."""
 
     def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:
         """What a request of this shape costs; ``None`` if more than the shape decides."""
@@ -42,7 +42,7 @@ class CountingJudge(Judge):
         return True
 
     def counts_of(self, e: Inputs, customer: str) -> bool:
-        """Whether contacts to ``customer`` count, where their shape does: for a rule that ``asks_who``."""
+        """Whether contacts to ``customer`` count, if their shape does. Only for a rule that ``asks_who``."""
         raise NotImplementedError  # pragma: no cover
 
     def window(self, where: Where, at_ms: int) -> Span:

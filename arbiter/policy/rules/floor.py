@@ -1,7 +1,8 @@
-"""``floor``: a campaign or product should reach so many contacts between two dates; while it is behind, it counts more.
+"""``floor``: a campaign or product should reach so many contacts between two dates. While it is behind, its requests
+score higher.
 
-The score of its requests is multiplied by ``1 + (ceiling − 1) · clamp((expected − done) / expected, 0, 1)``, where
-``expected`` grows linearly from the first date to the last; outside the dates by 1. The rule says no to nothing.
+The score is multiplied by ``1 + (ceiling − 1) · clamp((expected − done) / expected, 0, 1)``, where ``expected`` grows
+linearly from the first date to the last. Outside the dates the factor is 1. The rule never says no.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class FloorRule(
 
 
 class FloorJudge(SharedJudge):
-    """Knows how far behind its contacts are."""
+    """Knows how far its contacts are behind."""
 
     objects = False
 
@@ -118,7 +119,7 @@ class FloorJudge(SharedJudge):
         return NOW_MS
 
     def boost(self, stock: Stock, now_ms: int) -> float:
-        """By how much to multiply a score at ``now``: from 1 up to the ceiling, the more the further behind it is."""
+        """The factor for a score at ``now``: from 1 to the ceiling, higher the further it is behind."""
         start_ms, end_ms = self._draw.start_ms, self._draw.end_ms
         if self.shadow or not start_ms < now_ms < end_ms:
             return 1.0
@@ -130,10 +131,10 @@ class FloorJudge(SharedJudge):
         return 1.0 + (self._ceiling - 1.0) * min(max((expected - level.used) / expected, 0.0), 1.0)
 
     def wants(self, zone: str, at_ms: int) -> Iterator[Want]:
-        """Counting is for all that is approved between the dates; there are always places."""
+        """Everything approved between the dates is counted. There is always room."""
         if self._draw.start_ms <= at_ms < self._draw.end_ms:
             yield Want(self.id, self._draw, None)
 
     def draws(self, where: Where, at_ms: int) -> list[Draw]:
-        """One that was reached, if between the dates."""
+        """The count, between the dates."""
         return [self._draw] if self._draw.start_ms <= at_ms < self._draw.end_ms else []

@@ -22,7 +22,7 @@ from arbiter.timing.instants import FAR_MS
 from arbiter.timing.windows import duration_ms, spoken_until
 
 NO_END_MS = NEVER_MS
-"""The end of a list of which none was told; "for ever" (``FAR_MS``) was told."""
+"""The end of a list without a known end. "For ever" (``FAR_MS``) is a known end."""
 
 
 class SuppressionRule(
@@ -67,14 +67,14 @@ class SuppressionRule(
             c.reads("cool_down", "bad-duration", duration_ms, self.cool_down)
 
     def is_as_strict_as(self, other: Self, reach: Reach) -> bool:
-        """It has all lists of the other, for as many people and as long."""
+        """It has all lists of the other, for at least as many people and as long."""
         lasting = [duration_ms(rule.cool_down) if rule.cool_down else 0 for rule in (self, other)]
         is_wide = self.scope == "party" or other.scope == "customer"
         return set(other.lists) <= set(self.lists) and is_wide and lasting[0] >= lasting[1]
 
 
 class SuppressionJudge(Judge):
-    """Looks at the customer's, or the whole party's, lists."""
+    """Looks at the lists of the customer, or of the whole party."""
 
     needs = Need.LISTS
 
