@@ -140,6 +140,26 @@ def test_a_bad_policy_is_not_published() -> None:
     assert arbiter("policy", "show", "1").exit_code == 2
 
 
+@pytest.mark.usefixtures("alone")
+def test_a_version_with_errors_is_not_put_in_force() -> None:
+    """However it came into the store: the version is checked when it is activated, since workers only compile it."""
+    free = {"id": "free", "kind": "consent", "basis": "opt_out", "when": {"channel": "email"}}
+    cap = {"id": "none", "kind": "cap", "per": ["party"], "limit": 3, "window": "rolling 900d"}
+
+    async def put() -> None:
+        store = connect(os.environ["ARBITER_REDIS"], os.environ["ARBITER_REDIS_PREFIX"])
+        content = document_bytes(msgspec.convert(document(free, cap), PolicyDocument))
+        await store.policies.publish("test", digest_of(content), "ana", content)
+        await store.close()
+
+    asyncio.run(put())
+    refused = arbiter("policy", "activate", "1", "--without-approval")
+
+    assert 1 == refused.exit_code
+    assert "window-too-long: the window `rolling 900d` is longer than contacts are remembered" in refused.output
+    assert "version 1 is not put in force: the policy has errors" in refused.stderr
+
+
 def test_an_unknown_version_is_told() -> None:
     """Neither approved, activated nor shown, exit code 2."""
     results = [arbiter("policy", *words, "7") for words in (("activate",), ("show",), ("approve", "--approver", "x"))]
