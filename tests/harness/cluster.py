@@ -1,230 +1,221 @@
-"""Many partitions with processors of several workers, in this process: they share a store, interleave, and are killed.
+"""An installation in this process: topics that are lists, a store, and real processors that work on both.
 
-A killed worker ends between any two steps, as by SIGKILL: what it had sent to the store may have happened. Calls to
-the store are interleaved at random, and some lose their reply after they ran.
+What is common to all ways of driving it: :mod:`tests.harness.stepwise` lets one partition work at a time, under a clock
+that is moved by hand and a fault plan; :mod:`tests.harness.concurrent` lets many work at once and kills them;
+:mod:`tests.harness.partition` has one partition whose processor a test starts, feeds and stops itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import wraps
-from random import Random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 from aiokafka import ConsumerRecord
+from msgspec import Struct
 
-from arbiter.messages import CONSENTS, DECISIONS, OUTCOMES, PROFILES, REQUESTS, ROUTED
+from arbiter.ledger.model import Ledger
+from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, OUTCOMES, PROFILES, REQUESTS, ContactRequest
+from arbiter.messages import Outcome as OutcomeMessage
+from arbiter.messages import Profile as ProfileMessage
 from arbiter.metrics import Metrics
 from arbiter.policy.ruleset import Policy
 from arbiter.settings import Settings
-from arbiter.state.codec import OutRecord, unpack_outbox
-from arbiter.state.store import Commit, Store, StoreUnavailable
+from arbiter.state.codec import OutRecord, unpack_ledger, unpack_outbox
+from arbiter.state.store import Store
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import Health
 from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.partitioner import partition_of
+from arbiter.worker.kafka.reader import INPUTS
 from arbiter.worker.partition.processor import Processor
 from arbiter.worker.partition.retry import RetryPolicy, Shared
 from arbiter.worker.partition.work import Placed
 from arbiter.worker.policy_watcher import Active
 from arbiter.worker.turn import Turn
 
-TOPICS = (CONSENTS, PROFILES, ROUTED, OUTCOMES, REQUESTS)
-PARTITIONS = 8
+KINDS: dict[type, str] = {ContactRequest: REQUESTS, ProfileMessage: PROFILES, OutcomeMessage: OUTCOMES}
+CACHE_BYTES = 1_000_000
 LEASE = 1
-LOST_REPLIES = 0.02
-PAUSE_SECONDS = 0.002
-
-
-class Shaky:
-    """A store, or a part of one, whose calls take their time, and whose replies are lost now and then."""
-
-    def __init__(self, inner: Any, random: Random, watch: Callable[[str], Awaitable[None]]) -> None:
-        self._inner = inner
-        self._random = random
-        self._watch = watch
-
-    @property
-    def stocks(self) -> Shaky:
-        """The central entries, as shaky."""
-        return Shaky(self._inner.stocks, self._random, self._watch)
-
-    async def load_all(self, wanted: Sequence[tuple[int, list[str]]]) -> list[list[bytes | None]]:
-        """See ``Store.load_all``: each takes its time."""
-        return [await self.load(partition, parties) for partition, parties in wanted]
-
-    async def commit_all(self, commits: Sequence[tuple[int, Commit]]) -> list[Any]:
-        """See ``Store.commit_all``: some arrive before others, and the replies to some are lost."""
-        made = [self.commit(partition, commit) for partition, commit in commits]
-        return await asyncio.gather(*made, return_exceptions=True)
-
-    def __getattr__(self, name: str) -> Any:
-        call = getattr(self._inner, name)
-
-        @wraps(call)
-        async def shaky(*arguments: Any, **options: Any) -> Any:
-            await asyncio.sleep(self._random.random() * PAUSE_SECONDS)
-            result = await call(*arguments, **options)
-            await self._watch(name)
-            await asyncio.sleep(self._random.random() * PAUSE_SECONDS)
-            if name != "claim" and self._random.random() < LOST_REPLIES:
-                raise StoreUnavailable(f"the reply to {name} is lost")
-            return result
-
-        return shaky
 
 
 class Flow:
-    """A gate of a member of the group."""
+    """Flow control that keeps what was asked of it: which topics are open, and how far each was acked."""
+
+    def __init__(self) -> None:
+        self.open_topics: set[str] = set()
+        self.acked: dict[str, int] = {}
+        self.acks = 0
+        self.member = True
 
     def is_member(self) -> bool:
         """See ``FlowControl``."""
-        return True
+        return self.member
 
     def open(self, topics: Iterable[str]) -> None:
         """See ``FlowControl``."""
+        self.open_topics.update(topics)
 
     def shut(self, topics: Iterable[str]) -> None:
         """See ``FlowControl``."""
+        self.open_topics.difference_update(topics)
 
     def ack(self, message: Any) -> None:
         """See ``FlowControl``."""
+        self.acked[message.topic] = message.value.position
+        self.acks += 1
 
 
-class Crowd:
-    """An installation. ``decisions`` are the published ones by id; ``most`` the most that was ever in use at once."""
+class Process(Struct):
+    """One worker's hold on one partition; ``given`` is how far each topic was handed to it."""
 
-    def __init__(self, store: Store, policy: Policy, seed: int, in_use: Callable[[], Awaitable[int]]) -> None:
-        """``in_use`` counts the places taken, over all partitions at one instant."""
-        self.random = Random(seed)
-        self.store = Shaky(store, self.random, self._watch)
-        self.decisions: dict[str, Any] = {}
-        self.dead: list[OutRecord] = []
-        self.commits = 0
-        self.most = 0
-        self._inner = store
-        self._in_use = in_use
-        self._policy = policy
-        self._logs: dict[tuple[str, int], list[Any]] = defaultdict(list)
-        self._processors: dict[int, tuple[int, Processor, asyncio.Task[None], dict[str, int]]] = {}
-        self._owners = 0
-        self.fatal: list[str] = []
-
-    async def _watch(self, name: str) -> None:
-        if name == "commit":
-            self.commits += 1
-            self.most = max(self.most, await self._in_use())
-
-    async def publish(self, records: Sequence[OutRecord]) -> None:
-        """See ``Publisher.publish``."""
-        await asyncio.sleep(self.random.random() * PAUSE_SECONDS)
-        self._take_note(records)
-
-    def _take_note(self, records: Iterable[OutRecord]) -> None:
-        for record in records:
-            if record.topic == DECISIONS:
-                decision = msgspec.json.decode(record.value or b"")
-                assert self.decisions.setdefault(decision["decision_id"], decision) == decision
-            elif record.topic == ROUTED:
-                self._append(ROUTED, record.partition, record.value or b"")
-            else:
-                self.dead.append(record)
-
-    def put(self, topic: str, value: dict[str, Any]) -> None:
-        """Append a record to a topic, at its customer's home, and hand it to whoever owns that."""
-        self._append(topic, partition_of(value["customer_id"], PARTITIONS), msgspec.json.encode(value))
-
-    def _append(self, topic: str, partition: int, data: bytes) -> None:
-        log = self._logs[topic, partition]
-        log.append(ConsumerRecord(topic, partition, len(log), -1, 0, b"k", data, None, 1, 1, ()))
-        if partition in self._processors:
-            self._offer(partition)
-
-    async def start(self, worker: int, partitions: Iterable[int], **settings: Any) -> None:
-        """Let a worker claim these partitions and work on them."""
-        shared = self._shared(settings)
-        for partition in partitions:
-            self._owners += 1
-            claim = await self.store.claim(partition, f"worker-{worker}-{self._owners}", self._owners)
-            now = monotonic()
-            shared.clock.observe(claim.time_ms, now, now)
-            self._take_note(unpack_outbox(claim.outbox))
-            positions = {topic: claim.head.positions.get(topic, 0) for topic in TOPICS}
-            placed = Placed(claim.head, positions, {}, 1_000_000)
-            processor = Processor(shared, partition, placed, Flow(), RetryPolicy(shared))
-            self._processors[partition] = (worker, processor, asyncio.create_task(processor.run()), dict(positions))
-            self._offer(partition)
-
-    async def kill(self, worker: int) -> list[int]:
-        """End a worker at once; gives the partitions that nobody owns now."""
-        gone = [partition for partition, entry in self._processors.items() if entry[0] == worker]
-        tasks = [self._processors.pop(partition)[2] for partition in gone]
-        going = set(tasks)
-        while going:  # a cancellation may be lost where something else ends at the same moment
-            for task in going:
-                task.cancel()
-            _, going = await asyncio.wait(going, timeout=0.05)
-        return gone
+    partition: int
+    processor: Processor
+    flow: Flow
+    retry: RetryPolicy
+    given: dict[str, int]
+    facts_end: dict[str, int]
+    task: asyncio.Task[None]
 
     async def stop(self) -> None:
-        """Kill them all; what went wrong before is raised."""
-        failed = [entry[2] for entry in self._processors.values() if entry[2].done()]
-        for worker in {entry[0] for entry in self._processors.values()}:
-            await self.kill(worker)
-        for task in failed:
-            task.result()
-        assert [] == self.fatal
+        """End it in good order; raises what it ended with."""
+        self.retry.stop()
+        self.processor.wake()
+        await self.task
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
-        """Let them work until this is true."""
-        async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 - nothing tells when the others are done
-                await asyncio.sleep(0.02)
 
-    @property
-    def latest(self) -> dict[str, Any]:
-        """The latest decision on each request."""
-        found: dict[str, Any] = {}
-        for decision in self.decisions.values():
-            key, number = decision["request_id"], int(decision["decision_id"].rpartition(":")[2])
-            if key not in found or number > found[key][0]:
-                found[key] = (number, decision)
-        return {key: decision for key, (_, decision) in found.items()}
+class Cluster:
+    """``log`` has the topics, ``published`` all that was published, ``decisions`` and ``dead`` what is among it."""
 
-    def outcomes(self) -> Counter[str]:
-        """How many requests stand where."""
-        return Counter(decision["outcome"] for decision in self.latest.values())
+    def __init__(self, policy: Policy, partitions: int, now_ms: int, store: Store, **settings: Any) -> None:
+        """Nothing runs yet. Records are stamped with ``now_ms``; ``settings`` are the workers'."""
+        self.partitions = partitions
+        self.now_ms = now_ms
+        self.store = store
+        self.log: dict[tuple[str, int], list[Any]] = defaultdict(list)
+        self.published: list[OutRecord] = []
+        self.decisions: list[dict[str, Any]] = []
+        self.dead: list[OutRecord] = []
+        self.metrics = Metrics()
+        self.health = Health(self.metrics)
+        self.clock: Any = StoreClock(self.health)
+        self.fatal: list[str] = []
+        self.settings = settings
+        self.in_force = SimpleNamespace(current=Active(1, policy), refresh=self.refresh)
+        self._told: dict[str, bytes] = {}
+        self._owners = 0
 
-    def _offer(self, partition: int) -> None:
-        _, processor, _, offered = self._processors[partition]
-        for topic in TOPICS:
-            log = self._logs[topic, partition]
-            if len(log) > offered[topic]:
-                batch = FetchedRecords(log[offered[topic] :], len(log), LEASE)
-                offered[topic] = len(log)
-                processor.offer(SimpleNamespace(topic=topic, partition=partition, value=batch))  # type: ignore[arg-type]
+    async def refresh(self) -> None:
+        """See ``PolicyWatcher.refresh``: the policy stays."""
 
-    def _shared(self, settings: dict[str, Any]) -> Shared:
-        metrics = Metrics()
-        health = Health(metrics)
-        current = Active(1, self._policy)
+    def home(self, name: str) -> int:
+        """The partition of a customer or a household."""
+        return partition_of(name, self.partitions)
 
-        async def refresh() -> None:
-            """The policy stays."""
+    def send(self, message: Any) -> None:
+        """Put a record on its topic, at its customer's home."""
+        topic = next((topic for kind, topic in KINDS.items() if isinstance(message, kind)), CONSENTS)
+        key = message.customer_id.encode()
+        self.append(topic, self.home(message.customer_id), key, msgspec.json.encode(message))
 
-        return Shared(
-            Settings(kafka="k:1", redis="redis://r", **settings),
-            PARTITIONS,
-            self.store,
-            SimpleNamespace(current=current, refresh=refresh),  # type: ignore[arg-type]
-            StoreClock(health),
-            health,
-            metrics,
+    def append(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> int:
+        """Put a record on a topic, as it is; gives its offset."""
+        log = self.log[topic, partition]
+        log.append(ConsumerRecord(topic, partition, len(log), self.now_ms, 0, key, value, None, 1, 1, tuple(headers)))
+        return len(log) - 1
+
+    async def publish(self, records: Sequence[OutRecord]) -> None:
+        """See ``Publisher.publish``; every decision that is told again must be the same."""
+        for record in records:
+            self.published.append(record)
+            if record.topic == DECISIONS:
+                decision = msgspec.json.decode(record.value or b"")
+                if self._told.setdefault(decision["decision_id"], record.value or b"") != record.value:
+                    raise AssertionError(f"{decision['decision_id']} has two contents")
+                self.decisions.append(decision)
+            elif record.topic.endswith(DLQ_SUFFIX):
+                self.dead.append(record)
+            else:
+                self.append(record.topic, record.partition, record.key, record.value, record.headers)
+
+    async def begin(
+        self,
+        partition: int,
+        *,
+        seen: Any = None,
+        publisher: Any = None,
+        flow: Flow | None = None,
+        kind: type[Processor] = Processor,
+        facts_end: Mapping[str, int] | None = None,
+    ) -> Process:
+        """A new worker claims a partition and publishes its outbox again; nothing is handed to it yet.
+
+        ``seen`` is the store as it sees it, ``publisher`` publishes for it, ``facts_end`` is how far facts are to be
+        read first.
+        """
+        self._owners += 1
+        store = seen or self.store
+        claim = await store.claim(partition, f"worker-{self._owners}", self._owners)
+        assert claim is not None
+        now = monotonic()
+        self.clock.observe(claim.time_ms, now, now)
+        shared = Shared(
+            Settings(kafka="k:1", redis="redis://r", **self.settings),
+            self.partitions,
+            store,
+            self.in_force,  # type: ignore[arg-type]
+            self.clock,
+            self.health,
+            self.metrics,
             self.fatal.append,
-            Turn(self.store, self),
+            Turn(store, publisher or self),
         )
+        retry, flow, ends = RetryPolicy(shared), flow or Flow(), dict(facts_end or {})
+        await self.deliver(retry, unpack_outbox(claim.outbox))
+        positions = {topic: claim.head.positions.get(topic, 0) for topic in INPUTS}
+        processor = kind(shared, partition, Placed(claim.head, positions, ends, CACHE_BYTES), flow, retry)
+        task = asyncio.create_task(processor.run())
+        return Process(partition, processor, flow, retry, dict(positions), ends, task)
+
+    async def deliver(self, retry: RetryPolicy, outbox: Sequence[OutRecord]) -> None:
+        """Publish the outbox of the last commit again."""
+        await retry.deliver(outbox)
+
+    def ends(self, partition: int, topics: Iterable[str]) -> dict[str, int]:
+        """How many records each of these topics has there."""
+        return {topic: len(self.log[topic, partition]) for topic in topics}
+
+    def hand_over(self, process: Process, *topics: str, ends: Mapping[str, int] | None = None) -> None:
+        """Give a worker all records of these topics that it was not given before; up to ``ends``, where given."""
+        for topic in topics:
+            begin, end = process.given[topic], (ends or self.ends(process.partition, topics))[topic]
+            if end > begin:
+                process.given[topic] = end
+                self.offer(process.processor, topic, process.partition, begin, end)
+
+    def offer(self, processor: Processor, topic: str, partition: int, begin: int, end: int | None = None) -> None:
+        """Give a processor one batch with everything from ``begin`` on, up to ``end`` if given."""
+        records = self.log[topic, partition][begin:end]
+        batch = FetchedRecords(records, begin + len(records), LEASE)
+        processor.offer(SimpleNamespace(topic=topic, partition=partition, value=batch))  # type: ignore[arg-type]
+
+    async def ledgers(self, parties: Sequence[str]) -> dict[tuple[int, str], Ledger]:
+        """The ledgers of these parties, wherever there is one."""
+        found = {}
+        for partition in range(self.partitions):
+            packed = await self.store.load(partition, list(parties))
+            found.update(
+                {(partition, party): unpack_ledger(data) for party, data in zip(parties, packed, strict=True) if data}
+            )
+        return found

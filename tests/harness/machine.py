@@ -31,7 +31,8 @@ from arbiter.state.store import Store, Wait
 from arbiter.timing.instants import DAY_MS, FAR_MS, MINUTE_MS, to_datetime
 from arbiter.worker.partition import intake
 from tests.harness.differences import same
-from tests.harness.installation_in_process import FAULTS, Site
+from tests.harness.faults import FAULTS
+from tests.harness.stepwise import Site
 from tests.inputs.builders import at
 from tests.inputs.strategies import (
     BEGINNINGS,
@@ -107,7 +108,7 @@ class Life(RuleBasedStateMachine):
         return None if span_ms is None else to_datetime(self.site.now_ms + span_ms)
 
     def made(self, *arguments: Any, **named: Any) -> None:
-        """See ``tests.harness.installation_in_process.Watcher``."""
+        """See ``tests.harness.stepwise.Watcher``."""
         self.mirror.made(*arguments, **named)
 
     # What others send

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from time import monotonic
-from types import SimpleNamespace
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
-from aiokafka import ConsumerRecord
 
 from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS
-from arbiter.metrics import Metrics
-from arbiter.settings import Settings
-from arbiter.state.codec import OutRecord, unpack_outbox
+from arbiter.state.codec import OutRecord
 from arbiter.state.memory import MemoryStore, wall_clock_ms
 from arbiter.state.store import Commit, Verdict
-from arbiter.worker.clock import StoreClock
-from arbiter.worker.health import Health
-from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.partitioner import partition_of
-from arbiter.worker.partition.processor import Processor
-from arbiter.worker.partition.retry import RetryPolicy, Shared
-from arbiter.worker.partition.work import Placed
+from arbiter.worker.kafka.reader import INPUTS
+from arbiter.worker.partition.retry import RetryPolicy
 from arbiter.worker.policy_watcher import Active
-from arbiter.worker.turn import Turn
+from tests.harness.cluster import Cluster, Flow, Process
 from tests.inputs.builders import policy
 
 PARTITIONS = 4
@@ -33,11 +24,6 @@ P = 1
 CUSTOMERS = [name for name in (f"c{number}" for number in range(100)) if partition_of(name, PARTITIONS) == P]
 STRANGER = next(name for name in (f"c{number}" for number in range(100)) if partition_of(name, PARTITIONS) == P + 1)
 CAP = {"id": "two", "kind": "cap", "owner": "o", "why": "w", "per": ["party"], "limit": 2, "window": "rolling 1d"}
-LEASE = 1
-
-
-class Crash(Exception):
-    """The process ends here."""
 
 
 class Faulty(MemoryStore):
@@ -68,18 +54,23 @@ class Faulty(MemoryStore):
 
 
 class Topics:
-    """A publisher that keeps what it is given; ``faults`` are raised first, ``lost`` after publishing."""
+    """What a cluster publishes, and how: ``faults`` are raised first, ``lost`` after publishing."""
 
-    def __init__(self) -> None:
-        self.records: list[OutRecord] = []
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
         self.faults: list[Exception] = []
         self.lost: list[Exception] = []
+
+    @property
+    def records(self) -> list[OutRecord]:
+        """All that was published."""
+        return self._cluster.published
 
     async def publish(self, records: Sequence[OutRecord]) -> None:
         """See ``Publisher.publish``."""
         if self.faults:
             raise self.faults.pop(0)
-        self.records += records
+        await self._cluster.publish(records)
         if self.lost and any(record.topic == DECISIONS for record in records):
             raise self.lost.pop(0)
 
@@ -103,56 +94,30 @@ class Topics:
         return [(h["arbiter-error-code"].decode(), int(h["arbiter-offset"])) for h in headers]
 
 
-class Flow:
-    """A gate that keeps what was asked of it."""
+class World(Cluster):
+    """One partition: a store and topics that outlive processors; the test starts them, feeds them and stops them."""
+
+    store: Faulty
 
     def __init__(self) -> None:
-        self.open_topics: set[str] = set()
-        self.acked: list[tuple[str, int]] = []
-        self.member = True
-
-    def is_member(self) -> bool:
-        """See ``FlowControl``."""
-        return self.member
-
-    def open(self, topics: Iterable[str]) -> None:
-        """See ``FlowControl``."""
-        self.open_topics.update(topics)
-
-    def shut(self, topics: Iterable[str]) -> None:
-        """See ``FlowControl``."""
-        self.open_topics.difference_update(topics)
-
-    def ack(self, message: Any) -> None:
-        """See ``FlowControl``."""
-        self.acked.append((message.topic, message.value.position))
-
-
-class World:
-    """One partition of an installation: a store and topics that outlive processors, and the log of each input."""
-
-    def __init__(self) -> None:
-        self.store = Faulty()
-        self.topics = Topics()
-        self.metrics = Metrics()
-        self.health = Health(self.metrics)
-        self.clock = StoreClock(self.health)
-        self.fatal: list[str] = []
-        self.log: dict[str, list[Any]] = {CONSENTS: [], PROFILES: [], REQUESTS: []}
-        self.policies = SimpleNamespace(current=Active(1, policy(CAP)), refresh=self._refresh)
-        self.next_policy: Active | None = None
+        super().__init__(policy(CAP), PARTITIONS, wall_clock_ms(), Faulty())
+        self.topics = Topics(self)
         self.flow = Flow()
-        self._owners = 0
+        self.next_policy: Active | None = None
+        self.process: Process
 
-    async def _refresh(self) -> None:
-        self.policies.current = self.next_policy or self.policies.current
+    async def refresh(self) -> None:
+        """See ``PolicyWatcher.refresh``: ``next_policy`` is in force, if there is one."""
+        self.in_force.current = self.next_policy or self.in_force.current
+
+    async def deliver(self, retry: RetryPolicy, outbox: Sequence[OutRecord]) -> None:  # noqa: ARG002 - see ``Cluster``
+        """The outbox gets out, whatever the topics' faults are."""
+        await self.publish(outbox)
 
     def put(self, value: bytes | dict[str, Any] | None, topic: str = REQUESTS) -> int:
         """Append a record to an input; gives its offset."""
-        data = msgspec.json.encode(value) if isinstance(value, dict) else value
-        offset = len(self.log[topic])
-        self.log[topic].append(ConsumerRecord(topic, P, offset, wall_clock_ms(), 0, b"k", data, None, 1, 1, ()))
-        return offset
+        self.now_ms = wall_clock_ms()
+        return self.append(topic, P, b"k", msgspec.json.encode(value) if isinstance(value, dict) else value)
 
     def request(self, name: str, customer: str = CUSTOMERS[0], **fields: Any) -> int:
         """Append a request."""
@@ -168,46 +133,24 @@ class World:
             }
         )
 
-    async def start(self, **settings: Any) -> tuple[Processor, asyncio.Task[None]]:
+    async def start(self, **settings: Any) -> Process:
         """Claim as a new process, publish the outbox again, give the processor all records from its positions."""
-        self._owners += 1
-        claim = await MemoryStore.claim(self.store, P, f"worker-{self._owners}", self._owners)
-        assert claim is not None
-        now = monotonic()
-        self.clock.observe(claim.time_ms, now, now)
-        shared = Shared(
-            Settings(kafka="k:1", redis="redis://r", **settings),
-            PARTITIONS,
-            self.store,
-            self.policies,  # type: ignore[arg-type]
-            self.clock,
-            self.health,
-            self.metrics,
-            self.fatal.append,
-            Turn(self.store, self.topics),
-        )
-        self.topics.records += unpack_outbox(claim.outbox)
-        positions = {topic: claim.head.positions.get(topic, 0) for topic in self.log}
-        self.placed = positions
-        facts_end = {topic: len(self.log[topic]) for topic in (CONSENTS, PROFILES)}
-        self.retry = RetryPolicy(shared)
-        processor = Processor(shared, P, Placed(claim.head, positions, facts_end, 1_000_000), self.flow, self.retry)
-        for topic, position in positions.items():
-            self.offer(processor, topic, position)
-        return processor, asyncio.create_task(processor.run())
+        self.settings = settings
+        facts_end = self.ends(P, (CONSENTS, PROFILES))
+        self.process = await self.begin(P, publisher=self.topics, flow=self.flow, facts_end=facts_end)
+        self.flow.acked = {topic: position for topic, position in self.process.given.items() if position}
+        self.hand_over(self.process, *INPUTS)
+        return self.process
 
-    def offer(self, processor: Processor, topic: str, position: int) -> None:
-        """Give the processor one batch with everything from ``position`` on."""
-        records = self.log[topic][position:]
-        if records:
-            batch = FetchedRecords(records, len(self.log[topic]), LEASE)
-            processor.offer(SimpleNamespace(topic=topic, partition=P, value=batch))  # type: ignore[arg-type]
+    def feed(self, topic: str, begin: int) -> None:
+        """Give the processor one batch with everything from there on."""
+        self.offer(self.process.processor, topic, P, begin)
 
     async def run(self, **settings: Any) -> None:
         """A whole process: start, decide everything, stop."""
-        processor, task = await self.start(**settings)
-        await self.settled(lambda: task.done() or self.is_done())
-        await self.stopped(processor, task)
+        process = await self.start(**settings)
+        await self.settled(lambda: process.task.done() or self.is_done())
+        await process.stop()
 
     async def settled(self, condition: Callable[[], object]) -> None:
         """Let the others run until this is true."""
@@ -215,13 +158,6 @@ class World:
             while not condition():  # noqa: ASYNC110 - nothing tells when the others are done
                 await asyncio.sleep(0)
 
-    async def stopped(self, processor: Processor, task: asyncio.Task[None]) -> None:
-        """Tell the processor to stop, and wait for it."""
-        self.retry.stop()
-        processor.wake()
-        await task
-
     def is_done(self) -> bool:
         """Whether every record was acked, or committed by a process before."""
-        acked = {**self.placed, **dict(self.flow.acked)}
-        return all(acked.get(topic, 0) == len(records) for topic, records in self.log.items())
+        return all(self.flow.acked.get(topic, 0) == end for topic, end in self.ends(P, INPUTS).items())

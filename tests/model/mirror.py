@@ -1,6 +1,6 @@
 """The sequential reference beside a running installation: the pure core, one record at a time, without the worker.
 
-It is shown the commits of a :class:`tests.harness.installation_in_process.Site`. What a commit covers (which records,
+It is shown the commits of a :class:`tests.harness.stepwise.Site`. What a commit covers (which records,
 at what time, under which policy) is for the worker to choose. What must then be in it follows, and is worked out here
 anew: every decision to the byte, every ledger, timer and dead letter, what goes to other partitions and what was
 taken of capacity. It shares no code with ``arbiter.worker`` and reads the bytes of the store and of the routed topic
@@ -137,7 +137,7 @@ class Mirror:
         return self._policies[self.parts[self._at].activation]
 
     def made(self, partition: int, commit: Commit, *, is_reading: bool) -> None:
-        """See ``tests.harness.installation_in_process.Watcher``: do what the commit had to do, and compare."""
+        """See ``tests.harness.stepwise.Watcher``: do what the commit had to do, and compare."""
         part = self.parts[partition]
         self._strays = list[tuple[int, Routed]]()
         steps = list(self._steps(partition, commit))

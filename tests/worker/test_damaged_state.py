@@ -8,8 +8,8 @@ from arbiter.messages import CONSENTS
 from arbiter.state.codec import CodecError, NewerFormat, unpack_ledger
 from arbiter.state.memory import MemoryStore
 from arbiter.timing.instants import DAY_MS
-from tests.harness.installation_in_process import Site, Unwatched
 from tests.harness.partition import CAP, CUSTOMERS, P, World
+from tests.harness.stepwise import Site
 from tests.inputs.builders import MONDAY, grant, policy, request
 
 DAMAGED = [b"", b"garbage", bytes(40), b"\x01\xff", b"\x01\x95\x90\x90\x90\x91\xc0\x90", b"\x99\xc1"]
@@ -119,7 +119,7 @@ async def test_a_newer_answer_stops_the_partition(world: World) -> None:
 async def test_the_timer_of_a_party_that_cannot_be_read_does_not_spin(clock: str) -> None:
     """It is put off, and what waits is decided once the ledger is restored and it is looked at again."""
     store = MemoryStore()
-    site = Site(policy({**CAP, "limit": 1}), 1, MONDAY, store, Unwatched(), clock=clock)
+    site = Site(policy({**CAP, "limit": 1}), 1, MONDAY, store, clock=clock)
     site.send(grant("c1"))
     for name in "ab":
         site.send(request(name, customer_id="c1"))
@@ -143,7 +143,7 @@ async def test_the_timer_of_a_party_that_cannot_be_read_does_not_spin(clock: str
 async def test_a_timer_that_does_not_fit_its_ledger_does_not_spin() -> None:
     """Of a party that waits for nothing, or that nobody knows: it is looked at once, and its timer is set right."""
     store = MemoryStore()
-    site = Site(policy(CAP), 1, MONDAY, store, Unwatched())
+    site = Site(policy(CAP), 1, MONDAY, store)
     site.send(request("a", customer_id="c1"))
     await site.settle()
     await site.end(0)

@@ -10,7 +10,7 @@ from arbiter.ledger.model import ContactState
 from arbiter.state.memory import MemoryStore
 from arbiter.state.store import Commit
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS
-from tests.harness.installation_in_process import Site
+from tests.harness.stepwise import Site
 from tests.inputs.builders import MONDAY, Desk, codes, grant, policy, request
 
 CALLS = {
@@ -23,7 +23,7 @@ class Commits(list[Commit]):
     """Keeps the history."""
 
     def made(self, partition: int, commit: Commit, *, is_reading: bool) -> None:  # noqa: ARG002
-        """See ``tests.harness.installation_in_process.Watcher``."""
+        """See ``tests.harness.stepwise.Watcher``."""
         self.append(commit)
 
 

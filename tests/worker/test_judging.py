@@ -7,8 +7,8 @@ import pytest
 from arbiter.state.memory import MemoryStore
 from arbiter.worker.partition.deciding import Batch
 from arbiter.worker.partition.items import Item
-from tests.harness.installation_in_process import Site, Unwatched
 from tests.harness.partition import CAP
+from tests.harness.stepwise import Site
 from tests.inputs.builders import MONDAY, grant, policy, request
 
 CALLS = {"id": "calls", "kind": "capacity", "limit": 3, "window": "calendar week"}
@@ -17,7 +17,7 @@ CALLS = {"id": "calls", "kind": "capacity", "limit": 3, "window": "calendar week
 @pytest.fixture
 def site() -> Site:
     """One partition, with three places a week for all, and two a day for each of two customers."""
-    return Site(policy({**CAP, "limit": 2}, CALLS), 1, MONDAY, MemoryStore(), Unwatched())
+    return Site(policy({**CAP, "limit": 2}, CALLS), 1, MONDAY, MemoryStore())
 
 
 async def test_only_the_step_is_taken_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

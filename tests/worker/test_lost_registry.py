@@ -21,20 +21,20 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 async def test_lost_commits_are_noticed_while_the_policies_are_lost_too(world: World) -> None:
     """Nothing is committed then, so nobody would tell; what is there yet is only waited for."""
     world.request("a")
-    processor, task = await world.start()
+    process = await world.start()
     await world.settled(world.is_done)
     world.health.trouble(LOST, "the policies in the store are gone")
-    world.policies.current, current = None, world.policies.current
+    world.in_force.current, current = None, world.in_force.current
     world.request("b")
-    world.offer(processor, REQUESTS, 1)
+    world.feed(REQUESTS, 1)
     await asyncio.sleep(0.05)
     assert 1 == len(world.health.reasons)
-    world.policies.current = current
+    world.in_force.current = current
     await world.settled(lambda: list(world.topics.outcomes) == ["a", "b"])
     world.store.flush()
-    world.policies.current = None
+    world.in_force.current = None
     world.request("c")
-    world.offer(processor, REQUESTS, 2)
-    await task
+    world.feed(REQUESTS, 2)
+    await process.task
 
     assert "lost commits" in world.health.reasons[1]

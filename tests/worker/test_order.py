@@ -19,7 +19,7 @@ from arbiter.state.memory import MemoryStore
 from arbiter.state.store import Commit
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime, to_ms
 from arbiter.worker.partition import intake
-from tests.harness.installation_in_process import Site
+from tests.harness.stepwise import Site
 from tests.inputs.builders import MONDAY, grant, policy, request
 from tests.inputs.whole_policy import compiled, whole_document
 
@@ -33,7 +33,7 @@ class Commits(list[Commit]):
     """Keeps the history."""
 
     def made(self, partition: int, commit: Commit, *, is_reading: bool) -> None:  # noqa: ARG002
-        """See ``tests.harness.installation_in_process.Watcher``."""
+        """See ``tests.harness.stepwise.Watcher``."""
         self.append(commit)
 
 

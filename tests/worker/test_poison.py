@@ -9,7 +9,8 @@ import pytest
 from arbiter.engine.input_record import InputRecord
 from arbiter.engine.party import Party
 from arbiter.messages import CONSENTS
-from tests.harness.partition import CUSTOMERS, Crash, World
+from tests.harness.faults import Crash
+from tests.harness.partition import CUSTOMERS, World
 
 
 @pytest.fixture
@@ -84,8 +85,8 @@ async def test_what_is_committed_between_deaths_does_not_hide_what_kills(
 async def test_an_idle_partition_that_changes_hands_gives_nothing_up(world: World) -> None:
     """Claims alone are no sign of a record that kills."""
     for _ in range(12):
-        processor, task = await world.start()
-        await world.stopped(processor, task)
+        process = await world.start()
+        await process.stop()
     for name in ("a", "b"):
         world.request(name)
     await world.run()

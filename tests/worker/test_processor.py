@@ -13,6 +13,7 @@ from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS
 from arbiter.state.codec import unpack_outbox
 from arbiter.state.envelopes import unpack_envelope
 from arbiter.state.store import StoreUnavailable
+from arbiter.worker.kafka.reader import INPUTS
 from arbiter.worker.policy_watcher import Active
 from tests.harness.partition import CAP, CUSTOMERS, STRANGER, P, World
 from tests.inputs.builders import policy
@@ -36,7 +37,7 @@ async def test_requests_are_decided_committed_published_and_acked(world: World) 
     await world.run()
 
     assert world.topics.outcomes == {"a": "approved", "b": "approved", "c": "deferred"}
-    assert world.flow.acked == [(REQUESTS, 3)]
+    assert world.flow.acked == {REQUESTS: 3}
     first = world.topics.of(DECISIONS)[0]
     assert first.partition == P
     assert dict(first.headers)["ce_id"].decode() == msgspec.json.decode(first.value or b"")["decision_id"]
@@ -58,7 +59,7 @@ async def test_everything_that_waits_is_one_commit(world: World) -> None:
 async def test_a_suppression_comes_before_what_was_sent_earlier(world: World) -> None:
     """Of what waits together facts are first, suppressions before all."""
     suppression = {"type": "suppression", "customer_id": CUSTOMERS[0], "list": "dnc", "active": True}
-    world.policies.current = Active(1, policy({"id": "dnc", "kind": "suppression", "lists": ["dnc"]}))
+    world.in_force.current = Active(1, policy({"id": "dnc", "kind": "suppression", "lists": ["dnc"]}))
     world.request("a")
     world.put({**suppression, "captured_at": "2026-01-01T00:00:00Z"}, CONSENTS)
     await world.run()
@@ -70,14 +71,14 @@ async def test_requests_are_let_in_when_the_facts_are_read(world: World) -> None
     """Until the facts that were there at the claim are committed, only their topics are open."""
     world.put({"customer_id": CUSTOMERS[0]}, PROFILES)
     world.store.before["load"] = [StoreUnavailable("away")] * 3
-    processor, task = await world.start()
+    process = await world.start()
     await asyncio.sleep(0)
     assert world.flow.open_topics == {CONSENTS, PROFILES}
     await world.settled(world.is_done)
     await asyncio.sleep(0)
-    await world.stopped(processor, task)
+    await process.stop()
 
-    assert world.flow.open_topics == {CONSENTS, PROFILES, REQUESTS}
+    assert world.flow.open_topics == set(INPUTS)
 
 
 async def test_the_same_request_again_gets_the_same_bytes(world: World) -> None:
@@ -125,7 +126,7 @@ async def test_a_record_on_a_foreign_partition_goes_home(world: World) -> None:
 
     assert world.topics.outcomes == {"b": "approved"}
     assert (sent.partition, routed.party) == (P + 1, f"c:{STRANGER}")
-    assert (routed.post.raw, routed.post.source) == (world.log[REQUESTS][0].value, (REQUESTS, P, 0))
+    assert (routed.post.raw, routed.post.source) == (world.log[REQUESTS, P][0].value, (REQUESTS, P, 0))
     assert routed.post.hops == 1
     assert sent in unpack_outbox(world.store.commits[0].outbox)
 
@@ -133,9 +134,9 @@ async def test_a_record_on_a_foreign_partition_goes_home(world: World) -> None:
 async def test_an_outdated_policy_decides_nothing(world: World) -> None:
     """The store has met a newer activation: the worker takes it over and decides anew."""
     world.request("a")
-    world.next_policy = world.policies.current = Active(5, policy(CAP, version=5))
+    world.next_policy = world.in_force.current = Active(5, policy(CAP, version=5))
     await world.run()
-    world.policies.current = Active(4, policy({**CAP, "limit": 9}, version=4))
+    world.in_force.current = Active(4, policy({**CAP, "limit": 9}, version=4))
     world.request("b")
     await world.run()
     versions = [msgspec.json.decode(record.value or b"")["policy"]["version"] for record in world.topics.of(DECISIONS)]
@@ -145,11 +146,11 @@ async def test_an_outdated_policy_decides_nothing(world: World) -> None:
 
 async def test_without_a_policy_nothing_is_decided(world: World) -> None:
     """The processor waits, and stops when it is told to."""
-    world.policies.current = None
+    world.in_force.current = None
     world.request("a")
-    processor, task = await world.start()
+    process = await world.start()
     await asyncio.sleep(0)
-    await world.stopped(processor, task)
+    await process.stop()
 
     assert world.store.commits == []
     assert world.topics.records == []
@@ -164,12 +165,12 @@ async def test_a_full_runner_shuts_its_topics_and_opens_them_again(
     monkeypatch.setattr("arbiter.worker.partition.intake.RECORDS_MAX", 2)
     for number in range(9):
         world.request(f"r{number}", CUSTOMERS[number])
-    processor, task = await world.start()
+    process = await world.start()
     assert world.flow.open_topics == set()
     await world.settled(world.is_done)
-    await world.stopped(processor, task)
+    await process.stop()
 
-    assert world.flow.open_topics == {CONSENTS, PROFILES, REQUESTS}
+    assert world.flow.open_topics == set(INPUTS)
     assert [len(unpack_outbox(commit.outbox)) for commit in world.store.commits] == [2, 2, 2, 2, 1]
 
 
@@ -200,7 +201,7 @@ async def test_the_event_clock_does_not_depend_on_batches(world: World) -> None:
 async def test_what_shadows_would_have_done_is_counted(world: World) -> None:
     """By rule in shadow mode, and how often it would have stopped an approval; by pair of outcomes for a policy."""
     trial = {**CAP, "id": "trial", "limit": 1, "mode": "shadow"}
-    world.policies.current = Active(1, policy(CAP, trial, shadow=policy({**CAP, "limit": 0}, version=2)))
+    world.in_force.current = Active(1, policy(CAP, trial, shadow=policy({**CAP, "limit": 0}, version=2)))
     for name in ("a", "b", "c", "c"):
         world.request(name)
     await world.run()
@@ -221,7 +222,7 @@ async def test_a_shadow_policy_that_fails_while_judging_is_an_alarm(
     """Its numbers would be wrong; every request gets its answer."""
     shadow = policy(version=2)
     monkeypatch.setattr(shadow, "terms", lambda *_: 1 // 0)
-    world.policies.current = Active(1, policy(CAP, shadow=shadow))
+    world.in_force.current = Active(1, policy(CAP, shadow=shadow))
     world.request("a")
     await world.run()
     said = msgspec.json.decode(world.topics.of(DECISIONS)[0].value or b"")

@@ -22,8 +22,9 @@ from arbiter.state.memory import MemoryStore
 from arbiter.state.store import StoreUnavailable
 from arbiter.timing.instants import DAY_MS, to_datetime
 from arbiter.worker.kafka.producer import PublishFailed
-from tests.harness.installation_in_process import Site, Unwatched, told
-from tests.harness.partition import CAP, CUSTOMERS, Crash, P, World
+from tests.harness.faults import Crash
+from tests.harness.partition import CAP, CUSTOMERS, P, World
+from tests.harness.stepwise import Site, told
 from tests.inputs.builders import MONDAY, grant, policy, request
 
 
@@ -91,14 +92,14 @@ async def test_records_below_the_head_are_skipped(world: World) -> None:
     """A replay is neither decided nor published nor committed again."""
     world.request("a")
     await world.run()
-    processor, task = await world.start()
+    process = await world.start()
     # As if the topic had been placed too low.
-    processor._queue._topics[REQUESTS].fetched = 0  # noqa: SLF001 - no public way leads there
-    world.offer(processor, REQUESTS, 0)
+    process.processor._queue._topics[REQUESTS].fetched = 0  # noqa: SLF001 - no public way leads there
+    world.feed(REQUESTS, 0)
     world.request("b")
-    world.offer(processor, REQUESTS, 1)
-    await world.settled(lambda: len(world.flow.acked) == 3)
-    await world.stopped(processor, task)
+    world.feed(REQUESTS, 1)
+    await world.settled(lambda: world.flow.acks == 3)
+    await process.stop()
 
     assert list(world.topics.outcomes) == ["a", "b"]
     assert len(world.topics.of(DECISIONS)) == 2
@@ -162,12 +163,12 @@ async def test_a_fenced_worker_ends(world: World) -> None:
 async def test_a_store_that_lost_commits_stops_the_partition(world: World) -> None:
     """No decision on forgotten budgets; the worker stays and says so, and the other partitions go on."""
     world.request("a")
-    processor, task = await world.start()
+    process = await world.start()
     await world.settled(world.is_done)
     world.store.flush()
     world.request("b")
-    world.offer(processor, REQUESTS, 1)
-    await task
+    world.feed(REQUESTS, 1)
+    await process.task
 
     assert list(world.topics.outcomes) == ["a"]
     assert "lost commits" in world.health.reasons[0]
@@ -177,10 +178,10 @@ async def test_a_store_that_lost_commits_stops_the_partition(world: World) -> No
 async def test_a_topic_that_goes_back_stops_the_partition(world: World) -> None:
     """Offsets that were read before, with other records: taken for replays they would be lost in silence."""
     world.request("a")
-    processor, task = await world.start()
+    process = await world.start()
     await world.settled(world.is_done)
-    world.offer(processor, REQUESTS, 0)
-    await task
+    world.feed(REQUESTS, 0)
+    await process.task
 
     assert "gave offset 0 after 1" in world.health.reasons[0]
 
@@ -189,12 +190,12 @@ async def test_a_worker_that_the_group_forgot_waits(world: World) -> None:
     """Without a heartbeat nothing is committed; with one it goes on."""
     world.flow.member = False
     world.request("a")
-    processor, task = await world.start()
+    process = await world.start()
     await asyncio.sleep(0.01)
     assert world.store.commits == []
     world.flow.member = True
     await world.settled(world.is_done)
-    await world.stopped(processor, task)
+    await process.stop()
 
     assert world.topics.outcomes == {"a": "approved"}
 
@@ -203,9 +204,9 @@ async def test_a_stopped_runner_finishes_what_it_committed(world: World) -> None
     """Told to stop while the reply of a commit is awaited, it still publishes and acks."""
     world.request("a")
     world.store.after["commit"] = [StoreUnavailable("away")]
-    processor, task = await world.start()
+    process = await world.start()
     await world.settled(lambda: world.store.commits)
-    await world.stopped(processor, task)
+    await process.stop()
 
     assert world.topics.outcomes == {"a": "approved"}
     assert world.is_done()
@@ -214,13 +215,13 @@ async def test_a_stopped_runner_finishes_what_it_committed(world: World) -> None
 async def test_a_runner_stopped_while_it_loads_the_next_batch_leaves_nothing_to_repeat(world: World) -> None:
     """What was delivered before is not told again by the next claim, although that batch was dropped."""
     world.request("a")
-    processor, task = await world.start()
+    process = await world.start()
     await world.settled(world.is_done)
     world.store.before["load"] = [StoreUnavailable("away")] * 1_000
     world.request("b", CUSTOMERS[1])
-    world.offer(processor, REQUESTS, 1)
+    world.feed(REQUESTS, 1)
     await world.settled(lambda: len(world.store.before["load"]) < 1_000)
-    await world.stopped(processor, task)
+    await process.stop()
     world.store.before.clear()
     await world.run()
 
@@ -232,10 +233,10 @@ async def test_an_abandoned_runner_leaves_the_rest_to_the_next_claim(world: Worl
     """Time is up while the store is away: it ends, and the next process does the work."""
     world.request("a")
     world.store.before["commit"] = [StoreUnavailable("away")] * 1_000
-    _, task = await world.start()
+    process = await world.start()
     await world.settled(lambda: world.store.commits)
-    world.retry.abandon()
-    await task
+    world.process.retry.abandon()
+    await process.task
     assert world.topics.records == []
     world.store.before.clear()
     await world.run()
@@ -276,7 +277,7 @@ def judging_fails(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 def installed() -> Site:
     """One partition on which a budget of one a day is used up, and two requests of c1 wait for it, one of c2 too."""
     one = {**CAP, "limit": 1}
-    site = Site(policy(one), 1, MONDAY, MemoryStore(), Unwatched())
+    site = Site(policy(one), 1, MONDAY, MemoryStore())
     for customer, names in (("c1", "abc"), ("c2", "de")):
         site.send(grant(customer))
         for name in names:

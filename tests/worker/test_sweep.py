@@ -11,7 +11,8 @@ from arbiter.messages import DECISIONS, OUTCOMES
 from arbiter.policy.kill_switches import Kill
 from arbiter.state.memory import wall_clock_ms
 from arbiter.worker.policy_watcher import Active
-from tests.harness.partition import CUSTOMERS, Crash, P, World
+from tests.harness.faults import Crash
+from tests.harness.partition import CUSTOMERS, P, World
 from tests.inputs.builders import policy
 
 COUNT = 12
@@ -26,7 +27,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr("arbiter.worker.partition.sweep.PAGE", 5)
     monkeypatch.setattr("arbiter.worker.partition.sweep.SWEPT_MAX", 3)
     world = World()
-    world.policies.current = Active(1, policy(NIGHTLESS))
+    world.in_force.current = Active(1, policy(NIGHTLESS))
     for number in range(COUNT):
         world.request(f"r{number}", CUSTOMERS[number])
     return world
@@ -56,16 +57,16 @@ ALL = sorted(f"r{number}" for number in range(COUNT))
 
 async def swept(world: World, number: int) -> None:
     """Run a process until the sweep for this activation is committed."""
-    processor, task = await world.start()
+    process = await world.start()
     await world.settled(lambda: world.store.kept(P).head and world.store.kept(P).head.swept == number)  # type: ignore[union-attr]
-    await world.stopped(processor, task)
+    await process.stop()
 
 
 async def test_a_switch_recalls_every_unsent_approval(world: World) -> None:
     """Also of parties that nothing else would bring back, by three per commit; and each waits again."""
     await world.run()
     commits = len(world.store.commits)
-    world.policies.current = killed()
+    world.in_force.current = killed()
     await swept(world, 2)
     made = world.store.commits[commits:]
 
@@ -77,7 +78,7 @@ async def test_a_switch_recalls_every_unsent_approval(world: World) -> None:
 async def test_a_sweep_that_is_done_is_not_done_again(world: World) -> None:
     """The next owner finds in the head that it is."""
     await world.run()
-    world.policies.current = killed()
+    world.in_force.current = killed()
     await swept(world, 2)
     commits = len(world.store.commits)
     world.request("late", CUSTOMERS[COUNT])
@@ -91,33 +92,32 @@ async def test_a_sweep_that_is_done_is_not_done_again(world: World) -> None:
 async def test_a_crash_in_the_middle_is_made_good(world: World, step: str) -> None:
     """The next owner begins again; nobody is forgotten, and nothing is recalled twice."""
     await world.run()
-    world.policies.current = killed()
-    processor, task = await world.start()
+    world.in_force.current = killed()
+    process = await world.start()
     await world.settled(lambda: len(outcomes(world, "recalled")) >= 3)
     getattr(world.store, step)["commit"] = [Crash()]
     with pytest.raises(Crash):
-        await task
+        await process.task
     partly = outcomes(world, "recalled")
     await swept(world, 2)
 
     assert 3 <= len(partly) < COUNT
     assert outcomes(world, "recalled") == ALL
     assert len(told(world)) == 3 * COUNT
-    assert processor is not None
 
 
 async def test_records_are_decided_in_between(world: World) -> None:
     """A request that comes while the sweep goes on does not wait for its end."""
     await world.run()
-    world.policies.current = killed()
-    processor, task = await world.start()
+    world.in_force.current = killed()
+    process = await world.start()
     await world.settled(lambda: len(outcomes(world, "recalled")) >= 3)
     offset = world.request("meanwhile", CUSTOMERS[COUNT], campaign="autumn")
-    world.offer(processor, "contact.requests.v1", offset)
+    world.feed("contact.requests.v1", offset)
     await world.settled(lambda: ("meanwhile", "approved") in told(world))
     recalled = len(outcomes(world, "recalled"))
     await world.settled(lambda: len(outcomes(world, "recalled")) == COUNT)
-    await world.stopped(processor, task)
+    await process.stop()
 
     assert recalled < COUNT
 
@@ -125,9 +125,9 @@ async def test_records_are_decided_in_between(world: World) -> None:
 async def test_a_switch_that_is_lifted_lets_all_go_on(world: World) -> None:
     """What waits is decided again at once: under a new number without the switch."""
     await world.run()
-    world.policies.current = killed()
+    world.in_force.current = killed()
     await swept(world, 2)
-    world.policies.current = Active(3, policy(NIGHTLESS))
+    world.in_force.current = Active(3, policy(NIGHTLESS))
     await swept(world, 3)
 
     assert [name for name, outcome in told(world)[-COUNT:] if outcome == "approved"] != []
@@ -138,24 +138,24 @@ async def test_a_switch_that_ends_lets_all_go_on(world: World) -> None:
     """By the timers of what waits, without anybody's doing and without a new activation."""
     await world.run()
     end_ms = wall_clock_ms() + 400
-    world.policies.current = killed(until_ms=end_ms)
-    processor, task = await world.start()
+    world.in_force.current = killed(until_ms=end_ms)
+    process = await world.start()
     await world.settled(lambda: len(outcomes(world, "recalled")) == COUNT)
-    processor.wake()
+    process.processor.wake()
 
     async with asyncio.timeout(20):
         while outcomes(world, "approved") != sorted([*ALL, *ALL]):
-            processor.wake()
+            process.processor.wake()
             await asyncio.sleep(0.01)
-    await world.stopped(processor, task)
+    await process.stop()
 
 
 async def test_an_older_activation_is_not_swept_for(world: World) -> None:
     """A worker that has not heard of the newest one yet neither sweeps nor commits under an older one."""
-    world.policies.current = killed(5)
+    world.in_force.current = killed(5)
     await world.run()
     world.next_policy = killed(5)
-    world.policies.current = Active(4, policy(NIGHTLESS))
+    world.in_force.current = Active(4, policy(NIGHTLESS))
     world.request("late", CUSTOMERS[COUNT])
     await world.run()
 
@@ -166,11 +166,11 @@ async def test_an_older_activation_is_not_swept_for(world: World) -> None:
 async def test_recall_takes_back_what_the_new_policy_does_not_allow(world: World) -> None:
     """Ordered with the activation; without it unsent approvals stand, whatever the new policy says."""
     await world.run()
-    world.policies.current = Active(2, policy(NONE))
+    world.in_force.current = Active(2, policy(NONE))
     world.request("one-more", CUSTOMERS[COUNT])
     await swept(world, 2)
     stood = outcomes(world, "recalled")
-    world.policies.current = Active(3, policy(NONE), recalls=3)
+    world.in_force.current = Active(3, policy(NONE), recalls=3)
     await swept(world, 3)
 
     assert stood == []
@@ -181,7 +181,7 @@ async def test_recall_takes_back_what_the_new_policy_does_not_allow(world: World
 async def test_a_recall_that_was_passed_over_is_made_up_for(world: World) -> None:
     """The next activation came before this partition had looked: it still recalls."""
     await world.run()
-    world.policies.current = Active(3, policy(NONE), recalls=2)
+    world.in_force.current = Active(3, policy(NONE), recalls=2)
     await swept(world, 3)
 
     assert outcomes(world, "recalled") == ALL
@@ -189,12 +189,11 @@ async def test_a_recall_that_was_passed_over_is_made_up_for(world: World) -> Non
 
 async def test_what_was_sent_is_left_alone(world: World) -> None:
     """There is nothing to take back."""
-    world.log[OUTCOMES] = []
     await world.run()
     sent = {"customer_id": CUSTOMERS[0], "department": "cards", "request_id": "r0", "kind": "sent"}
     world.put({**sent, "at": "2026-11-25T00:00:00Z"}, OUTCOMES)
     await world.run()
-    world.policies.current = killed()
+    world.in_force.current = killed()
     await swept(world, 2)
 
     assert outcomes(world, "recalled") == [name for name in ALL if name != "r0"]
@@ -203,12 +202,12 @@ async def test_what_was_sent_is_left_alone(world: World) -> None:
 async def test_a_shadow_policy_sweeps_nothing(world: World) -> None:
     """It changes no answer, so nobody has to be looked at again; the next real change is swept as ever."""
     await swept(world, 1)
-    world.policies.current = Active(2, policy(NIGHTLESS, shadow=policy(NONE, version=2)), shadow_moves=1)
+    world.in_force.current = Active(2, policy(NIGHTLESS, shadow=policy(NONE, version=2)), shadow_moves=1)
     world.request("after", CUSTOMERS[0])
     before = len(world.store.commits)
     await world.run()
     commits = world.store.commits[before:]
-    world.policies.current = Active(3, policy(NONE), recalls=3)
+    world.in_force.current = Active(3, policy(NONE), recalls=3)
     await swept(world, 3)
 
     assert [(2, 1)] == [(commit.activation, commit.swept) for commit in commits]

@@ -18,7 +18,7 @@ from arbiter.state.stock import Ask, Grant
 from arbiter.state.store import Commit, Verdict
 from arbiter.worker.health import Health
 from arbiter.worker.partition.commit_alarm import WHY, CommitAlarm
-from tests.harness.installation_in_process import Site, Unwatched
+from tests.harness.stepwise import Site
 from tests.inputs.builders import MONDAY, grant, policy, request
 
 PARTITIONS = 2
@@ -84,7 +84,7 @@ async def site(store: Store) -> Site:
 
     Nobody has claimed the second one yet: how much it uses is not known, so there is no central entry.
     """
-    site = Site(policy(CALLS, MAILS), PARTITIONS, MONDAY, store, Unwatched())
+    site = Site(policy(CALLS, MAILS), PARTITIONS, MONDAY, store)
     customers = [name for name in (f"c{number}" for number in range(40)) if not site.home(name)][:6]
     for customer in customers:
         site.send(grant(customer))

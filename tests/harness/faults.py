@@ -1,0 +1,106 @@
+"""The fault plan of an in-process cluster: where a partition's worker ends or stumbles next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from confluent_kafka import KafkaError
+
+from arbiter.state.codec import OutRecord
+from arbiter.state.store import Commit, Ended, Store, StoreUnavailable, Verdict
+from arbiter.worker.kafka.producer import PublishFailed
+
+FAULTS = (
+    "before load", "after load", "away load", "before commit", "after commit", "away commit", "lost commit",
+    "before publish", "within publish", "after publish", "refused publish",
+)  # fmt: skip
+"""``before`` and ``after`` a step the process ends, ``away`` there is no answer, ``lost`` only the answer is."""
+
+
+class Crash(Exception):
+    """The process ends here."""
+
+
+class FaultPlan:
+    """At most one fault for each partition: it happens at the next step that it names, once."""
+
+    def __init__(self) -> None:
+        self._faults: dict[int, tuple[str, int | None]] = {}
+
+    def set(self, partition: int, fault: str, through: int | None = None) -> None:
+        """Plan it. ``through`` is how many records get out before the end ``within publish``; half, if left out."""
+        self._faults[partition] = fault, through
+
+    def take(self, partition: int, *faults: str) -> tuple[str, int | None] | None:
+        """Which of these is due, once."""
+        return self._faults.pop(partition) if self._faults.get(partition, ("",))[0] in faults else None
+
+    def clear(self) -> None:
+        """Nothing goes wrong any more."""
+        self._faults.clear()
+
+
+class Ground(Protocol):
+    """What a partition's worker works on."""
+
+    store: Store
+    faults: FaultPlan
+
+    async def publish(self, records: Sequence[OutRecord]) -> None:
+        """See ``Publisher.publish``."""
+
+    def committed(self, partition: int, commit: Commit) -> None:
+        """A commit is written."""
+
+
+class View:
+    """The store and the topics as one partition's worker sees them: it stumbles where the plan says so."""
+
+    def __init__(self, ground: Ground, partition: int) -> None:
+        self._ground = ground
+        self._partition = partition
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ground.store, name)
+
+    async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
+        """See ``Store.load``."""
+        self._stumble("before load", "away load")
+        found = await self._ground.store.load(partition, parties)
+        self._stumble("after load")
+        return found
+
+    async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
+        """See ``Store.commit``."""
+        self._stumble("before commit", "away commit")
+        answer = await self._ground.store.commit(partition, commit)
+        if answer[0] is Verdict.OK:
+            self._ground.committed(partition, commit)
+        self._stumble("after commit", "lost commit")
+        return answer
+
+    async def load_all(self, wanted: Sequence[tuple[int, list[str]]]) -> list[list[bytes | None]]:
+        """See ``Store.load_all``."""
+        return [await self.load(partition, parties) for partition, parties in wanted]
+
+    async def commit_all(self, commits: Sequence[tuple[int, Commit]]) -> list[Ended]:
+        """See ``Store.commit_all``."""
+        return [await self.commit(partition, commit) for partition, commit in commits]
+
+    async def publish(self, records: Sequence[OutRecord]) -> None:
+        """See ``Publisher.publish``."""
+        self._stumble("before publish")
+        if records and self._ground.faults.take(self._partition, "refused publish"):
+            await self._ground.publish(records[:-1])
+            raise PublishFailed([(records[-1], KafkaError(KafkaError.POLICY_VIOLATION))])
+        if fault := self._ground.faults.take(self._partition, "within publish"):
+            await self._ground.publish(records[: len(records) // 2 if fault[1] is None else fault[1]])
+            raise Crash(fault[0])
+        await self._ground.publish(records)
+        self._stumble("after publish")
+
+    def _stumble(self, *faults: str) -> None:
+        if found := self._ground.faults.take(self._partition, *faults):
+            fault = found[0]
+            raise Crash(fault) if fault.startswith(("before", "after")) else StoreUnavailable(fault)
