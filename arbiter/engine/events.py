@@ -1,4 +1,4 @@
-"""What one event does to the party that keeps the customer's budget, and what follows from it."""
+"""What an event does at the party that keeps the customer's budget, and what follows from it."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def take(party: PartyState, arrival: InputRecord) -> None:
 
 
 def follow(party: PartyState, *, recalls: bool, looks: bool = False) -> None:
-    """Work out what follows from what was booked; with ``recalls`` it may forbid what was approved.
+    """Do what follows from a booked event; with ``recalls`` it may forbid what was approved.
 
-    Where an event is only booked, the party is looked at again at once, as an event of its own.
+    With ``books_only`` that is left: the party's timer is set to now.
     """
     if party.books_only:
         party.ledger.recall_ms = party.now_ms
@@ -56,9 +56,9 @@ def follow(party: PartyState, *, recalls: bool, looks: bool = False) -> None:
 
 
 def look(party: PartyState) -> None:
-    """What a timer does: release what stayed silent where its channel says so, then decide all that waits.
+    """Release permits that ran out in silence, if their channel says so; then decide again all that waits.
 
-    Before that, what had to be left when a withdrawal was booked.
+    Recalls that were left when a withdrawal was booked come first.
     """
     ledger = party.ledger
     if ledger.recall_ms:
@@ -75,7 +75,7 @@ def look(party: PartyState) -> None:
 
 
 def review(party: PartyState, *, recalls: bool) -> None:
-    """Look at it under a new policy; with ``recalls`` what is unsent and not allowed any more is recalled."""
+    """Look at a party again; with ``recalls``, unsent approvals that the policy no longer allows are recalled."""
     if recalls:
         recall_refused(party)
     look(party)
@@ -90,7 +90,7 @@ def give_up(party: PartyState, *, is_all: bool) -> None:
 
 
 def put_off(party: PartyState) -> None:
-    """Let all that is due come back some minutes later, unheard."""
+    """Move all that is due some minutes into the future, undecided."""
     ledger, later_ms = party.ledger, party.now_ms + PUT_OFF_MS
     due = [asked for asked in ledger.waiting if asked.due_ms <= party.now_ms]
     due += [asked for asked in ledger.open if 0 < asked.due_ms <= party.now_ms]

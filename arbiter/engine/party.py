@@ -19,9 +19,9 @@ from arbiter.messages import ContactRequest, Profile
 
 
 class Review(Struct, frozen=True, gc=False):
-    """The policy is another one, or a place is free that the party waits for: look at all that waits.
+    """The policy changed, or capacity that the party waits for is free: decide again all that waits.
 
-    With ``recalls`` what is approved, unsent, and not allowed by the policy any more is recalled.
+    With ``recalls``, unsent approvals that the policy no longer allows are recalled.
     """
 
     recalls: bool = False
@@ -36,10 +36,10 @@ class Party(PartyState):
     __slots__ = ()
 
     def apply(self, event: Event | None, now_ms: int, context: Context, way: Way = Way.USUAL) -> list[Effect]:
-        """Let time go on to ``now``, which brings back all that is due until then, and let the event happen.
+        """Advance time to ``now``, firing all timers that are due until then, and apply the event.
 
-        Without an event only time goes on. ``answers`` must hold those that :func:`answers_needed` names.
-        Gives what is to be published, noted and sent on; a failure leaves the party in an unknown state.
+        Without an event, only time advances. ``answers`` must hold those that :func:`answers_needed` names. Returns
+        what to publish, count and send on. If it raises, the party is in an undefined state.
         """
         self.policy, self.seq, self.stock = context.policy, context.seq, context.stock
         self.is_reading_facts = context.is_reading_facts

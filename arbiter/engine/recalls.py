@@ -20,7 +20,10 @@ UNJUDGED = "it cannot be worked out whether it may still be sent; refused to be 
 
 
 def recall_forbidden(party: PartyState, *, only_stopped: bool = False) -> None:
-    """Recall what consent, suppression or a kill switch (``only_stopped``: only that) forbids; its place counts."""
+    """Recall what consent, suppression or a kill switch forbids; with ``only_stopped`` what a kill switch forbids.
+
+    A recalled permit counts until its department cancels it: it may have been used.
+    """
     for asked, contact in _unsent(party, party.ledger.open):
         if only_stopped and not party.policy.is_stopped(contact.kind, max(party.now_ms, contact.not_before_ms)):
             continue
@@ -47,7 +50,7 @@ def recall_refused(party: PartyState) -> None:
         if not can(contact, event):
             continue
         request, freed = party.request_in(asked), party.give_back(contact)
-        contact.state = ContactState.RECALLED  # to see what is said without it
+        contact.state = ContactState.RECALLED  # only to judge the request without its own contact
         verdict = verdict_on(party, asked, request)
         findings = [finding for finding in verdict.findings if finding.code not in TIME_CODES]
         contact.state = ContactState.APPROVED
@@ -80,8 +83,9 @@ def _unsent(party: PartyState, approved: Sequence[Asked]) -> list[tuple[Asked, C
 
 
 def _end_unjudged(party: PartyState, asked: Asked, contact: Contact) -> None:
-    """End a permit of which it cannot be worked out what is said against it: a withdrawal may be."""
-    contact.state = ContactState.WITHDRAWN
+    """End a permit that cannot be judged: there may be a withdrawal against it."""
+    if not move(contact, "stop"):
+        return
     ledger = party.ledger
     finding = finding_of(party.policy.document, "recall", "rule_error", UNJUDGED)
     if asked in ledger.open:

@@ -22,6 +22,7 @@ from arbiter.ledger.identity import REF_BYTES, answer_key, content_of, hold_of, 
 from arbiter.ledger.model import Asked, Contact, ContactState, Finding, best_first
 from arbiter.messages import ContactRequest
 from arbiter.policy.inputs import shared_kind
+from arbiter.policy.rules import ArbitrationJudge
 from arbiter.policy.terms import finding_of
 
 EVENTS = {"deferred": "defer", "approved": "approve", "rejected": "reject"}
@@ -42,9 +43,13 @@ def ask(party: PartyState, arrival: InputRecord, request: ContactRequest) -> Non
             return
     remember(ledger, customer, key, party.now_ms)
     forget(ledger, party.now_ms, party.policy.history_ms)
-    evaluation = evaluate(party, request, arrival.received_ms)
+    evaluation = Evaluation(party.policy, ledger, request, arrival.received_ms, party.now_ms, party.stock)
     asked = _asked(arrival, key, content, evaluation)
-    _decide_first(party, asked, evaluation)
+    found = hold_for(evaluation, ledger.holds)
+    if found is None:
+        _decide(party, asked, evaluation, "received", None, None)
+    else:
+        _hold(party, asked, evaluation, *found)
 
 
 def reconsider(party: PartyState) -> None:
@@ -123,15 +128,10 @@ def _asked(arrival: InputRecord, key: bytes, content: bytes, evaluation: Evaluat
     return Asked(key, content, *place, 0, evaluation.score, evaluation.priority)
 
 
-def _decide_first(party: PartyState, asked: Asked, evaluation: Evaluation) -> None:
-    """Decide a new request, unless it must wait for the close of an arbitration."""
-    found = hold_for(evaluation, party.ledger.holds)
-    if found is None:
-        _decide(party, asked, evaluation, "received", None, None)
-        return
+def _hold(party: PartyState, asked: Asked, evaluation: Evaluation, hold: ArbitrationJudge, closes_ms: int) -> None:
+    """Let a new request wait for the close of an arbitration, unless it is rejected at once."""
     verdict = evaluation.verdict()
     if verdict.outcome != "rejected":
-        hold, closes_ms = found
         verdict = held(evaluation, verdict, hold, closes_ms)
         if verdict.outcome == "deferred":
             asked.held = hold.id

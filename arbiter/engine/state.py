@@ -1,7 +1,7 @@
-"""What the engine knows of one party while it works on it, and the few ways in which that changes.
+"""The state of one party, and the small steps that all events share: contacts, capacity, what is published.
 
-All that happens to a party is a function of this state: requests (``requests``), recalls (``recalls``), outcomes
-(``outcomes``), households (``households``). :class:`arbiter.engine.party.Party` calls them.
+The modules ``requests``, ``recalls``, ``outcomes``, ``events`` and ``households`` change it;
+:class:`arbiter.engine.party.Party` calls them.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ FREES_FIRST: Turn = (0, 0)
 class Context(Struct, frozen=True, gc=False):
     """What an event is applied under: the policy, the number of the commit to be, and the capacity.
 
-    While facts are being read (``hears`` is false) nothing that waits is decided: a withdrawal may be among them. In
-    event time what was due comes back at its own instants, in wall time at now: a permit begins no earlier.
+    While facts are being read, nothing that waits is decided: a withdrawal may be among them. In event time each timer
+    fires at its own instant; in wall time it fires now, since a permit cannot begin in the past.
     """
 
     policy: Policy
@@ -48,12 +48,12 @@ class Context(Struct, frozen=True, gc=False):
 
 
 class PartyState:
-    """One party: its ledger, the answers at hand, and what is worked out from them.
+    """One party: its ledger, and what belongs to it.
 
-    ``answers`` are those at hand, ``changed`` the keys of those that are new. ``requests`` are the open and waiting
-    requests that were decoded already. ``due_ms`` and ``turn`` say when it comes back by itself. ``effects`` collects
-    what one event brings about. With ``books_only`` an event is booked and what follows is left for the next look;
-    with ``gives_up`` what cannot be judged is ended.
+    ``answers`` are the loaded and the new ones, ``changed`` the keys of the new ones. ``requests`` has the open and
+    waiting requests that are decoded. ``due_ms`` is when the party's next timer fires, ``turn`` its order among those
+    that fire then. ``effects`` collects the effects of one event. With ``books_only`` an event is booked, and what
+    follows from it is left for the next look; with ``gives_up`` what cannot be judged is ended.
     """
 
     __slots__ = (
@@ -90,8 +90,9 @@ class PartyState:
         self.look_at_timer()
 
     def look_at_timer(self) -> None:
-        """Work out when the party comes back by itself (``due_ms``; ``None``: it need not), and its turn then: that of
-        the first request that is due then; what only gives back comes before all.
+        """Set when the next timer fires (``None``: never), and the turn: that of the oldest request that is due then.
+
+        A permit that runs out comes first: it only gives back.
         """
         # Loops and no generators: this runs for each record.
         ledger = self.ledger

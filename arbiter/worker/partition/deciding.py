@@ -208,13 +208,15 @@ class Batch:
     def changes(self) -> Changes:
         """What is not as it was loaded; worked out once, when all is decided."""
         made = Changes({}, {}, {}, {}, {}, {})
-        # Timers of those looked at in the order of the looks: it says in which order a sweep took them.
+        # All timers of those looked at: one that does not fit its ledger, as after a restore, would fire for ever.
+        # They stand in the order of the looks, which says in which order a sweep took its parties.
         for name in self._looked:
-            _note_timer(made, self.parties[name], is_looked_at=True)
+            _note_timer(made, self.parties[name])
         for name, party in self.parties.items():
             if party.steps:
                 _note_party(made, party)
-                if name not in self._looked:
+                is_other = party.due_ms != party.known_due_ms or party.turn != party.known_turn
+                if is_other and name not in self._looked:
                     _note_timer(made, party)
         for name, due_ms in self.aside.timers.items():
             made.timers[name] = due_ms
@@ -254,7 +256,7 @@ class Batch:
             self._looked.pop(name, None)
             self._looked[name] = None
             if review is not None or not self._is_event_clock:
-                yield from self._attempt(partial(self._apply, party, review, self.now_ms))
+                yield from self._attempt(partial(self._look_at, party, review, self.now_ms))
             if index % LOOKS_EVERY == 0:
                 yield None
 
@@ -268,7 +270,8 @@ class Batch:
                 at_ms = max(at_ms, item.asked_ms or 0)
                 if self._line.next_ms <= at_ms:
                     yield from self._pass(at_ms)
-            if not self._fits(item, at_ms):
+            is_full = self.is_closed or self.outbox_bytes > OUTBOX_BYTES_MAX
+            if (is_full or (self._line is not None and at_ms >= self._line.known_ms)) and not self._fits(item):
                 self.late = work.leave(index)
                 return
             self.now_ms = at_ms
@@ -279,12 +282,11 @@ class Batch:
             if index % PAUSE_EVERY == PAUSE_EVERY - 1:
                 yield None
 
-    def _fits(self, item: Item, at_ms: int) -> bool:
-        """Whether an item that is taken then is for this commit."""
-        is_full = self.outbox_bytes > OUTBOX_BYTES_MAX
-        if item.asked_ms is None:
-            return not is_full or item.rank <= CONSENT_RANK_MAX
-        return not (self.is_closed or is_full or (self._line is not None and at_ms >= self._line.known_ms))
+    def _fits(self, item: Item) -> bool:
+        """Whether an item is for this commit although requests are for the next."""
+        if item.asked_ms is not None:
+            return False
+        return self.outbox_bytes <= OUTBOX_BYTES_MAX or item.rank <= CONSENT_RANK_MAX
 
     def _take_item(self, item: Item) -> None:
         """Apply one record, after what was due before it; never raises for what the engine does with it.
@@ -298,7 +300,12 @@ class Batch:
                 self.dead.append(left_out(item, letter, 1))
                 party = None
         if party is not None:
-            self._apply(party, item, self.now_ms)
+            try:
+                self._step(party, item, self.now_ms, Way.USUAL)
+            except Unsettled:
+                raise
+            except Exception:  # noqa: BLE001 - whatever fails on a record must not take its neighbours along
+                self._apply_otherwise(party, item, self.now_ms)
         if item.envelope is not None:
             self._routing.take(item.envelope)
 
@@ -312,7 +319,7 @@ class Batch:
                 return
             due_ms, _, name = line.pop()
             self.now_ms = max(self.now_ms, due_ms)
-            yield from self._attempt(partial(self._apply, self.parties[name], None, due_ms))
+            yield from self._attempt(partial(self._look_at, self.parties[name], None, due_ms))
             passed += 1
             if passed % LOOKS_EVERY == 0:
                 yield None
@@ -328,7 +335,7 @@ class Batch:
         for party in sorted(due, key=lambda party: (party.due_ms, party.turn, party.name)):
             if self.outbox_bytes > OUTBOX_BYTES_MAX:
                 return
-            yield from self._attempt(partial(self._apply, party, None, self.now_ms))
+            yield from self._attempt(partial(self._look_at, party, None, self.now_ms))
 
     def _attempt(self, step: Callable[[], None]) -> Generator[Need, Any, None]:
         try:
@@ -358,8 +365,8 @@ class Batch:
 
     # One event
 
-    def _apply(self, party: StoredParty, what: Item | Review | None, now_ms: int) -> None:
-        """Apply an event to a party in whatever way it can be; raises :class:`Unsettled`, and nothing else."""
+    def _look_at(self, party: StoredParty, what: Review | None, now_ms: int) -> None:
+        """Let time go on for a party, and review it; raises :class:`Unsettled`, and nothing else."""
         try:
             self._step(party, what, now_ms, Way.USUAL)
         except Unsettled:
@@ -492,16 +499,11 @@ def _note_waits(waits: dict[Wait, bool], party: StoredParty) -> None:
         waits |= {Wait(what, *turn, party.name): True for what, turn in now - party.waits}
 
 
-def _note_timer(made: Changes, party: StoredParty, *, is_looked_at: bool = False) -> None:
-    """When the arbiter must come back to a party and whose turn it is then, if that changed.
-
-    Also if it was looked at: a timer that does not fit its ledger (one was restored, say) would bring it back again
-    and again.
-    """
-    if is_looked_at or party.due_ms != party.known_due_ms or party.turn != party.known_turn:
-        made.timers[party.name] = party.due_ms
-        if party.turn != FREES_FIRST:
-            made.turns[party.name] = party.turn
+def _note_timer(made: Changes, party: StoredParty) -> None:
+    """When the next timer of a party fires, and its turn then."""
+    made.timers[party.name] = party.due_ms
+    if party.turn != FREES_FIRST:
+        made.turns[party.name] = party.turn
 
 
 _WHAT = {Forward: "forward", Join: "join", Leave: "leave", Return: "return"}
