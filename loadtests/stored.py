@@ -26,7 +26,7 @@ from arbiter.state.codec import unpack_ledger
 from arbiter.state.keys import Keys
 from arbiter.state.redis_client import RedisClient
 from arbiter.state.redis_store import RedisStore
-from arbiter.state.store import Commit, Verdict
+from arbiter.state.store import Commit, CommitResult
 from arbiter.worker.partition.deciding import Changes
 from loadtests.core import POLICY, Bench, policy_of
 from loadtests.traffic import Entry, Traffic
@@ -66,7 +66,7 @@ class KeptBench(Bench):
             turns=changes.turns,
         )
         verdict, _ = self._runner.run(self._store.commit(0, commit))
-        if verdict is not Verdict.OK:
+        if verdict is not CommitResult.OK:
             raise RuntimeError(f"commit {self._seq} was refused: {verdict.value}")
 
     def ledgers(self) -> list[Ledger]:

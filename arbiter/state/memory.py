@@ -18,6 +18,7 @@ from arbiter.state.store import (
     Acceptance,
     Claim,
     Commit,
+    CommitResult,
     Due,
     Durability,
     Ended,
@@ -26,7 +27,6 @@ from arbiter.state.store import (
     StateDamaged,
     StoreUnavailable,
     TopicsDiffer,
-    Verdict,
     Wait,
 )
 
@@ -111,11 +111,11 @@ class MemoryStore:
         self._losses[partition] = (self._open_loss, loss)
         return self._open_loss
 
-    async def accept_loss(self, partition: int, epoch: int, owner: str, acceptance: Acceptance) -> Verdict:
+    async def accept_loss(self, partition: int, epoch: int, owner: str, acceptance: Acceptance) -> CommitResult:
         """See ``Store.accept_loss``."""
         kept = self.kept(partition)
         verdict = _ownership(kept.head, epoch, owner)
-        if kept.head is not None and verdict is Verdict.OK:
+        if kept.head is not None and verdict is CommitResult.OK:
             positions = {**kept.head.positions, **acceptance.positions}
             topics = {**kept.head.topics, **acceptance.topics}
             kept.head = replace(kept.head, seq=acceptance.seq, positions=positions, topics=topics)
@@ -149,7 +149,7 @@ class MemoryStore:
         spent = self.kept(partition).spent
         return [spent.get(key, Kept()) for key in keys]
 
-    async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
+    async def commit(self, partition: int, commit: Commit) -> tuple[CommitResult, int]:
         """See ``Store.commit``; ``ValueError`` for a ``seq`` or a ttl below 1."""
         if commit.seq < 1 or commit.answers_ttl_ms < 1:
             seq, ttl = commit.seq, commit.answers_ttl_ms
@@ -157,16 +157,16 @@ class MemoryStore:
         now_ms, kept = self._clock(), self.kept(partition)
         head = kept.head
         verdict = _ownership(head, commit.epoch, commit.owner)
-        if head is None or verdict is not Verdict.OK or commit.seq == head.seq:
+        if head is None or verdict is not CommitResult.OK or commit.seq == head.seq:
             return verdict, now_ms
         if commit.seq != head.seq + 1:
-            return Verdict.REGRESSED, now_ms
+            return CommitResult.REGRESSED, now_ms
         if commit.activation < head.activation:
-            return Verdict.STALE_POLICY, now_ms
+            return CommitResult.STALE_POLICY, now_ms
         if any(_is_void(kept.spent.get(key, Kept()), spent) for key, spent in commit.spent.items()):
-            return Verdict.STALE_STOCK, now_ms
+            return CommitResult.STALE_STOCK, now_ms
         _write(kept, head, commit, now_ms)
-        return Verdict.OK, now_ms
+        return CommitResult.OK, now_ms
 
     async def commit_all(self, commits: Sequence[tuple[int, Commit]]) -> list[Ended]:
         """See ``Store.commit_all``."""
@@ -178,25 +178,27 @@ class MemoryStore:
         except (StoreUnavailable, StateDamaged) as error:  # of a store that is made to fail
             return error
 
-    async def mark(self, partition: int, epoch: int, owner: str, notes: bytes, *, is_over: bool = False) -> Verdict:
+    async def mark(
+        self, partition: int, epoch: int, owner: str, notes: bytes, *, is_over: bool = False
+    ) -> CommitResult:
         """See ``Store.mark``."""
         kept = self.kept(partition)
         verdict = _ownership(kept.head, epoch, owner)
-        if kept.head is not None and verdict is Verdict.OK:
+        if kept.head is not None and verdict is CommitResult.OK:
             kept.head = replace(kept.head, notes=notes, claims=0 if is_over else kept.head.claims)
         return verdict
 
-    async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> Verdict:
+    async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> CommitResult:
         """See ``Store.clear_outbox``."""
         kept = self.kept(partition)
         verdict = _ownership(kept.head, epoch, owner)
-        if kept.head is None or verdict is not Verdict.OK:
+        if kept.head is None or verdict is not CommitResult.OK:
             return verdict
         if kept.head.seq < seq:
-            return Verdict.REGRESSED
+            return CommitResult.REGRESSED
         if kept.head.seq == seq:
             kept.outbox = b""
-        return Verdict.OK
+        return CommitResult.OK
 
     async def due(self, partition: int, now_ms: int, limit: int) -> list[Due]:
         """See ``Store.due``; parties of one turn come in the order of their bytes."""
@@ -232,12 +234,12 @@ class MemoryStore:
         return Durability(NO_EVICTION, 0, is_logged=False)
 
 
-def _ownership(head: Head | None, epoch: int, owner: str) -> Verdict:
+def _ownership(head: Head | None, epoch: int, owner: str) -> CommitResult:
     if head is None or head.epoch < epoch:
-        return Verdict.REGRESSED
+        return CommitResult.REGRESSED
     if head.epoch > epoch or head.owner != owner:
-        return Verdict.FENCED
-    return Verdict.OK
+        return CommitResult.FENCED
+    return CommitResult.OK
 
 
 def _is_void(there: Kept, spent: Spent) -> bool:

@@ -25,6 +25,7 @@ from arbiter.state.store import (
     Acceptance,
     Claim,
     Commit,
+    CommitResult,
     Due,
     Durability,
     Ended,
@@ -34,7 +35,6 @@ from arbiter.state.store import (
     StoreRefused,
     StoreUnavailable,
     TopicsDiffer,
-    Verdict,
     Wait,
 )
 from arbiter.timing.instants import FAR_MS
@@ -48,7 +48,7 @@ _MARK: Final = Script.read("ownership", "mark")
 _PROBE: Final = Script.read("probe")
 _CLEAR_OUTBOX: Final = Script.read("ownership", "clear_outbox")
 
-_VERDICTS: Final = {verdict.value.encode(): verdict for verdict in Verdict}
+_VERDICTS: Final = {verdict.value.encode(): verdict for verdict in CommitResult}
 _DIFFERS: Final = b"differs"
 _POSITION: Final = b"p:"
 _TOPIC: Final = b"t:"
@@ -113,7 +113,7 @@ class RedisStore:
             raise StateDamaged(f"Redis key {reply[3].decode(errors='replace')} is {reply[4].decode()}")
         if reply[0] == _DIFFERS:
             raise TopicsDiffer(_head(keys.head, reply[3]).topics)
-        if _VERDICTS[reply[0]] is Verdict.FENCED:
+        if _VERDICTS[reply[0]] is CommitResult.FENCED:
             return None
         head = _head(keys.head, reply[3])
         return Claim(head, reply[4], _ms(reply[1], reply[2]), fresh=head.seq == 0, adopted=reply[5] != b"0")
@@ -124,7 +124,7 @@ class RedisStore:
         found: bytes = reply[0]
         return found.decode()
 
-    async def accept_loss(self, partition: int, epoch: int, owner: str, acceptance: Acceptance) -> Verdict:
+    async def accept_loss(self, partition: int, epoch: int, owner: str, acceptance: Acceptance) -> CommitResult:
         """See ``Store.accept_loss``."""
         words: list[Argument] = [epoch, owner, partition, "seq", acceptance.seq]
         for topic, position in acceptance.positions.items():
@@ -186,7 +186,7 @@ class RedisStore:
                 found.append(Kept(int(used or 0), int(sealed or 0)))
         return found
 
-    async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
+    async def commit(self, partition: int, commit: Commit) -> tuple[CommitResult, int]:
         """See ``Store.commit``; ``ValueError`` for a ``seq`` or a ttl below 1."""
         (ended,) = await self.commit_all([(partition, commit)])
         if isinstance(ended, Exception):
@@ -207,7 +207,7 @@ class RedisStore:
                 ended.append(reply)
                 continue
             verdict = _VERDICTS[reply[0]]
-            if verdict is Verdict.OK:
+            if verdict is CommitResult.OK:
                 for book in books:
                     book.saved = len(book.phrases)
             ended.append((verdict, _ms(reply[1], reply[2])))
@@ -225,13 +225,15 @@ class RedisStore:
         answers = [written_answer(key, block, of_answers.shorten(packed)) for key, packed in commit.answers.items()]
         return _commit_words(keys, commit, ledgers, answers, (of_ledgers, of_answers), block), [of_ledgers, of_answers]
 
-    async def mark(self, partition: int, epoch: int, owner: str, notes: bytes, *, is_over: bool = False) -> Verdict:
+    async def mark(
+        self, partition: int, epoch: int, owner: str, notes: bytes, *, is_over: bool = False
+    ) -> CommitResult:
         """See ``Store.mark``."""
         words: list[Argument] = [epoch, owner, notes, "1" if is_over else ""]
         reply = await self._client.run(_MARK, [self._keys.partition(partition).head], words)
         return _VERDICTS[reply[0]]
 
-    async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> Verdict:
+    async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> CommitResult:
         """See ``Store.clear_outbox``."""
         keys = self._keys.partition(partition)
         reply = await self._client.run(_CLEAR_OUTBOX, [keys.head, keys.outbox], [epoch, owner, seq])

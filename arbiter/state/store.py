@@ -156,7 +156,7 @@ class Commit(Struct, frozen=True):
     turns: dict[str, tuple[int, int]] = {}
 
 
-class Verdict(Enum):
+class CommitResult(Enum):
     """How a commit ended. Only ``OK`` wrote (now, or when the same commit was sent before)."""
 
     OK = "ok"
@@ -167,7 +167,7 @@ class Verdict(Enum):
     """A grant of capacity is void: the central entry was lost and made anew since. Ask again, then decide again."""
 
 
-Ended = tuple[Verdict, int] | StoreUnavailable | StateDamaged
+Ended = tuple[CommitResult, int] | StoreUnavailable | StateDamaged
 """What became of one commit of several, and the store's time; or why there is no answer to it."""
 
 
@@ -200,7 +200,7 @@ class Store(Protocol):
         partitions; it begins a new one, ``name``, if one of those was accepted already or theirs is among ``named``.
         """
 
-    async def accept_loss(self, partition: int, epoch: int, owner: str, acceptance: Acceptance) -> Verdict:
+    async def accept_loss(self, partition: int, epoch: int, owner: str, acceptance: Acceptance) -> CommitResult:
         """Go on after a loss, in the head and once: what was reported of the partition is forgotten with it."""
 
     async def heads(self, partitions: int) -> list[Head | None]:
@@ -218,16 +218,18 @@ class Store(Protocol):
     async def load_spent(self, partition: int, keys: list[str]) -> list[Kept]:
         """What the partition uses of these windows of capacity, in order."""
 
-    async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
+    async def commit(self, partition: int, commit: Commit) -> tuple[CommitResult, int]:
         """Write it all if ``epoch``, ``owner`` and ``seq`` fit; also says the store's time."""
 
     async def commit_all(self, commits: Sequence[tuple[int, Commit]]) -> list[Ended]:
         """:meth:`commit` for several partitions, in one round trip: each is written or not by itself."""
 
-    async def mark(self, partition: int, epoch: int, owner: str, notes: bytes, *, is_over: bool = False) -> Verdict:
+    async def mark(
+        self, partition: int, epoch: int, owner: str, notes: bytes, *, is_over: bool = False
+    ) -> CommitResult:
         """Keep the owner's notes until the next commit. ``is_over``: it ends in good order, claims begin anew."""
 
-    async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> Verdict:
+    async def clear_outbox(self, partition: int, epoch: int, owner: str, seq: int) -> CommitResult:
         """Forget the outbox of commit ``seq``: every record of it was delivered."""
 
     async def due(self, partition: int, now_ms: int, limit: int) -> list[Due]:

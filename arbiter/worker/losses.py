@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from arbiter.messages import ROUTED
 from arbiter.settings import variable
 from arbiter.state.policy_store import PolicyStore
-from arbiter.state.store import Acceptance, Claim, Head, Verdict
+from arbiter.state.store import Acceptance, Claim, CommitResult, Head
 from arbiter.worker.partition.retry import RetryPolicy, Shared, Stopped
 from arbiter.worker.partition.routing import TAKEN
 
@@ -135,7 +135,7 @@ class Losses:
         await retry.ask(lambda: self._policies.note("loss_accepted", self._worker, reason))
         head, acceptance = claim.head, _acceptance(claim, losses, topics, self._shared.settings.topic(ROUTED))
         accept = self._shared.store.accept_loss
-        if await retry.ask(lambda: accept(partition, head.epoch, head.owner, acceptance)) is not Verdict.OK:
+        if await retry.ask(lambda: accept(partition, head.epoch, head.owner, acceptance)) is not CommitResult.OK:
             raise Stopped  # it was claimed by another worker meanwhile
         self._shared.metrics.accepted_losses.inc()
         positions = head.positions | acceptance.positions

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from arbiter.state.codec import OutRecord
-from arbiter.state.store import Commit, Store, StoreUnavailable, Verdict
+from arbiter.state.store import Commit, CommitResult, Store, StoreUnavailable
 from arbiter.worker.kafka.producer import Publisher
 
 Question = TypeVar("Question")
@@ -43,7 +43,7 @@ class Turn:
     def __init__(self, store: Store, publisher: Publisher) -> None:
         self._publisher = publisher
         self._loads = _Together[tuple[int, list[str]], list[bytes | None]](store.load_all, self._look)
-        self._commits = _Together[tuple[int, Commit], tuple[Verdict, int]](store.commit_all, self._look)
+        self._commits = _Together[tuple[int, Commit], tuple[CommitResult, int]](store.commit_all, self._look)
         self._waiting: dict[int, _Waiting] = {}
         self._is_looking = False
         self._deliveries = 0
@@ -78,7 +78,7 @@ class Turn:
         """See ``Store.load``; also with no party, to stay in the turn."""
         return self._loads.ask((partition, parties))
 
-    def commit(self, partition: int, commit: Commit) -> asyncio.Future[tuple[Verdict, int]]:
+    def commit(self, partition: int, commit: Commit) -> asyncio.Future[tuple[CommitResult, int]]:
         """See ``Store.commit``."""
         return self._commits.ask((partition, commit))
 

@@ -19,7 +19,7 @@ from arbiter.policy.document import PolicyDocument
 from arbiter.policy_check.files import digest_of, document_bytes
 from arbiter.state.codec import pack_ledger
 from arbiter.state.redis_store import connect
-from arbiter.state.store import Commit, Verdict
+from arbiter.state.store import Commit, CommitResult
 from arbiter.timing.instants import DAY_MS
 from tests.inputs.builders import Desk, document, policy, request
 
@@ -335,7 +335,7 @@ def test_who_is_over_a_new_cap_is_counted_before_it_is_in_force() -> None:
             await store.claim(number, "a", 1)
             ledgers = {f"c:{number}-{count}": used(count) for count in range(6)}
             commit = Commit(1, "a", 1, 0, now_ms, {}, ledgers, {}, 60_000, {}, b"")
-            assert (await store.commit(number, commit))[0] is Verdict.OK
+            assert (await store.commit(number, commit))[0] is CommitResult.OK
         for limit in (10, 3):
             content = document_bytes(msgspec.convert(document({**cap, "limit": limit}), PolicyDocument))
             await store.policies.publish("test", digest_of(content), "ana", content)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from confluent_kafka import KafkaError
 
 from arbiter.state.codec import OutRecord
-from arbiter.state.store import Commit, Ended, Store, StoreUnavailable, Verdict
+from arbiter.state.store import Commit, CommitResult, Ended, Store, StoreUnavailable
 from arbiter.worker.kafka.producer import PublishFailed
 
 FAULTS = (
@@ -71,11 +71,11 @@ class View:
         self._stumble("after load")
         return found
 
-    async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
+    async def commit(self, partition: int, commit: Commit) -> tuple[CommitResult, int]:
         """See ``Store.commit``."""
         self._stumble("before commit", "away commit")
         answer = await self._ground.store.commit(partition, commit)
-        if answer[0] is Verdict.OK:
+        if answer[0] is CommitResult.OK:
             self._ground.committed(partition, commit)
         self._stumble("after commit", "lost commit")
         return answer

@@ -11,7 +11,7 @@ import msgspec
 from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS
 from arbiter.state.codec import OutRecord
 from arbiter.state.memory import MemoryStore, wall_clock_ms
-from arbiter.state.store import Commit, Verdict
+from arbiter.state.store import Commit, CommitResult
 from arbiter.worker.kafka.partitioner import partition_of
 from arbiter.worker.kafka.reader import INPUTS
 from arbiter.worker.partition.retry import RetryPolicy
@@ -47,7 +47,7 @@ class Faulty(MemoryStore):
         """See ``Store.load``."""
         return await self._faulty("load", lambda: MemoryStore.load(self, partition, parties))  # type: ignore[no-any-return]
 
-    async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
+    async def commit(self, partition: int, commit: Commit) -> tuple[CommitResult, int]:
         """See ``Store.commit``."""
         self.commits.append(commit)
         return await self._faulty("commit", lambda: MemoryStore.commit(self, partition, commit))  # type: ignore[no-any-return]

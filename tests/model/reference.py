@@ -28,7 +28,7 @@ from arbiter.policy.ruleset import Policy
 from arbiter.state.answers import pack_answered, unpack_answered
 from arbiter.state.codec import pack_ledger, unpack_ledger
 from arbiter.state.memory import MemoryStore
-from arbiter.state.store import Commit, Head, Verdict
+from arbiter.state.store import Commit, CommitResult, Head
 from arbiter.timing.instants import to_ms
 from tests.oracle.invariants import home_of
 from tests.servers.topics import CONSENTS, DECISIONS, INPUTS, PROFILES, REQUESTS, Barrier, Entry, Place
@@ -139,7 +139,7 @@ class Reference:
             head.epoch, OWNER, seq, 0, now_ms, {}, packed, answers, ANSWERS_KEPT_MS, timers, outbox=b"", turns=turns
         )
         verdict, _ = await self._store.commit(partition, commit)
-        assert verdict is Verdict.OK
+        assert verdict is CommitResult.OK
         self._heads[partition] = msgspec.structs.replace(head, seq=seq, now_ms=now_ms)
 
     def differences(self, entries: Iterable[Entry], prefix: str = "") -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from arbiter.state.store import Commit, Store, Verdict
+from arbiter.state.store import Commit, CommitResult, Store
 
 P = 7
 TTL_MS = 60_000
@@ -33,9 +33,9 @@ async def claimed(store: Store, *commits: Commit) -> None:
     """Claim the partition for ``a`` and apply these commits."""
     assert await store.claim(P, "a", 1) is not None
     for commit in commits:
-        assert (await store.commit(P, commit))[0] is Verdict.OK
+        assert (await store.commit(P, commit))[0] is CommitResult.OK
 
 
-async def verdict(store: Store, commit: Commit) -> Verdict:
+async def verdict(store: Store, commit: Commit) -> CommitResult:
     """How the commit ends, without the time."""
     return (await store.commit(P, commit))[0]

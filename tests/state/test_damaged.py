@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from arbiter.ledger.capacity import Draw
 from arbiter.state.redis_store import RedisStore, connect
 from arbiter.state.stock import Ask
-from arbiter.state.store import Installation, StateDamaged, Verdict, Wait
+from arbiter.state.store import CommitResult, Installation, StateDamaged, Wait
 from tests.state.commits import FIRST, P, after, claimed, verdict
 
 
@@ -100,7 +100,7 @@ async def test_a_commit_over_a_key_of_another_type_writes_nothing(store: RedisSt
     assert await store.load(P, ["C1"]) == [b"ledger of C1"]
     await admin.delete(key(name))
 
-    assert await verdict(store, commit) is Verdict.OK
+    assert await verdict(store, commit) is CommitResult.OK
 
 
 async def test_a_ledger_of_another_type_is_not_taken_for_a_new_party(store: RedisStore, admin: Redis) -> None:
@@ -201,4 +201,4 @@ async def test_a_damaged_partition_fails_alone(store: RedisStore, admin: Redis) 
 
     assert isinstance(damaged, StateDamaged)
     assert not isinstance(made, Exception)
-    assert made[0] is Verdict.OK
+    assert made[0] is CommitResult.OK

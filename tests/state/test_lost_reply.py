@@ -13,7 +13,7 @@ import pytest
 from arbiter.state.keys import Keys
 from arbiter.state.redis_client import RedisClient
 from arbiter.state.redis_store import RedisStore
-from arbiter.state.store import StoreUnavailable, Verdict
+from arbiter.state.store import CommitResult, StoreUnavailable
 from tests.state.commits import FIRST, P, after, claimed, verdict
 
 TIMEOUT_S = 0.3
@@ -101,8 +101,8 @@ async def test_lost_reply_is_told_at_once_and_repeated_by_the_caller(store: Redi
         await asyncio.wait_for(store.commit(P, second), HANGS_S)
     assert 1 == proxy.scripts_seen - seen
 
-    assert Verdict.OK is await verdict(store, second)
-    assert Verdict.OK is await verdict(store, after(second, outbox=b"third"))
+    assert CommitResult.OK is await verdict(store, second)
+    assert CommitResult.OK is await verdict(store, after(second, outbox=b"third"))
     claim = await store.claim(P, "b", 1)
     assert claim is not None
     assert (3, b"third") == (claim.head.seq, claim.outbox)

@@ -17,7 +17,7 @@ from arbiter.state.keys import Keys
 from arbiter.state.policy_store import Order
 from arbiter.state.redis_client import RedisClient
 from arbiter.state.redis_store import RedisStore, connect
-from arbiter.state.store import Durability, StoreRefused, StoreUnavailable, Verdict
+from arbiter.state.store import CommitResult, Durability, StoreRefused, StoreUnavailable
 from tests.servers.processes import RedisServer, ValkeyServer, free_port
 from tests.state.commits import FIRST, P, after, claimed, verdict
 from tests.state.conftest import SERVERS
@@ -77,8 +77,8 @@ async def test_killed_server_is_waited_for(server: RedisServer, store: RedisStor
     server.start()
 
     assert [b"ledger of C1"] == await store.load(P, ["C1"])
-    assert Verdict.OK is await verdict(store, FIRST)
-    assert Verdict.OK is await verdict(store, after(FIRST))
+    assert CommitResult.OK is await verdict(store, FIRST)
+    assert CommitResult.OK is await verdict(store, after(FIRST))
 
 
 async def test_a_server_tells_how_it_keeps_things(server: RedisServer, store: RedisStore, admin: Redis) -> None:
@@ -120,7 +120,7 @@ async def test_hung_server_is_not_waited_for_forever(server: RedisServer) -> Non
     server.resume()
 
     # It may have run in the meantime, or not: the same commit once more is right in both cases.
-    assert Verdict.OK is await verdict(store, second)
+    assert CommitResult.OK is await verdict(store, second)
     assert [b"second"] == await store.load(P, ["C1"])
     await store.close()
 
@@ -142,7 +142,7 @@ async def test_full_server_writes_nothing(store: RedisStore, admin: Redis) -> No
     claim = await store.claim(P, "a", 1)
     assert claim is not None
     assert (1, 1, b"records") == (claim.head.epoch, claim.head.seq, claim.outbox)
-    assert Verdict.OK is await verdict(store, second)
+    assert CommitResult.OK is await verdict(store, second)
 
 
 async def test_replica_is_not_written_to(store: RedisStore, admin: Redis) -> None:
@@ -154,7 +154,7 @@ async def test_replica_is_not_written_to(store: RedisStore, admin: Redis) -> Non
     await admin.replicaof("NO", "ONE")
 
     assert [b"ledger of C1"] == await store.load(P, ["C1"])
-    assert Verdict.OK is await verdict(store, after(FIRST))
+    assert CommitResult.OK is await verdict(store, after(FIRST))
 
 
 async def load_until_refused(store: RedisStore) -> None:

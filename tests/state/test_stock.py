@@ -18,7 +18,7 @@ from arbiter.state.redis_line import Argument
 from arbiter.state.redis_stock import RedisStocks
 from arbiter.state.redis_store import RedisStore
 from arbiter.state.stock import KEPT_MS, Ask, Grant, Kept, Spent, ttl_ms
-from arbiter.state.store import Store, Verdict, Wait
+from arbiter.state.store import CommitResult, Store, Wait
 from tests.state.commits import FIRST, P, after, claimed, verdict
 from tests.state.conftest import Backend
 
@@ -50,7 +50,7 @@ async def opened(store: Store) -> None:
     assert await store.stocks.restock(KEY, PARTITIONS, 0, TTL_MS)
 
 
-async def spend(store: Store, used: int, grant: Grant | None, partition: int = 0, seq: int = 1) -> Verdict:
+async def spend(store: Store, used: int, grant: Grant | None, partition: int = 0, seq: int = 1) -> CommitResult:
     """Commit that so many tokens are used."""
     assert grant is not None
     spent = {KEY: Spent(used, grant.granted, grant.made, TTL_MS)}
@@ -142,14 +142,14 @@ async def test_a_commit_books_the_use(store: Store) -> None:
     """What a commit used is there for the next owner; more than was granted is refused, and nothing is written."""
     await opened(store)
     grant = await store.stocks.ask(KEY, ask())
-    assert Verdict.OK is await spend(store, 4, grant)
-    assert Verdict.OK is await spend(store, 4, grant)
-    assert Verdict.STALE_STOCK is await spend(store, 6, grant, seq=2)
+    assert CommitResult.OK is await spend(store, 4, grant)
+    assert CommitResult.OK is await spend(store, 4, grant)
+    assert CommitResult.STALE_STOCK is await spend(store, 6, grant, seq=2)
     (kept,) = await store.load_spent(0, [KEY])
 
     assert 4 == kept.used
     assert [Kept()] == await store.load_spent(0, ["another/day:0:1"])
-    assert Verdict.OK is await spend(store, 3, grant, seq=2)
+    assert CommitResult.OK is await spend(store, 3, grant, seq=2)
 
 
 async def test_more_given_back_than_taken(backend: Backend) -> None:
@@ -157,9 +157,9 @@ async def test_more_given_back_than_taken(backend: Backend) -> None:
     store = backend.store
     await opened(store)
     taken = await store.stocks.ask(KEY, ask(0, want=10))
-    assert Verdict.OK is await spend(store, 10, taken)
+    assert CommitResult.OK is await spend(store, 10, taken)
     none = await store.stocks.ask(KEY, ask(1, want=0))
-    assert Verdict.OK is await spend(store, -2, none, partition=1)
+    assert CommitResult.OK is await spend(store, -2, none, partition=1)
     assert 0 == await granted(store, ask(2))
     told = await store.stocks.ask(KEY, ask(1, version=2, used=-2, want=0))
     assert told is not None
@@ -179,15 +179,15 @@ async def test_counted_anew_from_what_partitions_use(backend: Backend) -> None:
     store = backend.store
     await opened(store)
     first, second = [await store.stocks.ask(KEY, ask(partition)) for partition in (0, 1)]
-    assert Verdict.OK is await spend(store, 4, first)
+    assert CommitResult.OK is await spend(store, 4, first)
     await backend.lose_stocks()
     assert await store.stocks.ask(KEY, ask(2)) is None
     (kept,) = await store.load_spent(2, [KEY])
     assert await store.stocks.restock(KEY, PARTITIONS, kept.sealed, TTL_MS)
     assert 6 == await granted(store, ask(2, want=10))
 
-    assert Verdict.STALE_STOCK is await spend(store, 5, second, partition=1)
-    assert Verdict.OK is await spend(store, 3, first, seq=2)
+    assert CommitResult.STALE_STOCK is await spend(store, 5, second, partition=1)
+    assert CommitResult.OK is await spend(store, 3, first, seq=2)
     (sealed,) = await store.load_spent(1, [KEY])
     assert second is not None
     assert sealed.sealed > second.made
@@ -220,7 +220,7 @@ async def test_made_anew_by_many_at_once(store: Store) -> None:
     assert any(made)
 
     grants = [await store.stocks.ask(KEY, ask(partition)) for partition in range(2)]
-    assert [Verdict.OK] * 2 == [await spend(store, 5, grant, partition=p) for p, grant in enumerate(grants)]
+    assert [CommitResult.OK] * 2 == [await spend(store, 5, grant, partition=p) for p, grant in enumerate(grants)]
 
 
 class Slow(RedisClient):
@@ -258,7 +258,7 @@ async def test_everything_expires(backend: Backend, request: pytest.FixtureReque
     store = backend.store
     await opened(store)
     grant = await store.stocks.ask(KEY, ask())
-    assert Verdict.OK is await spend(store, 4, grant)
+    assert CommitResult.OK is await spend(store, 4, grant)
     if isinstance(store, MemoryStore):
         return
     url = request.getfixturevalue(
@@ -278,9 +278,9 @@ async def test_open_is_for_good(backend: Backend) -> None:
     await opened(store)
     cell: dict[str, Any] = {"limit": None, "opens_at": 3}
     closed = await store.stocks.ask(KEY, ask(0, want=2, **cell))
-    assert Verdict.OK is await spend(store, 2, closed)
+    assert CommitResult.OK is await spend(store, 2, closed)
     one = await store.stocks.ask(KEY, ask(1, want=1, **cell))
-    assert Verdict.OK is await spend(store, 1, one, partition=1)
+    assert CommitResult.OK is await spend(store, 1, one, partition=1)
     two = await store.stocks.ask(KEY, ask(0, version=2, used=2, want=0, **cell))
     three = await store.stocks.ask(KEY, ask(1, version=2, used=1, want=0, **cell))
     fewer = await store.stocks.ask(KEY, ask(0, version=3, used=1, want=0))
@@ -301,7 +301,7 @@ async def test_who_waits_for_what(store: Store) -> None:
     assert [other.name, KEY] == await store.awaited(P)
     assert [first, second, late] == await store.waiting(P, KEY, 9)
     assert [first] == await store.waiting(P, KEY, 1)
-    assert Verdict.OK is await verdict(store, after(FIRST, waits={first: False, second: False, other: False}))
+    assert CommitResult.OK is await verdict(store, after(FIRST, waits={first: False, second: False, other: False}))
 
     assert [KEY] == await store.awaited(P)
     assert ([late], []) == (await store.waiting(P, KEY, 9), await store.waiting(P, other.name, 9))

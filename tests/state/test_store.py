@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from arbiter.state.store import Store, Verdict
+from arbiter.state.store import CommitResult, Store
 from tests.state.commits import FIRST, P, after, claimed, verdict
 from tests.state.conftest import Backend
 
@@ -95,7 +95,7 @@ async def test_notes_last_until_a_commit(store: Store) -> None:
     assert third is not None
     assert fourth is not None
 
-    assert (Verdict.OK, Verdict.FENCED, Verdict.FENCED) == (marked, stranger, fenced)
+    assert (CommitResult.OK, CommitResult.FENCED, CommitResult.FENCED) == (marked, stranger, fenced)
     assert (b"forty", b"kept", b"") == (second.head.notes, third.head.notes, fourth.head.notes)
 
 
@@ -106,7 +106,7 @@ async def test_claim_of_a_lower_generation_is_refused(store: Store) -> None:
 
     assert await store.claim(P, "c", 4) is None
     assert await store.claim(P, "b", 4) is None
-    assert Verdict.OK is await verdict(store, replace(FIRST, epoch=2, owner="b"))
+    assert CommitResult.OK is await verdict(store, replace(FIRST, epoch=2, owner="b"))
 
 
 async def test_same_owner_takes_over_a_higher_generation(store: Store) -> None:
@@ -160,7 +160,7 @@ async def test_loading_nothing_gives_nothing(store: Store) -> None:
 async def test_lost_reply_commit_is_applied_once(store: Store) -> None:
     """The same commit sent again is OK, and what came with it is not written twice."""
     await claimed(store, FIRST)
-    assert Verdict.OK is await verdict(store, replace(FIRST, ledgers={"C1": b"must not be written"}))
+    assert CommitResult.OK is await verdict(store, replace(FIRST, ledgers={"C1": b"must not be written"}))
     claim = await store.claim(P, "b", 1)
 
     assert claim is not None
@@ -173,7 +173,7 @@ async def test_commit_from_the_future_is_regressed(store: Store, seq: int) -> No
     """A gap means that the store lost commits."""
     await claimed(store, FIRST)
 
-    assert Verdict.REGRESSED is await verdict(store, replace(FIRST, seq=seq, ledgers={"C1": b"x"}))
+    assert CommitResult.REGRESSED is await verdict(store, replace(FIRST, seq=seq, ledgers={"C1": b"x"}))
     assert [b"ledger of C1"] == await store.load(P, ["C1"])
 
 
@@ -181,7 +181,7 @@ async def test_commit_from_the_past_is_regressed(store: Store) -> None:
     """A sequence number below the last one is never applied."""
     await claimed(store, FIRST, after(FIRST))
 
-    assert Verdict.REGRESSED is await verdict(store, replace(FIRST, ledgers={"C1": b"x"}))
+    assert CommitResult.REGRESSED is await verdict(store, replace(FIRST, ledgers={"C1": b"x"}))
     assert [b"ledger of C1"] == await store.load(P, ["C1"])
 
 
@@ -190,9 +190,9 @@ async def test_zombie_is_fenced(store: Store) -> None:
     await claimed(store, FIRST)
     await store.claim(P, "b", 2)
 
-    assert Verdict.FENCED is await verdict(store, after(FIRST, ledgers={"C1": b"x"}, outbox=b"x"))
-    assert Verdict.FENCED is await verdict(store, FIRST)
-    assert Verdict.FENCED is await store.clear_outbox(P, 1, "a", 1)
+    assert CommitResult.FENCED is await verdict(store, after(FIRST, ledgers={"C1": b"x"}, outbox=b"x"))
+    assert CommitResult.FENCED is await verdict(store, FIRST)
+    assert CommitResult.FENCED is await store.clear_outbox(P, 1, "a", 1)
     assert [b"ledger of C1"] == await store.load(P, ["C1"])
     claim = await store.claim(P, "b", 2)
     assert claim is not None
@@ -203,22 +203,22 @@ async def test_another_owner_of_the_same_epoch_is_fenced(store: Store) -> None:
     """Epochs can coincide after a loss; the owner's name decides then."""
     await claimed(store)
 
-    assert Verdict.FENCED is await verdict(store, replace(FIRST, owner="b"))
-    assert Verdict.FENCED is await store.clear_outbox(P, 1, "b", 0)
+    assert CommitResult.FENCED is await verdict(store, replace(FIRST, owner="b"))
+    assert CommitResult.FENCED is await store.clear_outbox(P, 1, "b", 0)
 
 
 async def test_commit_above_the_head_epoch_is_regressed(store: Store) -> None:
     """An epoch that the store does not know of means that it lost the claim."""
     await claimed(store)
 
-    assert Verdict.REGRESSED is await verdict(store, replace(FIRST, epoch=2))
-    assert Verdict.REGRESSED is await store.clear_outbox(P, 2, "a", 0)
+    assert CommitResult.REGRESSED is await verdict(store, replace(FIRST, epoch=2))
+    assert CommitResult.REGRESSED is await store.clear_outbox(P, 2, "a", 0)
 
 
 async def test_commit_without_a_head_is_regressed(store: Store) -> None:
     """Nobody commits to a partition that was not claimed."""
-    assert Verdict.REGRESSED is await verdict(store, FIRST)
-    assert Verdict.REGRESSED is await store.clear_outbox(P, 1, "a", 1)
+    assert CommitResult.REGRESSED is await verdict(store, FIRST)
+    assert CommitResult.REGRESSED is await store.clear_outbox(P, 1, "a", 1)
 
 
 async def test_flushed_store_is_regressed(backend: Backend) -> None:
@@ -226,9 +226,9 @@ async def test_flushed_store_is_regressed(backend: Backend) -> None:
     await claimed(backend.store, FIRST)
     await backend.flush()
 
-    assert Verdict.REGRESSED is await verdict(backend.store, FIRST)
-    assert Verdict.REGRESSED is await verdict(backend.store, after(FIRST))
-    assert Verdict.REGRESSED is await backend.store.clear_outbox(P, 1, "a", 1)
+    assert CommitResult.REGRESSED is await verdict(backend.store, FIRST)
+    assert CommitResult.REGRESSED is await verdict(backend.store, after(FIRST))
+    assert CommitResult.REGRESSED is await backend.store.clear_outbox(P, 1, "a", 1)
     assert [None] == await backend.store.load(P, ["C1"])
 
 
@@ -238,20 +238,20 @@ async def test_forgotten_scripts_are_sent_again(backend: Backend) -> None:
     await backend.forget_scripts()
     assert await store.claim(P, "a", 1) is not None
     await backend.forget_scripts()
-    assert Verdict.OK is await verdict(store, FIRST)
+    assert CommitResult.OK is await verdict(store, FIRST)
     await backend.forget_scripts()
 
-    assert Verdict.OK is await store.clear_outbox(P, 1, "a", 1)
+    assert CommitResult.OK is await store.clear_outbox(P, 1, "a", 1)
 
 
 async def test_lower_activation_is_stale(store: Store) -> None:
     """A worker with an older policy activation writes nothing; the same or a newer one does."""
     await claimed(store, FIRST)
 
-    assert Verdict.STALE_POLICY is await verdict(store, after(FIRST, activation=2, ledgers={"C1": b"x"}))
+    assert CommitResult.STALE_POLICY is await verdict(store, after(FIRST, activation=2, ledgers={"C1": b"x"}))
     assert [b"ledger of C1"] == await store.load(P, ["C1"])
-    assert Verdict.OK is await verdict(store, after(FIRST))
-    assert Verdict.OK is await verdict(store, after(after(FIRST), activation=9))
+    assert CommitResult.OK is await verdict(store, after(FIRST))
+    assert CommitResult.OK is await verdict(store, after(after(FIRST), activation=9))
     claim = await store.claim(P, "b", 1)
     assert claim is not None
     assert 9 == claim.head.activation

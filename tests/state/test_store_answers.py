@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from arbiter.state.redis_answers import HEAD_BYTES
 from arbiter.state.redis_store import RedisStore, connect
-from arbiter.state.store import Commit, StateDamaged, Store, Verdict
+from arbiter.state.store import Commit, CommitResult, StateDamaged, Store
 from arbiter.timing.instants import DAY_MS
 from tests.state.commits import FIRST, P, after, claimed, verdict
 from tests.state.conftest import Backend
@@ -23,7 +23,7 @@ async def commits(store: Store, last: Commit, *all_answers: Mapping[bytes, bytes
     """Commit these answers, one commit each; the last of them."""
     for answers in all_answers:
         last = after(last, answers=dict(answers))
-        assert await verdict(store, last) is Verdict.OK
+        assert await verdict(store, last) is CommitResult.OK
     return last
 
 
@@ -57,7 +57,7 @@ async def test_values_with_phrases_come_back(store: Store) -> None:
     one, two = value(b"a", b"b"), value(b"b", b"c", b"b")
     await claimed(store, replace(FIRST, ledgers={"C1": one}, answers={ONE: two}))
     again = after(FIRST, ledgers={"C2": two, "C3": b"plain"}, answers={TWO: one}, now_ms=FIRST.now_ms + 40 * DAY_MS)
-    assert await verdict(store, again) is Verdict.OK
+    assert await verdict(store, again) is CommitResult.OK
 
     for _ in range(2):
         assert [one, two, b"plain", None] == await store.load(P, ["C1", "C2", "C3", "C4"])
@@ -69,10 +69,10 @@ async def test_a_refused_commit_loses_no_phrase(store: Store) -> None:
     """What it would have written is written by the next one."""
     await claimed(store, FIRST)
     stale = after(FIRST, ledgers={"C2": value(b"a")}, activation=FIRST.activation - 1)
-    assert await verdict(store, stale) is Verdict.STALE_POLICY
+    assert await verdict(store, stale) is CommitResult.STALE_POLICY
     good = after(FIRST, ledgers={"C2": value(b"b", b"a")}, answers={TWO: value(b"c")})
 
-    assert [Verdict.OK] * 2 == [await verdict(store, good), await verdict(store, good)]
+    assert [CommitResult.OK] * 2 == [await verdict(store, good), await verdict(store, good)]
     await store.claim(P, "b", 1)
     assert [value(b"b", b"a")] == await store.load(P, ["C2"])
     assert [value(b"c")] == await store.load_answers(P, [TWO])
@@ -88,7 +88,7 @@ async def test_owners_take_turns(backend: Backend) -> None:
             assert claim is not None
             name, packed = f"{owner}{number}", value(b"shared", b"%d%s" % (number, owner.encode()))
             last = after(last, epoch=claim.head.epoch, owner=owner, ledgers={name: packed})
-            assert await verdict(who, last) is Verdict.OK
+            assert await verdict(who, last) is CommitResult.OK
     names = [f"{owner}{number}" for number in range(1, 4) for owner in "ba"]
 
     expected = [value(b"shared", b"%d%s" % (number, owner)) for number in range(1, 4) for owner in (b"b", b"a")]
@@ -122,9 +122,9 @@ async def test_a_commit_on_lost_phrases_is_refused(
     await claimed(store, first)
     assert await admin.delete(key(name)) == 1
 
-    assert await verdict(store, after(first, **changes)) is Verdict.REGRESSED
+    assert await verdict(store, after(first, **changes)) is CommitResult.REGRESSED
     assert [None] == await store.load(P, ["C2"])
-    assert await verdict(store, after(first)) is Verdict.OK
+    assert await verdict(store, after(first)) is CommitResult.OK
 
 
 async def test_what_refers_to_lost_phrases_cannot_be_read(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from arbiter.state.store import Store, Verdict
+from arbiter.state.store import CommitResult, Store
 from tests.state.commits import FIRST, P, after, claimed
 from tests.state.conftest import Backend
 
@@ -31,7 +31,7 @@ async def test_each_commit_stands_or_falls_by_itself(store: Store) -> None:
     ended = await store.commit_all(commits)
 
     verdicts = [one if isinstance(one, Exception) else one[0] for one in ended]
-    assert [Verdict.FENCED, Verdict.REGRESSED, Verdict.OK, Verdict.OK] == verdicts
+    assert [CommitResult.FENCED, CommitResult.REGRESSED, CommitResult.OK, CommitResult.OK] == verdicts
     assert [[None], [None], [b"ledger of C1"], [b"ledger of C1"]] == await store.load_all(
         [(partition, ["C1"]) for partition, _ in commits]
     )
@@ -45,7 +45,7 @@ async def test_a_server_that_forgot_the_script_is_told_it_again(backend: Backend
     await backend.forget_scripts()
     ended = await store.commit_all([(P, FIRST), (OTHER, FIRST)])
 
-    assert [Verdict.OK] * 2 == [one if isinstance(one, Exception) else one[0] for one in ended]
+    assert [CommitResult.OK] * 2 == [one if isinstance(one, Exception) else one[0] for one in ended]
 
 
 async def test_no_commits_are_no_question(store: Store) -> None:

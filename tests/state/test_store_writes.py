@@ -7,7 +7,7 @@ import time
 
 from msgspec.structs import replace
 
-from arbiter.state.store import Store, Verdict
+from arbiter.state.store import CommitResult, Store
 from tests.state.commits import FIRST, TTL_MS, P, after, claimed, verdict
 
 
@@ -35,8 +35,8 @@ async def test_outbox_is_the_last_commits(store: Store) -> None:
 async def test_clear_outbox_forgets_the_delivered_one(store: Store) -> None:
     """Clearing by owner, epoch and seq empties the outbox, and may be repeated."""
     await claimed(store, FIRST)
-    assert Verdict.OK is await store.clear_outbox(P, 1, "a", 1)
-    assert Verdict.OK is await store.clear_outbox(P, 1, "a", 1)
+    assert CommitResult.OK is await store.clear_outbox(P, 1, "a", 1)
+    assert CommitResult.OK is await store.clear_outbox(P, 1, "a", 1)
     claim = await store.claim(P, "b", 1)
 
     assert claim is not None
@@ -48,8 +48,8 @@ async def test_clear_outbox_spares_a_later_one(store: Store) -> None:
     """A late clearing of an earlier commit leaves the newer outbox; one of a later commit is regressed."""
     await claimed(store, FIRST, after(FIRST, outbox=b"second"))
 
-    assert Verdict.OK is await store.clear_outbox(P, 1, "a", 1)
-    assert Verdict.REGRESSED is await store.clear_outbox(P, 1, "a", 3)
+    assert CommitResult.OK is await store.clear_outbox(P, 1, "a", 1)
+    assert CommitResult.REGRESSED is await store.clear_outbox(P, 1, "a", 3)
     claim = await store.claim(P, "b", 1)
     assert claim is not None
     assert b"second" == claim.outbox
@@ -84,7 +84,7 @@ async def test_of_one_instant_who_asked_first_comes_first(store: Store) -> None:
     assert ["early", "e", "d", "c", "a", "b", "late"] == [party for _, _, party in await store.due(P, 8, 10)]
     assert [(6, (60, 0), "early"), (7, (0, 0), "e"), (7, (40, 99), "d")] == await store.due(P, 8, 3)
     again = after(FIRST, timers={"e": None, "a": 7, "d": 7, "early": 9}, turns={"a": (1, 1), "early": (60, 0)})
-    assert Verdict.OK is await verdict(store, again)
+    assert CommitResult.OK is await verdict(store, again)
     assert ["d", "a", "c", "b", "late"] == [party for _, _, party in await store.due(P, 8, 10)]
 
 
@@ -175,7 +175,7 @@ async def test_every_reply_tells_the_same_clock(store: Store) -> None:
 async def test_concurrent_claims_leave_one_owner(store: Store) -> None:
     """Of twenty that claim and commit at once, exactly one commits under the last epoch."""
 
-    async def contend(name: str) -> Verdict:
+    async def contend(name: str) -> CommitResult:
         claim = await store.claim(P, name, 1)
         assert claim is not None
         await asyncio.sleep(0)
@@ -186,8 +186,8 @@ async def test_concurrent_claims_leave_one_owner(store: Store) -> None:
 
     assert claim is not None
     assert 21 == claim.head.epoch
-    assert verdicts.count(Verdict.OK) == claim.head.seq
-    assert set(verdicts) <= {Verdict.OK, Verdict.FENCED}
+    assert verdicts.count(CommitResult.OK) == claim.head.seq
+    assert set(verdicts) <= {CommitResult.OK, CommitResult.FENCED}
 
 
 async def every(store: Store, what: str, count: int = 3) -> list[str]:

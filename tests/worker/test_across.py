@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from arbiter.metrics import Metrics
 from arbiter.state.memory import MemoryStore
-from arbiter.state.store import Commit, Due, Verdict, Wait
+from arbiter.state.store import Commit, CommitResult, Due, Wait
 from arbiter.timing.instants import MINUTE_MS
 from arbiter.worker.health import Health
 from arbiter.worker.partition.across import Across
@@ -31,7 +31,7 @@ async def across(*commits: tuple[int, Commit], clock: str = "wall") -> Across:
     store = MemoryStore()
     for partition, commit in commits:
         assert await store.claim(partition, f"o{partition}", 1) is not None
-        assert Verdict.OK is (await store.commit(partition, commit))[0]
+        assert CommitResult.OK is (await store.commit(partition, commit))[0]
     health, settings = Health(Metrics()), SimpleNamespace(clock=clock)
     shared: Any = SimpleNamespace(partitions=2, store=store, settings=settings, health=health)
     return Across(shared, HERE, RetryPolicy(shared))

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from arbiter.metrics import Metrics
 from arbiter.state.memory import MemoryStore
-from arbiter.state.store import Commit, Verdict
+from arbiter.state.store import Commit, CommitResult
 from arbiter.timing.instants import FAR_MS
 from arbiter.worker.health import Health
 from arbiter.worker.partition.retry import RetryPolicy
@@ -43,7 +43,7 @@ class Bench:
         self._seq += 1
         turns = {name: (int(name), 0) for name, due_ms in timers.items() if due_ms is not None}
         commit = replace(FIRST, seq=self._seq, timers=timers, turns=turns)
-        assert Verdict.OK is (await self.store.commit(P, commit))[0]
+        assert CommitResult.OK is (await self.store.commit(P, commit))[0]
         self.timers.moved(timers)
 
     async def names(self, now_ms: int, limit: int = 2) -> list[str]:

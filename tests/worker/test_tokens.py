@@ -12,7 +12,7 @@ from arbiter.policy.ruleset import Policy
 from arbiter.settings import Settings
 from arbiter.state.memory import MemoryStore
 from arbiter.state.stock import Spent
-from arbiter.state.store import Commit, Verdict, Wait
+from arbiter.state.store import Commit, CommitResult, Wait
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import Health
 from arbiter.worker.partition.retry import RetryPolicy, Shared
@@ -75,7 +75,7 @@ class Desk:
         self._seq += 1
         spent = {WEEK.key: Spent(used, used, 1, 10_000)}
         commit = Commit(1, "o", self._seq, 1, MONDAY, {}, {}, {}, 1, {}, b"", spent)
-        assert Verdict.OK is (await self.store.commit(self.partition, commit))[0]
+        assert CommitResult.OK is (await self.store.commit(self.partition, commit))[0]
         self.tokens.adopt(commit)
         await self.tokens.settle(MONDAY)
 
@@ -248,7 +248,7 @@ async def test_as_many_are_woken_as_are_free(desks: list[Desk], monkeypatch: pyt
     monkeypatch.setattr("arbiter.worker.partition.tokens.WAKE_SECONDS", -1.0)
     waits = {Wait(WEEK.key, since, 7, f"c:{since}"): True for since in (5, 3, 4)}
     commit = Commit(1, "o", 1, 1, MONDAY, {}, {}, {}, 1, {}, b"", {}, waits)
-    assert Verdict.OK is (await two.store.commit(two.partition, commit))[0]
+    assert CommitResult.OK is (await two.store.commit(two.partition, commit))[0]
     two.tokens.adopt(commit)
     await one.take(LIMIT)
     woken = [await two.tokens.woken(two.policy, MONDAY)]

@@ -10,7 +10,7 @@ import pytest
 
 from arbiter.state.codec import OutRecord
 from arbiter.state.memory import MemoryStore
-from arbiter.state.store import Commit, Ended, StoreUnavailable, Verdict
+from arbiter.state.store import Commit, CommitResult, Ended, StoreUnavailable
 from arbiter.worker import turn as turns
 from arbiter.worker.turn import Turn
 from tests.state.commits import FIRST
@@ -46,7 +46,7 @@ class Store(MemoryStore):
             raise ValueError("no words for it")
         return await super().commit_all(commits)
 
-    async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
+    async def commit(self, partition: int, commit: Commit) -> tuple[CommitResult, int]:
         """See ``Store.commit``."""
         if partition in self.failing:
             raise StoreUnavailable("away")

@@ -15,7 +15,7 @@ from arbiter.metrics import Metrics
 from arbiter.state.memory import MemoryStore
 from arbiter.state.memory_stock import MemoryStocks
 from arbiter.state.stock import Ask, Grant
-from arbiter.state.store import Commit, Verdict
+from arbiter.state.store import Commit, CommitResult
 from arbiter.worker.health import Health
 from arbiter.worker.partition.commit_alarm import WHY, CommitAlarm
 from tests.harness.stepwise import Site
@@ -50,10 +50,10 @@ class Store(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.stocks: Stingy = Stingy(self.kept)
-        self.verdicts: list[Verdict] = []
+        self.verdicts: list[CommitResult] = []
         self.booked: dict[str, int] = {}
 
-    async def commit(self, partition: int, commit: Commit) -> tuple[Verdict, int]:
+    async def commit(self, partition: int, commit: Commit) -> tuple[CommitResult, int]:
         """See ``Store.commit``."""
         self.stocks.asks = 0
         answer = await super().commit(partition, commit)
@@ -125,7 +125,7 @@ async def test_it_is_refused_until_there_are_tokens(site: Site, store: Store, *,
     work = await refused(site, store)
     (ledger,) = (await site.ledgers(["c:c0"])).values()
 
-    assert {Verdict.STALE_STOCK} == set(store.verdicts)
+    assert {CommitResult.STALE_STOCK} == set(store.verdicts)
     assert {"mails/week": 1, "calls/week": 5} == store.booked
     assert ([], {}, []) == (site.decisions, store.used, ledger.contacts)
 
@@ -162,9 +162,9 @@ def test_one_void_stock_is_no_trouble() -> None:
     """It is asked for again, and that is that; a newer policy in between does not make it one either."""
     health = Health(Metrics())
     refusals = CommitAlarm(health, 0)
-    for verdict in (Verdict.STALE_STOCK, Verdict.OK, Verdict.STALE_STOCK, Verdict.STALE_POLICY):
+    for verdict in (CommitResult.STALE_STOCK, CommitResult.OK, CommitResult.STALE_STOCK, CommitResult.STALE_POLICY):
         refusals.note(verdict)
         assert [] == health.reasons
-    refusals.note(Verdict.STALE_STOCK)
+    refusals.note(CommitResult.STALE_STOCK)
 
     assert [f"partition 0: {WHY}"] == health.reasons

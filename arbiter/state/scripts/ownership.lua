@@ -1,5 +1,5 @@
 -- Goes before the scripts that only the owner may run.
--- Whether the caller still is the partition's owner, as the name of a Verdict; head is {epoch, owner, …}.
+-- Whether the caller still is the partition's owner, as the name of a CommitResult; head is {epoch, owner, …}.
 local function stands(head, epoch, owner)
   if not head[1] then return 'regressed' end
   local there, asked = tonumber(head[1]), tonumber(epoch)

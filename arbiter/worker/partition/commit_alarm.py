@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arbiter.state.store import Verdict
+from arbiter.state.store import CommitResult
 from arbiter.worker.health import Health
 
 TOLD_FROM = 2
@@ -22,13 +22,13 @@ class CommitAlarm:
         self._key = f"partition {partition}"
         self._voids = 0
 
-    def note(self, verdict: Verdict) -> None:
+    def note(self, verdict: CommitResult) -> None:
         """Take note of the answer to a commit."""
-        if verdict is Verdict.STALE_STOCK:
+        if verdict is CommitResult.STALE_STOCK:
             self._voids += 1
             if self._voids == TOLD_FROM:
                 self._health.trouble(self._key, f"{self._key}: {WHY}")
-        elif verdict is Verdict.OK:
+        elif verdict is CommitResult.OK:
             if self._voids >= TOLD_FROM:
                 self._health.over(self._key)
             self._voids = 0

@@ -19,7 +19,7 @@ from arbiter.ledger.identity import ANSWERS_KEPT_MS
 from arbiter.messages import ROUTED
 from arbiter.state.codec import OutRecord, pack_outbox
 from arbiter.state.stock import Spent
-from arbiter.state.store import Commit, Verdict
+from arbiter.state.store import Commit, CommitResult
 from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.reader import Record
 from arbiter.worker.partition.commit_alarm import CommitAlarm
@@ -170,7 +170,7 @@ class Processor:
             clear = partial(self._shared.store.clear_outbox, self.partition, head.epoch, head.owner, head.seq)
             verdict = await self._retry.ask(clear, is_begun=not checks)
             self._has_outbox = False
-            if checks and verdict is not Verdict.OK:
+            if checks and verdict is not CommitResult.OK:
                 raise self._lost(verdict, head.seq)
 
     def _halt(self, reason: str) -> None:
@@ -189,9 +189,9 @@ class Processor:
                 verdict = await self._attempt(active, records)
             finally:
                 self._poison.release()
-            if verdict is Verdict.OK:
+            if verdict is CommitResult.OK:
                 break
-            if verdict is Verdict.STALE_POLICY:
+            if verdict is CommitResult.STALE_POLICY:
                 await self._new_policy()
             self._tokens.forget()
         self._number = None
@@ -246,7 +246,7 @@ class Processor:
         if self._shared.policies.current is before:
             await self._retry.pause(len(BACKOFF_SECONDS))
 
-    async def _attempt(self, active: Active, records: list[Record]) -> Verdict:
+    async def _attempt(self, active: Active, records: list[Record]) -> CommitResult:
         """Decide, commit and publish. If policy or capacity were out of date, nothing happened."""
         started = monotonic()
         work, routing = await self._read(active, records)
@@ -260,7 +260,7 @@ class Processor:
         commit = self._commit_of(active, batch, spent)
         verdict = await self._commit(commit)
         self._poison.release()
-        if verdict is Verdict.OK:
+        if verdict is CommitResult.OK:
             await self._publish(batch.outbox)
             self._adopt(commit)
             await self._over(active, work, batch, commit)
@@ -333,10 +333,10 @@ class Processor:
             changes.turns,
         )
 
-    async def _commit(self, commit: Commit) -> Verdict:
+    async def _commit(self, commit: Commit) -> CommitResult:
         started = asked_at = monotonic()
 
-        def send() -> Awaitable[tuple[Verdict, int]]:
+        def send() -> Awaitable[tuple[CommitResult, int]]:
             nonlocal asked_at
             asked_at = monotonic()
             return self._turn.commit(self.partition, commit)
@@ -346,13 +346,13 @@ class Processor:
         self._shared.clock.observe(time_ms, asked_at, answered_at)
         self._shared.metrics.commit_seconds.observe(answered_at - started)
         self._alarm.note(verdict)
-        if verdict in (Verdict.OK, Verdict.STALE_POLICY, Verdict.STALE_STOCK):
+        if verdict in (CommitResult.OK, CommitResult.STALE_POLICY, CommitResult.STALE_STOCK):
             return verdict
         raise self._lost(verdict, commit.seq - 1)
 
-    def _lost(self, verdict: Verdict, seq: int) -> Stopped:
+    def _lost(self, verdict: CommitResult, seq: int) -> Stopped:
         """The partition, or what the store knew of it, is not ours any more."""
-        if verdict is Verdict.FENCED:
+        if verdict is CommitResult.FENCED:
             self._shared.fatal(f"partition {self.partition} was claimed by another worker while this one held it")
         else:
             self._halt(
