@@ -1,4 +1,4 @@
-"""``when``: which requests, and which past contacts, a rule speaks about.
+"""``when``: which requests, and which past contacts, a rule applies to.
 
 Keys are ANDed, a list means any of, ``not``, ``at_least`` and ``below`` do what they say, and a missing field never
 matches. The part that looks only at the *shape* of a contact (department, campaign, channel, category, product,

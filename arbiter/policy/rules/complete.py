@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from msgspec.structs import fields
 
@@ -49,6 +50,7 @@ def _missing(kind: type[Rule]) -> Iterator[str]:
                 for field in sorted(required(kind) - kind.stand_ins.keys()))  # fmt: skip
 
 
+@cache
 def required(kind: type[Rule]) -> frozenset[str]:
     """The fields that a rule of the kind must have besides those that every rule must have."""
     common = {field.encode_name for field in fields(Rule)}

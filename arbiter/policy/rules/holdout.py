@@ -1,4 +1,4 @@
-"""``holdout``: a stable share of customers is never contacted by what the rule speaks about.
+"""``holdout``: a stable share of customers is never contacted by what the rule applies to.
 
 A customer is held out if ``uint64_be(sha256(salt ‖ 0x00 ‖ customer_id)[:8]) < share · 2^64``: the same customers
 every time, others under another salt, and nobody has to store who.

@@ -116,7 +116,7 @@ def _channel(name: str, one: Channel, document: PolicyDocument) -> Entry:
 
 def _category(name: str, one: Category) -> Entry:
     spared = both(kind.replace("_", " ") for kind in one.exempt)
-    exempt = f"It need not obey rules of the kind {spared}." if spared else "It obeys every rule that speaks about it."
+    exempt = f"It need not obey rules of the kind {spared}." if spared else "It obeys every rule that applies to it."
     return Entry(name, [f"Its purpose is {one.purpose}.", exempt])
 
 
