@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from arbiter.engine.evaluation import Evaluation
-from arbiter.engine.verdict import Verdict
 from arbiter.ledger.capacity import CELL, Draw, Stock
-from arbiter.ledger.model import Asked, Ledger
+from arbiter.ledger.model import Answer, Asked, Ledger
 from arbiter.messages import ContactRequest
 from arbiter.policy.rules.capacity import window_of
 from arbiter.policy.ruleset import Policy
 
 
-def awaited(hearing: Evaluation, verdict: Verdict) -> list[str]:
+def awaited(hearing: Evaluation, verdict: Answer) -> list[str]:
     """The windows of capacity that a deferred request waits for, or the cell if it is all it waits for."""
     names = {window_of(finding) for finding in verdict.findings} - {None}
     if all(finding.kind == "cell" for finding in verdict.findings):

@@ -17,9 +17,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arbiter.engine.settling import Calendar, Search, Settled, may_end_any_time, too_late
-from arbiter.engine.verdict import RULE_ERROR, Verdict
+from arbiter.engine.verdict import NOWHERE, RULE_ERROR, answer
 from arbiter.ledger.capacity import Draw, Stock, Want
-from arbiter.ledger.model import Finding, Ledger, Member
+from arbiter.ledger.model import Answer, Finding, Ledger, Member
 from arbiter.messages import ContactRequest
 from arbiter.policy.exceptions import NO_LIFTS, Lift
 from arbiter.policy.index import ApplicableRules, ShapeRules, Timetable, ValidInterval
@@ -60,7 +60,7 @@ def decide(
     stock: Stock,
     *,
     is_new: bool = True,
-) -> Verdict:
+) -> Answer:
     """Judge one request against a party's state. Pure: nothing is changed, nothing is read but the arguments.
 
     ``is_new``: it just arrived. One that was answered before and waits is known, however old it is by now.
@@ -122,6 +122,7 @@ class Evaluation:
         "costs",
         "customer",
         "discloses_campaign",
+        "draws",
         "ends_ms",
         "expires_ms",
         "hopes",
@@ -196,6 +197,7 @@ class Evaluation:
         self.last_ms = self.expires_ms - policy.permit_min_ms
         self.is_ahead = self.hopes = False
         self.unknown: list[Draw] = []
+        self.draws: list[Draw] = []
         self.consented: Any = None
         self._used: list[Used] | None = None
         self._applicable = rules.applicable(self)
@@ -251,13 +253,13 @@ class Evaluation:
 
     # What is decided.
 
-    def verdict(self, *, is_new: bool = True, takes: bool = False) -> Verdict:
+    def verdict(self, *, is_new: bool = True, takes: bool = False) -> Answer:
         """The answer at ``now``; ``is_new`` as in :func:`decide`. An approval of one who ``takes`` asks for its places.
 
         Otherwise unknown capacity is looked up, so that the findings are complete.
         """
         if self.terms.unknown:
-            return Verdict("rejected", findings=self.terms.unknown)
+            return answer(self.policy, self.now_ms, "rejected", self.terms.unknown)
         at_ms = max(self.now_ms, self.send_after_ms)
         found, shadow, permit = self._look(at_ms, is_new=is_new)
         if self.unknown and (found or not takes):
@@ -483,25 +485,20 @@ class Evaluation:
 
     # What comes of it.
 
-    def _approved(self, at_ms: int, until_ms: int) -> Verdict:
+    def _approved(self, at_ms: int, until_ms: int) -> Answer:
         preferences = self.member.preferences
         wishes = preferences.preferred_channel if preferences is not None else None
-        # What is given out cannot be taken once more, also where an exception lets it pass.
-        shared = self._shared(at_ms) if self.terms.may_draw else []
-        return Verdict(
-            "approved",
-            shadow=self._shadow,
-            not_before_ms=at_ms,
-            valid_until_ms=until_ms,
-            notify=self._relationship_owner(),
-            preferred_channel=wishes if wishes != self.request.channel else None,
-            score=self.score,
-            score_note=self.score_note,
-            draws=tuple([draw for rule in shared if rule not in self._lifted for draw in rule.draws(self, at_ms)]),
-            exceptions=self._exceptions,
-        )
+        if self.terms.may_draw:
+            # What is given out cannot be taken once more, also where an exception lets it pass.
+            shared = [rule for rule in self._shared(at_ms) if rule not in self._lifted]
+            self.draws = [draw for rule in shared for draw in rule.draws(self, at_ms)]
+        return Answer(
+            0, "approved", True, self.policy.ref, NOWHERE, 0, self.now_ms, (), None, None, None, at_ms, until_ms,
+            self._relationship_owner(), wishes if wishes != self.request.channel else None,
+            self.score, self.score_note, self._shadow, self._exceptions,
+        )  # fmt: skip
 
-    def _deferred(self, found: list[Finding]) -> Verdict:
+    def _deferred(self, found: list[Finding]) -> Answer:
         """Deferred until the settled time, when every rule says yes at once; if that is too late, a no."""
         until_ms = max([finding.until_ms or 0 for finding in found])
         if until_ms <= self.now_ms:
@@ -519,7 +516,7 @@ class Evaluation:
             return self._answer("rejected", found + self._final(at_ms))
         message = too_late(settled, expires_ms, self.policy.document.permit.min, self.policy.zone)
         late = self._own("expires_at", "would_expire", message)
-        return self._answer("rejected", [*found, late], next_eligible_at_ms=at_ms if settled.is_sure else None)
+        return self._answer("rejected", [*found, late], next_ms=at_ms if settled.is_sure else None)
 
     def _final(self, now_ms: int) -> list[Finding]:
         """What says no for good at a later instant."""
@@ -531,17 +528,14 @@ class Evaluation:
         found = [self._explain(one, at_ms) for one in objections if one.until_ms >= END_MS]
         return [finding for finding in found if not finding.defers]
 
-    def _answer(self, outcome: str, found: list[Finding], **when: int | None) -> Verdict:
-        return Verdict(
-            outcome,
-            outcome != "deferred",
-            findings=tuple(found),
-            shadow=self._shadow,
-            score=self.score,
-            score_note=self.score_note,
-            exceptions=self._exceptions,
-            **when,  # type: ignore[arg-type]
-        )
+    def _answer(
+        self, outcome: str, found: list[Finding], retry_at_ms: int | None = None, next_ms: int | None = None
+    ) -> Answer:
+        return Answer(
+            0, outcome, outcome != "deferred", self.policy.ref, NOWHERE, 0, self.now_ms, tuple(found),
+            retry_at_ms, None, next_ms, None, None, None, None,
+            self.score, self.score_note, self._shadow, self._exceptions,
+        )  # fmt: skip
 
     def _is_in_time(self, settled: Settled) -> bool:
         """Whether it can be approved then, before it expires."""

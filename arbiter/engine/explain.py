@@ -15,10 +15,9 @@ from msgspec.structs import replace
 
 from arbiter.engine.evaluation import Evaluation
 from arbiter.engine.render import count_of
-from arbiter.engine.verdict import Verdict
 from arbiter.ledger.capacity import Draw, Level
 from arbiter.ledger.identity import REF_BYTES, identity
-from arbiter.ledger.model import Contact, ContactState, Ledger, Member
+from arbiter.ledger.model import Answer, Contact, ContactState, Ledger, Member
 from arbiter.messages import ContactRequest, Decision
 from arbiter.policy.kill_switches import KILL_SWITCH, Kill, KillJudge
 from arbiter.policy.preferences import RULE as WISH
@@ -122,9 +121,9 @@ def ledgers_then(ledger: Ledger, told: Told) -> Iterator[Ledger]:
         yield Ledger(members=members, contacts=contacts, events=events)
 
 
-def _rebuild(policy: Policy, ledger: Ledger, told: Told) -> tuple[Ledger, Verdict]:
+def _rebuild(policy: Policy, ledger: Ledger, told: Told) -> tuple[Ledger, Answer]:
     """The likeliest ledger, the first that gives the answer that was told if there is one; and what it gives."""
-    tried: list[tuple[Ledger, Verdict]] = []
+    tried: list[tuple[Ledger, Answer]] = []
     for then in ledgers_then(ledger, told):
         verdict = judge(policy, then, told)
         if _is_as_told(verdict, told.decision):
@@ -133,7 +132,7 @@ def _rebuild(policy: Policy, ledger: Ledger, told: Told) -> tuple[Ledger, Verdic
     return tried[0]
 
 
-def judge(policy: Policy, ledger: Ledger, told: Told) -> Verdict:
+def judge(policy: Policy, ledger: Ledger, told: Told) -> Answer:
     """The request judged at the time of the decision on this ledger, with the capacity that was left then.
 
     As a party's session does it, but for recalls and for the places that others wait for.
@@ -193,7 +192,7 @@ def _stopped(policy: Policy, kills: list[Kill]) -> Policy:
     return Policy(policy.document, version, digest, kills)
 
 
-def _is_as_told(verdict: Verdict, decision: Decision) -> bool:
+def _is_as_told(verdict: Answer, decision: Decision) -> bool:
     """Whether judging again gives what was published, as far as it can."""
     told = _heard((finding.rule, finding.code) for finding in decision.findings)
     if told != _heard((finding.rule, finding.code) for finding in verdict.findings):

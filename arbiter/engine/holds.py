@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from arbiter.engine.evaluation import Evaluation
-from arbiter.engine.verdict import Verdict, refuse
+from arbiter.engine.verdict import refuse
+from arbiter.ledger.model import Answer
 from arbiter.policy.rules import ArbitrationJudge
 from arbiter.policy.ruleset import Policy
 from arbiter.policy.terms import finding_of
@@ -28,7 +29,7 @@ def hold_for(hearing: Evaluation, holds: Mapping[str, int]) -> tuple[Arbitration
     return max(found, key=lambda pair: pair[1], default=None)
 
 
-def held(hearing: Evaluation, verdict: Verdict, hold: ArbitrationJudge, closes_ms: int) -> Verdict:
+def held(hearing: Evaluation, verdict: Answer, hold: ArbitrationJudge, closes_ms: int) -> Answer:
     """The verdict on a request that waits for the close of an arbitration."""
     policy = hearing.policy
     message = f"requests are gathered and decided together, best first, at {spoken(closes_ms, policy.zone)}"
@@ -41,7 +42,7 @@ def held(hearing: Evaluation, verdict: Verdict, hold: ArbitrationJudge, closes_m
     return replace(verdict, outcome="deferred", final=False)
 
 
-def outranked(policy: Policy, verdict: Verdict, rule: str, winner: tuple[float, str]) -> Verdict:
+def outranked(policy: Policy, verdict: Answer, rule: str, winner: tuple[float, str]) -> Answer:
     """Tell a loser of an arbitration whose request, by score and department, won what it now waits for."""
     blocked = next((f for f in verdict.findings if f.code in ("cap_reached", "reserved")), None)
     judge = policy.arbitration(rule)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from arbiter.engine.verdict import Verdict
+from arbiter.ledger.model import Answer
 from arbiter.policy.ruleset import Policy
 from arbiter.policy.terms import finding_of
 from arbiter.timing.windows import spoken
 
 
-def wait_for_word(policy: Policy, verdict: Verdict, until_ms: int, expires_ms: int) -> Verdict:
+def wait_for_word(policy: Policy, verdict: Answer, until_ms: int, expires_ms: int) -> Answer:
     """The verdict on a recalled request, which is not approved before ``until`` unless its department has confirmed."""
     if verdict.outcome == "rejected" or (verdict.retry_at_ms or 0) >= until_ms:
         return verdict
@@ -23,7 +23,7 @@ def wait_for_word(policy: Policy, verdict: Verdict, until_ms: int, expires_ms: i
     return _waiting(policy, verdict, message, min(until_ms, expires_ms))
 
 
-def wait_for_own(policy: Policy, verdict: Verdict, expires_ms: int) -> Verdict:
+def wait_for_own(policy: Policy, verdict: Answer, expires_ms: int) -> Answer:
     """The verdict on a recalled request that only its own contact keeps from being approved before it expires."""
     message = (
         "its recalled approval counts until its department confirms that it was not sent; it is decided again then, "
@@ -32,12 +32,12 @@ def wait_for_own(policy: Policy, verdict: Verdict, expires_ms: int) -> Verdict:
     return _waiting(policy, verdict, message, expires_ms)
 
 
-def awaits_word(verdict: Verdict) -> bool:
+def awaits_word(verdict: Answer) -> bool:
     """Whether it waits for its department's word, which no judging of the request alone tells."""
     return verdict.outcome == "deferred" and any(finding.code == "recalled" for finding in verdict.findings)
 
 
-def _waiting(policy: Policy, verdict: Verdict, message: str, until_ms: int) -> Verdict:
+def _waiting(policy: Policy, verdict: Answer, message: str, until_ms: int) -> Answer:
     findings = tuple(finding for finding in verdict.findings if finding.defers)
     return replace(
         verdict,
@@ -50,6 +50,5 @@ def _waiting(policy: Policy, verdict: Verdict, message: str, until_ms: int) -> V
         valid_until_ms=None,
         notify=None,
         preferred_channel=None,
-        draws=(),
         exceptions=(),
     )

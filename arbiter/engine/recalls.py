@@ -9,7 +9,7 @@ import msgspec
 from arbiter.engine.lifecycle import REQUEST, can, move
 from arbiter.engine.requests import decide_recalled, evaluate, publish_recall, verdict_on
 from arbiter.engine.state import PartyState
-from arbiter.engine.verdict import Verdict
+from arbiter.engine.verdict import answer
 from arbiter.ledger.model import Asked, Contact, ContactState, best_first
 from arbiter.policy.terms import finding_of
 
@@ -97,6 +97,7 @@ def _end_unjudged(party: PartyState, asked: Asked, contact: Contact) -> None:
     except msgspec.DecodeError:
         party.note("recall_untold", contact.kind.department)
         return
-    recalled = Verdict("recalled", False, (finding,), score=asked.score)
+    recalled = answer(party.policy, party.now_ms, "recalled", (finding,), asked.score)
     party.publish(asked, request, "approved", "recall", recalled)
-    party.publish(asked, request, "recalled", "reject", Verdict("rejected", findings=(finding,), score=asked.score))
+    rejected = answer(party.policy, party.now_ms, "rejected", (finding,), asked.score)
+    party.publish(asked, request, "recalled", "reject", rejected)

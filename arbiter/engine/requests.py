@@ -16,10 +16,10 @@ from arbiter.engine.repeated import told_again
 from arbiter.engine.shadow import beside, unless_full
 from arbiter.engine.state import PartyState
 from arbiter.engine.told import Decided
-from arbiter.engine.verdict import Verdict, lacks_budget_only, timely
+from arbiter.engine.verdict import answer, lacks_budget_only, timely
 from arbiter.ledger.forgetting import forget
 from arbiter.ledger.identity import REF_BYTES, answer_key, content_of, hold_of, identity, remember, was_answered
-from arbiter.ledger.model import Asked, Contact, ContactState, Finding, best_first
+from arbiter.ledger.model import Answer, Asked, Contact, ContactState, Finding, best_first
 from arbiter.messages import ContactRequest
 from arbiter.policy.inputs import shared_kind
 from arbiter.policy.rules import ArbitrationJudge
@@ -31,11 +31,12 @@ EVENTS = {"deferred": "defer", "approved": "approve", "rejected": "reject"}
 
 def ask(party: PartyState, arrival: InputRecord, request: ContactRequest) -> None:
     """Answer a request that has just arrived, or tell a repeated one what it was told."""
-    key, content = arrival.identity or identity(request), content_of(request)
+    key = arrival.identity or identity(request)
     customer, ledger = request.customer_id, party.ledger
     if request.dry_run:
-        _try(party, arrival, request, key, content)
+        _try(party, arrival, request, key)
         return
+    content = content_of(request)
     if party.answers and was_answered(ledger, customer, key):
         known = party.answers.get(answer_key(customer, key))
         if known is not None:
@@ -79,7 +80,7 @@ def end(party: PartyState, asked: Asked, rule: str, code: str, message: str) -> 
         ledger.holds.pop(asked.held, None)
     party.heard_of_recall(asked.identity)
     finding = finding_of(party.policy.document, rule, code, message)
-    verdict = Verdict("rejected", findings=(finding,), score=asked.score)
+    verdict = answer(party.policy, party.now_ms, "rejected", (finding,), asked.score)
     party.publish(asked, party.request_in(asked), "deferred", "withdraw", verdict)
 
 
@@ -88,9 +89,9 @@ def evaluate(party: PartyState, request: ContactRequest, received_ms: int) -> Ev
     return Evaluation(party.policy, party.ledger, request, received_ms, party.now_ms, party.stock)
 
 
-def verdict_on(party: PartyState, asked: Asked, request: ContactRequest, *, takes: bool = False) -> Verdict:
+def verdict_on(party: PartyState, asked: Asked, request: ContactRequest) -> Answer:
     """What would be decided now."""
-    return evaluate(party, request, asked.received_ms).verdict(is_new=asked.n == 0, takes=takes)
+    return evaluate(party, request, asked.received_ms).verdict(is_new=asked.n == 0)
 
 
 def rank(party: PartyState, request: ContactRequest) -> tuple[float, float]:
@@ -112,15 +113,16 @@ def decide_recalled(party: PartyState, asked: Asked) -> None:
 def publish_recall(party: PartyState, asked: Asked, request: ContactRequest, findings: list[Finding]) -> None:
     """Tell the department that its approval is taken back."""
     party.ledger.open.remove(asked)
-    party.publish(asked, request, "approved", "recall", Verdict("recalled", False, tuple(findings), score=asked.score))
+    recalled = answer(party.policy, party.now_ms, "recalled", tuple(findings), asked.score)
+    party.publish(asked, request, "approved", "recall", recalled)
 
 
-def _try(party: PartyState, arrival: InputRecord, request: ContactRequest, key: bytes, content: bytes) -> None:
+def _try(party: PartyState, arrival: InputRecord, request: ContactRequest, key: bytes) -> None:
     """A dry run: decided as a new request, without any trace."""
     evaluation = evaluate(party, request, arrival.received_ms)
     verdict = timely(party.policy.document, evaluation.verdict(), party.now_ms)
-    answer = party.answer_of(_asked(arrival, key, content, evaluation), replace(verdict, final=True), None)
-    party.effects.append(Decided(request, key, answer, False))
+    trial = replace(verdict, final=True, source=arrival.source, seq=party.seq)
+    party.effects.append(Decided(request, key, trial, False))
 
 
 def _asked(arrival: InputRecord, key: bytes, content: bytes, evaluation: Evaluation) -> Asked:
@@ -170,7 +172,7 @@ def _decide(
 ) -> str:
     """Decide a request and all that this brings about; gives the outcome. ``won`` is who won its arbitration."""
     told_ms = asked.due_ms
-    verdict, victim = _verdict(party, asked, evaluation)
+    verdict, evaluation, victim = _verdict(party, asked, evaluation)
     if arbitration is not None and verdict.outcome == "deferred" and won is not None:
         verdict = outranked(party.policy, verdict, arbitration, won)
     _settle(party, asked, evaluation, verdict, before, told_ms)
@@ -186,32 +188,33 @@ def _come_back_soon(party: PartyState) -> None:
             asked.due_ms = min(asked.due_ms, party.now_ms)
 
 
-def _verdict(party: PartyState, asked: Asked, evaluation: Evaluation) -> tuple[Verdict, Asked | None]:
-    """The verdict now, and the approval that was recalled for it where only budgets were in the way."""
+def _verdict(party: PartyState, asked: Asked, evaluation: Evaluation) -> tuple[Answer, Evaluation, Asked | None]:
+    """The decision now, its evaluation, and the approval that was recalled where only budgets were in the way."""
     holds = party.ledger.holds
     word_ms = holds.get(hold_of(asked.identity), 0) if holds else 0
     if word_ms > party.now_ms:
         verdict = _unless_own(party, asked, evaluation, evaluation.verdict(is_new=False))
-        return wait_for_word(party.policy, verdict, word_ms, evaluation.expires_ms), None
+        return wait_for_word(party.policy, verdict, word_ms, evaluation.expires_ms), evaluation, None
     verdict = evaluation.verdict(is_new=asked.n == 0, takes=True)
     if verdict.outcome == "approved":
-        return verdict, None
+        return verdict, evaluation, None
     if not lacks_budget_only(verdict):
-        return _unless_own(party, asked, evaluation, verdict), None
+        return _unless_own(party, asked, evaluation, verdict), evaluation, None
     for victim, contact in _victims(party, asked):
         if not move(contact, "recall"):
             continue
         freed = party.give_back(contact)
-        better = verdict_on(party, asked, evaluation.request, takes=True)
+        again = evaluate(party, evaluation.request, asked.received_ms)
+        better = again.verdict(is_new=asked.n == 0, takes=True)
         if better.outcome == "approved":
             _give_way(party, victim, asked, evaluation.request, verdict.findings[0])
-            return better, victim
+            return better, again, victim
         contact.state = ContactState.APPROVED  # it was only tried
         party.take(contact.ref, freed)
-    return _unless_own(party, asked, evaluation, verdict), None
+    return _unless_own(party, asked, evaluation, verdict), evaluation, None
 
 
-def _unless_own(party: PartyState, asked: Asked, evaluation: Evaluation, verdict: Verdict) -> Verdict:
+def _unless_own(party: PartyState, asked: Asked, evaluation: Evaluation, verdict: Answer) -> Answer:
     """The verdict; where a request's own recalled contacts are all that ends it, it waits for them instead."""
     if verdict.outcome != "rejected" or not asked.n:
         return verdict
@@ -258,7 +261,7 @@ def _give_way(party: PartyState, victim: Asked, winner: Asked, request: ContactR
 
 
 def _settle(
-    party: PartyState, asked: Asked, evaluation: Evaluation, verdict: Verdict, before: str, told_ms: int = 0
+    party: PartyState, asked: Asked, evaluation: Evaluation, verdict: Answer, before: str, told_ms: int = 0
 ) -> None:
     """Book a verdict and publish it, unless it only repeats that the answer comes at ``told_ms``."""
     ledger, policy, request = party.ledger, party.policy, evaluation.request
@@ -275,13 +278,13 @@ def _settle(
         ahead = _wait(party, asked, evaluation, verdict)
     elif verdict.not_before_ms is not None and verdict.valid_until_ms is not None:
         _approve(party, asked, evaluation, verdict.not_before_ms, verdict.valid_until_ms)
-        if verdict.draws:
-            party.take(asked.identity[:REF_BYTES], verdict.draws)
+        if evaluation.draws:
+            party.take(asked.identity[:REF_BYTES], evaluation.draws)
     if is_news:
         party.publish(asked, request, before, EVENTS[verdict.outcome], verdict, ahead)
 
 
-def _wait(party: PartyState, asked: Asked, evaluation: Evaluation, verdict: Verdict) -> int:
+def _wait(party: PartyState, asked: Asked, evaluation: Evaluation, verdict: Answer) -> int:
     """Let it wait; gives how many of the party wait with a better claim."""
     waiting = party.ledger.waiting
     asked.due_ms = verdict.retry_at_ms or 0

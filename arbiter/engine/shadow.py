@@ -10,9 +10,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from arbiter.engine.evaluation import Evaluation, decide
-from arbiter.engine.verdict import RULE_ERROR, Verdict, refuse
+from arbiter.engine.verdict import RULE_ERROR, refuse
 from arbiter.ledger.capacity import Draw, Level, Stock
-from arbiter.ledger.model import Finding, Ledger, ShadowVerdict
+from arbiter.ledger.model import Answer, Finding, Ledger, ShadowVerdict
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy
 from arbiter.policy.terms import finding_of
@@ -25,10 +25,10 @@ def beside(
     received_ms: int,
     now_ms: int,
     stock: Stock,
-    verdict: Verdict,
+    verdict: Answer,
     *,
     is_new: bool,
-) -> Verdict:
+) -> Answer:
     """The verdict of ``policy`` with that of its shadow policy beside it, if it has one. To be called before it is
     booked; ``is_new`` as in ``decide``. Changes nothing; whatever fails here is told, and harms nobody.
     """
@@ -46,7 +46,7 @@ def _judge(
     received_ms: int,
     now_ms: int,
     stock: Stock,
-    said: Verdict,
+    said: Answer,
     *,
     is_new: bool,
 ) -> ShadowVerdict:
@@ -68,7 +68,7 @@ def _judge(
     )
 
 
-def unless_full(policy: Policy, ledger: Ledger, verdict: Verdict, hearing: Evaluation | None = None) -> Verdict:
+def unless_full(policy: Policy, ledger: Ledger, verdict: Answer, hearing: Evaluation | None = None) -> Answer:
     """The verdict, or a final no where it would wait and as many wait for this customer as may.
 
     ``hearing`` knows when it could be approved.

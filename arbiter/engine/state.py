@@ -15,7 +15,6 @@ from arbiter.engine.input_record import request_of
 from arbiter.engine.lifecycle import follows
 from arbiter.engine.routed import Routed
 from arbiter.engine.told import Anomaly, Decided
-from arbiter.engine.verdict import Verdict, answer_of
 from arbiter.ledger.capacity import Draw, Stock
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.identity import BEGUN_ANEW, REF_BYTES, answer_key, counted_from, hold_of
@@ -179,18 +178,14 @@ class PartyState:
         self.effects.append(Anomaly(what, department, detail))
 
     def publish(
-        self, asked: Asked, request: ContactRequest, before: str, event: str, verdict: Verdict, ahead: int | None = None
+        self, asked: Asked, request: ContactRequest, before: str, event: str, verdict: Answer, ahead: int | None = None
     ) -> None:
         """Let an event happen to a request in state ``before``, and publish the decision;
         :class:`~arbiter.engine.lifecycle.IllegalMove`.
         """
         follows(before, event)
         asked.n = (asked.n if self.seq < BEGUN_ANEW else max(asked.n, counted_from(self.seq))) + 1
-        answer = answer_of(self.policy.ref, asked, verdict, ahead, self.seq, self.now_ms)
+        verdict.n, verdict.source, verdict.seq, verdict.ahead = asked.n, asked.source, self.seq, ahead
         key = answer_key(request.customer_id, asked.identity)
-        self.answers[key], self.changed[key] = Answered(asked.content, answer), None
-        self.effects.append(Decided(request, asked.identity, answer, False))
-
-    def answer_of(self, asked: Asked, verdict: Verdict, ahead: int | None) -> Answer:
-        """The decision as it is published and kept."""
-        return answer_of(self.policy.ref, asked, verdict, ahead, self.seq, self.now_ms)
+        self.answers[key], self.changed[key] = Answered(asked.content, verdict), None
+        self.effects.append(Decided(request, asked.identity, verdict, False))

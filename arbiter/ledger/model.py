@@ -272,8 +272,11 @@ class ShadowVerdict(Struct, frozen=True, array_like=True, gc=False):
     findings: tuple[Finding, ...] = ()
 
 
-class Answer(Struct, frozen=True, array_like=True, gc=False):
-    """A decision without what the request itself says; ``arbiter.engine.render`` makes the message of it.
+class Answer(Struct, array_like=True, gc=False):
+    """What was decided about a request, and why, without what the request itself says.
+
+    An evaluation makes it; where it is published it gets its number ``n``, ``source``, ``seq`` and ``ahead``, and is
+    kept as it is. ``arbiter.engine.render`` makes the message of it.
 
     ``policy`` is (name, version, digest), ``source`` is (topic, partition, offset).
     """

@@ -12,8 +12,7 @@ from arbiter.engine.evaluation import decide
 from arbiter.engine.explain import Counterfactuals, Told, counterfactuals
 from arbiter.engine.render import decision_of
 from arbiter.engine.told import Decided
-from arbiter.engine.verdict import Verdict
-from arbiter.ledger.model import Ledger
+from arbiter.ledger.model import Answer, Ledger
 from arbiter.messages import ConsentChange, OwnMaximum, PreferenceChange, SuppressionChange
 from arbiter.policy.kill_switches import Kill
 from arbiter.policy.ruleset import Policy
@@ -260,7 +259,7 @@ def test_what_is_claimed_is_true(seed: int) -> None:
             assert {finding.rule for finding in truth.findings} == set(one.still)
 
 
-def decided_without(desk: Desk, before: Ledger, decided: Decided, rules: tuple[str, ...]) -> Verdict:
+def decided_without(desk: Desk, before: Ledger, decided: Decided, rules: tuple[str, ...]) -> Answer:
     """What the core decides on the ledger of the moment without these rules."""
     document = desk.policy.document
     document = replace(document, rules=[rule for rule in document.rules if rule.id not in rules])

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from arbiter.engine.evaluation import decide
 from arbiter.engine.told import Decided
-from arbiter.engine.verdict import Verdict
+from arbiter.ledger.model import Answer
 from arbiter.messages import ContactRequest
 from arbiter.state.codec import pack_ledger, unpack_ledger
 from arbiter.timing.instants import DAY_MS, MINUTE_MS, to_datetime
@@ -29,7 +29,7 @@ OTHERS_DECIDE = ("held_for_arbitration", "cell_too_small", "recalled")
 class Watched(Desk):
     """A desk that remembers how things stood when a request came."""
 
-    def verdict(self, asked: ContactRequest, now_ms: int, then: Any) -> Verdict:
+    def verdict(self, asked: ContactRequest, now_ms: int, then: Any) -> Answer:
         """What the rules say to a request alike that does not expire, at ``now``, things standing as they did."""
         ledger, stock = then
         lasting = replace(asked, expires_at=to_datetime(now_ms + 3_000 * DAY_MS), dry_run=True)
