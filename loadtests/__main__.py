@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from arbiter.policy.document import PolicyDocument
-from loadtests import cold, memory, results
+from loadtests import cold, memory, page
 from loadtests.cold import Cold
 from loadtests.contenders.arbiter_worker import ArbiterWorker
 from loadtests.contenders.base import Contender
@@ -23,12 +23,13 @@ from loadtests.contenders.quix_streams import QuixStreams
 from loadtests.contenders.stock_faust import StockFaust
 from loadtests.core import POLICY, ROOT, document_of, usual_plan
 from loadtests.count import CannotCount, count
+from loadtests.kafka import NotPublished
 from loadtests.measure import NotDecided
 from loadtests.memory import Kept
+from loadtests.page import Counts
 from loadtests.plot import plot
 from loadtests.process import WorkerFailed
 from loadtests.report import Report, report, save, show
-from loadtests.results import Counts
 from loadtests.rounds import Plan, Result, Rig, kafka_in, valkey_in
 from loadtests.stages import InNoStage
 from tests.servers.processes import ServerFailed, Unavailable
@@ -100,14 +101,14 @@ def main(
             _all_parts(parts or PARTS, rounds_of, console)
         else:
             rounds_of()
-    except (NotDecided, ServerFailed, Unavailable, WorkerFailed, CannotCount, InNoStage) as error:
+    except (NotDecided, NotPublished, ServerFailed, Unavailable, WorkerFailed, CannotCount, InNoStage) as error:
         console.print(f"[red]no figures:[/] {error}", markup=True, highlight=False)
         sys.exit(1)
 
 
 def _all_parts(parts: Sequence[str], rounds_of: Callable[[], Report], console: Console) -> None:
     """Measure these parts, each kept as soon as it is there; the others stay as they were."""
-    found = results.load()
+    found = page.load()
     measures: dict[str, Callable[[], Report | Counts | list[Kept] | Cold]] = {
         "counts": lambda: count_rules(console),
         "memory": lambda: memory.measure(MEMORY_CUSTOMERS, console),
@@ -117,8 +118,8 @@ def _all_parts(parts: Sequence[str], rounds_of: Callable[[], Report], console: C
     for part in parts:
         console.print(f"part {part}")
         setattr(found, part, measures[part]())
-        results.save(found)
-        results.write_readme(found)
+        page.save(found)
+        page.write_readme(found)
 
 
 def count_rules(console: Console) -> Counts:
@@ -127,7 +128,7 @@ def count_rules(console: Console) -> Counts:
     for rules in (None, 10, 100):
         console.print(f"counting with {rules or 'its own'} rules")
         found.append(count(usual_plan(rules)))
-    return Counts(results.now(), *found)
+    return Counts(page.now(), *found)
 
 
 def _run(chosen: Sequence[Contender], policy: PolicyDocument, plan: Plan, console: Console) -> list[Result]:

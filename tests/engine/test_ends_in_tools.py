@@ -13,7 +13,7 @@ from arbiter.cli import main
 from arbiter.ledger.model import Contact, ContactState, Kind
 from arbiter.timing.instants import FAR_MS
 from tests.inputs.builders import MONDAY, Desk, at, codes, grant, policy, request
-from tests.oracle.written import FOR_EVER, SINCE_EVER
+from tests.inputs.written import FOR_EVER, SINCE_EVER
 from tests.policy_tests.test_policy_tests import FIRM
 
 DATED = """

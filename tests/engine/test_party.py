@@ -18,8 +18,8 @@ from arbiter.messages import ConsentChange, ContactRequest, Outcome, Profile, Su
 from arbiter.policy.ruleset import NO_STOCK, Policy
 from arbiter.state.codec import pack_ledger, unpack_ledger
 from arbiter.timing.instants import DAY_MS, HOUR_MS, to_datetime
-from tests.harness.parties import Partitions
 from tests.inputs.builders import MONDAY, codes, grant, policy, request
+from tests.model.partitions import Partitions
 
 ONE = {"id": "one", "kind": "cap", "per": ["party"], "limit": 1, "window": "rolling 7d"}
 OWN = {"id": "own", "kind": "cap", "per": ["customer"], "limit": 1, "window": "rolling 7d"}

@@ -12,7 +12,7 @@ from arbiter.ledger.model import Ledger
 from arbiter.messages import ContactRequest
 from arbiter.timing.instants import DAY_MS, END_MS, FIRST_MS, SECOND_MS
 from tests.inputs.builders import Desk, grant, policy
-from tests.oracle.written import SAMPLES, read
+from tests.inputs.written import SAMPLES, read
 
 BASE = SAMPLES["request"][1]
 

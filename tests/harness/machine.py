@@ -30,7 +30,6 @@ from arbiter.state.redis_store import RedisStore
 from arbiter.state.store import Store, Wait
 from arbiter.timing.instants import DAY_MS, FAR_MS, MINUTE_MS, to_datetime
 from arbiter.worker.partition import intake
-from tests.harness.differences import same
 from tests.harness.faults import FAULTS
 from tests.harness.stepwise import Site
 from tests.inputs.builders import at
@@ -51,6 +50,7 @@ from tests.inputs.strategies import (
 )
 from tests.inputs.whole_policy import compiled, whole_document
 from tests.model.mirror import Mirror
+from tests.oracle.differences import same
 
 
 class Life(RuleBasedStateMachine):

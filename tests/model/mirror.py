@@ -47,8 +47,8 @@ from arbiter.policy.ruleset import Policy
 from arbiter.state.codec import pack_ledger, unpack_ledger, unpack_outbox
 from arbiter.state.envelopes import unpack_envelope
 from arbiter.state.store import Commit
-from tests.harness.differences import same
-from tests.harness.turns import Stock, asked_first, due_of, woken
+from tests.model.turns import Stock, asked_first, due_of, woken
+from tests.oracle.differences import same
 from tests.oracle.invariants import home_of
 from tests.oracle.promises import check
 from tests.servers.topics import Place

@@ -58,12 +58,12 @@ def over_caps(
         limit = _limit(rule, document, profile)
         buckets: dict[tuple[Any, ...], list[tuple[datetime, int]]] = defaultdict(list)
         for one in approved:
-            if not _speaks(rule.get("counts", rule.get("when") or {}), one.request):
+            if not speaks(rule.get("counts", rule.get("when") or {}), one.request):
                 continue
             bucket = buckets[tuple(one.request.get(field) for field in rule["per"] if field in SHAPE)]
             bucket.append((one.end - MILLISECOND, _cost(rule, document, one.request)))
             exempt = "cap" in document["categories"][one.request["category"]].get("exempt", [])
-            if exempt or one.version != version or not _speaks(rule.get("when") or {}, one.request):
+            if exempt or one.version != version or not speaks(rule.get("when") or {}, one.request):
                 continue
             used = _most_used(bucket, rule["window"], ZoneInfo(profile.get("time_zone") or document["timezone"]))
             if used > limit:
@@ -109,7 +109,7 @@ def permits(
     """Whether a permit ``[begin, end)`` for the request is in order, when these facts were read, in this order."""
     purpose = document["categories"][request["category"]]["purpose"]
     for rule in document["rules"]:
-        if rule.get("mode", "enforce") != "enforce" or not _speaks(rule.get("when") or {}, request):
+        if rule.get("mode", "enforce") != "enforce" or not speaks(rule.get("when") or {}, request):
             continue
         if rule["kind"] == "consent" and not _consents(rule["basis"], purpose, request, facts, begin, end):
             return False
@@ -118,7 +118,8 @@ def permits(
     return True
 
 
-def _speaks(when: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+def speaks(when: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+    """Whether a rule with these conditions speaks about such a request."""
     if set(when) - SHAPE or any(isinstance(condition, dict) for condition in when.values()):
         raise NotImplementedError(f"this `when` is not understood here: {dict(when)}")
     return all(

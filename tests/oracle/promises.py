@@ -20,7 +20,7 @@ from arbiter.ledger.model import Asked, Contact, Ledger, Member
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy
 from arbiter.timing.instants import FAR_MS, MINUTE_MS, to_datetime
-from tests.model.plain_policy import SHAPE, Approved, duration, over_caps, permits
+from tests.model.plain_policy import SHAPE, Approved, duration, over_caps, permits, speaks
 
 LOOK_MS = 15 * MINUTE_MS
 ZONES = available_timezones()
@@ -80,7 +80,11 @@ def _wrong_permit(
     if not permits(document, fields_of(request), list(_facts(member)), begin, end):
         yield "consent or a suppression list forbid it"
     for rule in document["rules"]:
-        if rule["kind"] not in {"quiet_hours", "blackout"} or rule["kind"] in exempt or not _speaks(rule, request):
+        if (
+            rule["kind"] not in {"quiet_hours", "blackout"}
+            or rule["kind"] in exempt
+            or not speaks(rule.get("when") or {}, fields_of(request))
+        ):
             continue
         for zone in _zones(document, member) if rule["kind"] == "quiet_hours" else [document["timezone"]]:
             for at_ms in [*range(begin_ms, end_ms, LOOK_MS), end_ms - 1]:
@@ -140,14 +144,6 @@ def _as_approved(contact: Contact, request: ContactRequest, version: int) -> App
 def fields_of(request: ContactRequest) -> dict[str, Any]:
     """The fields by which rules speak about a request."""
     return {field: getattr(request, field) for field in SHAPE}
-
-
-def _speaks(rule: Document, request: ContactRequest) -> bool:
-    fields = fields_of(request)
-    return all(
-        fields[key] in (wanted if isinstance(wanted, list) else [wanted])
-        for key, wanted in (rule.get("when") or {}).items()
-    )
 
 
 def _zones(document: Document, member: Member) -> list[str]:

@@ -19,7 +19,7 @@ from arbiter.policy_check.checks import problems
 from arbiter.state.codec import pack_ledger, unpack_ledger
 from arbiter.timing.instants import DAY_MS, END_MS, FIRST_MS, HOUR_MS
 from tests.inputs.builders import MONDAY, Desk, codes, document, grant, request
-from tests.oracle.written import read
+from tests.inputs.written import read
 
 ENDS = (
     "9999-12-31T23:59:59.9999999Z",

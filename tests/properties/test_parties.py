@@ -13,9 +13,9 @@ from arbiter.ledger.keys import customer_party, household_party
 from arbiter.ledger.model import Ledger
 from arbiter.messages import Outcome, Profile
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
-from tests.harness.parties import Partitions
 from tests.inputs.builders import MONDAY, grant, policy, request
 from tests.inputs.examples import times
+from tests.model.partitions import Partitions
 
 CUSTOMERS = ("c0", "c1", "c2", "d0")
 HOUSEHOLDS = ("h0", "h1")

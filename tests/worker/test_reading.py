@@ -18,7 +18,7 @@ from arbiter.timing.instants import DAY_MS, END_MS, FAR_MS, FIRST_MS, HOUR_MS, S
 from arbiter.timing.windows import moment
 from arbiter.worker.kafka.reader import DeadLetter
 from tests.inputs.builders import Desk, at, codes, grant, policy, request
-from tests.oracle.written import FOR_EVER, NOW, SAMPLES, SINCE_EVER, read, received
+from tests.inputs.written import FOR_EVER, NOW, SAMPLES, SINCE_EVER, read, received
 
 LISTED = {"id": "listed", "kind": "suppression", "lists": ["do_not_contact"]}
 PROTECTIVE = ("withdrawal", "suppression", "preference", "complaint")

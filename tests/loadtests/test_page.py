@@ -10,7 +10,7 @@ import pytest
 
 from arbiter.messages import ContactRequest
 from arbiter.policy_check.files import read_policy
-from loadtests import results
+from loadtests import page
 from loadtests.cells import Cells, markdown
 from loadtests.cold import SHARE, summary
 from loadtests.cold import table as cold_table
@@ -19,7 +19,7 @@ from loadtests.count import Count, Stage
 from loadtests.figures import Throughput
 from loadtests.memory import FOUR_RULES, Kept, batched, kind_of
 from loadtests.memory import tables as memory_tables
-from loadtests.results import BEGIN, END, Counts, Results, figures, with_figures
+from loadtests.page import BEGIN, END, Counts, Results, figures, with_figures
 
 COUNT = Count(10, 1_000.0, 20.0, 9.0, Stage("bench", 5.0, 1.0, 1.0), 200.0, [Stage("caps", 1_000.0, 20.0, 9.0)])
 KEPT = Kept("answers", 100, 740, 150_000, {"l": 100, "a": 100}, {"l": 30_000, "a": 111_000})
@@ -44,9 +44,9 @@ def test_results_are_kept_and_read_again(found: Results, tmp_path: Path) -> None
     """Part by part; a file that is not there yet has none."""
     path = tmp_path / "results.json"
 
-    assert results.load(path) == Results()
-    results.save(found, path)
-    assert results.load(path) == found
+    assert page.load(path) == Results()
+    page.save(found, path)
+    assert page.load(path) == found
 
 
 def test_the_page_shows_the_figures_between_its_marks(found: Results) -> None:
@@ -68,9 +68,9 @@ def test_a_page_without_marks_is_an_error(found: Results) -> None:
 
 def test_the_page_has_the_figures_of_the_file() -> None:
     """Nobody edits them by hand."""
-    page = results.README.read_text()
+    text = page.README.read_text()
 
-    assert page == with_figures(page, results.load())
+    assert text == with_figures(text, page.load())
 
 
 def test_nothing_measured_is_nothing_shown() -> None:
