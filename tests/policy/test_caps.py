@@ -51,6 +51,17 @@ def test_calendar_cap() -> None:
     assert at("2026-03-09T04:00") == second.answer.retry_at_ms
 
 
+@pytest.mark.parametrize(("early_ms", "outcome"), [(0, "deferred"), (1, "approved")])
+def test_a_calendar_window_begins_with_its_first_instant(early_ms: int, outcome: str) -> None:
+    """What was sent at midnight on Monday is in the new week, what was sent a millisecond before is in the old one."""
+    week = at("2026-03-02")
+    desk = Desk(policy(cap(1, "calendar week")), grant())
+    desk.ask(request("a"), week - early_ms * HOUR_MS)
+    desk.tell("a", "sent", week - early_ms)
+
+    assert outcome == desk.ask(request("b"), MONDAY).answer.outcome
+
+
 def test_calendar_cap_without_time_left() -> None:
     """Minutes before the window ends there is no permit long enough: it waits for the next window."""
     desk = Desk(policy(cap(1, "calendar day", when={}, counts={"category": "promotional"})), grant())
