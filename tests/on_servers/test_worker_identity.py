@@ -161,7 +161,7 @@ def test_a_topic_made_anew_is_read_from_its_beginning_once_accepted(
     told = len(entries_of(DECISIONS, site.entries()))
     refusing.kill()
     (accepting,) = site.start(accept_lost_state=number)
-    site.settle()
+    site.quiet()
 
     answered = {fields["request_id"] for entry in entries_of(DECISIONS, site.entries()) if (fields := entry.fields())}
     assert {message.request_id for message in again} <= answered
