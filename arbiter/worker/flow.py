@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from time import monotonic
 from typing import Protocol
 
-from faust.types import TP, Message
+from faust.types import TP
 from msgspec import Struct
 
 Ranges = dict[TP, tuple[int, int]]
@@ -35,8 +35,8 @@ class Consumer(Protocol):
     async def offset_ranges(self, tps: Iterable[TP]) -> Ranges:
         """First and end offset."""
 
-    def ack(self, message: Message) -> bool:
-        """Done with."""
+    def done(self, positions: Mapping[TP, int]) -> None:
+        """What lies before these is done with."""
 
 
 class ConsumerFlow(Struct, frozen=True):
@@ -59,9 +59,9 @@ class ConsumerFlow(Struct, frozen=True):
         """See ``FlowControl``."""
         self.consumer.shut(self.lease, self._tps(topics))
 
-    def ack(self, message: Message) -> None:
+    def done(self, positions: Mapping[str, int]) -> None:
         """See ``FlowControl``."""
-        self.consumer.ack(message)
+        self.consumer.done({TP(topic, self.partition): position for topic, position in positions.items()})
 
     def _tps(self, topics: Iterable[str]) -> list[TP]:
         return [TP(topic, self.partition) for topic in topics]

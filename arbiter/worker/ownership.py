@@ -13,7 +13,7 @@ from itertools import count
 from time import monotonic
 from typing import TypeVar
 
-from faust.types import TP, Message
+from faust.types import TP
 
 from arbiter.messages import DECISIONS
 from arbiter.state.codec import CodecError, unpack_outbox
@@ -173,12 +173,11 @@ class Ownership:
         self._is_draining = True
         await self.release(list(self._owned))
 
-    def deliver(self, message: Message) -> None:
-        """ConsumerFlow a batch to its processor; one that was read under another lease is nobody's."""
-        fetched: FetchedRecords = message.value  # type: ignore[assignment]
-        owned = self._owned.get(message.partition)
+    def deliver(self, tp: TP, fetched: FetchedRecords) -> None:
+        """Hand records to their processor; those that were read under another lease are nobody's."""
+        owned = self._owned.get(tp.partition)
         if owned is not None and owned.processor is not None and owned.lease == fetched.lease:
-            owned.processor.offer(message)
+            owned.processor.offer(tp.topic, fetched)
 
     async def _own(self, partition: int, owned: _Owned, of: int, before: Sequence[asyncio.Task[None]]) -> None:
         """Claim the partition and decide for it. What fails is this partition's alone, and tried again later.

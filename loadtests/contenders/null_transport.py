@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 import faust
-from faust.types import TP, Message
+from faust.types import TP
 from msgspec import Struct
 
 from arbiter import settings
@@ -66,7 +66,7 @@ class Echo:
         self._publisher = publisher
         self._bytes = decision_bytes
         self._padding = b" " * decision_bytes
-        self._queues: dict[int, asyncio.Queue[Message]] = {}
+        self._queues: dict[int, asyncio.Queue[FetchedRecords]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def assign(self, _: int, numbers: Collection[int]) -> None:
@@ -81,9 +81,9 @@ class Echo:
     async def revoke(self, numbers: Collection[int]) -> None:
         """Nothing: a test has one worker."""
 
-    def deliver(self, message: Message) -> None:
-        """Hand a batch to its partition's task."""
-        self._queues[message.partition].put_nowait(message)
+    def deliver(self, tp: TP, fetched: FetchedRecords) -> None:
+        """Hand records to their partition's task."""
+        self._queues[tp.partition].put_nowait(fetched)
 
     def _start(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -95,18 +95,16 @@ class Echo:
         self._consumer.place(LEASE, {tp: first for tp, (first, _) in ranges.items()}, {})
         self._consumer.open(LEASE, assignment)
 
-    async def _answer(self, partition: int, queue: asyncio.Queue[Message]) -> None:
+    async def _answer(self, partition: int, queue: asyncio.Queue[FetchedRecords]) -> None:
         while True:
             # All that came during the last round trip, as a processor takes it: one publish, not one after the other.
-            messages = [await queue.get()]
+            taken = [await queue.get()]
             while not queue.empty():
-                messages.append(queue.get_nowait())
-            await self._publisher.publish([record for message in messages for record in self._echo(partition, message)])
-            for message in messages:
-                self._consumer.ack(message)
+                taken.append(queue.get_nowait())
+            await self._publisher.publish([record for fetched in taken for record in self._echo(partition, fetched)])
+            self._consumer.done({TP(self._requests, partition): taken[-1].position})
 
-    def _echo(self, partition: int, message: Message) -> Iterator[OutRecord]:
-        fetched: FetchedRecords = message.value  # type: ignore[assignment]
+    def _echo(self, partition: int, fetched: FetchedRecords) -> Iterator[OutRecord]:
         for record in fetched.records:
             # Begins with the request, by which the harness knows what is answered.
             value = ((record.value or b"") + self._padding)[: self._bytes]

@@ -49,7 +49,6 @@ class Flow:
     def __init__(self) -> None:
         self.open_topics: set[str] = set()
         self.acked: dict[str, int] = {}
-        self.acks = 0
         self.member = True
 
     def is_member(self) -> bool:
@@ -64,10 +63,9 @@ class Flow:
         """See ``FlowControl``."""
         self.open_topics.difference_update(topics)
 
-    def ack(self, message: Any) -> None:
+    def done(self, positions: Mapping[str, int]) -> None:
         """See ``FlowControl``."""
-        self.acked[message.topic] = message.value.position
-        self.acks += 1
+        self.acked.update(positions)
 
 
 class Process(Struct):
@@ -207,8 +205,7 @@ class Cluster:
     def offer(self, processor: Processor, topic: str, partition: int, begin: int, end: int | None = None) -> None:
         """Give a processor one batch with everything from ``begin`` on, up to ``end`` if given."""
         records = self.log[topic, partition][begin:end]
-        batch = FetchedRecords(records, begin + len(records), LEASE)
-        processor.offer(SimpleNamespace(topic=topic, partition=partition, value=batch))  # type: ignore[arg-type]
+        processor.offer(topic, FetchedRecords(records, begin + len(records), LEASE))
 
     async def ledgers(self, parties: Sequence[str]) -> dict[tuple[int, str], Ledger]:
         """The ledgers of these parties, wherever there is one."""

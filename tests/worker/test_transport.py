@@ -1,4 +1,4 @@
-"""The transport: one event carries what was fetched for each partition, and what was done is told to the group."""
+"""The transport: one event carries what was fetched for each partition."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def bare(**attributes: Any) -> Any:
     return made
 
 
-async def test_one_event_brings_a_message_for_each_partition() -> None:
-    """Faust's cost is per event; each message is acked by itself, up to where it got."""
+async def test_one_event_brings_what_was_fetched_for_each_partition() -> None:
+    """Faust's cost is per event."""
     fetched = {P: FetchedRecords([], 12, 1), OTHER: FetchedRecords([], 3, 2)}
     events: list[Any] = []
     ending = SimpleNamespace(should_stop=False)
@@ -59,19 +59,10 @@ async def test_one_event_brings_a_message_for_each_partition() -> None:
         async def events(self) -> AsyncIterator[Any]:
             yield SimpleNamespace(message=event)
 
-    await handing_on(handed.append)(Stream())
+    await handing_on(lambda *one: handed.append(one))(Stream())
 
     assert event.tp == feed
-    assert [(m.tp, m.offset, m.value) for m in handed] == [(P, 11, fetched[P]), (OTHER, 2, fetched[OTHER])]
-
-
-def test_what_is_done_is_told_to_the_group() -> None:
-    """One past the last offset: acks stand for all that came at a time, so what lies before was done or never was."""
-    told: list[dict[TP, int]] = []
-    consumer = bare(membership=SimpleNamespace(done=told.append))
-    consumer.ack(SimpleNamespace(tp=P, offset=36))
-
-    assert told == [{P: 37}]
+    assert handed == [(P, fetched[P]), (OTHER, fetched[OTHER])]
 
 
 @given(st.binary(max_size=64))

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from faust.transport import base
 from faust.transport.consumer import Consumer as FaustConsumer
-from faust.types import TP, ConsumerMessage, Message
+from faust.types import TP, ConsumerMessage
 
 from arbiter.messages import REQUESTS
 from arbiter.settings import Settings
-from arbiter.worker.kafka.fetcher import Fetcher
+from arbiter.worker.kafka.fetcher import FetchedRecords, Fetcher
 from arbiter.worker.kafka.membership import Membership
 
 GENERATION: Final = 1
@@ -28,7 +28,7 @@ NOT_OURS: Final = "records are handed over by the fetcher"
 
 
 class Consumer(FaustConsumer):
-    """Faust's consumer: one event per hand-over; what is acked is told to the group."""
+    """Faust's consumer: one event per hand-over; what is done is told to the group."""
 
     app: Any
     transport: Transport
@@ -107,10 +107,9 @@ class Consumer(FaustConsumer):
         """See :meth:`Fetcher.end_offsets`."""
         return await self.fetcher.end_offsets(tps)
 
-    def ack(self, message: Message) -> bool:
-        """Everything in this message was decided, and its decisions are in Kafka."""
-        self.membership.done({message.tp: message.offset + 1})
-        return True
+    def done(self, positions: Mapping[TP, int]) -> None:
+        """See :meth:`Membership.done`."""
+        self.membership.done(positions)
 
     async def on_numbers_assigned(self, numbers: set[int], generation: int) -> None:
         """See :class:`~arbiter.worker.kafka.membership.Listener`."""
@@ -129,17 +128,13 @@ class Consumer(FaustConsumer):
             self.add_future(self.on_partitions_assigned(self.assignment(), GENERATION))
 
     async def _drain_messages(self, fetcher: Any) -> None:
-        """ConsumerFlow over one message, which carries one for each partition that moved: see :func:`handing_on`.
-
-        Nobody acks it: each of those that it carries is acked.
-        """
+        """Hand over one message at a time, with what was fetched for each partition that moved; nobody acks it."""
+        feed = self._feed
         while not (self.should_stop or fetcher.should_stop):
-            fetched = await self.fetcher.fetch()
-            messages = [self._message(tp, there.position - 1, there) for tp, there in fetched.items()]
-            await self.callback(self._message(self._feed, 0, messages))
-
-    def _message(self, tp: TP, offset: int, value: Any) -> ConsumerMessage:
-        return ConsumerMessage(*tp, offset, 0.0, 0, None, None, value, None, tp=tp, generation_id=GENERATION)
+            fetched: Any = await self.fetcher.fetch()
+            await self.callback(
+                ConsumerMessage(*feed, 0, 0.0, 0, None, None, fetched, None, tp=feed, generation_id=GENERATION)
+            )
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         raise NotImplementedError(NOT_OURS)
@@ -198,13 +193,13 @@ class Consumer(FaustConsumer):
         return TP(topic, partition)
 
 
-def handing_on(deliver: Callable[[Message], None]) -> Callable[[Any], Awaitable[None]]:
-    """An agent that calls ``deliver`` with each message, one a partition with what was fetched; acks none."""
+def handing_on(deliver: Callable[[TP, FetchedRecords], None]) -> Callable[[Any], Awaitable[None]]:
+    """An agent that calls ``deliver`` with what was fetched for each partition."""
 
     async def hand_on(stream: Any) -> None:
         async for event in stream.noack().events():
-            for message in event.message.value:
-                deliver(message)
+            for tp, fetched in event.message.value.items():
+                deliver(tp, fetched)
 
     return hand_on
 

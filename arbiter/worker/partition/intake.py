@@ -1,15 +1,12 @@
-"""What a processor has still to do: records of one partition by topic, in offset order, and what to ack when done."""
+"""What a processor has still to do: records of one partition by topic, in offset order, and how far it is."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Generic, TypeVar
 
 from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.reader import Record
-
-Token = TypeVar("Token")
 
 RECORDS_MAX = 2_000
 BYTES_MAX = 1024 * 1024
@@ -23,13 +20,12 @@ class LogWentBack(Exception):
     """A topic gave offsets again that it had given before: its log is not the one that was read."""
 
 
-class _Topic(Generic[Token]):
-    """The queue of one topic: records, and a mark per batch with the position behind it."""
+class _Topic:
+    """The queue of one topic: records, and the position behind them."""
 
     def __init__(self, position: int) -> None:
         self.fetched = position
         self.records: deque[Record] = deque()
-        self.marks: deque[tuple[int, Token]] = deque()
 
     @property
     def position(self) -> int:
@@ -37,17 +33,17 @@ class _Topic(Generic[Token]):
         return self.records[0].offset if self.records else self.fetched
 
 
-class Queue(Generic[Token]):
-    """Everything that waits for one processor. ``Token`` is what is handed back when a batch is done with."""
+class Queue:
+    """Everything that waits for one processor."""
 
     def __init__(self, positions: dict[str, int]) -> None:
         """``positions`` are the next offsets to read, for the topics in the order in which they are to be taken."""
-        self._topics: dict[str, _Topic[Token]] = {name: _Topic(position) for name, position in positions.items()}
+        self._topics: dict[str, _Topic] = {name: _Topic(position) for name, position in positions.items()}
         self.done = dict(positions)
         """The next offset of each topic that is not done with; changed in place."""
         self.records = 0
         self.bytes = 0
-        self._marks = 0
+        self._has_moved = False
 
     @property
     def is_full(self) -> bool:
@@ -62,18 +58,17 @@ class Queue(Generic[Token]):
     @property
     def has_news(self) -> bool:
         """Whether there is a record to decide, or a position to take note of."""
-        return self.records > 0 or self._marks > 0
+        return self.records > 0 or self._has_moved
 
-    def put(self, name: str, fetched: FetchedRecords, token: Token) -> None:
-        """Append what one poll brought for one topic; :class:`LogWentBack`."""
+    def put(self, name: str, fetched: FetchedRecords) -> None:
+        """Append what was fetched for one topic; :class:`LogWentBack`."""
         topic = self._topics[name]
         first = fetched.records[0].offset if fetched.records else fetched.position
         if first < topic.fetched or fetched.position < topic.fetched:
             raise LogWentBack(f"topic {name} gave offset {min(first, fetched.position)} after {topic.fetched}")
         topic.fetched = fetched.position
         topic.records.extend(fetched.records)
-        topic.marks.append((fetched.position, token))
-        self._marks += 1
+        self._has_moved = True
         self.records += len(fetched.records)
         self.bytes += sum(map(_size, fetched.records))
 
@@ -118,16 +113,12 @@ class Queue(Generic[Token]):
         get = before.get
         return {name: there for name, topic in self._topics.items() if (there := topic.position) > get(name, 0)}
 
-    def finish(self) -> list[Token]:
-        """The tokens of the batches that are done with, in order, once each."""
-        done: list[Token] = []
-        for name, topic in self._topics.items():
-            position = self.done[name] = topic.position
-            marks = topic.marks
-            while marks and marks[0][0] <= position:
-                done.append(marks.popleft()[1])
-        self._marks -= len(done)
-        return done
+    def finish(self) -> dict[str, int]:
+        """Everything that was taken is done with: the positions of the topics that are further than before."""
+        moved = {name: there for name, topic in self._topics.items() if (there := topic.position) > self.done[name]}
+        self.done.update(moved)
+        self._has_moved = False
+        return moved
 
 
 def _size(record: Record) -> int:

@@ -12,7 +12,6 @@ from contextlib import suppress
 from functools import partial
 from time import monotonic
 
-from faust.types import Message
 from msgspec.structs import replace
 
 from arbiter.ledger.identity import ANSWERS_KEPT_MS
@@ -56,7 +55,7 @@ class Processor:
         self._head = placed.head
         self._facts_end = placed.facts_end
         self._is_reading_facts = True
-        self._queue: Queue[Message] = Queue(placed.positions)
+        self._queue = Queue(placed.positions)
         self.reached = self._queue.done
         settings = shared.settings
         self._is_wall_clock = settings.clock == "wall"
@@ -79,11 +78,10 @@ class Processor:
         self._dead = DeadLetters(shared, retry)
         self._alarm = CommitAlarm(shared.health, partition)
 
-    def offer(self, message: Message) -> None:
-        """Take a message that the consumer read under this processor's lease. Never blocks."""
-        fetched: FetchedRecords = message.value  # type: ignore[assignment]
+    def offer(self, topic: str, fetched: FetchedRecords) -> None:
+        """Take what was fetched under this processor's lease. Never blocks."""
         try:
-            self._queue.put(message.topic, fetched, message)
+            self._queue.put(topic, fetched)
         except LogWentBack as error:
             self._halt(
                 f"{error}: the topic was made anew or lost records. Restore it; or restart the worker, which says what "
@@ -195,8 +193,7 @@ class Processor:
                 await self._new_policy()
             self._tokens.forget()
         self._number = None
-        for message in self._queue.finish():
-            self._flow.ack(message)
+        self._flow.done(self._queue.finish())
         self._open()
 
     @property

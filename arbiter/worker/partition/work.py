@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from faust.types import Message
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -28,8 +27,8 @@ class FlowControl(Protocol):
     def shut(self, topics: Iterable[str]) -> None:
         """Let no more come for now."""
 
-    def ack(self, message: Message) -> None:
-        """Everything in this message was decided, and its decisions are in Kafka."""
+    def done(self, positions: Mapping[str, int]) -> None:
+        """Everything before these positions was decided, and its decisions are in Kafka."""
 
 
 class Placed(Struct, frozen=True):
