@@ -225,10 +225,13 @@ class Closings:
         return at_ms
 
     def next_close(self, at_ms: int) -> int:
-        """The first instant (ms) after ``at_ms`` at which it is closed, if it is open then; ``FAR_MS`` if never."""
-        if not self._open[0] <= at_ms < self._open[1]:
-            self._open = (at_ms, self._find_close(at_ms))
-        return self._open[1]
+        """The first instant (ms) after ``at_ms`` at which a closed interval begins; ``FAR_MS`` if none does."""
+        if self._open[0] <= at_ms < self._open[1]:
+            return self._open[1]
+        close_ms = self._find_close(at_ms)
+        if self._end(at_ms) is None:
+            self._open = (at_ms, close_ms)
+        return close_ms
 
     def _find_close(self, at_ms: int) -> int:
         while at_ms < LOCAL_LAST_MS:

@@ -34,6 +34,14 @@ def test_next_close() -> None:
     assert at("2026-03-02T21:00") == Closings(NIGHT, LISBON).next_close(at("2026-03-02T09:00"))
 
 
+def test_the_next_closing_may_be_asked_for_while_it_is_closed() -> None:
+    """It is that of the next evening, and what is asked afterwards is still closed."""
+    closings = Closings(NIGHT, LISBON)
+
+    assert at("2026-03-03T21:00") == closings.next_close(at("2026-03-02T22:00"))
+    assert at("2026-03-03T09:00") == closings.closed_until(at("2026-03-03T08:00"))
+
+
 def test_window_belongs_to_the_day_on_which_it_began() -> None:
     """Friday's night lasts into Saturday morning; Sunday is closed for the whole day and then Monday opens."""
     closings = Closings(parse_closed({"fri": "21:00-09:00", "sun": "all day"}), LISBON)
