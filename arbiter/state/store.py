@@ -1,4 +1,4 @@
-"""The contract between a runner and the place where its partition's state is kept.
+"""The contract between a processor and the place where its partition's state is kept.
 
 One suite (``tests/contract/``) runs against every implementation: memory, Valkey, Redis 7.0. Values are bytes;
 ``arbiter.state.codec`` makes them. All times are milliseconds since the epoch, from the store's own clock.

@@ -156,11 +156,12 @@ class Cluster:
         flow: Flow | None = None,
         kind: type[Processor] = Processor,
         facts_end: Mapping[str, int] | None = None,
+        turn: Turn | None = None,
     ) -> Process:
         """A new worker claims a partition and publishes its outbox again; nothing is handed to it yet.
 
         ``seen`` is the store as it sees it, ``publisher`` publishes for it, ``facts_end`` is how far facts are to be
-        read first.
+        read first, ``turn`` is shared with the other partitions of its worker.
         """
         self._owners += 1
         store = seen or self.store
@@ -177,7 +178,7 @@ class Cluster:
             self.health,
             self.metrics,
             self.fatal.append,
-            Turn(store, publisher or self),
+            turn or Turn(store, publisher or self),
         )
         retry, flow, ends = RetryPolicy(shared), flow or Flow(), dict(facts_end or {})
         await self.deliver(retry, unpack_outbox(claim.outbox))

@@ -19,6 +19,7 @@ from arbiter.policy.ruleset import Policy
 from arbiter.state.codec import OutRecord
 from arbiter.state.store import Commit, Store, StoreUnavailable
 from arbiter.worker.kafka.reader import INPUTS
+from arbiter.worker.turn import Turn
 from tests.harness.cluster import Cluster, Process
 
 PARTITIONS = 8
@@ -105,9 +106,9 @@ class Crowd(Cluster):
 
     async def start(self, worker: int, partitions: Iterable[int], **settings: Any) -> None:
         """Let a worker with these settings claim these partitions and work on them."""
-        self.settings = settings
+        self.settings, turn = settings, Turn(self.store, self)
         for partition in partitions:
-            process = await self.begin(partition)
+            process = await self.begin(partition, turn=turn)
             self._processes[partition] = worker, process
             self.hand_over(process, *INPUTS)
 
