@@ -7,28 +7,38 @@ list. So a value can be read by itself. A store may keep each phrase once and pu
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 FORMAT: Final = 2
+
+Number = Annotated[int, Meta(ge=0)]
 
 PHRASES_MAX: Final = 50_000
 PHRASES_BYTES_MAX: Final = 4 * 1024 * 1024
 """A book that is full takes no more: values then hold themselves what would have been a phrase of it."""
 
 
-class Packed(Struct, array_like=True, gc=False):
-    """A value: its phrases (a number for one that stands in a book), and what refers to them."""
+class _Whole(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """A value: its phrases, and what refers to them."""
 
-    phrases: list[bytes | int]
+    phrases: list[bytes]
+    body: msgspec.Raw
+
+
+class _Short(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """The same as it is kept: a number for each phrase that stands in the book."""
+
+    phrases: list[bytes | Number]
     body: msgspec.Raw
 
 
 FIRST: Final = bytes([FORMAT])
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(Packed).decode
+_whole: Final = msgspec.msgpack.Decoder(_Whole).decode
+_short: Final = msgspec.msgpack.Decoder(_Short).decode
 decode_phrase: Final = msgspec.msgpack.Decoder(list[Any]).decode
 
 
@@ -55,26 +65,26 @@ class Phrasebook:
         if value[:1] != FIRST:
             return value
         try:
-            packed = _decode(value[1:])
+            whole = _whole(value[1:])
         except (msgspec.DecodeError, UnicodeDecodeError):
             return value
         numbers = self._numbers
-        packed.phrases = [numbers[one] if one in numbers else self._add(one) for one in packed.phrases]
-        return FIRST + _encode(packed)
+        short = [numbers[phrase] if phrase in numbers else self._add(phrase) for phrase in whole.phrases]
+        return FIRST + _encode(_Short(short, whole.body))
 
     def restore(self, value: bytes) -> bytes:
         """The value with its phrases again; :class:`UnknownPhrase`."""
         if value[:1] != FIRST:
             return value
         try:
-            packed = _decode(value[1:])
+            short = _short(value[1:])
         except (msgspec.DecodeError, UnicodeDecodeError):
             return value
         try:
-            packed.phrases = [one if isinstance(one, bytes) else self.phrases[one] for one in packed.phrases]
+            phrases = [one if isinstance(one, bytes) else self.phrases[one] for one in short.phrases]
         except IndexError:
-            raise UnknownPhrase(max(one for one in packed.phrases if isinstance(one, int))) from None
-        return FIRST + _encode(packed)
+            raise UnknownPhrase(max(one for one in short.phrases if isinstance(one, int))) from None
+        return FIRST + _encode(_Whole(phrases, short.body))
 
     def learn(self, kept: list[bytes]) -> None:
         """Somebody else has added to what the store has."""
@@ -83,8 +93,8 @@ class Phrasebook:
                 self._add(phrase)
             self.saved = len(self.phrases)
 
-    def _add(self, phrase: bytes | int) -> bytes | int:
-        if isinstance(phrase, int) or len(self.phrases) >= PHRASES_MAX or self._bytes + len(phrase) > PHRASES_BYTES_MAX:
+    def _add(self, phrase: bytes) -> bytes | int:
+        if len(self.phrases) >= PHRASES_MAX or self._bytes + len(phrase) > PHRASES_BYTES_MAX:
             return phrase
         self._numbers[phrase] = number = len(self.phrases)
         self.phrases.append(phrase)
