@@ -57,15 +57,15 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = WAIT_SE
 class Worker:
     """One ``arbiter worker`` process; its log goes to a file."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path, module: str = "arbiter") -> None:
-        """Start it. ``environment`` has its settings; ``module`` is what is run."""
+    def __init__(self, environment: Mapping[str, str], log: Path, module: str = "arbiter", root: Path = ROOT) -> None:
+        """Start it. ``environment`` has its settings; ``module`` is what is run, from the tree at ``root``."""
         self.log = log
         self._port = free_port()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ARBITER_")}
         with log.open("wb") as output:
             self._process = Leashed(
                 [sys.executable, "-m", module, "worker"],
-                cwd=ROOT,
+                cwd=root,
                 env={**inherited, **environment, "ARBITER_HTTP": f"127.0.0.1:{self._port}"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -174,6 +174,7 @@ class Site:
         self.partitions = self.settings.partitions
         self.workers: list[Worker] = []
         self.module = "arbiter"
+        self.root = ROOT
         self.documents: dict[int, dict[str, Any]] = {}
         self.barriers: list[Barrier] = []
         self._ends: dict[tuple[str, int], int] = {}
@@ -202,7 +203,7 @@ class Site:
         """Start a worker and wait for nothing."""
         changed = {f"ARBITER_{name.upper()}": str(value) for name, value in settings.items()}
         log = self._directory / f"{self.name}-worker-{len(self.workers) + 1}.log"
-        self.workers.append(Worker({**self.environment, **changed}, log, self.module))
+        self.workers.append(Worker({**self.environment, **changed}, log, self.module, self.root))
         return self.workers[-1]
 
     def _is_shared_out(self, workers: list[Worker]) -> bool:
