@@ -38,7 +38,7 @@ REQUESTS_EACH = 7.4
 SCANNED = 2_000
 # What stands behind a partition's hash tag: `l` is a ledger, `a` a customer's answers, `w` phrases that all share.
 KIND = re.compile(rb"^[^{]*\{\d+\}:([a-z]+)")
-ANSWERS = "a"
+ANSWERS = ("a", "w")
 
 
 class Kept(Struct, frozen=True):
@@ -53,8 +53,8 @@ class Kept(Struct, frozen=True):
 
     @property
     def of_answers(self) -> int:
-        """Bytes of all answers."""
-        return self.by_kind.get(ANSWERS, 0)
+        """Bytes of all answers, with the phrases that they share."""
+        return sum(self.by_kind.get(kind, 0) for kind in ANSWERS)
 
     @property
     def per_request(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from arbiter.policy.document import PolicyDocument
 from arbiter.policy_check.files import read_policy
 from loadtests import core, count
 from loadtests.count import assemble, check_stages, functions_in
+from loadtests.counted import Calls
 from loadtests.mix import with_rules
 from loadtests.stages import BENCH, BUILTIN, MADE, NUMBERS, STAGES, InNoStage, place_of, stage_of
 
@@ -52,6 +54,18 @@ def test_what_is_in_no_stage_is_named() -> None:
     """All of it, and where its line belongs."""
     with pytest.raises(InNoStage, match=r"in no stage: arbiter.new, arbiter.other\. .*loadtests/stages.py"):
         check_stages({FIRST: 1, "arbiter.other": 2, "arbiter.new" + BUILTIN: 1, "arbiter.new" + MADE: 1})
+
+
+def test_every_module_that_decides_is_in_a_stage() -> None:
+    """Else the count fails; a new module gets its line in loadtests/stages.py."""
+    calls = Calls()
+    plan = msgspec.json.decode(core.usual_plan(), type=core.Plan)
+    small = msgspec.structs.replace(plan, records=300, customers=40, batch=50)
+    core.decide(small, 150, lambda: sys.setprofile(calls), lambda: sys.setprofile(None))
+    names = {name.removesuffix(BUILTIN).removesuffix(MADE) for name in calls.by_stage()}
+
+    assert {name for name in names - NUMBERS.keys() if not name.startswith("tests.")} == set()
+    assert {"caps", "consent", "the message"} <= names
 
 
 PROFILE = f"""\
