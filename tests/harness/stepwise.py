@@ -160,7 +160,7 @@ class Site(Cluster):
             raise
         ends = there or self.ends(partition, INPUTS)
         assert ends == {topic: process.flow.acked.get(topic, process.given[topic]) for topic in INPUTS}
-        assert ends == {topic: self.positions[partition].get(topic, 0) for topic in INPUTS}
+        assert there or not self._has_left(partition)
         return before != self._seqs.get(partition)
 
     async def turn(self, partition: int) -> bool:
@@ -200,7 +200,9 @@ class Site(Cluster):
         """Let all partitions work until nothing is left to do anywhere."""
         self.faults.clear()
         for _ in range(ROUNDS_MAX):
-            if not any([await (work or self.work)(partition) for partition in range(self.partitions)]):
+            worked = [await (work or self.work)(partition) for partition in range(self.partitions)]
+            # An outbox that is published again is no work, and brings others records.
+            if not any(worked) and not any(self._has_left(partition) for partition in range(self.partitions)):
                 return
         raise AssertionError(f"still not quiet after {ROUNDS_MAX} rounds")
 
@@ -213,6 +215,9 @@ class Site(Cluster):
         held = self._processes[partition] = process, process.processor
         await _until_quiet(*held)
         return held
+
+    def _has_left(self, partition: int) -> bool:
+        return self.ends(partition, INPUTS) != {topic: self.positions[partition].get(topic, 0) for topic in INPUTS}
 
     def _has_more(self, process: Process, there: Mapping[str, int] | None) -> bool:
         ends = there or self.ends(process.partition, INPUTS)
