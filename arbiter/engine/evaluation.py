@@ -19,11 +19,12 @@ from msgspec.structs import replace
 from arbiter.engine.settling import Calendar, Search, Settled, may_end_any_time, too_late
 from arbiter.engine.verdict import NOWHERE, RULE_ERROR, answer
 from arbiter.ledger.capacity import Draw, Stock, Want
+from arbiter.ledger.contacts import Shape
 from arbiter.ledger.model import Answer, Finding, Ledger, Member
 from arbiter.messages import ContactRequest
 from arbiter.policy.exceptions import NO_LIFTS, Lift
 from arbiter.policy.index import ApplicableRules, ShapeRules, Timetable, ValidInterval
-from arbiter.policy.inputs import Shape, Used, shape_of
+from arbiter.policy.inputs import Used, shape_of
 from arbiter.policy.kill_switches import KILL_SWITCH
 from arbiter.policy.match import OfContact
 from arbiter.policy.preferences import OWN_HOURS, PREFERENCES, Preference

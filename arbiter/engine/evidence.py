@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arbiter.engine.lifecycle import can
-from arbiter.ledger.model import Contact, ContactState, Evidence
+from arbiter.ledger.contacts import Contact, ContactState, Evidence
 from arbiter.timing.instants import MINUTE_MS
 
 TOLERANCE_MS = 5 * MINUTE_MS
@@ -82,9 +82,8 @@ def book(contact: Contact, kind: str, at_ms: int, span: Span) -> bool:
     state, counts_ms = _stands(contact, known)
     if not can(contact, "send" if state is ContactState.SENT else "bounce"):
         return False
-    contact.state, contact.sent_at_ms = state, counts_ms
-    if not contact.has_permit:
-        contact.not_before_ms, contact.valid_until_ms = counts_ms, counts_ms + 1
+    contact.state = state
+    contact.counts_at(counts_ms)
     contact.evidence = None
     if evidence_of(contact) != known:
         contact.evidence = known

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 from arbiter.engine.evaluation import Evaluation
 from arbiter.engine.render import count_of
 from arbiter.ledger.capacity import Draw, Level
+from arbiter.ledger.contacts import Contact, Contacts, ContactState
 from arbiter.ledger.identity import REF_BYTES, identity
-from arbiter.ledger.model import Answer, Contact, ContactState, Ledger, Member
+from arbiter.ledger.model import Answer, Ledger, Member
 from arbiter.messages import ContactRequest, Decision
 from arbiter.policy.kill_switches import KILL_SWITCH, Kill, KillJudge
 from arbiter.policy.preferences import RULE as WISH
@@ -115,9 +116,9 @@ def ledgers_then(ledger: Ledger, told: Told) -> Iterator[Ledger]:
     members = {name: _member_then(member, at_ms) for name, member in ledger.members.items()}
     events = [event for event in ledger.events if event.at_ms <= at_ms]
     own = identity(told.request)[:REF_BYTES]
-    there = [_contact_then(one, at_ms) for one in ledger.contacts if one.ref != own and _was_there(one, at_ms)]
-    begun = [one for one in there if one.not_before_ms <= at_ms]
-    for contacts in (begun, [one for one in there if one.not_before_ms < at_ms], there):
+    there = _contacts_then(ledger.contacts.only(lambda one: one.ref != own and _was_there(one, at_ms)), at_ms)
+    begun = there.only(lambda one: one.not_before_ms <= at_ms)
+    for contacts in (begun, there.only(lambda one: one.not_before_ms < at_ms), there):
         yield Ledger(members=members, contacts=contacts, events=events)
 
 
@@ -231,11 +232,16 @@ def _was_there(contact: Contact, at_ms: int) -> bool:
     return contact.counts or (contact.state is ContactState.RELEASED and is_later)
 
 
-def _contact_then(contact: Contact, at_ms: int) -> Contact:
-    """What was heard of it later is not known yet."""
-    if contact.sent_at_ms is None or contact.sent_at_ms <= at_ms:
-        return contact
-    return replace(contact, state=ContactState.APPROVED, sent_at_ms=None, evidence=None)
+def _contacts_then(contacts: Contacts, at_ms: int) -> Contacts:
+    """What was heard of them later is not known yet."""
+    then = Contacts()
+    for one in contacts:
+        if one.sent_at_ms is None or one.sent_at_ms <= at_ms:
+            known = one.state, one.sent_at_ms, one.evidence
+        else:
+            known = ContactState.APPROVED, None, None
+        then.append(one.kind, one.ref, one.not_before_ms, one.valid_until_ms, *known)
+    return then
 
 
 class _StockThen:

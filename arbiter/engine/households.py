@@ -54,11 +54,11 @@ def split(party: PartyState, customer: str) -> Part:
     def asked_it(asked: Asked) -> bool:
         return party.request_in(asked).customer_id == customer
 
-    theirs.contacts, ledger.contacts = _parted(ledger.contacts, lambda one: one.kind.customer == customer)
+    theirs.contacts = ledger.contacts.take_out(lambda one: one.kind.customer == customer)
     theirs.waiting, ledger.waiting = _parted(ledger.waiting, asked_it)
     theirs.open, ledger.open = _parted(ledger.open, asked_it)
     theirs.events, ledger.events = _parted(ledger.events, lambda one: one.kind.customer == customer)
-    refs = {contact.ref for contact in theirs.contacts}
+    refs = {*theirs.contacts.refs}
     theirs.draws = {ref: draws for ref, draws in ledger.draws.items() if ref in refs}
     ledger.draws = {ref: draws for ref, draws in ledger.draws.items() if ref not in refs}
     holds = ledger.holds
@@ -74,8 +74,7 @@ def merge(party: PartyState, part: Part) -> None:
     """
     ledger, theirs = party.ledger, part.ledger
     ledger.members |= theirs.members
-    # Stable: one request's contacts (approved again after a recall) stay in their order.
-    ledger.contacts = sorted(ledger.contacts + theirs.contacts, key=lambda contact: contact.not_before_ms)
+    ledger.contacts.put_in(theirs.contacts)
     ledger.waiting += theirs.waiting
     ledger.open += theirs.open
     ledger.events = sorted(ledger.events + theirs.events, key=lambda event: event.at_ms)

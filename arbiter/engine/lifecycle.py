@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from arbiter.ledger.model import Contact, ContactState
+from arbiter.ledger.contacts import Contact, ContactState
 
 REQUEST: Final[dict[str, dict[str, str]]] = {
     "received": {"defer": "deferred", "approve": "approved", "reject": "rejected"},

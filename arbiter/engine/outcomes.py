@@ -13,9 +13,10 @@ from arbiter.engine.lifecycle import move
 from arbiter.engine.requests import withdraw
 from arbiter.engine.state import PartyState
 from arbiter.engine.told import Anomaly
+from arbiter.ledger.contacts import Contact, ContactState, Evidence, Kind
 from arbiter.ledger.facts import add_consent, add_suppression, dated
 from arbiter.ledger.identity import REF_BYTES, identity_of
-from arbiter.ledger.model import Consent, Contact, ContactState, Event, Evidence, Kind, Member, Suppression
+from arbiter.ledger.model import Consent, Event, Member, Suppression
 from arbiter.ledger.names import same
 from arbiter.messages import Outcome
 from arbiter.policy.document import PolicyDocument
@@ -90,9 +91,8 @@ def _unasked(party: PartyState, outcome: Outcome, key: bytes) -> Contact:
     asked = withdraw(party, key, "sent", "it was sent without an approval, so nothing is left to decide")
     unknown = "outcome_unknown" if outcome.kind == "bounced" else "unapproved_unknown"
     party.note("unapproved_waiting" if asked else unknown, outcome.department)
-    contact = Contact(kind_of(asked) if asked else _told_kind(outcome), key[:REF_BYTES], 0, 1, ContactState.RELEASED)
-    party.ledger.contacts.append(contact)
-    return contact
+    kind = kind_of(asked) if asked else _told_kind(outcome)
+    return party.ledger.contacts.append(kind, key[:REF_BYTES], 0, 1, ContactState.RELEASED)
 
 
 def _compare(party: PartyState, outcome: Outcome, contact: Contact, key: bytes, span: Span) -> None:

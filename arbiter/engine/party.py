@@ -12,9 +12,10 @@ from arbiter.engine.households import arrive, receive
 from arbiter.engine.input_record import InputRecord
 from arbiter.engine.routed import Leave, Routed
 from arbiter.engine.state import Context, Effect, PartyState, Turn
+from arbiter.ledger.contacts import ContactState
 from arbiter.ledger.identity import answer_key, answer_keys, identity, was_answered
 from arbiter.ledger.keys import is_household
-from arbiter.ledger.model import ContactState, Ledger
+from arbiter.ledger.model import Ledger
 from arbiter.messages import ContactRequest, Profile
 
 
@@ -122,4 +123,4 @@ def permit_ends(ledger: Ledger) -> list[int]:
     """When the permits end that were given and not yet confirmed (ms); also of some that ran out."""
     if not ledger.open:
         return []
-    return [contact.valid_until_ms for contact in ledger.contacts if contact.state is ContactState.APPROVED]
+    return [ledger.contacts.ends[row] for row in ledger.contacts.rows(ContactState.APPROVED)]

@@ -10,7 +10,8 @@ from arbiter.engine.lifecycle import REQUEST, can, move
 from arbiter.engine.requests import decide_recalled, evaluate, publish_recall, verdict_on
 from arbiter.engine.state import PartyState
 from arbiter.engine.verdict import answer
-from arbiter.ledger.model import Asked, Contact, ContactState, best_first
+from arbiter.ledger.contacts import Contact, ContactState
+from arbiter.ledger.model import Asked, best_first
 from arbiter.policy.terms import finding_of
 
 TIME_CODES = ("would_expire", "permit_too_short", "too_early", "expired")
@@ -74,10 +75,9 @@ def _unsent(party: PartyState, approved: Sequence[Asked]) -> list[tuple[Asked, C
     """Those of which nothing was heard yet and that may still be sent."""
     if "recall" not in REQUEST["approved"]:
         return []
-    pairs = [(asked, party.contact(asked.identity)) for asked in approved]
     return [
         (asked, contact)
-        for asked, contact in pairs
+        for asked, contact in party.contacts_of(approved)
         if contact and contact.state is ContactState.APPROVED and party.now_ms < contact.valid_until_ms
     ]
 

@@ -17,11 +17,12 @@ from arbiter.engine.shadow import beside, unless_full
 from arbiter.engine.state import PartyState
 from arbiter.engine.told import Decided
 from arbiter.engine.verdict import answer, lacks_budget_only, timely
+from arbiter.ledger.contacts import Contact, ContactState
 from arbiter.ledger.forgetting import forget
 from arbiter.ledger.identity import REF_BYTES, answer_key, content_of, hold_of, identity, remember, was_answered
-from arbiter.ledger.model import Answer, Asked, Contact, ContactState, Finding, best_first
+from arbiter.ledger.model import Answer, Asked, Finding, best_first
 from arbiter.messages import ContactRequest
-from arbiter.policy.inputs import shared_kind
+from arbiter.policy.inputs import kind_of
 from arbiter.policy.rules import ArbitrationJudge
 from arbiter.policy.terms import finding_of
 
@@ -238,10 +239,8 @@ def _victims(party: PartyState, asked: Asked) -> list[tuple[Asked, Contact]]:
     policy = party.policy
     factor, latest_ms = policy.recall.factor, party.now_ms + policy.recall_margin_ms
     found = []
-    for candidate in party.ledger.open:
-        if candidate.recalled or asked.score < factor * candidate.score:
-            continue
-        contact = party.contact(candidate.identity)
+    weaker = [one for one in party.ledger.open if not one.recalled and asked.score >= factor * one.score]
+    for candidate, contact in party.contacts_of(weaker):
         if contact is None or contact.state is not ContactState.APPROVED or contact.not_before_ms <= latest_ms:
             continue
         if party.request_in(candidate).recallable:
@@ -297,9 +296,8 @@ def _wait(party: PartyState, asked: Asked, evaluation: Evaluation, verdict: Answ
 
 
 def _approve(party: PartyState, asked: Asked, evaluation: Evaluation, not_before_ms: int, valid_until_ms: int) -> None:
-    kind = shared_kind(evaluation.request, party.ledger)
-    contact = Contact(kind, asked.identity[:REF_BYTES], not_before_ms, valid_until_ms)
-    party.ledger.contacts.append(contact)
+    kind, ref = kind_of(evaluation.request), asked.identity[:REF_BYTES]
+    contact = party.ledger.contacts.append(kind, ref, not_before_ms, valid_until_ms)
     asked.due_ms = valid_until_ms if evaluation.terms.is_released and "run_out" in PERMIT[contact.state] else 0
     party.requests[asked.identity] = evaluation.request
     party.ledger.open.append(asked)

@@ -16,9 +16,10 @@ from arbiter.engine.lifecycle import follows
 from arbiter.engine.routed import Routed
 from arbiter.engine.told import Anomaly, Decided
 from arbiter.ledger.capacity import Draw, Stock
+from arbiter.ledger.contacts import Contact, ContactState
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.identity import BEGUN_ANEW, REF_BYTES, answer_key, counted_from, hold_of
-from arbiter.ledger.model import Answer, Answered, Asked, Contact, ContactState, Ledger
+from arbiter.ledger.model import Answer, Answered, Asked, Ledger
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy
 
@@ -124,23 +125,24 @@ class PartyState:
 
     def contact(self, key: bytes) -> Contact | None:
         """The contact of a request, the latest if it was approved again after a recall."""
-        ref = key[:REF_BYTES]
-        for contact in reversed(self.ledger.contacts):
-            if contact.ref == ref:
-                return contact
-        return None
+        found = self.ledger.contacts.of(key[:REF_BYTES])
+        return found[-1] if found else None
+
+    def contacts_of(self, approved: Sequence[Asked]) -> list[tuple[Asked, Contact | None]]:
+        """Approvals, each with its contact."""
+        found = self.ledger.contacts.of_each([asked.identity[:REF_BYTES] for asked in approved])
+        return [*zip(approved, found, strict=True)]
 
     def contact_by(self, key: bytes, at_ms: int) -> Contact | None:
         """The latest contact of a request that can have been made by then; the latest of all, if none can."""
-        ref = key[:REF_BYTES]
-        found = [one for one in self.ledger.contacts if one.ref == ref]
+        found = self.ledger.contacts.of(key[:REF_BYTES])
         begun = [one for one in found if one.not_before_ms <= at_ms]
         return begun[-1] if begun else found[-1] if found else None
 
     def stopped(self, key: bytes) -> list[Contact]:
         """The contacts of a recalled request that count, since they may have been made."""
-        ref = key[:REF_BYTES]
-        return [one for one in self.ledger.contacts if one.ref == ref and one.state is ContactState.WITHDRAWN]
+        found = self.ledger.contacts.of(key[:REF_BYTES])
+        return [one for one in found if one.state is ContactState.WITHDRAWN]
 
     def heard_of_recall(self, key: bytes) -> None:
         """The department knows that the request's approval was recalled."""

@@ -9,81 +9,13 @@ does not run through it. That is right for what never holds something that holds
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from arbiter.ledger.capacity import Draw
+from arbiter.ledger.contacts import Contacts, Kind
 from arbiter.messages import Scalar
-
-
-class ContactState(IntEnum):
-    """Where a contact stands. Approved, sent and withdrawn ones use budgets; released and recalled ones do not."""
-
-    APPROVED = 0
-    SENT = 1
-    RELEASED = 2
-    RECALLED = 3
-    WITHDRAWN = 4
-    """Recalled by the customer's own word or a kill switch, maybe after the desk could send it: counts until it is
-    cancelled."""
-
-
-class Kind(Struct, frozen=True, array_like=True, gc=False):
-    """What kind of contact it was: the fields that rules count by. Shared by all contacts that are alike."""
-
-    customer: str
-    department: str
-    campaign: str
-    channel: str
-    category: str
-    product: str | None = None
-    partner: str | None = None
-
-
-class Evidence(Struct, frozen=True, array_like=True, gc=False):
-    """What was told of one contact: when it was sent (the last told), by when it was made at the latest (the first
-    reaction to it, or that nobody was reached), and when it bounced (the last told)."""
-
-    told_ms: int | None = None
-    proven_ms: int | None = None
-    bounced_ms: int | None = None
-
-
-class Contact(Struct, array_like=True, gc=False):
-    """One approved contact. ``ref`` is the first 8 bytes of the request's identity.
-
-    ``sent_at_ms`` is when it counts if anything was told of it, or when it bounced; ``evidence`` is there where more
-    was told than that and the state say.
-    """
-
-    kind: Kind
-    ref: bytes
-    not_before_ms: int
-    valid_until_ms: int
-    state: ContactState = ContactState.APPROVED
-    sent_at_ms: int | None = None
-    evidence: Evidence | None = None
-
-    @property
-    def has_permit(self) -> bool:
-        """Whether it was ever approved; what was only told has no span in which it was to be sent."""
-        return self.valid_until_ms - self.not_before_ms > 1
-
-    @property
-    def at_ms(self) -> int:
-        """When it counts: the last instant of its permit until it is confirmed, then the time it was sent."""
-        return self.valid_until_ms - 1 if self.sent_at_ms is None else self.sent_at_ms
-
-    @property
-    def counts(self) -> bool:
-        """Whether it uses budgets."""
-        return self.state not in FREE
-
-
-FREE = (ContactState.RELEASED, ContactState.RECALLED)
-"""The states in which a contact uses no budget."""
 
 
 class Consent(Struct, frozen=True, array_like=True, gc=False):
@@ -221,7 +153,7 @@ class Ledger(Struct, gc=False):
     """
 
     members: dict[str, Member] = {}
-    contacts: list[Contact] = []
+    contacts: Contacts = field(default_factory=Contacts)
     waiting: list[Asked] = []
     open: list[Asked] = []
     events: list[Event] = []

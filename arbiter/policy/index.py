@@ -21,8 +21,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from arbiter.ledger.model import FREE
-from arbiter.policy.inputs import Inputs, Shape, Used
+from arbiter.ledger.contacts import FREE, STATE, STATE_BITS, Kind, Shape
+from arbiter.policy.inputs import Inputs, Used
 from arbiter.policy.match import SHAPE_FIELDS
 from arbiter.policy.rules import ArbitrationJudge, FloorJudge, Judge, Need, SharedJudge
 from arbiter.policy.rules.counting import CountingJudge
@@ -209,24 +209,28 @@ class ShapeRules:
 
     def used(self, e: Inputs) -> list[Used]:
         """The party's contacts that use budgets, whenever they were."""
+        contacts = e.ledger.contacts
+        kinds: list[tuple[int, int, Kind, Shape] | None] = [None] * len(contacts.kinds)
         found: list[Used] = []
-        customer, pairs = e.customer, self._pairs
-        for contact in e.ledger.contacts:
-            if contact.state in FREE:
+        for code, at_ms in zip(contacts.codes, contacts.counted, strict=True):
+            if code & STATE in FREE:
                 continue
-            # What `shape_of` and `at_ms` say, without the calls: this runs for each contact of each decision.
-            kind, sent_ms = contact.kind, contact.sent_at_ms
-            shape = (kind.department, kind.campaign, kind.channel, kind.category, kind.product, kind.partner)
-            pair = pairs.get(shape) or self._pair(shape)
-            costs, rules = pair.own_costs, pair.own_rules
-            if kind.customer != customer:
-                costs, rules = pair.other_costs, pair.other_rules
-            for rule in pair.unsure:
-                if (kind.customer == customer or not rule.per_customer) and rule.counts_of(e, kind.customer):
-                    costs |= self.index.cost(rule, shape)
-                    rules |= rule.bit
-            found.append((contact.valid_until_ms - 1 if sent_ms is None else sent_ms, costs, rules, kind, shape))
+            index = code >> STATE_BITS
+            known = kinds[index]
+            if known is None:
+                known = kinds[index] = self._counting(e, contacts.kinds[index], contacts.shapes[index])
+            found.append((at_ms, *known))
         return found
+
+    def _counting(self, e: Inputs, kind: Kind, shape: Shape) -> tuple[int, int, Kind, Shape]:
+        """What contacts of a kind cost in the lanes, and the rules that count them."""
+        pair, is_own = self._pairs.get(shape) or self._pair(shape), kind.customer == e.customer
+        costs, rules = (pair.own_costs, pair.own_rules) if is_own else (pair.other_costs, pair.other_rules)
+        for rule in pair.unsure:
+            if (is_own or not rule.per_customer) and rule.counts_of(e, kind.customer):
+                costs |= self.index.cost(rule, shape)
+                rules |= rule.bit
+        return costs, rules, kind, shape
 
     def _pair(self, other: Shape) -> Pair:
         if len(self._pairs) > PAIRS_MAX:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from arbiter.ledger.capacity import Draw, Stock
-from arbiter.ledger.model import Kind, Ledger, Member
+from arbiter.ledger.contacts import Kind, Shape
+from arbiter.ledger.model import Ledger, Member
 from arbiter.messages import ContactRequest, Scalar
 from arbiter.policy.match import OfContact, Subject
-
-Shape = tuple[str | None, ...]
 
 
 def shape_of(what: ContactRequest | Kind) -> Shape:
@@ -87,12 +86,3 @@ def kind_of(request: ContactRequest) -> Kind:
         request.product,
         request.partner,
     )
-
-
-def shared_kind(request: ContactRequest, ledger: Ledger) -> Kind:
-    """As :func:`kind_of`; contacts of a ledger that are alike share one."""
-    kind = kind_of(request)
-    for contact in ledger.contacts:
-        if contact.kind == kind:
-            return contact.kind
-    return kind

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from arbiter.ledger.capacity import EmptyStock, Want
-from arbiter.ledger.model import Kind, Ledger, Traits
+from arbiter.ledger.contacts import Kind, Shape
+from arbiter.ledger.model import Ledger, Traits
 from arbiter.messages import ContactRequest
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.exceptions import NO_LIFTS, Lift, Lifts
 from arbiter.policy.index import Cohort, RuleIndex, ShapeRules, Timetable
-from arbiter.policy.inputs import Inputs, Shape, shape_of
+from arbiter.policy.inputs import Inputs, shape_of
 from arbiter.policy.kill_switches import Kill, KillJudge
 from arbiter.policy.known_names import KnownNames
 from arbiter.policy.match import SHAPE_FIELDS, Matcher, OfContact

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from arbiter.ledger.contacts import Shape
 from arbiter.ledger.model import Finding
 from arbiter.ledger.names import nearest
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.frame import Department
 from arbiter.policy.index import ShapeRules
-from arbiter.policy.inputs import Shape
 from arbiter.timing.windows import duration_ms
 
 

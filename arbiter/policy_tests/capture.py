@@ -17,8 +17,9 @@ from msgspec import Struct
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
+from arbiter.ledger.contacts import Contact, ContactState, Kind
 from arbiter.ledger.identity import identity
-from arbiter.ledger.model import Contact, ContactState, Kind, Ledger, Member
+from arbiter.ledger.model import Ledger, Member
 from arbiter.messages import ContactRequest, Decision
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.rules import SHARED

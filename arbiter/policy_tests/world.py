@@ -12,9 +12,10 @@ from arbiter.engine.party import Event, Party, Review, awaits
 from arbiter.engine.state import Context, Effect
 from arbiter.engine.told import Decided
 from arbiter.ledger.capacity import WholeStock
+from arbiter.ledger.contacts import ContactState, Kind
 from arbiter.ledger.facts import Refused, apply_fact
 from arbiter.ledger.identity import identity, identity_of
-from arbiter.ledger.model import Answer, Contact, ContactState, Kind, Ledger
+from arbiter.ledger.model import Answer, Ledger
 from arbiter.messages import (
     ConsentChange,
     ContactRequest,
@@ -67,7 +68,7 @@ class World:
             self._know(customer, member)
         for number, contact in enumerate(given.contacts):
             self._contacts(number, contact)
-        self._ledger.contacts.sort(key=lambda contact: contact.not_before_ms)
+        self._ledger.contacts.sort()
         for number, outcome in enumerate(given.outcomes):
             self._outcome(number, outcome)
         for name, count in given.used.items():
@@ -140,10 +141,9 @@ class World:
             ref = identity_of("a contact", kind.customer, f"{number}.{copy}")[:8]
             if given.state == "approved":
                 until_ms = self._permit_end(kind.channel, at_ms, given.valid_until)
-                contact = Contact(kind, ref, at_ms, until_ms)
+                self._ledger.contacts.append(kind, ref, at_ms, until_ms)
             else:
-                contact = Contact(kind, ref, at_ms, at_ms + 1, ContactState.SENT, at_ms)
-            self._ledger.contacts.append(contact)
+                self._ledger.contacts.append(kind, ref, at_ms, at_ms + 1, ContactState.SENT, at_ms)
 
     def _permit_end(self, channel: str, at_ms: int, text: str | None) -> int:
         if text is not None:
@@ -155,8 +155,7 @@ class World:
         kind, at_ms = self._kind(given), self._times(given.at)
         name = f"outcome.{number}"
         ref = identity_of(kind.department, kind.customer, name)[:8]
-        contact = Contact(kind, ref, at_ms, at_ms + 1, ContactState.SENT, at_ms)
-        self._ledger.contacts.append(contact)
+        contact = self._ledger.contacts.append(kind, ref, at_ms, at_ms + 1, ContactState.SENT, at_ms)
         said = Outcome(
             department=kind.department,
             customer_id=kind.customer,

@@ -1,40 +1,31 @@
 """How ledgers, answers and outboxes become bytes and back.
 
 Every value begins with one byte that names its format, so that a later format can be told from this one. The rest
-is MessagePack. Answers and outboxes are their Structs as arrays. A ledger is packed tighter, since a bank has
-millions of them: names become indices into a table (a fixed one of the field's common words, then the ledger's own,
-as HPACK does it, RFC 7541 section 2.3), contacts that are alike share one kind, times are differences, and a
-contact's reference points into ``answered`` as long as it stands there too.
+is MessagePack. Outboxes are their Structs as arrays. A ledger is packed tighter, since a bank has millions of them:
+contacts are columns, kinds stand once, times are differences, and a contact's reference points into ``answered`` as
+long as it stands there too. Common words are places in a fixed table, and the names of members and their consents in
+the ledger's own, which goes on from it (as HPACK does it, RFC 7541 section 2.3).
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+from itertools import accumulate, islice
+from operator import add, sub
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from arbiter.ledger.capacity import Draw
-from arbiter.ledger.model import (
-    Answered,
-    Asked,
-    Away,
-    Consent,
-    Contact,
-    ContactState,
-    Event,
-    Evidence,
-    Kind,
-    Ledger,
-    Member,
-    Preferences,
-    Suppression,
-    Traits,
-)
+from arbiter.ledger.contacts import STATE, STATE_BITS, STATES, Contacts, Evidence, Kind, Shape
+from arbiter.ledger.model import Answered, Asked, Away, Consent, Event, Ledger, Member, Preferences, Suppression, Traits
 from arbiter.messages import Scalar
 from arbiter.timing.instants import MINUTE_MS, SECOND_MS
 
 FORMAT: Final = 1
+"""Of outboxes; also of ledgers and answers up to 1.0, which are still read."""
+LEDGER_FORMAT: Final = 2
 REF_BYTES: Final = 8
 ANSWERED_BYTES: Final = 12
 """One entry of ``Member.answered``: 8 bytes of identity, 4 bytes of unix seconds."""
@@ -57,8 +48,9 @@ COMMON_NAMES: Final[tuple[str | None, ...]] = (
 
 _COMMON: Final[list[Any]] = list(COMMON_NAMES)
 _INDEX: Final[dict[str | None, int]] = {name: index for index, name in enumerate(COMMON_NAMES)}
-_STATES: Final = tuple(ContactState)
 _FORMAT: Final = bytes([FORMAT])
+_LEDGER_FORMAT: Final = bytes([LEDGER_FORMAT])
+SHAPES_MAX: Final = 8_192
 
 
 FORMATS_MAX: Final = 31
@@ -101,25 +93,33 @@ class _LedgerWire(Struct, array_like=True, gc=False):
     """A ledger as stored: columns of small numbers. What is empty at the end is left out.
 
     ``answered`` are the members' indices one after another; ``shares`` is how many entries are whose, for all members
-    but the last, so that it takes no room for the many ledgers of one customer.
+    but the last, so that it takes no room for the many ledgers of one customer. ``codes`` to ``spans``, ``sent`` and
+    ``evidence`` are columns of :class:`~arbiter.ledger.contacts.Contacts`. ``shapes`` are those of the kinds;
+    ``owners`` whose each is, by place in ``customers``, which are the members unless they are named.
     """
 
     names: list[str]
     members: list[_MemberWire] = []
-    kinds: list[int] = []
-    contacts: list[int | None] = []
     answered: bytes = b""
+    shapes: list[bytes] = []
+    codes: list[int] = []
+    places: list[int] = []
+    begins: list[int] = []
+    spans: list[int] = []
     refs: bytes = b""
+    sent: dict[int, int] = {}
     waiting: list[Asked] = []
     open: list[Asked] = []
     events: list[Event] = []
     holds: dict[str, int] = {}
+    evidence: dict[int, Evidence] = {}
+    draws: dict[bytes, list[Draw]] = {}
     shares: list[int] = []
     away: Away | None = None
-    draws: dict[bytes, list[Draw]] = {}
     cells: dict[str, list[str]] = {}
-    evidence: dict[int, Evidence] = {}
     recall_ms: int = 0
+    owners: list[int] = []
+    customers: list[str] = []
 
 
 class _Names(dict[str | None, int]):
@@ -132,6 +132,7 @@ class _Names(dict[str | None, int]):
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_ledger: Final = msgspec.msgpack.Decoder(_LedgerWire).decode
+_decode_shape: Final = msgspec.msgpack.Decoder(list[int | str]).decode
 _decode_answered: Final = msgspec.msgpack.Decoder(Answered).decode
 _decode_outbox: Final = msgspec.msgpack.Decoder(list[OutRecord]).decode
 
@@ -141,35 +142,40 @@ def pack_ledger(ledger: Ledger) -> bytes:
     names = _Names(_INDEX)
     members = [_pack_member(name, member, names) for name, member in ledger.members.items()]
     indices = [member.answered for member in ledger.members.values()]
-    answered = b"".join(indices)
-    shares = [len(index) // ANSWERED_BYTES for index in indices[:-1]]
-    kinds, contacts, refs = _pack_contacts(ledger, answered, names)
-    own = list(names)[len(_COMMON) :]
-    row = [own, members, kinds, contacts, answered, refs, ledger.waiting, ledger.open, ledger.events, ledger.holds]
-    evidence = {place: c.evidence for place, c in enumerate(ledger.contacts) if c.evidence is not None}
-    row += (shares, ledger.away, ledger.draws, ledger.cells, evidence, ledger.recall_ms)
-    while row and not row[-1]:
-        row.pop()
+    answered, shares = b"".join(indices), [len(index) // ANSWERED_BYTES for index in indices[:-1]]
+    own, contacts = [*names][len(_COMMON) :], ledger.contacts
     try:
-        return _FORMAT + _encode(row or [own])
-    except (OverflowError, UnicodeEncodeError) as error:
+        places, refs = _pack_refs(contacts.refs, answered)
+        owners, customers = _pack_owners(contacts, ledger)
+        row = [
+            own, members, answered, [*map(_pack_shape, contacts.shapes)], contacts.codes, places,
+            [*map(sub, contacts.begins, [0, *contacts.begins])], _pack_spans(contacts), refs,
+            {row: sent_ms - contacts.begins[row] for row, sent_ms in contacts.sent.items()},
+            ledger.waiting, ledger.open, ledger.events, ledger.holds, contacts.evidence, ledger.draws, shares,
+            ledger.away, ledger.cells, ledger.recall_ms, owners, customers,
+        ]  # fmt: skip
+        while row and not row[-1]:
+            row.pop()
+        return _LEDGER_FORMAT + _encode(row or [own])
+    except (OverflowError, ValueError) as error:
         raise CodecError(f"ledger of {', '.join(ledger.members)}: {error}") from error
 
 
 def unpack_ledger(data: bytes) -> Ledger:
-    """A fresh ledger that shares nothing with any other; :class:`CodecError` when the bytes cannot be read."""
-    wire: _LedgerWire = _body("ledger", data, _decode_ledger)
+    """A fresh ledger that shares nothing with any other; :class:`CodecError` when the bytes cannot be read.
+
+    Ledgers of format 1 are read, too.
+    """
+    is_old = data[:1] == _FORMAT
+    wire = _body("ledger", data, _decode_ledger_1) if is_old else _body("ledger", data, _decode_ledger, LEDGER_FORMAT)
     names = _COMMON + wire.names
     try:
-        indices = _unpack_answered(wire)
         members = {
             names[member.name]: _unpack_member(member, names, index)
-            for member, index in zip(wire.members, indices, strict=True)
+            for member, index in zip(wire.members, _unpack_answered(wire), strict=True)
         }
-        contacts = _unpack_contacts(wire, names)
-        for place, evidence in wire.evidence.items():
-            contacts[place].evidence = evidence
-    except (IndexError, ValueError, TypeError, OverflowError) as error:
+        contacts = _unpack_contacts_1(wire, names) if is_old else _unpack_contacts(wire, [*members])
+    except (IndexError, ValueError, TypeError, OverflowError, msgspec.DecodeError) as error:
         raise CodecError(f"ledger: damaged, {error}") from error
     held = (wire.waiting, wire.open, wire.events, wire.holds, wire.away, wire.draws, wire.cells, wire.recall_ms)
     return Ledger(members, contacts, *held)
@@ -192,8 +198,8 @@ def unpack_outbox(data: bytes) -> list[OutRecord]:
     return records
 
 
-def _body(what: str, data: bytes, decode: Any) -> Any:
-    check_format(what, data, FORMAT)
+def _body(what: str, data: bytes, decode: Any, known: int = FORMAT) -> Any:
+    check_format(what, data, known)
     try:
         return decode(data[1:])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -212,7 +218,7 @@ def check_format(what: str, data: bytes, known: int, formats_max: int = FORMATS_
         return
     if known < number and (number <= formats_max or _is_array(data[1:])):
         raise NewerFormat(
-            f"{what}: it is in format {number}, written by a newer build; this build reads format {known} only. "
+            f"{what}: it is in format {number}, written by a newer build; this build reads formats up to {known}. "
             "Run a build that reads it"
         )
     raise CodecError(f"{what}: damaged, byte {number} is no format (this build reads format {known})")
@@ -254,7 +260,7 @@ def _pack_member(name: str, member: Member, names: _Names) -> list[Any]:
     return row
 
 
-def _unpack_answered(wire: _LedgerWire) -> list[bytes]:
+def _unpack_answered(wire: _LedgerWire | _LedgerWire1) -> list[bytes]:
     """Each member's index."""
     if not wire.members:
         return []
@@ -291,49 +297,131 @@ def _rows(column: Any, width: int) -> Any:
     return zip(*(column,) * width, strict=True)
 
 
-def _pack_contacts(ledger: Ledger, answered: bytes, names: _Names) -> tuple[list[int], list[int | None], bytes]:
-    """Kinds (7 names each); contacts (kind and state, reference, time since the last one, span, sent after)."""
-    kinds: dict[Kind, int] = {}
-    contacts: list[int | None] = []
-    refs: list[bytes] = []
+@lru_cache(maxsize=SHAPES_MAX)
+def _pack_shape(shape: Shape) -> bytes:
+    """A shape as one value, in which common names are their places in the table. A bank has a few hundred shapes."""
+    return _encode([_INDEX.get(name, name) for name in shape])
+
+
+@lru_cache(maxsize=SHAPES_MAX)
+def _unpack_shape(packed: bytes) -> Shape:
+    return tuple([COMMON_NAMES[name] if isinstance(name, int) else name for name in _decode_shape(packed)])
+
+
+def _pack_owners(contacts: Contacts, ledger: Ledger) -> tuple[list[int], list[str]]:
+    """Whose the kinds are, and the names of these; nothing where all are the first member's."""
+    customers: dict[str, int] = {}
+    owners = [customers.setdefault(kind.customer, len(customers)) for kind in contacts.kinds]
+    names = [*customers]
+    if names == [*islice(ledger.members, len(names))]:
+        names = []
+    return owners if len(customers) > 1 else [], names
+
+
+def _pack_refs(refs: list[bytes], answered: bytes) -> tuple[list[int], bytes]:
+    """Where the reference of each contact stands in one run: first what is in ``answered``, then the others."""
     known = len(answered) // ANSWERED_BYTES
-    before_ms = 0
-    for c in ledger.contacts:
-        ref, at_ms, sent_ms = c.ref, c.not_before_ms, c.sent_at_ms
-        place = answered.find(ref) if answered else -1
-        # Not there, or bytes across two entries that happen to look like it.
-        if place < 0 or place % ANSWERED_BYTES:
-            place = (known + len(refs)) * ANSWERED_BYTES
-            refs.append(ref)
-        span = c.valid_until_ms - at_ms
-        contacts += (
-            kinds.setdefault(c.kind, len(kinds)) << 3 | c.state,
-            place // ANSWERED_BYTES,
-            at_ms - before_ms,
-            span * 2 + 1 if span % MINUTE_MS else span // MINUTE_MS * 2,
-            None if sent_ms is None else sent_ms - at_ms,
-        )
-        before_ms = at_ms
-    joined = b"".join(refs)
-    if len(joined) != len(refs) * REF_BYTES or len(answered) != known * ANSWERED_BYTES:
-        raise CodecError(f"ledger of {', '.join(ledger.members)}: a reference is not {REF_BYTES} bytes long")
-    columns: list[int] = []
-    for k in kinds:
-        what = (names[k.channel], names[k.category], names[k.product], names[k.partner])
-        columns += (names[k.customer], names[k.department], names[k.campaign], *what)
-    return columns, contacts, joined
+    starts = range(0, len(answered), ANSWERED_BYTES) if refs else ()
+    index = {answered[start : start + REF_BYTES]: start // ANSWERED_BYTES for start in starts}
+    places: list[int] = []
+    others: list[bytes] = []
+    for ref in refs:
+        place = index.get(ref)
+        if place is None:
+            place = known + len(others)
+            others.append(ref)
+        places.append(place)
+    joined = b"".join(others)
+    if len(joined) != len(others) * REF_BYTES or len(answered) != known * ANSWERED_BYTES:
+        raise ValueError(f"a reference is not {REF_BYTES} bytes long")
+    return places, joined
 
 
-def _unpack_contacts(wire: _LedgerWire, names: list[Any]) -> list[Contact]:
+def _pack_spans(contacts: Contacts) -> list[int]:
+    spans = map(sub, contacts.ends, contacts.begins)
+    return [span * 2 + 1 if span % MINUTE_MS else span // MINUTE_MS * 2 for span in spans]
+
+
+def _unpack_contacts(wire: _LedgerWire, members: list[str]) -> Contacts:
+    contacts, customers = Contacts(), wire.customers or members
+    if not wire.codes:
+        return contacts
+    contacts.shapes = [*map(_unpack_shape, wire.shapes)]
+    owners = wire.owners or [0] * len(wire.shapes)
+    contacts.kinds = [Kind(customers[o], *shape) for o, shape in zip(owners, contacts.shapes, strict=True)]  # type: ignore[arg-type]
+    contacts.codes = codes = wire.codes
+    if min(codes) < 0 or max(codes) >> STATE_BITS >= len(contacts.kinds):
+        raise IndexError("a contact is of no kind")
+    if max([code & STATE for code in codes]) >= len(STATES):
+        raise IndexError("a contact is in no state")
+    contacts.begins = begins = [*accumulate(wire.begins)]
+    spans = [span >> 1 if span & 1 else (span >> 1) * MINUTE_MS for span in wire.spans]
+    contacts.ends = [*map(add, begins, spans)]
+    contacts.counted = [end_ms - 1 for end_ms in contacts.ends]
+    for row, after_ms in wire.sent.items():
+        contacts.sent[row] = contacts.counted[row] = begins[row] + after_ms
+    contacts.refs = _unpack_refs(wire)
+    contacts.evidence = wire.evidence
+    lengths = {len(codes), len(begins), len(spans), len(contacts.refs)}
+    if len(lengths) > 1 or not set(range(len(codes))).issuperset((*wire.sent, *wire.evidence)):
+        raise ValueError("its columns do not fit")
+    return contacts
+
+
+def _unpack_refs(wire: _LedgerWire) -> list[bytes]:
+    answered, refs, known = wire.answered, wire.refs, len(wire.answered) // ANSWERED_BYTES
+    found = []
+    for place in wire.places:
+        if place < known:
+            start = place * ANSWERED_BYTES
+            ref = answered[start : start + REF_BYTES]
+        else:
+            start = (place - known) * REF_BYTES
+            ref = refs[start : start + REF_BYTES]
+        if len(ref) != REF_BYTES:
+            raise IndexError("a contact has no reference")
+        found.append(ref)
+    return found
+
+
+# Format 1, which is read only.
+
+
+class _LedgerWire1(Struct, array_like=True, gc=False):
+    """A ledger as format 1 had it: seven names per kind, five numbers per contact."""
+
+    names: list[str]
+    members: list[_MemberWire] = []
+    kinds: list[int] = []
+    contacts: list[int | None] = []
+    answered: bytes = b""
+    refs: bytes = b""
+    waiting: list[Asked] = []
+    open: list[Asked] = []
+    events: list[Event] = []
+    holds: dict[str, int] = {}
+    shares: list[int] = []
+    away: Away | None = None
+    draws: dict[bytes, list[Draw]] = {}
+    cells: dict[str, list[str]] = {}
+    evidence: dict[int, Evidence] = {}
+    recall_ms: int = 0
+
+
+_decode_ledger_1: Final = msgspec.msgpack.Decoder(_LedgerWire1).decode
+
+
+def _unpack_contacts_1(wire: _LedgerWire1, names: list[Any]) -> Contacts:
+    """Kinds (7 names each); contacts (kind and state, reference, time since the last one, span, sent after)."""
     kinds = [
         Kind(names[customer], names[department], names[campaign], names[a], names[b], names[c], names[d])
         for customer, department, campaign, a, b, c, d in _rows(iter(wire.kinds), 7)
     ]
     # One run of references: first those in `answered`, then those that have left it.
     answered, refs, known = wire.answered, wire.refs, len(wire.answered) // ANSWERED_BYTES
-    contacts = []
+    contacts = Contacts()
     at_ms = 0
-    for code, place, step, span, sent in _rows(iter(wire.contacts), 5):
+    for row, (code, place, step, span, sent) in enumerate(_rows(iter(wire.contacts), 5)):
         at_ms += step
         if place < known:
             start = place * ANSWERED_BYTES
@@ -343,5 +431,6 @@ def _unpack_contacts(wire: _LedgerWire, names: list[Any]) -> list[Contact]:
             ref = refs[start : start + REF_BYTES]
         until_ms = at_ms + (span >> 1 if span & 1 else (span >> 1) * MINUTE_MS)
         sent_ms = None if sent is None else at_ms + sent
-        contacts.append(Contact(kinds[code >> 3], ref, at_ms, until_ms, _STATES[code & 7], sent_ms))
+        evidence = wire.evidence.get(row)
+        contacts.append(kinds[code >> 3], ref, at_ms, until_ms, STATES[code & 7], sent_ms, evidence)
     return contacts

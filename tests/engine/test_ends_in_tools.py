@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from arbiter.cli import main
-from arbiter.ledger.model import Contact, ContactState, Kind
+from arbiter.ledger.contacts import ContactState, Kind
 from arbiter.timing.instants import FAR_MS
 from tests.inputs.builders import MONDAY, Desk, at, codes, grant, policy, request
 from tests.inputs.written import FOR_EVER, SINCE_EVER
@@ -118,7 +118,7 @@ def test_a_contact_for_ever_counts() -> None:
     """Whoever said so: it is later than any window begins."""
     desk = Desk(policy({"id": "week", "kind": "cap", "per": ["party"], "limit": 1, "window": "rolling 7d"}), grant())
     kind = Kind("c1", "cards", "gold", "email", "promotional")
-    desk.ledger.contacts.append(Contact(kind, b"whatever", FAR_MS, FAR_MS + 1, ContactState.SENT, FAR_MS))
+    desk.ledger.contacts.append(kind, b"whatever", FAR_MS, FAR_MS + 1, ContactState.SENT, FAR_MS)
 
     assert codes(desk.ask(request(), MONDAY)) == ["cap_reached"]
 

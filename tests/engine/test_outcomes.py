@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from arbiter.engine.told import Anomaly
-from arbiter.ledger.model import ContactState
+from arbiter.ledger.contacts import ContactState
 from arbiter.messages import Outcome, SuppressionChange
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
 from tests.inputs.builders import MONDAY, Desk, at, codes, grant, policy, request

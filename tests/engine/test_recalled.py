@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from arbiter.engine.told import Decided
-from arbiter.ledger.model import ContactState
+from arbiter.ledger.contacts import ContactState
 from arbiter.messages import OwnMaximum, PreferenceChange, SuppressionChange
 from arbiter.policy.kill_switches import Kill
 from arbiter.policy.ruleset import load

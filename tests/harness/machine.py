@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from arbiter.engine.lifecycle import may
 from arbiter.engine.party import awaits
-from arbiter.ledger.model import ContactState, Ledger
+from arbiter.ledger.contacts import ContactState
+from arbiter.ledger.model import Ledger
 from arbiter.messages import (
     REQUESTS,
     ConsentChange,

@@ -17,9 +17,10 @@ from arbiter.engine.routed import Routed
 from arbiter.engine.state import Context
 from arbiter.engine.told import Anomaly, Decided
 from arbiter.ledger.capacity import Stock
+from arbiter.ledger.contacts import Contact
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.keys import customer_party, id_of, is_household
-from arbiter.ledger.model import Contact, Ledger
+from arbiter.ledger.model import Ledger
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import NO_STOCK, Policy
 

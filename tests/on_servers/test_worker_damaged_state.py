@@ -64,7 +64,7 @@ def broken_but_one(site: Site) -> Callable[[], None]:
     redis.set(keys[1].outbox, b"\x01garbage")
     redis.delete(keys[2].timers)
     redis.rpush(keys[2].timers, "x")
-    redis.set(newer, b"\x02" + redis.get(newer)[1:])
+    redis.set(newer, b"\x03" + redis.get(newer)[1:])
     redis.set(keys[4].waits, "x")
 
     def mend() -> None:
@@ -104,7 +104,7 @@ def test_a_partition_that_fails_is_stopped_alone(used: Site) -> None:
     assert "head has a field that is wrong" in reasons
     assert "outbox: damaged" in reasons
     assert "timers is a list and should be a zset" in reasons
-    assert "ledger: it is in format 2, written by a newer build; this build reads format 1 only" in reasons
+    assert "ledger: it is in format 3, written by a newer build; this build reads formats up to 2" in reasons
     assert decided(used, "b") == [0, 0, 0, 0, 0, 2]
     assert worker.metric("arbiter_partitions_stopped") == PARTITIONS - 1
     assert worker.metric("arbiter_alarms_total", kind="partition") == PARTITIONS - 1

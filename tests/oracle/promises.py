@@ -16,7 +16,8 @@ import msgspec
 from arbiter.engine.evaluation import asked_at, decide, expiry_of
 from arbiter.engine.told import Decided
 from arbiter.ledger.capacity import Stock
-from arbiter.ledger.model import Asked, Contact, Ledger, Member
+from arbiter.ledger.contacts import Contact
+from arbiter.ledger.model import Asked, Ledger, Member
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy
 from arbiter.timing.instants import FAR_MS, MINUTE_MS, to_datetime
@@ -119,7 +120,7 @@ def _over(document: Document, ledger: Ledger, decided: Decided) -> list[str]:
     """The caps that this approval has taken too far, by all contacts of the party that count."""
     request = decided.request
     own = next(contact for contact in reversed(ledger.contacts) if contact.ref == decided.identity[:8])
-    others = [contact for contact in ledger.contacts if contact.counts and contact is not own]
+    others = [contact for contact in ledger.contacts if contact.counts and contact.row != own.row]
     found: list[str] = []
     for whose in ("party", "customer"):
         rules = [rule for rule in document["rules"] if rule["kind"] == "cap" and whose in rule["per"]]

@@ -12,7 +12,8 @@ from arbiter.engine.party import Party
 from arbiter.engine.routed import Join, Return, Routed
 from arbiter.engine.state import Context, Effect
 from arbiter.engine.told import Decided
-from arbiter.ledger.model import Away, ContactState, Ledger
+from arbiter.ledger.contacts import ContactState
+from arbiter.ledger.model import Away, Ledger
 from arbiter.policy.kill_switches import Kill
 from arbiter.policy.ruleset import NO_STOCK, load
 from arbiter.timing.instants import DAY_MS, HOUR_MS

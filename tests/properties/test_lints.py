@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from arbiter.engine.evaluation import Evaluation
 from arbiter.ledger.capacity import WholeStock
-from arbiter.ledger.model import Contact, ContactState, Event, Kind, Ledger, Member, Suppression, Traits
+from arbiter.ledger.contacts import ContactState, Kind
+from arbiter.ledger.model import Event, Ledger, Member, Suppression, Traits
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.match import Matcher
 from arbiter.policy.rules import Rule
@@ -130,7 +131,7 @@ def party(contacts: list[tuple[dict[str, Any], int]]) -> Ledger:
     for one, minutes in sorted(contacts, key=lambda entry: entry[1]):
         kind = Kind(one["customer_id"], one["department"], "gold", one["channel"], one["category"], one["product"])
         at_ms = MONDAY + minutes * MINUTE_MS
-        ledger.contacts.append(Contact(kind, b"12345678", at_ms, at_ms + 1, ContactState.SENT, at_ms))
+        ledger.contacts.append(kind, b"12345678", at_ms, at_ms + 1, ContactState.SENT, at_ms)
         ledger.events.append(Event("complained", at_ms, kind))
     ledger.members["c1"].suppressions.append(Suppression("a", MONDAY - DAY_MS, True, MONDAY))
     ledger.members["c2"].suppressions.append(Suppression("b", MONDAY - DAY_MS, True, MONDAY + 2 * DAY_MS))

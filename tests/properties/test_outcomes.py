@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arbiter.ledger.model import Contact
+from arbiter.ledger.contacts import Contact
 from arbiter.messages import Outcome, SuppressionChange
 from arbiter.state.codec import pack_ledger, unpack_ledger
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime

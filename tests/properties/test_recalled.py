@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from arbiter.engine.evaluation import decide
 from arbiter.engine.told import Decided
-from arbiter.ledger.model import ContactState
+from arbiter.ledger.contacts import ContactState
 from arbiter.messages import OwnMaximum, PreferenceChange, SuppressionChange
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
 from tests.inputs.builders import MONDAY, Desk, codes, grant, policy, request
@@ -58,7 +58,7 @@ def do(desk: Desk, what: str, now_ms: int, span_ms: int) -> list[Decided]:
 def would_be_rejected(desk: Desk, told: Decided) -> bool:
     """Whether the request would be rejected at that instant, had its recalled contacts not been made."""
     ref = told.identity[:8]
-    kept = [one for one in desk.ledger.contacts if one.ref != ref or one.state is not ContactState.WITHDRAWN]
+    kept = desk.ledger.contacts.only(lambda one: one.ref != ref or one.state is not ContactState.WITHDRAWN)
     ledger, now_ms = replace(desk.ledger, contacts=kept, waiting=[]), told.answer.decided_at_ms
     verdict = decide(desk.policy, ledger, told.request, MONDAY, now_ms, desk.stock, is_new=False)
     return verdict.outcome == "rejected"

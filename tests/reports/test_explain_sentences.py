@@ -12,7 +12,8 @@ from rich.console import Console
 
 from arbiter.engine.explain import Dropped
 from arbiter.engine.render import decision_of
-from arbiter.ledger.model import Contact, ContactState, Evidence, Kind, Ledger
+from arbiter.ledger.contacts import Contacts, ContactState, Evidence, Kind
+from arbiter.ledger.model import Ledger
 from arbiter.messages import Decision, Finding, Obligations, UsedContact
 from arbiter.reports.explain import sentences
 from arbiter.reports.explain.history import Found, explain
@@ -93,7 +94,7 @@ def test_what_follows(changes: dict[str, Any], told: str) -> None:
 def test_what_became_of_an_approval(state: ContactState, sent_ms: int | None, told: str) -> None:
     """As the ledger has its contact."""
     kind = Kind("c1", "cards", "gold", "email", "promotional")
-    contact = Contact(kind, b"12345678", MONDAY, MONDAY + HOUR_MS, state, sent_ms)
+    contact = Contacts().append(kind, b"12345678", MONDAY, MONDAY + HOUR_MS, state, sent_ms)
 
     assert told in sentences.standing(decision(), contact, ZONE, MONDAY + 48 * HOUR_MS)
 
@@ -110,7 +111,7 @@ def test_what_a_recalled_request_waits_for() -> None:
 def test_when_it_was_sent_is_not_made_up() -> None:
     """A reaction shows that it was; when it counts is said as such."""
     kind = Kind("c1", "cards", "gold", "email", "promotional")
-    contact = Contact(kind, b"12345678", MONDAY, MONDAY + 2 * HOUR_MS, ContactState.SENT, MONDAY + HOUR_MS)
+    contact = Contacts().append(kind, b"12345678", MONDAY, MONDAY + 2 * HOUR_MS, ContactState.SENT, MONDAY + HOUR_MS)
     contact.evidence = Evidence(proven_ms=MONDAY + HOUR_MS)
 
     assert "nobody told when. It counts at 2026-03-02 11:00." in sentences.standing(decision(), contact, ZONE, MONDAY)

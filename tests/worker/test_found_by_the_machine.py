@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from arbiter.ledger.model import ContactState
+from arbiter.ledger.contacts import ContactState
 from arbiter.state.memory import MemoryStore
 from arbiter.state.store import Commit
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS

@@ -127,7 +127,7 @@ async def test_it_is_refused_until_there_are_tokens(site: Site, store: Store, *,
 
     assert {CommitResult.STALE_STOCK} == set(store.verdicts)
     assert {"mails/week": 1, "calls/week": 5} == store.booked
-    assert ([], {}, []) == (site.decisions, store.used, ledger.contacts)
+    assert ([], {}, []) == (site.decisions, store.used, [*ledger.contacts])
 
     await granted(site, store, work)
     told = [(decision["request_id"], decision["outcome"]) for decision in site.decisions]

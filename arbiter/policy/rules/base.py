@@ -12,7 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from msgspec import Meta, Struct
 
 from arbiter.ledger.capacity import Draw, Want
-from arbiter.ledger.model import Finding, Kind, Used
+from arbiter.ledger.contacts import Kind
+from arbiter.ledger.model import Finding, Used
 from arbiter.messages.reason_codes import CODES as OTHER_CODES
 from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs, Where

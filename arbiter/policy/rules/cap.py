@@ -12,9 +12,10 @@ from typing import Annotated, Literal, Self
 
 from msgspec import Meta, Struct
 
+from arbiter.ledger.contacts import Shape
 from arbiter.ledger.model import Finding
 from arbiter.policy.frame import PolicyFrame
-from arbiter.policy.inputs import Inputs, Shape, Used, Where
+from arbiter.policy.inputs import Inputs, Used, Where
 from arbiter.policy.match import REQUEST_FIELDS, SHAPE_FIELDS, Matcher, When, names_one, spoken_when
 from arbiter.policy.phrases import both, contacts, counted, of, window
 from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Rule, kind_of, used_contacts

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, Self
 
 from msgspec import Meta
 
-from arbiter.ledger.model import Finding, Kind
+from arbiter.ledger.contacts import Kind, Shape
+from arbiter.ledger.model import Finding
 from arbiter.policy.frame import PolicyFrame
-from arbiter.policy.inputs import Inputs, Shape, shape_of
+from arbiter.policy.inputs import Inputs, shape_of
 from arbiter.policy.match import Condition, Matcher, Test, When, spoken_condition, spoken_when
 from arbiter.policy.phrases import contacts, duration, either, of
 from arbiter.policy.rules.base import NOW_MS, Need, Rule, used_contacts

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from arbiter.policy.inputs import Inputs, Shape, Where
+from arbiter.ledger.contacts import Shape
+from arbiter.policy.inputs import Inputs, Where
 from arbiter.policy.rules.base import Judge, Need
 
 Span = tuple[int, int]

@@ -8,8 +8,9 @@ from msgspec import Struct
 
 from arbiter.engine.explain import Dropped, Told, counterfactuals
 from arbiter.engine.render import count_of
+from arbiter.ledger.contacts import Contact
 from arbiter.ledger.identity import REF_BYTES, identity_of
-from arbiter.ledger.model import Contact, Ledger
+from arbiter.ledger.model import Ledger
 from arbiter.messages import Decision
 from arbiter.policy.ruleset import Policy
 from arbiter.reports.explain import sentences

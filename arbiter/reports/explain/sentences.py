@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from arbiter.engine.explain import Dropped
 from arbiter.engine.verdict import RULE_ERROR
-from arbiter.ledger.model import Contact, ContactState
+from arbiter.ledger.contacts import Contact, ContactState
 from arbiter.messages import Decision, Finding, PolicyRef, UsedContact
 from arbiter.policy.preferences import RULE as WISH
 from arbiter.policy.rules import CODES, ends_early

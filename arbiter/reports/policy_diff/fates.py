@@ -12,11 +12,12 @@ from msgspec import Struct
 
 from arbiter.engine.input_record import InputRecord
 from arbiter.engine.simulate import Told
+from arbiter.ledger.contacts import Shape
 from arbiter.ledger.identity import identity
 from arbiter.ledger.model import Answer
 from arbiter.messages import ContactRequest
 from arbiter.messages.reason_codes import causes
-from arbiter.policy.inputs import Shape, shape_of
+from arbiter.policy.inputs import shape_of
 
 OUTCOMES: Final = ("none", "approved", "deferred", "rejected", "recalled")
 """What is last said of a request; its position is what is kept."""

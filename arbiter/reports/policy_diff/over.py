@@ -8,7 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from arbiter.engine.evaluation import Evaluation
-from arbiter.ledger.model import Kind, Ledger
+from arbiter.ledger.contacts import Kind
+from arbiter.ledger.model import Ledger
 from arbiter.messages import ContactRequest
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.match import Matcher
