@@ -1,10 +1,11 @@
 """The evaluation of a request: every rule is asked, every "no" is a finding, and the findings alone decide.
 
 Any reject → rejected. Else any defer → deferred until the settled time. Else approved, as a permit for a span of
-time. All branching on outcomes is in this file.
+time. Which outcome findings lead to is in this file; what follows from an outcome is in ``requests.py``.
 
 One loop, :meth:`Evaluation._objections`, asks the rules, for the decision now and for the search for the settled time.
-Sentences are made only of what is published.
+The settled time is the first instant at which all rules say yes. Sentences are made for the decision now, and never
+during the search.
 """
 
 from __future__ import annotations
@@ -255,9 +256,10 @@ class Evaluation:
     # What is decided.
 
     def verdict(self, *, is_new: bool = True, takes: bool = False) -> Answer:
-        """The answer at ``now``; ``is_new`` as in :func:`decide`. An approval of one who ``takes`` asks for its places.
+        """The answer at ``now``; ``is_new`` as in :func:`decide`.
 
-        Otherwise unknown capacity is looked up, so that the findings are complete.
+        With ``takes`` an approval will take its places of the capacity, and taking asks for them. In all other cases
+        capacity that is unknown is asked for here, so that the findings are complete.
         """
         if self.terms.unknown:
             return answer(self.policy, self.now_ms, "rejected", self.terms.unknown)

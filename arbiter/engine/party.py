@@ -40,7 +40,7 @@ class Party(PartyState):
         """Advance time to ``now``, firing all timers that are due until then, and apply the event.
 
         Without an event, only time advances. ``answers`` must hold those that :func:`answers_needed` names. Returns
-        what to publish, count and send on. If it raises, the party is in an undefined state.
+        what to publish, refuse, count and send on. If it raises, the party is in an undefined state.
         """
         self.policy, self.seq, self.stock = context.policy, context.seq, context.stock
         self.is_reading_facts = context.is_reading_facts

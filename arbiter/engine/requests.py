@@ -1,5 +1,7 @@
-"""What happens to requests: each is decided when it comes, and what waits is decided again, best first, whenever
-something frees or a fact or a timer may have changed the answer.
+"""What happens to requests. Each is decided when it comes.
+
+What waits is decided again, best first, whenever the answer may have changed: a budget is free again, a fact came, or a
+timer fired.
 """
 
 from __future__ import annotations

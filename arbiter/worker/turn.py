@@ -6,8 +6,8 @@ pass of the event loop is one round trip, one burst of records, one wake-up.
 
 A turn begins when the one before is decided, committed and delivered. A partition that waits for anything else
 (capacity, a pause after an error) or decides for long has left the turn: nobody waits for it, and its commit goes out
-with whatever is asked next. Nor does a turn wait for records that are not delivered for long; and where much is to do,
-it is decided while the one before is committed and delivered.
+with whatever is asked next. There are two exceptions. If delivery takes long, the next turn begins without it. If many
+records wait, the next turn is decided while the one before is committed and delivered.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ class Turn:
         self._rounds: asyncio.TimerHandle | None = None
 
     def begin(self, partition: int, records: int, *, is_ready: bool) -> asyncio.Future[bool]:
-        """Wait for the next turn with so many records. One that is not ready waits to be called; false if nobody did
-        for a second.
+        """Wait for the next turn with so many records; true when it begins.
+
+        A partition that is not ready waits for :meth:`call`; false if that did not come within a second.
         """
         self.leave(partition)
         waiting = self._waiting[partition] = _Waiting(records, is_ready=is_ready)

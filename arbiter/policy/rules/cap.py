@@ -1,8 +1,8 @@
 """``cap``: at most ``limit`` contacts (or points) in a window, per party or customer and any other field.
 
-Yes if used + own ≤ limit. A rolling window ``w`` judged at ``at`` holds the contacts later than ``at − w``, future
-ones included, so that the window stays true whatever the sending times turn out to be; a calendar window holds
-those inside it, and ends the permits that draw on it.
+Yes if used + own ≤ limit. A rolling window ``w`` judged at ``at`` holds the contacts later than ``at − w``, future ones
+included: so the cap holds whenever they are sent. A calendar window holds the contacts inside it, and a permit that
+draws on it ends with it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Fetches the records of the partitions that were claimed, with librdkafka, in a thread that hands over lists.
 
-Where records begin is ours to say: a partition is read only after it was *placed* under a lease, at the position that
-its claim remembers, and everything fetched names the lease that it was read under. *Open* assigns it at the position
-reached, *shut* takes it away again; this client is in no group, so nothing else moves it.
+A claim *places* a partition: it says at which offset reading begins, and under which number, the lease. Everything that
+is fetched names its lease, so what was read for an earlier claim can be told apart. *Open* assigns the partition at the
+position reached, *shut* takes it away again. This client is in no group, so nothing else moves a position.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Records in: from bytes on a topic to an arrival, or to the dead letter that says why not.
+"""Records in: from bytes on a topic to an :class:`InputRecord`, or to the dead letter that says why not.
 
 Accepted are CloudEvents 1.0 in Kafka's binary mode (``ce_*`` headers, the value is the data) and structured mode
 (content type ``application/cloudevents+json``, the value is an envelope), and plain JSON without headers.
@@ -49,7 +49,7 @@ STRUCTURED: Final = b"application/cloudevents+json"
 
 
 class Record(Protocol):
-    """A record as aiokafka gives it; the time stamp is in ms, -1 if the producer set none."""
+    """A record, whichever client fetched it; the time stamp is in ms, -1 if the producer set none."""
 
     @property
     def topic(self) -> str: ...  # noqa: D102

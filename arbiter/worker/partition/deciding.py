@@ -3,11 +3,13 @@
 :meth:`Batch.decide` is a generator. It yields what it must know before it can go on (:class:`Answers`,
 :class:`Capacity`), or ``None`` where others may have their turn; who drives it fetches that and sends it in.
 
-The records meet parties that are taken from the cache or the store, so a batch that is not committed leaves no trace
-there. An event that fails is undone, by leading its party anew through what came before, and tried once more; if it
-fails again, its record is left out as a dead letter, and its party goes on as if it had never come. Before that it is
-booked without working out what follows, lest a request that cannot be decided stands in the way of a withdrawal; and
-what waits and cannot be decided when it is due is ended with a no, as a rule that fails ends it.
+The parties are taken out of the cache or read from the store, so a batch that is not committed leaves no trace there.
+
+An event that fails is undone: its party is read from its bytes again and led through what came before. Then the event
+is tried once more. A record that fails again is booked, and what follows from it is left for later: so a request that
+cannot be decided never stands in the way of a withdrawal. If even that fails, the record becomes a dead letter, and
+its party goes on as if it had never come. A waiting request that cannot be decided when it is due is rejected, as if
+a rule had failed.
 """
 
 from __future__ import annotations
