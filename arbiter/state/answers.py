@@ -246,9 +246,10 @@ def _parts(text: str) -> tuple[str, tuple[tuple[int, bool], ...]]:
 
 def _minute(digits: str) -> int | None:
     try:
-        return (datetime.fromisoformat(digits) - _EPOCH) // _MINUTE
+        minute = (datetime.fromisoformat(digits) - _EPOCH) // _MINUTE
     except ValueError:
         return None
+    return minute if _date(minute) == digits else None  # since Python 3.13 24:00 is read too
 
 
 def _message(fixed: str, varying: list[int], at_ms: int) -> str:

@@ -47,12 +47,15 @@ class UnknownPhrase(LookupError):
 
 
 class Phrasebook:
-    """Phrases by number. Those beyond ``saved`` are not in the store yet."""
+    """Phrases by number. Those beyond ``saved`` are not in the store yet.
 
-    def __init__(self, kept: list[bytes]) -> None:
-        self.phrases = kept
+    ``given`` is how many numbers were given out. What was lost of them is empty, so that no number is given out again.
+    """
+
+    def __init__(self, kept: list[bytes], given: int = 0) -> None:
+        self.phrases = kept + [b""] * (given - len(kept))
         self.saved = len(kept)
-        self._numbers = {phrase: number for number, phrase in enumerate(kept)}
+        self._numbers = {phrase: number for number, phrase in enumerate(kept) if phrase}
         self._bytes = sum(map(len, kept))
 
     @property
@@ -81,7 +84,7 @@ class Phrasebook:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return value
         try:
-            phrases = [one if isinstance(one, bytes) else self.phrases[one] for one in short.phrases]
+            phrases = [one if isinstance(one, bytes) else self._phrase(one) for one in short.phrases]
         except IndexError:
             raise UnknownPhrase(max(one for one in short.phrases if isinstance(one, int))) from None
         return FIRST + _encode(_Whole(phrases, short.body))
@@ -90,13 +93,23 @@ class Phrasebook:
         """Somebody else has added to what the store has."""
         if not self.added:
             for phrase in kept[len(self.phrases) :]:
-                self._add(phrase)
+                self._append(phrase)
             self.saved = len(self.phrases)
 
     def _add(self, phrase: bytes) -> bytes | int:
-        if len(self.phrases) >= PHRASES_MAX or self._bytes + len(phrase) > PHRASES_BYTES_MAX:
-            return phrase
-        self._numbers[phrase] = number = len(self.phrases)
+        is_full = len(self.phrases) >= PHRASES_MAX or self._bytes + len(phrase) > PHRASES_BYTES_MAX
+        return phrase if is_full or not phrase else self._append(phrase)
+
+    def _append(self, phrase: bytes) -> int:
+        number = len(self.phrases)
+        if phrase:
+            self._numbers[phrase] = number
         self.phrases.append(phrase)
         self._bytes += len(phrase)
         return number
+
+    def _phrase(self, number: int) -> bytes:
+        phrase = self.phrases[number]
+        if not phrase:
+            raise IndexError(number)
+        return phrase

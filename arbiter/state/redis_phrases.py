@@ -1,7 +1,8 @@
 """The phrases of a partition, at hand: read once, then written by each commit that uses new ones.
 
 Only the owner of a partition adds to them, and its commit says how many it knows of: if the server has not as many, it
-has lost writes, and the commit is refused. So nothing in a store refers to a phrase that is not there.
+has lost writes, and the commit is refused. So nothing in a store refers to a phrase that is not there. The head
+says how many numbers were given out: an owner who finds fewer phrases gives none of those numbers to another phrase.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class Phrasebooks:
     def __init__(self, client: RedisClient) -> None:
         self._client = client
         self._books: dict[bytes, Phrasebook] = {}
+        self._given: dict[bytes, int] = {}
 
     async def book(self, key: bytes) -> Phrasebook:
         """What is kept under this key."""
@@ -30,12 +32,14 @@ class Phrasebooks:
             if len(self._books) >= BOOKS_MAX:
                 self._books = {name: kept for name, kept in self._books.items() if kept.added}
             # Not replaced, if somebody else read it meanwhile: phrases may have been added to that one.
-            book = self._books.setdefault(key, Phrasebook(await self._kept(key)))
+            book = self._books.setdefault(key, Phrasebook(await self._kept(key), self._given.get(key, 0)))
         return book
 
-    def forget(self, prefix: bytes) -> None:
-        """Somebody else may have added to those that begin so."""
-        self._books = {key: book for key, book in self._books.items() if not key.startswith(prefix)}
+    def forget(self, prefix: bytes, key: bytes, given: int) -> None:
+        """Somebody else may have added to those that begin so; ``given`` is how many the head knows under ``key``."""
+        self._books = {name: book for name, book in self._books.items() if not name.startswith(prefix)}
+        self._given = {name: count for name, count in self._given.items() if not name.startswith(prefix)}
+        self._given[key] = given
 
     async def restored(self, key: bytes, values: Sequence[bytes | None]) -> list[bytes | None]:
         """The values with their phrases; empty where one is not there any more."""

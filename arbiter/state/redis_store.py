@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 
 from arbiter.ledger.identity import REF_BYTES
 from arbiter.state.keys import DEFAULT_PREFIX, Keys, PartitionKeys
-from arbiter.state.phrases import Phrasebook
+from arbiter.state.phrases import PHRASES_MAX, Phrasebook
 from arbiter.state.redis_answers import block_of, read_answers, written_answer
 from arbiter.state.redis_client import RedisClient, Script
 from arbiter.state.redis_line import Argument
@@ -52,6 +52,8 @@ _VERDICTS: Final = {verdict.value.encode(): verdict for verdict in CommitResult}
 _DIFFERS: Final = b"differs"
 _POSITION: Final = b"p:"
 _TOPIC: Final = b"t:"
+_GIVEN: Final = b"w"
+"""A field of the head: the block of the last answers, and how many numbers of its phrases were given out."""
 PROBE_KEPT_MS: Final = 60_000
 SCANNED: Final = 1_000
 """Keys that the server looks at for one step through all of them."""
@@ -107,7 +109,6 @@ class RedisStore:
         for topic, number in (topics or {}).items():
             words += (_TOPIC + topic.encode(), number)
         names = [keys.head, keys.outbox, keys.timers, keys.waits, keys.opened]
-        self._books.forget(keys.base)
         reply = await self._client.run(_CLAIM, names, words)
         if reply[0] == b"damaged":
             raise StateDamaged(f"Redis key {reply[3].decode(errors='replace')} is {reply[4].decode()}")
@@ -116,6 +117,8 @@ class RedisStore:
         if _VERDICTS[reply[0]] is CommitResult.FENCED:
             return None
         head = _head(keys.head, reply[3])
+        block, given = _given(keys.head, reply[3])
+        self._books.forget(keys.base, keys.answer_phrases(block), given)
         return Claim(head, reply[4], _ms(reply[1], reply[2]), fresh=head.seq == 0, adopted=reply[5] != b"0")
 
     async def report_loss(self, partition: int, loss: str, name: str, named: frozenset[str]) -> str:
@@ -386,6 +389,13 @@ def _read_head(fields: dict[bytes, bytes]) -> Head:
     )
 
 
+def _given(key: bytes, flat: list[bytes]) -> tuple[int, int]:
+    """The block of phrases that the last answers refer to, and how many numbers of it were given out."""
+    block, _, given = dict(zip(flat[::2], flat[1::2], strict=True)).get(_GIVEN, b"0.0").partition(b".")
+    with _readable(key):
+        return int(block), min(int(given), PHRASES_MAX)
+
+
 def _named(fields: Mapping[bytes, bytes], prefix: bytes) -> list[tuple[str, bytes]]:
     """The fields that begin so, by the rest of their names."""
     return [(name.removeprefix(prefix).decode(), value) for name, value in fields.items() if name.startswith(prefix)]
@@ -409,6 +419,8 @@ def _commit_words(
     fields: list[Argument] = ["now_ms", commit.now_ms, "swept", commit.swept, "notes", commit.notes]
     if commit.is_calm:
         fields += ("claims", 0)
+    if answers:
+        fields += (_GIVEN, f"{block}.{len(books[1].phrases)}")
     for topic, offset in commit.positions.items():
         fields += (_POSITION + topic.encode(), offset)
     words += (commit.outbox, len(fields) // 2, len(ledgers), len(answers), len(commit.timers))

@@ -184,3 +184,19 @@ def test_what_cannot_be_stored_is_an_error() -> None:
         pack_answered(replace(DEFERRED, answer=replace(DEFERRED.answer, notify="lone \ud800")))
     with pytest.raises(CodecError, match="not 8 bytes long"):
         pack_answered(replace(DEFERRED, content=b"short"))
+
+
+def test_a_number_that_was_lost_means_nothing() -> None:
+    """It is not given out again, by whoever reads what is left."""
+    value = b"\x02" + msgspec.msgpack.encode([[b"a", b"b"], 0])
+    book = Phrasebook([])
+    short = book.shorten(value)
+    lost = Phrasebook([b"a"], len(book.phrases))
+    newer = lost.shorten(b"\x02" + msgspec.msgpack.encode([[b"c", b"b"], 0]))
+    late = Phrasebook([b"a"])
+    late.learn([b"a", *lost.added])
+
+    for reader in (lost, late, Phrasebook([b"a", *lost.added])):
+        with pytest.raises(UnknownPhrase):
+            reader.restore(short)
+        assert newer == reader.shorten(reader.restore(newer))

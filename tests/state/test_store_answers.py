@@ -140,6 +140,25 @@ async def test_what_refers_to_lost_phrases_cannot_be_read(
     assert [b"", None] == await store.load_answers(P, [ONE, TWO])
 
 
+@pytest.mark.parametrize("left", [0, 1])
+async def test_an_answer_never_refers_to_what_came_after_a_loss(
+    kept: tuple[RedisStore, Callable[[str], bytes]], admin: Redis, left: int
+) -> None:
+    """Phrases were deleted by hand, all or some. The next owners go on: no number means another phrase than before."""
+    store, key = kept
+    older, newer = value(b"a", b"b"), value(b"c", b"b")
+    last = replace(FIRST, answers={ONE: older})
+    await claimed(store, last)
+    await admin.ltrim(key("w:9"), 0, left - 1) if left else await admin.delete(key("w:9"))
+    for owner in "bc":
+        claim = await store.claim(P, owner, 1)
+        assert claim is not None
+        last = after(last, epoch=claim.head.epoch, owner=owner, answers={TWO: newer})
+        assert await verdict(store, last) is CommitResult.OK
+
+        assert [b"", newer] == await store.load_answers(P, [ONE, TWO])
+
+
 async def test_phrases_of_answers_outlive_them(kept: tuple[RedisStore, Callable[[str], bytes]], admin: Redis) -> None:
     """Also where the last commit with an answer added none; those of ledgers stay for ever."""
     store, key = kept
