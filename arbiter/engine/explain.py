@@ -136,7 +136,7 @@ def _rebuild(policy: Policy, ledger: Ledger, told: Told) -> tuple[Ledger, Answer
 def judge(policy: Policy, ledger: Ledger, told: Told) -> Answer:
     """The request judged at the time of the decision on this ledger, with the capacity that was left then.
 
-    As a party's session does it, but for recalls and for the places that others wait for.
+    As a party does it, but without recalls, and without looking at the places that others wait for.
     """
     hearing = Evaluation(policy, ledger, told.request, told.received_ms, told.now_ms, _StockThen(told))
     verdict = hearing.verdict()

@@ -1,4 +1,4 @@
-"""What a session hands out: answers to publish, and things to count."""
+"""What a party hands out: answers to publish, and things to count."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Decided(Struct, frozen=True, gc=False):
 
 
 class Anomaly(Struct, frozen=True, gc=False):
-    """Something to count and report: ``what`` is one of ``codes.NOTES``, ``detail`` is what the record said."""
+    """Something to count and report: ``what`` is one of ``reason_codes.NOTES``, ``detail`` is what the record said."""
 
     what: str
     department: str

@@ -118,7 +118,7 @@ def _is_blank(value: Any) -> bool:
 
 
 def _is_protective(said: dict[str, Any], kind: type[Struct]) -> bool:
-    """Like ``facts.protects``, for a message that is not decoded yet."""
+    """Like ``ledger.facts.protects``, for a message that is not decoded yet."""
     if kind is ConsentChange:
         return bool(_word(said.get("state")) == "withdrawn")
     if kind is SuppressionChange:

@@ -27,7 +27,7 @@ class KnownNames:
         self.lists = frozenset(folded(name) for rule in rules for name in rule.lists)
 
     def strange(self, message: Fact, received_ms: int, now_ms: int) -> Iterator[str]:
-        """What is odd about a record, as ``codes.NOTES`` names it."""
+        """What is odd about a record, as ``reason_codes.NOTES`` names it."""
         if isinstance(message, Profile):
             return
         yield from self._unknown(message)

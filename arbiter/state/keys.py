@@ -62,7 +62,7 @@ class PartitionKeys(Struct, frozen=True):
 
     @property
     def ledger_phrases(self) -> bytes:
-        """A list: the phrases of ledgers."""
+        """A list: the phrases of ledgers. As ledgers are packed now they have none, so it is not there."""
         return self.base + b"w:l"
 
     def answer_phrases(self, block: int) -> bytes:

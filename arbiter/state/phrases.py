@@ -1,7 +1,7 @@
 """What packed values have in common, kept once.
 
-A packed ledger or answer is ``[phrases, body]`` after its format byte. Phrases are what many values share, as bytes: a
-rule with its owner and reason, a policy's version, a kind of contact. The body refers to them by their place in the
+A packed answer is ``[phrases, body]`` after its format byte. Phrases are what many values share, as bytes: a rule with
+its owner and reason, a policy's version, a kind of contact. The body refers to them by their place in the
 list. So a value can be read by itself. A store may keep each phrase once and put its number into the list instead.
 """
 

@@ -1,8 +1,8 @@
-"""Instants inside the core: whole milliseconds since 1970-01-01T00:00Z, as ``int``, in names that end in ``_ms``.
+"""Instants in the pure rooms: whole milliseconds since 1970-01-01T00:00Z, as ``int``, in names that end in ``_ms``.
 
 An integer of milliseconds is an instant (never a local time), compares and adds exactly, and packs small; see
 ``docs/decisions/001-instants-are-integer-milliseconds.md``. Messages carry RFC 3339; the functions here and the reader
-in ``core.dates`` are the only bridge.
+in ``timing.dates`` are the only bridge.
 
 **The span.** What comes from outside is clamped here, once, to the years 1000 to 8999: what lies beyond is "for ever"
 (``FAR_MS``) or "since ever" (``FIRST_MS``). The thousand years between the span and the calendar's own ends are a

@@ -17,7 +17,7 @@ class Stock(WholeStock):
         self._full: set[Draw] = set()
 
     def level(self, draw: Draw, limit: int) -> Level:
-        """See ``core.stock.Stock``."""
+        """See :class:`arbiter.ledger.capacity.Stock`."""
         level = super().level(draw, limit)
         return Level(level.here, level.used, draw in self._full)
 

@@ -93,7 +93,7 @@ class _Held(Struct):
 
 
 class TokenStock:
-    """A ``core.stock.Stock`` for one batch: what is believed to be left, less what the batch took.
+    """A :class:`~arbiter.ledger.capacity.Stock` for one batch: what is believed to be left, less what the batch took.
 
     On the last try of a step it has what was granted and nothing else. ``changes`` is what the batch took and gave
     back; ``questions`` what must be asked before the step under way can stand: of a window that is not known, or not
