@@ -38,7 +38,7 @@ STAGES: dict[str, tuple[str, ...]] = {
         "arbiter.engine.holds",
         "arbiter.ledger.keys",
         "arbiter.worker.partition.deciding",
-        "arbiter.worker.partition.judging",
+        "arbiter.worker.partition.batch_driver",
         "arbiter.worker.partition.aside",
         "arbiter.worker.partition.line",
         "arbiter.worker.partition.timers",

@@ -29,7 +29,15 @@ from arbiter.policy.inputs import Used, shape_of
 from arbiter.policy.kill_switches import KILL_SWITCH
 from arbiter.policy.match import OfContact
 from arbiter.policy.preferences import OWN_HOURS, PREFERENCES, Preference
-from arbiter.policy.rules import NEVER_MS, NOW_MS, PROTECTING, ArbitrationJudge, ClosedJudge, Judge, SharedJudge
+from arbiter.policy.rules import (
+    NEVER_MS,
+    NOW_MS,
+    PROTECTING,
+    CompiledArbitration,
+    CompiledClosed,
+    CompiledRule,
+    CompiledShared,
+)
 from arbiter.policy.ruleset import Policy
 from arbiter.policy.terms import Terms, finding_of
 from arbiter.timing.instants import DAY_MS, END_MS, FAR_MS, to_ms
@@ -40,7 +48,7 @@ REMEMBERED_MS = 30 * DAY_MS
 
 DEFAULT_EXPIRY_MS = 7 * DAY_MS
 NO_MEMBER = Member()
-R = TypeVar("R", bound=Judge)
+R = TypeVar("R", bound=CompiledRule)
 
 
 def expiry_of(request: ContactRequest, asked_ms: int) -> int:
@@ -63,7 +71,7 @@ def decide(
     *,
     is_new: bool = True,
 ) -> Answer:
-    """Judge one request against a party's state. Pure: nothing is changed, nothing is read but the arguments.
+    """CompiledRule one request against a party's state. Pure: nothing is changed, nothing is read but the arguments.
 
     ``is_new``: it just arrived. One that was answered before and waits is known, however old it is by now.
     """
@@ -85,7 +93,7 @@ class Objection(Struct, gc=False):
     an exception may do sooner. ``error`` is how the rule failed.
     """
 
-    rule: Judge
+    rule: CompiledRule
     rule_ms: int
     until_ms: int
     error: Exception | None = None
@@ -95,7 +103,7 @@ class Permit(Struct, gc=False):
     """How long an approval would last, and what ends it; with what stands against it for being too short."""
 
     until_ms: int
-    cutter: Judge | None = None
+    cutter: CompiledRule | None = None
     objection: Objection | None = None
 
 
@@ -210,13 +218,13 @@ class Evaluation:
         if policy.has_lifts:
             self._lifts = policy.lifts(self)
             self._has_lifts = bool(self._lifts)
-        self._lifted: dict[Judge, Lift] = {}
+        self._lifted: dict[CompiledRule, Lift] = {}
         if terms.may_boost:
             self._boost()
 
     # What rules ask for.
 
-    def counted_by(self, rule: Judge) -> Sequence[Used]:
+    def counted_by(self, rule: CompiledRule) -> Sequence[Used]:
         """The party's contacts that a rule counts; a customer's own cap, which is no rule of the policy, counts all."""
         used = self._used
         if used is None:
@@ -226,7 +234,7 @@ class Evaluation:
             return [one for one in used if one[3].customer == self.customer]
         return [one for one in used if one[2] & bit]
 
-    def counting(self) -> list[Judge]:
+    def counting(self) -> list[CompiledRule]:
         """The rules that count any of the party's contacts for the request."""
         counted = 0
         for _, _, rules, _, _ in self.used:
@@ -296,7 +304,7 @@ class Evaluation:
                     found.append(finding)
         return found
 
-    def arbitrations(self) -> list[ArbitrationJudge]:
+    def arbitrations(self) -> list[CompiledArbitration]:
         """The arbitrations for which the request must wait."""
         if self.terms.unknown:
             return []
@@ -391,12 +399,12 @@ class Evaluation:
             return _failed(rule, error)
         return finding if objection.until_ms == objection.rule_ms else replace(finding, until_ms=objection.until_ms)
 
-    def _hear(self, rule: Judge, at_ms: int) -> Finding | None:
+    def _hear(self, rule: CompiledRule, at_ms: int) -> Finding | None:
         """One rule's word."""
         objection = self._objection(rule, at_ms)
         return None if objection.until_ms == NOW_MS else self._explain(objection, at_ms)
 
-    def _objection(self, rule: Judge, at_ms: int) -> Objection:
+    def _objection(self, rule: CompiledRule, at_ms: int) -> Objection:
         try:
             until_ms = rule.until(self, at_ms)
         except Exception as error:  # noqa: BLE001 - likewise
@@ -426,7 +434,7 @@ class Evaluation:
                 permit.until_ms, permit.cutter = lift.until_ms, rule
         return permit
 
-    def _cutting(self, at_ms: int) -> Sequence[Judge]:
+    def _cutting(self, at_ms: int) -> Sequence[CompiledRule]:
         """The rules that are asked when they would end a permit: those that do so for a reason of the request's own.
 
         With exceptions all that may: an interval knows the first one only, and that may be lifted. What is lifted
@@ -441,7 +449,7 @@ class Evaluation:
             there = [*rules] if interval.failed else rules  # type: ignore[assignment]
         return [*there, *self._wishes] if self._wishes else there
 
-    def _cut_by(self, rule: Judge, cut_ms: int) -> int:
+    def _cut_by(self, rule: CompiledRule, cut_ms: int) -> int:
         """When a rule that would cut a permit at ``cut_ms`` does so, if an exception lifts it then."""
         lift = self._lifts.at(rule.id, cut_ms) if rule.may_be_lifted else None
         if lift is None:
@@ -482,7 +490,7 @@ class Evaluation:
         """What closes at times that nothing but the clock decides."""
         rules = self._rules.index.set_of(self._applicable.bits & self._rules.index.enforced)
         closing: list[Calendar] = [
-            rule for rule in rules if isinstance(rule, ClosedJudge) and not self._lifts.may_lift(rule.id)
+            rule for rule in rules if isinstance(rule, CompiledClosed) and not self._lifts.may_lift(rule.id)
         ]
         return [*closing, OWN_HOURS] if self._wishes else closing
 
@@ -578,10 +586,10 @@ class Evaluation:
         lifted = (*self._lifted.values(), *waived)
         return tuple(sorted({lift.id for lift in lifted if lift is not None}))
 
-    def _gathering(self) -> list[ArbitrationJudge]:
+    def _gathering(self) -> list[CompiledArbitration]:
         return self._in_force(self._rules.arbitrations, self.now_ms)
 
-    def _shared(self, at_ms: int) -> list[SharedJudge]:
+    def _shared(self, at_ms: int) -> list[CompiledShared]:
         """The rules that a contact at ``at_ms`` draws on; those in shadow mode, too."""
         return self._in_force(self._rules.shared, at_ms)
 
@@ -596,5 +604,5 @@ class Evaluation:
         return spoken(at_ms, self.policy.zone)
 
 
-def _failed(rule: Judge, error: Exception) -> Finding:
+def _failed(rule: CompiledRule, error: Exception) -> Finding:
     return rule.no(RULE_ERROR, f"the rule failed: {type(error).__name__}")

@@ -20,9 +20,9 @@ from arbiter.ledger.contacts import Contact, Contacts, ContactState
 from arbiter.ledger.identity import REF_BYTES, identity
 from arbiter.ledger.model import Answer, Ledger, Member
 from arbiter.messages import ContactRequest, Decision
-from arbiter.policy.kill_switches import KILL_SWITCH, Kill, KillJudge
+from arbiter.policy.kill_switches import KILL_SWITCH, CompiledKill, Kill
 from arbiter.policy.preferences import RULE as WISH
-from arbiter.policy.rules import SHARED, ArbitrationJudge
+from arbiter.policy.rules import SHARED, CompiledArbitration
 from arbiter.policy.ruleset import Policy
 from arbiter.timing.instants import to_ms
 
@@ -151,7 +151,7 @@ def judge(policy: Policy, ledger: Ledger, told: Told) -> Answer:
     return replace(verdict, outcome="deferred", final=False, findings=findings, retry_at_ms=closes_ms)
 
 
-def _closes(hold: ArbitrationJudge, told: Told) -> int:
+def _closes(hold: CompiledArbitration, told: Told) -> int:
     """When the arbitration closes: as was told; for one that did not hold it, as if this request opened it."""
     for finding in told.decision.findings:
         if finding.rule == hold.id and finding.until is not None:
@@ -165,7 +165,7 @@ def _without(policy: Policy, ledger: Ledger, told: Told, rules: tuple[str, ...])
     if WISH.id in rules:
         ledger = replace(ledger, members={name: replace(one, preferences=None) for name, one in ledger.members.items()})
     _, version, digest = policy.ref
-    kills = [kill for kill in _kills(told.decision) if KillJudge(kill).id not in rules]
+    kills = [kill for kill in _kills(told.decision) if CompiledKill(kill).id not in rules]
     verdict = judge(Policy(replace(document, rules=kept), version, digest, kills), ledger, told)
     never = {rule.id for rule in document.rules if rule.protects} | {WISH.id}
     return Dropped(

@@ -9,36 +9,36 @@ from msgspec.structs import replace
 from arbiter.engine.evaluation import Evaluation
 from arbiter.engine.verdict import refuse
 from arbiter.ledger.model import Answer
-from arbiter.policy.rules import ArbitrationJudge
+from arbiter.policy.rules import CompiledArbitration
 from arbiter.policy.ruleset import Policy
 from arbiter.policy.terms import finding_of
 from arbiter.timing.windows import spoken
 
 
-def hold_for(hearing: Evaluation, holds: Mapping[str, int]) -> tuple[ArbitrationJudge, int] | None:
+def hold_for(evaluation: Evaluation, holds: Mapping[str, int]) -> tuple[CompiledArbitration, int] | None:
     """The arbitration that a new request must wait for, with when it closes (ms): of several the one that closes last.
 
     ``holds`` are those that are open; the party's first matching request opens one. All close with their rule.
     """
-    found: list[tuple[ArbitrationJudge, int]] = []
-    for judge in hearing.arbitrations():
+    found: list[tuple[CompiledArbitration, int]] = []
+    for judge in evaluation.arbitrations():
         closes_ms = holds.get(judge.id, 0)
-        if closes_ms <= hearing.now_ms:
-            closes_ms = hearing.now_ms + judge.hold_ms
+        if closes_ms <= evaluation.now_ms:
+            closes_ms = evaluation.now_ms + judge.hold_ms
         found.append((judge, min(closes_ms, judge.until_ms)))
     return max(found, key=lambda pair: pair[1], default=None)
 
 
-def held(hearing: Evaluation, verdict: Answer, hold: ArbitrationJudge, closes_ms: int) -> Answer:
+def held(evaluation: Evaluation, verdict: Answer, hold: CompiledArbitration, closes_ms: int) -> Answer:
     """The verdict on a request that waits for the close of an arbitration."""
-    policy = hearing.policy
+    policy = evaluation.policy
     message = f"requests are gathered and decided together, best first, at {spoken(closes_ms, policy.zone)}"
     findings = (*verdict.findings, hold.no("held_for_arbitration", message, closes_ms))
     verdict = replace(verdict, findings=findings, not_before_ms=None, valid_until_ms=None, retry_at_ms=closes_ms)
-    if closes_ms >= hearing.expires_ms:
+    if closes_ms >= evaluation.expires_ms:
         why = "it expires before the requests are decided"
         late = finding_of(policy.document, "expires_at", "would_expire", why)
-        return refuse(verdict, late, hearing.eligible_ms(closes_ms))
+        return refuse(verdict, late, evaluation.eligible_ms(closes_ms))
     return replace(verdict, outcome="deferred", final=False)
 
 

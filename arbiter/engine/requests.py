@@ -25,7 +25,7 @@ from arbiter.ledger.identity import REF_BYTES, answer_key, content_of, hold_of, 
 from arbiter.ledger.model import Answer, Asked, Finding, best_first
 from arbiter.messages import ContactRequest
 from arbiter.policy.inputs import kind_of
-from arbiter.policy.rules import ArbitrationJudge
+from arbiter.policy.rules import CompiledArbitration
 from arbiter.policy.terms import finding_of
 
 EVENTS = {"deferred": "defer", "approved": "approve", "rejected": "reject"}
@@ -133,7 +133,7 @@ def _asked(arrival: InputRecord, key: bytes, content: bytes, evaluation: Evaluat
     return Asked(key, content, *place, 0, evaluation.score, evaluation.priority)
 
 
-def _hold(party: PartyState, asked: Asked, evaluation: Evaluation, hold: ArbitrationJudge, closes_ms: int) -> None:
+def _hold(party: PartyState, asked: Asked, evaluation: Evaluation, hold: CompiledArbitration, closes_ms: int) -> None:
     """Let a new request wait for the close of an arbitration, unless it is rejected at once."""
     verdict = evaluation.verdict()
     if verdict.outcome != "rejected":

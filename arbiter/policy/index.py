@@ -24,8 +24,8 @@ from msgspec import Struct
 from arbiter.ledger.contacts import FREE, STATE, STATE_BITS, Kind, Shape
 from arbiter.policy.inputs import Inputs, Used
 from arbiter.policy.match import SHAPE_FIELDS
-from arbiter.policy.rules import ArbitrationJudge, FloorJudge, Judge, Need, SharedJudge
-from arbiter.policy.rules.counting import CountingJudge
+from arbiter.policy.rules import CompiledArbitration, CompiledFloor, CompiledRule, CompiledShared, Need
+from arbiter.policy.rules.counting import CompiledCounting
 from arbiter.timing.instants import DAY_MS, FAR_MS
 
 SETS_MAX = 10_000
@@ -50,32 +50,32 @@ CHANNEL = SHAPE_FIELDS.index("channel")
 class RuleIndex:
     """The rules of a rule set in file order, each with its bit; those that count contacts with their lanes."""
 
-    def __init__(self, rules: Sequence[Judge], points: Mapping[str, int]) -> None:
+    def __init__(self, rules: Sequence[CompiledRule], points: Mapping[str, int]) -> None:
         for number, rule in enumerate(rules):
             rule.bit = 1 << number
         self._rules = rules
         self.enforced = sum([rule.bit for rule in rules if not rule.shadow])
         self.timed = [rule for rule in rules if rule.is_timed or not rule.is_for_ever]
         self.untimed = sum([rule.bit for rule in rules if not rule.is_timed and rule.is_for_ever])
-        self.counting = [r for r in rules if isinstance(r, CountingJudge) and r.needs is Need.CONTACTS]
+        self.counting = [r for r in rules if isinstance(r, CompiledCounting) and r.needs is Need.CONTACTS]
         self.lane: dict[Any, int] = {rule: number * LANE_BITS for number, rule in enumerate(self.counting)}
         self.spans = sorted({rule.rolling_ms for rule in self.counting if rule.rolling_ms is not None})
         reaching = [[r for r in self.counting if (r.rolling_ms or 0) >= span] for span in [*self.spans, FAR_MS + 1]]
         self.rolling = [self.lanes(rules) for rules in reaching]
         """The lanes whose windows reach back beyond each span and those before it; the last has none."""
         self._points = points
-        self._sets: dict[int, tuple[Judge, ...]] = {}
+        self._sets: dict[int, tuple[CompiledRule, ...]] = {}
         self._full: dict[int, int] = {}
         self._counted: dict[Shape, tuple[int, int, int]] = {}
         self._shared: dict[tuple[bool, ...], tuple[int, int]] = {}
         everybody = [rule for rule in self.counting if not rule.per_customer]
         self._per_party = sum([rule.bit for rule in everybody]), self.lanes(everybody)
 
-    def lanes(self, rules: Sequence[Judge]) -> int:
+    def lanes(self, rules: Sequence[CompiledRule]) -> int:
         """The lanes of these rules, all their bits set."""
         return sum([LANE << self.lane[rule] for rule in rules])
 
-    def set_of(self, bits: int) -> tuple[Judge, ...]:
+    def set_of(self, bits: int) -> tuple[CompiledRule, ...]:
         """The rules of a set, in file order."""
         known = self._sets.get(bits)
         if known is None:
@@ -94,7 +94,7 @@ class RuleIndex:
             self._full[lanes] = known
         return known
 
-    def cost(self, rule: CountingJudge, shape: Shape) -> int:
+    def cost(self, rule: CompiledCounting, shape: Shape) -> int:
         """What a contact of this shape costs in the rule's lane."""
         return (self._points.get(shape[CHANNEL] or "", 1) if rule.in_points else 1) << self.lane[rule]
 
@@ -166,7 +166,9 @@ class ShapeRules:
         "shared",
     )
 
-    def __init__(self, index: RuleIndex, shape: Shape, rules: Sequence[Judge], points: Mapping[str, int]) -> None:
+    def __init__(
+        self, index: RuleIndex, shape: Shape, rules: Sequence[CompiledRule], points: Mapping[str, int]
+    ) -> None:
         """``rules`` are those that apply to the shape."""
         self.index = index
         self.shape = shape
@@ -178,9 +180,9 @@ class ShapeRules:
         self._in_segments: dict[frozenset[str] | None, int] = {}
         self._applicable: dict[int, ApplicableRules] = {}
         self._pairs: dict[Shape, Pair] = {}
-        self.shared = [rule for rule in rules if isinstance(rule, SharedJudge)]
-        self.floors = [rule for rule in rules if isinstance(rule, FloorJudge)]
-        self.arbitrations = [rule for rule in rules if isinstance(rule, ArbitrationJudge)]
+        self.shared = [rule for rule in rules if isinstance(rule, CompiledShared)]
+        self.floors = [rule for rule in rules if isinstance(rule, CompiledFloor)]
+        self.arbitrations = [rule for rule in rules if isinstance(rule, CompiledArbitration)]
         counting = [rule for rule in rules if rule in index.lane]
         self._lanes = index.lanes(counting)
         self.costs: dict[Any, int | None] = {rule: rule.cost_of_shape(shape, points) for rule in counting}  # type: ignore[attr-defined]
@@ -253,7 +255,7 @@ class ApplicableRules:
         self._index = index = shape_rules.index
         self.bits = bits
         self._asked = self._lists = self._events = self._bias = self._full = self._dated = self.cutting = 0
-        self._cut: tuple[ValidInterval | None, int, Judge | None] = (None, FAR_MS, None)
+        self._cut: tuple[ValidInterval | None, int, CompiledRule | None] = (None, FAR_MS, None)
         for rule in index.set_of(bits):
             bit, is_counted = rule.bit, rule in shape_rules.costs
             cost = shape_rules.costs.get(rule)
@@ -298,7 +300,7 @@ class ApplicableRules:
                 bits |= index.full(lanes)
         return bits & interval.asking | interval.failed & self.bits
 
-    def cut(self, interval: ValidInterval) -> tuple[ValidInterval | None, int, Judge | None]:
+    def cut(self, interval: ValidInterval) -> tuple[ValidInterval | None, int, CompiledRule | None]:
         """When the calendar ends a permit, and the rule by which it does."""
         if self._cut[0] is not interval:
             cuts = interval.cuts
@@ -321,7 +323,7 @@ class ValidInterval:
         self.from_ms, self.until_ms = at_ms, FAR_MS
         self.asking = self.lasting = index.untimed
         self.failed = 0
-        self.cuts: list[tuple[int, int, Judge]] = []
+        self.cuts: list[tuple[int, int, CompiledRule]] = []
         windows: list[tuple[int, int, int]] = []
         for rule in index.timed:
             if at_ms >= rule.until_ms:

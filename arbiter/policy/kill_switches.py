@@ -15,7 +15,7 @@ from arbiter.ledger.contacts import Shape
 from arbiter.ledger.model import Finding
 from arbiter.policy.inputs import Inputs
 from arbiter.policy.match import Matcher
-from arbiter.policy.rules import Judge
+from arbiter.policy.rules import CompiledRule
 from arbiter.timing.instants import FAR_MS
 from arbiter.timing.windows import spoken_until
 
@@ -46,7 +46,7 @@ class Kill(Struct, frozen=True):
         return f"{self.target} {self.name}" if self.target != "all" else "everything"
 
 
-class KillJudge(Judge):
+class CompiledKill(CompiledRule):
     """Says no to all that the switch stops, until it ends."""
 
     kind = KILL_SWITCH

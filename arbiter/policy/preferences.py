@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from arbiter.ledger.model import Finding, Preferences
 from arbiter.ledger.names import same
 from arbiter.policy.inputs import Inputs
-from arbiter.policy.rules import NEVER_MS, NOW_MS, CapJudge, CapRule, Judge, Rule
+from arbiter.policy.rules import NEVER_MS, NOW_MS, CapRule, CompiledCap, CompiledRule, Rule
 from arbiter.timing.instants import FAR_MS
 from arbiter.timing.opening_hours import Closings, parse_closed
 from arbiter.timing.windows import spoken, spoken_until
@@ -23,7 +23,7 @@ CODE = "customer_preference"
 NO_WISHES = Preferences(0)
 
 
-class Preference(Judge):
+class Preference(CompiledRule):
     """One kind of thing that a customer asks for."""
 
     kind = "preference"
@@ -129,7 +129,7 @@ class OwnMaximum(Preference):
         own = self._cap(e)
         return own.permit_end(e, at_ms) if own else FAR_MS
 
-    def _cap(self, e: Inputs) -> CapJudge | None:
+    def _cap(self, e: Inputs) -> CompiledCap | None:
         wishes = _wishes(e)
         if wishes.maximum_limit is None or wishes.maximum_window is None:
             return None
@@ -155,6 +155,6 @@ def _own_closings(written: tuple[tuple[str, tuple[str, ...]], ...], zones: tuple
 
 
 @lru_cache(maxsize=1024)
-def _own_cap(limit: int, window: str) -> CapJudge:
+def _own_cap(limit: int, window: str) -> CompiledCap:
     rule = CapRule(id=RULE.id, owner=RULE.owner, why=RULE.why, per=["customer"], limit=limit, window=window)
-    return CapJudge(rule, -FAR_MS, FAR_MS)
+    return CompiledCap(rule, -FAR_MS, FAR_MS)

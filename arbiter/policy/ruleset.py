@@ -1,4 +1,4 @@
-"""A compiled policy: what a document means, ready to judge with.
+"""A compiled policy: what a document means, ready to evaluate requests.
 
 :func:`load` reads a published document. :mod:`arbiter.policy_check` checked it when it was published and again when it
 was put in force. Here it is only compiled, and refused if that is impossible.
@@ -18,16 +18,16 @@ from arbiter.policy.document import PolicyDocument
 from arbiter.policy.exceptions import NO_LIFTS, Lift, Lifts
 from arbiter.policy.index import Cohort, RuleIndex, ShapeRules, Timetable
 from arbiter.policy.inputs import Inputs, shape_of
-from arbiter.policy.kill_switches import Kill, KillJudge
+from arbiter.policy.kill_switches import CompiledKill, Kill
 from arbiter.policy.known_names import KnownNames
 from arbiter.policy.match import SHAPE_FIELDS, Matcher, OfContact
 from arbiter.policy.rules import (
     EXEMPTABLE,
     PROTECTING,
-    ArbitrationJudge,
-    Judge,
+    CompiledArbitration,
+    CompiledRule,
+    CompiledShared,
     Rule,
-    SharedJudge,
 )
 from arbiter.policy.score import parse_formula, safely
 from arbiter.policy.terms import Terms, terms_of
@@ -76,21 +76,21 @@ class Policy:
         self.waiting_max = document.waiting_max
         self._formula = parse_formula(document.score)
         self._segments = {name: Matcher(segment.when) for name, segment in document.segments.items()}
-        judges = compiled(document)
-        for place, judge in enumerate(judges):
-            judge.place = place
-        self._arbitrations = {j.id: j for j in judges if isinstance(j, ArbitrationJudge) and not j.shadow}
-        judges = [j for j in judges if not (isinstance(j, ArbitrationJudge) and j.shadow)]
-        self._judges = judges
-        self._shared = [judge for judge in judges if isinstance(judge, SharedJudge)]
+        rules = compiled(document)
+        for place, one in enumerate(rules):
+            one.place = place
+        self._arbitrations = {j.id: j for j in rules if isinstance(j, CompiledArbitration) and not j.shadow}
+        rules = [j for j in rules if not (isinstance(j, CompiledArbitration) and j.shadow)]
+        self._compiled = rules
+        self._shared = [one for one in rules if isinstance(one, CompiledShared)]
         self.is_shared = bool(self._shared)
         """Whether there is anything that all customers have in common."""
         self._terms: dict[Shape, Terms] = {}
-        self._kills = [KillJudge(kill) for kill in kills]
+        self._kills = [CompiledKill(kill) for kill in kills]
         self.has_kills = bool(kills)
         for place, kill_judge in enumerate(self._kills, -len(self._kills)):
             kill_judge.place = place
-        self._index = RuleIndex([*self._kills, *judges], self.points)
+        self._index = RuleIndex([*self._kills, *rules], self.points)
         self.known = KnownNames(document)
         self.has_lifts = bool(document.exceptions)
         self._lifts = Lifts([Lift.of(written, document.timezone) for written in document.exceptions])
@@ -109,39 +109,39 @@ class Policy:
         category = self.document.categories.get(shape[CATEGORY] or "")
         if category is None:
             return None
-        judges = [j for j in self._judges if j.kind in PROTECTING or j.kind not in category.exempt]
-        there = [judge for judge in [*self._stopping(shape), *judges] if judge.when.shape_matches(shape)]
+        rules = [j for j in self._compiled if j.kind in PROTECTING or j.kind not in category.exempt]
+        there = [one for one in [*self._stopping(shape), *rules] if one.when.shape_matches(shape)]
         return ShapeRules(self._index, shape, there, self.points)
 
     def is_stopped(self, kind: Kind, at_ms: int) -> bool:
         """Whether a kill switch stops contacts of this kind at ``at_ms``."""
-        return any(at_ms < judge.until_ms for judge in self._stopping(shape_of(kind)))
+        return any(at_ms < one.until_ms for one in self._stopping(shape_of(kind)))
 
-    def _stopping(self, shape: Shape) -> list[KillJudge]:
+    def _stopping(self, shape: Shape) -> list[CompiledKill]:
         category = self.document.categories.get(shape[CATEGORY] or "")
-        return [judge for judge in self._kills if judge.stops(shape, category.purpose if category else None)]
+        return [one for one in self._kills if one.stops(shape, category.purpose if category else None)]
 
     def lifts(self, e: Inputs) -> Lifts:
         """The exceptions that are for this request."""
         return self._lifts.matching(e) if self.has_lifts else NO_LIFTS
 
-    def arbitration(self, rule: str) -> ArbitrationJudge | None:
+    def arbitration(self, rule: str) -> CompiledArbitration | None:
         """An arbitration rule by its id; ``None`` if this policy has none of that name."""
         return self._arbitrations.get(rule)
 
     def window(self, name: str, at_ms: int) -> Want | None:
         """The window of a name, as its draws have it, that holds ``at_ms``; ``None`` if there is no such rule."""
-        wants = (want for judge in self._shared for want in judge.wants(self.zone, at_ms))
+        wants = (want for one in self._shared for want in one.wants(self.zone, at_ms))
         return next((want for want in wants if want.draw.name == name), None)
 
     def limits(self, at_ms: int) -> list[Want]:
         """The windows at an instant of which there are only so many places."""
-        wants = (want for judge in self._shared for want in judge.wants(self.zone, at_ms))
+        wants = (want for one in self._shared for want in one.wants(self.zone, at_ms))
         return [want for want in wants if want.limit is not None and not want.draw.is_cell]
 
     def wants_of(self, rule: str, at_ms: int) -> list[Want]:
         """What one rule counts for all customers at ``at_ms``, its main window first; nothing if it is off."""
-        return [want for judge in self._shared if judge.id == rule for want in judge.wants(self.zone, at_ms)]
+        return [want for one in self._shared if one.id == rule for want in one.wants(self.zone, at_ms)]
 
     def cohort(self, traits: Traits | None) -> Cohort:
         """To whom a customer with this profile is alike.
@@ -223,23 +223,23 @@ class Policy:
         return frozenset([name for name, when in self._segments.items() if when.rest_matches(subject)])
 
 
-def compiled(document: PolicyDocument) -> list[Judge]:
-    """The judges of all rules that are not off. :class:`PolicyError` for the first thing that makes no sense."""
+def compiled(document: PolicyDocument) -> list[CompiledRule]:
+    """All rules that are not off, compiled. Raises :class:`PolicyError` for the first that makes no sense."""
     for trouble in _contradictory(document):
         raise PolicyError(trouble)
-    judges = []
+    rules = []
     for index, rule in enumerate(document.rules):
         try:
-            judge = compile_rule(rule, document)
+            one = compile_rule(rule, document)
         except ValueError as error:
             raise PolicyError(f"rules[{index}], `{rule.id}`: {error}") from None
         if rule.mode != "off":
-            judges.append(judge)
-    return judges
+            rules.append(one)
+    return rules
 
 
-def compile_rule(rule: Rule, document: PolicyDocument) -> Judge:
-    """The judge of a rule; ``ValueError`` where its text cannot be understood."""
+def compile_rule(rule: Rule, document: PolicyDocument) -> CompiledRule:
+    """The compiled rule. Raises ``ValueError`` if its text cannot be understood."""
     return rule.compile(document, *rule.in_force(document.timezone))
 
 
@@ -262,7 +262,7 @@ def _contradictory(document: PolicyDocument) -> Iterator[str]:
 def load(
     document: bytes, version: int, digest: str, kills: Sequence[Kill] = (), shadow: Policy | None = None
 ) -> Policy:
-    """Compile a published document (JSON), to be judged beside ``shadow``. Raises :class:`PolicyError`."""
+    """Compile a published document (JSON), with ``shadow`` beside it. Raises :class:`PolicyError`."""
     try:
         parsed = msgspec.json.decode(document, type=PolicyDocument)
     except msgspec.DecodeError as error:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from arbiter.policy.index import ApplicableRules
-from arbiter.policy.rules import CapJudge
+from arbiter.policy.rules import CompiledCap
 from arbiter.policy.score import parse_formula
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.inputs.builders import MONDAY, Desk, at, codes, grant, policy, request
@@ -157,16 +157,16 @@ def test_a_failing_rule_rejects(monkeypatch: pytest.MonkeyPatch) -> None:
 
     rule = {**ONE_A_DAY, "window": "calendar day"}
     with monkeypatch.context() as patch:
-        patch.setattr(CapJudge, "closes_at", fail)
+        patch.setattr(CompiledCap, "closes_at", fail)
         assert ["rule_error"] == codes(Desk(policy(rule), grant()).ask(request("a")))
     desk = Desk(policy({**rule, "limit": 2}), grant())
     with monkeypatch.context() as patch:
         # It cannot be told whether the rule has room, so it is asked, and answers.
-        patch.setattr(CapJudge, "window", fail)
+        patch.setattr(CompiledCap, "window", fail)
         assert [] == codes(desk.ask(request("b")))
         assert [] == codes(desk.ask(request("c")))
         assert ["cap_reached"] == codes(desk.ask(request("d")))
-        patch.setattr(CapJudge, "until", fail)
+        patch.setattr(CompiledCap, "until", fail)
         assert ["rule_error"] == codes(desk.ask(request("e")))
     assert ["cap_reached"] == codes(desk.ask(request("f")))
 
@@ -174,13 +174,13 @@ def test_a_failing_rule_rejects(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_never_settling_is_a_reject(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the rules never agree, the search ends and nothing is promised."""
 
-    def explain(judge: CapJudge, _e: Any, _at_ms: int, until_ms: int) -> Any:
+    def explain(judge: CompiledCap, _e: Any, _at_ms: int, until_ms: int) -> Any:
         return judge.no("cap_reached", "not yet", until_ms)
 
     desk = Desk(policy(ONE_A_DAY), grant())
     desk.ask(request("first"))
-    monkeypatch.setattr(CapJudge, "until", lambda _judge, _e, at_ms: at_ms + 1)
-    monkeypatch.setattr(CapJudge, "explain", explain)
+    monkeypatch.setattr(CompiledCap, "until", lambda _judge, _e, at_ms: at_ms + 1)
+    monkeypatch.setattr(CompiledCap, "explain", explain)
 
     assert ["cap_reached", "would_expire"] == codes(desk.ask(request()))
 
@@ -189,8 +189,8 @@ def test_a_rule_that_names_a_time_that_is_over(monkeypatch: pytest.MonkeyPatch) 
     """Nothing is approved, nothing comes back at once and for ever, nothing is lost: it is asked again in a minute."""
     desk = Desk(policy(ONE_A_DAY), grant())
     with monkeypatch.context() as patch:
-        patch.setattr(CapJudge, "until", lambda _judge, _e, at_ms: at_ms)
-        patch.setattr(CapJudge, "explain", lambda judge, _e, at_ms, _: judge.no("cap_reached", "until now", at_ms))
+        patch.setattr(CompiledCap, "until", lambda _judge, _e, at_ms: at_ms)
+        patch.setattr(CompiledCap, "explain", lambda judge, _e, at_ms, _: judge.no("cap_reached", "until now", at_ms))
         patch.setattr(ApplicableRules, "suspects", lambda applicable, *_: applicable.bits)
         asked = desk.ask(request())
         trial = desk.ask(request("trial", dry_run=True))

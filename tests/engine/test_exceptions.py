@@ -168,7 +168,7 @@ def test_nothing_lifts_a_kill_switch_consent_or_a_failing_rule(monkeypatch: pyte
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("arbiter.policy.rules.cap.CapJudge.until", fail)
+    monkeypatch.setattr("arbiter.policy.rules.cap.CompiledCap.until", fail)
     failed = Desk(broken, grant()).ask(request("a"))
 
     assert (["kill_switch"], ["consent_missing"], ["rule_error"]) == (codes(stopped), codes(unasked), codes(failed))

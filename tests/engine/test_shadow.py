@@ -11,7 +11,7 @@ from arbiter.engine.render import DECISION_BYTES_MAX, decision_of, message_of
 from arbiter.ledger.capacity import WholeStock
 from arbiter.ledger.model import Answered, ShadowVerdict
 from arbiter.messages import ConsentChange
-from arbiter.policy.rules.cap import CapJudge
+from arbiter.policy.rules.cap import CompiledCap
 from arbiter.policy.ruleset import Policy
 from arbiter.state.answers import unpack_answered
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS
@@ -182,10 +182,10 @@ def test_a_rule_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own outcome, so that nobody takes it for an opinion; the decision in force does not change."""
     compiled = live(TWO, shadow=beside(ONE))
 
-    def failing(self: CapJudge, *_: Any) -> None:
+    def failing(self: CompiledCap, *_: Any) -> None:
         assert self.id != "one", "broken"
 
-    monkeypatch.setattr(CapJudge, "until", failing)
+    monkeypatch.setattr(CompiledCap, "until", failing)
     desk = Desk(compiled, grant())
     desk.ask(request("a"))
     outcome, verdict = would(desk, "b")

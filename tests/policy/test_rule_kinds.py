@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from arbiter.policy.frame import PolicyFrame
-from arbiter.policy.rules import KINDS, HoldoutRule, Judge, Rule, kind_of
+from arbiter.policy.rules import KINDS, CompiledRule, HoldoutRule, Rule, kind_of
 from arbiter.policy.rules.checking import Code
 from arbiter.policy.rules.complete import complete
 
@@ -203,7 +203,7 @@ class Whole(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_
     reference = "It means nothing."
     codes = {"whole_code": Code("it says so")}
 
-    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> Judge:
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CompiledRule:
         """Nothing that could judge."""
         raise NotImplementedError
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from arbiter.engine.render import decision_of
 from arbiter.engine.told import Decided
 from arbiter.messages import PreferenceChange, ShadowDecision
-from arbiter.policy.rules.cap import CapJudge
+from arbiter.policy.rules.cap import CompiledCap
 from arbiter.reports.explain.document import Explanation, InShadow
 from arbiter.reports.explain.shadow import beside
 from arbiter.timing.instants import HOUR_MS, to_datetime
@@ -142,10 +142,10 @@ def test_the_customers_own_wish_is_called_that() -> None:
 def test_a_rule_of_it_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody takes that for an opinion; the other rules are told by name."""
 
-    def failing(self: CapJudge, *_: Any) -> None:
+    def failing(self: CompiledCap, *_: Any) -> None:
         assert self.id != "one", "broken"
 
-    monkeypatch.setattr(CapJudge, "until", failing)
+    monkeypatch.setattr(CompiledCap, "until", failing)
     told, text = shown(*second([NIGHT], [ONE, NIGHT], LATE))
     said = told.steps[0].shadow_policy
 

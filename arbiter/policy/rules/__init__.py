@@ -11,21 +11,21 @@ from operator import or_
 from typing import TYPE_CHECKING
 
 from arbiter.messages.reason_codes import CODES as OTHER_CODES
-from arbiter.policy.rules.arbitration import ArbitrationJudge, ArbitrationRule
-from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Judge, Need, Rule, SharedJudge, kind_of
-from arbiter.policy.rules.blackout import BlackoutJudge, BlackoutRule
-from arbiter.policy.rules.cap import CapJudge, CapRule
-from arbiter.policy.rules.capacity import CapacityJudge, CapacityRule
-from arbiter.policy.rules.cell import CellJudge, CellRule
+from arbiter.policy.rules.arbitration import ArbitrationRule, CompiledArbitration
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, CompiledRule, CompiledShared, Need, Rule, kind_of
+from arbiter.policy.rules.blackout import BlackoutRule, CompiledBlackout
+from arbiter.policy.rules.cap import CapRule, CompiledCap
+from arbiter.policy.rules.capacity import CapacityRule, CompiledCapacity
+from arbiter.policy.rules.cell import CellRule, CompiledCell
 from arbiter.policy.rules.checking import Code
-from arbiter.policy.rules.closed import ClosedJudge
+from arbiter.policy.rules.closed import CompiledClosed
 from arbiter.policy.rules.complete import complete
-from arbiter.policy.rules.conflict import ConflictJudge, ConflictRule
-from arbiter.policy.rules.consent import ConsentJudge, ConsentRule
-from arbiter.policy.rules.floor import FloorJudge, FloorRule
-from arbiter.policy.rules.holdout import HoldoutJudge, HoldoutRule
-from arbiter.policy.rules.quiet_hours import QuietHoursJudge, QuietHoursRule
-from arbiter.policy.rules.suppression import SuppressionJudge, SuppressionRule
+from arbiter.policy.rules.conflict import CompiledConflict, ConflictRule
+from arbiter.policy.rules.consent import CompiledConsent, ConsentRule
+from arbiter.policy.rules.floor import CompiledFloor, FloorRule
+from arbiter.policy.rules.holdout import CompiledHoldout, HoldoutRule
+from arbiter.policy.rules.quiet_hours import CompiledQuietHours, QuietHoursRule
+from arbiter.policy.rules.suppression import CompiledSuppression, SuppressionRule
 
 KINDS: tuple[type[Rule], ...] = complete(
     ConsentRule,
@@ -81,32 +81,32 @@ __all__ = [
     "SHARED",
     "WITHOUT_SHADOW",
     "AnyRule",
-    "ArbitrationJudge",
     "ArbitrationRule",
-    "BlackoutJudge",
     "BlackoutRule",
-    "CapJudge",
     "CapRule",
-    "CapacityJudge",
     "CapacityRule",
-    "CellJudge",
     "CellRule",
-    "ClosedJudge",
-    "ConflictJudge",
+    "CompiledArbitration",
+    "CompiledBlackout",
+    "CompiledCap",
+    "CompiledCapacity",
+    "CompiledCell",
+    "CompiledClosed",
+    "CompiledConflict",
+    "CompiledConsent",
+    "CompiledFloor",
+    "CompiledHoldout",
+    "CompiledQuietHours",
+    "CompiledRule",
+    "CompiledShared",
+    "CompiledSuppression",
     "ConflictRule",
-    "ConsentJudge",
     "ConsentRule",
-    "FloorJudge",
     "FloorRule",
-    "HoldoutJudge",
     "HoldoutRule",
-    "Judge",
     "Need",
-    "QuietHoursJudge",
     "QuietHoursRule",
     "Rule",
-    "SharedJudge",
-    "SuppressionJudge",
     "SuppressionRule",
     "ends_early",
     "kind_of",

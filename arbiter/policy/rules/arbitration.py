@@ -13,7 +13,7 @@ from msgspec import Meta
 from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs
 from arbiter.policy.phrases import duration, of
-from arbiter.policy.rules.base import NOW_MS, Judge, Rule
+from arbiter.policy.rules.base import NOW_MS, CompiledRule, Rule
 from arbiter.policy.rules.checking import Checker, Code, Mistake
 from arbiter.timing.windows import duration_ms
 
@@ -49,9 +49,9 @@ class ArbitrationRule(
     formed = frozenset({"hold"})
     has_shadow = False
 
-    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> ArbitrationJudge:
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CompiledArbitration:
         """See :meth:`Rule.compile`."""
-        return ArbitrationJudge(self, from_ms, until_ms)
+        return CompiledArbitration(self, from_ms, until_ms)
 
     def words(self, policy: PolicyFrame) -> Iterator[str]:
         """See :meth:`Rule.words`."""
@@ -72,7 +72,7 @@ class ArbitrationRule(
             c.warning("hold", "hold-too-long", f"{message} refused", fix)
 
 
-class ArbitrationJudge(Judge):
+class CompiledArbitration(CompiledRule):
     """Knows how long to hold."""
 
     objects = False

@@ -1,4 +1,4 @@
-"""What all rules share: the written form (:class:`Rule`), the compiled one (:class:`Judge`), making a finding.
+"""What all rules share: the written form (:class:`Rule`), the compiled one (:class:`CompiledRule`), making a finding.
 
 A rule kind is one file with a subclass of each. :mod:`arbiter.policy.rules` lists the kinds.
 """
@@ -105,7 +105,7 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
         """The name of its kind, as a policy writes it."""
         return kind_of(type(self))
 
-    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> Judge:
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CompiledRule:
         """The rule as requests are judged by, in force in [from, until). ``ValueError`` if its text makes no sense."""
         raise NotImplementedError  # pragma: no cover - a kind without it is refused
 
@@ -174,12 +174,12 @@ class Need(Enum):
 
 
 NOW_MS = -FAR_MS - 1
-""":meth:`Judge.until` of a rule that says yes."""
+""":meth:`CompiledRule.until` of a rule that says yes."""
 NEVER_MS = FAR_MS + 1
-""":meth:`Judge.until` of a "no" for good."""
+""":meth:`CompiledRule.until` of a "no" for good."""
 
 
-class Judge:
+class CompiledRule:
     """A compiled rule. Subclasses answer ``until`` and ``explain`` and, if they end permits, ``permit_end``."""
 
     kind = ""
@@ -272,7 +272,7 @@ class Judge:
         )  # fmt: skip
 
 
-class SharedJudge(Judge):
+class CompiledShared(CompiledRule):
     """A rule that counts over all customers together: approvals draw on its numbers."""
 
     def wants(self, zone: str, at_ms: int) -> Iterator[Want]:

@@ -16,7 +16,7 @@ from arbiter.policy.inputs import Inputs, Where
 from arbiter.policy.phrases import both, date, dates, of, until
 from arbiter.policy.rules.base import TAKE_OUT, Closing, Rule
 from arbiter.policy.rules.checking import Checker, Code, Mistake, check_date, check_overlap
-from arbiter.policy.rules.closed import ClosedJudge, check_calendars, holidays_of
+from arbiter.policy.rules.closed import CompiledClosed, check_calendars, holidays_of
 from arbiter.timing.opening_hours import (
     Closed,
     Dates,
@@ -69,10 +69,10 @@ class BlackoutRule(
 
     formed = frozenset({"dates", "from", "until"})
 
-    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> BlackoutJudge:
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CompiledBlackout:
         """See :meth:`Rule.compile`."""
         freeze = self._freeze(policy.timezone)
-        return BlackoutJudge(self, from_ms, until_ms, holidays_of(self.holidays, policy.holidays), freeze)
+        return CompiledBlackout(self, from_ms, until_ms, holidays_of(self.holidays, policy.holidays), freeze)
 
     def words(self, policy: PolicyFrame) -> Iterator[str]:
         """See :meth:`Rule.words`."""
@@ -120,7 +120,7 @@ class BlackoutRule(
         return moment(self.from_, zone, "start"), moment(self.until, zone, "end")
 
 
-class BlackoutJudge(ClosedJudge):
+class CompiledBlackout(CompiledClosed):
     """Closed days where the business is, or a freeze."""
 
     def __init__(

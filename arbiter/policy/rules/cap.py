@@ -20,7 +20,7 @@ from arbiter.policy.match import REQUEST_FIELDS, SHAPE_FIELDS, Matcher, When, na
 from arbiter.policy.phrases import both, contacts, counted, of, window
 from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Rule, kind_of, used_contacts
 from arbiter.policy.rules.checking import HELD_BY, Checker, Code, Mistake, Reach, check_permit_fits, lint_zero
-from arbiter.policy.rules.counting import CountingJudge, Span
+from arbiter.policy.rules.counting import CompiledCounting, Span
 from arbiter.timing.instants import FAR_MS
 from arbiter.timing.windows import Window, calendar_window, duration_ms, parse_window, spoken
 
@@ -109,11 +109,11 @@ class CapRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     exempt_counts = True
     tames_marketing = True
 
-    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CapJudge:
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CompiledCap:
         """See :meth:`Rule.compile`."""
         if ("party" in self.per) == ("customer" in self.per):
             raise ValueError("`per` must name either `party` or `customer`")
-        return CapJudge(self, from_ms, until_ms)
+        return CompiledCap(self, from_ms, until_ms)
 
     def words(self, policy: PolicyFrame) -> Iterator[str]:
         """See :meth:`Rule.words`."""
@@ -250,7 +250,7 @@ def _counted(rule: CapRule) -> When:
     return rule.when if rule.counts is None else rule.counts
 
 
-class CapJudge(CountingJudge):
+class CompiledCap(CompiledCounting):
     """Counts the party's contacts."""
 
     def __init__(self, rule: CapRule, from_ms: int, until_ms: int) -> None:
@@ -311,7 +311,7 @@ class CapJudge(CountingJudge):
         return self.closes_at(e, at_ms) if self._own(e) else FAR_MS
 
     def window(self, where: Where, at_ms: int) -> Span:
-        """See :meth:`CountingJudge.window`."""
+        """See :meth:`CompiledCounting.window`."""
         return self._bounds(where, at_ms)
 
     def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:
@@ -335,7 +335,7 @@ class CapJudge(CountingJudge):
         return True
 
     def counts_of(self, e: Inputs, customer: str) -> bool:
-        """See :meth:`CountingJudge.counts_of`."""
+        """See :meth:`CompiledCounting.counts_of`."""
         return self._counts.rest_matches(e.of_contact(customer))
 
     def _limit_for(self, e: Inputs) -> int:

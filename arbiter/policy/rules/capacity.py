@@ -16,7 +16,7 @@ from arbiter.ledger.model import Finding
 from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs, Where
 from arbiter.policy.phrases import counted, of, window
-from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Rule, SharedJudge
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, CompiledShared, Rule
 from arbiter.policy.rules.checking import HELD_BY, UNIT_MS, Checker, Code, Mistake, Reach, check_permit_fits, lint_zero
 from arbiter.timing.instants import FAR_MS, HOUR_MS
 from arbiter.timing.windows import calendar_unit, calendar_window, spoken
@@ -62,9 +62,9 @@ class CapacityRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     formed = frozenset({"window"})
     is_shared = True
 
-    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CapacityJudge:
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CompiledCapacity:
         """See :meth:`Rule.compile`."""
-        return CapacityJudge(self, from_ms, until_ms)
+        return CompiledCapacity(self, from_ms, until_ms)
 
     def words(self, policy: PolicyFrame) -> Iterator[str]:
         """See :meth:`Rule.words`."""
@@ -141,7 +141,7 @@ class _Ceiling:
         return last
 
 
-class CapacityJudge(SharedJudge):
+class CompiledCapacity(CompiledShared):
     """Compares what is given out with its limits."""
 
     cuts = True

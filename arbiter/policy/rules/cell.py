@@ -16,7 +16,7 @@ from arbiter.ledger.model import Finding
 from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs, Where
 from arbiter.policy.phrases import counted, of, until
-from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Rule, SharedJudge
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, CompiledShared, Rule
 from arbiter.policy.rules.checking import Checker, Code, check_date, check_wanted
 from arbiter.timing.instants import DAY_MS, END_MS, FAR_MS
 from arbiter.timing.windows import moment, spoken
@@ -45,9 +45,9 @@ class CellRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
     formed = frozenset({"deadline"})
     is_shared = True
 
-    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CellJudge:
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CompiledCell:
         """See :meth:`Rule.compile`."""
-        return CellJudge(self, from_ms, until_ms, moment(self.deadline, policy.timezone, "end"))
+        return CompiledCell(self, from_ms, until_ms, moment(self.deadline, policy.timezone, "end"))
 
     def words(self, policy: PolicyFrame) -> Iterator[str]:
         """See :meth:`Rule.words`."""
@@ -75,7 +75,7 @@ class CellRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
         )
 
 
-class CellJudge(SharedJudge):
+class CompiledCell(CompiledShared):
     """Knows whether the cell is open."""
 
     def __init__(self, rule: CellRule, from_ms: int, until_ms: int, deadline_ms: int) -> None:

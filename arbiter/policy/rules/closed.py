@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from arbiter.ledger.model import Finding
 from arbiter.policy.inputs import Inputs, Where
-from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Judge, Rule
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, CompiledRule, Rule
 from arbiter.policy.rules.checking import Checker
 from arbiter.timing.instants import FAR_MS
 from arbiter.timing.opening_hours import (
@@ -22,7 +22,7 @@ ZONE_SETS_MAX = 2_000
 """The cache of closed times is emptied when it has more sets of zones than this."""
 
 
-class ClosedJudge(Judge):
+class CompiledClosed(CompiledRule):
     """Closed times in a set of zones."""
 
     cuts = True

@@ -15,7 +15,7 @@ from arbiter.policy.match import Condition, Matcher, Test, When, spoken_conditio
 from arbiter.policy.phrases import contacts, duration, either, of
 from arbiter.policy.rules.base import NOW_MS, Need, Rule, used_contacts
 from arbiter.policy.rules.checking import Checker, Code, Mistake, Reach
-from arbiter.policy.rules.counting import CountingJudge
+from arbiter.policy.rules.counting import CompiledCounting
 from arbiter.timing.instants import END_MS
 from arbiter.timing.windows import duration_ms, spoken
 
@@ -54,9 +54,9 @@ class ConflictRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     stand_ins = {"after": {"category": "-"}, "within": "1m"}
     formed = frozenset({"within", "per"})
 
-    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> ConflictJudge:
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CompiledConflict:
         """See :meth:`Rule.compile`."""
-        return ConflictJudge(self, from_ms, until_ms)
+        return CompiledConflict(self, from_ms, until_ms)
 
     def words(self, policy: PolicyFrame) -> Iterator[str]:
         """See :meth:`Rule.words`."""
@@ -108,7 +108,7 @@ def _came_to(outcomes: Condition) -> str:
     return f"any other outcome than {said}" if isinstance(outcomes, Test) else said
 
 
-class ConflictJudge(CountingJudge):
+class CompiledConflict(CompiledCounting):
     """A cap of 0 on what comes after ``after``, in which the request itself does not count."""
 
     def __init__(self, rule: ConflictRule, from_ms: int, until_ms: int) -> None:

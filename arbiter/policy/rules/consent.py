@@ -18,7 +18,7 @@ from arbiter.ledger.names import same
 from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs
 from arbiter.policy.phrases import of
-from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Judge, Rule
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, CompiledRule, Rule
 from arbiter.policy.rules.checking import Checker, Code, Mistake, Reach
 from arbiter.timing.instants import FAR_MS
 
@@ -60,9 +60,9 @@ class ConsentRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     protects = True
     may_be_exempt = False
 
-    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> ConsentJudge:
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CompiledConsent:
         """See :meth:`Rule.compile`."""
-        return ConsentJudge(self, from_ms, until_ms)
+        return CompiledConsent(self, from_ms, until_ms)
 
     def words(self, policy: PolicyFrame) -> Iterator[str]:
         """See :meth:`Rule.words`."""
@@ -88,7 +88,7 @@ class ConsentRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_un
         return self.basis == other.basis
 
 
-class ConsentJudge(Judge):
+class CompiledConsent(CompiledRule):
     """Judges by the customer's consents, never by those of the rest of the party."""
 
     cuts = True

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from arbiter.ledger.contacts import Shape
 from arbiter.policy.inputs import Inputs, Where
-from arbiter.policy.rules.base import Judge, Need
+from arbiter.policy.rules.base import CompiledRule, Need
 
 Span = tuple[int, int]
 """A window: everything strictly after the first instant and strictly before the second."""
 
 
-class CountingJudge(Judge):
+class CompiledCounting(CompiledRule):
     """Says no only if the contacts in its window and the request together are more than ``least``."""
 
     needs = Need.CONTACTS

@@ -17,7 +17,7 @@ from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs, Where
 from arbiter.policy.match import plain_number
 from arbiter.policy.phrases import date, of, until
-from arbiter.policy.rules.base import NOW_MS, TAKE_OUT, Rule, SharedJudge
+from arbiter.policy.rules.base import NOW_MS, TAKE_OUT, CompiledShared, Rule
 from arbiter.policy.rules.checking import Checker, Mistake, check_date, check_overlap, check_wanted
 from arbiter.timing.windows import moment
 
@@ -59,9 +59,9 @@ class FloorRule(
     formed = frozenset({"from", "until"})
     is_shared = True
 
-    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> FloorJudge:
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CompiledFloor:
         """See :meth:`Rule.compile`."""
-        return FloorJudge(self, from_ms, until_ms, self._dates(policy.timezone))
+        return CompiledFloor(self, from_ms, until_ms, self._dates(policy.timezone))
 
     def words(self, policy: PolicyFrame) -> Iterator[str]:
         """See :meth:`Rule.words`."""
@@ -103,7 +103,7 @@ class FloorRule(
         return moment(self.from_, zone, "start"), moment(self.until, zone, "end")
 
 
-class FloorJudge(SharedJudge):
+class CompiledFloor(CompiledShared):
     """Knows how far its contacts are behind."""
 
     objects = False

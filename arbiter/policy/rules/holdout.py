@@ -17,7 +17,7 @@ from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs
 from arbiter.policy.match import plain_number
 from arbiter.policy.phrases import of
-from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Judge, Rule
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, CompiledRule, Rule
 from arbiter.policy.rules.checking import Code
 
 
@@ -34,9 +34,9 @@ class HoldoutRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_un
     codes = {"holdout": Code("the customer is in a control group")}
     stand_ins = {"share": 0.5, "salt": "-"}
 
-    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> HoldoutJudge:
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CompiledHoldout:
         """See :meth:`Rule.compile`."""
-        return HoldoutJudge(self, from_ms, until_ms)
+        return CompiledHoldout(self, from_ms, until_ms)
 
     def words(self, policy: PolicyFrame) -> Iterator[str]:
         """See :meth:`Rule.words`."""
@@ -45,7 +45,7 @@ class HoldoutRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_un
         yield f"Who is in it follows from the customer's id and the salt `{self.salt}`."
 
 
-class HoldoutJudge(Judge):
+class CompiledHoldout(CompiledRule):
     """Holds out by a hash of the customer's id."""
 
     def __init__(self, rule: HoldoutRule, from_ms: int, until_ms: int) -> None:

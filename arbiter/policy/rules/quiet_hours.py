@@ -16,7 +16,7 @@ from arbiter.policy.inputs import Where
 from arbiter.policy.phrases import both, days, hours, of
 from arbiter.policy.rules.base import Closing, Rule
 from arbiter.policy.rules.checking import Checker, Code, Mistake, Reach
-from arbiter.policy.rules.closed import ClosedJudge, check_calendars, holidays_of
+from arbiter.policy.rules.closed import CompiledClosed, check_calendars, holidays_of
 from arbiter.timing.opening_hours import (
     DAY_MINUTES,
     DAY_WORDS,
@@ -60,9 +60,9 @@ class QuietHoursRule(
     formed = frozenset({"closed"})
     tames_marketing = True
 
-    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> QuietHoursJudge:
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CompiledQuietHours:
         """See :meth:`Rule.compile`."""
-        return QuietHoursJudge(self, from_ms, until_ms, holidays_of(self.holidays, policy.holidays))
+        return CompiledQuietHours(self, from_ms, until_ms, holidays_of(self.holidays, policy.holidays))
 
     def words(self, policy: PolicyFrame) -> Iterator[str]:
         """See :meth:`Rule.words`."""
@@ -118,7 +118,7 @@ def _week(by_weekday: tuple[tuple[Span, ...], ...]) -> int:
     return (bits | bits >> week) & (1 << week) - 1
 
 
-class QuietHoursJudge(ClosedJudge):
+class CompiledQuietHours(CompiledClosed):
     """Closed hours where the customer is, or may be."""
 
     def __init__(self, rule: QuietHoursRule, from_ms: int, until_ms: int, holidays: Dates) -> None:

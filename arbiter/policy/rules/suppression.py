@@ -16,7 +16,7 @@ from arbiter.ledger.names import folded
 from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs
 from arbiter.policy.phrases import duration, either, of
-from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Judge, Need, Rule
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, CompiledRule, Need, Rule
 from arbiter.policy.rules.checking import Checker, Code, Reach
 from arbiter.timing.instants import FAR_MS
 from arbiter.timing.windows import duration_ms, spoken_until
@@ -49,9 +49,9 @@ class SuppressionRule(
     protects = True
     may_be_exempt = False
 
-    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> SuppressionJudge:
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CompiledSuppression:
         """See :meth:`Rule.compile`."""
-        return SuppressionJudge(self, from_ms, until_ms)
+        return CompiledSuppression(self, from_ms, until_ms)
 
     def words(self, policy: PolicyFrame) -> Iterator[str]:
         """See :meth:`Rule.words`."""
@@ -73,7 +73,7 @@ class SuppressionRule(
         return set(other.lists) <= set(self.lists) and is_wide and lasting[0] >= lasting[1]
 
 
-class SuppressionJudge(Judge):
+class CompiledSuppression(CompiledRule):
     """Looks at the lists of the customer, or of the whole party."""
 
     needs = Need.LISTS

@@ -13,7 +13,7 @@ from arbiter.ledger.model import Ledger
 from arbiter.messages import ContactRequest
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.match import Matcher
-from arbiter.policy.rules import NOW_MS, CapJudge, CapRule
+from arbiter.policy.rules import NOW_MS, CapRule, CompiledCap
 from arbiter.policy.ruleset import NO_STOCK, Policy, compile_rule
 from arbiter.timing.instants import to_datetime
 
@@ -51,7 +51,7 @@ class OverCaps:
         points = max(new.points.values(), default=1)
         costs = {rule.id: points if rule.unit == "points" else 1 for rule in self._rules}
         # With no more contacts than this nobody can be at any of the limits, whatever they were.
-        leasts = [judge.least // max(costs[judge.id], 1) for judge in judges if isinstance(judge, CapJudge)]
+        leasts = [judge.least // max(costs[judge.id], 1) for judge in judges if isinstance(judge, CompiledCap)]
         self._few = min(leasts, default=0)
         self._over: dict[str, int] = {rule.id: 0 for rule in self._rules}
         self._full: dict[str, int] = {rule.id: 0 for rule in self._rules}
@@ -72,7 +72,7 @@ class OverCaps:
                 continue
             e = Evaluation(self._policy, ledger, _another(kind, self._now_ms), self._now_ms, self._now_ms, NO_STOCK)
             for rule in e.counting():
-                if isinstance(rule, CapJudge) and rule.id in self._applies and self._speaks(rule, e):
+                if isinstance(rule, CompiledCap) and rule.id in self._applies and self._speaks(rule, e):
                     until_ms = rule.until(e, self._now_ms)
                     if until_ms != NOW_MS:
                         finding = rule.explain(e, self._now_ms, until_ms)
@@ -80,7 +80,7 @@ class OverCaps:
                         found[rule.id] = found.get(rule.id, False) or is_over
         return found
 
-    def _speaks(self, judge: CapJudge, e: Evaluation) -> bool:
+    def _speaks(self, judge: CompiledCap, e: Evaluation) -> bool:
         applies = self._applies[judge.id]
         is_in_force = judge.from_ms <= self._now_ms < judge.until_ms
         return is_in_force and (applies.shape_only or applies.rest_matches(e))

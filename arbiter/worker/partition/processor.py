@@ -21,11 +21,11 @@ from arbiter.state.stock import Spent
 from arbiter.state.store import Commit, CommitResult
 from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.reader import Record
+from arbiter.worker.partition.batch_driver import BatchDriver
 from arbiter.worker.partition.commit_alarm import CommitAlarm
 from arbiter.worker.partition.dead import DeadLetters
 from arbiter.worker.partition.deciding import Batch
 from arbiter.worker.partition.intake import LogWentBack, Queue
-from arbiter.worker.partition.judging import Judging
 from arbiter.worker.partition.loading import Loading
 from arbiter.worker.partition.poison import PoisonGuard
 from arbiter.worker.partition.reading import Reading
@@ -69,7 +69,7 @@ class Processor:
         self._heard_at = monotonic()
         self._tokens = Tokens(shared, partition, placed.head.epoch, retry)
         self._loading = Loading(shared, partition, placed.cache_bytes, retry, self._tokens.set_aside)
-        self._judging = Judging(shared, partition, retry, self._tokens)
+        self._driver = BatchDriver(shared, partition, retry, self._tokens)
         self._timers = Timers(shared.store, partition, retry)
         self._sweep = Sweep(shared.store, partition, retry, placed.head.swept)
         self._returns = Returns(self._timers, self._sweep, self._tokens, is_wall_clock=self._is_wall_clock)
@@ -281,7 +281,7 @@ class Processor:
     async def _decide(self, active: Active, work: Work, routing: Routing) -> tuple[Batch, dict[str, Spent]]:
         """The batch, decided, and what it spends of what all share."""
         parties, aside = await self._loading.load(work)
-        batch = await self._judging.decide(
+        batch = await self._driver.decide(
             active.policy, work, self._head, parties, aside, routing, is_reading_facts=self._is_reading_facts
         )
         self._queue.give_back(batch.late)

@@ -12,7 +12,7 @@ from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs
 from arbiter.policy.phrases import both, either, of
 from arbiter.policy.phrases import days as day
-from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Judge, Rule
+from arbiter.policy.rules.base import NEVER_MS, NOW_MS, CompiledRule, Rule
 from arbiter.policy.rules.checking import Checker, Code, Mistake, Reach
 from arbiter.timing.opening_hours import WEEKDAYS
 from arbiter.timing.windows import calendar_window, local_time, spoken
@@ -39,9 +39,9 @@ class WeekdaysRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     stand_ins = {"days": ["mon"]}
     formed = frozenset({"days"})
 
-    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> WeekdaysJudge:
+    def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CompiledWeekdays:
         """See :meth:`Rule.compile`."""
-        return WeekdaysJudge(self, from_ms, until_ms)
+        return CompiledWeekdays(self, from_ms, until_ms)
 
     def words(self, policy: PolicyFrame) -> Iterator[str]:
         """See :meth:`Rule.words`."""
@@ -64,7 +64,7 @@ class WeekdaysRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_u
         return set(self.days) <= set(other.days) and set(other.no_partners) <= set(self.no_partners)
 
 
-class WeekdaysJudge(Judge):
+class CompiledWeekdays(CompiledRule):
     """Reads the calendar of the business zone."""
 
     def __init__(self, rule: WeekdaysRule, from_ms: int, until_ms: int) -> None:

@@ -16,7 +16,7 @@ from arbiter.worker.partition.tokens import Tokens, TokenStock
 from arbiter.worker.partition.work import Work
 
 
-class Judging:
+class BatchDriver:
     """Decides the batches of one partition."""
 
     def __init__(self, shared: Shared, partition: int, retry: RetryPolicy, tokens: Tokens) -> None:
