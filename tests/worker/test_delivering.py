@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +17,7 @@ from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord
 from arbiter.state.envelopes import pack_envelope, unpack_envelope
 from arbiter.worker.health import Health
-from arbiter.worker.kafka.producer import PublishFailed, _Delivery
+from arbiter.worker.kafka.producer import KafkaPublisher, PublishFailed
 from arbiter.worker.partition.retry import RetryPolicy
 
 
@@ -67,19 +68,34 @@ async def test_a_record_too_long_to_be_sent_home_leaves_its_place(monkeypatch: p
     assert (parcel.home, parcel.after, parcel.seq, parcel.open()) == (3, 4, 5, Nothing("c:c1"))
 
 
-class Report:
-    """A message that the producer reports about, as confluent-kafka gives it."""
+class Refusing:
+    """A producer that refuses the second record that it is given."""
 
-    def __init__(self, record: OutRecord) -> None:
-        self.topic, self.partition = (lambda: record.topic), (lambda: record.partition)
-        self.key, self.value = (lambda: record.key), (lambda: record.value)
-        self.headers = lambda: record.headers
+    def __init__(self, _: object) -> None:
+        self._reports: list[Callable[[KafkaError | None, object], None]] = []
+        self._count = 0
+
+    def produce(self, *_: object, on_delivery: Callable[[KafkaError | None, object], None], **__: object) -> None:
+        """See ``confluent_kafka.Producer``."""
+        self._reports.append(on_delivery)
+
+    def poll(self, _: float) -> None:
+        """See ``confluent_kafka.Producer``."""
+        while self._reports:
+            self._count += 1
+            self._reports.pop(0)(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE) if self._count == 2 else None, None)
+
+    def flush(self, _: float) -> None:
+        """See ``confluent_kafka.Producer``."""
 
 
-async def test_what_failed_is_found_among_records_that_are_alike() -> None:
-    """Letters without values, of equal keys, are told apart by their headers; one without a value is found at all."""
-    alike = [OutRecord("t.dlq", 1, b"", b"", [("arbiter-offset", b"%d" % number)]) for number in range(3)]
-    delivery = _Delivery([])
-    delivery.failed = [(Report(alike[1]), KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))]  # type: ignore[list-item]
+async def test_what_failed_is_known_among_records_that_are_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Letters without values, of equal keys and headers, are told apart: no letter is sent for another."""
+    monkeypatch.setattr("arbiter.worker.kafka.producer.Producer", Refusing)
+    alike = [OutRecord("t.dlq", 1, b"", None) for _ in range(3)]
+    publisher = KafkaPublisher({}, lambda _: None)
+    with pytest.raises(PublishFailed) as failure:
+        await publisher.publish(alike)
+    await asyncio.to_thread(publisher.stop)
 
-    assert [record for record, _ in delivery.failures(alike)] == [alike[1]]
+    assert [record is alike[1] for record, _ in failure.value.failed] == [True]

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -46,12 +47,12 @@ class _Delivery:
         self.done: asyncio.Future[None] = self.loop.create_future()
         self.confirmed = 0
         self.expected = -1
-        self.failed: list[tuple[Message, KafkaError]] = []
+        self.failed: list[tuple[OutRecord, KafkaError]] = []
 
-    def reported(self, error: KafkaError | None, message: Message) -> None:
-        """What the producer calls when it knows what became of a record; one for all, since there are many."""
+    def reported(self, record: OutRecord, error: KafkaError | None, _: Message) -> None:
+        """What the producer calls when it knows what became of a record."""
         if error is not None:
-            self.failed.append((message, error))
+            self.failed.append((record, error))
         self.confirmed += 1
         if self.confirmed == self.expected:
             self._finished.append(self)
@@ -66,20 +67,6 @@ class _Delivery:
         """Let the caller go on; in its loop, and harmless the second time."""
         if not self.done.done():
             self.done.set_result(None)
-
-    def failures(self, records: Sequence[OutRecord]) -> list[tuple[OutRecord, KafkaError]]:
-        """The records that failed."""
-        left = list(records)
-        found = []
-        for message, error in self.failed:
-            told = (message.topic(), message.partition(), message.key() or None, message.value() or None)
-            same = [r for r in left if (r.topic, r.partition, r.key or None, r.value or None) == told]
-            # Dead letters may be alike but for their headers.
-            headers: Any = message.headers() or []
-            record = next((r for r in same if [*map(tuple, headers)] == [*map(tuple, r.headers)]), same[0])
-            left = [other for other in left if other is not record]
-            found.append((record, error))
-        return found
 
 
 class KafkaPublisher:
@@ -124,7 +111,7 @@ class KafkaPublisher:
         delivery.expect(handed_over)
         await delivery.done
         self.causes.over()
-        if failed := refused + delivery.failures(records):
+        if failed := refused + delivery.failed:
             raise PublishFailed(failed)
 
     async def _produce(self, record: OutRecord, delivery: _Delivery) -> KafkaError | None:
@@ -135,7 +122,7 @@ class KafkaPublisher:
                     record.value,
                     record.key,
                     record.partition,
-                    on_delivery=delivery.reported,
+                    on_delivery=partial(delivery.reported, record),
                     headers=record.headers,  # type: ignore[arg-type]
                 )
             except BufferError:
