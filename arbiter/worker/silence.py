@@ -35,10 +35,13 @@ class Member(Protocol):
 
 async def keep_watching(member: Member, health: Health, seconds_max: float, why: Callable[[], str]) -> None:
     """Look once a second, for ever. ``why`` gives what is known of the cause, or nothing."""
+    had_partitions = False
     while True:
-        silence = monotonic() - member.heard_at
-        if member.assigned and silence >= seconds_max:
-            cause = f" ({known})" if (known := why()) else ""
+        silence, known = monotonic() - member.heard_at, why()
+        had_partitions = bool(member.assigned) or (had_partitions and not member.is_member)
+        # The silence may cost the partitions before it is noticed here; a worker that left by itself knows no cause.
+        if silence >= seconds_max and (member.assigned or (had_partitions and known)):
+            cause = f" ({known})" if known else ""
             said = f"Kafka has not answered a heartbeat for {silence:.0f} s; nothing is committed or published{cause}"
             health.trouble(GROUP, said)
         elif member.is_member:  # and not while Kafka is silent and the partitions are lost by it
