@@ -15,15 +15,15 @@ from arbiter.policy.rules.capacity import window_of
 from arbiter.policy.ruleset import Policy
 
 
-def awaited(hearing: Evaluation, verdict: Answer) -> list[str]:
+def awaited(evaluation: Evaluation, verdict: Answer) -> list[str]:
     """The windows of capacity that a deferred request waits for, or the cell if it is all it waits for."""
     names = {window_of(finding) for finding in verdict.findings} - {None}
     if all(finding.kind == "cell" for finding in verdict.findings):
         names = {f"{finding.rule}{CELL}" for finding in verdict.findings}
     if not names:
         return []
-    at_ms = max(hearing.now_ms, hearing.send_after_ms)
-    return [want.draw.key for want in hearing.wants(at_ms) if want.draw.name in names]
+    at_ms = max(evaluation.now_ms, evaluation.send_after_ms)
+    return [want.draw.key for want in evaluation.wants(at_ms) if want.draw.name in names]
 
 
 def count_cells(

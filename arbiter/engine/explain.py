@@ -138,11 +138,11 @@ def judge(policy: Policy, ledger: Ledger, told: Told) -> Answer:
 
     As a party does it, but without recalls, and without looking at the places that others wait for.
     """
-    hearing = Evaluation(policy, ledger, told.request, told.received_ms, told.now_ms, _StockThen(told))
-    verdict = hearing.verdict()
+    evaluation = Evaluation(policy, ledger, told.request, told.received_ms, told.now_ms, _StockThen(told))
+    verdict = evaluation.verdict()
     if verdict.outcome == "rejected" or not told.is_first or told.decision.dry_run:
         return verdict
-    holds = hearing.arbitrations()
+    holds = evaluation.arbitrations()
     if not holds:
         return verdict
     last = max(holds, key=lambda hold: _closes(hold, told))

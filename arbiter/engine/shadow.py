@@ -68,17 +68,17 @@ def _judge(
     )
 
 
-def unless_full(policy: Policy, ledger: Ledger, verdict: Answer, hearing: Evaluation | None = None) -> Answer:
+def unless_full(policy: Policy, ledger: Ledger, verdict: Answer, evaluation: Evaluation | None = None) -> Answer:
     """The verdict, or a final no where it would wait and as many wait for this customer as may.
 
-    ``hearing`` knows when it could be approved.
+    ``evaluation`` knows when it could be approved.
     """
     most = policy.waiting_max
     if verdict.outcome != "deferred" or len(ledger.waiting) < most:
         return verdict
     whom = "customer's household" if len(ledger.members) > 1 else "customer"
     message = f"{most} requests wait for this {whom} already"
-    next_ms = hearing.eligible_ms(verdict.retry_at_ms or 0) if hearing else None
+    next_ms = evaluation.eligible_ms(verdict.retry_at_ms or 0) if evaluation else None
     return refuse(verdict, finding_of(policy.document, "waiting_max", "waiting_full", message), next_ms)
 
 

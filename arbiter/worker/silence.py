@@ -40,7 +40,7 @@ async def keep_watching(member: Member, health: Health, seconds_max: float, why:
         silence, known = monotonic() - member.heard_at, why()
         had_partitions = bool(member.assigned) or (had_partitions and not member.is_member)
         # The silence may cost the partitions before it is noticed here; a worker that left by itself knows no cause.
-        if silence >= seconds_max and (member.assigned or (had_partitions and known)):
+        if silence >= seconds_max and had_partitions and (member.assigned or known):
             cause = f" ({known})" if known else ""
             said = f"Kafka has not answered a heartbeat for {silence:.0f} s; nothing is committed or published{cause}"
             health.trouble(GROUP, said)

@@ -9,7 +9,7 @@ from arbiter.state.codec import unpack_outbox
 from tests.inputs.traffic import Traffic, bank
 from tests.model.reference import entries_of
 from tests.servers.processes import KafkaServer, ValkeyServer, free_port
-from tests.servers.topics import DECISIONS
+from tests.servers.topics import DECISIONS, Entry
 from tests.servers.workers import MakeSite, Site, wait_until
 
 LINES_MAX = 100
@@ -97,6 +97,20 @@ def test_what_was_committed_but_not_published_is_published_by_the_next(site: Sit
     assert {(record.key, record.value) for outbox in committed for record in unpack_outbox(outbox)} <= told
 
 
+def the_next_decides_nothing(site: Site, before: list[Entry], reason: str) -> None:
+    """A new worker decides for no partition, says why, and lives on; the decisions are still those from before."""
+    follower = site.start_one()
+    wait_until(
+        lambda: all(f"partition {number} is not decided for" in follower.reasons for number in range(site.partitions)),
+        "the next worker decides for no partition",
+    )
+    after = entries_of(DECISIONS, site.entries())
+
+    assert after == before
+    assert reason in follower.reasons
+    assert follower.is_running
+
+
 def test_a_store_that_lost_everything_approves_nothing(
     make_site: MakeSite, kafka_bootstrap: str, fresh_valkey: FreshValkey
 ) -> None:
@@ -120,16 +134,7 @@ def test_a_store_that_lost_everything_approves_nothing(
     )
     worker.kill()
     site.publish(bank())
-    follower = site.start_one()
-    wait_until(
-        lambda: all(f"partition {number} is not decided for" in follower.reasons for number in range(site.partitions)),
-        "the next worker decides for no partition either",
-    )
-    after = entries_of(DECISIONS, site.entries())
-
-    assert after == before
-    assert "ARBITER_ACCEPT_LOST_STATE" in follower.reasons
-    assert follower.is_running
+    the_next_decides_nothing(site, before, "ARBITER_ACCEPT_LOST_STATE")
 
 
 def test_a_store_restored_from_an_older_copy_approves_nothing(
@@ -152,16 +157,7 @@ def test_a_store_restored_from_an_older_copy_approves_nothing(
     site.redis.flushall()
     for key, value in older.items():
         site.redis.restore(key, 0, value)
-    follower = site.start_one()
-    wait_until(
-        lambda: all(f"partition {number} is not decided for" in follower.reasons for number in range(site.partitions)),
-        "the next worker decides for no partition",
-    )
-    after = entries_of(DECISIONS, site.entries())
-
-    assert after == before
-    assert "an older copy" in follower.reasons
-    assert follower.is_running
+    the_next_decides_nothing(site, before, "an older copy")
 
 
 def test_a_store_that_takes_no_writes_is_one_trouble(

@@ -100,3 +100,11 @@ def server_url(request: pytest.FixtureRequest) -> str:
     """The URL of each shared server in turn."""
     url: str = request.getfixturevalue(SERVERS[request.param])
     return url
+
+
+@pytest.fixture
+async def admin(server_url: str) -> AsyncIterator[Redis]:
+    """The server as a person reaches it, emptied first."""
+    async with Redis.from_url(server_url) as server:
+        await server.flushall()
+        yield server

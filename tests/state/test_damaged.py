@@ -16,14 +16,6 @@ from tests.state.commits import FIRST, P, after, claimed, verdict
 
 
 @pytest.fixture
-async def admin(server_url: str) -> AsyncIterator[Redis]:
-    """The server as a person reaches it, emptied first."""
-    async with Redis.from_url(server_url) as server:
-        await server.flushall()
-        yield server
-
-
-@pytest.fixture
 async def store(server_url: str, admin: Redis) -> AsyncIterator[RedisStore]:  # noqa: ARG001 - it is emptied before
     """The store under test."""
     store = connect(server_url, "damaged")

@@ -17,14 +17,6 @@ REGISTRY = "damaged:{policy}:registry"
 
 
 @pytest.fixture
-async def admin(server_url: str) -> AsyncIterator[Redis]:
-    """The server as a person reaches it, emptied first."""
-    async with Redis.from_url(server_url) as server:
-        await server.flushall()
-        yield server
-
-
-@pytest.fixture
 async def policies(server_url: str, admin: Redis) -> AsyncIterator[PolicyStore]:  # noqa: ARG001 - it is emptied before
     """Policies of which one is in force, as number 1, and one worker has told so."""
     store = connect(server_url, "damaged")
