@@ -1,6 +1,6 @@
 """Fixtures that give tests real servers, and what happens where a server cannot be had.
 
-Without Java, Maven, Redis or Node.js the tests that need them are skipped, and the summary names each; with
+Without Java, Maven, Redis, Prometheus or Node.js the tests that need them are skipped, and the summary names each; with
 ``CI=true`` they fail. ``--no-servers`` (``make fast``) leaves them out.
 """
 
@@ -29,6 +29,8 @@ from tests.servers.processes import (
     Unavailable,
     ValkeyServer,
 )
+from tests.servers.prometheus import PrometheusServer
+from tests.servers.prometheus import promtool as find_promtool
 
 SERVER_FIXTURES = frozenset(
     (
@@ -41,6 +43,7 @@ SERVER_FIXTURES = frozenset(
         "fresh_kafka",
         "secured_kafka",
         "fresh_valkey",
+        "fresh_prometheus",
         "language_server",
     )
 )
@@ -176,7 +179,7 @@ def factory(
     with ExitStack() as stack:
         numbers = count()
 
-        def make(**options: str) -> AnyServer:
+        def make(**options: Any) -> AnyServer:
             with available(request):
                 server = kind(tmp_path / f"{kind.__name__}-{next(numbers)}", **options)
             return stack.enter_context(running(server))
@@ -222,3 +225,18 @@ def secured_kafka(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Se
 def fresh_valkey(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., ValkeyServer]]:
     """``fresh_valkey(**options)`` gives a running Valkey of the test's own, to be killed and restarted at will."""
     yield from factory(request, tmp_path, ValkeyServer)
+
+
+@pytest.fixture
+def fresh_prometheus(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., PrometheusServer]]:
+    """``fresh_prometheus(interval=…, rule_files=…)`` gives a running Prometheus of the test's own."""
+    yield from factory(request, tmp_path, PrometheusServer)
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Path:
+    """The program that checks Prometheus's configuration and tests its rules; it starts no server."""
+    try:
+        return find_promtool()
+    except Unavailable as problem:
+        unavailable(problem)

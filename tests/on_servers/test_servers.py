@@ -13,6 +13,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from tests.servers.processes import KafkaServer, RedisServer, ServerFailed, ValkeyServer
+from tests.servers.prometheus import JOB, PrometheusServer, QueryRefused
+from tests.servers.workers import wait_until
 
 PLACE = TopicPartition("kept", 0)
 
@@ -93,3 +95,21 @@ def test_a_server_that_cannot_start_is_reported_with_its_log(fresh_valkey: Calla
     """A wrong option ends in an error that holds what the server said."""
     with pytest.raises(ServerFailed, match="not-an-option"):
         fresh_valkey(not_an_option="1")
+
+
+def test_prometheus_scrapes_what_it_is_told_and_answers(fresh_prometheus: Callable[..., PrometheusServer]) -> None:
+    """Itself, here: a value, a range of values, and a refusal that names the expression."""
+    prometheus = fresh_prometheus()
+    own = prometheus.url.removeprefix("http://")
+    assert [] == prometheus.query("up")
+    prometheus.scrape(own)
+    wait_until(lambda: [1.0] == [series.value for series in prometheus.query("up")], "it has scraped itself")
+    (up,) = prometheus.query("up")
+    (now,) = prometheus.query("time()")
+    (over_time,) = prometheus.query_range("up", now.value - 2, now.value + 2, 1)
+
+    assert (JOB, own) == (up.labels["job"], up.labels["instance"])
+    assert {1.0} == {value for _, value in over_time.points}
+    assert set() == prometheus.firing()
+    with pytest.raises(QueryRefused, match=r"^sum\(: "):
+        prometheus.query("sum(")

@@ -27,6 +27,7 @@ from tests.servers.processes import (
     java,
     kafka_libs,
 )
+from tests.servers.prometheus import prometheus, promtool
 
 STAMP = KAFKA_LIBS / "pom.sha256"
 EDITOR_STAMP = EDITOR_CACHE / "lock.sha256"
@@ -40,8 +41,8 @@ def main() -> int:
     install_packages(missing_packages())
     fetch_kafka()
     fetch_with_npm()
-    probes = (java, kafka_libs, ValkeyServer.binary, RedisServer.binary, node, language_server_program, sarif_schema)
-    for problem in filter(None, map(problem_of, probes)):
+    servers = (java, kafka_libs, ValkeyServer.binary, RedisServer.binary, prometheus, promtool)
+    for problem in filter(None, map(problem_of, (*servers, node, language_server_program, sarif_schema))):
         say(f"MISSING: {problem}")
     return 0
 
@@ -71,6 +72,7 @@ def missing_packages() -> list[str]:
         "openjdk-17-jre-headless": problem_of(java) is not None,
         "maven": not is_fetched() and shutil.which("mvn") is None,
         "redis-server": problem_of(RedisServer.binary) is not None,
+        "prometheus": problem_of(prometheus) is not None,
         "nodejs": problem_of(node) is not None,
         "npm": not is_fetched(EDITOR_STAMP, EDITOR_LOCK) and shutil.which("npm") is None,
     }

@@ -75,6 +75,11 @@ class Worker:
             )
 
     @property
+    def address(self) -> str:
+        """``host:port`` of its health and metrics."""
+        return f"127.0.0.1:{self._port}"
+
+    @property
     def is_running(self) -> bool:
         """Whether the process has not ended."""
         return self._process.poll() is None
