@@ -63,7 +63,7 @@ class KeptBench(Bench):
             b"",
             waits=changes.waits,
             opened=changes.opened,
-            turns=changes.turns,
+            queue_keys=changes.queue_keys,
         )
         verdict, _ = self._runner.run(self._store.commit(0, commit))
         if verdict is not CommitResult.OK:

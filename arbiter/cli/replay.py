@@ -64,7 +64,7 @@ async def _replay(settings: Settings, files: list[Path], ahead_ms: int, unreadab
     store = connect(settings.redis, settings.redis_prefix)
     paced = Replay(settings, store, partitions)
     try:
-        for stretch in stretches(_arrivals(settings, files, partitions, unreadable), ahead_ms):
+        for stretch in stretches(_records(settings, files, partitions, unreadable), ahead_ms):
             await paced.put(stretch)
     except ReplayStalled as error:
         raise Failure(f"{error} ({paced.records:,} records were decided)", EXIT_AWAY) from None
@@ -74,7 +74,7 @@ async def _replay(settings: Settings, files: list[Path], ahead_ms: int, unreadab
     return paced
 
 
-def _arrivals(settings: Settings, files: list[Path], partitions: int, unreadable: Unreadable) -> Iterator[InputRecord]:
+def _records(settings: Settings, files: list[Path], partitions: int, unreadable: Unreadable) -> Iterator[InputRecord]:
     """The records of the files. Lines that are no records are reported and left out."""
     lines = Lines(lambda name: partition_of(name, partitions), settings.topic_prefix)
     for file in files:

@@ -100,7 +100,7 @@ class _Account:
         if isinstance(happening, Unread):
             self._unread(f"{happening.place}: {happening.code}: {happening.message}")
         elif not isinstance(happening, Told):
-            topic, partition, offset = happening.arrival.source
+            topic, partition, offset = happening.record.source
             self._dead(f"{topic}/{partition}/{offset}: {happening.refused.code}: {happening.refused.message}")
 
     def close(self) -> None:

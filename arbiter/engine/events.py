@@ -29,16 +29,16 @@ class Way(Enum):
     PUT_OFF = "it comes back in some minutes"
 
 
-def take(party: PartyState, arrival: InputRecord) -> None:
+def take(party: PartyState, record: InputRecord) -> None:
     """A record: a request, an outcome, or a fact."""
-    message = arrival.message
+    message = record.message
     if isinstance(message, ContactRequest):
-        ask(party, arrival, message)
+        ask(party, record, message)
         party.count_cells()
     elif isinstance(message, Outcome):
-        follow(party, recalls=take_outcome(party, message, arrival.received_ms))
+        follow(party, recalls=take_outcome(party, message, record.received_ms))
     else:
-        _take_fact(party, arrival, message)
+        _take_fact(party, record, message)
 
 
 def follow(party: PartyState, *, recalls: bool, looks: bool = False) -> None:
@@ -100,14 +100,14 @@ def put_off(party: PartyState) -> None:
         ledger.recall_ms = later_ms
 
 
-def _take_fact(party: PartyState, arrival: InputRecord, fact: Fact) -> None:
+def _take_fact(party: PartyState, record: InputRecord, fact: Fact) -> None:
     policy = party.policy
-    refused = apply_fact(party.ledger, fact, policy.history_ms, arrival.received_ms, party.now_ms)
+    refused = apply_fact(party.ledger, fact, policy.history_ms, record.received_ms, party.now_ms)
     if refused is not None:
         party.effects.append(refused)
         return
     department = fact.department if isinstance(fact, ConsentChange) else None
-    for what in policy.known.strange(fact, arrival.received_ms, party.now_ms):
+    for what in policy.known.strange(fact, record.received_ms, party.now_ms):
         party.note(what, department or "")
     follow(party, recalls=isinstance(fact, ConsentChange | SuppressionChange))
 

@@ -20,13 +20,13 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from arbiter.engine.events import follow, take
-from arbiter.engine.input_record import InputRecord, arrived, posted
+from arbiter.engine.input_record import InputRecord, from_stored, to_stored
 from arbiter.engine.routed import Forward, Join, Leave, Part, Return, Routed
 from arbiter.engine.state import Effect, PartyState
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.identity import answer_keys, hold_of
 from arbiter.ledger.keys import customer_party, household_party, is_household
-from arbiter.ledger.model import Asked, Away, Ledger, Member, Posted
+from arbiter.ledger.model import Asked, Ledger, Member, MembershipStub, StoredRecord
 from arbiter.messages import Profile
 
 Thing = TypeVar("Thing")
@@ -42,7 +42,7 @@ HELD_BYTES_MAX = 1024 * 1024
 def split(party: PartyState, customer: str) -> Part:
     """Take one customer's part out of a party: contacts made to that customer, what waits, facts, answers.
 
-    All answers in the customer's index that the store still has must be at hand. The directory's entry (``away``)
+    All answers in the customer's index that the store still has must be at hand. The directory's entry (``stub``)
     stays. What the contacts took of a capacity goes with them: it may have to be given back, at whatever partition they
     are then.
     """
@@ -85,31 +85,31 @@ def merge(party: PartyState, part: Part) -> None:
     party.changed |= dict.fromkeys(part.answers)
 
 
-def arrive(party: PartyState, arrival: InputRecord) -> None:
+def arrive(party: PartyState, record: InputRecord) -> None:
     """A record at the home of its customer."""
-    away, message = party.ledger.away, arrival.message
+    stub, message = party.ledger.stub, record.message
     named = message.household_id if isinstance(message, Profile) else None
-    if away is not None and away.is_leaving:
-        _hold(party, away, arrival)
-    elif away is None or away.household is None:
+    if stub is not None and stub.is_leaving:
+        _hold(party, stub, record)
+    elif stub is None or stub.household is None:
         if named is not None:
-            _join(party, message.customer_id, named, away)
-            _send_on(party, household_party(named), arrival)
+            _join(party, message.customer_id, named, stub)
+            _send_on(party, household_party(named), record)
         else:
-            take(party, arrival)
-    elif not isinstance(message, Profile) or named == away.household:
-        _send_on(party, household_party(away.household), arrival)
+            take(party, record)
+    elif not isinstance(message, Profile) or named == stub.household:
+        _send_on(party, household_party(stub.household), record)
     else:
-        away.version += 1
-        away.is_leaving = True
-        party.effects.append(Leave(household_party(away.household), message.customer_id, away.version))
-        _hold(party, away, arrival)
+        stub.version += 1
+        stub.is_leaving = True
+        party.effects.append(Leave(household_party(stub.household), message.customer_id, stub.version))
+        _hold(party, stub, record)
 
 
 def receive(party: PartyState, routed: Routed) -> None:
     """What another partition, or this one, sent to the party."""
     if isinstance(routed, Forward):
-        _take_stored(party, routed.post, routed.party, routed.arrival)
+        _take_stored(party, routed.stored, routed.party, routed.record)
     elif isinstance(routed, Join):
         _joined(party, routed)
     elif isinstance(routed, Leave):
@@ -121,40 +121,40 @@ def receive(party: PartyState, routed: Routed) -> None:
         _returned(party, routed)
 
 
-def _join(party: PartyState, customer: str, household: str, away: Away | None) -> None:
+def _join(party: PartyState, customer: str, household: str, stub: MembershipStub | None) -> None:
     ledger = party.ledger
-    version = away.version + 1 if away else 1
+    version = stub.version + 1 if stub else 1
     part = split(party, customer)
     # A customer's own ledger has nobody else in it; what is left of it is the stub.
-    ledger.away = Away(household, version)
+    ledger.stub = MembershipStub(household, version)
     party.count_cells()
     party.effects.append(Join(household_party(household), customer, version, part))
 
 
-def _hold(party: PartyState, away: Away, arrival: InputRecord) -> None:
-    post = posted(arrival)
-    if len(away.held) < HELD_MAX and sum(map(_size, away.held)) + _size(post) <= HELD_BYTES_MAX:
-        away.held.append(post)
+def _hold(party: PartyState, stub: MembershipStub, record: InputRecord) -> None:
+    stored = to_stored(record)
+    if len(stub.held) < HELD_MAX and sum(map(_size, stub.held)) + _size(stored) <= HELD_BYTES_MAX:
+        stub.held.append(stored)
         return
     message = (
-        f"the customer left household {away.household}, whose partition has not given back the customer's ledger "
-        f"yet, and {len(away.held)} records ({HELD_MAX} records or {HELD_BYTES_MAX:,} bytes at most) wait for it; "
+        f"the customer left household {stub.household}, whose partition has not given back the customer's ledger "
+        f"yet, and {len(stub.held)} records ({HELD_MAX} records or {HELD_BYTES_MAX:,} bytes at most) wait for it; "
         "see that all partitions are decided for, then send this record again"
     )
-    party.effects.append(Refused("undecidable", message, post))
+    party.effects.append(Refused("undecidable", message, stored))
 
 
 def _returned(party: PartyState, routed: Return) -> None:
-    away = party.ledger.away
-    if away is None or not away.is_leaving or away.version != routed.version:
+    stub = party.ledger.stub
+    if stub is None or not stub.is_leaving or stub.version != routed.version:
         message = f"a ledger came back (version {routed.version}) that this customer's home does not wait for"
         party.effects.append(Refused("undecidable", message))
         return
-    held = away.held
-    party.ledger.away = Away(None, away.version)
+    held = stub.held
+    party.ledger.stub = MembershipStub(None, stub.version)
     _merge(party, routed.part)
-    for post in held:
-        _take_stored(party, post, routed.party)
+    for stored in held:
+        _take_stored(party, stored, routed.party)
     # Last, so that a withdrawal that was held comes before what waits. What the household had left for later
     # is looked for here.
     follow(party, recalls=True, looks=True)
@@ -171,17 +171,17 @@ def _joined(party: PartyState, routed: Join) -> None:
     follow(party, recalls=True, looks=True)
 
 
-def _take_stored(party: PartyState, post: Posted, name: str, read: InputRecord | None = None) -> None:
+def _take_stored(party: PartyState, stored: StoredRecord, name: str, read: InputRecord | None = None) -> None:
     """A record that is not the one just read; a refusal must name it."""
-    before, arrival = len(party.effects), read or arrived(post)
-    customer = arrival.message.customer_id
+    before, record = len(party.effects), read or from_stored(stored)
+    customer = record.message.customer_id
     if not is_household(name):
-        arrive(party, arrival)
+        arrive(party, record)
     elif customer in party.ledger.members:
-        take(party, arrival)
+        take(party, record)
     else:
-        _send_on(party, customer_party(customer), arrival)
-    party.effects[before:] = [_about(result, post) for result in party.effects[before:]]
+        _send_on(party, customer_party(customer), record)
+    party.effects[before:] = [_about(result, stored) for result in party.effects[before:]]
 
 
 def _merge(party: PartyState, part: Part) -> None:
@@ -191,12 +191,12 @@ def _merge(party: PartyState, part: Part) -> None:
     ledger.holds = {rule: closes_ms for rule, closes_ms in ledger.holds.items() if closes_ms > party.now_ms}
 
 
-def _send_on(party: PartyState, name: str, arrival: InputRecord) -> None:
-    if arrival.hops >= HOPS_MAX:
+def _send_on(party: PartyState, name: str, record: InputRecord) -> None:
+    if record.hops >= HOPS_MAX:
         message = f"sent on {HOPS_MAX} times and still not where its customer's budget is; was state lost?"
-        party.effects.append(Refused("misrouted", message, posted(arrival)))
+        party.effects.append(Refused("misrouted", message, to_stored(record)))
     else:
-        party.effects.append(Forward(name, posted(replace(arrival, hops=arrival.hops + 1))))
+        party.effects.append(Forward(name, to_stored(replace(record, hops=record.hops + 1))))
 
 
 def _parted(things: list[Thing], is_theirs: Callable[[Thing], bool]) -> tuple[list[Thing], list[Thing]]:
@@ -208,10 +208,10 @@ def _still_awaited(holds: dict[str, int], ledger: Ledger) -> dict[str, int]:
     return {rule: closes_ms for rule, closes_ms in holds.items() if rule in awaited}
 
 
-def _size(post: Posted) -> int:
-    return len(post.raw) + len(post.value or b"")
+def _size(stored: StoredRecord) -> int:
+    return len(stored.raw) + len(stored.value or b"")
 
 
-def _about(result: Effect, post: Posted) -> Effect:
+def _about(result: Effect, stored: StoredRecord) -> Effect:
     """A refusal says which record it is about, where that is not the one that was read."""
-    return replace(result, post=post) if isinstance(result, Refused) and result.post is None else result
+    return replace(result, stored=stored) if isinstance(result, Refused) and result.stored is None else result

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from arbiter.ledger.facts import Fact
-from arbiter.ledger.model import Posted
+from arbiter.ledger.model import StoredRecord
 from arbiter.messages import ContactRequest, CustomerChange, Outcome, Profile
 
 Message = ContactRequest | Fact | Outcome
@@ -45,11 +45,11 @@ class InputRecord(Struct, frozen=True, gc=False):
     identity: bytes = b""
 
 
-def posted(arrival: InputRecord) -> Posted:
-    """The arrival as it is kept or sent on."""
-    a = arrival
+def to_stored(record: InputRecord) -> StoredRecord:
+    """The record as it is kept or sent on."""
+    a = record
     headers = tuple((name, value or b"") for name, value in a.headers)
-    return Posted(_what(a.message), a.source, a.received_ms, a.raw, a.key, a.value, headers, a.hops)
+    return StoredRecord(_what(a.message), a.source, a.received_ms, a.raw, a.key, a.value, headers, a.hops)
 
 
 def _what(message: Message) -> _What:
@@ -60,7 +60,9 @@ def _what(message: Message) -> _What:
     return "outcome" if isinstance(message, Outcome) else "change"
 
 
-def arrived(post: Posted) -> InputRecord:
+def from_stored(stored: StoredRecord) -> InputRecord:
     """What was kept or sent on, as it arrived; ``msgspec.DecodeError`` for what no reader had let through."""
-    message = _READ[post.what](post.raw)
-    return InputRecord(message, post.source, post.received_ms, post.raw, post.key, post.value, post.headers, post.hops)
+    message = _READ[stored.what](stored.raw)
+    return InputRecord(
+        message, stored.source, stored.received_ms, stored.raw, stored.key, stored.value, stored.headers, stored.hops
+    )

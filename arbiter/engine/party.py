@@ -11,7 +11,7 @@ from arbiter.engine.events import Way, give_up, put_off, review, take
 from arbiter.engine.households import arrive, receive
 from arbiter.engine.input_record import InputRecord
 from arbiter.engine.routed import Leave, Routed
-from arbiter.engine.state import Context, Effect, PartyState, Turn
+from arbiter.engine.state import Context, Effect, PartyState, QueueKey
 from arbiter.ledger.contacts import ContactState
 from arbiter.ledger.identity import answer_key, answer_keys, identity, was_answered
 from arbiter.ledger.keys import is_household
@@ -57,7 +57,7 @@ class Party(PartyState):
         self.now_ms = now_ms
         if event is not None:
             # Nearly everybody is at home in no household; the others are a branch of their own.
-            if isinstance(event, InputRecord) and self.ledger.away is None and not isinstance(event.message, Profile):
+            if isinstance(event, InputRecord) and self.ledger.stub is None and not isinstance(event.message, Profile):
                 take(self, event)
             else:
                 self._happen(event)
@@ -109,13 +109,13 @@ def answers_needed(event: InputRecord | Routed, name: str, ledger: Ledger) -> li
     return []
 
 
-def awaits(ledger: Ledger) -> dict[str, Turn]:
-    """The capacities that this party waits for, each with the turn of the request that asked for it first."""
-    found: dict[str, Turn] = {}
+def awaits(ledger: Ledger) -> dict[str, QueueKey]:
+    """The capacities that this party waits for, each with the queue key of the request that asked for it first."""
+    found: dict[str, QueueKey] = {}
     for asked in ledger.waiting:
-        turn = (asked.received_ms, asked.source[2])
+        queue_key = (asked.received_ms, asked.source[2])
         for name in asked.awaits:
-            found[name] = min(turn, found.get(name, turn))
+            found[name] = min(queue_key, found.get(name, queue_key))
     return found
 
 

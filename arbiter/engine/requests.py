@@ -32,12 +32,12 @@ EVENTS = {"deferred": "defer", "approved": "approve", "rejected": "reject"}
 """The event by which a verdict's outcome is reached."""
 
 
-def ask(party: PartyState, arrival: InputRecord, request: ContactRequest) -> None:
+def ask(party: PartyState, record: InputRecord, request: ContactRequest) -> None:
     """Answer a request that has just arrived, or tell a repeated one what it was told."""
-    key = arrival.identity or identity(request)
+    key = record.identity or identity(request)
     customer, ledger = request.customer_id, party.ledger
     if request.dry_run:
-        _try(party, arrival, request, key)
+        _try(party, record, request, key)
         return
     content = content_of(request)
     if party.answers and was_answered(ledger, customer, key):
@@ -47,8 +47,8 @@ def ask(party: PartyState, arrival: InputRecord, request: ContactRequest) -> Non
             return
     remember(ledger, customer, key, party.now_ms)
     forget(ledger, party.now_ms, party.policy.history_ms)
-    evaluation = Evaluation(party.policy, ledger, request, arrival.received_ms, party.now_ms, party.stock)
-    asked = _asked(arrival, key, content, evaluation)
+    evaluation = Evaluation(party.policy, ledger, request, record.received_ms, party.now_ms, party.stock)
+    asked = _asked(record, key, content, evaluation)
     found = hold_for(evaluation, ledger.holds)
     if found is None:
         _decide(party, asked, evaluation, "received", None, None)
@@ -120,16 +120,16 @@ def publish_recall(party: PartyState, asked: Asked, request: ContactRequest, fin
     party.publish(asked, request, "approved", "recall", recalled)
 
 
-def _try(party: PartyState, arrival: InputRecord, request: ContactRequest, key: bytes) -> None:
+def _try(party: PartyState, record: InputRecord, request: ContactRequest, key: bytes) -> None:
     """A dry run: decided as a new request, without any trace."""
-    evaluation = evaluate(party, request, arrival.received_ms)
+    evaluation = evaluate(party, request, record.received_ms)
     verdict = timely(party.policy.document, evaluation.verdict(), party.now_ms)
-    trial = replace(verdict, final=True, source=arrival.source, seq=party.seq)
+    trial = replace(verdict, final=True, source=record.source, seq=party.seq)
     party.effects.append(Decided(request, key, trial, False))
 
 
-def _asked(arrival: InputRecord, key: bytes, content: bytes, evaluation: Evaluation) -> Asked:
-    place = (arrival.raw, arrival.received_ms, arrival.source)
+def _asked(record: InputRecord, key: bytes, content: bytes, evaluation: Evaluation) -> Asked:
+    place = (record.raw, record.received_ms, record.source)
     return Asked(key, content, *place, 0, evaluation.score, evaluation.priority)
 
 

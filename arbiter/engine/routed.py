@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from arbiter.engine.input_record import InputRecord
-from arbiter.ledger.model import Answered, Ledger, Posted
+from arbiter.ledger.model import Answered, Ledger, StoredRecord
 
 
 class Part(Struct):
@@ -18,12 +18,12 @@ class Part(Struct):
 class Forward(Struct, frozen=True):
     """A record for ``party``: a household, or (if that does not know the customer) the customer's home again.
 
-    ``arrival`` is the record where it was decoded already.
+    ``record`` is the record where it was decoded already.
     """
 
     party: str
-    post: Posted
-    arrival: InputRecord | None = None
+    stored: StoredRecord
+    record: InputRecord | None = None
 
 
 class Join(Struct, frozen=True):

@@ -17,10 +17,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arbiter.engine.evaluation import asked_at
-from arbiter.engine.input_record import InputRecord, arrived
+from arbiter.engine.input_record import InputRecord, from_stored
 from arbiter.engine.party import Party, Review, answers_needed, awaits
 from arbiter.engine.routed import Forward, Routed
-from arbiter.engine.state import Context, Effect, Turn
+from arbiter.engine.state import Context, Effect, QueueKey
 from arbiter.engine.told import Anomaly, Decided
 from arbiter.ledger.capacity import Draw, WholeStock
 from arbiter.ledger.facts import Refused
@@ -51,17 +51,17 @@ class Shelf(Protocol):
 
 
 class Told(Struct, frozen=True):
-    """An answer. ``party`` is whose budget it is about; ``arrival`` is the record, ``None`` if a timer came back."""
+    """An answer. ``party`` is whose budget it is about; ``record`` is the record, ``None`` if a timer came back."""
 
     party: str
-    arrival: InputRecord | None
+    record: InputRecord | None
     decided: Decided
 
 
 class TurnedAway(Struct, frozen=True):
     """A record that a worker would have put among the dead letters, and why."""
 
-    arrival: InputRecord
+    record: InputRecord
     refused: Refused
 
 
@@ -74,14 +74,14 @@ class _Partition:
     def __init__(self) -> None:
         self.now_ms = LONG_AGO_MS
         self.seq = 0
-        self.due: dict[str, tuple[int, Turn]] = {}
-        self._heap: list[tuple[int, Turn, str]] = []
+        self.due: dict[str, tuple[int, QueueKey]] = {}
+        self._heap: list[tuple[int, QueueKey, str]] = []
 
     def set_timer(self, name: str, party: Party) -> None:
         if party.due_ms is None:
             self.due.pop(name, None)
             return
-        place = party.due_ms, party.turn
+        place = party.due_ms, party.queue_key
         if self.due.get(name) != place:
             self.due[name] = place
             heappush(self._heap, (*place, name))
@@ -89,8 +89,8 @@ class _Partition:
     def first(self) -> tuple[int, str] | None:
         """The next timer, earliest first, of equal ones who asked first; it stays set."""
         while self._heap:
-            due_ms, turn, party = self._heap[0]
-            if self.due.get(party) == (due_ms, turn):
+            due_ms, queue_key, party = self._heap[0]
+            if self.due.get(party) == (due_ms, queue_key):
                 return due_ms, party
             heappop(self._heap)
         return None
@@ -114,7 +114,7 @@ class _Stock(WholeStock):
 
 
 class Simulation:
-    """Feed it with :meth:`take` in the order of arrival, then :meth:`finish`; both give what came of it, in order."""
+    """Feed it with :meth:`take` in the order of record, then :meth:`finish`; both give what came of it, in order."""
 
     def __init__(self, policy: Policy, shelf: Shelf, home: Callable[[str], int], partitions: int = 1) -> None:
         """``home`` gives the partition, below ``partitions``, of a customer's or household's id."""
@@ -123,7 +123,7 @@ class Simulation:
         self._home = home
         self._partitions = [_Partition() for _ in range(partitions)]
         self._stock = _Stock()
-        self._waits: dict[str, dict[str, Turn]] = {}
+        self._waits: dict[str, dict[str, QueueKey]] = {}
         self.notes: Counter[str] = Counter()
 
     @property
@@ -136,14 +136,14 @@ class Simulation:
         """How many parties have something that will come back by itself."""
         return sum(len(partition.due) for partition in self._partitions)
 
-    def take(self, arrival: InputRecord) -> Iterator[Happening]:
+    def take(self, record: InputRecord) -> Iterator[Happening]:
         """One record and all that follows from it at that instant. Exhaust it before the next one."""
-        message = arrival.message
+        message = record.message
         party = customer_party(message.customer_id)
         partition = self._partition_of(party)
         if isinstance(message, ContactRequest):
-            yield from self._advance(partition, asked_at(message, arrival.received_ms))
-        yield from self._deliver(party, arrival, arrival)
+            yield from self._advance(partition, asked_at(message, record.received_ms))
+        yield from self._deliver(party, record, record)
 
     def finish(self, until_ms: int = FAR_MS) -> Iterator[Happening]:
         """No more records come: let time go on, so that what waits comes back, in the order of time."""
@@ -169,19 +169,19 @@ class Simulation:
             yield from self._wake()
         partition.now_ms = now_ms
 
-    def _deliver(self, name: str, event: InputRecord | Routed, arrival: InputRecord) -> Iterator[Happening]:
-        """Bring a record to a party, and on to where it sends it; ``arrival`` is the one that began it."""
+    def _deliver(self, name: str, event: InputRecord | Routed, record: InputRecord) -> Iterator[Happening]:
+        """Bring a record to a party, and on to where it sends it; ``record`` is the one that began it."""
         todo: deque[tuple[str, InputRecord | Routed]] = deque([(name, event)])
         while todo:
             name, event = todo.popleft()
             partition = self._partition_of(name)
             if isinstance(event, Forward):
-                event = read = replace(event, arrival=arrived(event.post))
-                if read.arrival is not None and isinstance(read.arrival.message, ContactRequest):
-                    yield from self._advance(partition, asked_at(read.arrival.message, read.arrival.received_ms))
+                event = read = replace(event, record=from_stored(event.stored))
+                if read.record is not None and isinstance(read.record.message, ContactRequest):
+                    yield from self._advance(partition, asked_at(read.record.message, read.record.received_ms))
             for effect in self._apply(partition, name, event, partition.now_ms):
                 if isinstance(effect, Decided | Anomaly | Refused):
-                    yield from self._heard(name, effect, arrival)
+                    yield from self._heard(name, effect, record)
                 else:
                     todo.append((effect.party, effect))
             # What that made due at once, as an arbitration that closed on its way to a household.
@@ -214,17 +214,17 @@ class Simulation:
             self._note_waits(name, before, awaits(party.ledger))
         return effects
 
-    def _note_waits(self, name: str, before: dict[str, Turn], after: dict[str, Turn]) -> None:
+    def _note_waits(self, name: str, before: dict[str, QueueKey], after: dict[str, QueueKey]) -> None:
         for key in before.keys() - after.keys():
             self._waits[key].pop(name, None)
-        for key, turn in after.items():
-            self._waits.setdefault(key, {})[name] = turn
+        for key, queue_key in after.items():
+            self._waits.setdefault(key, {})[name] = queue_key
 
     def _load_answer(self, party: Party, name: str, event: InputRecord | Forward) -> None:
         """The answer to a request that comes again. All answers are on one shelf, so they need not move."""
-        arrival = event.arrival if isinstance(event, Forward) else event
-        if arrival is not None and isinstance(arrival.message, ContactRequest):
-            for key in answers_needed(arrival, name, party.ledger):
+        record = event.record if isinstance(event, Forward) else event
+        if record is not None and isinstance(record.message, ContactRequest):
+            for key in answers_needed(record, name, party.ledger):
                 answered = self._shelf.answer(key)
                 if answered is not None:
                     party.answers[key] = answered
@@ -248,7 +248,7 @@ class Simulation:
                 partition = self._partition_of(party)
                 yield from self._come_back(partition, party, Review(), partition.now_ms)
 
-    def _wakeable(self, draw: Draw, woken: set[str]) -> list[tuple[Turn, str]]:
+    def _wakeable(self, draw: Draw, woken: set[str]) -> list[tuple[QueueKey, str]]:
         want = self._policy.window(draw.name, draw.start_ms)
         waits = self._waits.get(draw.key)
         if want is None or not waits:
@@ -259,13 +259,13 @@ class Simulation:
             places = (want.limit or 0) - self._stock.taken[draw]
         if places <= 0:
             return []
-        waiting = sorted((turn, party) for party, turn in waits.items() if party not in woken)
+        waiting = sorted((queue_key, party) for party, queue_key in waits.items() if party not in woken)
         return [wait for wait in waiting if draw.end_ms > self._partition_of(wait[1]).now_ms][:places]
 
-    def _heard(self, party: str, result: Effect, arrival: InputRecord | None) -> Iterator[Happening]:
+    def _heard(self, party: str, result: Effect, record: InputRecord | None) -> Iterator[Happening]:
         if isinstance(result, Decided):
-            yield Told(party, arrival, result)
+            yield Told(party, record, result)
         elif isinstance(result, Anomaly):
             self.notes[result.what] += 1
-        elif isinstance(result, Refused) and arrival is not None:
-            yield TurnedAway(arrival, result)
+        elif isinstance(result, Refused) and record is not None:
+            yield TurnedAway(record, result)

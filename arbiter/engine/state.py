@@ -26,11 +26,11 @@ from arbiter.policy.ruleset import Policy
 Effect = Decided | Refused | Anomaly | Routed
 """What applying an event brings about, beside the party's own state."""
 
-Turn = tuple[int, int]
-"""When a request was received (ms), and its offset: of parties that come back together, the least comes first."""
+QueueKey = tuple[int, int]
+"""When a request was received (ms), and its offset: of the parties due at one instant, the least comes first."""
 
-FREES_FIRST: Turn = (0, 0)
-"""The turn of what only gives back: the places are there for those who come after it."""
+FREES_FIRST: QueueKey = (0, 0)
+"""The queue key of what only gives back: the places are there for those who come after it."""
 
 
 class Context(Struct, frozen=True, gc=False):
@@ -51,9 +51,9 @@ class PartyState:
     """One party: its ledger, and what belongs to it.
 
     ``answers`` are the loaded and the new ones, ``changed`` the keys of the new ones. ``requests`` has the open and
-    waiting requests that are decoded. ``due_ms`` is when the party's next timer fires, ``turn`` its order among those
-    that fire then. ``effects`` collects the effects of one event. With ``books_only`` an event is booked, and what
-    follows from it is left for the next look; with ``gives_up`` what cannot be judged is ended.
+    waiting requests that are decoded. ``due_ms`` is when the party's next timer fires, ``queue_key`` its order among
+    those that fire then. ``effects`` collects the effects of one event. With ``books_only`` an event is booked, and
+    what follows from it is left for the next look; with ``gives_up`` what cannot be judged is ended.
     """
 
     __slots__ = (
@@ -67,16 +67,16 @@ class PartyState:
         "ledger",
         "now_ms",
         "policy",
+        "queue_key",
         "requests",
         "seq",
         "stock",
-        "turn",
     )
 
     policy: Policy
     stock: Stock
     due_ms: int | None
-    turn: Turn
+    queue_key: QueueKey
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -90,26 +90,26 @@ class PartyState:
         self.look_at_timer()
 
     def look_at_timer(self) -> None:
-        """Set when the next timer fires (``None``: never), and the turn: that of the oldest request that is due then.
+        """Set when the next timer fires (``None``: never), and the queue key of the oldest request that is due then.
 
         A permit that runs out comes first: it only gives back.
         """
         # Loops and no generators: this runs for each record.
         ledger = self.ledger
         first: int | None = ledger.recall_ms or None
-        turn: Turn | None = None
+        queue_key: QueueKey | None = None
         for asked in ledger.waiting:
             due_ms = asked.due_ms
             if first is None or due_ms <= first:
                 own = (asked.received_ms, asked.source[2])
-                turn = own if turn is None or due_ms != first else min(turn, own)
+                queue_key = own if queue_key is None or due_ms != first else min(queue_key, own)
                 first = due_ms
         for asked in ledger.open:
             due_ms = asked.due_ms
             if due_ms and (first is None or due_ms <= first):
-                first, turn = due_ms, FREES_FIRST
+                first, queue_key = due_ms, FREES_FIRST
         self.due_ms = first
-        self.turn = turn or FREES_FIRST
+        self.queue_key = queue_key or FREES_FIRST
 
     def request_in(self, asked: Asked) -> ContactRequest:
         """The request itself, decoded once; ``msgspec.DecodeError``."""

@@ -120,7 +120,7 @@ class EmptyStock:
         """Nobody to give it to."""
 
 
-class Purse:
+class CapacityJournal:
     """One party's hand in a stock. It can undo what a failed step took, and see again what it saw.
 
     A step that fails is undone by leading the party through all its former steps once more. They must then end as

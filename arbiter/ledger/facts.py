@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from arbiter.ledger.model import Consent, Ledger, Member, Posted, Suppression, Traits
+from arbiter.ledger.model import Consent, Ledger, Member, StoredRecord, Suppression, Traits
 from arbiter.ledger.names import same
 from arbiter.ledger.stated_preferences import read_preferences
 from arbiter.messages import ConsentChange, Outcome, PreferenceChange, Profile, SuppressionChange
@@ -20,11 +20,11 @@ Fact = ConsentChange | PreferenceChange | SuppressionChange | Profile
 
 
 class Refused(Struct, frozen=True, gc=False):
-    """A record that cannot be taken; it becomes a dead letter. ``post`` is the record, if not the one just read."""
+    """A record that cannot be taken; it becomes a dead letter. ``stored`` is the record, if not the one just read."""
 
     code: str
     message: str
-    post: Posted | None = None
+    stored: StoredRecord | None = None
 
 
 def protects(message: Fact | Outcome) -> bool:

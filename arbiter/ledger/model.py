@@ -111,7 +111,7 @@ class Event(Struct, frozen=True, array_like=True, gc=False):
     kind: Kind
 
 
-class Posted(Struct, frozen=True, array_like=True, gc=False):
+class StoredRecord(Struct, frozen=True, array_like=True, gc=False):
     """A record as it was read, to be sent on, kept, or made a dead letter of, byte for byte.
 
     ``what`` is the kind of message, ``raw`` is its JSON; ``value`` is the record's value
@@ -128,7 +128,7 @@ class Posted(Struct, frozen=True, array_like=True, gc=False):
     hops: int = 0
 
 
-class Away(Struct, array_like=True, gc=False):
+class MembershipStub(Struct, array_like=True, gc=False):
     """The directory's entry of one customer, in the ledger that the customer's home keeps.
 
     ``household`` has the customer's budget; ``None``: it is here, in this ledger. ``version`` counts the changes.
@@ -138,14 +138,14 @@ class Away(Struct, array_like=True, gc=False):
     household: str | None
     version: int
     is_leaving: bool = False
-    held: list[Posted] = []
+    held: list[StoredRecord] = []
 
 
 class Ledger(Struct, gc=False):
     """All state of one party.
 
     ``waiting`` are the deferred requests, ``open`` the approvals that were neither confirmed nor ran out, ``holds``
-    the arbitrations that are open (rule id → when they close). ``away`` stands in the ledger of a customer who is,
+    the arbitrations that are open (rule id → when they close). ``stub`` stands in the ledger of a customer who is,
     or was, a member of a household. ``draws`` is what contacts took of the capacity that all customers share, by the
     contact's ``ref``, as long as its window lasts: it may have to be given back. ``cells`` has the customers that are
     counted as waiting for a cell, by its key. ``recall_ms`` is when to look again for what has to be recalled (0:
@@ -158,7 +158,7 @@ class Ledger(Struct, gc=False):
     open: list[Asked] = []
     events: list[Event] = []
     holds: dict[str, int] = {}
-    away: Away | None = None
+    stub: MembershipStub | None = None
     draws: dict[bytes, list[Draw]] = {}
     cells: dict[str, list[str]] = {}
     recall_ms: int = 0

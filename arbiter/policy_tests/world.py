@@ -214,8 +214,8 @@ class World:
         return None if text is None else to_datetime(self._times(text))
 
     def _take(self, message: Message, at_ms: int) -> list[Effect]:
-        arrival = InputRecord(message, (TOPIC, 0, self._steps + 1), at_ms, msgspec.json.encode(message))
-        return self._apply(arrival, at_ms)
+        record = InputRecord(message, (TOPIC, 0, self._steps + 1), at_ms, msgspec.json.encode(message))
+        return self._apply(record, at_ms)
 
     def _wake(self, now_ms: int) -> list[Effect]:
         """Look again at what waits for something that all share, as a worker does once a cell is full."""

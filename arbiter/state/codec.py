@@ -19,7 +19,18 @@ from msgspec import Struct
 
 from arbiter.ledger.capacity import Draw
 from arbiter.ledger.contacts import STATE, STATE_BITS, STATES, Contacts, Evidence, Kind, Shape
-from arbiter.ledger.model import Answered, Asked, Away, Consent, Event, Ledger, Member, Preferences, Suppression, Traits
+from arbiter.ledger.model import (
+    Answered,
+    Asked,
+    Consent,
+    Event,
+    Ledger,
+    Member,
+    MembershipStub,
+    Preferences,
+    Suppression,
+    Traits,
+)
 from arbiter.messages import Scalar
 from arbiter.timing.instants import MINUTE_MS, SECOND_MS
 
@@ -115,7 +126,7 @@ class _LedgerWire(Struct, array_like=True, gc=False):
     evidence: dict[int, Evidence] = {}
     draws: dict[bytes, list[Draw]] = {}
     shares: list[int] = []
-    away: Away | None = None
+    stub: MembershipStub | None = None
     cells: dict[str, list[str]] = {}
     recall_ms: int = 0
     owners: list[int] = []
@@ -152,7 +163,7 @@ def pack_ledger(ledger: Ledger) -> bytes:
             [*map(sub, contacts.begins, [0, *contacts.begins])], _pack_spans(contacts), refs,
             {row: sent_ms - contacts.begins[row] for row, sent_ms in contacts.sent.items()},
             ledger.waiting, ledger.open, ledger.events, ledger.holds, contacts.evidence, ledger.draws, shares,
-            ledger.away, ledger.cells, ledger.recall_ms, owners, customers,
+            ledger.stub, ledger.cells, ledger.recall_ms, owners, customers,
         ]  # fmt: skip
         while row and not row[-1]:
             row.pop()
@@ -177,7 +188,7 @@ def unpack_ledger(data: bytes) -> Ledger:
         contacts = _unpack_contacts_1(wire, names) if is_old else _unpack_contacts(wire, [*members])
     except (IndexError, ValueError, TypeError, OverflowError, msgspec.DecodeError) as error:
         raise CodecError(f"ledger: damaged, {error}") from error
-    held = (wire.waiting, wire.open, wire.events, wire.holds, wire.away, wire.draws, wire.cells, wire.recall_ms)
+    held = (wire.waiting, wire.open, wire.events, wire.holds, wire.stub, wire.draws, wire.cells, wire.recall_ms)
     return Ledger(members, contacts, *held)
 
 
@@ -401,7 +412,7 @@ class _LedgerWire1(Struct, array_like=True, gc=False):
     events: list[Event] = []
     holds: dict[str, int] = {}
     shares: list[int] = []
-    away: Away | None = None
+    stub: MembershipStub | None = None
     draws: dict[bytes, list[Draw]] = {}
     cells: dict[str, list[str]] = {}
     evidence: dict[int, Evidence] = {}

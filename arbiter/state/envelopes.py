@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from arbiter.engine.routed import Forward, Join, Leave, Nothing, Part, Return, Routed
-from arbiter.ledger.model import Posted
+from arbiter.ledger.model import StoredRecord
 from arbiter.state.answers import pack_answered, unpack_answered
 from arbiter.state.codec import CodecError, check_format, pack_ledger, unpack_ledger
 
@@ -22,7 +22,7 @@ _FORMAT: Final = bytes([FORMAT])
 
 class _Forward(Struct, frozen=True, array_like=True, tag="forward"):
     party: str
-    post: Posted
+    stored: StoredRecord
 
 
 class _Leave(Struct, frozen=True, array_like=True, tag="leave"):
@@ -71,7 +71,7 @@ class RoutedEnvelope(Struct, frozen=True, array_like=True):
         """What is in it, new each time, since a party's ledger takes over what it is given; :class:`CodecError`."""
         body = self.body
         if isinstance(body, _Forward):
-            return Forward(body.party, body.post)
+            return Forward(body.party, body.stored)
         if isinstance(body, _Nothing):
             return Nothing(body.party)
         if isinstance(body, _Leave):
@@ -107,7 +107,7 @@ def unpack_envelope(data: bytes) -> RoutedEnvelope:
 
 def _wire(routed: Routed) -> _Forward | _Leave | _Join | _Return | _Nothing:
     if isinstance(routed, Forward):
-        return _Forward(routed.party, routed.post)
+        return _Forward(routed.party, routed.stored)
     if isinstance(routed, Nothing):
         return _Nothing(routed.party)
     if isinstance(routed, Leave):

@@ -271,7 +271,7 @@ def _write(kept: _Partition, head: Head, commit: Commit, now_ms: int) -> None:
         else:
             kept.timers[party] = due_ms
         kept.turns.pop(party, None)
-    kept.turns |= commit.turns
+    kept.turns |= commit.queue_keys
     kept.waits |= {wait for wait, is_waiting in commit.waits.items() if is_waiting}
     kept.waits -= {wait for wait, is_waiting in commit.waits.items() if not is_waiting}
     if commit.opened:

@@ -432,7 +432,7 @@ def _commit_words(
     words += ledgers
     words += answers
     for party, due_ms in commit.timers.items():
-        turn = commit.turns.get(party)
+        turn = commit.queue_keys.get(party)
         words += (party, "" if due_ms is None else due_ms, f"{turn[0]}.{turn[1]}" if turn else "")
     for spent in commit.spent.values():
         words += (spent.used, spent.granted, spent.made, spent.ttl_ms)

@@ -128,9 +128,9 @@ class Commit(Struct, frozen=True):
     """Everything that one batch changes, written at once or not at all.
 
     ``ledgers`` maps party to bytes; ``answers`` maps identity to bytes and lives ``answers_ttl_ms``; ``timers``
-    maps party to its next due instant, or ``None`` to clear it; ``turns`` says in which order parties come back that
-    are due at one instant: by when what they wait with was received (ms), and its offset; (0, 0) for those that are not
-    named. ``positions`` has the input topics that moved;
+    maps party to its next due instant, or ``None`` to clear it; ``queue_keys`` says in which order parties come
+    back that are due at one instant: by when what they wait with was received (ms), and its offset; (0, 0) for
+    those that are not named. ``positions`` has the input topics that moved;
     ``spent`` says what the partition now uses of the windows of capacity where that changed; ``waits`` who begins
     (true) or ceases to wait for it; ``opened`` maps a party to the end of a permit that it has from now on; ``swept``
     and ``notes`` are for the head; ``is_calm`` lets claims be counted anew.
@@ -153,7 +153,7 @@ class Commit(Struct, frozen=True):
     swept: int = 0
     notes: bytes = b""
     is_calm: bool = True
-    turns: dict[str, tuple[int, int]] = {}
+    queue_keys: dict[str, tuple[int, int]] = {}
 
 
 class CommitResult(Enum):

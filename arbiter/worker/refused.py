@@ -54,7 +54,7 @@ def _instead(record: OutRecord, worker: Worker) -> list[OutRecord]:
         if isinstance(routed, Forward):
             text = f"too long for {record.topic} on its way to partition {record.partition}: raise max.message.bytes"
             letter = DeadLetter("oversized", f"{text} of that topic, then send it again")
-            first = original(routed.post)
+            first = original(routed.stored)
             sent = dead_letter(first, letter, worker.settings.group, __version__, worker.clock.now_ms(), 1)
             return [sent, OutRecord(record.topic, record.partition, record.key, emptied(envelope))]
     return [record]

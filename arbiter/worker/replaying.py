@@ -41,24 +41,24 @@ class Heads(Protocol):
 class Stretch(Struct, frozen=True):
     """Records that go onto the topics together: only facts, or requests that were asked for within the bound."""
 
-    arrivals: list[InputRecord]
+    records: list[InputRecord]
 
 
-def stretches(arrivals: Iterable[InputRecord], ahead_ms: int) -> Iterator[Stretch]:
+def stretches(records: Iterable[InputRecord], ahead_ms: int) -> Iterator[Stretch]:
     """The records in their order, cut where a fact follows a request or a request a fact, and where the newest request
     would be more than ``ahead_ms`` later than the first.
     """
     current: list[InputRecord] = []
     begin_ms, has_requests = 0, False
-    for arrival in arrivals:
-        is_request = isinstance(message := arrival.message, ContactRequest)
-        at_ms = asked_at(message, arrival.received_ms) if isinstance(message, ContactRequest) else begin_ms
+    for record in records:
+        is_request = isinstance(message := record.message, ContactRequest)
+        at_ms = asked_at(message, record.received_ms) if isinstance(message, ContactRequest) else begin_ms
         if current and (is_request != has_requests or (is_request and at_ms > begin_ms + ahead_ms)):
             yield Stretch(current)
             current = []
         if not current:
             begin_ms, has_requests = at_ms, is_request
-        current.append(arrival)
+        current.append(record)
     if current:
         yield Stretch(current)
 
@@ -86,33 +86,33 @@ class Replay:
 
     async def put(self, stretch: Stretch) -> None:
         """Put a stretch there, and return when it is decided; :class:`ReplayStalled`."""
-        for arrival in stretch.arrivals:
-            await self._produce(arrival)
+        for record in stretch.records:
+            await self._produce(record)
         left = await asyncio.to_thread(self._producer.flush, FLUSH_SECONDS)
         if self._failed is not None or left:
             why = self._failed.str() if self._failed is not None else f"{left} records are not taken"
             raise ReplayStalled(f"Kafka does not take the records: {why}")
         await self._decided()
-        self.records += len(stretch.arrivals)
+        self.records += len(stretch.records)
         self.stretches += 1
 
     def close(self) -> None:
         """Forget what Kafka did not take."""
         self._producer.purge()
 
-    async def _produce(self, arrival: InputRecord) -> None:
-        message = arrival.message
+    async def _produce(self, record: InputRecord) -> None:
+        message = record.message
         # A request without `requested_at` is of the time at which its record was made.
         is_stamped = isinstance(message, ContactRequest) and message.requested_at is None
-        value = arrival.raw if arrival.value is None else arrival.value
+        value = record.raw if record.value is None else record.value
         while True:
             try:
                 self._producer.produce(
-                    self._settings.topic(arrival.source[0]),
+                    self._settings.topic(record.source[0]),
                     value,
                     message.customer_id.encode(),
-                    timestamp=arrival.received_ms if is_stamped else 0,
-                    headers=list(arrival.headers),
+                    timestamp=record.received_ms if is_stamped else 0,
+                    headers=list(record.headers),
                     on_delivery=self._delivered,
                 )
             except BufferError:

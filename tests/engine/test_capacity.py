@@ -8,7 +8,7 @@ import pytest
 
 from arbiter.engine.evaluation import Evaluation
 from arbiter.engine.households import merge, split
-from arbiter.ledger.capacity import Draw, Level, Purse, WholeStock
+from arbiter.ledger.capacity import CapacityJournal, Draw, Level, WholeStock
 from arbiter.ledger.identity import answer_key
 from arbiter.messages import SuppressionChange
 from arbiter.policy.ruleset import NO_STOCK, PolicyError
@@ -331,18 +331,18 @@ def test_bad_capacities(rule: dict[str, Any], expected: str) -> None:
 def test_a_purse_shows_again_what_it_showed() -> None:
     """A failed step is undone; led through its steps once more, a party sees what it saw, and takes nothing twice."""
     stock = WholeStock()
-    purse = Purse(stock)
-    purse.begin()
-    assert Level(2, 0) == purse.level(WEEK, 2)
-    purse.take(WEEK)
-    purse.begin()
-    purse.take(WEEK)
+    journal = CapacityJournal(stock)
+    journal.begin()
+    assert Level(2, 0) == journal.level(WEEK, 2)
+    journal.take(WEEK)
+    journal.begin()
+    journal.take(WEEK)
     stock.take(WEEK)  # somebody else
-    purse.rewind()
+    journal.rewind()
 
     assert 2 == stock.taken[WEEK]
-    assert Level(2, 0) == purse.level(WEEK, 2)
-    purse.take(WEEK)
+    assert Level(2, 0) == journal.level(WEEK, 2)
+    journal.take(WEEK)
     assert 2 == stock.taken[WEEK]
-    purse.begin()
-    assert stock.level(WEEK, 2) == purse.level(WEEK, 2)
+    journal.begin()
+    assert stock.level(WEEK, 2) == journal.level(WEEK, 2)

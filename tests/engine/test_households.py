@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from arbiter.engine.routed import Forward
 from arbiter.ledger.keys import customer_party, household_party
-from arbiter.ledger.model import Posted
+from arbiter.ledger.model import StoredRecord
 from arbiter.messages import DLQ_SUFFIX, REQUESTS, ROUTED, Outcome, Profile
 from arbiter.state.codec import CodecError, NewerFormat
 from arbiter.state.envelopes import pack_envelope, unpack_envelope
@@ -137,8 +137,8 @@ async def test_a_parcel_that_is_unreadable_does_not_hold_up_those_behind_it() ->
     site = await installed()
     partition, sender = site.home("h0"), 7
     asked = [msgspec.json.encode(request(f"p{number}", customer_id="c0")) for number in range(5)]
-    posts = [Posted("request", (REQUESTS, 0, number), MONDAY, raw) for number, raw in enumerate(asked)]
-    parcels = [pack_envelope(sender, n, n + 1, Forward("h:h0", post)) for n, post in enumerate(posts)]
+    stored = [StoredRecord("request", (REQUESTS, 0, number), MONDAY, raw) for number, raw in enumerate(asked)]
+    parcels = [pack_envelope(sender, n, n + 1, Forward("h:h0", stored)) for n, stored in enumerate(stored)]
     for value in (parcels[0], parcels[1][:-9], parcels[2], parcels[4]):
         site.append(ROUTED, partition, b"h0", value)
     await site.run()

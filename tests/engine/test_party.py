@@ -31,7 +31,7 @@ def profile(customer: str, household: str | None = "h0", **fields: object) -> Pr
     return Profile(customer_id=customer, household_id=household, **fields)  # type: ignore[arg-type]
 
 
-def arrival(message: Message) -> InputRecord:
+def record(message: Message) -> InputRecord:
     """A record as a reader gives it."""
     return InputRecord(message, ("topic", 0, 7), MONDAY, msgspec.json.encode(message), b"key", None, (("name", b"v"),))
 
@@ -160,12 +160,12 @@ def test_records_wait_at_home_until_the_ledger_is_back() -> None:
     world.send(profile("c1", None), MONDAY)
     world.send(grant("c1", MONDAY), MONDAY)
     world.send(request("a"), MONDAY)
-    assert 3 == len(world.stub("c1").away.held)  # type: ignore[union-attr]
+    assert 3 == len(world.stub("c1").stub.held)  # type: ignore[union-attr]
     assert "c1/a" not in world.told
 
     world.carry_all(MONDAY)
     assert "approved" == world.latest("c1/a")
-    assert (None, []) == (world.stub("c1").away.household, world.stub("c1").away.held)  # type: ignore[union-attr]
+    assert (None, []) == (world.stub("c1").stub.household, world.stub("c1").stub.held)  # type: ignore[union-attr]
 
 
 def test_a_profile_that_changes_its_mind_on_the_way() -> None:
@@ -179,7 +179,7 @@ def test_a_profile_that_changes_its_mind_on_the_way() -> None:
 
     assert {"c1", "d2"} == set(world.household.members)
     assert "deferred" == world.latest("c1/b")
-    assert "h0" == world.stub("c1").away.household  # type: ignore[union-attr]
+    assert "h0" == world.stub("c1").stub.household  # type: ignore[union-attr]
 
 
 def test_a_household_that_moves_to_another() -> None:
@@ -220,7 +220,7 @@ def test_a_household_may_be_called_as_a_customer() -> None:
 
 
 def test_open_arbitrations_close_at_the_earlier_time() -> None:
-    """Nobody waits longer than was promised; and what closed on the way is decided on arrival."""
+    """Nobody waits longer than was promised; and what closed on the way is decided on record."""
     world = World(policy(HOLD), "d2")
     world.ask("a", "c1")
     world.ask("b", "d2", MONDAY + HOUR_MS)
@@ -265,24 +265,24 @@ def apply(ledger: Ledger, *events: Event) -> list[Effect]:
 def test_what_is_held_is_bounded(count: int, padding: int) -> None:
     """In number and in bytes; what is too much is a dead letter of its own bytes that says what to do."""
     ledger = Ledger()
-    apply(ledger, arrival(profile("c1")))
-    asked = arrival(request("a"))
+    apply(ledger, record(profile("c1")))
+    asked = record(request("a"))
     asked = msgspec.structs.replace(asked, raw=asked.raw + b" " * padding)
-    leave, *_, refused = apply(ledger, arrival(profile("c1", None)), *[asked] * count)
+    leave, *_, refused = apply(ledger, record(profile("c1", None)), *[asked] * count)
 
     assert isinstance(leave, Leave)
     assert isinstance(refused, Refused)
     assert "undecidable" == refused.code
     assert "send this record again" in refused.message
-    assert refused.post is not None
-    assert (b"key", (("name", b"v"),)) == (refused.post.key, refused.post.headers)
+    assert refused.stored is not None
+    assert (b"key", (("name", b"v"),)) == (refused.stored.key, refused.stored.headers)
 
 
 def test_a_record_that_nobody_wants_is_sent_on_three_times() -> None:
     """A household that does not know the customer sends the record home, and in the end it is a dead letter."""
     stub, household = Ledger(), Ledger()
-    apply(stub, arrival(profile("c1")))
-    (sent,) = apply(stub, arrival(request("a")))
+    apply(stub, record(profile("c1")))
+    (sent,) = apply(stub, record(request("a")))
     seen: list[str] = []
     while isinstance(sent, Forward):
         seen.append(sent.party)
@@ -290,7 +290,7 @@ def test_a_record_that_nobody_wants_is_sent_on_three_times() -> None:
 
     assert ["h:h0", "c:c1", "h:h0"] == seen
     assert isinstance(sent, Refused)
-    assert ("misrouted", b"key") == (sent.code, sent.post and sent.post.key)
+    assert ("misrouted", b"key") == (sent.code, sent.stored and sent.stored.key)
 
 
 def test_a_ledger_that_nobody_waits_for_is_not_taken() -> None:
@@ -316,6 +316,6 @@ def test_a_refusal_names_the_record_that_it_is_about() -> None:
     world.carry_all(MONDAY)
 
     assert ["request_id_reused"] * 2 == [refused.code for refused in world.refused]
-    posts = [refused.post for refused in world.refused if refused.post]
-    channels = [msgspec.json.decode(post.raw, type=ContactRequest).channel for post in posts]
+    records = [refused.stored for refused in world.refused if refused.stored]
+    channels = [msgspec.json.decode(stored.raw, type=ContactRequest).channel for stored in records]
     assert ["sms", "phone"] == channels

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from arbiter.engine.evaluation import asked_at
-from arbiter.engine.input_record import InputRecord, arrived, posted
+from arbiter.engine.input_record import InputRecord, from_stored, to_stored
 from arbiter.engine.party import Event, Party, Review, permit_ends
 from arbiter.engine.render import decision_of
 from arbiter.engine.routed import Forward, Return, Routed
@@ -88,7 +88,7 @@ class Step(Struct):
 
     rank: int
     party: str
-    arrival: InputRecord | None = None
+    input_record: InputRecord | None = None
     routed: Routed | None = None
     sender: int = 0
     place: Place = ("", 0, 0)
@@ -238,11 +238,11 @@ class Mirror:
                 yield want
 
     def _take(self, part: Part, step: Step) -> None:
-        message = step.arrival.message if step.arrival is not None else None
+        message = step.input_record.message if step.input_record is not None else None
         if isinstance(message, ContactRequest) and self._hears:
             assert not self._woken(part), "a request was decided although there is a place for somebody who waits"
-        if self._is_event_clock and isinstance(message, ContactRequest) and step.arrival is not None:
-            at_ms = max(part.now_ms, asked_at(message, step.arrival.received_ms))
+        if self._is_event_clock and isinstance(message, ContactRequest) and step.input_record is not None:
+            at_ms = max(part.now_ms, asked_at(message, step.input_record.received_ms))
             if self._hears:
                 self._pass(part, at_ms)
             part.now_ms = at_ms
@@ -251,7 +251,7 @@ class Mirror:
         elif self._hears:
             self._look(part, step.party, part.now_ms)
         before = pack_ledger(self._ledger(part, step.party)), Counter(self.stock.taken)
-        effects = self._apply(part, step.party, step.routed or step.arrival, part.now_ms, step)
+        effects = self._apply(part, step.party, step.routed or step.input_record, part.now_ms, step)
         if isinstance(message, ContactRequest) and message.dry_run and any(isinstance(one, Decided) for one in effects):
             same(before, (pack_ledger(part.ledgers[step.party]), self.stock.taken), "what a dry run leaves behind")
         # What a home had held is taken one record after another: the last decision may not be the last that happened.
@@ -293,7 +293,7 @@ class Mirror:
                 self.notes.append(result)
             elif isinstance(result, Refused):
                 assert step is not None
-                place = step.place if result.post is None else result.post.source
+                place = step.place if result.stored is None else result.stored.source
                 self.refused[place] = result.code
             else:
                 to = self._home(id_of(result.party)) if is_household(result.party) else step.sender  # type: ignore[union-attr]
@@ -324,17 +324,17 @@ class Mirror:
             if envelope.seq > part.taken.get(envelope.home, 0):
                 part.taken[envelope.home] = envelope.seq
                 routed = envelope.open()
-                arrival = arrived(routed.post) if isinstance(routed, Forward) else None
-                yield Step(3, envelope.party, arrival, routed, envelope.home, place)
+                input_record = from_stored(routed.stored) if isinstance(routed, Forward) else None
+                yield Step(3, envelope.party, input_record, routed, envelope.home, place)
             return
         message = _decoders[topic](record.value)
         home, party = self._home(message.customer_id), customer_party(message.customer_id)
-        arrival = InputRecord(message, place, record.timestamp, record.value, record.key, None, record.headers)
+        input_record = InputRecord(message, place, record.timestamp, record.value, record.key, None, record.headers)
         if home != partition and party not in part.ledgers:
-            self._strays.append((home, Forward(party, posted(msgspec.structs.replace(arrival, hops=1)))))
+            self._strays.append((home, Forward(party, to_stored(msgspec.structs.replace(input_record, hops=1)))))
             return
         rank = next(rank for rank, kinds in enumerate(ORDER) if isinstance(message, kinds))
-        yield Step(rank, party, arrival, None, partition, place)
+        yield Step(rank, party, input_record, None, partition, place)
 
     # What must be in it
 

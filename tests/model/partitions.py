@@ -62,8 +62,8 @@ class Partitions:
         """A record arrives at its customer's home."""
         home = self.home(message.customer_id)
         self._seq += 1
-        arrival = InputRecord(message, ("topic", home, self._seq), now_ms, msgspec.json.encode(message))
-        self._apply(home, customer_party(message.customer_id), arrival, now_ms, home)
+        record = InputRecord(message, ("topic", home, self._seq), now_ms, msgspec.json.encode(message))
+        self._apply(home, customer_party(message.customer_id), record, now_ms, home)
 
     def carry(self, sender: int, receiver: int, now_ms: int) -> None:
         """Take the oldest record on its way from one partition to another."""

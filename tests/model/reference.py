@@ -95,9 +95,9 @@ class Reference:
         if isinstance(message, ContactRequest) and message.requested_at is not None:
             now_ms = max(now_ms, to_ms(message.requested_at))
             await self._pass(entry, partition, now_ms)
-        arrival = InputRecord(message, entry.place, entry.timestamp_ms, entry.value or b"")
+        record = InputRecord(message, entry.place, entry.timestamp_ms, entry.value or b"")
         party = await self._party(partition, name, message)
-        for event in (arrival, None):  # then what it made due at once
+        for event in (record, None):  # then what it made due at once
             await self._apply(entry, partition, name, party, event, now_ms)
 
     async def _apply(
@@ -134,9 +134,20 @@ class Reference:
         self, partition: int, head: Head, now_ms: int, name: str, party: Party, answers: dict[bytes, bytes]
     ) -> None:
         seq, packed = head.seq + 1, {name: pack_ledger(party.ledger)}
-        timers, turns = {name: party.due_ms}, {} if party.due_ms is None else {name: party.turn}
+        timers, turns = {name: party.due_ms}, {} if party.due_ms is None else {name: party.queue_key}
         commit = Commit(
-            head.epoch, OWNER, seq, 0, now_ms, {}, packed, answers, ANSWERS_KEPT_MS, timers, outbox=b"", turns=turns
+            head.epoch,
+            OWNER,
+            seq,
+            0,
+            now_ms,
+            {},
+            packed,
+            answers,
+            ANSWERS_KEPT_MS,
+            timers,
+            outbox=b"",
+            queue_keys=turns,
         )
         verdict, _ = await self._store.commit(partition, commit)
         assert verdict is CommitResult.OK

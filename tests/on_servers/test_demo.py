@@ -95,18 +95,18 @@ def alone(count: int) -> dict[str, int]:
     for fact in customers.facts(clients, DEFAULT_SEED, {}):
         kind = Profile if fact.topic == PROFILES else CustomerChange
         message = msgspec.json.decode(fact.value, type=kind)
-        parties[fact.customer_id].apply(arrival(message, 0), 0, context)
+        parties[fact.customer_id].apply(input_record(message, 0), 0, context)
     for request in requests:
         asked = msgspec.json.decode(request.value, type=ContactRequest)
         at_ms = to_ms(asked.requested_at) if asked.requested_at else 0
-        parties[request.customer_id].apply(arrival(asked, at_ms), at_ms, context)
+        parties[request.customer_id].apply(input_record(asked, at_ms), at_ms, context)
     for party in parties.values():
         party.apply(None, FAR_MS, context)
     outcomes = Counter(known.answer.outcome for party in parties.values() for known in party.answers.values())
     return {"approved": 0, "deferred": 0, "rejected": 0, **outcomes}
 
 
-def arrival(message: Message, now_ms: int) -> InputRecord:
+def input_record(message: Message, now_ms: int) -> InputRecord:
     """A record, received then."""
     return InputRecord(message, (REQUESTS, 0, 0), now_ms, msgspec.json.encode(message))
 

@@ -105,4 +105,4 @@ def check_places(ledgers: dict[str, Ledger], named: dict[str, str | None], appro
         asked = [name for name, ledger in ledgers.items() if customer in ledger.members]
         assert asked in ([party], [])
         home = ledgers.get(customer_party(customer))
-        assert home is None or home.away is None or not home.away.is_leaving
+        assert home is None or home.stub is None or not home.stub.is_leaving

@@ -13,7 +13,7 @@ from arbiter.engine.routed import Join, Return, Routed
 from arbiter.engine.state import Context, Effect
 from arbiter.engine.told import Decided
 from arbiter.ledger.contacts import ContactState
-from arbiter.ledger.model import Away, Ledger
+from arbiter.ledger.model import Ledger, MembershipStub
 from arbiter.policy.kill_switches import Kill
 from arbiter.policy.ruleset import NO_STOCK, load
 from arbiter.timing.instants import DAY_MS, HOUR_MS
@@ -214,7 +214,7 @@ def test_what_comes_back_from_a_household_is_recalled_at_home() -> None:
     desk = Desk(policy(), grant())
     desk.ask(request("a"))
     part = split(desk.party, "c1")
-    home = Ledger(away=Away("h1", 2, is_leaving=True))
+    home = Ledger(stub=MembershipStub("h1", 2, is_leaving=True))
     effects = apply(home, Return("c:c1", "c1", 2, part))
 
     out = [one for one in effects if isinstance(one, Decided)]

@@ -39,8 +39,8 @@ class World:
             received = asked_at(message, MONDAY) if isinstance(message, ContactRequest) else MONDAY
             self._offset += 1
             raw = encode(message)
-            arrival = InputRecord(message, (topic, 0, self._offset), received, raw)  # type: ignore[arg-type]
-            told = [one for one in self.simulation.take(arrival) if isinstance(one, Told) and not one.decided.repeated]
+            record = InputRecord(message, (topic, 0, self._offset), received, raw)  # type: ignore[arg-type]
+            told = [one for one in self.simulation.take(record) if isinstance(one, Told) and not one.decided.repeated]
             self.told += told
             for one in told:
                 if one.decided.answer.outcome == "approved":
@@ -58,8 +58,8 @@ class World:
             at=at + timedelta(minutes=1),
         )
         self._offset += 1
-        arrival = InputRecord(outcome, (OUTCOMES, 0, self._offset), MONDAY, encode(outcome))
-        self.told += [one for one in self.simulation.take(arrival) if isinstance(one, Told)]
+        record = InputRecord(outcome, (OUTCOMES, 0, self._offset), MONDAY, encode(outcome))
+        self.told += [one for one in self.simulation.take(record) if isinstance(one, Told)]
 
     def found(self, told: Told) -> Found:
         """What would be found of a decision today."""

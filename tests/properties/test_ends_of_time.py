@@ -70,12 +70,12 @@ def compiled(zone: str, *rules: dict[str, Any], **fields: Any) -> Policy:
 
 def believed(desk: Desk, sample: str, now_ms: int, **fields: Any) -> list[Any]:
     """What a desk makes of a record, if the reader lets it through; all that is told can be published and stored."""
-    arrival = read(sample, **fields)
+    record = read(sample, **fields)
     if sample in PROTECTIVE and fields.get("kind") in (None, "unsubscribed"):
-        assert not hasattr(arrival, "code"), (sample, fields, arrival)
+        assert not hasattr(record, "code"), (sample, fields, record)
     told: list[Any] = []
-    if not hasattr(arrival, "code"):
-        told = desk.send(arrival.message, now_ms)
+    if not hasattr(record, "code"):
+        told = desk.send(record.message, now_ms)
         assert unpack_ledger(pack_ledger(desk.ledger)) == desk.ledger
     told += desk.tick(now_ms + HOUR_MS)
     for one in told:

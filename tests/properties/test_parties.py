@@ -105,7 +105,7 @@ class History:
 
     def check_caps(self, ledger: Ledger) -> None:
         """Right after an approval its party is within every cap, counting all members together."""
-        if ledger.away and ledger.away.household:
+        if ledger.stub and ledger.stub.household:
             assert not ledger.contacts, "a stub decides nothing"
         used = [one.kind.customer for one in ledger.contacts if one.counts and one.at_ms > self.now_ms - 2 * DAY_MS]
         assert len(used) <= 3
@@ -119,7 +119,7 @@ class History:
             here = [party for (_, party), one in kept.items() if customer in one.ledger.members]
             assert here == [household_party(household) if household else customer_party(customer)]
             home = kept[self.partitions.home(customer), customer_party(customer)].ledger
-            assert not (home.away and (home.away.is_leaving or home.away.held))
+            assert not (home.stub and (home.stub.is_leaving or home.stub.held))
             theirs = [party for party, contact in self.partitions.contacts() if contact.kind.customer == customer]
             assert set(theirs) <= set(here)
             for asked in self.asked[customer]:

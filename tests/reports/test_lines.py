@@ -64,22 +64,22 @@ def test_every_kind_of_line_is_known(tmp_path: Path) -> None:
     """By its type or its fields; and each has the place and the time that it would have on empty topics."""
     found = read(tmp_path, *(json.dumps(line) for line, _, _ in LINES))
 
-    arrivals = [one for one in found if isinstance(one, InputRecord)]
-    assert [one.source[0] for one in arrivals] == [topic for _, topic, _ in LINES]
-    assert [isinstance(one.message, line[2]) for one, line in zip(arrivals, LINES, strict=True)] == [True] * len(LINES)
-    assert [one.source[1:] for one in arrivals] == [(1, 0), (0, 0), (1, 0), (1, 0), (1, 0), (1, 1)]
-    assert {one.received_ms for one in arrivals} == {to_ms(BEGIN)}
+    records = [one for one in found if isinstance(one, InputRecord)]
+    assert [one.source[0] for one in records] == [topic for _, topic, _ in LINES]
+    assert [isinstance(one.message, line[2]) for one, line in zip(records, LINES, strict=True)] == [True] * len(LINES)
+    assert [one.source[1:] for one in records] == [(1, 0), (0, 0), (1, 0), (1, 0), (1, 0), (1, 1)]
+    assert {one.received_ms for one in records} == {to_ms(BEGIN)}
 
 
 def test_a_record_of_kcat_brings_its_time(tmp_path: Path) -> None:
     """The topic says what it is, and its time stamp when it came; so a request needs no time of its own."""
     payload = json.dumps({k: v for k, v in LINES[0][0].items() if k != "requested_at"})
     record = {"topic": REQUESTS, "partition": 3, "offset": 9, "ts": 1_700_000_000_000, "key": "c1", "payload": payload}
-    (arrival,) = read(tmp_path, json.dumps(record))
+    (found,) = read(tmp_path, json.dumps(record))
 
-    assert isinstance(arrival, InputRecord)
-    assert (arrival.source, arrival.received_ms) == ((REQUESTS, 1, 0), 1_700_000_000_000)
-    assert arrival.raw == payload.encode()
+    assert isinstance(found, InputRecord)
+    assert (found.source, found.received_ms) == ((REQUESTS, 1, 0), 1_700_000_000_000)
+    assert found.raw == payload.encode()
 
 
 @pytest.mark.parametrize("said", ["1970-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "9999-12-31T00:00:00Z"])

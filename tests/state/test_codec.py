@@ -14,15 +14,15 @@ from arbiter.ledger.model import (
     Answer,
     Answered,
     Asked,
-    Away,
     Consent,
     Event,
     Finding,
     Ledger,
     Member,
-    Posted,
+    MembershipStub,
     Preferences,
     ShadowVerdict,
+    StoredRecord,
     Suppression,
     Traits,
     Used,
@@ -94,7 +94,7 @@ ASKED = st.builds(
 
 
 POSTED = st.builds(
-    Posted,
+    StoredRecord,
     st.sampled_from(["request", "change", "profile", "outcome"]),
     st.tuples(NAME, st.integers(0, 99), INSTANT),
     INSTANT,
@@ -104,7 +104,7 @@ POSTED = st.builds(
     st.lists(st.tuples(NAME, REF), max_size=2).map(tuple),
     st.integers(0, 3),
 )
-AWAY = st.builds(Away, MAYBE_NAME, st.integers(1, 99), st.booleans(), st.lists(POSTED, max_size=2))
+AWAY = st.builds(MembershipStub, MAYBE_NAME, st.integers(1, 99), st.booleans(), st.lists(POSTED, max_size=2))
 
 
 def contacts_of(*rows: Any) -> Contacts:

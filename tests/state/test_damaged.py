@@ -82,7 +82,7 @@ async def test_a_commit_over_a_key_of_another_type_writes_nothing(store: RedisSt
         FIRST,
         ledgers={"C1": b"second"},
         timers={"C1": 5},
-        turns={"C1": (1, 2)},
+        queue_keys={"C1": (1, 2)},
         waits={Wait("w", 1, 0, "C1"): True},
         opened={"C1": FIRST.now_ms},
     )

@@ -40,7 +40,7 @@ async def across(*commits: tuple[int, Commit], clock: str = "wall") -> Across:
 def line(partition: int, asked: dict[str, int], due_ms: int = MONDAY) -> tuple[int, Commit]:
     """Parties that are due at one instant, with when they asked."""
     timers: dict[str, int | None] = dict.fromkeys(asked, due_ms)
-    return partition, replace(empty(partition), timers=timers, turns={name: (ms, 0) for name, ms in asked.items()})
+    return partition, replace(empty(partition), timers=timers, queue_keys={name: (ms, 0) for name, ms in asked.items()})
 
 
 def due(*asked: int, at_ms: int = MONDAY) -> list[Due]:

@@ -26,7 +26,7 @@ async def test_only_the_step_is_taken_again(site: Site, monkeypatch: pytest.Monk
     usual = Batch._take_item  # noqa: SLF001 - to see what is done twice
 
     def counting(batch: Batch, item: Item) -> None:
-        taken.append(getattr(item.arrival and item.arrival.message, "request_id", ""))
+        taken.append(getattr(item.input_record and item.input_record.message, "request_id", ""))
         usual(batch, item)
 
     monkeypatch.setattr(Batch, "_take_item", counting)

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from arbiter.engine.routed import Forward, Nothing
-from arbiter.ledger.model import Posted
+from arbiter.ledger.model import StoredRecord
 from arbiter.messages import DECISIONS, ROUTED
 from arbiter.metrics import Metrics
 from arbiter.settings import Settings
@@ -52,9 +52,9 @@ async def test_routed_records_come_again_from_the_refused_one_on(monkeypatch: py
 async def test_a_record_too_long_to_be_sent_home_leaves_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """It becomes a letter of its own topic, and its number still comes, so that what follows is taken."""
     monkeypatch.setattr("arbiter.worker.partition.retry.BACKOFF_SECONDS", (0.0,))
-    post = Posted("request", ("contact.requests.v1", 3, 9), 5, b"{}", b"key", None, (("h", b"v"),), 1)
-    long = OutRecord(ROUTED, 1, b"c", pack_envelope(3, 4, 5, Forward("c:c1", post)))
-    after = OutRecord(ROUTED, 1, b"c", pack_envelope(3, 5, 6, Forward("c:c1", post)))
+    stored = StoredRecord("request", ("contact.requests.v1", 3, 9), 5, b"{}", b"key", None, (("h", b"v"),), 1)
+    long = OutRecord(ROUTED, 1, b"c", pack_envelope(3, 4, 5, Forward("c:c1", stored)))
+    after = OutRecord(ROUTED, 1, b"c", pack_envelope(3, 5, 6, Forward("c:c1", stored)))
     publisher = Picky(long, KafkaError.MSG_SIZE_TOO_LARGE)
     clock, settings = SimpleNamespace(now_ms=lambda: 0), Settings(kafka="k:1", redis="redis://r")
     shared = SimpleNamespace(health=Health(Metrics()), turn=publisher, clock=clock, settings=settings)

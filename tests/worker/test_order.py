@@ -77,14 +77,14 @@ def simulated(rules: Policy, log: Sequence[Any]) -> list[bytes]:
     simulation, said = Simulation(rules, PackedShelf(1_000), lambda _: 0), list[bytes]()
     decode = msgspec.json.Decoder(ContactRequest).decode
     for fact in (grant(name) for name in "abcdefghijklmnopqrstuvwxyz"):
-        said += told(simulation.take(arrival(fact, 0, 0)))
+        said += told(simulation.take(input_record(fact, 0, 0)))
     for record in log:
         message = decode(record.value)
-        said += told(simulation.take(arrival(message, record.offset, record.timestamp)))
+        said += told(simulation.take(input_record(message, record.offset, record.timestamp)))
     return said
 
 
-def arrival(message: Message, offset: int, received_ms: int) -> InputRecord:
+def input_record(message: Message, offset: int, received_ms: int) -> InputRecord:
     """A record as it is read."""
     return InputRecord(message, (REQUESTS, 0, offset), received_ms, msgspec.json.encode(message))
 

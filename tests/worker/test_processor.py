@@ -126,8 +126,8 @@ async def test_a_record_on_a_foreign_partition_goes_home(world: World) -> None:
 
     assert world.topics.outcomes == {"b": "approved"}
     assert (sent.partition, routed.party) == (P + 1, f"c:{STRANGER}")
-    assert (routed.post.raw, routed.post.source) == (world.log[REQUESTS, P][0].value, (REQUESTS, P, 0))
-    assert routed.post.hops == 1
+    assert (routed.stored.raw, routed.stored.source) == (world.log[REQUESTS, P][0].value, (REQUESTS, P, 0))
+    assert routed.stored.hops == 1
     assert sent in unpack_outbox(world.store.commits[0].outbox)
 
 

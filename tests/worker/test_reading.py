@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arbiter.engine.input_record import InputRecord, arrived, posted
+from arbiter.engine.input_record import InputRecord, from_stored, to_stored
 from arbiter.engine.told import Anomaly
 from arbiter.ledger.facts import dated
 from arbiter.messages import Outcome
@@ -26,10 +26,10 @@ RECEIPT = {(kind, "at" if kind == "complaint" else "captured_at") for kind in PR
 """When a protective record was said: if that cannot be read, it is dated at its receipt."""
 
 
-def taken(desk: Desk, arrival: Any, now_ms: int = NOW) -> list[str]:
+def taken(desk: Desk, record: Any, now_ms: int = NOW) -> list[str]:
     """Let a desk take what was read; gives the notes."""
-    assert isinstance(arrival, InputRecord), arrival
-    out = desk.send(arrival.message, now_ms)
+    assert isinstance(record, InputRecord), record
+    out = desk.send(record.message, now_ms)
     return [one.what for one in out if isinstance(one, Anomaly)]
 
 
@@ -59,9 +59,9 @@ FORMS = {
 def test_an_instant_is_read_in_whatever_form(text: str, meant: str, kind: str) -> None:
     """To the millisecond, rounded down; in a policy's file it is the same."""
     field = {"request": "send_after", "preference": "snooze_until"}[kind]
-    arrival = read(kind, **{field: text})
+    record = read(kind, **{field: text})
 
-    assert to_ms(getattr(arrival.message, field)) == at(meant)
+    assert to_ms(getattr(record.message, field)) == at(meant)
     assert moment(text, "Europe/Lisbon", "start") == at(meant)
 
 
@@ -194,10 +194,10 @@ def test_an_instant_without_an_offset_means_the_latest_where_it_protects() -> No
 def test_what_was_read_liberally_reads_the_same_again(kind: str) -> None:
     """Kept, or sent on to another partition, it is in the usual form; the dead letter would have its own bytes."""
     field = {"request": "expires_at", "complaint": "at", "profile": "attributes"}.get(kind, "captured_at")
-    arrival = read(kind, **{field: None if kind == "profile" else "2026-03-02 10:00:00.1234567Z"})
-    again = arrived(posted(arrival))
+    record = read(kind, **{field: None if kind == "profile" else "2026-03-02 10:00:00.1234567Z"})
+    again = from_stored(to_stored(record))
 
-    assert (again.message, again.received_ms) == (arrival.message, arrival.received_ms)
+    assert (again.message, again.received_ms) == (record.message, record.received_ms)
 
 
 @pytest.mark.parametrize("kind", PROTECTIVE)
@@ -218,8 +218,8 @@ def test_a_time_that_cannot_be_is_the_time_of_receipt(kind: str, said: str) -> N
     desk.ask(request("r1"))
     field = "at" if kind == "complaint" else "captured_at"
     more: dict[str, Any] = {"refused_channels": ["email"]} if kind == "preference" else {}
-    arrival = read(kind, **{field: said}, **more)
-    notes = taken(desk, arrival, NOW)
+    record = read(kind, **{field: said}, **more)
+    notes = taken(desk, record, NOW)
     member = desk.ledger.members["c1"]
     found = {
         "withdrawal": [one.captured_at_ms for one in member.consents if not one.granted],

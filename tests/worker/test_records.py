@@ -97,11 +97,11 @@ def test_a_long_number_that_nobody_reads_is_harmless() -> None:
 
 def test_a_plain_request_is_read() -> None:
     """With its place, its time stamp and its bytes."""
-    arrival = read(body())
+    found = read(body())
 
-    assert arrival.message == msgspec.json.decode(body(), type=type(arrival.message))
-    assert isinstance(arrival.message, ContactRequest)
-    assert (arrival.source, arrival.received_ms, arrival.raw) == ((REQUESTS, 3, 7), NOW, body())
+    assert found.message == msgspec.json.decode(body(), type=type(found.message))
+    assert isinstance(found.message, ContactRequest)
+    assert (found.source, found.received_ms, found.raw) == ((REQUESTS, 3, 7), NOW, body())
 
 
 @pytest.mark.parametrize(
@@ -168,10 +168,10 @@ def test_a_broken_envelope_is_a_dead_letter(code: str, value: bytes) -> None:
 def test_unknown_fields_are_counted_and_passed_over() -> None:
     """A newer sender is not turned away."""
     reader = Reader(REQUESTS, 262_144, is_wall_clock=True)
-    arrival = reader.read(record(body(colour="blue", size=3)), NOW)
+    found = reader.read(record(body(colour="blue", size=3)), NOW)
 
-    assert isinstance(arrival, InputRecord)
-    assert type(arrival.message) is ContactRequest
+    assert isinstance(found, InputRecord)
+    assert type(found.message) is ContactRequest
     assert reader.unknown_fields == 2
 
 
@@ -218,13 +218,13 @@ def test_names_are_read_in_one_unicode_form(is_escaped: bool) -> None:
     apart, whole = "Mu\u0308ller", "M\u00fcller"
     fields = {"campaign": apart, "product": apart, "customer_id": apart, "attributes": {apart: apart, "n": 1}}
     sent = json.dumps({**json.loads(body()), **fields}, ensure_ascii=is_escaped).encode()
-    arrival = read(sent)
-    again = ContactRequest(**json.loads(arrival.raw))
+    found = read(sent)
+    again = ContactRequest(**json.loads(found.raw))
 
-    assert (arrival.message.campaign, arrival.message.product, arrival.message.customer_id) == (whole, whole, apart)
-    assert arrival.message.attributes == {whole: whole, "n": 1}
+    assert (found.message.campaign, found.message.product, found.message.customer_id) == (whole, whole, apart)
+    assert found.message.attributes == {whole: whole, "n": 1}
     assert (again.campaign, again.attributes) == (whole, {whole: whole, "n": 1})
-    assert arrival.value == sent
+    assert found.value == sent
     plain = body(campaign=whole)
     assert read(plain).raw is plain
 
@@ -245,9 +245,9 @@ def test_lists_and_purposes_are_read_in_one_unicode_form() -> None:
 @pytest.mark.parametrize("digits", [b"5", b"9" * 30, b"9" * 5_000, b"-1", b"x"])
 def test_nobody_but_the_arbiter_says_how_often_a_record_was_sent_on(digits: bytes) -> None:
     """Headers named as the arbiter's own are any producer's: neither hops nor the time are believed."""
-    arrival = read(body(), ("arbiter-hops", b"1"), ("arbiter-received-ms", digits))
+    found = read(body(), ("arbiter-hops", b"1"), ("arbiter-received-ms", digits))
 
-    assert (arrival.received_ms, arrival.hops) == (NOW, 0)
+    assert (found.received_ms, found.hops) == (NOW, 0)
 
 
 @pytest.mark.parametrize("at_ms", [2**63 - 1, 10**16, -5])

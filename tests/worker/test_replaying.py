@@ -19,21 +19,21 @@ from tests.inputs.builders import MONDAY, grant, request
 SERVERS = {"ARBITER_KAFKA": "localhost:1", "ARBITER_REDIS": "redis://localhost:1"}
 
 
-def arrival(message: Message, received_ms: int = MONDAY) -> InputRecord:
+def record(message: Message, received_ms: int = MONDAY) -> InputRecord:
     """A record as it is read of a file."""
     return InputRecord(message, (REQUESTS, 0, 0), received_ms, msgspec.json.encode(message))
 
 
 def ask(name: str, minute: int) -> InputRecord:
     """A request so many minutes after Monday, ten o'clock."""
-    return arrival(request(name, requested_at=MONDAY + minute * MINUTE_MS))
+    return record(request(name, requested_at=MONDAY + minute * MINUTE_MS))
 
 
-def cut(*arrivals: InputRecord) -> list[list[str]]:
+def cut(*records: InputRecord) -> list[list[str]]:
     """What goes together."""
     return [
-        [getattr(one.message, "request_id", "fact") for one in stretch.arrivals]
-        for stretch in stretches(arrivals, HOUR_MS)
+        [getattr(one.message, "request_id", "fact") for one in stretch.records]
+        for stretch in stretches(records, HOUR_MS)
     ]
 
 
@@ -44,13 +44,13 @@ def test_requests_of_one_hour_go_together() -> None:
 
 def test_a_fact_is_decided_on_before_the_requests_behind_it() -> None:
     """Facts go together, too, and never with a request."""
-    fact = arrival(grant())
+    fact = record(grant())
     assert [["fact", "fact"], ["a"], ["fact"], ["b"]] == cut(fact, fact, ask("a", 0), fact, ask("b", 1))
 
 
 def test_a_record_without_a_time_of_its_own_has_that_of_its_line() -> None:
     """Then it was asked when the record was made."""
-    late = arrival(request("b"), MONDAY + 2 * HOUR_MS)
+    late = record(request("b"), MONDAY + 2 * HOUR_MS)
     assert [["a"], ["b"]] == cut(ask("a", 0), late)
 
 

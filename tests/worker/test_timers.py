@@ -42,7 +42,7 @@ class Bench:
             assert await self.store.claim(P, "o", 1) is not None
         self._seq += 1
         turns = {name: (int(name), 0) for name, due_ms in timers.items() if due_ms is not None}
-        commit = replace(FIRST, seq=self._seq, timers=timers, turns=turns)
+        commit = replace(FIRST, seq=self._seq, timers=timers, queue_keys=turns)
         assert CommitResult.OK is (await self.store.commit(P, commit))[0]
         self.timers.moved(timers)
 

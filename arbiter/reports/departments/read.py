@@ -46,9 +46,9 @@ def claims_on_kafka(kafka: TopicReader, settings: Settings, tally: Tally, progre
     reader = Reader(REQUESTS, settings.record_bytes, is_wall_clock=False)
     for topic, spans in tally.spans.items():
         for message in kafka.between(topic, spans, progress):
-            arrival = reader.read(stored(message), 0)
-            if isinstance(arrival, InputRecord) and isinstance(arrival.message, ContactRequest):
-                tally.claim(_key(identity(arrival.message)), arrival.message.priority)
+            read = reader.read(stored(message), 0)
+            if isinstance(read, InputRecord) and isinstance(read.message, ContactRequest):
+                tally.claim(_key(identity(read.message)), read.message.priority)
 
 
 def decisions_in_file(file: Path, progress: Progress | None, told: Told) -> Iterator[Seen]:

@@ -55,9 +55,9 @@ def simulated(policy: Policy, material: Material, history: Sequence[Decision], p
     key = identity_of(newest.department, newest.customer_id, newest.request_id)
     asked: dict[Place, Asked] = {}
 
-    def arrived(_file: int, _at: int, arrival: InputRecord) -> None:
-        if isinstance(arrival.message, ContactRequest) and identity(arrival.message) == key:
-            asked[arrival.source] = Asked(arrival.message, arrival.received_ms)
+    def arrived(_file: int, _at: int, record: InputRecord) -> None:
+        if isinstance(record.message, ContactRequest) and identity(record.message) == key:
+            asked[record.source] = Asked(record.message, record.received_ms)
 
     run = Run(policy, material, progress, arrived)
     party = ""

@@ -126,9 +126,9 @@ def fetch_requests(kafka: TopicReader, settings: Settings, history: Iterable[Dec
     for place, decision in {place_of(decision.source): decision for decision in history}.items():
         record = kafka.record(*place)
         # A record without a time stamp was received when it was first decided, as near as can be told.
-        arrival = None if record is None else reader.read(record, to_ms(decision.decided_at))
-        if isinstance(arrival, InputRecord) and isinstance(arrival.message, ContactRequest):
-            found[place] = Asked(arrival.message, arrival.received_ms)
+        read = None if record is None else reader.read(record, to_ms(decision.decided_at))
+        if isinstance(read, InputRecord) and isinstance(read.message, ContactRequest):
+            found[place] = Asked(read.message, read.received_ms)
     return found
 
 
@@ -163,9 +163,9 @@ async def _policy(store: RedisStore, ref: PolicyRef, state: InRedis) -> None:
 async def _ledger_of(store: RedisStore, customer: str, partitions: int) -> Ledger:
     """The ledger with the customer's budget: at home or at the household's partition; empty if there is none."""
     ledger = await _load(store, customer_party(customer), partition_of(customer, partitions))
-    if ledger.away is None or ledger.away.household is None:
+    if ledger.stub is None or ledger.stub.household is None:
         return ledger
-    household = ledger.away.household
+    household = ledger.stub.household
     return await _load(store, household_party(household), partition_of(household, partitions))
 
 

@@ -107,9 +107,9 @@ class Watch:
         self._small = {name: array("i") for name in ("shape", "party", "group", "first_rules", "last_rules")}
         self._outcome = {name: array("b") for name in ("first", "last")}
 
-    def arrived(self, place: int, arrival: InputRecord) -> None:
+    def arrived(self, place: int, record: InputRecord) -> None:
         """Number the request that is about to be decided. A dry run gets none, since nothing comes of it."""
-        message = arrival.message
+        message = record.message
         if not isinstance(message, ContactRequest) or message.dry_run:
             return
         key = identity(message)
@@ -121,7 +121,7 @@ class Watch:
         for column in self._small.values():
             column.append(0)
         self._wide["place"][-1] = place
-        self._wide["asked"][-1] = arrival.received_ms
+        self._wide["asked"][-1] = record.received_ms
         self._wide["approved"][-1] = NEVER
         self._small["shape"][-1] = self._shapes[shape_of(message)]
         self._small["party"][-1] = NEVER

@@ -101,8 +101,8 @@ class Lines:
 
     def read(self, file: Path) -> Iterator[InputRecord | Unread]:
         """Every record of a file (``.gz`` too), in order. Raises ``OSError``."""
-        for _, arrival in self.read_with_places(file):
-            yield arrival
+        for _, record in self.read_with_places(file):
+            yield record
 
     def read_with_places(self, file: Path) -> Iterator[tuple[int, InputRecord | Unread]]:
         """Like :meth:`read`, with each record's offset in the unpacked file."""

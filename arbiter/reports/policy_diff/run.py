@@ -83,13 +83,13 @@ class Run:
     def up_to_the_last_record(self) -> Iterator[Happening | Unread]:
         """The results of the records; :meth:`after_the_last_record` goes on from there."""
         for number, file in enumerate(self._material.files):
-            for at, arrival in self.lines.read_with_places(file):
-                if isinstance(arrival, Unread):
-                    yield arrival
+            for at, record in self.lines.read_with_places(file):
+                if isinstance(record, Unread):
+                    yield record
                     continue
                 if self._on_arrival is not None:
-                    self._on_arrival(number, at, arrival)
-                yield from self.simulation.take(arrival)
+                    self._on_arrival(number, at, record)
+                yield from self.simulation.take(record)
                 self.records += 1
                 if self.records % LOOK_EVERY == 0:
                     self._tell()

@@ -119,7 +119,7 @@ def simulate_side(order: Order, tell: Callable[[int, int], None]) -> Side:
     with order.said.open("wb") as said:
         new = _other(order) or policy
         watch = Watch(said, lambda told: _segments(new, run, told))
-        run = Run(policy, order.material, tell, lambda file, at, arrival: watch.arrived(file * LINES + at, arrival))
+        run = Run(policy, order.material, tell, lambda file, at, record: watch.arrived(file * LINES + at, record))
         counts = _Counts(watch)
         for happening in run.up_to_the_last_record():
             counts.add(happening)

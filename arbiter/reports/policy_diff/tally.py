@@ -64,7 +64,7 @@ class Tally:
         else:
             self.all.add(told)
             self.departments[decided.request.department].add(told)
-            self.came_back += told.arrival is None
+            self.came_back += told.record is None
         if answer.n == 1 and not decided.repeated:
             for finding in answer.findings:
                 self.owners[finding.rule] = finding.owner

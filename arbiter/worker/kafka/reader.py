@@ -160,7 +160,7 @@ class Reader:
         self.unknown_fields = 0
 
     def read(self, record: Record, now_ms: int) -> InputRecord | DeadLetter:
-        """The arrival that a record is, or the dead letter that it becomes. Never raises for what a record holds."""
+        """The input record, or the dead letter that it becomes. Never raises for what a record holds."""
         try:
             data = self._data(record)
             message, data = self._message(data)

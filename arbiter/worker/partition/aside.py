@@ -63,7 +63,7 @@ class Aside(Struct):
             return None
         else:
             needed = (
-                (party.name, key) for key in answers_needed(item.arrival or item.event(), item.party, party.ledger)
+                (party.name, key) for key in answers_needed(item.input_record or item.event(), item.party, party.ledger)
             )
             broken = next((self.answers[one] for one in needed if one in self.answers), None)
             if broken is None:
@@ -79,4 +79,4 @@ class Aside(Struct):
 def left_out(item: Item, letter: DeadLetter, attempts: int) -> tuple[Record, DeadLetter, int]:
     """A dead letter of the record that was read first, also where another partition sent it here."""
     routed = item.envelope.open() if item.envelope is not None else None
-    return original(routed.post) if isinstance(routed, Forward) else item.record, letter, attempts
+    return original(routed.stored) if isinstance(routed, Forward) else item.record, letter, attempts

@@ -9,8 +9,8 @@ from collections import OrderedDict
 
 from arbiter.engine.events import Way
 from arbiter.engine.party import Party, Review, awaits
-from arbiter.engine.state import Context, Turn
-from arbiter.ledger.capacity import Purse
+from arbiter.engine.state import Context, QueueKey
+from arbiter.ledger.capacity import CapacityJournal
 from arbiter.ledger.model import Answered, Ledger
 from arbiter.policy.ruleset import NO_STOCK
 from arbiter.state.codec import unpack_ledger
@@ -25,14 +25,14 @@ PARTY_BYTES, PARTY_FACTOR = 1_500, 10
 Step = tuple[Item | Review | None, int, Way]
 """What a party went through in a batch: what happened, when, and how it was applied."""
 
-NO_PURSE = Purse(NO_STOCK)
-NOBODY: frozenset[tuple[str, Turn]] = frozenset()
+NO_JOURNAL = CapacityJournal(NO_STOCK)
+NOBODY: frozenset[tuple[str, QueueKey]] = frozenset()
 
 
 class StoredParty(Party):
     """A party as the store has it, and as it is now.
 
-    ``packed`` are the bytes of the last commit (``None`` for a new party), ``known_due_ms``, ``known_turn`` and
+    ``packed`` are the bytes of the last commit (``None`` for a new party), ``known_due_ms``, ``known_queue_key`` and
     ``waits`` what the store knows of when it comes back and what it waits for. In the batch under way: ``steps`` are
     what it went through, ``loaded`` the answers that were read, ``context`` is what events are applied under,
     ``opened_ms`` the end of the last permit that it got, ``repacked`` its bytes to be. ``cost`` is what it takes of the
@@ -42,13 +42,13 @@ class StoredParty(Party):
     __slots__ = (
         "context",
         "cost",
+        "journal",
         "known_due_ms",
-        "known_turn",
+        "known_queue_key",
         "loaded",
         "name",
         "opened_ms",
         "packed",
-        "purse",
         "repacked",
         "steps",
         "waits",
@@ -81,14 +81,14 @@ class StoredParty(Party):
                 self.forget_requests()
             self.steps = []
         self.packed = self.repacked
-        self.known_due_ms, self.known_turn = self.due_ms, self.turn
-        self.purse = NO_PURSE
+        self.known_due_ms, self.known_queue_key = self.due_ms, self.queue_key
+        self.journal = NO_JOURNAL
         self.loaded: dict[bytes, Answered] = {}
         self.answers = {}
         self.changed = {}
         self.opened_ms = 0
 
-    def waiting_for(self) -> frozenset[tuple[str, Turn]]:
+    def waiting_for(self) -> frozenset[tuple[str, QueueKey]]:
         """What it waits for of what all customers share, and its turn."""
         found = awaits(self.ledger)
         return frozenset(found.items()) if found else NOBODY

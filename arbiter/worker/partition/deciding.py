@@ -26,9 +26,9 @@ from msgspec.structs import replace
 from arbiter.engine.events import Way
 from arbiter.engine.party import Review, answers_needed, permit_ends
 from arbiter.engine.routed import Forward, Join, Leave, Return, Routed
-from arbiter.engine.state import FREES_FIRST, Context, Turn
+from arbiter.engine.state import FREES_FIRST, Context, QueueKey
 from arbiter.engine.told import Anomaly, Decided
-from arbiter.ledger.capacity import Draw, Purse, Stock
+from arbiter.ledger.capacity import CapacityJournal, Draw, Stock
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.model import Answered
 from arbiter.policy.ruleset import Policy
@@ -114,7 +114,7 @@ class Changes(Struct, frozen=True):
     ledgers: dict[str, bytes]
     answers: dict[bytes, bytes]
     timers: dict[str, int | None]
-    turns: dict[str, Turn]
+    queue_keys: dict[str, QueueKey]
     waits: dict[Wait, bool]
     opened: dict[str, int]
 
@@ -195,8 +195,8 @@ class Batch:
         for party in self.parties.values():
             party.context = self._context
             if self._is_shared:
-                party.purse = Purse(self._stock)
-                party.context = replace(self._context, stock=party.purse)
+                party.journal = CapacityJournal(self._stock)
+                party.context = replace(self._context, stock=party.journal)
         yield from self._load_answers(work.items)
         for name in work.given_up:
             self.aside.timers[name] = NEVER_MS
@@ -217,7 +217,7 @@ class Batch:
         for name, party in self.parties.items():
             if party.steps:
                 _note_party(made, party)
-                is_other = party.due_ms != party.known_due_ms or party.turn != party.known_turn
+                is_other = party.due_ms != party.known_due_ms or party.queue_key != party.known_queue_key
                 if is_other and name not in self._looked:
                     _note_timer(made, party)
         for name, due_ms in self.aside.timers.items():
@@ -232,7 +232,7 @@ class Batch:
         for item in items:
             party = self.parties.get(item.party)
             if party is not None and party.ledger.members:
-                for key in answers_needed(item.arrival or item.event(), item.party, party.ledger):
+                for key in answers_needed(item.input_record or item.event(), item.party, party.ledger):
                     known[item.party, key] = None
         if not known:
             return
@@ -334,7 +334,7 @@ class Batch:
         if self._is_reading_facts:
             return
         due = [party for party in self.parties.values() if party.due_ms is not None and party.due_ms <= self.now_ms]
-        for party in sorted(due, key=lambda party: (party.due_ms, party.turn, party.name)):
+        for party in sorted(due, key=lambda party: (party.due_ms, party.queue_key, party.name)):
             if self.outbox_bytes > OUTBOX_BYTES_MAX:
                 return
             yield from self._attempt(partial(self._look_at, party, None, self.now_ms))
@@ -378,9 +378,9 @@ class Batch:
 
     def _step(self, party: StoredParty, what: Item | Review | None, now_ms: int, way: Way) -> None:
         """Apply an event and take note of what comes of it; if that fails, the party is as it was before."""
-        timer = party.due_ms, party.turn
+        timer = party.due_ms, party.queue_key
         if self._is_shared:
-            party.purse.begin()
+            party.journal.begin()
         try:
             effects = party.apply(what.event() if isinstance(what, Item) else what, now_ms, party.context, way)
             said: list[Any] = effects
@@ -396,9 +396,9 @@ class Batch:
             raise Unsettled(questions, (party.name, len(party.steps)))
         party.steps.append((what, now_ms, way))
         self.alarms += way is not Way.USUAL
-        if self._line is not None and (party.due_ms, party.turn) != timer:
+        if self._line is not None and (party.due_ms, party.queue_key) != timer:
             self._line.set(party)
-        if self._is_shared and (party.ledger.waiting or party.purse.moves):
+        if self._is_shared and (party.ledger.waiting or party.journal.moves):
             self._see_who_waits(party)
         self._note(party, what if isinstance(what, Item) else None, said)
 
@@ -432,7 +432,7 @@ class Batch:
 
     def _rewind(self, party: StoredParty) -> None:
         """The party as it was before the step under way: loaded anew, and led through what it had gone through."""
-        party.purse.rewind()
+        party.journal.rewind()
         self._questions.clear()
         party.rewind()
         for what, now_ms, way in party.steps:
@@ -440,7 +440,7 @@ class Batch:
 
     def _note(self, party: StoredParty, item: Item | None, said: Iterable[Said]) -> None:
         """What came of an event, to be published and committed."""
-        arrival = item.arrival if item is not None else None
+        input_record = item.input_record if item is not None else None
         if item is not None:
             if item.envelope is None:
                 self.facts += item.rank != REQUEST_RANK
@@ -451,13 +451,15 @@ class Batch:
                 record, decided = record_of(one, self._topic, self._partition), one.decided
                 self.outbox.append(record)
                 self.outbox_bytes += len(one.value)
-                is_answer = arrival is not None and arrival.message is decided.request
-                self.told.append(Told(decided, arrival.received_ms if arrival is not None and is_answer else None))
+                is_answer = input_record is not None and input_record.message is decided.request
+                self.told.append(
+                    Told(decided, input_record.received_ms if input_record is not None and is_answer else None)
+                )
                 party.opened_ms = max(party.opened_ms, decided.answer.valid_until_ms or 0)
             elif isinstance(one, Anomaly):
-                self.notes.append((one, arrival.source if arrival is not None else None))
+                self.notes.append((one, input_record.source if input_record is not None else None))
             elif item is not None and isinstance(one, Refused):
-                letter_of = item.record if one.post is None else original(one.post)
+                letter_of = item.record if one.stored is None else original(one.stored)
                 self.dead.append((letter_of, DeadLetter(one.code, one.message), 1))
             elif item is not None and not isinstance(one, Refused):
                 self._send_on(item, one)
@@ -474,7 +476,7 @@ class Batch:
         stock = self._stock
         for asked in party.ledger.waiting:
             self._awaited_here.update(asked.awaits)
-        for draw, change in party.purse.moved().items():
+        for draw, change in party.journal.moved().items():
             if draw.key in self._awaited_here or draw.key in stock.awaited:
                 self.is_closed |= stock.opens(draw) if draw.is_cell else change < 0
 
@@ -497,15 +499,15 @@ def _note_waits(waits: dict[Wait, bool], party: StoredParty) -> None:
     """Who waits for which capacity now and did not before (true), or does no longer (false)."""
     now = party.waiting_for()
     if now != party.waits:
-        waits |= {Wait(what, *turn, party.name): False for what, turn in party.waits - now}
-        waits |= {Wait(what, *turn, party.name): True for what, turn in now - party.waits}
+        waits |= {Wait(what, *queue_key, party.name): False for what, queue_key in party.waits - now}
+        waits |= {Wait(what, *queue_key, party.name): True for what, queue_key in now - party.waits}
 
 
 def _note_timer(made: Changes, party: StoredParty) -> None:
     """When the next timer of a party fires, and its turn then."""
     made.timers[party.name] = party.due_ms
-    if party.turn != FREES_FIRST:
-        made.turns[party.name] = party.turn
+    if party.queue_key != FREES_FIRST:
+        made.queue_keys[party.name] = party.queue_key
 
 
 _WHAT = {Forward: "forward", Join: "join", Leave: "leave", Return: "return"}

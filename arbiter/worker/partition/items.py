@@ -30,7 +30,7 @@ CONSENT_RANK_MAX = 1
 
 
 class Item(Struct, frozen=True, gc=False):
-    """A record that was read: an arrival, or what another partition sent (an arrival may be in that, too).
+    """A record that was read: an input record, or what another partition sent (an input record may be in that, too).
 
     ``party`` is whose ledger it belongs to, ``rank`` its place among what came together. ``asked_ms`` is when a request
     was asked; ``None`` for all else.
@@ -39,33 +39,33 @@ class Item(Struct, frozen=True, gc=False):
     record: Record
     party: str
     rank: int
-    arrival: InputRecord | None
+    input_record: InputRecord | None
     asked_ms: int | None = None
     envelope: RoutedEnvelope | None = None
 
     @classmethod
-    def of_record(cls, record: Record, arrival: InputRecord) -> Item:
+    def of_record(cls, record: Record, input_record: InputRecord) -> Item:
         """A record of an input topic."""
-        message = arrival.message
+        message = input_record.message
         rank = _ranks.get(type(message)) or _rank(message)
-        asked_ms = asked_at(message, arrival.received_ms) if isinstance(message, ContactRequest) else None
-        return cls(record, CUSTOMER + message.customer_id, rank, arrival, asked_ms)
+        asked_ms = asked_at(message, input_record.received_ms) if isinstance(message, ContactRequest) else None
+        return cls(record, CUSTOMER + message.customer_id, rank, input_record, asked_ms)
 
     @classmethod
-    def of_envelope(cls, record: Record, envelope: RoutedEnvelope, arrival: InputRecord | None) -> Item:
-        """What another partition sent, and the arrival that is in it."""
+    def of_envelope(cls, record: Record, envelope: RoutedEnvelope, input_record: InputRecord | None) -> Item:
+        """What another partition sent, and the input record that is in it."""
         asked_ms = None
-        if arrival is not None and isinstance(arrival.message, ContactRequest):
-            asked_ms = asked_at(arrival.message, arrival.received_ms)
-        return cls(record, envelope.party, _rank(envelope), arrival, asked_ms, envelope)
+        if input_record is not None and isinstance(input_record.message, ContactRequest):
+            asked_ms = asked_at(input_record.message, input_record.received_ms)
+        return cls(record, envelope.party, _rank(envelope), input_record, asked_ms, envelope)
 
     def event(self) -> InputRecord | Routed:
         """What happens to its party; new each time, since a ledger takes over what it is given."""
         if self.envelope is not None:
             routed = self.envelope.open()
-            return replace(routed, arrival=self.arrival) if isinstance(routed, Forward) else routed
-        assert self.arrival is not None  # noqa: S101 - an item brings one or the other
-        return self.arrival
+            return replace(routed, record=self.input_record) if isinstance(routed, Forward) else routed
+        assert self.input_record is not None  # noqa: S101 - an item brings one or the other
+        return self.input_record
 
     @property
     def place(self) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from arbiter.ledger.model import Posted
+from arbiter.ledger.model import StoredRecord
 from arbiter.messages import DLQ_SUFFIX
 from arbiter.state.codec import OutRecord
 from arbiter.timing.instants import to_datetime
@@ -26,10 +26,10 @@ MESSAGE_MAX: Final = 1_000
 """Characters of a reason: it may repeat what the record says."""
 
 
-def original(post: Posted) -> Record:
+def original(stored: StoredRecord) -> Record:
     """The record as it was first read, for its dead letter."""
-    value = post.raw if post.value is None else post.value
-    return _Original(*post.source, post.received_ms, post.key, value, post.headers)
+    value = stored.raw if stored.value is None else stored.value
+    return _Original(*stored.source, stored.received_ms, stored.key, value, stored.headers)
 
 
 class _Original(Struct, frozen=True):

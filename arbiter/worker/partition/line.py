@@ -17,7 +17,7 @@ class Line:
         """``cut`` are the first that come back where there are more than these: nobody after them is known."""
         self._parties = parties
         self._places: list[Due] = [
-            (due_ms, party.turn, name) for name, party in parties.items() if (due_ms := party.due_ms) is not None
+            (due_ms, party.queue_key, name) for name, party in parties.items() if (due_ms := party.due_ms) is not None
         ]
         self._end = max((place for place in self._places if place[2] in cut), default=None)
         self.known_ms = FAR_MS if self._end is None else self._end[0]
@@ -29,7 +29,7 @@ class Line:
     def set(self, party: StoredParty) -> None:
         """Take note of when the party comes back after a step."""
         if party.due_ms is not None:
-            heappush(self._places, (party.due_ms, party.turn, party.name))
+            heappush(self._places, (party.due_ms, party.queue_key, party.name))
             self.next_ms = min(self.next_ms, party.due_ms)
 
     def first_by(self, to_ms: int) -> Due | None:
@@ -37,7 +37,7 @@ class Line:
         while self._places:
             first = self._places[0]
             party, self.next_ms = self._parties[first[2]], first[0]
-            if party.due_ms == first[0] and party.turn == first[1]:
+            if party.due_ms == first[0] and party.queue_key == first[1]:
                 return None if first[0] > to_ms or (self._end is not None and first > self._end) else first
             heappop(self._places)
         self.next_ms = FAR_MS

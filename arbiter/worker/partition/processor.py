@@ -327,7 +327,7 @@ class Processor:
             self._sweep.swept,
             self._poison.kept(head.seq + 1),
             self._poison.is_calm,
-            changes.turns,
+            changes.queue_keys,
         )
 
     async def _commit(self, commit: Commit) -> CommitResult:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from arbiter.engine.input_record import InputRecord, arrived
+from arbiter.engine.input_record import InputRecord, from_stored
 from arbiter.engine.routed import Forward, Routed
 from arbiter.ledger.keys import id_of, is_household
 from arbiter.state.codec import CodecError, NewerFormat, OutRecord
@@ -57,7 +57,7 @@ class Routing:
         try:
             envelope = unpack_envelope(record.value or b"")
             routed = envelope.open()
-            arrival = arrived(routed.post) if isinstance(routed, Forward) else None
+            input_record = from_stored(routed.stored) if isinstance(routed, Forward) else None
         except NewerFormat:
             raise
         except (CodecError, msgspec.DecodeError) as error:
@@ -74,7 +74,7 @@ class Routing:
                 f"(the last one was {last}); it comes again if that one was only late",
             )
         self._read[envelope.home] = envelope.seq
-        return envelope, arrival
+        return envelope, input_record
 
     def skip(self, record: Record) -> None:
         """A record became a dead letter unread: the next one of its sender may come without its predecessor."""

@@ -8,7 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.engine.input_record import posted
+from arbiter.engine.input_record import to_stored
 from arbiter.engine.routed import Forward
 from arbiter.state.store import Commit, Head
 from arbiter.worker.kafka.reader import DeadLetter, Record
@@ -72,14 +72,14 @@ class Work(Struct):
         return any(wait.party in self.woken for wait, is_waiting in commit.waits.items() if not is_waiting)
 
     def send_home(self, homes: Mapping[str, int]) -> None:
-        """Send the records of these parties, which just arrived, to their partitions instead of deciding them."""
+        """Send the records of these parties, which just from_stored, to their partitions instead of deciding them."""
         staying = []
         for item in self.items:
-            home, arrival = homes.get(item.party), item.arrival
-            if home is None or arrival is None or item.envelope is not None:
+            home, input_record = homes.get(item.party), item.input_record
+            if home is None or input_record is None or item.envelope is not None:
                 staying.append(item)
             else:
-                forward = Forward(item.party, posted(replace(arrival, hops=arrival.hops + 1)))
+                forward = Forward(item.party, to_stored(replace(input_record, hops=input_record.hops + 1)))
                 self.home.append((item.record, forward, home))
         self.items = staying
 
