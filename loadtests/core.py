@@ -21,17 +21,20 @@ import rich_click as click
 from aiokafka import ConsumerRecord
 from msgspec import Struct
 
+from arbiter.engine.input_record import InputRecord
 from arbiter.ledger.capacity import Draw, WholeStock
 from arbiter.messages import CONSENTS, PROFILES, REQUESTS
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.ruleset import Policy, load
 from arbiter.policy_check.files import digest_of, document_bytes, read_policy
 from arbiter.state.codec import pack_outbox
-from arbiter.worker.kafka.reader import DeadLetter, Reader
-from arbiter.worker.partition.aside import Aside
+from arbiter.worker.kafka.reader import Reader
 from arbiter.worker.partition.cache import PartyCache, StoredParty
-from arbiter.worker.partition.deciding import Answers, Batch, Changes
-from arbiter.worker.partition.items import Item
+from arbiter.worker.partition.changes import Changes
+from arbiter.worker.partition.deciding import AnswersNeeded, Batch
+from arbiter.worker.partition.inputs import Input
+from arbiter.worker.partition.output import Output
+from arbiter.worker.partition.quarantine import Quarantine
 from arbiter.worker.partition.routing import Routing
 from arbiter.worker.partition.work import Work
 from arbiter.worker.process import GC_THRESHOLDS
@@ -87,22 +90,21 @@ class Bench:
             for offset, entry in enumerate(entries, first)
         ]
         self._offsets[topic] += len(rows)
-        read = [(row, self._readers[topic].read(row, self._now_ms)) for row in rows]
-        items = [Item.of_record(row, arrival) for row, arrival in read if not isinstance(arrival, DeadLetter)]
-        work = Work(list(rows), self._now_ms, items)
+        read = [self._readers[topic].read(row, self._now_ms) for row in rows]
+        inputs: list[Input] = [record for record in read if isinstance(record, InputRecord)]
+        work = Work(list(rows), self._now_ms, inputs)
         work.due = self._due(work.horizon_ms)
-        names = dict.fromkeys([*(item.party for item in items), *work.due])
+        names = dict.fromkeys([*(record.party for record in inputs), *work.due])
         parties = {name: self._party(name) for name in names}
         self._seq += 1
         routing = Routing("routed", 0, 1, {}, self._now_ms)
-        batch = Batch(
-            self._policy, 0, self._seq, "decisions", parties, Aside(), routing, self._stock, is_event_clock=True
-        )
+        output = Output("decisions", 0, routing)
+        batch = Batch(self._policy, self._seq, parties, Quarantine(), routing, self._stock, output, is_event_clock=True)
         deciding, found = batch.decide(work), None
         with suppress(StopIteration):
             while True:
                 need = deciding.send(found)
-                found = [self._answers.get(key) for key in need.keys] if isinstance(need, Answers) else None
+                found = [self._answers.get(key) for key in need.keys] if isinstance(need, AnswersNeeded) else None
         self._adopt(batch)
 
     def _party(self, name: str) -> StoredParty:
@@ -130,10 +132,10 @@ class Bench:
         for party in batch.parties.values():
             party.committed()
             self._parties.put(party)
-        pack_outbox(batch.outbox)
+        pack_outbox(batch.output.outbox)
         self._now_ms = batch.now_ms
-        self.outcomes.update(told.decided.answer.outcome for told in batch.told)
-        for record in batch.outbox:
+        self.outcomes.update(decided.answer.outcome for decided in batch.output.decided)
+        for record in batch.output.outbox:
             self.digest.update(record.value or b"")
         self.committed(changes, batch.now_ms)
 

@@ -27,7 +27,7 @@ from arbiter.state.keys import Keys
 from arbiter.state.redis_client import RedisClient
 from arbiter.state.redis_store import RedisStore
 from arbiter.state.store import Commit, CommitResult
-from arbiter.worker.partition.deciding import Changes
+from arbiter.worker.partition.changes import Changes
 from loadtests.core import POLICY, Bench, policy_of
 from loadtests.traffic import Entry, Traffic
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from arbiter.ledger.facts import Fact
+from arbiter.ledger.keys import CUSTOMER
 from arbiter.ledger.model import StoredRecord
 from arbiter.messages import ContactRequest, CustomerChange, Outcome, Profile
 
@@ -43,6 +44,11 @@ class InputRecord(Struct, frozen=True, gc=False):
     headers: Sequence[tuple[str, bytes | None]] = ()
     hops: int = 0
     identity: bytes = b""
+
+    @property
+    def party(self) -> str:
+        """Whose ledger it belongs to at the customer's home."""
+        return CUSTOMER + self.message.customer_id
 
 
 def to_stored(record: InputRecord) -> StoredRecord:

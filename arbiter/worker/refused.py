@@ -16,7 +16,7 @@ from arbiter.state.envelopes import emptied, unpack_envelope
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.kafka.producer import PublishFailed
 from arbiter.worker.kafka.reader import DeadLetter
-from arbiter.worker.partition.letters import dead_letter, original, shortened
+from arbiter.worker.partition.dead_letter_record import dead_letter, original, shortened
 
 
 class Worker(Protocol):

@@ -30,7 +30,7 @@ from arbiter.state.codec import unpack_ledger
 from arbiter.state.redis_store import RedisStore
 from arbiter.state.store import Store, Wait
 from arbiter.timing.instants import DAY_MS, FAR_MS, MINUTE_MS, to_datetime
-from arbiter.worker.partition import intake
+from arbiter.worker.partition import record_queue
 from tests.harness.faults import FAULTS
 from tests.harness.stepwise import Site
 from tests.inputs.builders import at
@@ -76,7 +76,7 @@ class Life(RuleBasedStateMachine):
     )
     def begin(self, beginning: str, zone: str, granted: bool, most: int) -> None:
         """The first noon; all customers consented, or none. A commit takes ``most`` records."""
-        intake.RECORDS_MAX = most
+        record_queue.RECORDS_MAX = most
         now_ms = at(f"{beginning}T12:00")
         self.days = (to_datetime(now_ms + DAY_MS).date(), to_datetime(now_ms + 9 * DAY_MS).date())
         self.zone = zone
@@ -299,7 +299,7 @@ class Life(RuleBasedStateMachine):
             if hasattr(self, "site"):
                 self.run(self.finish())
         finally:
-            intake.RECORDS_MAX = 2_000
+            record_queue.RECORDS_MAX = 2_000
             for task in asyncio.all_tasks(self.loop):  # there are only any where something failed
                 task.cancel()
             self.loop.run_until_complete(asyncio.sleep(0))

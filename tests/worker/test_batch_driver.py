@@ -6,7 +6,7 @@ import pytest
 
 from arbiter.state.memory import MemoryStore
 from arbiter.worker.partition.deciding import Batch
-from arbiter.worker.partition.items import Item
+from arbiter.worker.partition.inputs import Input, input_record_of
 from tests.harness.partition import CAP
 from tests.harness.stepwise import Site
 from tests.inputs.builders import MONDAY, grant, policy, request
@@ -23,13 +23,13 @@ def site() -> Site:
 async def test_only_the_step_is_taken_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is undone first, and its party led through what it went through; each request has one answer."""
     taken: list[str] = []
-    usual = Batch._take_item  # noqa: SLF001 - to see what is done twice
+    usual = Batch._take  # noqa: SLF001 - to see what is done twice
 
-    def counting(batch: Batch, item: Item) -> None:
-        taken.append(getattr(item.input_record and item.input_record.message, "request_id", ""))
-        usual(batch, item)
+    def counting(batch: Batch, one: Input) -> None:
+        taken.append(getattr((record := input_record_of(one)) and record.message, "request_id", ""))
+        usual(batch, one)
 
-    monkeypatch.setattr(Batch, "_take_item", counting)
+    monkeypatch.setattr(Batch, "_take", counting)
     for customer, names in (("c1", "ab"), ("c2", "de"), ("c3", "f")):
         site.send(grant(customer))
         for name in names:

@@ -10,11 +10,12 @@ from msgspec.structs import replace
 
 from arbiter.engine.render import count_of, decision_of
 from arbiter.engine.routed import Leave
-from arbiter.state.envelopes import RoutedEnvelope, pack_envelope
+from arbiter.state.envelopes import pack_envelope
 from arbiter.state.store import Claim, Head
 from arbiter.timing.instants import DAY_MS
 from arbiter.worker.kafka.reader import DeadLetter
 from arbiter.worker.losses import lost_records, lost_state, made_anew, other_topics
+from arbiter.worker.partition.inputs import RoutedRecord
 from arbiter.worker.partition.routing import Routing
 from tests.inputs.builders import MONDAY, Desk, grant, policy, request
 
@@ -105,9 +106,8 @@ def test_senders_begin_anew_where_their_topic_was_made_anew() -> None:
     record: Any = SimpleNamespace(value=pack_envelope(2, 40, 41, Leave("h:one", "c1", 3)))
 
     def read(positions: dict[str, int]) -> object:
-        found = Routing("arbiter.routed.v1", 3, 4, positions, 0).read(record)
-        return found[0] if isinstance(found, tuple) else found
+        return Routing("arbiter.routed.v1", 3, 4, positions, 0).read(record)
 
     assert isinstance(read({"taken:2": 30}), DeadLetter)
-    assert isinstance(read({"taken:2": 0}), RoutedEnvelope)
+    assert isinstance(read({"taken:2": 0}), RoutedRecord)
     assert read({"taken:2": 41}) is None

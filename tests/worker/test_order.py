@@ -18,7 +18,7 @@ from arbiter.reports.policy_diff.shelf import PackedShelf
 from arbiter.state.memory import MemoryStore
 from arbiter.state.store import Commit
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime, to_ms
-from arbiter.worker.partition import intake
+from arbiter.worker.partition import record_queue
 from tests.harness.stepwise import Site
 from tests.inputs.builders import MONDAY, grant, policy, request
 from tests.inputs.whole_policy import compiled, whole_document
@@ -193,7 +193,7 @@ async def test_who_takes_no_place_any_more_leaves_it_to_the_next() -> None:
 
 async def test_more_than_one_commit_takes_come_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 23 who are due at once five fit into a commit: those who asked first; who asks in that moment comes last."""
-    monkeypatch.setattr("arbiter.worker.partition.returns.DUE_MAX", 5)
+    monkeypatch.setattr("arbiter.worker.partition.wakeups.DUE_MAX", 5)
     site = site_of(policy({**PHONE, "limit": 7, "window": "calendar day"}, NIGHT))
     names = [f"c{number:02}" for number in range(23)]
     Random(1).shuffle(names)
@@ -228,7 +228,7 @@ async def test_any_batches_decide_as_the_simulation(
     monkeypatch: pytest.MonkeyPatch, seed: int, passed_max: int
 ) -> None:
     """Every kind of rule, few or many records, or of those who wait, in a commit: the same decisions in one order."""
-    monkeypatch.setattr("arbiter.worker.partition.returns.PASSED_MAX", passed_max)
+    monkeypatch.setattr("arbiter.worker.partition.wakeups.PASSED_MAX", passed_max)
     random = Random(seed)
     days = [str(to_datetime(MONDAY + day * DAY_MS).date()) for day in (1, 9)]
     rules = compiled(whole_document("Europe/Lisbon", *days, shared=True), 1)
@@ -251,7 +251,7 @@ async def test_any_batches_decide_as_the_simulation(
     for name in "abcdefghijklmnopqrstuvwxyz":
         site.send(grant(name))
     await site.settle()
-    monkeypatch.setattr(intake, "RECORDS_MAX", random.choice([1, 7, 2_000]))
+    monkeypatch.setattr(record_queue, "RECORDS_MAX", random.choice([1, 7, 2_000]))
     for one in requests:
         site.wait(MINUTE_MS)
         site.send(one)

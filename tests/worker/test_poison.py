@@ -31,7 +31,7 @@ async def test_a_record_that_kills_every_worker_is_given_up_in_the_end(
         return apply(self, event, *how)
 
     monkeypatch.setattr(Party, "apply", deadly)
-    monkeypatch.setattr("arbiter.worker.partition.deciding.Exception", ZeroDivisionError, raising=False)
+    monkeypatch.setattr("arbiter.worker.partition.applying.Exception", ZeroDivisionError, raising=False)
     names = [f"r{number}" for number in range(9)]
     for name in names:
         world.request("poison" if name == "r5" else name, CUSTOMERS[int(name[1:])])
@@ -62,7 +62,7 @@ async def test_what_is_committed_between_deaths_does_not_hide_what_kills(
         return apply(self, event, *how)
 
     monkeypatch.setattr(Party, "apply", deadly)
-    monkeypatch.setattr("arbiter.worker.partition.deciding.Exception", ZeroDivisionError, raising=False)
+    monkeypatch.setattr("arbiter.worker.partition.applying.Exception", ZeroDivisionError, raising=False)
     names = {f"r{number}" for number in range(40)}
     for number in range(40):
         poison = number < count * 7 and number % 7 == 6
@@ -107,7 +107,7 @@ async def test_workers_that_are_killed_by_something_else_give_nothing_up(
         return apply(self, event, *how)
 
     monkeypatch.setattr(Party, "apply", killed)
-    monkeypatch.setattr("arbiter.worker.partition.deciding.Exception", ZeroDivisionError, raising=False)
+    monkeypatch.setattr("arbiter.worker.partition.applying.Exception", ZeroDivisionError, raising=False)
     for number in range(100):
         world.request(f"r{number}", CUSTOMERS[number % 5])
     while kills:

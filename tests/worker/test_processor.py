@@ -160,9 +160,9 @@ async def test_a_full_runner_shuts_its_topics_and_opens_them_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it cannot hold stays in Kafka."""
-    monkeypatch.setattr("arbiter.worker.partition.intake.HIGH_RECORDS", 5)
-    monkeypatch.setattr("arbiter.worker.partition.intake.LOW_RECORDS", 2)
-    monkeypatch.setattr("arbiter.worker.partition.intake.RECORDS_MAX", 2)
+    monkeypatch.setattr("arbiter.worker.partition.record_queue.HIGH_RECORDS", 5)
+    monkeypatch.setattr("arbiter.worker.partition.record_queue.LOW_RECORDS", 2)
+    monkeypatch.setattr("arbiter.worker.partition.record_queue.RECORDS_MAX", 2)
     for number in range(9):
         world.request(f"r{number}", CUSTOMERS[number])
     process = await world.start()
@@ -176,7 +176,7 @@ async def test_a_full_runner_shuts_its_topics_and_opens_them_again(
 
 async def test_a_commit_that_would_grow_too_long_is_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The requests that do not fit any more come with the next one, each decided once."""
-    monkeypatch.setattr("arbiter.worker.partition.deciding.OUTBOX_BYTES_MAX", 1_500)
+    monkeypatch.setattr("arbiter.worker.partition.output.OUTBOX_BYTES_MAX", 1_500)
     for number in range(7):
         world.request(f"r{number}", CUSTOMERS[number])
     world.put(b"poison")

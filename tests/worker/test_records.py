@@ -15,7 +15,7 @@ from arbiter.messages import CONSENTS, PROFILES, REQUESTS, ConsentChange, Contac
 from arbiter.timing.instants import DAY_MS, to_datetime
 from arbiter.worker.kafka.reader import DeadLetter, Reader
 from arbiter.worker.kafka.unpacking import OddName
-from arbiter.worker.partition.letters import dead_letter, shortened
+from arbiter.worker.partition.dead_letter_record import dead_letter, shortened
 
 NOW = 1_770_000_000_000
 REQUEST = {

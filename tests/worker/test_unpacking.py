@@ -18,7 +18,7 @@ from arbiter.messages import REQUESTS
 from arbiter.worker.kafka import unpacking
 from arbiter.worker.kafka.reader import DeadLetter, Reader
 from arbiter.worker.kafka.unpacking import BoundedRecords, OddName, TooLong, TooManyHeaders, Unread, unpacked
-from arbiter.worker.partition.letters import dead_letter
+from arbiter.worker.partition.dead_letter_record import dead_letter
 from tests.servers.raw_kafka import Raw
 from tests.servers.raw_kafka import batch as raw_batch
 

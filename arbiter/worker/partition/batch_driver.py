@@ -7,9 +7,11 @@ import asyncio
 from arbiter.messages import DECISIONS
 from arbiter.policy.ruleset import Policy
 from arbiter.state.store import Head
-from arbiter.worker.partition.aside import Aside
+from arbiter.worker.partition.applying import CapacityNeeded
 from arbiter.worker.partition.cache import StoredParty
-from arbiter.worker.partition.deciding import Answers, Batch, Capacity, Need
+from arbiter.worker.partition.deciding import AnswersNeeded, Batch, Need
+from arbiter.worker.partition.output import Output
+from arbiter.worker.partition.quarantine import Quarantine
 from arbiter.worker.partition.retry import RetryPolicy, Shared
 from arbiter.worker.partition.routing import Routing
 from arbiter.worker.partition.tokens import Tokens, TokenStock
@@ -33,7 +35,7 @@ class BatchDriver:
         work: Work,
         head: Head,
         parties: dict[str, StoredParty],
-        aside: Aside,
+        quarantine: Quarantine,
         routing: Routing,
         *,
         is_reading_facts: bool,
@@ -42,13 +44,12 @@ class BatchDriver:
         stock = self._tokens.stock(policy, work.now_ms)
         batch = Batch(
             policy,
-            self._partition,
             head.seq + 1,
-            self._topic,
             parties,
-            aside,
+            quarantine,
             routing,
             stock,
+            Output(self._topic, self._partition, routing),
             is_event_clock=self._is_event_clock,
             is_reading_facts=is_reading_facts,
         )
@@ -61,10 +62,10 @@ class BatchDriver:
 
     async def _fetch(self, need: Need, stock: TokenStock) -> list[bytes | None] | None:
         """What a batch needs before it can go on."""
-        if isinstance(need, Answers):
+        if isinstance(need, AnswersNeeded):
             keys, store = need.keys, self._shared.store
             return await self._retry.ask(lambda: store.load_answers(self._partition, keys))
-        if isinstance(need, Capacity):
+        if isinstance(need, CapacityNeeded):
             await self._tokens.cover(stock, need.questions)
         else:
             await asyncio.sleep(0)

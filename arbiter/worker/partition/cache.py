@@ -14,7 +14,7 @@ from arbiter.ledger.capacity import CapacityJournal
 from arbiter.ledger.model import Answered, Ledger
 from arbiter.policy.ruleset import NO_STOCK
 from arbiter.state.codec import unpack_ledger
-from arbiter.worker.partition.items import Item
+from arbiter.worker.partition.inputs import Input
 
 ENTRY_BYTES = 200
 """What an entry costs beside its bytes: the key, two objects, a link of the ordered dict."""
@@ -22,8 +22,8 @@ ENTRY_BYTES = 200
 PARTY_BYTES, PARTY_FACTOR = 1_500, 10
 """What a party costs that is kept as it is: so much, and so many times its packed bytes. Measured in the load test."""
 
-Step = tuple[Item | Review | None, int, Way]
-"""What a party went through in a batch: what happened, when, and how it was applied."""
+Step = tuple[Input | Review | None, int, Way]
+"""An event of a party in a batch: what happened, when (ms), and how it was applied."""
 
 NO_JOURNAL = CapacityJournal(NO_STOCK)
 NOBODY: frozenset[tuple[str, QueueKey]] = frozenset()

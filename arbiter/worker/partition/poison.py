@@ -112,8 +112,8 @@ class PoisonGuard:
         note = self._notes.get(first.topic)
         return note.at_most if note is not None and first.offset <= note.last else FIRST_TRY
 
-    def last_word(self, record: Record) -> DeadLetter | None:
-        """Why the record is not to be tried any more; ``None`` if it is."""
+    def condemned(self, record: Record) -> DeadLetter | None:
+        """Its dead letter, if the record is not to be tried any more."""
         note = self._notes.get(record.topic)
         if note is None or not note.is_condemned or note.first != record.offset:
             return None
@@ -134,7 +134,7 @@ class PoisonGuard:
             self._give_up(work, note.name)
         most = FIRST_TRY if note is None else note.at_most
         work.due = work.due[:most]
-        work.is_line_cut |= len(work.due) < due
+        work.is_due_cut |= len(work.due) < due
         most -= len(work.due)
         work.swept, later = work.swept[:most], work.swept[most:]
         if parties := [*work.due, *work.swept]:

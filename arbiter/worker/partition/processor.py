@@ -22,20 +22,20 @@ from arbiter.state.store import Commit, CommitResult
 from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.reader import Record
 from arbiter.worker.partition.batch_driver import BatchDriver
+from arbiter.worker.partition.batch_reader import BatchReader
 from arbiter.worker.partition.commit_alarm import CommitAlarm
-from arbiter.worker.partition.dead import DeadLetters
+from arbiter.worker.partition.dead_letters import DeadLetters
 from arbiter.worker.partition.deciding import Batch
-from arbiter.worker.partition.intake import LogWentBack, Queue
-from arbiter.worker.partition.loading import Loading
+from arbiter.worker.partition.party_loader import PartyLoader
 from arbiter.worker.partition.poison import PoisonGuard
-from arbiter.worker.partition.reading import Reading
+from arbiter.worker.partition.record_queue import LogWentBack, RecordQueue
 from arbiter.worker.partition.retry import BACKOFF_SECONDS, RetryPolicy, Shared, Stopped
-from arbiter.worker.partition.returns import Returns
 from arbiter.worker.partition.routing import Routing
 from arbiter.worker.partition.sweep import Sweep
 from arbiter.worker.partition.tally import count_batch
 from arbiter.worker.partition.timers import Timers
 from arbiter.worker.partition.tokens import Tokens
+from arbiter.worker.partition.wakeups import Wakeups
 from arbiter.worker.partition.work import FlowControl, Placed, Work
 from arbiter.worker.policy_watcher import LOST, Active
 from arbiter.worker.reporting import Using
@@ -55,7 +55,7 @@ class Processor:
         self._head = placed.head
         self._facts_end = placed.facts_end
         self._is_reading_facts = True
-        self._queue = Queue(placed.positions)
+        self._queue = RecordQueue(placed.positions)
         self.reached = self._queue.done
         settings = shared.settings
         self._is_wall_clock = settings.clock == "wall"
@@ -68,13 +68,13 @@ class Processor:
         self._retry = retry
         self._heard_at = monotonic()
         self._tokens = Tokens(shared, partition, placed.head.epoch, retry)
-        self._loading = Loading(shared, partition, placed.cache_bytes, retry, self._tokens.set_aside)
+        self._loader = PartyLoader(shared, partition, placed.cache_bytes, retry, self._tokens.quarantined)
         self._driver = BatchDriver(shared, partition, retry, self._tokens)
         self._timers = Timers(shared.store, partition, retry)
         self._sweep = Sweep(shared.store, partition, retry, placed.head.swept)
-        self._returns = Returns(self._timers, self._sweep, self._tokens, is_wall_clock=self._is_wall_clock)
+        self._wakeups = Wakeups(self._timers, self._sweep, self._tokens, is_wall_clock=self._is_wall_clock)
         self._poison = PoisonGuard(shared, partition, retry, placed.head)
-        self._reading = Reading(shared, placed.positions, self._poison)
+        self._reader = BatchReader(shared, placed.positions, self._poison)
         self._dead = DeadLetters(shared, retry)
         self._alarm = CommitAlarm(shared.health, partition)
 
@@ -149,7 +149,7 @@ class Processor:
         if self._is_reading_facts or active is None:
             return False
         now_ms = self._now_ms() if self._is_wall_clock else self._head.now_ms
-        return await self._returns.are_due(active, now_ms, is_idle=self._is_idle)
+        return await self._wakeups.are_due(active, now_ms, is_idle=self._is_idle)
 
     def _now_ms(self) -> int:
         """The store's time; it does not go back within a partition."""
@@ -258,7 +258,7 @@ class Processor:
         verdict = await self._commit(commit)
         self._poison.release()
         if verdict is CommitResult.OK:
-            await self._publish(batch.outbox)
+            await self._publish(batch.output.outbox)
             self._adopt(commit)
             await self._over(active, work, batch, commit)
         else:
@@ -271,29 +271,29 @@ class Processor:
             await self._poison.begin(records)
         now_ms, partitions, positions = self._now_ms(), self._shared.partitions, self._head.positions
         routing = Routing(self._routed_topic, self.partition, partitions, positions, now_ms)
-        work = self._reading.read(records, self._head, routing, now_ms)
+        work = self._reader.read(records, self._head, routing, now_ms)
         if not self._is_reading_facts and not (self._looks_apart and records):
-            await self._returns.add(active, work, is_idle=self._is_idle)
+            await self._wakeups.add(active, work, is_idle=self._is_idle)
             if self._poison.is_on and not records:
                 self._sweep.give_back(await self._poison.begin_looks(work))
         return work, routing
 
     async def _decide(self, active: Active, work: Work, routing: Routing) -> tuple[Batch, dict[str, Spent]]:
         """The batch, decided, and what it spends of what all share."""
-        parties, aside = await self._loading.load(work)
+        parties, quarantine = await self._loader.load(work)
         batch = await self._driver.decide(
-            active.policy, work, self._head, parties, aside, routing, is_reading_facts=self._is_reading_facts
+            active.policy, work, self._head, parties, quarantine, routing, is_reading_facts=self._is_reading_facts
         )
         self._queue.give_back(batch.late)
-        work.dead += batch.dead
-        self._loading.note(parties, aside)
+        work.dead += batch.output.dead
+        self._loader.note(parties, quarantine)
         taken = batch.changes_of_capacity
         return batch, await self._tokens.spent(taken, work.now_ms) if taken else {}
 
     async def _over(self, active: Active, work: Work, batch: Batch, commit: Commit) -> None:
         """It is committed and delivered."""
         await self._tokens.settle(commit.now_ms)
-        if (batch.is_closed and not work.is_closed) or work.has_left_line(commit):
+        if (batch.is_closed and not work.is_closed) or work.has_left_queue(commit):
             self._tokens.look_now()
         metrics = self._shared.metrics
         metrics.batch_records.observe(len(work.records))
@@ -320,7 +320,7 @@ class Processor:
             changes.answers,
             ANSWERS_KEPT_MS,
             changes.timers,
-            pack_outbox(batch.outbox),
+            pack_outbox(batch.output.outbox),
             spent,
             changes.waits,
             changes.opened,
@@ -371,8 +371,8 @@ class Processor:
         )
         self._has_outbox = bool(commit.outbox)
         self._poison.adopt(commit.seq)
-        self._dead.over()
-        self._loading.adopt()
+        self._dead.committed()
+        self._loader.adopt()
         self._timers.moved(commit.timers)
         self._tokens.adopt(commit)
 

@@ -21,27 +21,27 @@ CONSTANT_HEADERS = (
 )
 
 
-class Worded(Struct, frozen=True, gc=False):
-    """An answer, and the message that it is told in."""
+class RenderedDecision(Struct, frozen=True, gc=False):
+    """A decision, and the message that is published."""
 
     decided: Decided
     decision: Decision
     value: bytes
 
 
-def worded(decided: Decided) -> Worded:
-    """The answer with its message; raises what the message cannot be written for."""
-    return Worded(decided, *message_of(decided))
+def rendered(decided: Decided) -> RenderedDecision:
+    """The decision with its message; raises if the message cannot be written."""
+    return RenderedDecision(decided, *message_of(decided))
 
 
-def record_of(said: Worded, topic: str, partition: int) -> OutRecord:
+def record_of(rendered: RenderedDecision, topic: str, partition: int) -> OutRecord:
     """Keyed by its customer, with the headers of a CloudEvent."""
     headers = [
         *CONSTANT_HEADERS,
-        ("ce_id", said.decision.decision_id.encode()),
-        ("ce_time", _time_header(said.decided.answer.decided_at_ms)),
+        ("ce_id", rendered.decision.decision_id.encode()),
+        ("ce_time", _time_header(rendered.decided.answer.decided_at_ms)),
     ]
-    return OutRecord(topic, partition, said.decision.customer_id.encode(), said.value, headers)
+    return OutRecord(topic, partition, rendered.decision.customer_id.encode(), rendered.value, headers)
 
 
 @lru_cache(maxsize=1_024)

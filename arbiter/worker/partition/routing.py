@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
-from arbiter.engine.input_record import InputRecord, from_stored
+from arbiter.engine.input_record import from_stored
 from arbiter.engine.routed import Forward, Routed
 from arbiter.ledger.keys import id_of, is_household
 from arbiter.state.codec import CodecError, NewerFormat, OutRecord
@@ -20,6 +21,7 @@ from arbiter.state.envelopes import RoutedEnvelope, pack_envelope, unpack_envelo
 from arbiter.worker.kafka.partitioner import partition_of
 from arbiter.worker.kafka.reader import DeadLetter, Record
 from arbiter.worker.kafka.unpacking import Unread
+from arbiter.worker.partition.inputs import RoutedRecord
 
 SENT: Final = "sent:"
 TAKEN: Final = "taken:"
@@ -45,8 +47,8 @@ class Routing:
         self._read: dict[int, int] = {}
         self.positions: dict[str, int] = {}
 
-    def read(self, record: Record) -> tuple[RoutedEnvelope, InputRecord | None] | DeadLetter | None:
-        """The envelope and the record in it (if that is what it holds); ``None`` if it was taken before.
+    def read(self, record: Record) -> RoutedRecord | DeadLetter | None:
+        """What another partition sent; ``None`` if it was taken before.
 
         A dead letter if it cannot be read, or came before another; :class:`NewerFormat`. Records must come in the order
         in which they stand.
@@ -57,7 +59,8 @@ class Routing:
         try:
             envelope = unpack_envelope(record.value or b"")
             routed = envelope.open()
-            input_record = from_stored(routed.stored) if isinstance(routed, Forward) else None
+            if isinstance(routed, Forward):
+                routed = replace(routed, record=from_stored(routed.stored))
         except NewerFormat:
             raise
         except (CodecError, msgspec.DecodeError) as error:
@@ -74,7 +77,7 @@ class Routing:
                 f"(the last one was {last}); it comes again if that one was only late",
             )
         self._read[envelope.home] = envelope.seq
-        return envelope, input_record
+        return RoutedRecord(record, envelope, routed)
 
     def skip(self, record: Record) -> None:
         """A record became a dead letter unread: the next one of its sender may come without its predecessor."""

@@ -1,10 +1,10 @@
-"""What a batch adds to the metrics, once it is delivered."""
+"""What a batch adds to the metrics, once its records are delivered."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from arbiter.engine.told import Anomaly, Decided
 from arbiter.engine.verdict import RULE_ERROR
@@ -14,12 +14,14 @@ from arbiter.metrics import OTHER, Counter, Metrics, ShadowMetrics
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.kill_switches import KILL_SWITCH
 from arbiter.policy.ruleset import Policy
-from arbiter.worker.partition.deciding import Batch, Place, Told
+from arbiter.worker.partition.deciding import Batch
+from arbiter.worker.partition.inputs import Source
 
 REPORTED_MAX = 20
-"""How many records to look at one commit names in the log."""
+"""How many records one commit names in the log."""
+
 REPORTED = ("unapproved", "impossible_time", *REPORTED_NOTES)
-"""What begins so is told in the log, with its record."""
+"""The anomalies that are logged with their record, by how their name begins."""
 
 log = logging.getLogger("arbiter")
 
@@ -35,21 +37,23 @@ SHADOW_RULE_ERROR = "shadow-rule-error"
 
 def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock: bool) -> None:
     """Count what was decided and confirmed; latency only where record time stamps and the clock are of one time."""
-    for told in batch.told:
-        if told.decided.repeated:
+    output = batch.output
+    for decided in output.decided:
+        if decided.repeated:
             metrics.repeats.inc()
         else:
-            _count_decision(metrics, told.decided, policy.document)
+            _count_decision(metrics, decided, policy.document)
     if policy.has_kills:
-        _count_stopped(metrics, batch.told)
-    for what in batch.sent_on:
-        metrics.routed.labels(what).inc()
-    metrics.facts.inc(batch.facts)
+        _count_stopped(metrics, output.decided)
+    for kind in output.routed:
+        metrics.routed.labels(kind).inc()
+    metrics.facts.inc(output.facts)
     metrics.alarms.labels("undecidable").inc(batch.alarms)
-    if batch.notes:
-        _count_notes(metrics, batch.notes, policy.document.departments)
-    if is_wall_clock:
-        metrics.latency_seconds.observe(*_latencies(batch))
+    if output.anomalies:
+        _count_anomalies(metrics, output.anomalies, policy.document.departments)
+    if is_wall_clock and output.received_ms:
+        now_ms = time.time() * 1_000
+        metrics.latency_seconds.observe(*(max(0.0, now_ms - at_ms) / 1_000 for at_ms in output.received_ms))
 
 
 def _count_decision(metrics: Metrics, decided: Decided, document: PolicyDocument) -> None:
@@ -66,11 +70,11 @@ def _count_decision(metrics: Metrics, decided: Decided, document: PolicyDocument
         _count_shadows(metrics.shadow, metrics.alarms, answer)
 
 
-def _count_stopped(metrics: Metrics, told: Iterable[Told]) -> None:
+def _count_stopped(metrics: Metrics, decisions: Iterable[Decided]) -> None:
     """Count what each switch stopped; what it recalled is not counted once more when it then waits."""
     recalled: set[tuple[int, bytes]] = set()
-    for one in told:
-        decided, answer = one.decided, one.decided.answer
+    for decided in decisions:
+        answer = decided.answer
         for finding in () if decided.repeated else answer.findings:
             if finding.kind != KILL_SWITCH:
                 continue
@@ -83,29 +87,23 @@ def _count_stopped(metrics: Metrics, told: Iterable[Told]) -> None:
             metrics.stopped[key] = metrics.stopped.get(key, 0) + 1
 
 
-def _latencies(batch: Batch) -> Iterator[float]:
-    """How long ago each request came that was answered now (s)."""
-    now_ms = time.time() * 1_000
-    for told in batch.told:
-        if told.received_ms is not None:
-            yield max(0.0, now_ms - told.received_ms) / 1_000
+def _count_anomalies(
+    metrics: Metrics, anomalies: Sequence[tuple[Anomaly, Source | None]], departments: Container[str]
+) -> None:
+    for anomaly, _ in anomalies:
+        metrics.notes.labels(anomaly.what, anomaly.department if anomaly.department in departments else OTHER).inc()
+    _report(anomalies)
 
 
-def _count_notes(metrics: Metrics, notes: Sequence[tuple[Anomaly, Place | None]], departments: Container[str]) -> None:
-    for note, _ in notes:
-        metrics.notes.labels(note.what, note.department if note.department in departments else OTHER).inc()
-    _report(notes)
-
-
-def _report(notes: Iterable[tuple[Anomaly, Place | None]]) -> None:
-    """Name the records that somebody has to see: contacts without an approval, impossible times, unknown names."""
-    told = [(note, place) for note, place in notes if place and note.what.startswith(REPORTED)]
-    for note, (topic, partition, offset) in told[:REPORTED_MAX]:
-        whose = f"{note.department}: " if note.department else ""
-        what = f"{NOTES[note.what]}: {note.detail}" if note.detail else NOTES[note.what]
+def _report(anomalies: Iterable[tuple[Anomaly, Source | None]]) -> None:
+    """Log the records that somebody has to see: contacts without an approval, impossible times, unknown names."""
+    reported = [(one, source) for one, source in anomalies if source and one.what.startswith(REPORTED)]
+    for one, (topic, partition, offset) in reported[:REPORTED_MAX]:
+        whose = f"{one.department}: " if one.department else ""
+        what = f"{NOTES[one.what]}: {one.detail}" if one.detail else NOTES[one.what]
         log.warning("%s%s (%s/%d/%d)", whose, what, topic, partition, offset)
-    if len(told) > REPORTED_MAX:
-        log.warning("and %d more such records", len(told) - REPORTED_MAX)
+    if len(reported) > REPORTED_MAX:
+        log.warning("and %d more such records", len(reported) - REPORTED_MAX)
 
 
 def _count_shadows(metrics: ShadowMetrics, alarms: Counter, answer: Answer) -> None:

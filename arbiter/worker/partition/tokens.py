@@ -23,7 +23,7 @@ from arbiter.policy.ruleset import Policy
 from arbiter.state.stock import Ask, Grant, Kept, Spent, ttl_ms
 from arbiter.state.store import Commit, Due, Wait
 from arbiter.timing.instants import DAY_MS, FAR_MS
-from arbiter.worker.partition.across import Across
+from arbiter.worker.partition.global_order import GlobalOrder
 from arbiter.worker.partition.retry import RetryPolicy, Shared
 
 RESTOCK_TRIES = 5
@@ -169,13 +169,13 @@ class Tokens:
         self._partition = partition
         self._epoch = epoch
         self._retry = retry
-        self._across = Across(shared, partition, retry)
+        self._global_order = GlobalOrder(shared, partition, retry)
         self._version = 0
         self._policy: Policy | None = None
         self._held: dict[Draw, _Held] = {}
         self._doubtful: set[Draw] = set()
         self._awaited: set[str] = set()
-        self.set_aside: set[str] = set()
+        self.quarantined: set[str] = set()
         """Parties that cannot be read; they are not woken, since they would take the places of others."""
         self._to_wake: list[str] = []
         self._wake_at = 0.0
@@ -287,9 +287,9 @@ class Tokens:
         """Those who wait for a window and may find a place; none is set aside for them, they may want it no more."""
         draw, store = Draw.of(key), self._shared.store
         want = policy.window(draw.name, draw.start_ms)
-        limit = WAKE_MAX + len(self.set_aside)
+        limit = WAKE_MAX + len(self.quarantined)
         found = await self._retry.ask(lambda: store.waiting(self._partition, key, limit))
-        waiting = [wait for wait in found if wait.party not in self.set_aside][:WAKE_MAX]
+        waiting = [wait for wait in found if wait.party not in self.quarantined][:WAKE_MAX]
         if not waiting or want is None or draw.end_ms <= now_ms:
             self._awaited.discard(key)  # who still waits comes back by a timer, or is swept under the new policy
             return []
@@ -300,11 +300,11 @@ class Tokens:
         if draw.is_cell:
             return waiting if held.grant.is_open else []
         places = max(held.spare + held.free, 0)
-        return await self._across.first(waiting, places) if places else []
+        return await self._global_order.first(waiting, places) if places else []
 
     async def in_turn(self, policy: Policy, due: Sequence[Due], now_ms: int) -> Sequence[Due]:
         """Those who are due and go on now; the others leave the last places to who comes before them elsewhere."""
-        if not due or not policy.is_shared or not self._across.is_asked:
+        if not due or not policy.is_shared or not self._global_order.is_asked:
             return due
         wants = {want.draw: want for want in policy.limits(now_ms)}
         await self._look_up(wants)
@@ -312,7 +312,7 @@ class Tokens:
             self._held[draw].want, self._held[draw].used_at = want, monotonic()
         await asyncio.gather(*(self._fetch(draw, max(self._held[draw].spare, 0), now_ms) for draw in wants))
         left = [self._held[draw].spare + self._held[draw].free for draw in wants]
-        return await self._across.in_turn(due, min((count for count in left if count > 0), default=0))
+        return await self._global_order.in_turn(due, min((count for count in left if count > 0), default=0))
 
     async def _look_up(self, draws: Iterable[Draw], *, is_begun: bool = False) -> None:
         """Read what this partition uses of the windows that it does not know."""

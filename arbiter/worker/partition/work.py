@@ -8,11 +8,12 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.engine.input_record import to_stored
+from arbiter.engine.input_record import InputRecord, to_stored
 from arbiter.engine.routed import Forward
 from arbiter.state.store import Commit, Head
-from arbiter.worker.kafka.reader import DeadLetter, Record
-from arbiter.worker.partition.items import Item
+from arbiter.worker.kafka.reader import Record
+from arbiter.worker.partition.dead_letter_record import Dead
+from arbiter.worker.partition.inputs import Input, Source, asked_ms_of
 
 
 class FlowControl(Protocol):
@@ -43,59 +44,59 @@ class Placed(Struct, frozen=True):
 class Work(Struct):
     """One batch on its way, and what it became so far.
 
-    ``due`` are parties with a timer; ``is_line_cut`` says that there are more which come back before the last record.
+    ``due`` are parties with a timer; ``is_due_cut`` says that there are more which come back before the last record.
     ``until_ms`` is how far time goes on by itself, ``woken`` are those for whom there may be a place of what all share.
     One that ``is_closed`` takes no request.
     """
 
     records: list[Record]
     now_ms: int
-    items: list[Item] = []
+    inputs: list[Input] = []
     due: list[str] = []
-    is_line_cut: bool = False
+    is_due_cut: bool = False
     until_ms: int = 0
     swept: list[str] = []
     woken: list[str] = []
     is_closed: bool = False
     recalls: bool = False
     given_up: list[str] = []
-    dead: list[tuple[Record, DeadLetter, int]] = []
-    home: list[tuple[Record, Forward, int]] = []
+    dead: list[Dead] = []
+    home: list[tuple[Source, Forward, int]] = []
 
     @property
     def horizon_ms(self) -> int:
         """Under the event clock, how far time goes on with these records."""
-        return max([self.now_ms, *(item.asked_ms for item in self.items if item.asked_ms is not None)])
+        return max(self.now_ms, *(asked_ms_of(one) or 0 for one in self.inputs), 0)
 
-    def has_left_line(self, commit: Commit) -> bool:
-        """Whether somebody who was woken waits no more, and maybe took no place: then it is the next one's turn."""
+    def has_left_queue(self, commit: Commit) -> bool:
+        """Whether a woken party waits no more, and maybe took no place: then the next one is to be woken."""
         return any(wait.party in self.woken for wait, is_waiting in commit.waits.items() if not is_waiting)
 
     def send_home(self, homes: Mapping[str, int]) -> None:
-        """Send the records of these parties, which just from_stored, to their partitions instead of deciding them."""
-        staying = []
-        for item in self.items:
-            home, input_record = homes.get(item.party), item.input_record
-            if home is None or input_record is None or item.envelope is not None:
-                staying.append(item)
+        """Send the records of these parties, which just came, to their partitions instead of deciding them."""
+        staying: list[Input] = []
+        for one in self.inputs:
+            if not isinstance(one, InputRecord) or (home := homes.get(one.party)) is None:
+                staying.append(one)
             else:
-                forward = Forward(item.party, to_stored(replace(input_record, hops=input_record.hops + 1)))
-                self.home.append((item.record, forward, home))
-        self.items = staying
+                forward = Forward(one.party, to_stored(replace(one, hops=one.hops + 1)))
+                self.home.append((one.source, forward, home))
+        self.inputs = staying
 
     def leave(self, index: int) -> list[Record]:
-        """Leave for the next commit the items from ``index`` on, with all that stands behind them."""
+        """Leave for the next commit the inputs from ``index`` on, with all that stands behind them; their records."""
         late_from: dict[str, int] = {}
-        for item in self.items[index:]:
-            record = item.record
-            late_from[record.topic] = min(record.offset, late_from.get(record.topic, record.offset))
+        for one in self.inputs[index:]:
+            topic, _, offset = one.source
+            late_from[topic] = min(offset, late_from.get(topic, offset))
 
-        def is_late(record: Record) -> bool:
-            return record.offset >= late_from.get(record.topic, record.offset + 1)
+        def is_late(topic: str, offset: int) -> bool:
+            return offset >= late_from.get(topic, offset + 1)
 
-        late = [record for record in self.records if is_late(record)]
-        self.items = self.items[:index]
-        self.records[:] = [record for record in self.records if not is_late(record)]  # a repeated try begins with these
-        self.dead = [dead for dead in self.dead if not is_late(dead[0])]
-        self.home = [sent for sent in self.home if not is_late(sent[0])]
+        late = [record for record in self.records if is_late(record.topic, record.offset)]
+        self.inputs = self.inputs[:index]
+        # In place: a repeated try begins with these.
+        self.records[:] = [record for record in self.records if not is_late(record.topic, record.offset)]
+        self.dead = [dead for dead in self.dead if not is_late(dead[0].topic, dead[0].offset)]
+        self.home = [sent for sent in self.home if not is_late(sent[0][0], sent[0][2])]
         return late

@@ -1,4 +1,4 @@
-"""Dead letters: the record as it was read, the reason in headers; shorter where Kafka takes no more."""
+"""Dead letters as records: the record as it was read, the reason in headers; shorter where Kafka takes no more."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from typing import Final
 
 from msgspec import Struct
 
+from arbiter.engine.input_record import InputRecord
 from arbiter.ledger.model import StoredRecord
 from arbiter.messages import DLQ_SUFFIX
 from arbiter.state.codec import OutRecord
 from arbiter.timing.instants import to_datetime
 from arbiter.worker.kafka.reader import DeadLetter, Record
 from arbiter.worker.kafka.unpacking import TooManyHeaders, Unread
+from arbiter.worker.partition.inputs import Input, RoutedRecord, input_record_of
+
+Dead = tuple[Record, DeadLetter, int]
+"""A record that becomes a dead letter, why, and how often it was tried."""
 
 OWN_HEADERS: Final = "arbiter-"
 CUT: Final = "arbiter-cut-bytes"
@@ -26,10 +31,19 @@ MESSAGE_MAX: Final = 1_000
 """Characters of a reason: it may repeat what the record says."""
 
 
-def original(stored: StoredRecord) -> Record:
-    """The record as it was first read, for its dead letter."""
-    value = stored.raw if stored.value is None else stored.value
-    return _Original(*stored.source, stored.received_ms, stored.key, value, stored.headers)
+def original(record: InputRecord | StoredRecord) -> Record:
+    """The Kafka record that it was read from."""
+    value = record.raw if record.value is None else record.value
+    return _Original(*record.source, record.received_ms, record.key, value, record.headers)
+
+
+def first_read(one: Input) -> Record:
+    """The Kafka record that was read first, also where another partition forwarded it."""
+    record = input_record_of(one)
+    if record is not None:
+        return original(record)
+    assert isinstance(one, RoutedRecord)  # noqa: S101 - what forwards nothing is one
+    return one.kafka_record
 
 
 class _Original(Struct, frozen=True):

@@ -13,7 +13,7 @@ from arbiter.state.memory import MemoryStore
 from arbiter.state.store import Commit, CommitResult, Due, Wait
 from arbiter.timing.instants import MINUTE_MS
 from arbiter.worker.health import Health
-from arbiter.worker.partition.across import Across
+from arbiter.worker.partition.global_order import GlobalOrder
 from arbiter.worker.partition.retry import RetryPolicy
 from tests.inputs.builders import MONDAY
 
@@ -26,7 +26,7 @@ def empty(partition: int) -> Commit:
     return Commit(1, f"o{partition}", 1, 0, MONDAY, {}, {}, {}, 1, {}, b"")
 
 
-async def across(*commits: tuple[int, Commit], clock: str = "wall") -> Across:
+async def across(*commits: tuple[int, Commit], clock: str = "wall") -> GlobalOrder:
     """One of two partitions after these commits."""
     store = MemoryStore()
     for partition, commit in commits:
@@ -34,7 +34,7 @@ async def across(*commits: tuple[int, Commit], clock: str = "wall") -> Across:
         assert CommitResult.OK is (await store.commit(partition, commit))[0]
     health, settings = Health(Metrics()), SimpleNamespace(clock=clock)
     shared: Any = SimpleNamespace(partitions=2, store=store, settings=settings, health=health)
-    return Across(shared, HERE, RetryPolicy(shared))
+    return GlobalOrder(shared, HERE, RetryPolicy(shared))
 
 
 def line(partition: int, asked: dict[str, int], due_ms: int = MONDAY) -> tuple[int, Commit]:
@@ -78,10 +78,10 @@ async def test_who_does_not_move_is_not_waited_for_long(monkeypatch: pytest.Monk
     """The other partition may have no worker: after a while all go on, and it is not looked at for some time."""
     one = await across(line(THERE, {"c:z": 1}))
     assert [] == list(await one.in_turn(due(10), places=1))
-    monkeypatch.setattr("arbiter.worker.partition.across.YIELD_SECONDS", 0.0)
+    monkeypatch.setattr("arbiter.worker.partition.global_order.YIELD_SECONDS", 0.0)
 
     assert due(10) == list(await one.in_turn(due(10), places=1))
-    monkeypatch.setattr("arbiter.worker.partition.across.YIELD_SECONDS", 60.0)
+    monkeypatch.setattr("arbiter.worker.partition.global_order.YIELD_SECONDS", 60.0)
     assert due(10, at_ms=MONDAY + MINUTE_MS) == list(await one.in_turn(due(10, at_ms=MONDAY + MINUTE_MS), places=1))
 
 
@@ -91,6 +91,6 @@ async def test_a_place_that_came_back_is_for_the_first_of_all(monkeypatch: pytes
     one = await across((THERE, there))
     mine = [Wait(WEEK, 10, 0, "c:a"), Wait(WEEK, 20, 0, "c:b"), Wait(WEEK, 30, 0, "c:c")]
     assert mine[:1] == list(await one.first(mine, 2))
-    monkeypatch.setattr("arbiter.worker.partition.across.YIELD_SECONDS", 0.0)
+    monkeypatch.setattr("arbiter.worker.partition.global_order.YIELD_SECONDS", 0.0)
 
     assert mine[:2] == list(await one.first(mine, 2))

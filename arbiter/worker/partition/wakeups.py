@@ -1,4 +1,4 @@
-"""What comes back by itself, together: because its time has come, the policy is another one, or a place is free."""
+"""What a partition looks at without a record: timers are due, the policy is another one, or capacity is free."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from arbiter.worker.partition.work import Work
 from arbiter.worker.policy_watcher import Active
 
 
-class Returns:
-    """One partition's timers, sweep and line for what all customers share."""
+class Wakeups:
+    """One partition's timers, its sweep, and its queue for capacity."""
 
     def __init__(self, timers: Timers, sweep: Sweep, tokens: Tokens, *, is_wall_clock: bool) -> None:
         self._timers = timers
@@ -51,5 +51,5 @@ class Returns:
             # Only when it was idle for long the event clock moves on by itself, to the next timers.
             horizon_ms = FAR_MS if is_idle and not work.records else work.horizon_ms
             due = await self._timers.due(horizon_ms, PASSED_MAX)
-            work.due, work.is_line_cut = [party for _, _, party in due], len(due) == PASSED_MAX
+            work.due, work.is_due_cut = [party for _, _, party in due], len(due) == PASSED_MAX
             work.until_ms = due[-1][0] if due and not work.records else work.now_ms

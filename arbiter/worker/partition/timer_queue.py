@@ -1,4 +1,4 @@
-"""Who comes back when, among the parties of a batch: under the event clock, where time goes on within it."""
+"""The timers of a batch's parties under the event clock, where time goes on within a batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from arbiter.timing.instants import FAR_MS
 from arbiter.worker.partition.cache import StoredParty
 
 
-class Line:
+class TimerQueue:
     """The timers of the parties, the earliest first, of one instant those that asked first."""
 
     def __init__(self, parties: Mapping[str, StoredParty], cut: Collection[str] = ()) -> None:

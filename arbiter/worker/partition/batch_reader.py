@@ -7,10 +7,9 @@ from collections.abc import Iterable
 
 from arbiter.engine.input_record import InputRecord
 from arbiter.state.codec import NewerFormat
-from arbiter.state.envelopes import RoutedEnvelope
 from arbiter.state.store import Head
 from arbiter.worker.kafka.reader import DeadLetter, Record, readers_of
-from arbiter.worker.partition.items import Item
+from arbiter.worker.partition.inputs import RoutedRecord, rank_of
 from arbiter.worker.partition.poison import PoisonGuard
 from arbiter.worker.partition.retry import Shared
 from arbiter.worker.partition.routing import Routing
@@ -19,7 +18,7 @@ from arbiter.worker.partition.work import Work
 log = logging.getLogger("arbiter")
 
 
-class Reading:
+class BatchReader:
     """Reads the records of one partition, under one claim."""
 
     def __init__(self, shared: Shared, topics: Iterable[str], poison: PoisonGuard) -> None:
@@ -31,19 +30,17 @@ class Reading:
         self._readers = readers_of(settings, topics)
 
     def read(self, records: list[Record], head: Head, routing: Routing, now_ms: int) -> Work:
-        """The work that these records are, in the order in which it is taken."""
+        """The work that these records are; its inputs in the order in which they are taken."""
         work = Work(records, now_ms if self._is_wall_clock else head.now_ms)
         for record in records:
-            last_word = self._poison.last_word(record) if self._poison.is_on else None
-            if last_word is not None and record.topic not in self._readers:
+            condemned = self._poison.condemned(record) if self._poison.is_on else None
+            if condemned is not None and record.topic not in self._readers:
                 routing.skip(record)
-            read = last_word or self._read(record, routing, now_ms)
+            read = condemned or self._read(record, routing, now_ms)
             if isinstance(read, DeadLetter):
-                work.dead.append((record, read, head.claims if last_word else 1))
-            elif isinstance(read, InputRecord):
-                work.items.append(Item.of_record(record, read))
+                work.dead.append((record, read, head.claims if condemned else 1))
             elif read is not None:
-                work.items.append(Item.of_envelope(record, *read))
+                work.inputs.append(read)
             else:
                 self._shared.metrics.replays.inc()
         for reader in self._readers.values():
@@ -51,13 +48,11 @@ class Reading:
                 self._shared.metrics.unknown_fields.inc(reader.unknown_fields)
                 reader.unknown_fields = 0
         # Stable: of one rank and topic they stay in offset order.
-        work.items.sort(key=lambda item: item.rank)
+        work.inputs.sort(key=rank_of)
         return work
 
-    def _read(
-        self, record: Record, routing: Routing, now_ms: int
-    ) -> InputRecord | tuple[RoutedEnvelope, InputRecord | None] | DeadLetter | None:
-        """What the record is; whatever fails unexpectedly is this record's alone."""
+    def _read(self, record: Record, routing: Routing, now_ms: int) -> InputRecord | RoutedRecord | DeadLetter | None:
+        """The input that the record is; ``None`` for a repeat. A reader that fails makes this record a dead letter."""
         reader = self._readers.get(record.topic)
         try:
             return routing.read(record) if reader is None else reader.read(record, now_ms)

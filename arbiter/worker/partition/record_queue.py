@@ -33,7 +33,7 @@ class _Topic:
         return self.records[0].offset if self.records else self.fetched
 
 
-class Queue:
+class RecordQueue:
     """Everything that waits for one processor."""
 
     def __init__(self, positions: dict[str, int]) -> None:

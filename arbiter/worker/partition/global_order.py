@@ -27,7 +27,7 @@ REST_SECONDS = 30.0
 SECOND_MS = 1_000
 
 
-class Across:
+class GlobalOrder:
     """The other partitions, as one of them sees them."""
 
     def __init__(self, shared: Shared, partition: int, retry: RetryPolicy) -> None:
