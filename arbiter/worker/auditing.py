@@ -56,7 +56,7 @@ async def tell(store: PolicyStore, publisher: Publisher, topic: str, teller: str
     return len(entries)
 
 
-async def keep_telling(store: PolicyStore, publisher: Publisher, topic_prefix: str, teller: str) -> None:
+async def keep_publishing(store: PolicyStore, publisher: Publisher, topic_prefix: str, teller: str) -> None:
     """Tell once a second, for ever. That a server is away is said by who needs it more; what is wrong, once."""
     said = ""
     while True:

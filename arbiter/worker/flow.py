@@ -23,13 +23,13 @@ class Consumer(Protocol):
     def assigned(self) -> Collection[int]:
         """The partition numbers that the group gives us at this moment."""
 
-    def place(self, lease: int, positions: dict[TP, int], careful_until: dict[TP, int]) -> None:
+    def assign(self, lease: int, positions: dict[TP, int], bounded_until: dict[TP, int]) -> None:
         """Read from there, under a lease; with care up to the other offsets."""
 
-    def open(self, lease: int, tps: Iterable[TP]) -> None:
+    def resume(self, lease: int, tps: Iterable[TP]) -> None:
         """Read."""
 
-    def shut(self, lease: int, tps: Iterable[TP]) -> None:
+    def pause(self, lease: int, tps: Iterable[TP]) -> None:
         """Do not read."""
 
     async def offset_ranges(self, tps: Iterable[TP]) -> Ranges:
@@ -51,13 +51,13 @@ class ConsumerFlow(Struct, frozen=True):
         """See ``FlowControl``."""
         return monotonic() - self.consumer.heartbeat_at < self.silence_seconds_max
 
-    def open(self, topics: Iterable[str]) -> None:
+    def resume(self, topics: Iterable[str]) -> None:
         """See ``FlowControl``."""
-        self.consumer.open(self.lease, self._tps(topics))
+        self.consumer.resume(self.lease, self._tps(topics))
 
-    def shut(self, topics: Iterable[str]) -> None:
+    def pause(self, topics: Iterable[str]) -> None:
         """See ``FlowControl``."""
-        self.consumer.shut(self.lease, self._tps(topics))
+        self.consumer.pause(self.lease, self._tps(topics))
 
     def done(self, positions: Mapping[str, int]) -> None:
         """See ``FlowControl``."""

@@ -32,7 +32,7 @@ class _Told(Struct):
 _decode = msgspec.json.Decoder(_Told).decode
 
 
-class LastTold:
+class LastPublished:
     """Reads ends of the decisions' topic, with a consumer of its own that commits nothing.
 
     A rebalance asks for many partitions at once: what is asked while one read is under way is read together next.

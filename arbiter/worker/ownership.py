@@ -25,12 +25,12 @@ from arbiter.worker.health import STORE
 from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.reader import FACTS, INPUTS
 from arbiter.worker.kafka.topics import KafkaAway
-from arbiter.worker.last_decision import LastTold
+from arbiter.worker.last_decision import LastPublished
 from arbiter.worker.losses import Losses, Unfit, lost_records, lost_state, made_anew, other_topics
 from arbiter.worker.partition.poison import CLAIMS_MAX
 from arbiter.worker.partition.processor import Processor
 from arbiter.worker.partition.retry import RetryPolicy, Shared, Stopped
-from arbiter.worker.partition.work import Placed
+from arbiter.worker.partition.work import PartitionStart
 from arbiter.worker.reporting import Using
 
 DRAIN_SECONDS_MAX = 10.0
@@ -69,13 +69,13 @@ class Ownership:
         consumer: Consumer,
         belonging: Belonging,
         policies: PolicyStore,
-        last_told: LastTold,
+        last_published: LastPublished,
         worker: str,
     ) -> None:
         """``worker`` names this process, unlike any other."""
         self._belonging = belonging
         self._losses = Losses(shared, policies, worker)
-        self._last_told = last_told
+        self._last_told = last_published
         self._shared = shared
         self._consumer = consumer
         self._worker = worker
@@ -222,14 +222,14 @@ class Ownership:
             owned.processor = None
             if steady is not None:
                 steady.cancel()
-            self._consumer.shut(owned.lease, [TP(topic, partition) for topic in self._inputs])
+            self._consumer.pause(owned.lease, [TP(topic, partition) for topic in self._inputs])
         return ""
 
     def _works(self, owned: _Owned, key: str) -> None:
         owned.failures = 0
         self._shared.health.over(key)
 
-    async def _claim(self, partition: int, owned: _Owned, of: int) -> Placed:
+    async def _claim(self, partition: int, owned: _Owned, of: int) -> PartitionStart:
         """Claim, tell the outbox again, place the topics; waits for whatever is away."""
         # Unlike for every claim: the store takes a repeated commit for done by owner and number.
         owner = f"{self._worker}-{owned.lease}"
@@ -239,14 +239,14 @@ class Ownership:
         decisions = TP(self._shared.settings.topic(DECISIONS), partition)
         ranges = await self._ranges([*tps.values(), decisions], owned)
         claim = await self._settled(claim, ranges, topics, decisions, owned)
-        await self._tell_again(claim, owned)
+        await self._republish(claim, owned)
         positions = {topic: self._begin(claim, ranges, tp) for topic, tp in tps.items()}
         # What stood there when workers died again and again is read with care.
-        careful_until = {tp: ranges[tp][1] for tp in tps.values() if claim.head.claims > CLAIMS_MAX}
+        bounded_until = {tp: ranges[tp][1] for tp in tps.values() if claim.head.claims > CLAIMS_MAX}
         owned.retry.check()
-        self._consumer.place(owned.lease, {tps[topic]: at for topic, at in positions.items()}, careful_until)
+        self._consumer.assign(owned.lease, {tps[topic]: at for topic, at in positions.items()}, bounded_until)
         facts_end = {topic: ranges[tps[topic]][1] for topic in self._facts}
-        return Placed(claim.head, positions, facts_end, self._shared.settings.cache_bytes // of)
+        return PartitionStart(claim.head, positions, facts_end, self._shared.settings.cache_bytes // of)
 
     async def _claimed(self, partition: int, owner: str, topics: Mapping[str, str], owned: _Owned) -> Claim:
         shared = self._shared
@@ -336,7 +336,7 @@ class Ownership:
             )  # fmt: skip
         return min(max(first, position or 0), end)
 
-    async def _tell_again(self, claim: Claim, owned: _Owned) -> None:
+    async def _republish(self, claim: Claim, owned: _Owned) -> None:
         records = unpack_outbox(claim.outbox)
         if records:
             limit = self._silence_seconds_max

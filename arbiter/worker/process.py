@@ -21,7 +21,7 @@ from arbiter.settings import Settings, unknown
 from arbiter.state.redis_store import RedisStore, connect
 from arbiter.state.store import StateDamaged, StoreUnavailable
 from arbiter.worker import silence
-from arbiter.worker.auditing import keep_telling
+from arbiter.worker.auditing import keep_publishing
 from arbiter.worker.belonging import Belonging
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import STORE, Health
@@ -32,7 +32,7 @@ from arbiter.worker.kafka.joining import Joining
 from arbiter.worker.kafka.producer import KafkaPublisher
 from arbiter.worker.kafka.progress import Progress
 from arbiter.worker.kafka.reader import INPUTS
-from arbiter.worker.last_decision import LastTold
+from arbiter.worker.last_decision import LastPublished
 from arbiter.worker.ownership import Ownership
 from arbiter.worker.partition.retry import Shared
 from arbiter.worker.policy_watcher import Active, Policies
@@ -192,10 +192,10 @@ class Worker:
         )
         app = make_app(self._settings)
         app.finalize()
-        name, last_told = _worker_name(), LastTold(self._settings)
+        name, last_published = _worker_name(), LastPublished(self._settings)
         consumer = consumer_of(app)
         ownership = self._ownership = Ownership(
-            shared, consumer, self._belonging, self._store.policies, last_told, name
+            shared, consumer, self._belonging, self._store.policies, last_published, name
         )
         add_agent(app, self._settings, ownership)
         reporter = Reporter(self._store.policies, self._policies, self._metrics, name, lambda: ownership.using)
@@ -212,7 +212,7 @@ class Worker:
         progress = Progress(consumer, ownership, self._health, inputs, self._belonging.partitions, seconds_max)
         self._watch("watching for progress", progress.keep_watching())
         prefix = self._settings.topic_prefix
-        self._watch("telling the audit", keep_telling(self._store.policies, publisher, prefix, name))
+        self._watch("telling the audit", keep_publishing(self._store.policies, publisher, prefix, name))
         try:
             await self._until_the_end(app)
         finally:
@@ -221,7 +221,7 @@ class Worker:
                 await reporter.leave()
             await _stopped_within(APP_STOP_SECONDS_MAX, app)
             await asyncio.to_thread(publisher.stop)
-            await asyncio.to_thread(last_told.close)
+            await asyncio.to_thread(last_published.close)
 
     def _is_fit(self) -> bool:
         """Whether this worker could decide, if it had partitions."""

@@ -24,7 +24,7 @@ from arbiter.worker.kafka.producer import Publisher
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
-ROUND_SECONDS = 0.5
+IDLE_SECONDS = 0.5
 """A partition that is not called between two rounds has nothing to do."""
 
 RECORDS_MAX = 2_000
@@ -42,8 +42,8 @@ class Turn:
 
     def __init__(self, store: Store, publisher: Publisher) -> None:
         self._publisher = publisher
-        self._loads = _Together[tuple[int, list[str]], list[bytes | None]](store.load_all, self._look)
-        self._commits = _Together[tuple[int, Commit], tuple[CommitResult, int]](store.commit_all, self._look)
+        self._loads = _Coalescer[tuple[int, list[str]], list[bytes | None]](store.load_all, self._look)
+        self._commits = _Coalescer[tuple[int, Commit], tuple[CommitResult, int]](store.commit_all, self._look)
         self._waiting: dict[int, _Waiting] = {}
         self._is_looking = False
         self._deliveries = 0
@@ -61,7 +61,7 @@ class Turn:
         if is_ready:
             self._look()
         elif self._rounds is None:
-            self._rounds = asyncio.get_running_loop().call_later(ROUND_SECONDS, self._go_round)
+            self._rounds = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._release_idle)
         return waiting.answer
 
     def call(self, partition: int, records: int) -> None:
@@ -99,9 +99,9 @@ class Turn:
         """Look whether a turn begins, after all that is to go on now has done so."""
         if not self._is_looking and self._waiting:
             self._is_looking = True
-            asyncio.get_running_loop().call_soon(self._let_in)
+            asyncio.get_running_loop().call_soon(self._begin_turn)
 
-    def _let_in(self) -> None:
+    def _begin_turn(self) -> None:
         self._is_looking = False
         ready = [(partition, waiting) for partition, waiting in self._waiting.items() if waiting.is_ready]
         if not ready or not self._is_open(sum(waiting.records for _, waiting in ready)):
@@ -125,14 +125,14 @@ class Turn:
             return True
         left = self._handed_over_at + DELIVERY_SECONDS - monotonic()
         if left > 0 and self._later is None:
-            self._later = asyncio.get_running_loop().call_later(left, self._look_later)
+            self._later = asyncio.get_running_loop().call_later(left, self._schedule_later)
         return left <= 0
 
-    def _look_later(self) -> None:
+    def _schedule_later(self) -> None:
         self._later = None
         self._look()
 
-    def _go_round(self) -> None:
+    def _release_idle(self) -> None:
         """Twice a second: who was not called since the last time has nothing to do."""
         self._rounds = None
         for partition, waiting in list(self._waiting.items()):
@@ -140,7 +140,7 @@ class Turn:
                 self.leave(partition)
             waiting.is_idle = True
         if self._waiting:
-            self._rounds = asyncio.get_running_loop().call_later(ROUND_SECONDS, self._go_round)
+            self._rounds = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._release_idle)
 
 
 class _Waiting:
@@ -159,7 +159,7 @@ class _Waiting:
             self.answer.set_result(is_called)
 
 
-class _Together(Generic[Question, Answer]):
+class _Coalescer(Generic[Question, Answer]):
     """Asks at once what several ask in one pass of the event loop."""
 
     def __init__(

@@ -25,7 +25,7 @@ from arbiter.worker.kafka.app import consumer_of, make_app
 from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.producer import KafkaPublisher
 from arbiter.worker.kafka.topics import client_config
-from arbiter.worker.kafka.transport import handing_on
+from arbiter.worker.kafka.transport import forwarding_to
 from loadtests.contenders.base import DECISION_BYTES, Site
 from loadtests.traffic import Traffic
 
@@ -92,8 +92,8 @@ class Echo:
 
     async def _read(self, assignment: set[TP]) -> None:
         ranges = await self._consumer.offset_ranges(assignment)
-        self._consumer.place(LEASE, {tp: first for tp, (first, _) in ranges.items()}, {})
-        self._consumer.open(LEASE, assignment)
+        self._consumer.assign(LEASE, {tp: first for tp, (first, _) in ranges.items()}, {})
+        self._consumer.resume(LEASE, assignment)
 
     async def _answer(self, partition: int, queue: asyncio.Queue[FetchedRecords]) -> None:
         while True:
@@ -125,7 +125,7 @@ async def run(config: Settings, decision_bytes: int) -> None:
     app.finalize()
     echo = Echo(config, app, KafkaPublisher(client_config(config), sys.exit), decision_bytes)
     topic = app.topic(config.topic(REQUESTS), key_type=bytes, value_type=bytes)
-    app.agent(topic, name="null")(handing_on(echo.deliver))
+    app.agent(topic, name="null")(forwarding_to(echo.deliver))
     consumer = consumer_of(app)
     consumer.on_assigned, consumer.on_revoked = echo.assign, echo.revoke
     consumer.membership.allow(may_join=True)

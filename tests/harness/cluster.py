@@ -34,7 +34,7 @@ from arbiter.worker.kafka.partitioner import partition_of
 from arbiter.worker.kafka.reader import INPUTS
 from arbiter.worker.partition.processor import Processor
 from arbiter.worker.partition.retry import RetryPolicy, Shared
-from arbiter.worker.partition.work import Placed
+from arbiter.worker.partition.work import PartitionStart
 from arbiter.worker.policy_watcher import Active
 from arbiter.worker.turn import Turn
 
@@ -55,11 +55,11 @@ class Flow:
         """See ``FlowControl``."""
         return self.member
 
-    def open(self, topics: Iterable[str]) -> None:
+    def resume(self, topics: Iterable[str]) -> None:
         """See ``FlowControl``."""
         self.open_topics.update(topics)
 
-    def shut(self, topics: Iterable[str]) -> None:
+    def pause(self, topics: Iterable[str]) -> None:
         """See ``FlowControl``."""
         self.open_topics.difference_update(topics)
 
@@ -183,7 +183,7 @@ class Cluster:
         retry, flow, ends = RetryPolicy(shared), flow or Flow(), dict(facts_end or {})
         await self.deliver(retry, unpack_outbox(claim.outbox))
         positions = {topic: claim.head.positions.get(topic, 0) for topic in INPUTS}
-        processor = kind(shared, partition, Placed(claim.head, positions, ends, CACHE_BYTES), flow, retry)
+        processor = kind(shared, partition, PartitionStart(claim.head, positions, ends, CACHE_BYTES), flow, retry)
         task = asyncio.create_task(processor.run())
         return Process(partition, processor, flow, retry, dict(positions), ends, task)
 

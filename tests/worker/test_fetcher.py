@@ -138,8 +138,8 @@ async def fetcher() -> Read:
 
 async def test_what_is_fetched_has_its_records_the_position_and_the_lease(fetcher: Read) -> None:
     """Each partition that was placed and opened is read from where it was placed; ends and gaps move the position."""
-    fetcher.place(7, {P: 10, Q: 4})
-    fetcher.open(7, [P, Q])
+    fetcher.assign(7, {P: 10, Q: 4})
+    fetcher.resume(7, [P, Q])
     fetched = fetcher.polled(Message(10), Message(12), Message(5, EOF, Q))
 
     assert fetcher.client.assigned == {P: 10, Q: 4}
@@ -148,8 +148,8 @@ async def test_what_is_fetched_has_its_records_the_position_and_the_lease(fetche
 
 async def test_a_position_that_moves_without_records_is_told_once(fetcher: Read) -> None:
     """Transaction markers and aborted records are no records, and the end lies behind them."""
-    fetcher.place(7, {P: 10})
-    fetcher.open(7, [P])
+    fetcher.assign(7, {P: 10})
+    fetcher.resume(7, [P])
 
     assert fetcher.polled(Message(13, EOF)) == {P: FetchedRecords([], 13, 7)}
     assert fetcher.polled(Message(13, EOF)) == {}
@@ -157,32 +157,32 @@ async def test_a_position_that_moves_without_records_is_told_once(fetcher: Read)
 
 async def test_a_log_that_went_back_is_told_as_it_is(fetcher: Read) -> None:
     """Whoever takes it sees that it did; to leave such records out would hide a loss."""
-    fetcher.place(7, {P: 10})
-    fetcher.open(7, [P])
+    fetcher.assign(7, {P: 10})
+    fetcher.resume(7, [P])
 
     assert fetcher.polled(Message(0)) == {P: FetchedRecords([record(0)], 1, 7)}
 
 
 async def test_nothing_is_read_before_it_was_placed_and_opened(fetcher: Read) -> None:
     """Neither without a lease, nor under another one, nor while shut; what comes late then is nobody's."""
-    fetcher.open(7, [P])
+    fetcher.resume(7, [P])
     assert (fetcher.polled(Message(10)), fetcher.client.assigned) == ({}, {})
-    fetcher.place(7, {P: 10})
+    fetcher.assign(7, {P: 10})
     assert (fetcher.polled(Message(10)), fetcher.client.assigned) == ({}, {})
-    fetcher.open(6, [P])
+    fetcher.resume(6, [P])
     assert (fetcher.polled(Message(10)), fetcher.client.assigned) == ({}, {})
-    fetcher.open(7, [P])
-    fetcher.shut(7, [P])
+    fetcher.resume(7, [P])
+    fetcher.pause(7, [P])
     assert (fetcher.polled(Message(10)), fetcher.client.assigned) == ({}, {})
 
 
 async def test_what_is_opened_again_is_read_from_where_it_got(fetcher: Read) -> None:
     """Not from where the client stands: that has fetched ahead."""
-    fetcher.place(7, {P: 10})
-    fetcher.open(7, [P])
+    fetcher.assign(7, {P: 10})
+    fetcher.resume(7, [P])
     fetcher.polled(Message(10))
-    fetcher.shut(7, [P])
-    fetcher.open(7, [P])
+    fetcher.pause(7, [P])
+    fetcher.resume(7, [P])
     fetcher.polled()
 
     assert fetcher.client.assigned == {P: 11}
@@ -191,12 +191,12 @@ async def test_what_is_opened_again_is_read_from_where_it_got(fetcher: Read) -> 
 async def test_numbers_that_go_end_their_leases_and_no_others(fetcher: Read) -> None:
     """An old owner can open nothing, and what stays is not touched."""
     other = TP(P.topic, 4)
-    fetcher.place(7, {P: 10})
-    fetcher.place(8, {other: 20})
-    fetcher.open(7, [P])
-    fetcher.open(8, [other])
+    fetcher.assign(7, {P: 10})
+    fetcher.assign(8, {other: 20})
+    fetcher.resume(7, [P])
+    fetcher.resume(8, [other])
     fetcher.end([3])
-    fetcher.open(7, [P])
+    fetcher.resume(7, [P])
     fetcher.polled(Message(10))
 
     assert fetcher.client.assigned == {other: 20}
@@ -204,12 +204,12 @@ async def test_numbers_that_go_end_their_leases_and_no_others(fetcher: Read) -> 
 
 async def test_a_new_lease_begins_where_it_was_placed(fetcher: Read) -> None:
     """The partition failed and was claimed again."""
-    fetcher.place(7, {P: 10})
-    fetcher.open(7, [P])
+    fetcher.assign(7, {P: 10})
+    fetcher.resume(7, [P])
     fetcher.polled(Message(10), Message(11))
-    fetcher.place(8, {P: 10})
-    fetcher.shut(7, [P])
-    fetcher.open(8, [P])
+    fetcher.assign(8, {P: 10})
+    fetcher.pause(7, [P])
+    fetcher.resume(8, [P])
 
     assert fetcher.polled(Message(10)) == {P: FetchedRecords([record(10)], 11, 8)}
 
@@ -218,8 +218,8 @@ async def test_a_new_lease_begins_where_it_was_placed(fetcher: Read) -> None:
 async def test_what_the_client_cannot_read_the_careful_reader_reads(fetcher: Read, trouble: Message) -> None:
     """From there on, and no more than it must; then the client goes on behind it."""
     fetcher.careful.answers = [(["letter"], 20)]
-    fetcher.place(7, {P: 11})
-    fetcher.open(7, [P])
+    fetcher.assign(7, {P: 11})
+    fetcher.resume(7, [P])
     before = fetcher.polled(Message(11), trouble, Message(13))
     apart = dict(fetcher.client.assigned)
     read = await fetcher.careful_turns()
@@ -234,8 +234,8 @@ async def test_what_the_client_cannot_read_the_careful_reader_reads(fetcher: Rea
 async def test_what_may_have_killed_workers_is_read_with_care_from_the_start(fetcher: Read) -> None:
     """Up to where the log ended when it was claimed."""
     fetcher.careful.answers = [(["one"], 12), (["two"], 15)]
-    fetcher.place(7, {P: 10}, {P: 15})
-    fetcher.open(7, [P])
+    fetcher.assign(7, {P: 10}, {P: 15})
+    fetcher.resume(7, [P])
     fetched = [fetcher.polled(), await fetcher.careful_turns(), await fetcher.careful_turns()]
 
     assert fetcher.careful.asked == [(10, module.FETCH_BYTES), (12, module.FETCH_BYTES)]
@@ -246,10 +246,10 @@ async def test_what_may_have_killed_workers_is_read_with_care_from_the_start(fet
 async def test_what_is_shut_while_it_is_read_with_care_is_not_taken(fetcher: Read) -> None:
     """And not twice, when it was opened again meanwhile."""
     fetcher.careful.answers = [(["one"], 12), (["one"], 12)]
-    fetcher.place(7, {P: 10}, {P: 12})
-    fetcher.open(7, [P])
-    fetcher.shut(7, [P])
-    fetcher.open(7, [P])
+    fetcher.assign(7, {P: 10}, {P: 12})
+    fetcher.resume(7, [P])
+    fetcher.pause(7, [P])
+    fetcher.resume(7, [P])
     fetcher.polled()
     taken = await fetcher.careful_turns()
 
@@ -264,8 +264,8 @@ async def test_records_that_kafka_refuses_are_asked_for_again(
     """It says why it waits, until something comes; nothing is passed over."""
     monkeypatch.setattr(module, "REFUSED_SECONDS", 0)
     fetcher.careful.answers = [KafkaAway("damaged"), ([], 12)]
-    fetcher.place(7, {P: 10})
-    fetcher.open(7, [P])
+    fetcher.assign(7, {P: 10})
+    fetcher.resume(7, [P])
     fetcher.polled(Message(10, BAD if is_careful else KafkaError.TOPIC_AUTHORIZATION_FAILED))
     if is_careful:
         await fetcher.careful_turns()
@@ -282,8 +282,8 @@ async def test_records_that_kafka_refuses_are_asked_for_again(
 
 async def test_a_record_with_too_many_headers_has_none(fetcher: Read) -> None:
     """But says how many there were."""
-    fetcher.place(7, {P: 10})
-    fetcher.open(7, [P])
+    fetcher.assign(7, {P: 10})
+    fetcher.resume(7, [P])
     (fetched,) = fetcher.polled(Message(10, headers=[("h", b"")] * (HEADERS_MAX + 1))).values()
     ((name, value),) = fetched.records[0].headers
 
@@ -293,8 +293,8 @@ async def test_a_record_with_too_many_headers_has_none(fetcher: Read) -> None:
 async def test_a_list_is_handed_over_when_the_last_one_was_taken(fetcher: Read) -> None:
     """Commands are carried out meanwhile, so that whoever takes it may wait for them."""
     handing = asyncio.create_task(asyncio.to_thread(fetcher._hand_over, {P: FetchedRecords([], 5, 7)}))  # noqa: SLF001
-    fetcher.place(7, {P: 10})
-    fetcher.open(7, [P])
+    fetcher.assign(7, {P: 10})
+    fetcher.resume(7, [P])
     await asyncio.to_thread(fetcher.client.is_assigned.wait, 10)
     is_waiting = not handing.done()
     fetched = await fetcher.fetch()

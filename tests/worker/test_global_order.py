@@ -52,8 +52,8 @@ async def test_the_first_go_on_as_far_as_there_are_places() -> None:
     """Two places, and one asked before the second of ours: only the first goes on."""
     one = await across(line(THERE, {"c:z": 15, "c:y": 99}))
 
-    assert due(10) == list(await one.in_turn(due(10, 20, 30), places=2))
-    assert due(10, 14) == list(await one.in_turn(due(10, 14, 20, 30), places=2))
+    assert due(10) == list(await one.due_first(due(10, 20, 30), places=2))
+    assert due(10, 14) == list(await one.due_first(due(10, 14, 20, 30), places=2))
 
 
 @pytest.mark.parametrize(
@@ -71,18 +71,18 @@ async def test_nobody_is_held_back_without_need(others: dict[str, int], at_ms: i
     """Where nobody comes before, or it makes no difference, all who are due go on."""
     one = await across(line(THERE, others), clock=clock)
 
-    assert due(10, 20, at_ms=at_ms) == list(await one.in_turn(due(10, 20, at_ms=at_ms), places))
+    assert due(10, 20, at_ms=at_ms) == list(await one.due_first(due(10, 20, at_ms=at_ms), places))
 
 
 async def test_who_does_not_move_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other partition may have no worker: after a while all go on, and it is not looked at for some time."""
     one = await across(line(THERE, {"c:z": 1}))
-    assert [] == list(await one.in_turn(due(10), places=1))
+    assert [] == list(await one.due_first(due(10), places=1))
     monkeypatch.setattr("arbiter.worker.partition.global_order.YIELD_SECONDS", 0.0)
 
-    assert due(10) == list(await one.in_turn(due(10), places=1))
+    assert due(10) == list(await one.due_first(due(10), places=1))
     monkeypatch.setattr("arbiter.worker.partition.global_order.YIELD_SECONDS", 60.0)
-    assert due(10, at_ms=MONDAY + MINUTE_MS) == list(await one.in_turn(due(10, at_ms=MONDAY + MINUTE_MS), places=1))
+    assert due(10, at_ms=MONDAY + MINUTE_MS) == list(await one.due_first(due(10, at_ms=MONDAY + MINUTE_MS), places=1))
 
 
 async def test_a_place_that_came_back_is_for_the_first_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ async def test_a_place_that_came_back_is_for_the_first_of_all(monkeypatch: pytes
     there = replace(empty(THERE), waits={Wait(WEEK, 15, 0, "c:z"): True})
     one = await across((THERE, there))
     mine = [Wait(WEEK, 10, 0, "c:a"), Wait(WEEK, 20, 0, "c:b"), Wait(WEEK, 30, 0, "c:c")]
-    assert mine[:1] == list(await one.first(mine, 2))
+    assert mine[:1] == list(await one.waiting_first(mine, 2))
     monkeypatch.setattr("arbiter.worker.partition.global_order.YIELD_SECONDS", 0.0)
 
-    assert mine[:2] == list(await one.first(mine, 2))
+    assert mine[:2] == list(await one.waiting_first(mine, 2))

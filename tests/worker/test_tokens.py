@@ -68,7 +68,7 @@ class Desk:
         """Ask what the step has to know."""
         questions = dict(stock.questions)
         stock.questions.clear()
-        await self.tokens.cover(stock, questions)
+        await self.tokens.acquire(stock, questions)
 
     async def commit(self, used: int) -> None:
         """Book so many places in all."""

@@ -17,7 +17,7 @@ from arbiter.settings import Settings
 from arbiter.worker.kafka.app import make_app
 from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.partitioner import murmur2, partition_of
-from arbiter.worker.kafka.transport import Consumer, handing_on
+from arbiter.worker.kafka.transport import Consumer, forwarding_to
 
 P = TP("contact.requests.v1", 3)
 OTHER = TP("contact.consents.v1", 5)
@@ -59,7 +59,7 @@ async def test_one_event_brings_what_was_fetched_for_each_partition() -> None:
         async def events(self) -> AsyncIterator[Any]:
             yield SimpleNamespace(message=event)
 
-    await handing_on(lambda *one: handed.append(one))(Stream())
+    await forwarding_to(lambda *one: handed.append(one))(Stream())
 
     assert event.tp == feed
     assert handed == [(P, fetched[P]), (OTHER, fetched[OTHER])]

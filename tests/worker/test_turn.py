@@ -237,7 +237,7 @@ async def test_who_leaves_waits_no_more(rig: Rig, is_ready: bool) -> None:
 
 async def test_who_is_not_called_is_told_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """After two rounds; also when others are called all the time."""
-    monkeypatch.setattr(turns, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "IDLE_SECONDS", 0.0)
 
     assert not await rig.turn.begin(1, 0, is_ready=False)
     assert await rig.turn.begin(2, 0, is_ready=True)

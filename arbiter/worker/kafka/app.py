@@ -6,7 +6,7 @@ import faust
 
 from arbiter.settings import Settings
 from arbiter.worker.kafka.reader import INPUTS
-from arbiter.worker.kafka.transport import Consumer, Transport, handing_on
+from arbiter.worker.kafka.transport import Consumer, Transport, forwarding_to
 from arbiter.worker.ownership import Ownership
 
 REQUEST_SECONDS = 30.0
@@ -43,7 +43,7 @@ def make_app(settings: Settings) -> faust.App:
 def add_agent(app: faust.App, settings: Settings, ownership: Ownership) -> None:
     """Let the application hand every batch to the owner of its partition, and tell it of rebalances."""
     topic = app.topic(*(settings.topic(name) for name in INPUTS), key_type=bytes, value_type=bytes)
-    app.agent(topic, name="arbiter.worker.hand_on")(handing_on(ownership.deliver))
+    app.agent(topic, name="arbiter.worker.forward")(forwarding_to(ownership.deliver))
     consumer = consumer_of(app)
     consumer.on_assigned, consumer.on_revoked = ownership.assign, ownership.release
 

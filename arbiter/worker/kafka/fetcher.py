@@ -22,7 +22,7 @@ from faust.types import TP
 from msgspec import Struct
 
 from arbiter.settings import Settings
-from arbiter.worker.kafka.careful import CarefulReader
+from arbiter.worker.kafka.bounded_reader import BoundedReader
 from arbiter.worker.kafka.causes import Causes
 from arbiter.worker.kafka.reader import INPUTS, Record
 from arbiter.worker.kafka.scan import Stored
@@ -88,7 +88,7 @@ class _Place(Struct):
 
     lease: int
     position: int
-    careful_until: int
+    bounded_until: int
     is_open: bool = False
     is_assigned: bool = False
 
@@ -98,7 +98,7 @@ class Fetcher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._careful = CarefulReader(settings)
+        self._careful = BoundedReader(settings)
         self._causes = Causes()
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._places: dict[TP, _Place] = {}
@@ -131,20 +131,20 @@ class Fetcher:
         self._taken.set()
         self._thread.join(JOIN_SECONDS_MAX)
 
-    def place(self, lease: int, positions: Mapping[TP, int], careful_until: Mapping[TP, int] | None = None) -> None:
+    def assign(self, lease: int, positions: Mapping[TP, int], bounded_until: Mapping[TP, int] | None = None) -> None:
         """Read from these positions under this lease from now on; nothing is read until :meth:`open`.
 
-        What lies before ``careful_until`` is read by a reader that no batch can make run out of memory.
+        What lies before ``bounded_until`` is read by a reader that no batch can make run out of memory.
         """
-        places = {tp: _Place(lease, at, (careful_until or {}).get(tp, 0)) for tp, at in positions.items()}
+        places = {tp: _Place(lease, at, (bounded_until or {}).get(tp, 0)) for tp, at in positions.items()}
         self._commands.put(lambda: self._place(places))
 
-    def open(self, lease: int, tps: Iterable[TP]) -> None:
+    def resume(self, lease: int, tps: Iterable[TP]) -> None:
         """Read these partitions, if the lease still holds."""
         wanted = list(tps)
         self._commands.put(lambda: self._open(lease, wanted))
 
-    def shut(self, lease: int, tps: Iterable[TP]) -> None:
+    def pause(self, lease: int, tps: Iterable[TP]) -> None:
         """Leave these partitions unread, if the lease still holds. What was fetched already may still arrive."""
         unwanted = list(tps)
         self._commands.put(lambda: self._shut(lease, unwanted))
@@ -267,7 +267,7 @@ class Fetcher:
             if place is None or place.lease != lease or place.is_open:
                 continue
             place.is_open = True
-            if place.position < place.careful_until:
+            if place.position < place.bounded_until:
                 self._read_carefully(tp, place)
             else:
                 opened.append(tp)
@@ -377,7 +377,7 @@ class Fetcher:
     async def _carefully(self, tp: TP, place: _Place, position: int) -> None:
         try:
             # Beside what may have killed workers only what the client cannot read: one batch.
-            bytes_max = FETCH_BYTES if position < place.careful_until else 1
+            bytes_max = FETCH_BYTES if position < place.bounded_until else 1
             records, reached = await self._careful.read(tp, position, bytes_max=bytes_max)
         except KafkaAway as error:
             why = f"{tp.topic}, partition {tp.partition}: {error}"

@@ -87,17 +87,17 @@ class Consumer(FaustConsumer):
         """What Faust has: one partition, through which everything comes."""
         return {self._feed}
 
-    def place(self, lease: int, positions: Mapping[TP, int], careful_until: Mapping[TP, int]) -> None:
+    def assign(self, lease: int, positions: Mapping[TP, int], bounded_until: Mapping[TP, int]) -> None:
         """See :meth:`Fetcher.place`."""
-        self.fetcher.place(lease, positions, careful_until)
+        self.fetcher.assign(lease, positions, bounded_until)
 
-    def open(self, lease: int, tps: Iterable[TP]) -> None:
+    def resume(self, lease: int, tps: Iterable[TP]) -> None:
         """See :meth:`Fetcher.open`."""
-        self.fetcher.open(lease, tps)
+        self.fetcher.resume(lease, tps)
 
-    def shut(self, lease: int, tps: Iterable[TP]) -> None:
+    def pause(self, lease: int, tps: Iterable[TP]) -> None:
         """See :meth:`Fetcher.shut`."""
-        self.fetcher.shut(lease, tps)
+        self.fetcher.pause(lease, tps)
 
     async def offset_ranges(self, tps: Iterable[TP]) -> dict[TP, tuple[int, int]]:
         """See :meth:`Fetcher.offset_ranges`."""
@@ -193,15 +193,15 @@ class Consumer(FaustConsumer):
         return TP(topic, partition)
 
 
-def handing_on(deliver: Callable[[TP, FetchedRecords], None]) -> Callable[[Any], Awaitable[None]]:
+def forwarding_to(deliver: Callable[[TP, FetchedRecords], None]) -> Callable[[Any], Awaitable[None]]:
     """An agent that calls ``deliver`` with what was fetched for each partition."""
 
-    async def hand_on(stream: Any) -> None:
+    async def forward(stream: Any) -> None:
         async for event in stream.noack().events():
             for tp, fetched in event.message.value.items():
                 deliver(tp, fetched)
 
-    return hand_on
+    return forward
 
 
 class Producer(base.Producer):

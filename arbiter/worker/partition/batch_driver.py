@@ -1,4 +1,4 @@
-"""A batch, decided; what it needs to know on the way is fetched for it."""
+"""Drives a batch: fetches what it needs to know on the way."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class BatchDriver:
             keys, store = need.keys, self._shared.store
             return await self._retry.ask(lambda: store.load_answers(self._partition, keys))
         if isinstance(need, CapacityNeeded):
-            await self._tokens.cover(stock, need.questions)
+            await self._tokens.acquire(stock, need.questions)
         else:
             await asyncio.sleep(0)
         return None

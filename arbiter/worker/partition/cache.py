@@ -1,6 +1,6 @@
-"""Parties kept in the process while their partition is ours: nobody else writes them, so they cannot be stale.
+"""Parties kept in memory while the worker owns their partition: nobody else writes them, so they cannot be stale.
 
-What was decided on last is kept as it is, ready to be decided on again; what was not needed for a while as its bytes.
+Parties of late are kept decoded. The others are kept as their bytes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ ENTRY_BYTES = 200
 """What an entry costs beside its bytes: the key, two objects, a link of the ordered dict."""
 
 PARTY_BYTES, PARTY_FACTOR = 1_500, 10
-"""What a party costs that is kept as it is: so much, and so many times its packed bytes. Measured in the load test."""
+"""What a decoded party costs: so many bytes, and so many times its packed bytes. Measured in the load test."""
 
 Step = tuple[Input | Review | None, int, Way]
 """An event of a party in a batch: what happened, when (ms), and how it was applied."""
 
 NO_JOURNAL = CapacityJournal(NO_STOCK)
-NOBODY: frozenset[tuple[str, QueueKey]] = frozenset()
+NO_WAITS: frozenset[tuple[str, QueueKey]] = frozenset()
 
 
 class StoredParty(Party):
@@ -67,13 +67,13 @@ class StoredParty(Party):
         self.committed()
 
     def rewind(self) -> None:
-        """Be again as the store has it."""
+        """Restore the state that the store has."""
         self.ledger = fresh(self.packed)
         self.answers, self.changed, self.requests = dict(self.loaded), {}, {}
         self.look_at_timer()
 
     def committed(self) -> None:
-        """The store has it as it is now."""
+        """The store has the state of now."""
         if self.steps:
             if self.waits or self.ledger.waiting:
                 self.waits = self.waiting_for()
@@ -91,7 +91,7 @@ class StoredParty(Party):
     def waiting_for(self) -> frozenset[tuple[str, QueueKey]]:
         """What it waits for of what all customers share, and its turn."""
         found = awaits(self.ledger)
-        return frozenset(found.items()) if found else NOBODY
+        return frozenset(found.items()) if found else NO_WAITS
 
 
 def fresh(packed: bytes | None) -> Ledger:

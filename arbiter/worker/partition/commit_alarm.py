@@ -1,4 +1,4 @@
-"""Commits of one partition that are refused again and again: why its records wait, for ``/readyz`` and the log."""
+"""Says in ``/readyz`` and the log why records wait if the commits of a partition are refused again and again."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Whose turn it is across partitions, in wall time, where only few places are left of what all customers share.
+"""Who goes first across partitions, in wall time, where little is left of a capacity.
 
-Each partition looks for itself at what is due, and within a second of the others. So before it goes on it looks who is
-due elsewhere and asked before, and leaves the places to them; but not for long, since nobody may decide there.
+Each partition fires its own timers, within a second of the others. So before it goes on, it reads which parties are due
+in the other partitions and asked before, and leaves the capacity to them. It does so for two seconds at most: there may
+be no worker for the other partition.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from arbiter.state.store import Due, Wait
 from arbiter.worker.partition.retry import RetryPolicy, Shared
 
 SCARCE = 1_000
-"""Where more places are left, nobody is held back for them."""
+"""If more places are left, nobody is held back."""
 
 YIELD_SECONDS = 2.0
-"""How long places are left to those who are due elsewhere while nothing happens there."""
+"""How long places are left to parties of other partitions while none of them takes one."""
 
 REST_SECONDS = 30.0
-"""How long the others are not looked at after that: maybe nobody decides there."""
+"""How long the other partitions are not read after that."""
 
 SECOND_MS = 1_000
 
 
 class GlobalOrder:
-    """The other partitions, as one of them sees them."""
+    """One partition's view of the others."""
 
     def __init__(self, shared: Shared, partition: int, retry: RetryPolicy) -> None:
         self._shared = shared
@@ -41,12 +42,12 @@ class GlobalOrder:
 
     @property
     def is_asked(self) -> bool:
-        """Whether the others are looked at: not under the event clock, where all are at different times."""
+        """Whether the other partitions are read: not under the event clock, where each has its own time."""
         return bool(self._others) and self._shared.settings.clock == "wall" and monotonic() >= self._rests_until
 
-    async def in_turn(self, due: Sequence[Due], places: int) -> Sequence[Due]:
-        """Those of the partition's who go on now: for whom there is a place when all who come before have one, or
-        before whom nobody comes. Windows and hours open at whole seconds; who is due at another time does not race.
+    async def due_first(self, due: Sequence[Due], places: int) -> Sequence[Due]:
+        """Those of the partition's due parties that go on now: for which a place is left when all that come before
+        them in any partition have one. Windows and hours open at whole seconds; timers at other times do not compete.
         """
         racing = next((index for index, one in enumerate(due) if one[0] % SECOND_MS == 0), None)
         if racing is None or not 0 < places < SCARCE or not self.is_asked:
@@ -61,7 +62,7 @@ class GlobalOrder:
         return due
 
     def _is_over(self) -> bool:
-        """Whether nobody of these could go on for long enough."""
+        """Whether none of these could go on for :data:`YIELD_SECONDS`."""
         now = monotonic()
         if self._held_since is None:
             self._held_since = now
@@ -70,8 +71,8 @@ class GlobalOrder:
         self._held_since, self._rests_until = None, now + REST_SECONDS
         return True
 
-    async def first(self, waiting: Sequence[Wait], places: int) -> Sequence[Wait]:
-        """Of the partition's who wait for one window, those who are among the first ``places`` of all partitions."""
+    async def waiting_first(self, waiting: Sequence[Wait], places: int) -> Sequence[Wait]:
+        """Of the partition's requests that wait for one window, those among the first ``places`` of all partitions."""
         own, key = waiting[:places], waiting[0].name
         if not own or not self.is_asked:
             return own

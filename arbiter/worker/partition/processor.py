@@ -36,7 +36,7 @@ from arbiter.worker.partition.tally import count_batch
 from arbiter.worker.partition.timers import Timers
 from arbiter.worker.partition.tokens import Tokens
 from arbiter.worker.partition.wakeups import Wakeups
-from arbiter.worker.partition.work import FlowControl, Placed, Work
+from arbiter.worker.partition.work import FlowControl, PartitionStart, Work
 from arbiter.worker.policy_watcher import LOST, Active
 from arbiter.worker.reporting import Using
 
@@ -46,7 +46,9 @@ log = logging.getLogger("arbiter")
 class Processor:
     """Decides for one partition, under one claim."""
 
-    def __init__(self, shared: Shared, partition: int, placed: Placed, flow: FlowControl, retry: RetryPolicy) -> None:
+    def __init__(
+        self, shared: Shared, partition: int, placed: PartitionStart, flow: FlowControl, retry: RetryPolicy
+    ) -> None:
         """``retry`` is what ends it: :meth:`RetryPolicy.stop`, then :meth:`wake`."""
         self.partition = partition
         self._shared = shared
@@ -61,7 +63,7 @@ class Processor:
         self._is_wall_clock = settings.clock == "wall"
         self._topics = tuple(placed.positions)
         self._routed_topic = settings.topic(ROUTED)
-        self._is_shut = False
+        self._is_paused = False
         # The claim's outbox was told again: forgotten when idle, lest the next claim tells old decisions once more.
         self._has_outbox = True
         self._number: int | None = None
@@ -90,9 +92,9 @@ class Processor:
             return
         self._heard_at = monotonic()
         self._turn.call(self.partition, self._queue.records)
-        if self._queue.is_full and not self._is_shut:
-            self._is_shut = True
-            self._flow.shut(self._topics)
+        if self._queue.is_full and not self._is_paused:
+            self._is_paused = True
+            self._flow.pause(self._topics)
 
     @property
     def using(self) -> Using:
@@ -108,12 +110,12 @@ class Processor:
         """Work until stopped."""
         self._open()
         try:
-            await self._tokens.take_back(self._head.now_ms)
+            await self._tokens.reclaim(self._head.now_ms)
             while not self._retry.is_stopping:
                 is_ready = self._queue.has_news or await self._is_time()
                 if not await self._begin(is_ready=is_ready):
                     await self._rest()
-                elif self._queue.has_news and not (self._looks_apart and await self._is_time()):
+                elif self._queue.has_news and not (self._reviews_alone and await self._is_time()):
                     await self._work()
                 elif await self._is_time():
                     await self._work(is_time=True)
@@ -180,7 +182,7 @@ class Processor:
     # One batch
 
     async def _work(self, *, is_time: bool = False) -> None:
-        records = [] if is_time and self._looks_apart else self._without_replays(self._take())
+        records = [] if is_time and self._reviews_alone else self._without_replays(self._take())
         while records or is_time:
             active = await self._ready()
             try:
@@ -197,7 +199,7 @@ class Processor:
         self._open()
 
     @property
-    def _looks_apart(self) -> bool:
+    def _reviews_alone(self) -> bool:
         """Whether parties are looked at before records and apart from them. In event time records say what is due."""
         return self._poison.is_on and self._is_wall_clock
 
@@ -211,13 +213,13 @@ class Processor:
         if self._is_reading_facts:
             positions = self._queue.positions()
             self._is_reading_facts = any(positions[topic] < end for topic, end in self._facts_end.items())
-            if self._is_shut and not self._queue.has_room:
+            if self._is_paused and not self._queue.has_room:
                 return
-            self._is_shut = False
-            self._flow.open(self._facts_end if self._is_reading_facts else self._topics)
-        elif self._is_shut and self._queue.has_room:
-            self._is_shut = False
-            self._flow.open(self._topics)
+            self._is_paused = False
+            self._flow.resume(self._facts_end if self._is_reading_facts else self._topics)
+        elif self._is_paused and self._queue.has_room:
+            self._is_paused = False
+            self._flow.resume(self._topics)
 
     def _without_replays(self, records: list[Record]) -> list[Record]:
         positions = self._head.positions
@@ -272,7 +274,7 @@ class Processor:
         now_ms, partitions, positions = self._now_ms(), self._shared.partitions, self._head.positions
         routing = Routing(self._routed_topic, self.partition, partitions, positions, now_ms)
         work = self._reader.read(records, self._head, routing, now_ms)
-        if not self._is_reading_facts and not (self._looks_apart and records):
+        if not self._is_reading_facts and not (self._reviews_alone and records):
             await self._wakeups.add(active, work, is_idle=self._is_idle)
             if self._poison.is_on and not records:
                 self._sweep.give_back(await self._poison.begin_looks(work))

@@ -1,4 +1,4 @@
-"""What the processors of a process share, and how they wait for the store and for Kafka: as long as they may."""
+"""What the processors of a process share, and how long they wait for the store and for Kafka."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Shared(Struct, frozen=True):
     fatal: Callable[[str], None]
     turn: Turn
     alone: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Who holds it tries something that may kill the process."""
+    """Held by the partition that tries something that may kill the process."""
 
     def in_force(self) -> Active | None:
         """What to decide by; ``None`` while nothing may be decided."""

@@ -1,4 +1,4 @@
-"""Between partitions: what this one sends, numbered per receiver, and which of what came is new.
+"""Records between partitions: those sent are numbered per receiver, and of those received, repeats are left out.
 
 A sender's records are published again after a crash, so the receiver keeps the highest number that it took of each
 sender, in its head, in the same commit as what the records did. Each record also names the number before it: one that

@@ -1,9 +1,9 @@
-"""The look at all that a new activation may concern: everything that waits, and approvals that may have to be recalled.
+"""The review of all that a new activation may concern: what waits, and approvals that may have to be recalled.
 
 A sweep goes through the partition some parties per commit, between the records, and never holds more than a page of
 them. That it is done is written into the head by the commit that does the last of it; so after a crash the next owner
-sweeps again from the beginning, which finds nothing left to do where it was done. Whoever is decided meanwhile is
-decided by the new activation already.
+sweeps again from the beginning, which changes nothing where it was done. What is decided
+meanwhile is decided under the new activation.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from arbiter.worker.partition.retry import RetryPolicy
 from arbiter.worker.policy_watcher import Active
 
 SWEPT_MAX = 200
-"""Parties that are looked at in one commit."""
+"""How many parties one commit reviews."""
 
 PAGE = 500
-"""Parties asked for at a time; the store gives about as many."""
+"""How many parties are asked for at a time; the store gives about as many."""
 
 _Scan = Callable[[int, str, int], Awaitable[tuple[list[str], str]]]
 
@@ -49,7 +49,7 @@ class Sweep:
         return self._recalls
 
     async def is_due(self, active: Active) -> bool:
-        """Whether there are parties to look at because of this activation."""
+        """Whether there are parties to review because of this activation."""
         if active.ruling > self._number:
             self._begin(active)
         while self._scans and not self._parties:
@@ -60,12 +60,12 @@ class Sweep:
         return bool(self._parties)
 
     def take(self) -> list[str]:
-        """The next parties to look at; none if that is done."""
+        """The next parties to review; none if the sweep is done."""
         now, self._parties = self._parties[:SWEPT_MAX], self._parties[SWEPT_MAX:]
         return now
 
     def give_back(self, parties: list[str]) -> None:
-        """These were not looked at after all."""
+        """These were not reviewed after all."""
         self._parties = parties + self._parties
 
     def _begin(self, active: Active) -> None:

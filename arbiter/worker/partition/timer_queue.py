@@ -11,29 +11,29 @@ from arbiter.worker.partition.cache import StoredParty
 
 
 class TimerQueue:
-    """The timers of the parties, the earliest first, of one instant those that asked first."""
+    """The timers, the earliest first; at one instant the requests that were asked first."""
 
     def __init__(self, parties: Mapping[str, StoredParty], cut: Collection[str] = ()) -> None:
-        """``cut`` are the first that come back where there are more than these: nobody after them is known."""
+        """``cut`` are the first due parties if there are more than these; nothing is known of those after them."""
         self._parties = parties
         self._places: list[Due] = [
             (due_ms, party.queue_key, name) for name, party in parties.items() if (due_ms := party.due_ms) is not None
         ]
         self._end = max((place for place in self._places if place[2] in cut), default=None)
         self.known_ms = FAR_MS if self._end is None else self._end[0]
-        """Up to here, all are known that come back."""
+        """All timers up to here are known (ms)."""
         heapify(self._places)
         self.next_ms = self._places[0][0] if self._places else FAR_MS
-        """Nobody comes back before."""
+        """No timer is due before (ms)."""
 
     def set(self, party: StoredParty) -> None:
-        """Take note of when the party comes back after a step."""
+        """Take over the party's timer after an event."""
         if party.due_ms is not None:
             heappush(self._places, (party.due_ms, party.queue_key, party.name))
             self.next_ms = min(self.next_ms, party.due_ms)
 
     def first_by(self, to_ms: int) -> Due | None:
-        """The next place up to that instant, if it is known to be the next; it stays taken."""
+        """The next timer up to that instant, if it is known to be the next one; it stays in the queue."""
         while self._places:
             first = self._places[0]
             party, self.next_ms = self._parties[first[2]], first[0]
@@ -44,5 +44,5 @@ class TimerQueue:
         return None
 
     def pop(self) -> Due:
-        """Take the first place away."""
+        """Remove the first timer."""
         return heappop(self._places)

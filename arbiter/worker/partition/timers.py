@@ -1,4 +1,4 @@
-"""What comes back by itself, because its time has come."""
+"""The timers of one partition that are due."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from arbiter.timing.instants import FAR_MS
 from arbiter.worker.partition.retry import RetryPolicy
 
 DUE_MAX = 200
-"""Parties that come back in one commit, at one instant."""
+"""How many parties one commit reviews because their timers are due, at one instant."""
 
 PASSED_MAX = 1_000
-"""Parties that come back in one commit of a replay, while its records let time go by."""
+"""How many timers fire in one commit of a replay, on the way through its records."""
 
 PAGE = 2_000
 """Parties asked for at a time: to find the first of many that are due at one instant, all of them are looked at."""
 
 
 class Timers:
-    """One partition's timers, as far as a processor needs to know them: a bound on when the next one is due, and who is
-    next where more are due than one commit takes.
+    """What a processor knows of its timers: a bound on when the next one is due, and the next ones if more are due than
+    one commit takes.
     """
 
     def __init__(self, store: Store, partition: int, retry: RetryPolicy) -> None:
@@ -29,7 +29,7 @@ class Timers:
         self._page: list[Due] = []
 
     async def due(self, now_ms: int, limit: int = DUE_MAX) -> list[Due]:
-        """The parties to come back by ``now_ms``, at most ``limit``, in their order."""
+        """The parties whose timers are due by ``now_ms``, at most ``limit``, in their order."""
         if self._next_ms > now_ms:
             return []
         if len(self._page) < limit or self._page[limit - 1][0] > now_ms:

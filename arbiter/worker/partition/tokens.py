@@ -1,12 +1,13 @@
-"""The capacity that one partition may draw on: a step is taken first, then what it took is asked for.
+"""The capacity that one partition may use: an event is applied first, then the tokens that it took are asked for.
 
-A step is taken on what is believed to be left of each window, from what was last heard of it; where nothing was heard
-yet, there is believed to be enough. If what it took is granted already, and what it found full was asked about in this
-batch, it stands. If not, that is asked, and the step taken again on what is known then. Of a window that is drawn on
-again and again more tokens are asked for each time, as many as the batch has taken of it so far. So a token is set
-aside only for the length of a batch and its commit, and what was not needed after all goes back right after that.
+An event is applied on what is believed to be left of each window: what was last heard, or enough if nothing was heard.
+It stands if the tokens that it took are granted already, and if each window that it found full was asked about in this
+batch. Otherwise the partition asks, and applies the event again on what it knows then. If a batch uses a window again
+and again, it asks for more tokens each time: as many as it has taken so far. So tokens are set aside only until the
+batch is committed, and spare ones go back right after that.
 
-What waits is not tried again and again: it is looked at when a token is free, as many of those who wait as there are.
+A request that waits is not tried again and again. It is reviewed when a token is free, and only as many requests as
+there are free tokens.
 """
 
 from __future__ import annotations
@@ -31,26 +32,26 @@ RESTOCK_SECONDS = 0.1
 
 WAKE_SECONDS = 1.0
 WAKE_MAX = 200
-"""Parties that are looked at again at a time because capacity was given back."""
+"""How many parties are reviewed at a time because capacity was given back."""
 
 WATCH_SECONDS = 1.0
-"""How old a total may be by which scores are raised, and how late the others may hear of what is used."""
+"""How old a floor's total may be, and how late the other partitions may hear of what is used."""
 
 COUNTED_AHEAD = 50
-"""How many tokens more are asked for of what only counts: there are enough for all."""
+"""How many tokens more are asked for if a window only counts: there are enough for all."""
 
 KNOWN_SECONDS = 10.0
-"""How long what was heard of a window is believed after it was last of use."""
+"""How long a window is remembered after its last use."""
 
 
-class _Held(Struct):
-    """One window as this partition knows it: what it uses (committed), the last grant, and what was told by then.
+class _Window(Struct):
+    """One window as this partition knows it: what it uses (committed), the last grant, and what it reported with that.
 
     ``asked_at`` is 0 while nothing was heard of it.
     """
 
     kept: Kept
-    told: int = 0
+    reported: int = 0
     want: Want | None = None
     asked_at: float = 0.0
     used_at: float = 0.0
@@ -69,23 +70,23 @@ class _Held(Struct):
 
     @property
     def free(self) -> int:
-        """What nobody was granted, as far as was heard."""
+        """What is granted to nobody, as far as is known."""
         return 0 if self.limit is None else max(self.limit - self.grant.all_granted, 0)
 
     @property
     def all_used(self) -> int:
-        """What all partitions use, as far as was heard."""
-        return self.grant.all_used + self.kept.used - self.told
+        """What all partitions use, as far as is known."""
+        return self.grant.all_used + self.kept.used - self.reported
 
     @property
     def is_news(self) -> bool:
-        """Whether the others should hear: of what is not used, so that they may, or of what is, so that they stop."""
-        return bool(self.spare) or self.told != self.kept.used
+        """Whether to report: spare tokens, so that others may use them, or used ones, so that others stop."""
+        return bool(self.spare) or self.reported != self.kept.used
 
     @property
     def is_urgent(self) -> bool:
-        """Whether the others wait for that news: there are only so many, or nothing else is left for them."""
-        return self.limit is not None and (bool(self.spare) or (not self.free and self.told != self.kept.used))
+        """Whether to report at once: others may wait for these tokens, or nothing else is left for them."""
+        return self.limit is not None and (bool(self.spare) or (not self.free and self.reported != self.kept.used))
 
     def is_old(self, seconds: float) -> bool:
         """Whether it was asked about longer ago than that."""
@@ -101,7 +102,7 @@ class TokenStock:
     more.
     """
 
-    def __init__(self, policy: Policy, now_ms: int, held: Mapping[Draw, _Held], awaited: Collection[str]) -> None:
+    def __init__(self, policy: Policy, now_ms: int, held: Mapping[Draw, _Window], awaited: Collection[str]) -> None:
         """``policy`` says how many there are, at ``now_ms``; ``awaited`` for which windows somebody waits."""
         self.policy = policy
         self.now_ms = now_ms
@@ -172,16 +173,16 @@ class Tokens:
         self._global_order = GlobalOrder(shared, partition, retry)
         self._version = 0
         self._policy: Policy | None = None
-        self._held: dict[Draw, _Held] = {}
+        self._held: dict[Draw, _Window] = {}
         self._doubtful: set[Draw] = set()
         self._awaited: set[str] = set()
         self.quarantined: set[str] = set()
-        """Parties that cannot be read; they are not woken, since they would take the places of others."""
+        """Parties that cannot be read. They are not woken: they would take the places of others."""
         self._to_wake: list[str] = []
         self._wake_at = 0.0
 
-    async def take_back(self, now_ms: int) -> None:
-        """After a claim: what the last owner had set aside and did not use goes back to all; see who waits."""
+    async def reclaim(self, now_ms: int) -> None:
+        """After a claim: give back what the last owner set aside and did not use, and read who waits."""
         store = self._shared.store
         self._awaited = set(await self._retry.ask(lambda: store.awaited(self._partition)))
         keys = await self._retry.ask(self._shared.store.stocks.keys)
@@ -191,33 +192,33 @@ class Tokens:
         self._held.clear()
 
     async def give_back(self, now_ms: int, *, is_begun: bool = False) -> None:
-        """Set nothing aside any more, and tell what is used: before the partition is left, and when it is idle."""
-        await self._tell([draw for draw, held in self._held.items() if held.is_news], now_ms, is_begun=is_begun)
+        """Give back all spare tokens and report what is used: when the partition is idle, and before it is released."""
+        await self._report([draw for draw, held in self._held.items() if held.is_news], now_ms, is_begun=is_begun)
         self._held.clear()
 
     async def settle(self, now_ms: int) -> None:
-        """After a commit: what was granted and not used goes back at once; the rest of the news within a second."""
+        """After a commit: give spare tokens back at once; report the rest within a second."""
         if not self._held:
             return
         now, held = monotonic(), self._held
         news = [draw for draw, one in held.items() if one.is_news and (one.is_urgent or one.is_old(WATCH_SECONDS))]
         if news or self._doubtful:
-            await self._tell(news, now_ms, is_begun=True)
+            await self._report(news, now_ms, is_begun=True)
         self._held = {draw: one for draw, one in held.items() if one.used_at >= now - KNOWN_SECONDS or one.is_news}
 
     def stock(self, policy: Policy, now_ms: int) -> TokenStock:
-        """What a batch may draw on, as far as is known; under another policy's limits nothing was heard yet."""
+        """What a batch may use, as far as is known; under a new policy nothing is known."""
         self._follow(policy)
         return TokenStock(policy, now_ms, self._held, self._awaited)
 
     def _follow(self, policy: Policy) -> None:
-        """Under another policy's limits nothing was heard yet, and there may be a place for who waits."""
+        """With a new policy, forget what is known of its limits; there may be capacity for those who wait."""
         if policy is not self._policy:
             self.forget()
             self._policy = policy
 
-    async def cover(self, stock: TokenStock, questions: Mapping[Draw, int]) -> None:
-        """Learn about these windows, and ask for so many tokens of each, with some more for what may follow."""
+    async def acquire(self, stock: TokenStock, questions: Mapping[Draw, int]) -> None:
+        """Ask about these windows, and for so many tokens of each, with some more for what may follow."""
         await self._look_up(questions)
         for draw in questions:
             held = self._held[draw]
@@ -256,17 +257,17 @@ class Tokens:
         self._awaited |= {wait.name for wait, is_waiting in commit.waits.items() if is_waiting}
 
     def forget(self) -> None:
-        """The batch was not committed: look everything up anew, and let go of what was granted for it."""
+        """The batch was not committed: forget all windows; the next report gives back what was granted."""
         self._doubtful |= self._held.keys()
         self._held.clear()
         self.look_now()
 
     def look_now(self) -> None:
-        """There may be a place for somebody who waits: ask at the next turn."""
+        """There may be capacity for somebody who waits: ask in the next turn."""
         self._wake_at = 0.0
 
     async def can_wake(self, policy: Policy, now_ms: int) -> bool:
-        """Whether there is a place for somebody who waits for one, because one was given back. Asks once a second."""
+        """Whether there is capacity for a request that waits for it. Asks once a second."""
         self._follow(policy)
         if self._awaited and not self._to_wake and monotonic() >= self._wake_at:
             self._wake_at = monotonic() + WAKE_SECONDS
@@ -278,13 +279,13 @@ class Tokens:
         return bool(self._to_wake)
 
     async def woken(self, policy: Policy, now_ms: int) -> list[str]:
-        """The parties to look at again now, as many as there are places."""
+        """The parties to review now, as many as there are places."""
         await self.can_wake(policy, now_ms)
         woken, self._to_wake = self._to_wake, []
         return woken
 
     async def _wakeable(self, policy: Policy, key: str, now_ms: int) -> Sequence[Wait]:
-        """Those who wait for a window and may find a place; none is set aside for them, they may want it no more."""
+        """Those who wait for a window and may find a place; no token is set aside for them."""
         draw, store = Draw.of(key), self._shared.store
         want = policy.window(draw.name, draw.start_ms)
         limit = WAKE_MAX + len(self.quarantined)
@@ -300,10 +301,10 @@ class Tokens:
         if draw.is_cell:
             return waiting if held.grant.is_open else []
         places = max(held.spare + held.free, 0)
-        return await self._global_order.first(waiting, places) if places else []
+        return await self._global_order.waiting_first(waiting, places) if places else []
 
-    async def in_turn(self, policy: Policy, due: Sequence[Due], now_ms: int) -> Sequence[Due]:
-        """Those who are due and go on now; the others leave the last places to who comes before them elsewhere."""
+    async def due_first(self, policy: Policy, due: Sequence[Due], now_ms: int) -> Sequence[Due]:
+        """Of the due parties, those that go on now. The others leave the last places to parties of other partitions."""
         if not due or not policy.is_shared or not self._global_order.is_asked:
             return due
         wants = {want.draw: want for want in policy.limits(now_ms)}
@@ -312,7 +313,7 @@ class Tokens:
             self._held[draw].want, self._held[draw].used_at = want, monotonic()
         await asyncio.gather(*(self._fetch(draw, max(self._held[draw].spare, 0), now_ms) for draw in wants))
         left = [self._held[draw].spare + self._held[draw].free for draw in wants]
-        return await self._global_order.in_turn(due, min((count for count in left if count > 0), default=0))
+        return await self._global_order.due_first(due, min((count for count in left if count > 0), default=0))
 
     async def _look_up(self, draws: Iterable[Draw], *, is_begun: bool = False) -> None:
         """Read what this partition uses of the windows that it does not know."""
@@ -321,10 +322,10 @@ class Tokens:
             keys, load = [draw.key for draw in unknown], self._shared.store.load_spent
             found = await self._retry.ask(lambda: load(self._partition, keys), is_begun=is_begun)
             for draw, kept in zip(unknown, found, strict=True):
-                self._held[draw] = _Held(kept, told=kept.used)
+                self._held[draw] = _Window(kept, reported=kept.used)
 
-    async def _tell(self, draws: Iterable[Draw], now_ms: int, *, is_begun: bool) -> None:
-        """Give back what is not used of these, and of what an earlier try of a batch may have been granted."""
+    async def _report(self, draws: Iterable[Draw], now_ms: int, *, is_begun: bool) -> None:
+        """Give back the spare tokens of these, and of windows that an earlier try of a batch may have been granted."""
         doubtful, self._doubtful = self._doubtful - self._held.keys(), set()
         await self._look_up(doubtful, is_begun=is_begun)
         told = [*draws, *doubtful]
@@ -364,5 +365,5 @@ class Tokens:
             # Until there is one nothing is left of it, here or elsewhere.
             held.version, held.grant, held.asked_at = 0, Grant(0, held.kept.used, FAR_MS, 0), monotonic()
             return False
-        held.version, held.grant, held.told, held.asked_at = ask.version, grant, ask.used, monotonic()
+        held.version, held.grant, held.reported, held.asked_at = ask.version, grant, ask.used, monotonic()
         return True

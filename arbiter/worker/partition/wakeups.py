@@ -23,18 +23,18 @@ class Wakeups:
         self._is_wall_clock = is_wall_clock
 
     async def are_due(self, active: Active, now_ms: int, *, is_idle: bool) -> bool:
-        """Whether something comes back now, without a record. ``is_idle`` says that none came for so long that the
-        event clock may move on by itself.
+        """Whether there is something to review now. ``is_idle`` says that no record came for so long that the event
+        clock may move on by itself.
         """
         if await self._sweep.is_due(active) or await self._tokens.can_wake(active.policy, now_ms):
             return True
         if self._is_wall_clock:
-            return bool(await self._tokens.in_turn(active.policy, await self._timers.due(now_ms), now_ms))
+            return bool(await self._tokens.due_first(active.policy, await self._timers.due(now_ms), now_ms))
         return is_idle and bool(await self._timers.due(FAR_MS))
 
     async def add(self, active: Active, work: Work, *, is_idle: bool) -> None:
-        """What comes back together with these records. Who waits comes before requests: where there are more of them
-        than one commit takes, or some are to be woken, requests are for the next.
+        """Add to the work what is reviewed together with its records. Those who wait come before requests: if there are
+        more of them than one commit takes, or some are woken, requests are left for the next commit.
         """
         work.woken = await self._tokens.woken(active.policy, work.now_ms)
         if await self._sweep.is_due(active):
@@ -42,11 +42,11 @@ class Wakeups:
         work.is_closed = bool(work.woken)
         if self._is_wall_clock:
             due = await self._timers.due(work.now_ms, DUE_MAX)
-            in_turn = await self._tokens.in_turn(active.policy, due, work.now_ms)
-            work.due = [party for _, _, party in in_turn]
-            if due and not in_turn:
-                await asyncio.sleep(LOOK_SECONDS)  # requests, if there are any, are not tried in vain all the time
-            work.is_closed |= len(in_turn) < len(due) or (len(due) == DUE_MAX and active.policy.is_shared)
+            going_on = await self._tokens.due_first(active.policy, due, work.now_ms)
+            work.due = [party for _, _, party in going_on]
+            if due and not going_on:
+                await asyncio.sleep(LOOK_SECONDS)  # lest requests are tried in vain all the time
+            work.is_closed |= len(going_on) < len(due) or (len(due) == DUE_MAX and active.policy.is_shared)
         elif not work.is_closed:
             # Only when it was idle for long the event clock moves on by itself, to the next timers.
             horizon_ms = FAR_MS if is_idle and not work.records else work.horizon_ms

@@ -22,17 +22,17 @@ class FlowControl(Protocol):
     def is_member(self) -> bool:
         """Whether the group counts on this worker: a heartbeat succeeded within the session time-out."""
 
-    def open(self, topics: Iterable[str]) -> None:
+    def resume(self, topics: Iterable[str]) -> None:
         """Let these topics' records come."""
 
-    def shut(self, topics: Iterable[str]) -> None:
+    def pause(self, topics: Iterable[str]) -> None:
         """Let no more come for now."""
 
     def done(self, positions: Mapping[str, int]) -> None:
         """Everything before these positions was decided, and its decisions are in Kafka."""
 
 
-class Placed(Struct, frozen=True):
+class PartitionStart(Struct, frozen=True):
     """Where a claimed partition begins: its head, the next offset by topic (facts first), and how far facts reach."""
 
     head: Head

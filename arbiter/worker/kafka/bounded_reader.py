@@ -27,7 +27,7 @@ SECONDS_MAX: Final = 30.0
 WAIT_MS: Final = 500
 
 
-class CarefulReader:
+class BoundedReader:
     """Reads a little of one partition at a time."""
 
     def __init__(self, settings: Settings) -> None:
