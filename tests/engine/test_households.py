@@ -135,6 +135,7 @@ async def test_a_parcel_in_a_newer_format_stops_the_partition() -> None:
 async def test_a_parcel_that_is_unreadable_does_not_hold_up_those_behind_it() -> None:
     """The next one of its sender comes without its predecessor, which is a dead letter; only that gap is allowed."""
     site = await installed()
+    site.is_whole = False
     partition, sender = site.home("h0"), 7
     asked = [msgspec.json.encode(request(f"p{number}", customer_id="c0")) for number in range(5)]
     stored = [StoredRecord("request", (REQUESTS, 0, number), MONDAY, raw) for number, raw in enumerate(asked)]

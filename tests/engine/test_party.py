@@ -19,7 +19,7 @@ from arbiter.policy.ruleset import NO_STOCK, Policy
 from arbiter.state.codec import pack_ledger, unpack_ledger
 from arbiter.timing.instants import DAY_MS, HOUR_MS, to_datetime
 from tests.inputs.builders import MONDAY, codes, grant, policy, request
-from tests.model.partitions import Partitions
+from tests.model.reference import Reference
 
 ONE = {"id": "one", "kind": "cap", "per": ["party"], "limit": 1, "window": "rolling 7d"}
 OWN = {"id": "own", "kind": "cap", "per": ["customer"], "limit": 1, "window": "rolling 7d"}
@@ -36,7 +36,7 @@ def record(message: Message) -> InputRecord:
     return InputRecord(message, ("topic", 0, 7), MONDAY, msgspec.json.encode(message), b"key", None, (("name", b"v"),))
 
 
-class World(Partitions):
+class World(Reference):
     """Three partitions, ``c1`` and ``d2`` with a marketing consent; records travel at once unless told otherwise."""
 
     def __init__(self, rules: Policy, *customers: str) -> None:
@@ -55,20 +55,20 @@ class World(Partitions):
     def ask(self, name: str, customer: str, now_ms: int = MONDAY, **fields: object) -> Decided:
         """The latest decision on a request, sent now."""
         self.take(request(name, customer_id=customer, **fields), now_ms)
-        return self.told[f"{customer}/{name}"][-1]
+        return self.decided(customer, name)[-1]
 
     def latest(self, name: str) -> str:
         """The latest outcome of ``customer/request``."""
-        return self.told[name][-1].answer.outcome
+        return self.decided(*name.split("/"))[-1].answer.outcome
 
     @property
     def household(self) -> Ledger:
         """The ledger of ``h0``."""
-        return self.kept(0, household_party("h0")).ledger
+        return self.ledger(household_party("h0"))
 
     def stub(self, customer: str) -> Ledger:
         """What the customer's home keeps."""
-        return self.kept(self.home(customer), customer_party(customer)).ledger
+        return self.ledger(customer_party(customer))
 
 
 def test_the_budget_of_a_household_is_one() -> None:
@@ -76,7 +76,7 @@ def test_the_budget_of_a_household_is_one() -> None:
     world = World(policy(ONE), "c1", "d2")
 
     assert "approved" == world.ask("a", "c1").answer.outcome
-    assert ("deferred", ["cap_reached"]) == (world.ask("b", "d2").answer.outcome, codes(world.told["d2/b"][-1]))
+    assert ("deferred", ["cap_reached"]) == (world.ask("b", "d2").answer.outcome, codes(world.decided("d2", "b")[-1]))
     world.tick(MONDAY + 9 * DAY_MS)
     assert "approved" == world.latest("d2/b")
 
@@ -122,7 +122,7 @@ def test_an_answered_request_is_known_wherever_the_customer_went() -> None:
     """At home, in a household, in the next one and at home again: the same answer, never a second contact."""
     world = World(policy())
     first = world.ask("a", "c1")
-    for household in ("h0", "h1", None, "h0"):
+    for household in ("h0", "h4", None, "h0"):
         world.take(profile("c1", household))
         again = world.ask("a", "c1")
         assert (True, first.answer) == (again.repeated, again.answer)
@@ -140,7 +140,7 @@ def test_what_waits_and_what_is_open_moves_too() -> None:
     world.take(told)
 
     assert "approved" == world.latest("c1/b")
-    assert None is world.kept(world.home("c1"), customer_party("c1")).due_ms
+    assert customer_party("c1") not in world.parts[world.home("c1")].timers
 
 
 def test_a_suppressed_member_stops_the_others_by_joining() -> None:
@@ -151,7 +151,7 @@ def test_a_suppressed_member_stops_the_others_by_joining() -> None:
     world.take(SuppressionChange(customer_id="d2", list="bereavement", active=True, captured_at=to_datetime(MONDAY)))
     world.take(profile("d2"))
 
-    assert ["approved", "recalled", "rejected"] == [one.answer.outcome for one in world.told["c1/a"]]
+    assert ["approved", "recalled", "rejected"] == [one.answer.outcome for one in world.decided("c1", "a")]
 
 
 def test_records_wait_at_home_until_the_ledger_is_back() -> None:
@@ -161,7 +161,7 @@ def test_records_wait_at_home_until_the_ledger_is_back() -> None:
     world.send(grant("c1", MONDAY), MONDAY)
     world.send(request("a"), MONDAY)
     assert 3 == len(world.stub("c1").stub.held)  # type: ignore[union-attr]
-    assert "c1/a" not in world.told
+    assert [] == world.decided("c1", "a")
 
     world.carry_all(MONDAY)
     assert "approved" == world.latest("c1/a")
@@ -172,7 +172,7 @@ def test_a_profile_that_changes_its_mind_on_the_way() -> None:
     """Household, none, another, the first again, before anything arrives: the last word stands, nothing is lost."""
     world = World(policy(ONE), "d2")
     world.ask("a", "d2")
-    for household in ("h0", None, "h1", "h0"):
+    for household in ("h0", None, "h4", "h0"):
         world.send(profile("c1", household), MONDAY)
     world.send(request("b"), MONDAY)
     world.carry_all(MONDAY)
@@ -188,10 +188,10 @@ def test_a_household_that_moves_to_another() -> None:
     world.ask("a", "c1")
     world.ask("b", "d2")
     for customer in ("c1", "d2"):
-        world.take(profile(customer, "h1"))
+        world.take(profile(customer, "h4"))
 
     assert Ledger() == world.household
-    assert 2 == len(world.kept(1, household_party("h1")).ledger.contacts)
+    assert 2 == len(world.ledger(household_party("h4")).contacts)
     assert "deferred" == world.ask("c", "c1").answer.outcome
 
 
@@ -220,7 +220,7 @@ def test_a_household_may_be_called_as_a_customer() -> None:
 
 
 def test_open_arbitrations_close_at_the_earlier_time() -> None:
-    """Nobody waits longer than was promised; and what closed on the way is decided on record."""
+    """Nobody waits longer than was promised; and what closed on the way is decided there."""
     world = World(policy(HOLD), "d2")
     world.ask("a", "c1")
     world.ask("b", "d2", MONDAY + HOUR_MS)
@@ -240,7 +240,8 @@ def test_split_and_merge_are_inverse() -> None:
     world = World(policy({**ONE, "limit": 3}), "c1", "d2")
     for number in range(4):
         world.ask(f"r{number}", "c1" if number % 2 else "d2", MONDAY + number * HOUR_MS)
-    kept = world.kept(0, household_party("h0"))
+    kept = Party(world.household)
+    kept.answers = world.parts[world.home("h0")].answers
     before, answers = unpack_ledger(pack_ledger(kept.ledger)), dict(kept.answers)
     part = split(kept, "d2")
 
@@ -315,7 +316,7 @@ def test_a_refusal_names_the_record_that_it_is_about() -> None:
     world.send(request("a", customer_id="c1", channel="phone"), MONDAY)
     world.carry_all(MONDAY)
 
-    assert ["request_id_reused"] * 2 == [refused.code for refused in world.refused]
-    records = [refused.stored for refused in world.refused if refused.stored]
+    assert ["request_id_reused"] * 2 == [refused.code for refused in world.refused.values()]
+    records = [refused.stored for refused in world.refused.values() if refused.stored]
     channels = [msgspec.json.decode(stored.raw, type=ContactRequest).channel for stored in records]
     assert ["sms", "phone"] == channels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from random import Random
 from typing import Any
 
 import msgspec
@@ -19,9 +20,12 @@ from arbiter.timing.instants import DAY_MS, MINUTE_MS, to_datetime, to_ms
 from tests.inputs.builders import MONDAY, grant, policy, request
 from tests.inputs.traffic import Traffic, bank
 from tests.model.reference import Reference
+from tests.model.topics import feed
 from tests.oracle.invariants import home_of
 from tests.servers.topics import Barrier, Entry
 
+CUSTOMERS = ("c0", "c1", "c2", "c3", "d0")
+CALLS = {"id": "calls", "kind": "capacity", "when": {"channel": "phone"}, "limit": 4, "window": "calendar week"}
 CAP = {"id": "two", "kind": "cap", "per": ["party"], "limit": 2, "window": "rolling 1d"}
 
 
@@ -32,7 +36,7 @@ class World:
         self.partitions = partitions
         self.shelf = PackedShelf(open_max)
         self.simulation = Simulation(rules, self.shelf, lambda name: home_of(name, partitions), partitions)
-        self.entries: list[Entry] = []
+        self.arrivals: list[InputRecord] = []
         self.decisions: dict[str, Decision] = {}
         self.latest: dict[str, Decision] = {}
         self.letters: list[str] = []
@@ -44,11 +48,15 @@ class World:
             topic = _topic(message)
             place = topic, home_of(message.customer_id, self.partitions)
             raw = msgspec.json.encode(message)
-            self.entries.append(Entry(*place, self._offsets[place], None, raw))
             asked = message.requested_at if isinstance(message, ContactRequest) else None
             received_ms = MONDAY if asked is None else to_ms(asked)
-            self._enter(self.simulation.take(InputRecord(message, (*place, self._offsets[place]), received_ms, raw)))
+            self.arrivals.append(InputRecord(message, (*place, self._offsets[place]), received_ms, raw))
+            self._enter(self.simulation.take(self.arrivals[-1]))
             self._offsets[place] += 1
+
+    def entries(self) -> list[Entry]:
+        """What was taken, as it would stand on topics."""
+        return [Entry(*arrival.source, None, arrival.raw) for arrival in self.arrivals]
 
     def finish(self, until_ms: int | None = None) -> None:
         """Let time go on."""
@@ -91,17 +99,44 @@ def test_it_decides_as_the_reference_does(partitions: int) -> None:
     barriers = []
     for facts in (traffic.first_facts(), traffic.later_facts()):
         world.take(*facts)
-        ends: Counter[tuple[str, int]] = Counter((entry.topic, entry.partition) for entry in world.entries)
+        ends: Counter[tuple[str, int]] = Counter((entry.topic, entry.partition) for entry in world.entries())
         requests = {number: ends[REQUESTS, number] for number in range(partitions)}
         barriers.append(Barrier(dict(ends), requests))
         world.take(*traffic.requests(1_500))
 
-    reference = Reference(lambda _: rules, partitions)
-    reference.feed(world.entries, barriers)
-    wanted = {name: msgspec.json.decode(value) for name, value in reference.decisions.items()}
+    reference = Reference(rules, partitions, is_event_time=True)
+    feed(reference, world.entries(), barriers)
+    wanted = {name: msgspec.json.decode(value) for name, value in reference.decisions().items()}
     made = {name: msgspec.to_builtins(said) for name, said in world.decisions.items()}
     assert _comparable(made.values()) == _comparable(wanted.values())
     assert world.letters.count("request_id_reused") == len(world.letters) == len(reference.refused) > 0
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+@pytest.mark.parametrize("seed", range(8))
+def test_households_and_capacity_are_as_in_the_reference(seed: int, partitions: int) -> None:
+    """Customers join and leave households, draw on one capacity and give back: decisions are the same."""
+    random, rules = Random(seed), policy(CAP, CALLS)
+    world, reference = World(rules, partitions), Reference(rules, partitions, is_event_time=True)
+    world.take(*(grant(customer) for customer in CUSTOMERS))
+    for number in range(120):
+        customer, channel = random.choice(CUSTOMERS), random.choice(["phone", "phone", "email"])
+        what = random.choice(["profile", "outcome", "ask", "ask", "ask"])
+        if what == "profile":
+            world.take(Profile(customer_id=customer, household_id=random.choice(["h0", "h4", None])))
+        elif what == "outcome" and number > 9:
+            told = sent(f"r{number - random.randrange(9)}", random.choice(["sent", "cancelled"]), number * 200)
+            world.take(*(msgspec.structs.replace(told, customer_id=one) for one in CUSTOMERS))
+        else:
+            world.take(ask(f"r{number}", number * 200, customer_id=customer, channel=channel, expires_at=None))
+    for arrival in world.arrivals:
+        reference.receive(arrival)
+        reference.carry_all()
+    wanted = {name: msgspec.json.decode(value) for name, value in reference.decisions().items()}
+    made = {name: msgspec.to_builtins(said) for name, said in world.decisions.items()}
+
+    assert _comparable(made.values()) == _comparable(wanted.values())
+    assert {"approved", "deferred"} <= {said.outcome for said in world.decisions.values()}
 
 
 def _comparable(decisions: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -135,8 +170,7 @@ def test_timers_come_before_later_records_of_the_partition() -> None:
 
 def test_a_place_of_a_capacity_goes_to_who_waits_for_it() -> None:
     """Two places a week over all customers; when one is cancelled, who asked first of those who wait is approved."""
-    calls = {"id": "calls", "kind": "capacity", "when": {"channel": "phone"}, "limit": 2, "window": "calendar week"}
-    world = World(policy(calls), partitions=4)
+    world = World(policy({**CALLS, "limit": 2}), partitions=4)
     names = [f"c{number}" for number in range(1, 6)]
     world.take(*map(grant, names))
     world.take(

@@ -131,6 +131,7 @@ class Crowd(Cluster):
         for task in failed:
             task.result()
         assert [] == self.fatal
+        self.audit({place: len(log) for place, log in self.log.items()})
 
     async def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
         """Let them work until this is true."""
@@ -141,18 +142,13 @@ class Crowd(Cluster):
     @property
     def decided(self) -> int:
         """How many decisions there are; one that was published again is the same."""
-        return len(self._told)
+        return len(self.books().decisions)
 
     @property
     def latest(self) -> dict[str, Any]:
         """The latest decision on each request."""
-        found: dict[str, Any] = {}
-        for decision in self.decisions:
-            key, number = decision["request_id"], int(decision["decision_id"].rpartition(":")[2])
-            if key not in found or number > found[key][0]:
-                found[key] = (number, decision)
-        return {key: decision for key, (_, decision) in found.items()}
+        return {decision.key[2]: decision.said for decision in self.books().latest()}
 
     def outcomes(self) -> Counter[str]:
-        """How many requests stand where."""
-        return Counter(decision["outcome"] for decision in self.latest.values())
+        """How many requests have which outcome."""
+        return Counter(decision.outcome for decision in self.books().latest())

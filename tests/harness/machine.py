@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from msgspec.structs import replace
 
-from arbiter.engine.lifecycle import may
 from arbiter.engine.party import awaits
 from arbiter.ledger.contacts import ContactState
 from arbiter.ledger.model import Ledger
@@ -50,7 +48,7 @@ from tests.inputs.strategies import (
     spans,
 )
 from tests.inputs.whole_policy import compiled, whole_document
-from tests.model.mirror import Mirror
+from tests.model.commits import CommitDriver
 from tests.oracle.differences import same
 
 
@@ -83,13 +81,13 @@ class Life(RuleBasedStateMachine):
         self.versions = 1
         self.kept = self.store()
         self.site = Site(self.policy(), self.partitions, now_ms, self.kept, self, clock=self.clock, event_idle_ms=0)
-        self.mirror = Mirror(
+        self.reference = CommitDriver(
             self.partitions,
             self.site.policies,
             self.site.recalls,
             self.documents,
             self.site.log,
-            is_event_clock=self.clock == "event",
+            is_event_time=self.clock == "event",
         )
         for customer in CUSTOMERS if granted else ():
             self.site.send(
@@ -110,7 +108,7 @@ class Life(RuleBasedStateMachine):
 
     def made(self, *arguments: Any, **named: Any) -> None:
         """See ``tests.harness.stepwise.Watcher``."""
-        self.mirror.made(*arguments, **named)
+        self.reference.made(*arguments, **named)
 
     # What others send
 
@@ -284,7 +282,7 @@ class Life(RuleBasedStateMachine):
 
     def dues(self) -> list[int]:
         """When something will come back by itself, as far as is known."""
-        found = {due for part in self.mirror.parts.values() for due in self.mirror.timers(part).values()}
+        found = {due for part in self.reference.parts for due, _ in part.timers.values()}
         return sorted(due for due in found if due >= self.site.now_ms or self.clock == "event")
 
     def run(self, work: Any) -> Any:
@@ -336,20 +334,9 @@ class Life(RuleBasedStateMachine):
             if not self.dues():
                 return
 
-    def check_walks(self) -> None:
-        """Each request went through the table of its life, and its decisions are counted without a gap."""
-        walks: dict[bytes, list[Any]] = {}
-        for decided in self.mirror.told:
-            if decided.answer.n and not decided.repeated:
-                walks.setdefault(decided.identity, []).append(decided.answer)
-        for answers in walks.values():
-            walk = ["received", *(answer.outcome for answer in answers)]
-            assert [*range(1, len(walk))] == [answer.n for answer in answers]
-            assert all(may(before, after) for before, after in pairwise(walk)), walk
-
     async def check_store(self) -> None:
         """Once quiet, the store has every ledger, timer and place in line of the reference, and no silence is left."""
-        for partition, part in self.mirror.parts.items():
+        for partition, part in enumerate(self.reference.parts):
             parties = sorted(part.ledgers)
             packed = await self.kept.load(partition, parties)
             found = {
@@ -358,11 +345,11 @@ class Life(RuleBasedStateMachine):
             same(part.ledgers, found, f"the ledgers of partition {partition}")
             due = await self.kept.due(partition, FAR_MS, 1_000)
             same(
-                self.mirror.timers(part),
+                {party: due_ms for party, (due_ms, _) in part.timers.items()},
                 {party: due_ms for due_ms, _, party in due},
                 f"the timers of partition {partition}",
             )
-            same(self.mirror.due(part), [party for _, _, party in due], f"their order on partition {partition}")
+            same(self.reference.due(part), [party for _, _, party in due], f"their order on partition {partition}")
             waits = {
                 w for name in await self.kept.awaited(partition) for w in await self.kept.waiting(partition, name, 99)
             }
@@ -372,12 +359,13 @@ class Life(RuleBasedStateMachine):
                 for name, turn in awaits(ledger).items()
             }
             same(sorted(expected), sorted(waits), f"who waits for what on partition {partition}")
-            assert [] == self.mirror.due(part, min(part.now_ms, self.site.now_ms)), "something was due and did not come"
+            assert [] == self.reference.due(part, min(part.now_ms, self.site.now_ms)), (
+                "something was due and did not come"
+            )
             for ledger in part.ledgers.values():
                 for contact in ledger.contacts:
                     is_silent = contact.kind.channel == "push" and contact.state is ContactState.APPROVED
                     assert not is_silent or contact.valid_until_ms > self.site.now_ms, "silence was not released"
-        self.check_walks()
         assert [] == self.site.fatal
         letters = {
             (h["arbiter-topic"].decode(), int(h["arbiter-partition"]), int(h["arbiter-offset"])): h[
@@ -385,4 +373,4 @@ class Life(RuleBasedStateMachine):
             ].decode()
             for h in (dict(letter.headers) for letter in self.site.dead)
         }
-        same(self.mirror.refused, letters, "the dead letters")
+        same({place: one.code for place, one in self.reference.refused.items()}, letters, "the dead letters")

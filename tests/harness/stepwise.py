@@ -203,6 +203,8 @@ class Site(Cluster):
             worked = [await (work or self.work)(partition) for partition in range(self.partitions)]
             # An outbox that is published again is no work, and brings others records.
             if not any(worked) and not any(self._has_left(partition) for partition in range(self.partitions)):
+                positions = self.positions.items()
+                self.audit({(topic, number): end for number, ends in positions for topic, end in ends.items()})
                 return
         raise AssertionError(f"still not quiet after {ROUNDS_MAX} rounds")
 

@@ -1,195 +1,321 @@
-"""The sequential reference model: the pure core on the in-memory store, fed one record at a time.
+"""The one reference: several partitions in memory that take one record after another.
 
-It says what the decisions must be, whatever happened to the workers, where that is determined: under the event clock,
-with facts and requests kept apart by barriers. It shares no code with ``arbiter.worker`` or with the Redis stores.
+It is independent of the worker, of the stores, of the simulation and of how the engine orders its timers. It works out
+anew where a record is taken, what comes back when and in which order, who is woken when capacity is free, and what
+travels between partitions. It is not independent of the engine's judgement: what a party does at an event is
+``Party.apply``, and the messages are built by ``decision_of``. Caps, consent, suppression lists and opening hours are
+judged without the engine by :mod:`tests.model.plain_policy` and :mod:`tests.oracle.promises`.
+
+A test calls :meth:`Reference.send` itself. :mod:`tests.model.topics` feeds the reference with the records on topics,
+:mod:`tests.model.commits` with those that the commits of a worker cover.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import cast
 
 import msgspec
+from msgspec import Struct
 
-from arbiter.engine.input_record import InputRecord, Message
-from arbiter.engine.party import Party
+from arbiter.engine.evaluation import asked_at
+from arbiter.engine.input_record import InputRecord, Message, from_stored
+from arbiter.engine.party import Event, Party, Review
 from arbiter.engine.render import decision_of
-from arbiter.engine.state import Context
-from arbiter.engine.told import Decided
-from arbiter.ledger.capacity import WholeStock
+from arbiter.engine.routed import Forward, Join, Return, Routed
+from arbiter.engine.state import Context, Effect
+from arbiter.engine.told import Anomaly, Decided
+from arbiter.ledger.capacity import Draw, Level, Want, WholeStock
+from arbiter.ledger.contacts import Contact
 from arbiter.ledger.facts import Refused
-from arbiter.ledger.identity import ANSWERS_KEPT_MS, answer_key, identity, was_answered
-from arbiter.ledger.keys import customer_party
-from arbiter.ledger.model import Ledger
-from arbiter.messages import ContactRequest, CustomerChange, Profile, encoder
+from arbiter.ledger.keys import customer_party, id_of, is_household
+from arbiter.ledger.model import Answered, Ledger
+from arbiter.messages import ContactRequest, encoder
 from arbiter.policy.ruleset import Policy
-from arbiter.state.answers import pack_answered, unpack_answered
 from arbiter.state.codec import pack_ledger, unpack_ledger
-from arbiter.state.memory import MemoryStore
-from arbiter.state.store import Commit, CommitResult, Head
-from arbiter.timing.instants import to_ms
 from tests.oracle.invariants import home_of
-from tests.servers.topics import CONSENTS, DECISIONS, INPUTS, PROFILES, REQUESTS, Barrier, Entry, Place
+from tests.servers.topics import Place
 
-OWNER = "reference"
+Turn = tuple[int, int]
+"""When a request was received, and its offset."""
 
-_decoders: dict[str, Callable[[bytes], Message]] = {
-    REQUESTS: msgspec.json.Decoder(ContactRequest).decode,
-    CONSENTS: msgspec.json.Decoder(CustomerChange).decode,
-    PROFILES: msgspec.json.Decoder(Profile).decode,
-}
+NOWHERE: Place = ("", 0, 0)
+WAKES_MAX = 1_000
 _encode = encoder().encode
 
 
+class Stock(WholeStock):
+    """The whole limit. A cell is open if it was full when a commit began."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full: set[Draw] = set()
+
+    def level(self, draw: Draw, limit: int) -> Level:
+        """See :class:`arbiter.ledger.capacity.Stock`."""
+        level = super().level(draw, limit)
+        return Level(level.here, level.used, draw in self.full)
+
+
+class Part(Struct):
+    """One partition: its number, its clock, its last commit's number, its ledgers and answers.
+
+    ``timers`` has when each party must be looked at again, and its turn among those of the same instant.
+    """
+
+    number: int
+    now_ms: int = 0
+    seq: int = 0
+    ledgers: dict[str, Ledger] = {}
+    answers: dict[bytes, Answered] = {}
+    timers: dict[str, tuple[int, Turn]] = {}
+
+
+class Parcel(Struct):
+    """A routed record on its way from one partition to another."""
+
+    sender: int
+    receiver: int
+    routed: Routed
+
+
 class Reference:
-    """``decisions`` has the bytes by ``decision_id``, ``refused`` the records that must be dead letters."""
+    """``told`` has all decisions in order, ``notes`` all anomalies, ``refused`` the records that must be dead letters,
+    by place. ``on_the_way`` is what partitions sent each other. Whoever drives it may change ``policy`` at any time.
+    """
 
-    def __init__(self, policy_for: Callable[[Place], Policy], partitions: int) -> None:
-        """``policy_for`` gives the policy in force when a record is decided."""
-        self.decisions: dict[str, bytes] = {}
-        self.refused: set[Place] = set()
-        self._policy_for = policy_for
-        self._partitions = partitions
-        self._store = MemoryStore()
-        self._stock = WholeStock()
-        self._heads: dict[int, Head] = {}
-
-    def feed(self, entries: Iterable[Entry], barriers: Sequence[Barrier] = ()) -> None:
-        """Take in the records of the input topics: the facts up to a barrier, then the requests from it on.
-
-        Requests must have ``requested_at``, by which the clock goes; facts need a barrier after them.
-        """
-        asyncio.run(self._feed(in_order(entries, barriers)))
-
-    async def _feed(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            await self._take(entry)
-
-    async def _take(self, entry: Entry) -> None:
-        try:
-            message = _decoders[entry.topic](entry.value or b"")
-        except msgspec.DecodeError:
-            self.refused.add(entry.place)
-            return
-        name, partition = customer_party(message.customer_id), entry.partition
-        (packed,) = await self._store.load(partition, [name])
-        if packed is None:
-            partition = home_of(message.customer_id, self._partitions)
-        await self._decide(entry, partition, message, name)
-
-    async def _party(self, partition: int, name: str, message: Message | None = None) -> Party:
-        """The party as it is in the store, with the answer to a request that comes again."""
-        (packed,) = await self._store.load(partition, [name])
-        party = Party(Ledger() if packed is None else unpack_ledger(packed))
-        if isinstance(message, ContactRequest) and was_answered(party.ledger, message.customer_id, identity(message)):
-            key = answer_key(message.customer_id, identity(message))
-            (answer,) = await self._store.load_answers(partition, [key])
-            if answer is not None:
-                party.answers[key] = unpack_answered(answer)
-        return party
-
-    async def _decide(self, entry: Entry, partition: int, message: Message, name: str) -> None:
-        now_ms = (await self._head(partition)).now_ms
-        if isinstance(message, ContactRequest) and message.requested_at is not None:
-            now_ms = max(now_ms, to_ms(message.requested_at))
-            await self._pass(entry, partition, now_ms)
-        record = InputRecord(message, entry.place, entry.timestamp_ms, entry.value or b"")
-        party = await self._party(partition, name, message)
-        for event in (record, None):  # then what it made due at once
-            await self._apply(entry, partition, name, party, event, now_ms)
-
-    async def _apply(
-        self, entry: Entry, partition: int, name: str, party: Party, event: InputRecord | None, now_ms: int
+    def __init__(
+        self,
+        policy: Policy,
+        partitions: int,
+        *,
+        is_event_time: bool = False,
+        check: Callable[[Ledger, list[Effect]], None] = lambda *_: None,
     ) -> None:
-        head = await self._head(partition)
-        context = Context(self._policy_for(entry.place), head.seq + 1, self._stock, is_event_time=True)
-        for effect in party.apply(event, now_ms, context):
-            if isinstance(effect, Decided):
-                self._tell(effect)
-            elif isinstance(effect, Refused):
-                self.refused.add(entry.place)
-        changed = {key: pack_answered(party.answers[key]) for key in party.changed}
-        await self._commit(partition, head, max(head.now_ms, now_ms), name, party, changed)
+        """Empty partitions. ``check`` is called with the party's ledger and all effects after each event."""
+        self.policy = policy
+        self.parts = [Part(number) for number in range(partitions)]
+        self.stock = Stock()
+        self.told: list[Decided] = []
+        self.notes: list[Anomaly] = []
+        self.refused: dict[Place, Refused] = {}
+        self.on_the_way: list[Parcel] = []
+        self.is_event_time = is_event_time
+        self.is_reading_facts = False
+        self._checked = check
+        self._sent = 0
 
-    def _tell(self, decided: Decided) -> None:
-        decision = decision_of(decided)
-        self.decisions[decision.decision_id] = _encode(decision)
+    # What has become of it
 
-    async def _pass(self, entry: Entry, partition: int, now_ms: int) -> None:
-        """The timers of the partition on the way to an instant, one after another, each at its own."""
-        while due := await self._store.due(partition, now_ms, 1):
-            due_ms, _, name = due[0]
-            await self._apply(entry, partition, name, await self._party(partition, name), None, due_ms)
+    def home(self, name: str) -> int:
+        """The partition of a customer or a household."""
+        return home_of(name, len(self.parts))
 
-    async def _head(self, partition: int) -> Head:
-        if partition not in self._heads:
-            claim = await self._store.claim(partition, OWNER, 1)
-            assert claim is not None
-            self._heads[partition] = claim.head
-        return self._heads[partition]
+    def ledger(self, party: str) -> Ledger:
+        """The ledger of a party at its home, empty at first."""
+        return self.parts[self.home(id_of(party))].ledgers.setdefault(party, Ledger())
 
-    async def _commit(
-        self, partition: int, head: Head, now_ms: int, name: str, party: Party, answers: dict[bytes, bytes]
-    ) -> None:
-        seq, packed = head.seq + 1, {name: pack_ledger(party.ledger)}
-        timers, turns = {name: party.due_ms}, {} if party.due_ms is None else {name: party.queue_key}
-        commit = Commit(
-            head.epoch,
-            OWNER,
-            seq,
-            0,
-            now_ms,
-            {},
-            packed,
-            answers,
-            ANSWERS_KEPT_MS,
-            timers,
-            outbox=b"",
-            queue_keys=turns,
-        )
-        verdict, _ = await self._store.commit(partition, commit)
-        assert verdict is CommitResult.OK
-        self._heads[partition] = msgspec.structs.replace(head, seq=seq, now_ms=now_ms)
+    def ledgers(self) -> list[tuple[str, Ledger]]:
+        """All ledgers with their party, those on their way included."""
+        travelling = [
+            (one.routed.party, one.routed.part.ledger)
+            for one in self.on_the_way
+            if isinstance(one.routed, Join | Return)
+        ]
+        return [entry for part in self.parts for entry in part.ledgers.items()] + travelling
 
-    def differences(self, entries: Iterable[Entry], prefix: str = "") -> list[str]:
-        """Where the decisions on the topics are not the reference's; the commit's number, ``seq``, may differ.
+    def contacts(self) -> list[tuple[str, Contact]]:
+        """All contacts with the party that has them, those on their way included."""
+        return [(party, contact) for party, ledger in self.ledgers() for contact in ledger.contacts]
 
-        ``prefix`` is what decisions put before topics' names.
+    def decided(self, customer: str, request_id: str) -> list[Decided]:
+        """All decisions on a request, in order."""
+        named = customer, request_id
+        return [one for one in self.told if (one.request.customer_id, one.request.request_id) == named]
+
+    def decisions(self) -> dict[str, bytes]:
+        """All decisions as they are published, by ``decision_id``."""
+        found: dict[str, bytes] = {}
+        for decision in map(decision_of, self.told):
+            value = _encode(decision)
+            assert found.setdefault(decision.decision_id, value) == value, f"{decision.decision_id} has two contents"
+        return found
+
+    # What happens
+
+    def send(self, message: Message, now_ms: int) -> None:
+        """A record arrives at its customer's home."""
+        self._sent += 1
+        place = "sent", self.home(message.customer_id), self._sent
+        self.receive(InputRecord(message, place, now_ms, msgspec.json.encode(message)))
+
+    def receive(self, record: InputRecord) -> None:
+        """An input record is taken on its partition, or at its customer's home if that partition does not know it."""
+        name, number = customer_party(record.message.customer_id), record.source[1]
+        home = self.home(record.message.customer_id)
+        part = self.parts[number if name in self.parts[number].ledgers else home]
+        self._take(part, name, record, record.received_ms, home)
+
+    def carry(self, sender: int, receiver: int, now_ms: int = 0) -> None:
+        """The oldest record on its way from one partition to another arrives."""
+        parcel = next(one for one in self.on_the_way if (one.sender, one.receiver) == (sender, receiver))
+        self.on_the_way.remove(parcel)
+        self._take(self.parts[receiver], parcel.routed.party, parcel.routed, now_ms, sender)
+
+    def carry_all(self, now_ms: int = 0) -> None:
+        """What is on its way arrives, until nothing is."""
+        while self.on_the_way:
+            self.carry(*min((one.sender, one.receiver) for one in self.on_the_way), now_ms)
+
+    def tick(self, now_ms: int) -> None:
+        """Time goes on everywhere."""
+        for part in self.parts:
+            self._advance(part, now_ms)
+
+    def _take(self, part: Part, party: str, event: InputRecord | Routed, now_ms: int, sender: int) -> None:
+        """What is due comes first, then the event, then what that made due at once.
+
+        In event time a partition's clock goes by its requests.
         """
-        found = {said["decision_id"]: said for said in map(Entry.fields, entries_of(DECISIONS, entries))}
-        for said in found.values():
-            said["source"]["topic"] = said["source"]["topic"].removeprefix(prefix)
-        wanted = {name: json.loads(value) for name, value in self.decisions.items()}
-        sentences = [f"{name} should have been decided: {wanted[name]}" for name in wanted.keys() - found.keys()]
-        sentences += [f"{name} should not have been decided: {found[name]}" for name in found.keys() - wanted.keys()]
-        for name in wanted.keys() & found.keys():
-            if _determined(wanted[name]) != _determined(found[name]):
-                sentences.append(f"{name} should be {_determined(wanted[name])}, is {_determined(found[name])}")
-        return sentences
+        if self.is_event_time:
+            now_ms = event_time(event)
+        now_ms = max(now_ms, part.now_ms)
+        self._advance(part, now_ms)
+        self._begin(part)
+        place = event.source if isinstance(event, InputRecord) else NOWHERE
+        self.apply(part, party, event, now_ms, sender, place)
+        self._wake()
+        self._advance(part, now_ms)
+
+    def _advance(self, part: Part, to_ms: int) -> None:
+        """A partition's clock goes on. In event time each timer fires at its own instant."""
+        while due := self.due(part, to_ms):
+            at_ms = part.timers[due[0]][0] if self.is_event_time else to_ms
+            part.now_ms = max(part.now_ms, at_ms)
+            self._begin(part)
+            self.apply(part, due[0], None, at_ms)
+            self._wake()
+        part.now_ms = max(part.now_ms, to_ms)
+
+    def _wake(self) -> None:
+        """Whoever may have a place that is free is asked, until nobody may."""
+        for _ in range(WAKES_MAX):
+            woken = self.woken()
+            if not woken:
+                return
+            for part, party in woken:
+                self._begin(part)
+                self.apply(part, party, Review(), part.now_ms)
+        raise AssertionError("places are free, and nobody who waits for them takes them")
+
+    def _begin(self, part: Part) -> None:
+        part.seq += 1
+        self.open_cells()
+
+    # What follows
+
+    def apply(
+        self, part: Part, name: str, event: Event | None, now_ms: int, sender: int = 0, place: Place = NOWHERE
+    ) -> list[Effect]:
+        """What a party does at an event that stood at ``place``, or that partition ``sender`` sent.
+
+        Its ledger is then packed and unpacked, as by a store.
+        """
+        party = Party(part.ledgers.get(name) or Ledger())
+        party.answers = part.answers
+        context = Context(self.policy, part.seq, self.stock, self.is_reading_facts, self.is_event_time)
+        effects = party.apply(event, now_ms, context)
+        for effect in effects:
+            self._note(effect, part.number, sender, place)
+        ledger = part.ledgers[name] = unpack_ledger(pack_ledger(party.ledger))
+        due_ms = due_of(ledger)
+        part.timers.pop(name, None)
+        if due_ms is not None:
+            part.timers[name] = due_ms, turn_of(ledger, due_ms)
+        self._checked(ledger, effects)
+        return effects
+
+    def _note(self, effect: Effect, number: int, sender: int, place: Place) -> None:
+        if isinstance(effect, Decided):
+            self.told.append(effect)
+        elif isinstance(effect, Anomaly):
+            self.notes.append(effect)
+        elif isinstance(effect, Refused):
+            self.refused[place if effect.stored is None else effect.stored.source] = effect
+        else:
+            receiver = self.home(id_of(effect.party)) if is_household(effect.party) else sender
+            self.on_the_way.append(Parcel(number, receiver, unshared(effect)))
+
+    def due(self, part: Part, now_ms: int | None = None) -> list[str]:
+        """The parties with a timer whose instant has come by ``now_ms``, in their order; all without an instant."""
+        timers = sorted((*timer, party) for party, timer in part.timers.items() if now_ms is None or timer[0] <= now_ms)
+        return [party for _, _, party in timers]
+
+    def woken(self) -> list[tuple[Part, str]]:
+        """Who may have a place that is free: of each window as many as there are, in the order in which they asked."""
+        if not self.policy.is_shared:
+            return []
+        lines: dict[str, dict[tuple[int, str], Turn]] = {}
+        for part in self.parts:
+            for party in part.timers:
+                for asked in part.ledgers[party].waiting:
+                    turn = asked.received_ms, asked.source[2]
+                    for key in asked.awaits:
+                        line, one = lines.setdefault(key, {}), (part.number, party)
+                        line[one] = min(turn, line.get(one, turn))
+        found = [wait for key, line in lines.items() for wait in self._first(Draw.of(key), line)]
+        return [(self.parts[number], party) for number, party in dict.fromkeys(one for _, one in sorted(found))]
+
+    def _first(self, draw: Draw, line: dict[tuple[int, str], Turn]) -> list[tuple[Turn, tuple[int, str]]]:
+        want = self.policy.window(draw.name, draw.start_ms)
+        waits = sorted((turn, one) for one, turn in line.items() if draw.end_ms > self.parts[one[0]].now_ms)
+        if want is None:
+            return []
+        if draw.is_cell:
+            return waits if draw in self.stock.full else []
+        return waits[: max(0, (want.limit or 0) - self.stock.taken[draw])]
+
+    def open_cells(self) -> None:
+        """A commit begins: the cells that are full now are open from now on."""
+        if self.policy.is_shared:
+            rules = [self.policy.window(f"{rule.id}/cell", 0) for rule in self.policy.document.rules]
+            sizes = {want.draw.name: cast("int", want.opens_at) for want in rules if isinstance(want, Want)}
+            taken = self.stock.taken
+            self.stock.full |= {draw for draw in taken if draw.name in sizes and taken[draw] >= sizes[draw.name]}
 
 
-def in_order(entries: Iterable[Entry], barriers: Sequence[Barrier]) -> list[Entry]:
-    """The input records as a single reader takes them in: phase by phase, in each the facts first."""
-
-    def rank(entry: Entry) -> tuple[int, bool, str, int, int]:
-        is_request = entry.topic == REQUESTS
-        phase = sum(
-            (barrier.requests.get(entry.partition, 0) if is_request else barrier.facts.get(entry.place[:2], 0))
-            <= entry.offset
-            for barrier in barriers
-        )
-        # The facts before a barrier belong to the requests after it.
-        return (phase if is_request else phase + 1), is_request, *entry.place
-
-    return sorted((entry for entry in entries if entry.topic in INPUTS), key=rank)
+def request_in(event: Event) -> ContactRequest | None:
+    """The request that an event brings, here or from another partition."""
+    record = from_stored(event.stored) if isinstance(event, Forward) else event
+    return record.message if isinstance(record, InputRecord) and isinstance(record.message, ContactRequest) else None
 
 
-def entries_of(topic: str, entries: Iterable[Entry]) -> list[Entry]:
-    """The records of one topic, in order."""
-    return [entry for entry in entries if entry.topic == topic]
+def event_time(event: Event) -> int:
+    """To which instant (ms) an event moves a clock that goes by requests."""
+    request = request_in(event)
+    received_ms = event.stored.received_ms if isinstance(event, Forward) else getattr(event, "received_ms", 0)
+    return 0 if request is None else asked_at(request, received_ms)
 
 
-def _determined(decision: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in decision.items() if name != "seq"}
+def due_of(ledger: Ledger) -> int | None:
+    """When the party must be looked at again by itself."""
+    dues = [asked.due_ms for asked in ledger.waiting]
+    dues += [due_ms for due_ms in (ledger.recall_ms, *(asked.due_ms for asked in ledger.open)) if due_ms]
+    return min(dues, default=None)
+
+
+def turn_of(ledger: Ledger, due_ms: int) -> Turn:
+    """The turn of the first request with which a party comes back; nobody comes before who gives back."""
+    if any(0 < asked.due_ms <= due_ms for asked in ledger.open):
+        return 0, 0
+    return min(
+        ((asked.received_ms, asked.source[2]) for asked in ledger.waiting if asked.due_ms <= due_ms), default=(0, 0)
+    )
+
+
+def unshared(routed: Routed) -> Routed:
+    """A copy that the party's further life does not change."""
+    if not isinstance(routed, Join | Return):
+        return routed
+    part = msgspec.structs.replace(routed.part, ledger=unpack_ledger(pack_ledger(routed.part.ledger)))
+    return msgspec.structs.replace(routed, part=part)

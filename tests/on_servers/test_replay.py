@@ -21,11 +21,9 @@ from arbiter.messages import ContactRequest
 from arbiter.policy_check.files import document_bytes, read_policy
 from arbiter.timing.instants import DAY_MS, to_datetime
 from tests.inputs.builders import MONDAY, document
-from tests.model.reference import entries_of
 from tests.on_servers.test_docs import commands
 from tests.on_servers.test_simulate import BANK, decided_by, material, put, simulate
 from tests.servers.processes import ROOT
-from tests.servers.topics import DECISIONS
 from tests.servers.workers import MakeSite, Site, wait_until
 
 CALLS = {"id": "calls", "kind": "capacity", "when": {"channel": "phone"}, "limit": 1, "window": "calendar week"}
@@ -44,12 +42,7 @@ def call(customer: str, **fields: Any) -> ContactRequest:
 
 def latest(site: Site) -> dict[str, str]:
     """What was last decided on each request."""
-    found: dict[str, tuple[int, str]] = {}
-    for entry in entries_of(DECISIONS, site.entries()):
-        said = entry.fields()
-        number = int(said["decision_id"].rpartition(":")[2])
-        found[said["request_id"]] = max((number, said["outcome"]), found.get(said["request_id"], (0, "")))
-    return {name: outcome for name, (_, outcome) in found.items()}
+    return {decision.key[2]: decision.outcome for decision in site.books(site.entries()).latest()}
 
 
 @pytest.mark.parametrize(("partitions", "workers"), [(1, 1), (4, 2)])

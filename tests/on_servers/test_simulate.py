@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from arbiter.messages import CONSENTS, PROFILES, REQUESTS, Profile
 from arbiter.policy_check.files import document_bytes, read_policy
 from tests.inputs.traffic import Traffic, encode
 from tests.inputs.traffic import bank as bank_policy
-from tests.model.reference import entries_of
 from tests.servers.processes import ROOT
-from tests.servers.topics import DECISIONS, Entry
+from tests.servers.topics import DECISIONS, entries_of
 from tests.servers.workers import MakeSite, Site, wait_until
 
 BANK = ROOT / "deploy" / "policies" / "retail-bank"
@@ -118,19 +116,14 @@ def put(site: Site, lines: Iterable[bytes]) -> None:
 def decided_by(site: Site, *, is_drained: bool = True) -> dict[str, dict[str, Any]]:
     """The live decisions, once nothing waits any more."""
     if is_drained:
-        wait_until(lambda: not waiting(site.entries()), "nothing waits any more")
+        wait_until(lambda: not waiting(site), "nothing waits any more")
     entries = entries_of(DECISIONS, site.quiet())
     return told((entry.fields() for entry in entries), site.settings.topic_prefix)
 
 
-def waiting(entries: list[Entry]) -> int:
+def waiting(site: Site) -> int:
     """How many requests have no final answer."""
-    ends: dict[str, tuple[int, bool]] = {}
-    for entry in entries_of(DECISIONS, entries):
-        said = entry.fields()
-        name, _, n = said["decision_id"].partition(":")
-        ends[name] = max(ends.get(name, (0, False)), (int(n), said["final"]))
-    return Counter(is_final for _, is_final in ends.values())[False]
+    return sum(not decision.said["final"] for decision in site.books(site.entries()).latest())
 
 
 def simulate(

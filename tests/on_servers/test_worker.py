@@ -7,7 +7,6 @@ determined, also in a comparison with the sequential reference model.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -15,9 +14,8 @@ import msgspec
 from confluent_kafka import Producer
 
 from tests.inputs.traffic import BEGIN, LONG_AGO, Traffic, ask, bank, consent
-from tests.model.reference import entries_of
 from tests.oracle.invariants import home_of
-from tests.servers.topics import CONSENTS, DECISIONS, LETTERS, PROFILES, REQUESTS, Entry
+from tests.servers.topics import CONSENTS, DECISIONS, LETTERS, PROFILES, REQUESTS, Entry, entries_of
 from tests.servers.workers import Site, wait_until
 
 
@@ -76,19 +74,10 @@ def test_the_same_records_again_spend_nothing(site: Site) -> None:
     told_before, told_after = (
         Counter((entry.key, entry.value) for entry in entries_of(DECISIONS, entries)) for entries in (before, after)
     )
-    assert set(told_after - told_before) == set(latest_of(before))
+    latest = [decision.entry for decision in site.books(before).latest()]
+    assert set(told_after - told_before) == {(entry.key, entry.value) for entry in latest}
     assert set(told_after) == set(told_before)
     assert site.ledgers() == ledgers
-
-
-def latest_of(entries: Iterable[Entry]) -> list[tuple[bytes | None, bytes | None]]:
-    """(key, value) of each request's latest decision."""
-    latest: dict[str, tuple[int, Entry]] = {}
-    for entry in entries_of(DECISIONS, entries):
-        name, _, n = entry.fields()["decision_id"].partition(":")
-        if int(n) > latest.get(name, (0, entry))[0]:
-            latest[name] = int(n), entry
-    return [(entry.key, entry.value) for _, entry in latest.values()]
 
 
 GOOD = msgspec.json.encode(ask("r1", "c"))

@@ -13,8 +13,6 @@ from arbiter.ledger.capacity import Draw
 from arbiter.messages import ContactRequest
 from arbiter.state.keys import Keys
 from tests.inputs.builders import document
-from tests.model.reference import entries_of
-from tests.servers.topics import DECISIONS
 from tests.servers.workers import MakeSite, Site, wait_until
 
 N = 30
@@ -51,13 +49,8 @@ def calls(count: int) -> list[ContactRequest]:
 
 
 def outcomes(site: Site) -> Counter[str]:
-    """How many requests stand where: by the newest decision on each."""
-    newest: dict[str, tuple[int, str]] = {}
-    for entry in entries_of(DECISIONS, site.entries()):
-        said = entry.fields()
-        found = int(said["decision_id"].rpartition(":")[2]), said["outcome"]
-        newest[said["request_id"]] = max(found, newest.get(said["request_id"], found))
-    return Counter(outcome for _, outcome in newest.values())
+    """How many requests have which outcome now."""
+    return Counter(decision.outcome for decision in site.books(site.entries()).latest())
 
 
 def places(site: Site) -> list[tuple[str, int, int, int]]:

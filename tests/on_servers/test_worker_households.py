@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from random import Random
-from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
@@ -15,8 +14,7 @@ from arbiter.ledger.model import Ledger
 from arbiter.messages import ROUTED, ContactRequest, Profile
 from arbiter.state.codec import unpack_ledger
 from tests.inputs.builders import document
-from tests.model.reference import entries_of
-from tests.servers.topics import DECISIONS, Entry
+from tests.servers.topics import Entry
 from tests.servers.workers import MakeSite, Sent, Site, wait_until
 
 SEED = 7
@@ -80,18 +78,12 @@ def test_a_household_changes_while_its_members_are_asked_for(
             site.start_one()
     entries = settle(site)
 
-    told: dict[str, bytes] = {}
-    numbers: dict[str, set[int]] = {}
+    books = site.books(site.check(entries))
     approved: Counter[str] = Counter()
-    for entry in entries_of(DECISIONS, entries):
-        said: dict[str, Any] = entry.fields()
-        assert told.setdefault(said["decision_id"], entry.value or b"") == entry.value
-    for said in ({entry.fields()["decision_id"]: entry.fields() for entry in entries_of(DECISIONS, entries)}).values():
-        numbers.setdefault(said["request_id"], set()).add(int(said["decision_id"].rpartition(":")[2]))
-        approved[said["customer_id"]] += said["outcome"] == "approved"
-    assert {message.request_id for message in sent if isinstance(message, ContactRequest)} == numbers.keys()
-    assert all(found == set(range(1, len(found) + 1)) for found in numbers.values())
-    assert [] == [entry for entry in entries if entry.topic.endswith(".dlq")]
+    for decision in books.decisions.values():
+        approved[decision.key[1]] += decision.outcome == "approved"
+    assert sum(isinstance(message, ContactRequest) for message in sent) == len(books.by_key)
+    assert {} == books.letters
     ledgers = {key.partition(b":l:")[2].decode(): unpack_ledger(packed) for key, packed in site.ledgers().items()}
     check_places(ledgers, named, approved)
 

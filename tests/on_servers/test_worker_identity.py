@@ -13,9 +13,9 @@ from arbiter.messages import CONSENTS
 from arbiter.state.keys import Keys
 from arbiter.worker.kafka.topics import all_topics, create
 from tests.inputs.traffic import Traffic, ask, bank
-from tests.model.reference import entries_of
+from tests.oracle.invariants import contents
 from tests.servers.processes import KafkaServer, ValkeyServer
-from tests.servers.topics import DECISIONS, REQUESTS
+from tests.servers.topics import DECISIONS, REQUESTS, entries_of
 from tests.servers.workers import MakeSite, Site, Worker, wait_until
 
 SOON_SECONDS = 15.0
@@ -210,14 +210,12 @@ def test_an_accepted_loss_is_accepted_once(
     (restarted,) = site.start(accept_lost_state=number)
     going_on = restarted.metric("arbiter_accepted_losses_total")
     restarted.kill()
-    values: dict[str, set[bytes | None]] = {}
-    for entry in entries_of(DECISIONS, site.entries()):
-        values.setdefault(entry.fields()["decision_id"], set()).add(entry.value)
+    twice = list(contents(site.books(site.entries())))
 
     lose(site, copy)
     another = wait_lost(site, site.start_one(accept_lost_state=number), loss)
 
-    assert [name for name, found in values.items() if len(found) > 1] == []
+    assert [] == twice
     assert log.count(f"goes on after a loss, as ARBITER_ACCEPT_LOST_STATE={number} says") == site.partitions
     assert sorted(reason.partition(":")[0] for reason in noted) == [f"partition {n}" for n in range(site.partitions)]
     assert going_on == 0

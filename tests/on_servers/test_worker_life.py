@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from tests.inputs.traffic import LONG_AGO, Traffic, ask, bank, consent
-from tests.model.reference import entries_of
-from tests.servers.topics import DECISIONS, Entry
+from tests.servers.topics import DECISIONS, Entry, entries_of
 from tests.servers.workers import MakeSite, Sent, Site, wait_until
 
 

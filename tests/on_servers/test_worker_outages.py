@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 
 from arbiter.state.codec import unpack_outbox
 from tests.inputs.traffic import Traffic, bank
-from tests.model.reference import entries_of
 from tests.servers.processes import KafkaServer, ValkeyServer, free_port
-from tests.servers.topics import DECISIONS, Entry
+from tests.servers.topics import DECISIONS, Entry, entries_of
 from tests.servers.workers import MakeSite, Site, wait_until
 
 LINES_MAX = 100

@@ -9,9 +9,8 @@ import msgspec
 
 from arbiter.messages import OUTCOMES
 from tests.inputs.builders import document
-from tests.model.reference import entries_of
 from tests.on_servers.test_worker import letters
-from tests.servers.topics import CONSENTS, DECISIONS, REQUESTS, Entry
+from tests.servers.topics import CONSENTS, DECISIONS, REQUESTS, Entry, entries_of
 from tests.servers.workers import MakeSite, Site, Worker, wait_until
 
 LISTED = {"id": "listed", "kind": "suppression", "lists": ["do_not_contact", "complaint"]}

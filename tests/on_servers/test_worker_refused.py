@@ -15,9 +15,8 @@ from confluent_kafka.admin import (
 )
 
 from tests.inputs.traffic import Traffic, bank
-from tests.model.reference import entries_of
 from tests.servers.processes import SecuredKafkaServer
-from tests.servers.topics import DECISIONS, REQUESTS
+from tests.servers.topics import DECISIONS, REQUESTS, entries_of
 from tests.servers.workers import MakeSite, wait_until
 
 DENIED_SECONDS = 3.0

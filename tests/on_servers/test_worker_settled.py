@@ -7,8 +7,7 @@ from typing import Any
 
 from arbiter.messages import ContactRequest, Profile
 from tests.inputs.builders import document
-from tests.model.reference import entries_of
-from tests.servers.topics import DECISIONS
+from tests.servers.topics import DECISIONS, entries_of
 from tests.servers.workers import Site
 
 BEGIN = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)

@@ -26,7 +26,6 @@ from arbiter.policy_check.files import read_policy
 from arbiter.state.policy_store import Activation, PolicyStore
 from tests.inputs.builders import document
 from tests.inputs.traffic import LONG_AGO, Traffic, ask, bank, consent
-from tests.model.reference import entries_of
 from tests.servers.processes import ROOT
 from tests.servers.topics import DECISIONS, Entry
 from tests.servers.workers import MakeSite, Site, Worker, wait_until
@@ -59,10 +58,9 @@ def have(workers: list[Worker], number: int) -> Callable[[], bool]:
     return lambda: all(shown(worker)["policy"]["activation"] == number for worker in workers)
 
 
-def latest(entries: list[Entry]) -> list[dict[str, Any]]:
+def decisions(site: Site, entries: list[Entry]) -> list[dict[str, Any]]:
     """Every decision once."""
-    said = [entry.fields() for entry in entries_of(DECISIONS, entries)]
-    return list({one["decision_id"]: one for one in said}.values())
+    return [decision.said for decision in site.books(entries).decisions.values()]
 
 
 def without_shadow(entry: Entry) -> Entry:
@@ -101,7 +99,7 @@ def test_it_comes_and_goes_while_records_flow(make_site: MakeSite, kafka_bootstr
 
     entries = site.audit()
     site.compare([without_shadow(entry) for entry in entries])
-    said = latest(entries)
+    said = decisions(site, entries)
     judged = [one for one in said if "shadow_policy" in one]
     pairs = Counter((one["outcome"], one["shadow_policy"]["outcome"]) for one in judged)
     assert [2, 2] == shadows
@@ -122,7 +120,7 @@ def test_a_bad_shadow_policy_harms_nobody(make_site: MakeSite, kafka_bootstrap: 
     site.send(consent("c1", "granted", LONG_AGO))
     site.barrier()
     site.send(ask("r1", "c1"))
-    (decision,) = latest(site.audit())
+    (decision,) = decisions(site, site.audit())
 
     assert ("approved", False) == (decision["outcome"], "shadow_policy" in decision)
     assert shown(worker)["ready"]
@@ -175,7 +173,7 @@ def offers(site: Site, name: str, minute: int, **fields: Any) -> None:
 def test_decisions_and_metrics_have_the_same_numbers(firm: Site) -> None:
     """Twenty offers that the stricter policy would have put off, twenty services that it lets pass."""
     (worker,) = firm.workers
-    judged = [one for one in latest(firm.entries()) if "shadow_policy" in one]
+    judged = [one for one in decisions(firm, firm.entries()) if "shadow_policy" in one]
     pairs = Counter((one["outcome"], one["shadow_policy"]["outcome"]) for one in judged)
     late = next(one for one in judged if one["shadow_policy"]["outcome"] != "approved")
 

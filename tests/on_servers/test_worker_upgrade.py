@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.inputs.traffic import Traffic, bank
-from tests.model.reference import entries_of
 from tests.servers.processes import ROOT
-from tests.servers.topics import DECISIONS, REQUESTS, Entry
+from tests.servers.topics import DECISIONS, REQUESTS, Entry, entries_of
 from tests.servers.workers import Site, wait_until
 
 OLD = "17716f6e"
@@ -33,16 +32,6 @@ def old_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(fileobj=BytesIO(packed.stdout)) as files:
         files.extractall(folder, filter="data")
     return folder
-
-
-def latest_of(entries: Iterable[Entry]) -> set[tuple[bytes | None, bytes | None]]:
-    """(key, value) of each request's latest decision."""
-    latest: dict[str, tuple[int, Entry]] = {}
-    for entry in entries_of(DECISIONS, entries):
-        name, _, n = entry.fields()["decision_id"].partition(":")
-        if int(n) > latest.get(name, (0, entry))[0]:
-            latest[name] = int(n), entry
-    return {(entry.key, entry.value) for _, entry in latest.values()}
 
 
 def told(entries: Iterable[Entry]) -> Counter[tuple[bytes | None, bytes | None]]:
@@ -86,5 +75,6 @@ def test_a_new_build_goes_on_where_an_old_one_was_killed(site: Site, old_build: 
         if entry.topic == REQUESTS:
             site.put(entry.topic, entry.value, entry.key)
     after = site.audit()
-    assert set(told(after) - told(before)) == latest_of(before)
+    latest = [decision.entry for decision in site.books(before).latest()]
+    assert set(told(after) - told(before)) == {(entry.key, entry.value) for entry in latest}
     assert set(told(after)) == set(told(before))

@@ -1,12 +1,19 @@
-"""The promises, checked on what stands on the topics: plain JSON, own identities, no code of the worker's.
+"""The invariants, checked on what stands on the topics: plain JSON, own identities, no code of Arbiter's.
 
 - I1: every input record has exactly one decision history or one distinct dead letter, and none is missing.
 - I2: no approval takes a customer over a cap, or goes against consent or a suppression list.
 - I3: one content per ``decision_id``; per request a legal walk through the outcomes; no deferral that is due at or
   before its decision.
+- I4: the ledgers are the reference's. :mod:`tests.model.commits` compares them at each commit, and
+  :meth:`tests.harness.machine.Life.check_store` compares the whole store.
 - I5: nothing below a partition's committed positions is undecided, and nothing beyond them is decided.
+- I6: after a fault every partition decides again by itself. :meth:`tests.servers.workers.Site.settle` waits for that,
+  for 40 seconds at most.
+- I7: memory is bounded. ``loadtests/memory.py`` measures it.
 
-:func:`violations` gives a sentence for each breach, beginning with the promise's number and naming the record.
+:func:`broken` has I1, I3 and I5, which hold for any run: in this process (:meth:`tests.harness.cluster.Cluster.audit`)
+and on servers. :func:`unlawful` has I2 for customers without a household; :mod:`tests.oracle.promises` judges decisions
+beside the ledger, with households. Both give a sentence for each breach, with the invariant's number and the record.
 """
 
 from __future__ import annotations
@@ -19,7 +26,7 @@ from typing import Any
 from aiokafka.partitioner import murmur2
 
 from tests.model.plain_policy import Approved, instant, over_caps, permits
-from tests.servers.topics import CONSENTS, DECISIONS, INPUTS, LETTERS, PROFILES, REQUESTS, Barrier, Entry, Place
+from tests.servers.topics import CONSENTS, DECISIONS, INPUTS, LETTERS, PROFILES, REQUESTS, ROUTED, Barrier, Entry, Place
 
 Key = tuple[str, str, str]
 """Department, customer and request id."""
@@ -73,7 +80,7 @@ class Books:
         self.decisions: dict[str, Decision] = {}
         self.letters: dict[Place, list[Entry]] = defaultdict(list)
         for entry in entries:
-            if entry.topic in INPUTS:
+            if entry.topic in (*INPUTS, ROUTED):
                 self.inputs[entry.place] = entry
             elif entry.topic == DECISIONS:
                 decision = Decision(entry, prefix)
@@ -82,18 +89,35 @@ class Books:
                     known.records.append(entry)
             else:
                 self.letters[_named_by(entry, prefix)].append(entry)
-        self.by_key: dict[Key, list[Decision]] = defaultdict(list)
+        self.by_key: defaultdict[Key, list[Decision]] = defaultdict(list)
         self.dry_runs: dict[Place, Decision] = {}
-        for decision in self.decisions.values():
+        for decision in sorted(self.decisions.values(), key=lambda decision: decision.n):
             if decision.is_dry_run:
                 self.dry_runs[decision.source] = decision
             else:
                 self.by_key[decision.key].append(decision)
+        self._profiles = [entry.fields() for entry in self.inputs.values() if entry.topic == PROFILES]
+
+    def latest(self) -> list[Decision]:
+        """The latest decision on each request."""
+        return [decisions[-1] for decisions in self.by_key.values()]
+
+    def outcomes(self) -> dict[tuple[str, str], list[str]]:
+        """The outcomes of each request in their order, by request id and customer."""
+        found = {(key[2], key[1]): decisions for key, decisions in self.by_key.items()}
+        return {key: [decision.outcome for decision in decisions] for key, decisions in found.items()}
+
+    def deciding(self, customer: str) -> set[int]:
+        """The partitions that may decide for a customer: its home, and that of any household that a profile named."""
+        named = {said.get("household_id") for said in self._profiles if said.get("customer_id") == customer}
+        return {home_of(name, self.partitions) for name in (customer, *named) if name is not None}
 
     def answer(self, entry: Entry) -> str | None:
         """What became of an input record: ``dead``, ``taken`` (a fact) or ``decided``, here or at home."""
         if entry.place in self.letters:
             return "dead"
+        if entry.topic == ROUTED:
+            return "taken"
         said = entry.fields()
         if not isinstance(said.get("customer_id"), str):
             return None
@@ -115,28 +139,20 @@ def named(entry: Entry) -> str:
     return f"{entry.topic}/{entry.partition}/{entry.offset}{request}"
 
 
-def violations(
-    books: Books,
-    documents: Documents,
-    positions: Mapping[tuple[str, int], int],
-    barriers: Sequence[Barrier] = (),
-) -> list[str]:
-    """Every breach of a promise. ``positions``: the next offset by (topic, partition), as committed with the state;
-    ``barriers``: which facts were known when (without one, a fact is only known to have come at some time).
+def broken(books: Books, positions: Mapping[tuple[str, int], int]) -> list[str]:
+    """Every breach of I1, I3 and I5. ``positions``: the next offset by (topic, partition), as committed with the state;
+    none of those that are not there is checked.
+    """
+    histories = (*_unanswered(books), *_letters(books), *_unasked(books))
+    return [*histories, *contents(books), *_walks(books), *_times(books), *_positions(books, positions)]
+
+
+def unlawful(books: Books, documents: Documents, barriers: Sequence[Barrier] = ()) -> list[str]:
+    """Every breach of I2. ``barriers``: which facts were known when (without one, a fact came at some time).
 
     A customer's zone and attributes must not change within the records, they are taken from the newest profile.
     """
-    return [
-        *_unanswered(books),
-        *_letters(books),
-        *_unasked(books),
-        *_over_caps(books, documents),
-        *_unpermitted(books, documents, barriers),
-        *_contents(books),
-        *_walks(books),
-        *_times(books),
-        *_positions(books, positions),
-    ]
+    return [*_over_caps(books, documents), *_unpermitted(books, documents, barriers)]
 
 
 def _unanswered(books: Books) -> Iterator[str]:
@@ -176,7 +192,7 @@ def _unasked(books: Books) -> Iterator[str]:
         changed = [field for field in FIELDS[:4] if decision.said[field] != said[field]]
         if changed:
             yield f"I1: {decision} does not say what {source} asked: {', '.join(changed)}"
-        if decision.entry.partition != home_of(decision.key[1], books.partitions):
+        if decision.entry.partition not in books.deciding(decision.key[1]):
             yield f"I1: {decision} was made on partition {decision.entry.partition}, not at home"
     asked: dict[Key, dict[str, Any]] = {}
     for entry in books.inputs.values():
@@ -186,7 +202,8 @@ def _unasked(books: Books) -> Iterator[str]:
             yield f"I1: {named(entry)} has other content than the request decided under its id, and no dead letter"
 
 
-def _contents(books: Books) -> Iterator[str]:
+def contents(books: Books) -> Iterator[str]:
+    """A sentence for each ``decision_id`` with several contents (I3)."""
     for decision in books.decisions.values():
         contents = {(entry.value, entry.key, tuple(sorted(entry.headers.items()))) for entry in decision.records}
         if len(contents) > 1:
@@ -197,8 +214,7 @@ def _contents(books: Books) -> Iterator[str]:
 
 
 def _walks(books: Books) -> Iterator[str]:
-    for key, decisions in books.by_key.items():
-        walk = sorted(decisions, key=lambda decision: decision.n)
+    for key, walk in books.by_key.items():
         numbers = [decision.n for decision in walk]
         if numbers != list(range(1, len(walk) + 1)) or len({decision.id.partition(":")[0] for decision in walk}) > 1:
             yield f"I3: request {'/'.join(key)} has the decisions {[decision.id for decision in walk]}"

@@ -14,7 +14,8 @@ from arbiter.messages import ContactRequest, Profile
 from arbiter.policy.ruleset import load
 from tests.inputs.traffic import BEGIN, Traffic, ask, bank, consent, encode
 from tests.model.reference import Reference
-from tests.oracle.invariants import Books, Documents, home_of, violations
+from tests.model.topics import feed
+from tests.oracle.invariants import Books, Documents, broken, home_of, unlawful
 from tests.servers.topics import CONSENTS, DECISIONS, LETTERS, PROFILES, REQUESTS, Barrier, Entry
 
 PARTITIONS = 4
@@ -55,9 +56,9 @@ class World:
     def decide(self) -> None:
         """Let the reference model answer everything."""
         policy = load(msgspec.json.encode(DOCUMENTS[1]), 1, "0" * 64)
-        reference = Reference(lambda _: policy, PARTITIONS)
-        reference.feed(self.entries, self.barriers)
-        for value in reference.decisions.values():
+        reference = Reference(policy, PARTITIONS, is_event_time=True)
+        feed(reference, self.entries, self.barriers)
+        for value in reference.decisions().values():
             said = msgspec.json.decode(value)
             self.put(DECISIONS, home_of(said["customer_id"], PARTITIONS), value, said["customer_id"].encode())
         for place in sorted(reference.refused):
@@ -75,7 +76,7 @@ class World:
     def violations(self, edit: Edit = lambda entries: entries) -> list[str]:
         """What the checker finds after ``edit``."""
         books = Books(edit(list(self.entries)), PARTITIONS)
-        return violations(books, DOCUMENTS, self._next, self.barriers)
+        return broken(books, self._next) + unlawful(books, DOCUMENTS, self.barriers)
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +250,7 @@ def test_a_decision_beyond_the_commit_is_found(true: World) -> None:
     books = Books(true.entries, PARTITIONS)
     decided = {(REQUESTS, number): 0 for number in range(PARTITIONS)}
 
-    found = violations(books, DOCUMENTS, decided, true.barriers)
+    found = broken(books, decided)
 
     assert {sentence[:3] for sentence in found} == {"I5:"}
     assert len(found) == len(books.decisions)

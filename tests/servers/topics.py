@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -13,9 +13,11 @@ from msgspec import Struct
 REQUESTS = "contact.requests.v1"
 CONSENTS = "contact.consents.v1"
 PROFILES = "contact.profiles.v1"
+OUTCOMES = "contact.outcomes.v1"
+ROUTED = "arbiter.routed.v1"
 DECISIONS = "contact.decisions.v1"
 LETTERS = ".dlq"
-INPUTS = (CONSENTS, PROFILES, REQUESTS)
+INPUTS = (CONSENTS, PROFILES, OUTCOMES, REQUESTS)
 TOPICS = (*INPUTS, DECISIONS, *(name + LETTERS for name in INPUTS))
 
 READ_SECONDS_MAX = 60.0
@@ -47,6 +49,11 @@ class Entry(Struct, frozen=True):
         except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
+
+
+def entries_of(topic: str, entries: Iterable[Entry]) -> list[Entry]:
+    """The records of one topic, in order."""
+    return [entry for entry in entries if entry.topic == topic]
 
 
 class Barrier(Struct, frozen=True):

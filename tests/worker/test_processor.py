@@ -117,6 +117,7 @@ async def test_poison_is_set_aside_and_its_neighbours_are_decided(world: World) 
 
 async def test_a_record_on_a_foreign_partition_goes_home(world: World) -> None:
     """Undecided, through the outbox, on the topic that only arbiters write; its neighbours stay."""
+    world.is_whole = False
     world.request("a", STRANGER)
     world.request("b")
     await world.run()
