@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from arbiter.policy.document import PolicyDocument
-from loadtests import cold, memory, page
+from loadtests import cold, page, stored
 from loadtests.cold import Cold
 from loadtests.contenders.arbiter_worker import ArbiterWorker
 from loadtests.contenders.base import Contender
@@ -25,20 +25,19 @@ from loadtests.core import POLICY, ROOT, document_of, usual_plan
 from loadtests.count import CannotCount, count
 from loadtests.kafka import NotPublished
 from loadtests.measure import NotDecided
-from loadtests.memory import Kept
 from loadtests.page import Counts
 from loadtests.plot import plot
 from loadtests.process import WorkerFailed
 from loadtests.report import Report, report, save, show
 from loadtests.rounds import Plan, Result, Rig, kafka_in, valkey_in
 from loadtests.stages import InNoStage
+from loadtests.stored import Cost
 from tests.servers.processes import ServerFailed, Unavailable
 
 RESULTS = ROOT / "loadtests" / "results"
 CONTENDERS: tuple[Contender, ...] = (ArbiterWorker(), NullTransport(), PlainConfluent(), QuixStreams(), StockFaust())
-PARTS = ("counts", "memory", "cold", "rounds")
-MEMORY_CUSTOMERS = 5_000
-COLD_CUSTOMERS, COLD_ROUNDS = 5_000_000, 5
+PARTS = ("counts", "stored", "cold", "rounds")
+COLD_CUSTOMERS, COLD_ROUNDS = 5_000_000, 3
 NAMES = [contender.name for contender in CONTENDERS]
 
 # Three times the usual number ends with a day of the input: none ends while latencies are taken.
@@ -109,9 +108,9 @@ def main(
 def _all_parts(parts: Sequence[str], rounds_of: Callable[[], Report], console: Console) -> None:
     """Measure these parts, each kept as soon as it is there; the others stay as they were."""
     found = page.load()
-    measures: dict[str, Callable[[], Report | Counts | list[Kept] | Cold]] = {
+    measures: dict[str, Callable[[], Report | Counts | list[Cost] | Cold]] = {
         "counts": lambda: count_rules(console),
-        "memory": lambda: memory.measure(MEMORY_CUSTOMERS, console),
+        "stored": lambda: stored.measure_all(console),
         "cold": lambda: cold.measure(COLD_CUSTOMERS, COLD_ROUNDS, console),
         "rounds": rounds_of,
     }
@@ -123,11 +122,11 @@ def _all_parts(parts: Sequence[str], rounds_of: Callable[[], Report], console: C
 
 
 def count_rules(console: Console) -> Counts:
-    """The engine with the sample policy, and with ten and a hundred rules."""
+    """The engine with the sample policy, and with ten and a hundred rules; for these, half as much input is enough."""
     found = []
-    for rules in (None, 10, 100):
+    for rules, share in ((None, 1.0), (10, 0.5), (100, 0.5)):
         console.print(f"counting with {rules or 'its own'} rules")
-        found.append(count(usual_plan(rules)))
+        found.append(count(usual_plan(rules, share)))
     return Counts(page.now(), *found)
 
 

@@ -24,10 +24,9 @@ from arbiter.worker.kafka.partitioner import partition_of
 from loadtests.cells import Cells, print_cells, told
 from loadtests.contacts import CONTACTS, EVERY, LATER, ZONE, Requests, names
 from loadtests.contenders.arbiter_worker import ArbiterWorker
-from loadtests.core import document_of
+from loadtests.core import FOUR_RULES, document_of
 from loadtests.figures import Spread, Throughput, ratios, slope, spread
-from loadtests.memory import FOUR_RULES, batched, plan_for
-from loadtests.rounds import FACTOR, PARTITIONS, Place, Rig, kafka_in, valkey_in
+from loadtests.rounds import FACTOR, PARTITIONS, Place, Plan, Rig, kafka_in, valkey_in
 from loadtests.traffic import FIRST_DAY, Entry
 
 FEW = 10_000
@@ -70,8 +69,9 @@ class Population:
         self._ledgers = [ledger for ledger in packed if isinstance(ledger, bytes)]
         if len(self._ledgers) < FEW:
             raise click.ClickException("a customer who was decided about has no ledger under its own name in Redis")
-        for some in batched(range(FEW, self._size), WRITTEN):
-            self._write(some)
+        others = range(FEW, self._size)
+        for start in range(0, len(others), WRITTEN):
+            self._write(others[start : start + WRITTEN])
 
     def round(self) -> Throughput:
         """What a decision costs a worker whose cache is empty."""
@@ -102,6 +102,8 @@ class Population:
 def measure(many: int, rounds: int, console: Console) -> Cold:
     """Rounds that alternate between the two."""
     document = document_of(FOUR_RULES)
+    # Nothing else of the plan is used here.
+    plan = Plan(rounds=rounds, records=1, customers=1, seconds=1, warm_up_seconds=1, rate=None, seed=1)
     worker = ArbiterWorker(has_facts=False)
     with (
         tempfile.TemporaryDirectory(prefix="loadtests-") as name,
@@ -110,7 +112,7 @@ def measure(many: int, rounds: int, console: Console) -> Cold:
         valkey_in(Path(name) / "many") as many_customers,
     ):
         directory = Path(name)
-        rigs = [Rig(kafka, valkey, document, plan_for(1), directory) for valkey in (few, many_customers)]
+        rigs = [Rig(kafka, valkey, document, plan, directory) for valkey in (few, many_customers)]
         with rigs[0].placed(worker, "few-") as one, rigs[1].placed(worker, "many-") as other:
             populations = [Population(rigs[0], one, FEW), Population(rigs[1], other, many)]
             for population, size in zip(populations, (FEW, many), strict=True):
@@ -162,7 +164,7 @@ def name_of(number: int) -> str:
 
 @click.command()
 @click.option("--customers", type=click.IntRange(2 * FEW), default=5_000_000, show_default=True, help="The many.")
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="How often each is measured.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="How often each is measured.")
 def main(customers: int, rounds: int) -> None:
     """What a decision costs with millions of customers in Redis, beside ten thousand. A million takes about 0.6 GB."""
     print_cells(table(measure(customers, rounds, Console(stderr=True))), Console())

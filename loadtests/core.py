@@ -44,6 +44,7 @@ from loadtests.traffic import Entry, Traffic
 
 ROOT = Path(__file__).resolve().parents[1]
 POLICY = ROOT / "deploy" / "policies" / "retail-bank"
+FOUR_RULES = ROOT / "loadtests" / "policies" / "four-rules"
 RECORDS, CUSTOMERS, BATCH = 20_000, 5_000, 500
 
 # Late enough for every request: a record's time stamp is its "now", and `requested_at` may not lie a day ahead.
@@ -184,9 +185,16 @@ class Plan(Struct, frozen=True, kw_only=True):
     rules: int | None = None
 
 
-def usual_plan(rules: int | None = None) -> str:
-    """The defaults of this program, with this number of rules, as JSON."""
-    plan = Plan(records=RECORDS, customers=CUSTOMERS, batch=BATCH, partitions=1, policy=str(POLICY), rules=rules)
+def usual_plan(rules: int | None = None, share: float = 1.0) -> str:
+    """The defaults of this program, with this number of rules, as JSON; a share of them has as many requests each."""
+    plan = Plan(
+        records=round(RECORDS * share),
+        customers=round(CUSTOMERS * share),
+        batch=BATCH,
+        partitions=1,
+        policy=str(POLICY),
+        rules=rules,
+    )
     return msgspec.json.encode(plan).decode()
 
 

@@ -13,11 +13,12 @@ from loadtests.cold import Cold
 from loadtests.cold import table as cold_table
 from loadtests.count import Count
 from loadtests.count import table as count_table
-from loadtests.memory import Kept
-from loadtests.memory import tables as memory_tables
+from loadtests.goals import table as goals_table
 from loadtests.report import Report, scope
 from loadtests.report import tables as report_tables
 from loadtests.stages import ROOT
+from loadtests.stored import Cost
+from loadtests.stored import table as stored_table
 
 RESULTS = ROOT / "loadtests" / "results.json"
 README = ROOT / "loadtests" / "README.md"
@@ -38,7 +39,7 @@ class Results(Struct):
 
     rounds: Report | None = None
     counts: Counts | None = None
-    memory: list[Kept] | None = None
+    stored: list[Cost] | None = None
     cold: Cold | None = None
 
 
@@ -59,7 +60,7 @@ def save(found: Results, path: Path = RESULTS) -> None:
 
 def figures(found: Results) -> str:
     """All tables, as Markdown."""
-    parts: list[str] = []
+    parts: list[str] = [markdown(goals_table(found))]
     if found.rounds is not None:
         parts += [
             f"Servers ({found.rounds.at[:10]}): {scope(found.rounds)}.",
@@ -71,8 +72,8 @@ def figures(found: Results) -> str:
             markdown(count_table(found.counts.own)),
             markdown(rules_table(found.counts)),
         ]
-    if found.memory is not None:
-        parts += ["Memory, by `python -m loadtests.memory`.", *map(markdown, memory_tables(found.memory))]
+    if found.stored is not None:
+        parts += ["Memory, by `python -m loadtests.stored`.", markdown(stored_table(found.stored))]
     if found.cold is not None:
         parts += ["Cold cache, by `python -m loadtests.cold`.", markdown(cold_table(found.cold))]
     return "\n\n".join(parts) + "\n"

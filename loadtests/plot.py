@@ -27,6 +27,7 @@ def plot(found: Report) -> str:
         ("p50 from scheduled arrival to decision, ms", [(name, pace.p50_ms) for name, pace in paces]),
         ("p99 from scheduled arrival to decision, ms", [(name, pace.p99_ms) for name, pace in paces]),
     ]
+    panels = [panel for panel in panels if panel[1]]
     height = sum(HEADING + len(values) * (BAR + GAP) for _, values in panels) + GAP
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" {FONT}>',

@@ -1,8 +1,15 @@
 """``python -m loadtests.stored``: what a customer costs in Redis, on a real Valkey, and what of it answers cost.
 
 Requests are decided in this process as ``loadtests.core`` does it, and each batch is committed to the server by the
-worker's own script. Measured is the server's memory: keys, values and its own overhead. What answers cost is what is
-freed when they are deleted, and 12 bytes for each entry of the index that ledgers have of them.
+worker's own script. Four cases:
+
+* ``contacts``: five contacts each and nothing waiting, under ``policies/four-rules``;
+* ``facts``: the same with a profile each, and a consent of most;
+* ``load``: 7.4 requests each from the load test's input, under the sample policy;
+* ``bank``: a real bank's log, of busy clients: 7.4 requests each, too.
+
+Measured is the server's memory: keys, values and its own overhead. What answers cost is what is freed when they are
+deleted, and 12 bytes for each entry of the index that ledgers have of them.
 """
 
 from __future__ import annotations
@@ -10,11 +17,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import redis
 import rich_click as click
 from msgspec import Struct
+from rich.console import Console
 
 from arbiter.demo import bank, customers, generate
 from arbiter.embedded import embedded_redis
@@ -28,12 +35,17 @@ from arbiter.state.redis_client import RedisClient
 from arbiter.state.redis_store import RedisStore
 from arbiter.state.store import Commit, CommitResult
 from arbiter.worker.partition.changes import Changes
-from loadtests.core import POLICY, Bench, policy_of
+from loadtests.cells import Cells, print_cells
+from loadtests.contacts import Requests, names
+from loadtests.core import FOUR_RULES, POLICY, Bench, policy_of
 from loadtests.traffic import Entry, Traffic
 
 BATCH = 500
 CHUNK = 1_000
 OWNER = "memory"
+CUSTOMERS, REQUESTS_ASKED = 5_000, 37_000
+# A client of the bank's log with so many requests or more is busy; more than one in four is.
+BUSY = 5
 
 
 class KeptBench(Bench):
@@ -90,11 +102,13 @@ def load_traffic(policy: Policy, requests: int, people: int) -> Sequence[tuple[s
 
 
 def bank_log(_: Policy, requests: int, people: int) -> Sequence[tuple[str, Iterable[Entry]]]:
-    """The first requests of a real bank's phone campaigns, and what other desks offer those clients meanwhile."""
-    clients = bank.clients()[:people]
-    asked = generate.requests(clients, 1)[:requests]
-    wanted = {request.customer_id for request in asked}
-    known = [client for client in clients if client.customer_id in wanted]
+    """A real bank's phone campaigns, and what other desks offer those clients meanwhile; the busier clients only."""
+    clients = bank.clients()
+    asked = generate.requests(clients, 1)
+    number = Counter(request.customer_id for request in asked)
+    known = [client for client in clients if number[client.customer_id] >= BUSY][:people]
+    wanted = {client.customer_id for client in known}
+    asked = [request for request in asked if request.customer_id in wanted][:requests]
     facts = list(customers.facts(known, 1, {}))
 
     def entries(records: Iterable[customers.Fact | generate.Dated]) -> list[Entry]:
@@ -104,13 +118,30 @@ def bank_log(_: Policy, requests: int, people: int) -> Sequence[tuple[str, Itera
     return [*told, (REQUESTS, entries(asked))]
 
 
+def contacts(_: Policy, __: int, people: int) -> Sequence[tuple[str, Iterable[Entry]]]:
+    """Five contacts each, all over."""
+    return ((REQUESTS, Requests(1).past(names(0, people))),)
+
+
+def contacts_with_facts(policy: Policy, requests: int, people: int) -> Sequence[tuple[str, Iterable[Entry]]]:
+    """The same after a profile each, and a consent of most."""
+    return *load_traffic(policy, 0, people)[:2], *contacts(policy, requests, people)
+
+
 Source = Callable[[Policy, int, int], Sequence[tuple[str, Iterable[Entry]]]]
-SOURCES: dict[str, Source] = {"load": load_traffic, "bank": bank_log}
+SOURCES: dict[str, Source] = {
+    "contacts": contacts,
+    "facts": contacts_with_facts,
+    "load": load_traffic,
+    "bank": bank_log,
+}
+POLICIES = {"contacts": FOUR_RULES, "facts": FOUR_RULES}
 
 
-class Cost(Struct):
-    """What a server keeps for some customers, in bytes."""
+class Cost(Struct, frozen=True):
+    """What a server keeps for some customers, in bytes; ``by_key`` without the server's own tables."""
 
+    case: str
     customers: int
     requests: int
     answers: int
@@ -119,38 +150,64 @@ class Cost(Struct):
     by_key: dict[str, int]
 
     @property
+    def per_customer(self) -> float:
+        """What a customer costs."""
+        return self.total / self.customers
+
+    @property
+    def without_answers(self) -> float:
+        """What of it is no answer."""
+        return (self.total - self.of_answers) / self.customers
+
+    @property
     def per_answer(self) -> float:
         """What an answered request costs."""
         return self.of_answers / self.answers
 
-    def lines(self) -> list[str]:
-        """As it is printed."""
-        per = self.total / self.customers
-        kept = ", ".join(f"{name} {size / self.customers:.0f}" for name, size in sorted(self.by_key.items()))
-        return [
-            f"{self.customers:,} customers, {self.requests / self.customers:.1f} requests each",
-            f"{per:,.0f} bytes per customer (by key, without the server's tables: {kept})",
-            f"{self.per_answer:,.0f} bytes per answered request, its place in the ledger's index included",
+
+def table(found: Sequence[Cost]) -> Cells:
+    """One row for each case."""
+    rows = [
+        [
+            cost.case,
+            f"{cost.customers:,}",
+            f"{cost.requests / cost.customers:.1f}",
+            f"{cost.per_customer:,.0f}",
+            f"{cost.without_answers:,.0f}",
+            f"{cost.per_answer:,.0f}",
         ]
+        for cost in found
+    ]
+    headings = ["case", "customers", "requests each", "a customer", "without answers", "an answer"]
+    return Cells("bytes in Valkey", headings, rows)
 
 
-def measure(policy: Policy, requests: int, people: int, source: Source) -> Cost:
+def measure(case: str, policy: Policy, requests: int, people: int) -> Cost:
     """Decide it all, and ask the server."""
     with embedded_redis() as url, redis.Redis(unix_socket_path=url.removeprefix("unix://")) as server:
         bench = KeptBench(policy, url)
         empty = _used(server)
         asked = 0
-        for topic, entries in source(policy, requests, people):
+        for topic, entries in SOURCES[case](policy, requests, people):
             records = list(entries)
             asked += len(records) if topic == REQUESTS else 0
             for start in range(0, len(records), BATCH):
                 bench.run(topic, records[start : start + BATCH])
-        cost = _cost(server, bench, empty, asked)
+        cost = _cost(case, server, bench, empty, asked)
         bench.close()
         return cost
 
 
-def _cost(server: redis.Redis, bench: KeptBench, empty: int, requests: int) -> Cost:
+def measure_all(console: Console) -> list[Cost]:
+    """All cases in their usual size."""
+    found = []
+    for case in SOURCES:
+        console.print(f"{case}: {CUSTOMERS:,} customers", highlight=False)
+        found.append(measure(case, policy_of(POLICIES.get(case, POLICY)), REQUESTS_ASKED, CUSTOMERS))
+    return found
+
+
+def _cost(case: str, server: redis.Redis, bench: KeptBench, empty: int, requests: int) -> Cost:
     total = _used(server) - empty
     by_key: Counter[str] = Counter()
     kept = list[bytes]()
@@ -165,7 +222,7 @@ def _cost(server: redis.Redis, bench: KeptBench, empty: int, requests: int) -> C
     for start in range(0, len(kept), CHUNK):
         server.delete(*kept[start : start + CHUNK])
     freed = before - _used(server)
-    return Cost(len(members), requests, indexed, total, freed + indexed * ENTRY_BYTES, dict(by_key))
+    return Cost(case, len(members), requests, indexed, total, freed + indexed * ENTRY_BYTES, dict(by_key))
 
 
 def _used(server: redis.Redis) -> int:
@@ -173,14 +230,14 @@ def _used(server: redis.Redis) -> int:
 
 
 @click.command()
-@click.option("--input", "name", type=click.Choice(list(SOURCES)), default="load", help="Whose requests.")
-@click.option("--requests", default=37_000, show_default=True, help="How many requests.")
-@click.option("--customers", "people", default=5_000, show_default=True, help="How many customers they are about.")
-@click.option("--policy", type=click.Path(path_type=Path), default=POLICY, show_default=False, help="A policy folder.")
-def main(name: str, requests: int, people: int, policy: Path) -> None:
+@click.option("--case", "cases", multiple=True, type=click.Choice(list(SOURCES)), help="Only this case.")
+@click.option("--requests", default=REQUESTS_ASKED, show_default=True, help="How many requests, of load and bank.")
+@click.option("--customers", "people", default=CUSTOMERS, show_default=True, help="How many customers they are about.")
+def main(cases: Sequence[str], requests: int, people: int) -> None:
     """Decide requests in this process, commit them to a Valkey, and say what a customer and an answer cost there."""
-    for line in measure(policy_of(policy), requests, people, SOURCES[name]).lines():
-        click.echo(line)
+    chosen = cases or SOURCES
+    found = [measure(case, policy_of(POLICIES.get(case, POLICY)), requests, people) for case in chosen]
+    print_cells(table(found), Console())
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class PlainConfluent(Struct, frozen=True):
     name: str = "confluent"
     about: str = "plain confluent-kafka: consume(1000), the script for all of them in one pipeline, produce, commit"
     share: float = 2.0
-    rates: tuple[float, ...] = (300.0, 1_000.0)
+    rates: tuple[float, ...] = (1_000.0,)
 
     def prepare(self, site: Site, traffic: Traffic) -> None:
         """Put the consents where the script reads them."""

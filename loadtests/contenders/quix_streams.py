@@ -25,7 +25,7 @@ class QuixStreams(Struct, frozen=True):
     name: str = "quix"
     about: str = "Quix Streams, record by record, the script for each"
     share: float = 0.8
-    rates: tuple[float, ...] = (300.0, 1_000.0)
+    rates: tuple[float, ...] = ()
 
     def prepare(self, site: Site, traffic: Traffic) -> None:
         """Put the consents where the script reads them."""

@@ -22,7 +22,7 @@ class StockFaust(Struct, frozen=True):
     name: str = "faust"
     about: str = "stock Faust, one agent, event by event, one Lua script per request: consent and three rolling caps"
     share: float = 0.2
-    rates: tuple[float, ...] = (300.0,)
+    rates: tuple[float, ...] = ()
 
     def prepare(self, site: Site, traffic: Traffic) -> None:
         """Put the consents where the script reads them."""

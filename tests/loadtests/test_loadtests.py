@@ -29,7 +29,9 @@ from loadtests.figures import (
     slope,
     spread,
 )
+from loadtests.goals import goals
 from loadtests.measure import Answers, Paced, drain
+from loadtests.page import Results
 from loadtests.plot import plot
 from loadtests.process import Worker, cpu_seconds, waiting_seconds
 from loadtests.report import Report, report, save, show
@@ -372,6 +374,21 @@ def test_a_report_is_shown_and_kept(found: Report, tmp_path: Path) -> None:
     assert msgspec.json.decode(save(found, tmp_path).read_bytes(), type=Report) == found
 
 
+def test_the_goals_find_their_figures_among_the_rounds() -> None:
+    """By contender and, for arrivals on a schedule, by rate; the median of the rounds' ratios."""
+    at_300, at_1000 = paced(300, p50_ms=6.0), paced(1_000, p50_ms=8.0, p99_ms=30.0)
+    ours = result("arbiter", 1, 4_000.0, at_300, at_1000)
+    others = [
+        result("null", 1, 80_000.0, paced(300), paced(1_000, p50_ms=2.0, p99_ms=10.0)),
+        result("confluent", 1, 20_000.0, paced(1_000)),
+        result("faust", 1, 500.0, paced(300)),
+        result("quix", 1, 5_000.0, paced(300)),
+    ]
+    measured = [goal.measured for goal in goals(Results(report(PLAN, "two-desks", 3, [ours, *others])))][3:10]
+
+    assert measured == pytest.approx([0.125, 1.25, 8.0, 1.0, 1.0, 4.0, 3.0])
+
+
 def test_a_busy_machine_is_told() -> None:
     """Whoever reads the latencies learns that the worker had to wait for a core."""
     busy = report(PLAN, "two-desks", 3, [result("arbiter", 1, 1_000.0, paced(starved=0.4))])
@@ -400,3 +417,11 @@ def test_the_picture_is_an_svg_that_names_every_contender(found: Report) -> None
     assert names.count("faust") == 4
     assert names.count("faust 200/s") == 2
     assert sum(1 for _ in root.iter("{http://www.w3.org/2000/svg}rect")) == 1 + 6 * 2
+
+
+def test_the_picture_has_no_panel_without_bars() -> None:
+    """A contender may have no latencies."""
+    bare = msgspec.structs.replace(result("quix", 1, 1_000.0), paced=[])
+    root = ET.fromstring(plot(report(PLAN, "two-desks", 3, [bare])))  # noqa: S314 - our own
+
+    assert sum(1 for _ in root.iter("{http://www.w3.org/2000/svg}rect")) == 1 + 4

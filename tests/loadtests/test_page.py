@@ -1,4 +1,4 @@
-"""The file of figures, the page that shows it, and the parts beside the rounds: memory, a cold cache. Nothing runs."""
+"""The file of figures, the page that shows it, and the parts beside the rounds: Redis, a cold cache. Nothing runs."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from arbiter.messages import ContactRequest
+from arbiter.messages import REQUESTS, ContactRequest
 from arbiter.policy_check.files import read_policy
 from loadtests import page
 from loadtests.cells import Cells, markdown
 from loadtests.cold import SHARE, summary
 from loadtests.cold import table as cold_table
 from loadtests.contacts import CONTACTS, Requests, names, one_in_each
+from loadtests.core import FOUR_RULES, POLICY, policy_of
 from loadtests.count import Count, Stage
 from loadtests.figures import Throughput
-from loadtests.memory import FOUR_RULES, Kept, batched, kind_of
-from loadtests.memory import tables as memory_tables
+from loadtests.goals import Goal, goals
+from loadtests.goals import table as goals_table
 from loadtests.page import BEGIN, END, Counts, Results, figures, with_figures
+from loadtests.stored import Cost, bank_log
+from loadtests.stored import table as stored_table
 
 COUNT = Count(10, 1_000.0, 20.0, 9.0, Stage("bench", 5.0, 1.0, 1.0), 200.0, [Stage("caps", 1_000.0, 20.0, 9.0)])
-KEPT = Kept("answers", 100, 740, 150_000, {"l": 100, "a": 100}, {"l": 30_000, "a": 111_000})
+COST = Cost("bank", 100, 740, 740, 150_000, 111_000, {"l": 30_000, "a": 100_000})
 
 
 def throughput(micros: float) -> Throughput:
@@ -37,7 +40,7 @@ COLD = summary(5_000_000, [throughput(100), throughput(200)], [throughput(110), 
 def found() -> Results:
     """Some of everything but the rounds, which have tests of their own."""
     dearer = msgspec.structs.replace(COUNT, instructions=1_500.0, calls=40.0)
-    return Results(None, Counts("2026-03-02T09:00:00+00:00", COUNT, COUNT, dearer), [KEPT], COLD)
+    return Results(None, Counts("2026-03-02T09:00:00+00:00", COUNT, COUNT, dearer), [COST], COLD)
 
 
 def test_results_are_kept_and_read_again(found: Results, tmp_path: Path) -> None:
@@ -73,9 +76,29 @@ def test_the_page_has_the_figures_of_the_file() -> None:
     assert text == with_figures(text, page.load())
 
 
-def test_nothing_measured_is_nothing_shown() -> None:
-    """No table of zeros."""
-    assert figures(Results()).strip() == ""
+def test_what_was_not_measured_has_no_figure() -> None:
+    """Every goal is shown, with a dash and as not reached; there is no other table."""
+    lines = figures(Results()).splitlines()
+
+    assert [line for line in lines if line.startswith("**")] == ["**goals**"]
+    assert all(line.endswith("| – | no |") for line in lines[4:])
+
+
+def test_a_goal_is_reached_at_its_limit() -> None:
+    """From below, or from above for what is to be large; never without a measurement."""
+    assert Goal("bytes", 300, 300).is_reached
+    assert not Goal("bytes", 300, 300.1).is_reached
+    assert Goal("requests/s", 8, 8.1, is_floor=True).is_reached
+    assert not Goal("requests/s", 8, 7.9, is_floor=True).is_reached
+    assert not Goal("bytes", 300, None).is_reached
+
+
+def test_each_part_has_its_goals(found: Results) -> None:
+    """Each of them finds its figure in what was measured."""
+    measured = {goal.figure: goal.measured for goal in goals(found) if goal.measured is not None}
+
+    assert list(measured.values()) == [1_000.0, 20.0, 1.5, COLD.ratio.median, 150.0, 1_500.0]
+    assert ["instructions with 100 rules by those with 10", "≤ 2", "1.50", "yes"] in goals_table(found).rows
 
 
 def test_a_table_can_stand_on_a_page() -> None:
@@ -83,25 +106,19 @@ def test_a_table_can_stand_on_a_page() -> None:
     assert markdown(Cells("t", ["a", "b"], [["1", "2"]])) == "**t**\n\n| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 
-@pytest.mark.parametrize(
-    ("key", "expected"),
-    [
-        (b"arb:{7}:l:c:C0000001", "l"),
-        (b"arb:{12}:d:\x00{1}:l:", "d"),
-        (b"arb:{7}:timers", "timers"),
-        (b"arb:{policy}:registry", "shared"),
-        (b"arb:stock:{x:{3}:d}", "shared"),
-    ],
-)
-def test_memory_is_told_by_what_a_key_holds(key: bytes, expected: str) -> None:
-    """Ledgers, answers, timers; whatever bytes are in an identity."""
-    assert expected == kind_of(key)
-
-
 def test_memory_is_told_by_customer_and_by_answered_request() -> None:
     """All that the server uses by customer; answers alone by request."""
-    assert (KEPT.per_customer, KEPT.without_answers, KEPT.per_request) == (1_500, 300, 150)
-    assert memory_tables([KEPT])[0].rows == [["answers", "100", "7.4", "1,500", "300", "150"]]
+    assert stored_table([COST]).rows == [["bank", "100", "7.4", "1,500", "390", "150"]]
+
+
+def test_the_bank_has_busy_clients() -> None:
+    """So many as wanted, with five requests or more each; facts are about the same clients."""
+    parts = bank_log(policy_of(POLICY), 10_000, 50)
+    asked = Counter(entry.key for entry in dict(parts)[REQUESTS])
+
+    assert len(asked) == 50
+    assert min(asked.values()) >= 5
+    assert all({entry.key for entry in entries} <= set(asked) for _, entries in parts)
 
 
 def test_a_cold_cache_is_compared_round_by_round() -> None:
@@ -114,11 +131,6 @@ def test_a_cold_cache_is_compared_round_by_round() -> None:
 def test_a_round_of_the_cold_cache_asks_about_nobody_twice() -> None:
     """The two backlogs, disjoint, are all of the few."""
     assert 4 * SHARE == 10_000
-
-
-def test_things_are_taken_so_many_at_a_time() -> None:
-    """All of them, in order."""
-    assert list(batched(range(5), 2)) == [[0, 1], [2, 3], [4]]
 
 
 def test_a_past_is_five_contacts_that_the_four_rules_approve() -> None:

@@ -37,6 +37,7 @@ RECIPES = {
     "make demo": "arbiter demo",
     "make test": "python -m pytest",
     "make loadtest": "python -m loadtests",
+    "make figures": "python -m loadtests --readme",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loadtests.core import POLICY, policy_of
-from loadtests.stored import SOURCES, measure
+from loadtests.stored import measure
 
 ANSWER_BYTES_MAX = 150
 
@@ -14,7 +14,7 @@ ANSWER_BYTES_MAX = 150
 @pytest.mark.parametrize(("name", "customers"), [("load", 500), ("bank", 1_000)])
 def test_an_answered_request_is_small(name: str, customers: int) -> None:
     """Its answer, its share of the key, of the phrases and of the server's tables, its entry in the ledger's index."""
-    cost = measure(policy_of(POLICY), 3_000, customers, SOURCES[name])
+    cost = measure(name, policy_of(POLICY), 3_000, customers)
 
     assert cost.answers > customers
     assert cost.per_answer <= ANSWER_BYTES_MAX
