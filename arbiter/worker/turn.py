@@ -1,13 +1,13 @@
 """The worker's turn: partitions with news are decided together, and go to Redis and to Kafka together.
 
 Each partition has a task of its own, written as if it were alone. It waits here four times in a batch: for the next
-turn, for its ledgers, for the answer to its commit, and for the delivery of its records. What all of them ask in one
-pass of the event loop is one round trip, one burst of records, one wake-up.
+turn, for its ledgers, for the answer to its commit, and for the delivery of its records. What all partitions ask in one
+pass of the event loop goes out together: one round trip, one burst of records, one wake-up.
 
-A turn begins when the one before is decided, committed and delivered. A partition that waits for anything else
-(capacity, a pause after an error) or decides for long has left the turn: nobody waits for it, and its commit goes out
-with whatever is asked next. There are two exceptions. If delivery takes long, the next turn begins without it. If many
-records wait, the next turn is decided while the one before is committed and delivered.
+A turn begins when the one before is decided, committed and delivered. There are two exceptions. If delivery takes
+long, the next turn begins without it. If many records wait, the next turn is decided while the one before is committed
+and delivered. A partition that waits for anything else (capacity, a pause after an error) or decides for long has left
+the turn: nobody waits for it, and its commit goes out with whatever is asked next.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 IDLE_SECONDS = 0.5
-"""A partition that is not called between two rounds has nothing to do."""
+"""How often :meth:`Turn.begin` tells partitions that nothing came since the last time."""
 
 RECORDS_MAX = 2_000
-"""Records in one turn, if there are several partitions in it: the others wait for so many decisions."""
+"""How many records a turn of several partitions takes: the others wait for so many decisions."""
 
 BACKLOG = 500
-"""Where more records wait, a turn is decided while the last one is committed and delivered."""
+"""If more records wait, a turn is decided while the last one is committed and delivered."""
 
 DELIVERY_SECONDS = 0.05
-"""How long a turn waits for the delivery of the last one's records: some may go to a broker that is away."""
+"""How long (s) a turn waits for the delivery of the last one's records: some may go to a broker that is away."""
 
 
 class Turn:
@@ -52,9 +52,9 @@ class Turn:
         self._rounds: asyncio.TimerHandle | None = None
 
     def begin(self, partition: int, records: int, *, is_ready: bool) -> asyncio.Future[bool]:
-        """Wait for the next turn with so many records; true when it begins.
+        """Wait for the next turn with so many records; gives true when it begins.
 
-        A partition that is not ready waits for :meth:`call`; false if that did not come within a second.
+        A partition that is not ready waits for :meth:`call`; gives false if that did not come within a second.
         """
         self.leave(partition)
         waiting = self._waiting[partition] = _Waiting(records, is_ready=is_ready)
@@ -65,13 +65,13 @@ class Turn:
         return waiting.answer
 
     def call(self, partition: int, records: int) -> None:
-        """There is news for a partition: it is to be in the next turn."""
+        """A partition has so many records now: it takes part in the next turn."""
         if (waiting := self._waiting.get(partition)) is not None:
             waiting.records, waiting.is_ready = records, True
             self._look()
 
     def leave(self, partition: int) -> None:
-        """Let a partition wait no more, as if nobody had called it."""
+        """End a partition's wait, as if nothing had come."""
         if (waiting := self._waiting.pop(partition, None)) is not None:
             waiting.go(is_called=False)
 
@@ -96,7 +96,7 @@ class Turn:
             self._look()
 
     def _look(self) -> None:
-        """Look whether a turn begins, after all that is to go on now has done so."""
+        """See whether a turn begins, after the tasks that are ready now have run."""
         if not self._is_looking and self._waiting:
             self._is_looking = True
             asyncio.get_running_loop().call_soon(self._begin_turn)
@@ -133,7 +133,7 @@ class Turn:
         self._look()
 
     def _release_idle(self) -> None:
-        """Twice a second: who was not called since the last time has nothing to do."""
+        """Twice a second: end the wait of partitions that were not called since the last time."""
         self._rounds = None
         for partition, waiting in list(self._waiting.items()):
             if waiting.is_idle and not waiting.is_ready:
@@ -160,7 +160,7 @@ class _Waiting:
 
 
 class _Coalescer(Generic[Question, Answer]):
-    """Asks at once what several ask in one pass of the event loop."""
+    """Sends the questions that are asked in one pass of the event loop as one request."""
 
     def __init__(
         self,

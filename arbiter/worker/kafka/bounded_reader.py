@@ -1,4 +1,4 @@
-"""Reads what librdkafka cannot, or must not: batches that are damaged, grow too large, or have killed workers.
+"""Reads what librdkafka cannot, or must not: batches that are damaged, unpack to too much, or have killed workers.
 
 librdkafka unpacks a batch whatever it grows to, and stands still at one that it cannot unpack. Here aiokafka fetches
 it, and ``unpacking.py`` bounds what becomes of it; the partition goes back to librdkafka behind it.
@@ -28,7 +28,7 @@ WAIT_MS: Final = 500
 
 
 class BoundedReader:
-    """Reads a little of one partition at a time."""
+    """Reads one partition at a time, a bounded number of bytes."""
 
     def __init__(self, settings: Settings) -> None:
         self._config: dict[str, Any] = {

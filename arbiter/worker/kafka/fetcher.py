@@ -1,8 +1,8 @@
 """Fetches the records of the partitions that were claimed, with librdkafka, in a thread that hands over lists.
 
-A claim *places* a partition: it says at which offset reading begins, and under which number, the lease. Everything that
-is fetched names its lease, so what was read for an earlier claim can be told apart. *Open* assigns the partition at the
-position reached, *shut* takes it away again. This client is in no group, so nothing else moves a position.
+A claim *assigns* a partition: it gives the offset at which reading begins, and a number, the lease. Everything that is
+fetched names its lease, so that what was read for an earlier claim can be dropped. Nothing is read before *resume*;
+*pause* takes the partition from the client. This client is in no group, so nothing else moves a position.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ GATHER_SECONDS: Final = 0.01
 
 FETCH_WAIT_MS: Final = 20
 FETCH_BYTES_MIN: Final = 16 * 1024
-"""A fetch that names many partitions costs as much as deciding some requests: it waits this long, or for so much."""
+"""A fetch of many partitions costs as much as deciding some requests: it waits so long (ms), or for so many bytes."""
 
 FETCH_BYTES: Final = 1024 * 1024
 """How much one fetch brings at most, unless a single batch is longer; all of it is unpacked at once."""
@@ -42,7 +42,7 @@ FETCH_BYTES: Final = 1024 * 1024
 QUEUED_KIB: Final = 32 * 1024
 QUEUED_RECORDS: Final = 20_000
 RECEIVE_BYTES: Final = 256 * 1024 * 1024
-"""The longest answer, and what a zstd batch may unpack to. A longer batch could not be read at all."""
+"""The longest response, and the most that a zstd batch may unpack to. A longer batch could not be read at all."""
 
 REFUSED_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 1.0
@@ -75,7 +75,7 @@ class FetchedRecords(Struct, frozen=True):
 
     ``position`` is the next offset to fetch: past the last record, and past what has no records (transaction
     markers, aborted transactions, compacted offsets), so ``records`` may be empty. ``lease`` is that of the
-    :meth:`Fetcher.place` under which it was read.
+    :meth:`Fetcher.assign` under which it was read.
     """
 
     records: list[Record]
@@ -132,20 +132,20 @@ class Fetcher:
         self._thread.join(JOIN_SECONDS_MAX)
 
     def assign(self, lease: int, positions: Mapping[TP, int], bounded_until: Mapping[TP, int] | None = None) -> None:
-        """Read from these positions under this lease from now on; nothing is read until :meth:`open`.
+        """Read from these positions under this lease from now on; nothing is read until :meth:`resume`.
 
-        What lies before ``bounded_until`` is read by a reader that no batch can make run out of memory.
+        Records before ``bounded_until`` are read by a reader that bounds the memory that a batch takes.
         """
         places = {tp: _Place(lease, at, (bounded_until or {}).get(tp, 0)) for tp, at in positions.items()}
         self._commands.put(lambda: self._place(places))
 
     def resume(self, lease: int, tps: Iterable[TP]) -> None:
-        """Read these partitions, if the lease still holds."""
+        """Read these partitions, if the lease is the current one."""
         wanted = list(tps)
         self._commands.put(lambda: self._open(lease, wanted))
 
     def pause(self, lease: int, tps: Iterable[TP]) -> None:
-        """Leave these partitions unread, if the lease still holds. What was fetched already may still arrive."""
+        """Do not read these partitions, if the lease is the current one. What was fetched already may still arrive."""
         unwanted = list(tps)
         self._commands.put(lambda: self._shut(lease, unwanted))
 
@@ -155,7 +155,7 @@ class Fetcher:
         self._commands.put(lambda: self._end(ended))
 
     async def fetch(self) -> Mapping[TP, FetchedRecords]:
-        """Whatever was fetched since, as soon as something was."""
+        """Wait until something was fetched, and give all that was fetched since the last call."""
         await self._arrived.wait()
         self._arrived.clear()
         fetched, self._fetched = self._fetched, {}
@@ -360,7 +360,7 @@ class Fetcher:
     # What this client does not read
 
     def _read_carefully(self, tp: TP, place: _Place) -> None:
-        """Take the partition away from the client, and let the careful reader go on."""
+        """Take the partition from the client, and let the bounded reader go on."""
         self._take_away(tp, place)
         self._loop.call_soon_threadsafe(self._begin_careful, tp, place, place.position)
 

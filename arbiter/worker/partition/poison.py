@@ -1,10 +1,11 @@
-"""What a processor does when workers that own its partition keep dying: something in there kills them.
+"""What a processor does when workers that own its partition keep dying: something in the partition kills them.
 
-Claims are counted until an owner ends in good order, or has worked for a minute. After three the owner becomes careful:
-it tries few records of one topic at a time, or looks at few parties, and notes in the head what it is about to try,
-alone in its process. Whoever claims after a death tries an eighth of what was noted, down to one. When workers died
-three times over that one alone, the record becomes a dead letter, and a party is not looked at any more until its next
-record or a new policy. What was committed meanwhile does not matter: a note counts until its range is passed.
+Claims are counted until an owner ends in good order, or has worked for a minute. After three, the owner becomes
+careful: it tries few records of one topic at a time, or reviews few parties, and first notes in the head what it is
+about to try. Meanwhile no other partition of its process tries anything. Whoever claims after a death tries an eighth
+of what was noted, down to one. If workers died three times over that one alone, the record becomes a dead letter, and
+a party is not reviewed any more until its next record or a new policy. A note counts until its range is passed,
+whatever was committed meanwhile.
 """
 
 from __future__ import annotations
@@ -29,23 +30,23 @@ CLAIMS_MAX: Final = 3
 """Claims in a row whose owners died or were fenced that are normal life."""
 
 CALM_SECONDS: Final = 60.0
-"""How long an owner must work before the claims are forgotten: what kills does so soon after each claim."""
+"""How long (s) an owner must work before the claims are forgotten: what kills does so soon after a claim."""
 
 NOTED_SECONDS: Final = 600.0
-"""How long, while what is noted did not come again."""
+"""The same while there is a note."""
 
 FIRST_TRY: Final = 64
 SHARE: Final = 8
-"""How much to try at a time at first, and by how much less after each death."""
+"""How many to try at a time at first, and by what to divide that after each death."""
 
 DEATHS_ALONE: Final = 3
-"""How many deaths over one record or party alone are enough."""
+"""How many deaths over one record or party alone make it poison."""
 
 ALONE_SECONDS: Final = 10.0
-"""How long to wait for the process's other partitions, so that what kills is noted alone."""
+"""How long (s) to wait for the process's other partitions, so that only what kills is noted."""
 
-LOOKS: Final = ""
-"""In the place of a topic: parties that are looked at."""
+REVIEWS: Final = ""
+"""In the place of a topic: parties that are reviewed."""
 
 
 class Note(Struct, frozen=True, array_like=True):
@@ -92,7 +93,7 @@ _decode: Final = msgspec.msgpack.Decoder(Notes).decode
 
 
 class PoisonGuard:
-    """One claim's care."""
+    """Under one claim: what may be tried, and what was noted."""
 
     def __init__(self, shared: Shared, partition: int, retry: RetryPolicy, head: Head) -> None:
         self._shared = shared
@@ -102,10 +103,10 @@ class PoisonGuard:
         self._seq = head.seq
         self._began_at = monotonic()
         self._notes = _read(head)
-        self._looked = 0
+        self._reviewed = 0
         self._is_alone = False
         self.is_on = head.claims > CLAIMS_MAX or bool(self._notes)
-        """Whether little is tried at a time, and noted before."""
+        """Whether few are tried at a time, and noted before."""
 
     def records_max(self, first: Record) -> int:
         """How many records to try at a time, from this one on."""
@@ -125,12 +126,12 @@ class PoisonGuard:
         if records:
             await self._begin(records[0].topic, Note(len(records), records[0].offset, records[-1].offset))
 
-    async def begin_looks(self, work: Work) -> list[str]:
-        """Leave few parties to look at, none that killed a worker, and note them; gives those that are swept later."""
-        note = self._notes.get(LOOKS)
+    async def begin_reviews(self, work: Work) -> list[str]:
+        """Leave few parties in the work, none that killed a worker, and note them. Gives those to be swept later."""
+        note = self._notes.get(REVIEWS)
         work.swept, work.woken = [*work.woken, *work.swept], []
-        looks, due = dict.fromkeys([*work.due, *work.swept]), len(work.due)
-        if note is not None and note.is_condemned and note.name in looks:
+        reviews, due = dict.fromkeys([*work.due, *work.swept]), len(work.due)
+        if note is not None and note.is_condemned and note.name in reviews:
             self._give_up(work, note.name)
         most = FIRST_TRY if note is None else note.at_most
         work.due = work.due[:most]
@@ -138,7 +139,7 @@ class PoisonGuard:
         most -= len(work.due)
         work.swept, later = work.swept[:most], work.swept[most:]
         if parties := [*work.due, *work.swept]:
-            await self._begin(LOOKS, Note(len(parties), name=parties[0]))
+            await self._begin(REVIEWS, Note(len(parties), name=parties[0]))
         return later
 
     def _give_up(self, work: Work, name: str) -> None:
@@ -147,7 +148,7 @@ class PoisonGuard:
         work.swept = [party for party in work.swept if party != name]
         self._shared.metrics.alarms.labels("undecidable").inc()
         log.error(
-            "partition %d: workers ended when they looked at a party; it is left alone until its next record or a new "
+            "partition %d: workers ended when they reviewed a party; it is left alone until its next record or a new "
             "policy", self._partition
         )  # fmt: skip
 
@@ -167,16 +168,16 @@ class PoisonGuard:
             self._shared.alone.release()
 
     def passed(self, work: Work) -> None:
-        """All of this went through; to be told before the commit is made up."""
+        """All of this work was decided; call it before :meth:`kept`."""
         if not self._notes:
             return
         for record in work.records:
             note = self._notes.get(record.topic)
             if note is not None and record.offset >= note.last:
                 del self._notes[record.topic]
-        self._looked += len(work.due) + len(work.swept) + len(work.given_up)
-        if LOOKS in self._notes and self._looked >= self._notes[LOOKS].count:
-            del self._notes[LOOKS]
+        self._reviewed += len(work.due) + len(work.swept) + len(work.given_up)
+        if REVIEWS in self._notes and self._reviewed >= self._notes[REVIEWS].count:
+            del self._notes[REVIEWS]
 
     def kept(self, seq: int) -> bytes:
         """The notes that the commit of this number keeps."""

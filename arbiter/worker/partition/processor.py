@@ -64,7 +64,7 @@ class Processor:
         self._topics = tuple(placed.positions)
         self._routed_topic = settings.topic(ROUTED)
         self._is_paused = False
-        # The claim's outbox was told again: forgotten when idle, lest the next claim tells old decisions once more.
+        # The claim's outbox was published again. It is cleared when idle, lest the next claim publishes it once more.
         self._has_outbox = True
         self._number: int | None = None
         self._retry = retry
@@ -103,7 +103,7 @@ class Processor:
         return Using(self._number, (self._sweep if is_done else self._head).swept, self._head.activation)
 
     def wake(self) -> None:
-        """Look up: it is time to end."""
+        """End the wait for records, since :meth:`run` is to end."""
         self._turn.leave(self.partition)
 
     async def run(self) -> None:
@@ -122,7 +122,7 @@ class Processor:
         except Stopped:
             log.debug("partition %d: stopped before a commit", self.partition)
             self._tokens.forget()  # also what was asked for at this moment goes back
-        # Also when the next batch was begun already: what was delivered must not be told again.
+        # Also if the next batch was begun already: what was delivered must not be published again.
         with suppress(Stopped):
             self._retry.check(is_begun=True)
             await self._clear_outbox()
@@ -130,7 +130,7 @@ class Processor:
             await self._poison.end()
 
     async def spare(self) -> None:
-        """It ended because of what is stored, so no record is to blame."""
+        """It ended because of its stored state: no record is to blame."""
         with suppress(Exception):
             await self._poison.end()
 
@@ -140,13 +140,13 @@ class Processor:
         return await self._turn.begin(self.partition, self._queue.records, is_ready=is_ready)
 
     async def _rest(self) -> None:
-        """Nothing comes: hold nothing."""
+        """Nothing comes: give spare tokens back, and clear the outbox."""
         if not self._retry.is_stopping:
             await self._tokens.give_back(self._head.now_ms)
             await self._clear_outbox()
 
     async def _is_time(self) -> bool:
-        """Whether something must come back by itself: a timer is due, or the policy is another one."""
+        """Whether there is work without a record: a timer is due, the policy is new, or capacity is free."""
         active = self._shared.in_force()
         if self._is_reading_facts or active is None:
             return False
@@ -164,7 +164,7 @@ class Processor:
         return bool(idle_ms) and (monotonic() - self._heard_at) * 1_000 >= idle_ms
 
     async def _clear_outbox(self, *, checks: bool = False) -> None:
-        """Everything was delivered: the next claim need not tell it again. ``checks`` that the commits are there."""
+        """Everything was delivered: the next claim need not publish it again. ``checks`` that the commits are there."""
         head = self._head
         if self._has_outbox or checks:
             clear = partial(self._shared.store.clear_outbox, self.partition, head.epoch, head.owner, head.seq)
@@ -174,7 +174,7 @@ class Processor:
                 raise self._lost(verdict, head.seq)
 
     def _halt(self, reason: str) -> None:
-        """Decide no more for this partition, but keep it: nobody else could do better before a person helped."""
+        """Decide no more for this partition, but keep it: no other worker could do better before a person helps."""
         self._shared.health.trouble(f"partition {self.partition}", f"partition {self.partition}: {reason}", alarm=True)
         self._retry.abandon()
         self.wake()
@@ -200,7 +200,7 @@ class Processor:
 
     @property
     def _reviews_alone(self) -> bool:
-        """Whether parties are looked at before records and apart from them. In event time records say what is due."""
+        """Whether parties are reviewed in batches without records. In event time records say what is due."""
         return self._poison.is_on and self._is_wall_clock
 
     def _take(self) -> list[Record]:
@@ -209,7 +209,7 @@ class Processor:
         return self._queue.take(None if first is None else self._poison.records_max(first))
 
     def _open(self) -> None:
-        """Open what may be read now: facts at once, requests after the facts that were there at the claim."""
+        """Resume what may be read now: facts at once, requests after the facts that were there at the claim."""
         if self._is_reading_facts:
             positions = self._queue.positions()
             self._is_reading_facts = any(positions[topic] < end for topic, end in self._facts_end.items())
@@ -239,7 +239,7 @@ class Processor:
         return active
 
     async def _new_policy(self) -> None:
-        """A commit was refused because the partition has met a newer policy: take that one over."""
+        """A commit was refused because a newer policy has decided here: read the policy again."""
         before = self._shared.policies.current
         await self._retry.ask(self._shared.policies.refresh)
         if self._shared.policies.current is before:
@@ -268,7 +268,7 @@ class Processor:
         return verdict
 
     async def _read(self, active: Active, records: list[Record]) -> tuple[Work, Routing]:
-        """What these records are, with all that comes back together with them; and what goes between partitions."""
+        """The work of these records, with what is reviewed beside them; and the numbering of routed records."""
         if self._poison.is_on:
             await self._poison.begin(records)
         now_ms, partitions, positions = self._now_ms(), self._shared.partitions, self._head.positions
@@ -277,11 +277,11 @@ class Processor:
         if not self._is_reading_facts and not (self._reviews_alone and records):
             await self._wakeups.add(active, work, is_idle=self._is_idle)
             if self._poison.is_on and not records:
-                self._sweep.give_back(await self._poison.begin_looks(work))
+                self._sweep.give_back(await self._poison.begin_reviews(work))
         return work, routing
 
     async def _decide(self, active: Active, work: Work, routing: Routing) -> tuple[Batch, dict[str, Spent]]:
-        """The batch, decided, and what it spends of what all share."""
+        """The batch, decided, and the capacity that its commit books."""
         parties, quarantine = await self._loader.load(work)
         batch = await self._driver.decide(
             active.policy, work, self._head, parties, quarantine, routing, is_reading_facts=self._is_reading_facts
@@ -350,7 +350,7 @@ class Processor:
         raise self._lost(verdict, commit.seq - 1)
 
     def _lost(self, verdict: CommitResult, seq: int) -> Stopped:
-        """The partition, or what the store knew of it, is not ours any more."""
+        """Another worker owns the partition, or the store has lost commits."""
         if verdict is CommitResult.FENCED:
             self._shared.fatal(f"partition {self.partition} was claimed by another worker while this one held it")
         else:
