@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -12,7 +13,8 @@ from arbiter.state.store import Commit, CommitResult, Ended, Store, StoreUnavail
 from arbiter.worker.kafka.producer import PublishFailed
 
 FAULTS = (
-    "before load", "after load", "away load", "before commit", "after commit", "away commit", "lost commit",
+    "before load", "after load", "away load", "lost load",
+    "before commit", "after commit", "away commit", "lost commit",
     "before publish", "within publish", "after publish", "refused publish",
 )  # fmt: skip
 """``before`` and ``after`` a step the process ends, ``away`` there is no answer, ``lost`` only the answer is."""
@@ -23,29 +25,39 @@ class Crash(Exception):
 
 
 class FaultPlan:
-    """At most one fault for each partition: it happens at the next step that it names, once."""
+    """At most one kind of fault for each partition: it happens at the next steps that it names."""
 
     def __init__(self) -> None:
         self._faults: dict[int, tuple[str, int | None]] = {}
+        self.left: Counter[int] = Counter()
 
-    def set(self, partition: int, fault: str, through: int | None = None) -> None:
-        """Plan it. ``through`` is how many records get out before the end ``within publish``; half, if left out."""
+    def set(self, partition: int, fault: str, through: int | None = None, times: int = 1) -> None:
+        """Plan it, so many times. ``through`` is how many records get out before the end ``within publish``; half, if
+        left out.
+        """
         self._faults[partition] = fault, through
+        self.left[partition] = times
 
     def take(self, partition: int, *faults: str) -> tuple[str, int | None] | None:
-        """Which of these is due, once."""
-        return self._faults.pop(partition) if self._faults.get(partition, ("",))[0] in faults else None
+        """Which of these is due now."""
+        if not self.left[partition] or self._faults[partition][0] not in faults:
+            return None
+        self.left[partition] -= 1
+        return self._faults[partition]
 
     def clear(self) -> None:
         """Nothing goes wrong any more."""
-        self._faults.clear()
+        self.left.clear()
 
 
 class Ground(Protocol):
     """What a partition's worker works on."""
 
-    store: Store
     faults: FaultPlan
+
+    @property
+    def store(self) -> Store:
+        """The store itself."""
 
     async def publish(self, records: Sequence[OutRecord]) -> None:
         """See ``Publisher.publish``."""
@@ -68,7 +80,7 @@ class View:
         """See ``Store.load``."""
         self._stumble("before load", "away load")
         found = await self._ground.store.load(partition, parties)
-        self._stumble("after load")
+        self._stumble("after load", "lost load")
         return found
 
     async def commit(self, partition: int, commit: Commit) -> tuple[CommitResult, int]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS
+from arbiter.messages import CONSENTS, PROFILES, REQUESTS
 from arbiter.state.codec import OutRecord
 from arbiter.state.memory import MemoryStore, wall_clock_ms
-from arbiter.state.store import Commit, CommitResult
+from arbiter.state.store import Commit
 from arbiter.worker.kafka.partitioner import partition_of
 from arbiter.worker.kafka.reader import INPUTS
 from arbiter.worker.partition.retry import RetryPolicy
 from arbiter.worker.policy_watcher import Active
 from tests.harness.cluster import Cluster, Flow, Process
+from tests.harness.faults import FaultPlan, View
 from tests.inputs.builders import policy
 
 PARTITIONS = 4
@@ -26,78 +27,15 @@ STRANGER = next(name for name in (f"c{number}" for number in range(100)) if part
 CAP = {"id": "two", "kind": "cap", "owner": "o", "why": "w", "per": ["party"], "limit": 2, "window": "rolling 1d"}
 
 
-class Faulty(MemoryStore):
-    """A store that fails at a chosen step: ``before`` it, or after it (so that only the reply is lost)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.before: dict[str, list[Exception]] = {}
-        self.after: dict[str, list[Exception]] = {}
-        self.commits: list[Commit] = []
-
-    async def _faulty(self, step: str, call: Callable[[], Awaitable[Any]]) -> Any:
-        if self.before.get(step):
-            raise self.before[step].pop(0)
-        result = await call()
-        if self.after.get(step):
-            raise self.after[step].pop(0)
-        return result
-
-    async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
-        """See ``Store.load``."""
-        return await self._faulty("load", lambda: MemoryStore.load(self, partition, parties))  # type: ignore[no-any-return]
-
-    async def commit(self, partition: int, commit: Commit) -> tuple[CommitResult, int]:
-        """See ``Store.commit``."""
-        self.commits.append(commit)
-        return await self._faulty("commit", lambda: MemoryStore.commit(self, partition, commit))  # type: ignore[no-any-return]
-
-
-class Topics:
-    """What a cluster publishes, and how: ``faults`` are raised first, ``lost`` after publishing."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self.faults: list[Exception] = []
-        self.lost: list[Exception] = []
-
-    @property
-    def records(self) -> list[OutRecord]:
-        """All that was published."""
-        return self._cluster.published
-
-    async def publish(self, records: Sequence[OutRecord]) -> None:
-        """See ``Publisher.publish``."""
-        if self.faults:
-            raise self.faults.pop(0)
-        await self._cluster.publish(records)
-        if self.lost and any(record.topic == DECISIONS for record in records):
-            raise self.lost.pop(0)
-
-    def of(self, topic: str) -> list[OutRecord]:
-        """What was published on a topic."""
-        return [record for record in self.records if record.topic == topic]
-
-    @property
-    def outcomes(self) -> dict[str, str]:
-        """The latest outcome by request id."""
-        return {decision["request_id"]: decision["outcome"] for decision in self._cluster.decisions}
-
-    @property
-    def dead(self) -> list[tuple[str, int]]:
-        """Code and offset of every dead letter."""
-        headers = [dict(record.headers) for record in self.records if record.topic.endswith(DLQ_SUFFIX)]
-        return [(h["arbiter-error-code"].decode(), int(h["arbiter-offset"])) for h in headers]
-
-
 class World(Cluster):
     """One partition: a store and topics that outlive processors; the test starts them, feeds them and stops them."""
 
-    store: Faulty
+    store: MemoryStore
 
     def __init__(self) -> None:
-        super().__init__(policy(CAP), PARTITIONS, wall_clock_ms(), Faulty())
-        self.topics = Topics(self)
+        super().__init__(policy(CAP), PARTITIONS, wall_clock_ms(), MemoryStore())
+        self.faults = FaultPlan()
+        self.commits: list[Commit] = []
         self.flow = Flow()
         self.next_policy: Active | None = None
         self.process: Process
@@ -106,8 +44,27 @@ class World(Cluster):
         """See ``PolicyWatcher.refresh``: ``next_policy`` is in force, if there is one."""
         self.in_force.current = self.next_policy or self.in_force.current
 
+    def committed(self, partition: int, commit: Commit) -> None:  # noqa: ARG002 - there is one
+        """See ``Ground``; the same again where its reply was lost."""
+        self.commits.append(commit)
+
+    def of(self, topic: str) -> list[OutRecord]:
+        """What was published on a topic."""
+        return [record for record in self.published if record.topic == topic]
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        """The latest outcome by request id."""
+        return {decision["request_id"]: decision["outcome"] for decision in self.decisions}
+
+    @property
+    def letters(self) -> list[tuple[str, int]]:
+        """Code and offset of every dead letter."""
+        headers = [dict(record.headers) for record in self.dead]
+        return [(h["arbiter-error-code"].decode(), int(h["arbiter-offset"])) for h in headers]
+
     async def deliver(self, retry: RetryPolicy, outbox: Sequence[OutRecord]) -> None:  # noqa: ARG002 - see ``Cluster``
-        """The outbox gets out, whatever the topics' faults are."""
+        """The outbox gets out, whatever the faults are."""
         await self.publish(outbox)
 
     def put(self, value: bytes | dict[str, Any] | None, topic: str = REQUESTS) -> int:
@@ -133,7 +90,8 @@ class World(Cluster):
         """Claim as a new process, publish the outbox again, give the processor all records from its positions."""
         self.settings = settings
         facts_end = self.ends(P, (CONSENTS, PROFILES))
-        self.process = await self.begin(P, publisher=self.topics, flow=self.flow, facts_end=facts_end)
+        view = View(self, P)
+        self.process = await self.begin(P, seen=view, publisher=view, flow=self.flow, facts_end=facts_end)
         self.flow.acked = {topic: position for topic, position in self.process.given.items() if position}
         self.hand_over(self.process, *INPUTS)
         return self.process

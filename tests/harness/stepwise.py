@@ -71,19 +71,9 @@ class Quiet(Processor):
         return not rests
 
 
-class Unwatched:
-    """Nobody looks."""
-
-    def made(self, partition: int, commit: Any, *, is_reading: bool) -> None:
-        """See ``Watcher``."""
-
-
-UNWATCHED = Unwatched()
-
-
 class Site(Cluster):
     """``policies`` are those that were ever active, by activation; ``recalls`` has the activations that recall what is
-    approved and unsent; ``fatal`` is why a worker ended itself.
+    approved and unsent; ``commits`` are all that were made, ``fatal`` is why a worker ended itself.
     """
 
     def __init__(
@@ -92,7 +82,7 @@ class Site(Cluster):
         partitions: int,
         now_ms: int,
         store: Store | None = None,
-        watcher: Watcher = UNWATCHED,
+        watcher: Watcher | None = None,
         **settings: Any,
     ) -> None:
         """Nothing runs yet; ``settings`` are the workers'. If no store is given, one in memory has the clock, too."""
@@ -106,7 +96,8 @@ class Site(Cluster):
         self._watcher = watcher
         self._processes: dict[int, tuple[Process, Quiet]] = {}
         self._seqs: dict[int, int] = {}
-        self._commits = 0
+        self.commits: list[Commit] = []
+        self._begun = 0
 
     def wait(self, span_ms: int) -> None:
         """Time passes."""
@@ -130,11 +121,12 @@ class Site(Cluster):
         if self._seqs.get(partition) == commit.seq:
             return
         self._seqs[partition] = commit.seq
-        self._commits += 1
-        assert self._commits < COMMITS_MAX, "the worker commits on and on"
+        self.commits.append(commit)
+        assert len(self.commits) - self._begun < COMMITS_MAX, "the worker commits on and on"
         positions, process = self.positions[partition], self._processes[partition][0]
         is_reading = any(positions.get(topic, 0) < end for topic, end in process.facts_end.items())
-        self._watcher.made(partition, commit, is_reading=is_reading)
+        if self._watcher is not None:
+            self._watcher.made(partition, commit, is_reading=is_reading)
         positions |= {topic: position for topic, position in commit.positions.items() if topic in INPUTS}
 
     async def work(self, partition: int, *, rests: bool = False, once: bool = False) -> bool:
@@ -142,7 +134,7 @@ class Site(Cluster):
 
         ``rests``: before that it is idle for a second. ``once``: not what comes of it, too.
         """
-        before, self._commits = self._seqs.get(partition), 0
+        before, self._begun = self._seqs.get(partition), len(self.commits)
         there = self.ends(partition, INPUTS) if once else None
         try:
             process, processor = self._processes.get(partition) or await self._start(partition)

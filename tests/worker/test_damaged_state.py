@@ -55,8 +55,8 @@ async def test_a_party_that_cannot_be_read_is_set_aside(world: World, stored: by
     world.request("d", theirs)
     await world.run()
 
-    assert world.topics.outcomes == {"a": "approved", "b": "approved", "d": "approved"}
-    assert world.topics.dead == [("unreadable_state", 0), ("unreadable_state", 2)]
+    assert world.outcomes == {"a": "approved", "b": "approved", "d": "approved"}
+    assert world.letters == [("unreadable_state", 0), ("unreadable_state", 2)]
     assert ledgers[f"c:{ours}"] == stored
     assert world.health.reasons == []
     assert alarms(world) == 2 + 1
@@ -64,7 +64,7 @@ async def test_a_party_that_cannot_be_read_is_set_aside(world: World, stored: by
     world.request("e", ours)
     await world.run()
 
-    assert world.topics.outcomes["e"] == "approved"
+    assert world.outcomes["e"] == "approved"
 
 
 def alarms(world: World) -> float | None:
@@ -83,8 +83,8 @@ async def test_a_newer_ledger_stops_the_partition(world: World) -> None:
     with pytest.raises(NewerFormat):
         await world.run()
 
-    assert world.topics.outcomes == {"a": "approved"}
-    assert world.topics.dead == []
+    assert world.outcomes == {"a": "approved"}
+    assert world.letters == []
 
 
 @pytest.mark.parametrize("stored", [b"", b"garbage", b"\x01\xff"])
@@ -99,8 +99,8 @@ async def test_a_repeat_whose_answer_is_damaged_is_not_decided_anew(world: World
     world.request("b")
     await world.run()
 
-    assert world.topics.outcomes == {"a": "approved", "b": "approved"}
-    assert world.topics.dead == [("unreadable_state", 1)]
+    assert world.outcomes == {"a": "approved", "b": "approved"}
+    assert world.letters == [("unreadable_state", 1)]
 
 
 async def test_a_newer_answer_stops_the_partition(world: World) -> None:
@@ -114,7 +114,7 @@ async def test_a_newer_answer_stops_the_partition(world: World) -> None:
     with pytest.raises(NewerFormat):
         await world.run()
 
-    assert world.topics.dead == []
+    assert world.letters == []
 
 
 @pytest.mark.parametrize("clock", ["wall", "event"])

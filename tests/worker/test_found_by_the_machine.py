@@ -8,7 +8,6 @@ import pytest
 
 from arbiter.ledger.contacts import ContactState
 from arbiter.state.memory import MemoryStore
-from arbiter.state.store import Commit
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.harness.stepwise import Site
 from tests.inputs.builders import MONDAY, Desk, codes, grant, policy, request
@@ -19,24 +18,14 @@ CALLS = {
 NIGHT = {"id": "night", "kind": "quiet_hours", "closed": {"every day": "10:00-12:00"}}
 
 
-class Commits(list[Commit]):
-    """Keeps the history."""
-
-    def made(self, partition: int, commit: Commit, *, is_reading: bool) -> None:  # noqa: ARG002
-        """See ``tests.harness.stepwise.Watcher``."""
-        self.append(commit)
-
-
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("arbiter.worker.partition.tokens.WAKE_SECONDS", 0.0)
 
 
-def site_of(*rules: dict[str, Any], **fields: Any) -> tuple[Site, Commits]:
-    """One partition under these rules, and its commits."""
-    commits = Commits()
-    site = Site(policy(*rules, **fields), 1, MONDAY, MemoryStore(), commits)
-    return site, commits
+def site_of(*rules: dict[str, Any], **fields: Any) -> Site:
+    """One partition under these rules."""
+    return Site(policy(*rules, **fields), 1, MONDAY, MemoryStore())
 
 
 def said(site: Site) -> list[tuple[str, str, list[str]]]:
@@ -49,22 +38,22 @@ def said(site: Site) -> list[tuple[str, str, list[str]]]:
 
 async def test_who_waits_for_the_hour_is_not_woken_because_the_week_has_places() -> None:
     """Looked at again and again, once a second, a request that could not be approved before the next hour."""
-    site, commits = site_of(CALLS)
+    site = site_of(CALLS)
     site.send(grant("c1"))
     for name in ("a", "b"):
         site.send(request(name, channel="phone"))
     await site.settle()
-    before = len(commits)
+    before = len(site.commits)
     await site.work(0)
     await site.end(0)
 
-    assert before == len(commits)
+    assert before == len(site.commits)
     assert [("a", "approved", []), ("b", "deferred", ["capacity_exhausted"])] == said(site)
 
 
 async def test_a_batch_gets_as_many_places_as_it_needs() -> None:
     """What came back by a timer was not counted on, and was told that the last places were being given out."""
-    site, _ = site_of({**CALLS, "limit": 9, "hourly": 8}, NIGHT)
+    site = site_of({**CALLS, "limit": 9, "hourly": 8}, NIGHT)
     site.send(grant("c1"))
     for name in ("a", "b", "c"):
         site.send(request(name, channel="phone"))
@@ -79,7 +68,7 @@ async def test_a_batch_gets_as_many_places_as_it_needs() -> None:
 
 async def test_an_exhausted_capacity_is_told_whenever_a_request_is_decided() -> None:
     """A request that waited for something else was decided without the capacity being looked up: one "no" too few."""
-    site, _ = site_of({**CALLS, "limit": 1}, {**NIGHT, "when": {"campaign": "gold"}})
+    site = site_of({**CALLS, "limit": 1}, {**NIGHT, "when": {"campaign": "gold"}})
     for customer in ("c1", "c2"):
         site.send(grant(customer))
     site.send(request("a", customer_id="c1", channel="phone"))
@@ -95,7 +84,7 @@ async def test_an_exhausted_capacity_is_told_whenever_a_request_is_decided() -> 
 
 async def test_an_exhausted_capacity_is_told_also_where_the_permit_would_be_too_short() -> None:
     """Before the first question nothing was known of the hour, and its end was taken for the only obstacle."""
-    site, _ = site_of(CALLS)
+    site = site_of(CALLS)
     site.send(grant("c1"))
     site.send(request("a", channel="phone"))
     await site.settle()
@@ -111,7 +100,7 @@ async def test_an_exhausted_capacity_is_told_also_where_the_permit_would_be_too_
 async def test_an_exhausted_capacity_is_told_also_to_who_is_held() -> None:
     """A request that waits for an arbitration takes no place, so nobody learnt that there was none."""
     auction = {"id": "auction", "kind": "arbitration", "when": {"campaign": "gold"}, "hold": "10m"}
-    site, _ = site_of({**CALLS, "limit": 1}, auction)
+    site = site_of({**CALLS, "limit": 1}, auction)
     for customer in ("c1", "c2"):
         site.send(grant(customer))
     site.send(request("a", customer_id="c1", channel="phone", campaign="other"))
@@ -127,7 +116,7 @@ async def test_an_exhausted_capacity_is_told_also_to_who_is_held() -> None:
 async def test_a_policy_with_fewer_places_recalls_what_has_none() -> None:
     """Looked at under the new policy an approval took no place, and the worker had not heard what was used."""
     week = {"id": "calls", "kind": "capacity", "when": {"channel": "phone"}, "window": "calendar week"}
-    site, _ = site_of({**week, "limit": 2})
+    site = site_of({**week, "limit": 2})
     for customer in ("c1", "c2"):
         site.send(grant(customer))
         site.send(request(f"of {customer}", customer_id=customer, channel="phone"))
@@ -165,7 +154,7 @@ def test_silence_is_released_though_facts_came_first() -> None:
 async def test_a_new_policy_reaches_what_waits_whatever_ends_meanwhile() -> None:
     """A worker that ended between its first commit under the policy and the look at what waits left that to nobody."""
     one = {"id": "one", "kind": "cap", "per": ["party"], "limit": 1, "window": "rolling 7d"}
-    site, _ = site_of(one)
+    site = site_of(one)
     site.send(grant("c1"))
     for name in ("a", "b"):
         site.send(request(name))

@@ -30,7 +30,7 @@ async def test_lost_commits_are_noticed_while_the_policies_are_lost_too(world: W
     await asyncio.sleep(0.05)
     assert 1 == len(world.health.reasons)
     world.in_force.current = current
-    await world.settled(lambda: list(world.topics.outcomes) == ["a", "b"])
+    await world.settled(lambda: list(world.outcomes) == ["a", "b"])
     world.store.flush()
     world.in_force.current = None
     world.request("c")

@@ -16,7 +16,6 @@ from arbiter.messages import REQUESTS, ContactRequest, Outcome, PreferenceChange
 from arbiter.policy.ruleset import Policy
 from arbiter.reports.policy_diff.shelf import PackedShelf
 from arbiter.state.memory import MemoryStore
-from arbiter.state.store import Commit
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime, to_ms
 from arbiter.worker.partition import record_queue
 from tests.harness.stepwise import Site
@@ -29,14 +28,6 @@ NEXT_WEEK = MONDAY + 7 * DAY_MS
 _encode = encoder().encode
 
 
-class Commits(list[Commit]):
-    """Keeps the history."""
-
-    def made(self, partition: int, commit: Commit, *, is_reading: bool) -> None:  # noqa: ARG002
-        """See ``tests.harness.stepwise.Watcher``."""
-        self.append(commit)
-
-
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a place is free is asked in every turn, so that nothing is waited for."""
@@ -45,7 +36,7 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def site_of(rules: Policy, clock: str = "wall", now_ms: int = MONDAY) -> Site:
     """One partition under these rules."""
-    return Site(rules, 1, now_ms, MemoryStore(), Commits(), clock=clock, event_idle_ms=0)
+    return Site(rules, 1, now_ms, MemoryStore(), clock=clock, event_idle_ms=0)
 
 
 def call(customer: str, asked: int, **fields: Any) -> ContactRequest:

@@ -36,15 +36,15 @@ async def test_a_record_that_kills_every_worker_is_given_up_in_the_end(
     for name in names:
         world.request("poison" if name == "r5" else name, CUSTOMERS[int(name[1:])])
     crashes = 0
-    while not world.topics.dead and crashes < 20:
+    while not world.letters and crashes < 20:
         try:
             await world.run()
         except Crash:
             crashes += 1
     await world.run()
 
-    assert [("undecidable", 5)] == world.topics.dead
-    assert {name for name in names if name != "r5"} == set(world.topics.outcomes)
+    assert [("undecidable", 5)] == world.letters
+    assert {name for name in names if name != "r5"} == set(world.outcomes)
     # Three that may be chance, then 9, 4 (which go through), 4, 2, 1 …
     assert crashes < 20
 
@@ -77,8 +77,8 @@ async def test_what_is_committed_between_deaths_does_not_hide_what_kills(
             continue
         break
 
-    assert world.topics.dead == [("undecidable", 7 * number + 6) for number in range(count)]
-    assert set(world.topics.outcomes) == names
+    assert world.letters == [("undecidable", 7 * number + 6) for number in range(count)]
+    assert set(world.outcomes) == names
     assert life <= 3 + 6 * count
 
 
@@ -91,8 +91,8 @@ async def test_an_idle_partition_that_changes_hands_gives_nothing_up(world: Worl
         world.request(name)
     await world.run()
 
-    assert [] == world.topics.dead
-    assert {"a": "approved", "b": "approved"} == world.topics.outcomes
+    assert [] == world.letters
+    assert {"a": "approved", "b": "approved"} == world.outcomes
 
 
 async def test_workers_that_are_killed_by_something_else_give_nothing_up(
@@ -115,5 +115,5 @@ async def test_workers_that_are_killed_by_something_else_give_nothing_up(
             await world.run()
     await world.run()
 
-    assert world.topics.dead == []
-    assert len(world.topics.outcomes) == 100
+    assert world.letters == []
+    assert len(world.outcomes) == 100

@@ -12,7 +12,6 @@ from arbiter.ledger.keys import customer_party
 from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS, ROUTED
 from arbiter.state.codec import unpack_outbox
 from arbiter.state.envelopes import unpack_envelope
-from arbiter.state.store import StoreUnavailable
 from arbiter.worker.kafka.reader import INPUTS
 from arbiter.worker.policy_watcher import Active
 from tests.harness.partition import CAP, CUSTOMERS, STRANGER, P, World
@@ -36,9 +35,9 @@ async def test_requests_are_decided_committed_published_and_acked(world: World) 
         world.request(name)
     await world.run()
 
-    assert world.topics.outcomes == {"a": "approved", "b": "approved", "c": "deferred"}
+    assert world.outcomes == {"a": "approved", "b": "approved", "c": "deferred"}
     assert world.flow.acked == {REQUESTS: 3}
-    first = world.topics.of(DECISIONS)[0]
+    first = world.of(DECISIONS)[0]
     assert first.partition == P
     assert dict(first.headers)["ce_id"].decode() == msgspec.json.decode(first.value or b"")["decision_id"]
 
@@ -49,7 +48,7 @@ async def test_everything_that_waits_is_one_commit(world: World) -> None:
     world.request("a")
     world.request("b", CUSTOMERS[1])
     await world.run()
-    (commit,) = world.store.commits
+    (commit,) = world.commits
 
     assert commit.positions == {PROFILES: 1, REQUESTS: 2}
     assert set(commit.ledgers) == {customer_party(customer) for customer in CUSTOMERS[:2]}
@@ -64,13 +63,13 @@ async def test_a_suppression_comes_before_what_was_sent_earlier(world: World) ->
     world.put({**suppression, "captured_at": "2026-01-01T00:00:00Z"}, CONSENTS)
     await world.run()
 
-    assert world.topics.outcomes == {"a": "rejected"}
+    assert world.outcomes == {"a": "rejected"}
 
 
 async def test_requests_are_let_in_when_the_facts_are_read(world: World) -> None:
     """Until the facts that were there at the claim are committed, only their topics are open."""
     world.put({"customer_id": CUSTOMERS[0]}, PROFILES)
-    world.store.before["load"] = [StoreUnavailable("away")] * 3
+    world.faults.set(P, "away load", times=3)
     process = await world.start()
     await asyncio.sleep(0)
     assert world.flow.open_topics == {CONSENTS, PROFILES}
@@ -89,8 +88,8 @@ async def test_the_same_request_again_gets_the_same_bytes(world: World) -> None:
     world.request("a")
     await world.run()
 
-    assert len(world.topics.of(DECISIONS)) == 3
-    assert len({record.value for record in world.topics.of(DECISIONS)}) == 1
+    assert len(world.of(DECISIONS)) == 3
+    assert len({record.value for record in world.of(DECISIONS)}) == 1
 
 
 async def test_an_id_used_twice_is_a_dead_letter_and_the_first_stands(world: World) -> None:
@@ -99,8 +98,8 @@ async def test_an_id_used_twice_is_a_dead_letter_and_the_first_stands(world: Wor
     offset = world.request("a", campaign="autumn")
     await world.run()
 
-    assert world.topics.outcomes == {"a": "approved"}
-    assert world.topics.dead == [("request_id_reused", offset)]
+    assert world.outcomes == {"a": "approved"}
+    assert world.letters == [("request_id_reused", offset)]
 
 
 async def test_poison_is_set_aside_and_its_neighbours_are_decided(world: World) -> None:
@@ -110,9 +109,9 @@ async def test_poison_is_set_aside_and_its_neighbours_are_decided(world: World) 
     world.request("b")
     await world.run()
 
-    assert list(world.topics.outcomes) == ["a", "b"]
-    assert world.topics.dead == [("not_utf8", poison[0]), ("empty", poison[1])]
-    assert world.topics.records[0].topic == REQUESTS + DLQ_SUFFIX
+    assert list(world.outcomes) == ["a", "b"]
+    assert world.letters == [("not_utf8", poison[0]), ("empty", poison[1])]
+    assert world.published[0].topic == REQUESTS + DLQ_SUFFIX
 
 
 async def test_a_record_on_a_foreign_partition_goes_home(world: World) -> None:
@@ -121,15 +120,15 @@ async def test_a_record_on_a_foreign_partition_goes_home(world: World) -> None:
     world.request("a", STRANGER)
     world.request("b")
     await world.run()
-    (sent,) = world.topics.of(ROUTED)
+    (sent,) = world.of(ROUTED)
     routed = unpack_envelope(sent.value or b"").open()
     assert isinstance(routed, Forward)
 
-    assert world.topics.outcomes == {"b": "approved"}
+    assert world.outcomes == {"b": "approved"}
     assert (sent.partition, routed.party) == (P + 1, f"c:{STRANGER}")
     assert (routed.stored.raw, routed.stored.source) == (world.log[REQUESTS, P][0].value, (REQUESTS, P, 0))
     assert routed.stored.hops == 1
-    assert sent in unpack_outbox(world.store.commits[0].outbox)
+    assert sent in unpack_outbox(world.commits[0].outbox)
 
 
 async def test_an_outdated_policy_decides_nothing(world: World) -> None:
@@ -140,7 +139,7 @@ async def test_an_outdated_policy_decides_nothing(world: World) -> None:
     world.in_force.current = Active(4, policy({**CAP, "limit": 9}, version=4))
     world.request("b")
     await world.run()
-    versions = [msgspec.json.decode(record.value or b"")["policy"]["version"] for record in world.topics.of(DECISIONS)]
+    versions = [msgspec.json.decode(record.value or b"")["policy"]["version"] for record in world.of(DECISIONS)]
 
     assert versions == [5, 5]
 
@@ -153,8 +152,8 @@ async def test_without_a_policy_nothing_is_decided(world: World) -> None:
     await asyncio.sleep(0)
     await process.stop()
 
-    assert world.store.commits == []
-    assert world.topics.records == []
+    assert world.commits == []
+    assert world.published == []
 
 
 async def test_a_full_runner_shuts_its_topics_and_opens_them_again(
@@ -172,7 +171,7 @@ async def test_a_full_runner_shuts_its_topics_and_opens_them_again(
     await process.stop()
 
     assert world.flow.open_topics == set(INPUTS)
-    assert [len(unpack_outbox(commit.outbox)) for commit in world.store.commits] == [2, 2, 2, 2, 1]
+    assert [len(unpack_outbox(commit.outbox)) for commit in world.commits] == [2, 2, 2, 2, 1]
 
 
 async def test_a_commit_that_would_grow_too_long_is_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,10 +182,10 @@ async def test_a_commit_that_would_grow_too_long_is_cut(world: World, monkeypatc
     world.put(b"poison")
     await world.run()
 
-    assert list(world.topics.outcomes) == [f"r{number}" for number in range(7)]
-    assert len(world.store.commits) > 1
-    assert len(world.topics.of(DECISIONS)) == 7
-    assert world.topics.dead == [("malformed_json", 7)]
+    assert list(world.outcomes) == [f"r{number}" for number in range(7)]
+    assert len(world.commits) > 1
+    assert len(world.of(DECISIONS)) == 7
+    assert world.letters == [("malformed_json", 7)]
 
 
 async def test_the_event_clock_does_not_depend_on_batches(world: World) -> None:
@@ -194,7 +193,7 @@ async def test_the_event_clock_does_not_depend_on_batches(world: World) -> None:
     for number, day in enumerate((1, 9, 5)):
         world.request(f"r{number}", CUSTOMERS[number], requested_at=f"2020-01-0{day}T00:00:00Z")
     await world.run(clock="event")
-    decided = [msgspec.json.decode(record.value or b"")["decided_at"][:10] for record in world.topics.of(DECISIONS)]
+    decided = [msgspec.json.decode(record.value or b"")["decided_at"][:10] for record in world.of(DECISIONS)]
 
     assert decided == ["2020-01-01", "2020-01-09", "2020-01-09"]
 
@@ -226,8 +225,8 @@ async def test_a_shadow_policy_that_fails_while_judging_is_an_alarm(
     world.in_force.current = Active(1, policy(CAP, shadow=shadow))
     world.request("a")
     await world.run()
-    said = msgspec.json.decode(world.topics.of(DECISIONS)[0].value or b"")
+    said = msgspec.json.decode(world.of(DECISIONS)[0].value or b"")
 
     assert ("approved", "rule_error") == (said["outcome"], said["shadow_policy"]["outcome"])
     assert world.metrics.registry.get_sample_value("arbiter_alarms_total", {"kind": "shadow-rule-error"}) == 1.0
-    assert [] == world.topics.dead
+    assert [] == world.letters

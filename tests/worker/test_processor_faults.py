@@ -19,7 +19,6 @@ from arbiter.engine.state import PartyState
 from arbiter.messages import DECISIONS, REQUESTS, Outcome
 from arbiter.state.codec import OutRecord
 from arbiter.state.memory import MemoryStore
-from arbiter.state.store import StoreUnavailable
 from arbiter.timing.instants import DAY_MS, to_datetime
 from arbiter.worker.kafka.producer import PublishFailed
 from tests.harness.faults import Crash
@@ -40,21 +39,21 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("step", ["load", "commit"])
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["away", "lost"])
 async def test_a_store_that_does_not_answer_is_asked_again(world: World, step: str, when: str) -> None:
     """Whether it ran the call or not: each request is decided once, in one commit that is repeated unchanged."""
-    getattr(world.store, when)[step] = [StoreUnavailable("away")] * 3
+    world.faults.set(P, f"{when} {step}", times=3)
     for name in ("a", "b", "c"):
         world.request(name)
     await world.run()
     head = (await MemoryStore.claim(world.store, P, "probe", 9)).head  # type: ignore[union-attr]
 
-    assert sorted(world.topics.outcomes) == ["a", "b", "c"]
-    assert len(world.topics.of(DECISIONS)) == 3
+    assert sorted(world.outcomes) == ["a", "b", "c"]
+    assert len(world.of(DECISIONS)) == 3
     assert head.seq == 1
-    assert all(commit == world.store.commits[0] for commit in world.store.commits)
+    assert [world.commits[0]] * (4 if (when, step) == ("lost", "commit") else 1) == world.commits
     # That it works again is for its watch to say.
-    assert world.health.reasons == ["the store does not answer, nothing is decided: away"]
+    assert world.health.reasons == [f"the store does not answer, nothing is decided: {when} {step}"]
 
 
 @pytest.mark.parametrize(
@@ -63,29 +62,29 @@ async def test_a_store_that_does_not_answer_is_asked_again(world: World, step: s
 )
 async def test_a_process_that_ends_at_the_store_is_carried_on(world: World, what: str, step: str) -> None:
     """The next claim decides what was not committed and publishes what was; no decision changes."""
-    getattr(world.store, what)[step] = [Crash()]
+    world.faults.set(P, f"{what} {step}")
     for name in ("a", "b", "c"):
         world.request(name)
     with pytest.raises(Crash):
         await world.run()
     await world.run()
 
-    assert list(world.topics.outcomes) == ["a", "b", "c"]
-    assert [*world.topics.outcomes.values()].count("approved") == 2
+    assert list(world.outcomes) == ["a", "b", "c"]
+    assert [*world.outcomes.values()].count("approved") == 2
 
 
-@pytest.mark.parametrize("what", ["faults", "lost"])
+@pytest.mark.parametrize("what", ["before", "after"])
 async def test_a_process_that_ends_at_the_publishing_is_carried_on(world: World, what: str) -> None:
     """Before or after Kafka had the records: they come again byte for byte."""
-    getattr(world.topics, what).append(Crash())
+    world.faults.set(P, f"{what} publish")
     for name in ("a", "b", "c"):
         world.request(name)
     with pytest.raises(Crash):
         await world.run()
     await world.run()
 
-    assert [*world.topics.outcomes.values()].count("approved") == 2
-    assert len(world.topics.of(DECISIONS)) == (3 if what == "faults" else 6)
+    assert [*world.outcomes.values()].count("approved") == 2
+    assert len(world.of(DECISIONS)) == (3 if what == "before" else 6)
 
 
 async def test_records_below_the_head_are_skipped(world: World) -> None:
@@ -101,8 +100,8 @@ async def test_records_below_the_head_are_skipped(world: World) -> None:
     await world.settled(lambda: world.flow.acked[REQUESTS] == 2)
     await process.stop()
 
-    assert list(world.topics.outcomes) == ["a", "b"]
-    assert len(world.topics.of(DECISIONS)) == 2
+    assert list(world.outcomes) == ["a", "b"]
+    assert len(world.of(DECISIONS)) == 2
     assert world.metrics.registry.get_sample_value("arbiter_replayed_records_total") == 1
 
 
@@ -113,9 +112,9 @@ async def test_a_record_that_the_core_fails_on_is_tried_again(world: World, monk
         world.request(name)
     await world.run()
 
-    assert [*world.topics.outcomes] == ["a", "b", "c"]
-    assert [*world.topics.outcomes.values()].count("approved") == 2
-    assert world.topics.dead == []
+    assert [*world.outcomes] == ["a", "b", "c"]
+    assert [*world.outcomes.values()].count("approved") == 2
+    assert world.letters == []
 
 
 async def test_a_record_that_always_fails_is_undecidable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,10 +124,10 @@ async def test_a_record_that_always_fails_is_undecidable(world: World, monkeypat
         world.request(name)
     world.request("d", CUSTOMERS[1])
     await world.run()
-    (commit,) = world.store.commits
+    (commit,) = world.commits
 
-    assert world.topics.outcomes == {"a": "approved", "c": "approved", "d": "approved"}
-    assert world.topics.dead == [("undecidable", 1)]
+    assert world.outcomes == {"a": "approved", "c": "approved", "d": "approved"}
+    assert world.letters == [("undecidable", 1)]
     assert len(commit.answers) == 3
     assert world.metrics.registry.get_sample_value("arbiter_alarms_total", {"kind": "undecidable"}) == 1
 
@@ -157,7 +156,7 @@ async def test_a_fenced_worker_ends(world: World) -> None:
     await world.settled(lambda: world.fatal)
 
     assert "claimed by another worker" in world.fatal[0]
-    assert world.topics.records == []
+    assert world.published == []
 
 
 async def test_a_store_that_lost_commits_stops_the_partition(world: World) -> None:
@@ -170,7 +169,7 @@ async def test_a_store_that_lost_commits_stops_the_partition(world: World) -> No
     world.feed(REQUESTS, 1)
     await process.task
 
-    assert list(world.topics.outcomes) == ["a"]
+    assert list(world.outcomes) == ["a"]
     assert "lost commits" in world.health.reasons[0]
     assert world.fatal == []
 
@@ -192,23 +191,23 @@ async def test_a_worker_that_the_group_forgot_waits(world: World) -> None:
     world.request("a")
     process = await world.start()
     await asyncio.sleep(0.01)
-    assert world.store.commits == []
+    assert world.commits == []
     world.flow.member = True
     await world.settled(world.is_done)
     await process.stop()
 
-    assert world.topics.outcomes == {"a": "approved"}
+    assert world.outcomes == {"a": "approved"}
 
 
 async def test_a_stopped_runner_finishes_what_it_committed(world: World) -> None:
     """Told to stop while the reply of a commit is awaited, it still publishes and acks."""
     world.request("a")
-    world.store.after["commit"] = [StoreUnavailable("away")]
+    world.faults.set(P, "lost commit")
     process = await world.start()
-    await world.settled(lambda: world.store.commits)
+    await world.settled(lambda: world.commits)
     await process.stop()
 
-    assert world.topics.outcomes == {"a": "approved"}
+    assert world.outcomes == {"a": "approved"}
     assert world.is_done()
 
 
@@ -217,47 +216,47 @@ async def test_a_runner_stopped_while_it_loads_the_next_batch_leaves_nothing_to_
     world.request("a")
     process = await world.start()
     await world.settled(world.is_done)
-    world.store.before["load"] = [StoreUnavailable("away")] * 1_000
+    world.faults.set(P, "away load", times=1_000)
     world.request("b", CUSTOMERS[1])
     world.feed(REQUESTS, 1)
-    await world.settled(lambda: len(world.store.before["load"]) < 1_000)
+    await world.settled(lambda: world.faults.left[P] < 1_000)
     await process.stop()
-    world.store.before.clear()
+    world.faults.clear()
     await world.run()
 
-    assert list(world.topics.outcomes) == ["a", "b"]
-    assert len(world.topics.of(DECISIONS)) == 2
+    assert list(world.outcomes) == ["a", "b"]
+    assert len(world.of(DECISIONS)) == 2
 
 
 async def test_an_abandoned_runner_leaves_the_rest_to_the_next_claim(world: World) -> None:
     """Time is up while the store is away: it ends, and the next process does the work."""
     world.request("a")
-    world.store.before["commit"] = [StoreUnavailable("away")] * 1_000
+    world.faults.set(P, "away commit", times=1_000)
     process = await world.start()
-    await world.settled(lambda: world.store.commits)
+    await world.settled(lambda: world.faults.left[P] < 1_000)
     world.process.retry.abandon()
     await process.task
-    assert world.topics.records == []
-    world.store.before.clear()
+    assert world.published == []
+    world.faults.clear()
     await world.run()
 
-    assert world.topics.outcomes == {"a": "approved"}
+    assert world.outcomes == {"a": "approved"}
 
 
 async def test_a_dead_letter_that_kafka_finds_too_long_goes_without_its_value(world: World) -> None:
     """Better the reason and the place alone than a partition that stands still."""
     world.put(b"\xff" * 100)
     too_long = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
-    original = world.topics.publish
+    original = world.publish
 
     async def refuse(records: Sequence[OutRecord]) -> None:
         if any(record.value for record in records):
             raise PublishFailed([(record, too_long) for record in records])
         await original(records)
 
-    world.topics.publish = refuse  # type: ignore[method-assign]
+    world.publish = refuse  # type: ignore[method-assign]
     await world.run()
-    (letter,) = world.topics.records
+    (letter,) = world.published
 
     assert (letter.value, dict(letter.headers)["arbiter-cut-bytes"]) == (b"", b"100")
 

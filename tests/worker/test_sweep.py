@@ -42,7 +42,7 @@ def killed(number: int = 2, until_ms: int | None = None) -> Active:
 
 def told(world: World) -> list[tuple[str, str]]:
     """(request, outcome) of all decisions, each once, in order."""
-    decisions = [msgspec.json.decode(record.value or b"") for record in world.topics.of(DECISIONS)]
+    decisions = [msgspec.json.decode(record.value or b"") for record in world.of(DECISIONS)]
     by_id = {decision["decision_id"]: decision for decision in decisions}
     return [(decision["request_id"], decision["outcome"]) for decision in by_id.values()]
 
@@ -65,10 +65,10 @@ async def swept(world: World, number: int) -> None:
 async def test_a_switch_recalls_every_unsent_approval(world: World) -> None:
     """Also of parties that nothing else would bring back, by three per commit; and each waits again."""
     await world.run()
-    commits = len(world.store.commits)
+    commits = len(world.commits)
     world.in_force.current = killed()
     await swept(world, 2)
-    made = world.store.commits[commits:]
+    made = world.commits[commits:]
 
     assert outcomes(world, "approved") == outcomes(world, "recalled") == outcomes(world, "deferred") == ALL
     assert max(len(commit.ledgers) for commit in made) == 3
@@ -80,12 +80,12 @@ async def test_a_sweep_that_is_done_is_not_done_again(world: World) -> None:
     await world.run()
     world.in_force.current = killed()
     await swept(world, 2)
-    commits = len(world.store.commits)
+    commits = len(world.commits)
     world.request("late", CUSTOMERS[COUNT])
     await world.run()
 
-    assert len(world.store.commits) == commits + 1
-    assert world.store.commits[-1].swept == 2
+    assert len(world.commits) == commits + 1
+    assert world.commits[-1].swept == 2
 
 
 @pytest.mark.parametrize("step", ["before", "after"])
@@ -95,7 +95,7 @@ async def test_a_crash_in_the_middle_is_made_good(world: World, step: str) -> No
     world.in_force.current = killed()
     process = await world.start()
     await world.settled(lambda: len(outcomes(world, "recalled")) >= 3)
-    getattr(world.store, step)["commit"] = [Crash()]
+    world.faults.set(P, f"{step} commit")
     with pytest.raises(Crash):
         await process.task
     partly = outcomes(world, "recalled")
@@ -159,7 +159,7 @@ async def test_an_older_activation_is_not_swept_for(world: World) -> None:
     world.request("late", CUSTOMERS[COUNT])
     await world.run()
 
-    assert {commit.swept for commit in world.store.commits if commit.activation == 5} == {5}
+    assert {commit.swept for commit in world.commits if commit.activation == 5} == {5}
     assert dict(told(world))["late"] == "deferred"
 
 
@@ -204,9 +204,9 @@ async def test_a_shadow_policy_sweeps_nothing(world: World) -> None:
     await swept(world, 1)
     world.in_force.current = Active(2, policy(NIGHTLESS, shadow=policy(NONE, version=2)), shadow_moves=1)
     world.request("after", CUSTOMERS[0])
-    before = len(world.store.commits)
+    before = len(world.commits)
     await world.run()
-    commits = world.store.commits[before:]
+    commits = world.commits[before:]
     world.in_force.current = Active(3, policy(NONE), recalls=3)
     await swept(world, 3)
 
