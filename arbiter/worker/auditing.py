@@ -1,8 +1,8 @@
 """Brings what was done to the policies from the store to the audit topic.
 
-The store keeps each entry in the same step as what it tells of, so nothing is lost when Kafka is away or a process
-dies, and no order waits for Kafka. Any worker tells what is not on the topic yet, one at a time under a lease; after a
-death the next one may tell some entries again, with the same ids and the same bytes.
+The store keeps each entry in the same step as the order that it is about, so nothing is lost when Kafka is away or a
+process dies, and no order waits for Kafka. One worker at a time, under a lease, publishes the entries that are not on
+the topic yet. After its death the next one may publish some again, with the same ids and the same bytes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ async def tell(store: PolicyStore, publisher: Publisher, topic: str, teller: str
 
 
 async def keep_publishing(store: PolicyStore, publisher: Publisher, topic_prefix: str, teller: str) -> None:
-    """Tell once a second, for ever. That a server is away is said by who needs it more; what is wrong, once."""
+    """Publish once a second, for ever. Others report that a server is away; anything else is logged once."""
     said = ""
     while True:
         wrong = ""
@@ -66,9 +66,9 @@ async def keep_publishing(store: PolicyStore, publisher: Publisher, topic_prefix
         except StoreUnavailable as error:
             log.debug("the audit cannot be read: %s", error)
         except (StateDamaged, msgspec.DecodeError, ValueError) as error:
-            wrong = f"the audit is damaged and cannot be told: {error}"
+            wrong = f"the audit is damaged and cannot be published: {error}"
         except PublishFailed as error:
-            wrong = f"the audit topic refuses records; they are kept and told again: {error}"
+            wrong = f"the audit topic refuses records; they are kept and published again: {error}"
         if wrong and wrong != said:
             log.warning("%s", wrong)
         said = wrong

@@ -17,26 +17,26 @@ class Consumer(Protocol):
 
     @property
     def heartbeat_at(self) -> float:
-        """When the group last heard from us (``time.monotonic()``)."""
+        """When the group last accepted something from us (``time.monotonic()``)."""
 
     @property
     def assigned(self) -> Collection[int]:
         """The partition numbers that the group gives us at this moment."""
 
     def assign(self, lease: int, positions: dict[TP, int], bounded_until: dict[TP, int]) -> None:
-        """Read from there, under a lease; with care up to the other offsets."""
+        """Read from these offsets, under a lease; up to the other offsets by the bounded reader."""
 
     def resume(self, lease: int, tps: Iterable[TP]) -> None:
-        """Read."""
+        """Read these partitions."""
 
     def pause(self, lease: int, tps: Iterable[TP]) -> None:
-        """Do not read."""
+        """Do not read these partitions."""
 
     async def offset_ranges(self, tps: Iterable[TP]) -> Ranges:
         """First and end offset."""
 
     def done(self, positions: Mapping[TP, int]) -> None:
-        """What lies before these is done with."""
+        """Everything before these positions is decided and delivered."""
 
 
 class ConsumerFlow(Struct, frozen=True):

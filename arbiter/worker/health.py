@@ -1,4 +1,4 @@
-"""What is wrong now: logged once when it begins and once when it is over, and told by ``/readyz`` in between."""
+"""What is wrong now: logged when it begins and when it is over, and shown by ``/readyz`` in between."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Struct
 from arbiter.metrics import Metrics
 
 STORE = "store"
-"""The store cannot be written to. Whoever fails says so; only the :mod:`arbiter.worker.store_watch` ends it."""
+"""The store cannot be written to. Any caller reports it; only :mod:`arbiter.worker.store_watch` ends it."""
 
 EVICTION = "eviction"
 """The store throws keys away, or may: nothing is decided."""
@@ -46,7 +46,7 @@ class Health:
         return None if trouble is None else trouble.began_at
 
     def trouble(self, key: str, text: str, *, alarm: bool = False) -> None:
-        """Something does not work (any more). With ``alarm`` a person must look at it, so it is counted as one."""
+        """Something does not work. With ``alarm`` a person must look at it, and it is counted as an alarm."""
         if (known := self._troubles.get(key)) is not None:
             known.text = text
             return
@@ -62,7 +62,7 @@ class Health:
         self._worked.add(key)
 
     def drop(self, key: str, why: str) -> None:
-        """It is not ours to tell of any more, whether it works or not."""
+        """Report it no longer, whether it works or not."""
         self._worked.discard(key)
         if self._troubles.pop(key, None) is not None:
             log.info("%s: %s", key, why)

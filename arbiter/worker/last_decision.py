@@ -1,4 +1,4 @@
-"""What was told last: the newest decision on a partition of the decisions' topic, to hold the store's state against.
+"""The newest published decision of a partition, to be compared with the store's state.
 
 A decision is published only after its commit. So a store that does not know the commit of a published decision has lost
 writes, for example because an older snapshot of it was restored, and must not be decided on.
@@ -25,11 +25,11 @@ BACK_MAX = 100
 """How many records to go back for one that is a decision: others may stand there by mistake."""
 
 
-class _Told(Struct):
+class _Decision(Struct):
     seq: int
 
 
-_decode = msgspec.json.Decoder(_Told).decode
+_decode = msgspec.json.Decoder(_Decision).decode
 
 
 class LastPublished:

@@ -1,4 +1,4 @@
-"""What a partition's state and the logs say of each other when it is claimed: nothing is decided after a loss.
+"""Compares a partition's state with the logs when it is claimed: nothing is decided after a loss.
 
 Caps would be broken, withdrawals forgotten or records skipped in silence. A person may accept a loss: this one, once,
 by its id. What goes on then has numbers of its own, so that nothing that was published comes again with other content.
@@ -61,8 +61,8 @@ def other_topics(recorded: Mapping[str, str], now: Mapping[str, str], inputs: Ma
     ]
 
 
-def lost_state(claim: Claim, decisions: TP, end: int, told: int | None) -> list[Loss]:
-    """Decisions that were published up to ``end``, the newest in commit ``told``, of which the state does not know."""
+def lost_state(claim: Claim, decisions: TP, end: int, last_seq: int | None) -> list[Loss]:
+    """Decisions published up to ``end``, the newest in commit ``last_seq``, that the state does not know."""
     if claim.fresh and end:
         return [
             Loss(
@@ -72,11 +72,11 @@ def lost_state(claim: Claim, decisions: TP, end: int, told: int | None) -> list[
                 "begin anew, with all budgets unspent",
             )
         ]
-    if told is not None and told > claim.head.seq:
+    if last_seq is not None and last_seq > claim.head.seq:
         return [
             Loss(
-                f"{decisions.topic} holds a decision of commit {told}, the store knows only {claim.head.seq}: it was "
-                "restored from an older copy, or has lost writes",
+                f"{decisions.topic} holds a decision of commit {last_seq}, the store knows only {claim.head.seq}: it "
+                "was restored from an older copy, or has lost writes",
                 "Restore the newest data",
                 "go on, with what was approved since then unspent",
             )

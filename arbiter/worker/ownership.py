@@ -1,4 +1,4 @@
-"""Who owns what: each partition that the group assigns is claimed, its outbox told again, its topics placed.
+"""Ownership: each partition that the group assigns is claimed, its outbox published again, its topics assigned.
 
 A partition number is owned as a whole, over all input topics, or not at all. Nothing of it is read before its claim.
 """
@@ -36,12 +36,12 @@ from arbiter.worker.reporting import Using
 DRAIN_SECONDS_MAX = 10.0
 AWAY_SECONDS_MAX = 1.0
 GENERATION_STEP = 1 << 20
-LET_GO = "let go in this trouble; who claims it next tells of it"
+LET_GO = "released while it failed; the worker that claims it next reports it"
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-"""How long a partition that failed is left alone, longer from time to time."""
+"""How long (s) a partition that failed is left alone, longer each time."""
 
 STEADY_SECONDS = 5.0
-"""How long it must go well before it counts as working again."""
+"""How long (s) it must work before it counts as working again."""
 
 Answer = TypeVar("Answer")
 
@@ -61,7 +61,7 @@ class _Owned:
 
 
 class Ownership:
-    """Claims what the group assigns, and lets go of it in time."""
+    """Claims the partitions that the group assigns, and releases them in time."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Ownership:
         """``worker`` names this process, unlike any other."""
         self._belonging = belonging
         self._losses = Losses(shared, policies, worker)
-        self._last_told = last_published
+        self._last_published = last_published
         self._shared = shared
         self._consumer = consumer
         self._worker = worker
@@ -89,7 +89,7 @@ class Ownership:
 
     @property
     def assigned(self) -> int:
-        """How many partitions the group gives us, asked afresh."""
+        """How many partitions the group gives us now."""
         return len(self._consumer.assigned)
 
     @property
@@ -104,7 +104,7 @@ class Ownership:
 
     @property
     def using(self) -> list[Using]:
-        """What the processors decide by."""
+        """By which activations the processors decide."""
         return [owned.processor.using for owned in self._owned.values() if owned.processor is not None]
 
     @property
@@ -116,34 +116,34 @@ class Ownership:
         )
 
     def assign(self, generation: int, numbers: Collection[int]) -> None:
-        """Claim these partitions besides what is held."""
+        """Claim these partitions, beside those that are held."""
         again = self._let_go(numbers)
         if self._is_draining or self._is_refused:
             return
         log.info("assigned %d more partitions in generation %d", len(numbers), generation)
-        of = len(self._owned.keys() | set(numbers))
+        total = len(self._owned.keys() | set(numbers))
         for partition in sorted(numbers):
             owned = self._owned[partition] = _Owned(next(self._leases), generation, RetryPolicy(self._shared))
-            owned.task = asyncio.create_task(self._own(partition, owned, of, again))
+            owned.task = asyncio.create_task(self._own(partition, owned, total, again))
 
     def _let_go(self, numbers: Collection[int]) -> list[asyncio.Task[None]]:
-        """End those of these that are held, though none should be."""
-        going = self._taken_out(numbers)
+        """End those of them that are held already, though none should be."""
+        going = self._pop(numbers)
         for owned in going.values():
             owned.retry.abandon()
             if owned.processor:
                 owned.processor.wake()
         return [owned.task for owned in going.values() if owned.task]
 
-    def _taken_out(self, numbers: Iterable[int]) -> dict[int, _Owned]:
+    def _pop(self, numbers: Iterable[int]) -> dict[int, _Owned]:
         return {number: self._owned.pop(number) for number in list(numbers) if number in self._owned}
 
     async def release(self, numbers: Collection[int]) -> None:
         """Let processors finish what they began, at most 10 s, and stop them. None is cancelled; the others go on.
 
-        While the store is away nothing that was begun comes to an end, so others need not wait for it.
+        While the store is away, nothing that was begun ends, so it waits for one second only.
         """
-        going = self._taken_out(numbers)
+        going = self._pop(numbers)
         if not going:
             return
         for owned in going.values():
@@ -161,7 +161,7 @@ class Ownership:
             self._shared.health.drop(f"partition {partition}", LET_GO)
 
     def refuse(self) -> None:
-        """Decide nothing any more, and claim nothing: the topics, or the state, are not those of the beginning."""
+        """Decide and claim nothing any more: topics or state were replaced."""
         self._is_refused = True
         for owned in self._owned.values():
             owned.retry.abandon()
@@ -174,38 +174,38 @@ class Ownership:
         await self.release(list(self._owned))
 
     def deliver(self, tp: TP, fetched: FetchedRecords) -> None:
-        """Hand records to their processor; those that were read under another lease are nobody's."""
+        """Hand records to their processor; drop those that were read under another lease."""
         owned = self._owned.get(tp.partition)
         if owned is not None and owned.processor is not None and owned.lease == fetched.lease:
             owned.processor.offer(tp.topic, fetched)
 
-    async def _own(self, partition: int, owned: _Owned, of: int, before: Sequence[asyncio.Task[None]]) -> None:
-        """Claim the partition and decide for it. What fails is this partition's alone, and tried again later.
+    async def _own(self, partition: int, owned: _Owned, total: int, before: Sequence[asyncio.Task[None]]) -> None:
+        """Claim the partition and decide for it. If it fails, only this partition waits, and tries again later.
 
-        ``before`` is what must have ended before that.
+        ``before`` are tasks that must have ended first.
         """
         if before:
             await asyncio.wait(before)
         with suppress(Stopped):
-            while reason := await self._failed(partition, owned, of):
+            while reason := await self._failed(partition, owned, total):
                 owned.failures += 1
                 self._shared.health.trouble(f"partition {partition}", reason, alarm=True)
                 again_at = monotonic() + RETRY_SECONDS[min(owned.failures, len(RETRY_SECONDS)) - 1]
                 await owned.retry.until(lambda: monotonic() >= again_at)  # noqa: B023 - called before it changes
                 owned.lease = next(self._leases)
 
-    async def _failed(self, partition: int, owned: _Owned, of: int) -> str:
-        """Claim and run until the partition is let go, which gives nothing; or until it fails, which gives why."""
+    async def _failed(self, partition: int, owned: _Owned, total: int) -> str:
+        """Claim and run. Gives why the partition failed; empty if it was released."""
         key = f"partition {partition}"
         steady: asyncio.TimerHandle | None = None
         try:
-            placed = await self._claim(partition, owned, of)
+            placed = await self._claim(partition, owned, total)
             flow = ConsumerFlow(self._consumer, partition, owned.lease, self._silence_seconds_max)
             owned.retry.check()
             owned.processor = Processor(self._shared, partition, placed, flow, owned.retry)
             # One that failed may fail again at once: it works when it has worked for a moment.
             delay = STEADY_SECONDS if owned.failures else 0
-            steady = asyncio.get_running_loop().call_later(delay, self._works, owned, key)
+            steady = asyncio.get_running_loop().call_later(delay, self._recovered, owned, key)
             await owned.processor.run()
         except Stopped:
             log.debug("%s: dropped before it was claimed", key)
@@ -225,12 +225,12 @@ class Ownership:
             self._consumer.pause(owned.lease, [TP(topic, partition) for topic in self._inputs])
         return ""
 
-    def _works(self, owned: _Owned, key: str) -> None:
+    def _recovered(self, owned: _Owned, key: str) -> None:
         owned.failures = 0
         self._shared.health.over(key)
 
-    async def _claim(self, partition: int, owned: _Owned, of: int) -> PartitionStart:
-        """Claim, tell the outbox again, place the topics; waits for whatever is away."""
+    async def _claim(self, partition: int, owned: _Owned, total: int) -> PartitionStart:
+        """Claim, publish the outbox again, assign the topics. Waits for Redis and Kafka."""
         # Unlike for every claim: the store takes a repeated commit for done by owner and number.
         owner = f"{self._worker}-{owned.lease}"
         topics = await self._topic_ids(owned)
@@ -238,7 +238,7 @@ class Ownership:
         tps = {topic: TP(topic, partition) for topic in self._inputs}
         decisions = TP(self._shared.settings.topic(DECISIONS), partition)
         ranges = await self._ranges([*tps.values(), decisions], owned)
-        claim = await self._settled(claim, ranges, topics, decisions, owned)
+        claim = await self._checked(claim, ranges, topics, decisions, owned)
         await self._republish(claim, owned)
         positions = {topic: self._begin(claim, ranges, tp) for topic, tp in tps.items()}
         # What stood there when workers died again and again is read with care.
@@ -246,7 +246,7 @@ class Ownership:
         owned.retry.check()
         self._consumer.assign(owned.lease, {tps[topic]: at for topic, at in positions.items()}, bounded_until)
         facts_end = {topic: ranges[tps[topic]][1] for topic in self._facts}
-        return PartitionStart(claim.head, positions, facts_end, self._shared.settings.cache_bytes // of)
+        return PartitionStart(claim.head, positions, facts_end, self._shared.settings.cache_bytes // total)
 
     async def _claimed(self, partition: int, owner: str, topics: Mapping[str, str], owned: _Owned) -> Claim:
         shared = self._shared
@@ -273,14 +273,14 @@ class Ownership:
         return await owned.retry.ask(lambda: claim(partition, owner, owned.generation, topics))
 
     async def _topic_ids(self, owned: _Owned) -> dict[str, str]:
-        """The ids that the topics have now, to be held against those that the partition was read from."""
+        """The ids that the topics have now, to be compared with those that the partition was read from."""
         return await self._from_kafka(owned, self._belonging.ids, "describe the topics")
 
     async def _still_member(self, partition: int, owned: _Owned) -> None:
-        """A later generation has claimed the partition: wait for the group to say that ours is the current one.
+        """A later generation has claimed the partition: wait until the group accepts something from us.
 
-        Then the group has begun to count anew (Kafka forgets one that was empty for a week), and there is no later
-        one. Otherwise the revocation is on its way here, and ends this.
+        Then ours is the current generation, and the group has begun to count anew: Kafka forgets a group that was
+        empty for a week. Otherwise a revocation is on its way, and ends this.
         """
         log.warning("partition %d was claimed by a later generation of the group; asking the group", partition)
         refused_at = monotonic()
@@ -292,7 +292,7 @@ class Ownership:
         )
 
     async def _from_kafka(self, owned: _Owned, ask: Callable[[], Awaitable[Answer]], what: str) -> Answer:
-        """Ask Kafka until it answers; ``what`` it does not do meanwhile. :class:`Stopped`."""
+        """Ask Kafka until it answers; ``what`` names the question in the log. :class:`Stopped`."""
         health = self._shared.health
         for attempt in count():
             try:
@@ -305,24 +305,24 @@ class Ownership:
                 return answer
         raise AssertionError
 
-    async def _settled(
+    async def _checked(
         self, claim: Claim, ranges: Ranges, topics: Mapping[str, str], decisions: TP, owned: _Owned
     ) -> Claim:
-        """State and logs must be of one story: the claim, if they are, or if a person accepted that they are not."""
+        """Check that state and logs belong together, or that a person accepted that they do not; gives the claim."""
         inputs = {topic: TP(topic, decisions.partition) for topic in self._inputs}
         first, end = ranges[decisions]
-        told = await self._told(first, end, decisions, owned)
+        last_seq = await self._last_seq(first, end, decisions, owned)
         losses = [
             *other_topics(claim.head.topics, topics, inputs),
-            *lost_state(claim, decisions, end, told),
+            *lost_state(claim, decisions, end, last_seq),
             *lost_records(claim.head, ranges, inputs, made_anew(claim.head.topics, topics)),
         ]
         return await self._losses.settle(claim, decisions.partition, losses, topics, owned.retry)
 
-    async def _told(self, first: int, end: int, decisions: TP, owned: _Owned) -> int | None:
+    async def _last_seq(self, first: int, end: int, decisions: TP, owned: _Owned) -> int | None:
         """What was published was committed before: a store that does not know of it has lost writes."""
         return await self._from_kafka(
-            owned, lambda: self._last_told.seq(decisions.partition, first, end), "give the last decisions"
+            owned, lambda: self._last_published.seq(decisions.partition, first, end), "give the last decisions"
         )
 
     def _begin(self, claim: Claim, ranges: Ranges, tp: TP) -> int:

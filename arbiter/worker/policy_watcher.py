@@ -1,4 +1,4 @@
-"""The policy in force: taken over from the store while records flow, and kept when its successor is no good."""
+"""The policy in force: read from the store while records flow, and kept if its successor cannot be used."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""What a worker tells of itself beside the policies: by which activation it decides, and what switches stopped.
+"""What a worker reports: by which activation it decides, and what kill switches stopped.
 
-An order is confirmed by this and not by its being written. Whoever orders waits until no worker uses anything older.
+An order is confirmed by these reports and not by its being written: the command waits until no worker uses anything
+older.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Reporter:
 
 
 async def keep_watching(policies: Policies, reporter: Reporter) -> None:
-    """Look for what is in force, and report, twice a second, for ever. An absent store is told by who needs it more."""
+    """Read what is in force, and report, twice a second, for ever. Others report that the store is away."""
     while True:
         try:
             await _report(reporter)

@@ -1,4 +1,4 @@
-"""Tells when Kafka is silent: no heartbeat is answered, so nothing is committed or published; or no records come."""
+"""Reports that Kafka is silent: no heartbeat is answered, so nothing is committed or published; or no records come."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def keep_watching(member: Member, health: Health, seconds_max: float, why:
     while True:
         silence, known = monotonic() - member.heard_at, why()
         had_partitions = bool(member.assigned) or (had_partitions and not member.is_member)
-        # The silence may cost the partitions before it is noticed here; a worker that left by itself knows no cause.
+        # The partitions may be lost before the silence is noticed here. A worker that left by itself knows no cause.
         if silence >= seconds_max and had_partitions and (member.assigned or known):
             cause = f" ({known})" if known else ""
             said = f"Kafka has not answered a heartbeat for {silence:.0f} s; nothing is committed or published{cause}"

@@ -206,7 +206,7 @@ class _Coalescer(Generic[Question, Answer]):
             return await self._ask(questions)
         except StoreUnavailable as error:
             return [error] * len(questions)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told to who asked
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets it
             if len(questions) == 1:
                 return [error]
             return [answer for question in questions for answer in await self._answers([question])]

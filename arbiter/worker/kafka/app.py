@@ -41,7 +41,7 @@ def make_app(settings: Settings) -> faust.App:
 
 
 def add_agent(app: faust.App, settings: Settings, ownership: Ownership) -> None:
-    """Let the application hand every batch to the owner of its partition, and tell it of rebalances."""
+    """Let the application hand every batch to the owner of its partition, and report rebalances to it."""
     topic = app.topic(*(settings.topic(name) for name in INPUTS), key_type=bytes, value_type=bytes)
     app.agent(topic, name="arbiter.worker.forward")(forwarding_to(ownership.deliver))
     consumer = consumer_of(app)

@@ -1,6 +1,6 @@
 """Why a client of librdkafka gets no answer: its errors say only that; what it says beside them is kept here.
 
-It tells of every attempt to connect, by error and by log line. The most telling one since the last success is kept, in
+It reports every attempt to connect, by error and by log line. The most telling one since the last success is kept, in
 its own words, without the address, and with what to set.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError
 
 LOG_LEVEL: Final = 6
-"""Of syslog: connections that end early are told on this one only."""
+"""Of syslog: connections that end early are reported on this level only."""
 
 SILENT: Final = "connections are taken, and nothing is answered; check ARBITER_KAFKA, and what lies between"
 
@@ -42,7 +42,7 @@ class Causes:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Lets the client tell us, and nobody else."""
+        """Client settings: errors and log lines come here, and nowhere else."""
         return {"error_cb": self.failed, "logger": self, "log_level": LOG_LEVEL}
 
     @property

@@ -181,10 +181,10 @@ class Fetcher:
         asked = {TopicPartition(*tp): spec for tp in tps}
         admin = self._admin
         try:
-            told = admin.list_offsets(
+            listed = admin.list_offsets(
                 asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=TIMEOUT_SECONDS
             )
-            return {TP(one.topic, one.partition): future.result().offset for one, future in told.items()}
+            return {TP(one.topic, one.partition): future.result().offset for one, future in listed.items()}
         except KafkaException as error:
             # It goes on asking whoever led the partitions before; a new one looks who leads them now.
             if self._admin is admin:

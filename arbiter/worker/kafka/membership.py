@@ -228,7 +228,7 @@ class Membership:
         asyncio.run_coroutine_threadsafe(self._listener.on_numbers_assigned(numbers, self.generation), self._loop)
 
     def _on_revoke(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
-        """Let go in good order. Nobody gets these partitions before; the others go on meanwhile."""
+        """Release in good order. Nobody gets these partitions before that; the other partitions go on."""
         self._let_go({one.partition for one in partitions})
         consumer.incremental_unassign([])
 
@@ -250,15 +250,15 @@ class Membership:
             log.error("%d partitions are let go before they were released: the event loop is stuck", len(numbers))
 
     def _prove(self) -> None:
-        """Tell the group how far we are, and take note that it listened. A gauge: what fails is said again."""
+        """Commit our positions to the group, and note that it accepted them. Only a gauge: what fails is sent again."""
         self._prove_now.wait(self._settings.heartbeat_interval_ms / 1_000)
         self._prove_now.clear()
-        offsets, sent_at, generation = self._to_tell(), monotonic(), self.generation
+        offsets, sent_at, generation = self._to_commit(), monotonic(), self.generation
         if not offsets or generation <= 0:
             return
         try:
-            told = self._consumer.commit(offsets=offsets, asynchronous=False)
-            is_heard = all(one.error is None for one in told or ())
+            committed = self._consumer.commit(offsets=offsets, asynchronous=False)
+            is_heard = all(one.error is None for one in committed or ())
         except KafkaException as error:
             log.debug("the group did not take our offsets: %r", error)
             is_heard = False
@@ -270,7 +270,7 @@ class Membership:
             with self._lock:
                 self._news.update(tp for one in offsets if (tp := TP(one.topic, one.partition)) in self._offsets)
 
-    def _to_tell(self) -> list[TopicPartition]:
+    def _to_commit(self) -> list[TopicPartition]:
         """What is new; if nothing is, something old again."""
         with self._lock:
             tps, self._news = self._news or set(list(self._offsets)[:1]), set()

@@ -75,7 +75,7 @@ def verify(settings: Settings) -> None:
 
 
 def _granted(settings: Settings, causes: Causes) -> dict[str, set[AclOperation] | None]:
-    """What is allowed on each topic; ``None`` where that is not told. ``KafkaException`` if nothing is told now."""
+    """What is allowed on each topic; ``None`` where Kafka does not say. ``KafkaException`` if it does not answer."""
     admin = AdminClient({**client_config(settings), **causes.config})
     found: dict[str, set[AclOperation] | None] = {}
     try:
@@ -83,10 +83,10 @@ def _granted(settings: Settings, causes: Causes) -> dict[str, set[AclOperation] 
         if cluster.controller_id not in cluster.brokers:
             return found  # nobody to ask, as in librdkafka's own mock cluster
         asked = TopicCollection(list(needed(settings)))
-        told: dict[str, Any] = admin.describe_topics(
+        described: dict[str, Any] = admin.describe_topics(
             asked, include_authorized_operations=True, request_timeout=TIMEOUT_SECONDS
         )
-        for name, future in told.items():
+        for name, future in described.items():
             found[name] = _operations(future)
     except KafkaException:
         admin.poll(0)  # hear what was said beside it
@@ -124,7 +124,7 @@ def _may_read_group(settings: Settings, causes: Causes) -> bool:
 
 
 def _is_refused(consumer: Consumer) -> bool:
-    """Whether the group's coordinator was not told to us: that comes as a message, and no call fails of it."""
+    """Whether Kafka hides the group's coordinator from us: that comes as a message, and no call fails."""
     while (message := consumer.poll(0)) is not None:
         if (error := message.error()) is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
             return True

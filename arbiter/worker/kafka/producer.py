@@ -41,7 +41,7 @@ class _Delivery:
     """Counts the confirmations of one call, in the poll thread; ``expected`` is known once all are handed over."""
 
     def __init__(self, finished: list[_Delivery]) -> None:
-        """``finished`` is where it stands when all are confirmed, until its caller is told."""
+        """``finished`` is where it stands when all are confirmed, until its caller goes on."""
         self._finished = finished
         self.loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = self.loop.create_future()
@@ -70,7 +70,7 @@ class _Delivery:
 
 
 class KafkaPublisher:
-    """One producer for all partitions of a process. Kafka away: it waits, without end, and goes on by itself."""
+    """One producer for all partitions of a process. While Kafka is away, it waits; then it goes on by itself."""
 
     def __init__(self, config: Mapping[str, Any], fatal: Callable[[str], None]) -> None:
         """``config`` says where and how to connect; ``fatal`` is called, in any thread, when only a restart helps."""

@@ -1,7 +1,6 @@
-"""Whether records get decided: what is assigned is asked afresh, and logs are held against what was committed.
+"""Whether records get decided: compares the ends of logs with what was committed.
 
-Everything that stands still in silence is found here, whatever the cause; what has said already why it waits is left
-alone.
+Finds whatever stands still without saying why. What has said already why it waits is left alone.
 """
 
 from __future__ import annotations
@@ -105,7 +104,7 @@ class Progress:
                 log.debug("Kafka does not say how far logs reach: %r", error)
 
     async def look(self) -> None:
-        """Tell what stands still. :class:`KafkaAway`."""
+        """Report what stands still. :class:`KafkaAway`."""
         self._look_at_membership()
         await self._look_at_coverage()
         await self._look_at_logs()
@@ -141,7 +140,7 @@ class Progress:
             found = None if self._health.has(f"partition {number}") else self._waits(number, ends)
             if found is not None:
                 stand, why = found
-                # Whoever moved on since stands elsewhere, and begins anew.
+                # A partition that moved stands elsewhere: its time begins anew.
                 since = waiting[number, stand] = self._waiting.get((number, stand), now)
                 if now - since >= self._seconds_max:
                     stalled[number] = why

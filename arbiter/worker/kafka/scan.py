@@ -19,7 +19,7 @@ MESSAGES_MAX = 5_000
 SILENT_SECONDS_MAX = 30.0
 
 Progress = Callable[[int, int], None]
-"""Told how many records were read, and how many there are to read."""
+"""Called with how many records were read, and how many there are to read."""
 
 
 class Bounds(Struct, frozen=True):

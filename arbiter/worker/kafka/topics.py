@@ -35,7 +35,7 @@ class KafkaAway(Exception):
 class Layout(Struct, frozen=True):
     """How Kafka has an installation's topics: the cluster's id; the number of partitions and the id of each topic.
 
-    ``counts`` lacks what is missing. ``ids`` has those that Kafka tells: librdkafka's mock cluster tells none.
+    ``counts`` lacks what is missing. ``ids`` has those that Kafka gives: librdkafka's mock cluster gives none.
     """
 
     cluster: str

@@ -28,7 +28,7 @@ NOT_OURS: Final = "records are handed over by the fetcher"
 
 
 class Consumer(FaustConsumer):
-    """Faust's consumer: one event per hand-over; what is done is told to the group."""
+    """Faust's consumer: one event per hand-over; positions are committed to the group."""
 
     app: Any
     transport: Transport
@@ -140,7 +140,7 @@ class Consumer(FaustConsumer):
         raise NotImplementedError(NOT_OURS)
 
     async def verify_all_partitions_active(self) -> None:
-        """Do nothing: Faust would call every partition dead that waits for its claim. `/readyz` tells ours."""
+        """Do nothing: Faust would call every partition dead that waits for its claim. `/readyz` shows ours."""
 
     # What Faust asks of a consumer, and what others do here
 

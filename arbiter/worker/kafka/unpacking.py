@@ -122,10 +122,10 @@ class BoundedBatch:
     """In the place of aiokafka's ``DefaultRecordBatch``, which it uses where nothing is wrong."""
 
     def __init__(self, data: bytes, unpacked: Callable[[int], None]) -> None:
-        """``unpacked`` is told how many bytes it took."""
+        """``unpacked`` is called with how many bytes it took."""
         self._data = data
         self._stock = DefaultRecordBatch(data)
-        self._told = unpacked
+        self._on_unpacked = unpacked
         self.base_offset: int = self._stock.base_offset
         self.next_offset: int = self._stock.next_offset
         self.producer_id: int = self._stock.producer_id
@@ -166,10 +166,10 @@ class BoundedBatch:
         """The batch, not compressed."""
         codec = self._stock.compression_type
         if not codec:
-            self._told(len(self._data))
+            self._on_unpacked(len(self._data))
             return self._data
         body = unpacked(codec, self._data[_HEADER.size :])
-        self._told(len(body))
+        self._on_unpacked(len(body))
         attributes = int.from_bytes(self._data[_ATTRIBUTES], "big") & ~_CODEC
         head = self._data[: _ATTRIBUTES.start] + attributes.to_bytes(2, "big")
         return head + self._data[_ATTRIBUTES.stop : _HEADER.size] + body
