@@ -135,7 +135,7 @@ class Bench:
             self._parties.put(party)
         pack_outbox(batch.output.outbox)
         self._now_ms = batch.now_ms
-        self.outcomes.update(decided.answer.outcome for decided in batch.output.decided)
+        self.outcomes.update(decision.outcome for decision in batch.output.decisions)
         for record in batch.output.outbox:
             self.digest.update(record.value or b"")
         self.committed(changes, batch.now_ms)

@@ -49,8 +49,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     ),
     "identity and repeats": (
         "arbiter.ledger.identity",
-        "arbiter.engine.repeated",
-        "arbiter.engine.recalled",
+        "arbiter.engine.decisions",
         "arbiter.ledger.forgetting",
     ),
     "ledger: unpack, pack, keep": (
@@ -92,7 +91,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "evaluation and decision": (
         "arbiter.policy.inputs",
         "arbiter.engine.evaluation",
-        "arbiter.engine.verdict",
+        "arbiter.engine.decisions",
         "arbiter.engine.evidence",
     ),
     "settled time": ("arbiter.engine.settling",),
@@ -100,7 +99,6 @@ STAGES: dict[str, tuple[str, ...]] = {
     "shadow rules": ("arbiter.engine.shadow",),
     "the message": (
         "arbiter.engine.render",
-        "arbiter.engine.told",
         "arbiter.worker.partition.publishing",
         "arbiter.worker.last_decision",
     ),

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from arbiter.cli.common import EXIT_USAGE, Failure
-from arbiter.ledger.model import Finding
+from arbiter.messages import Finding
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.ruleset import Policy
 from arbiter.policy_check.files import FileProblem, digest_of, document_bytes, read_policy

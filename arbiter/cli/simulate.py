@@ -17,7 +17,7 @@ from rich.table import Table
 from arbiter.cli.common import reading
 from arbiter.cli.unreadable import Unreadable
 from arbiter.cli.whatif import material_options, policy_named, progress_bar
-from arbiter.engine.render import decision_of
+from arbiter.engine.render import message_of
 from arbiter.engine.simulate import Happening, Told
 from arbiter.messages import encoder
 from arbiter.reports.pages.console import cell, terminal
@@ -67,7 +67,7 @@ def simulate(
             if isinstance(happening, Told):
                 tally.add(happening)
                 if file is not None:
-                    file.write(encode(decision_of(happening.decided)) + b"\n")
+                    file.write(encode(message_of(happening.decision)) + b"\n")
             else:
                 account.add(happening)
     account.close()

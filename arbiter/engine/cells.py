@@ -9,17 +9,17 @@ from collections.abc import Callable
 
 from arbiter.engine.evaluation import Evaluation
 from arbiter.ledger.capacity import CELL, Draw, Stock
-from arbiter.ledger.model import Answer, Asked, Ledger
+from arbiter.ledger.model import Asked, Decision, Ledger
 from arbiter.messages import ContactRequest
 from arbiter.policy.rules.capacity import window_of
 from arbiter.policy.ruleset import Policy
 
 
-def awaited(evaluation: Evaluation, verdict: Answer) -> list[str]:
+def awaited(evaluation: Evaluation, decision: Decision) -> list[str]:
     """The windows of capacity that a deferred request waits for, or the cell if it is all it waits for."""
-    names = {window_of(finding) for finding in verdict.findings} - {None}
-    if all(finding.kind == "cell" for finding in verdict.findings):
-        names = {f"{finding.rule}{CELL}" for finding in verdict.findings}
+    names = {window_of(finding) for finding in decision.findings} - {None}
+    if all(finding.kind == "cell" for finding in decision.findings):
+        names = {f"{finding.rule}{CELL}" for finding in decision.findings}
     if not names:
         return []
     at_ms = max(evaluation.now_ms, evaluation.send_after_ms)

@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from arbiter.engine.decisions import RULE_ERROR, without_rules
 from arbiter.engine.settling import Calendar, Search, Settled, may_end_any_time, too_late
-from arbiter.engine.verdict import NOWHERE, RULE_ERROR, answer
 from arbiter.ledger.capacity import Draw, Stock, Want
 from arbiter.ledger.contacts import Shape
-from arbiter.ledger.model import Answer, Finding, Ledger, Member
-from arbiter.messages import ContactRequest
+from arbiter.ledger.model import Decision, Ledger, Member
+from arbiter.messages import ContactRequest, Finding, OutcomeName, instant_of
 from arbiter.policy.exceptions import NO_LIFTS, Lift
 from arbiter.policy.index import ApplicableRules, ShapeRules, Timetable, ValidInterval
 from arbiter.policy.inputs import Used, shape_of
@@ -70,12 +70,12 @@ def decide(
     stock: Stock,
     *,
     is_new: bool = True,
-) -> Answer:
+) -> Decision:
     """CompiledRule one request against a party's state. Pure: nothing is changed, nothing is read but the arguments.
 
     ``is_new``: it just arrived. One that was answered before and waits is known, however old it is by now.
     """
-    return Evaluation(policy, ledger, request, received_ms, now_ms, stock).verdict(is_new=is_new)
+    return Evaluation(policy, ledger, request, received_ms, now_ms, stock).decision(is_new=is_new)
 
 
 def rank_of(policy: Policy, request: ContactRequest, ledger: Ledger, stock: Stock, now_ms: int) -> tuple[float, float]:
@@ -263,14 +263,14 @@ class Evaluation:
 
     # What is decided.
 
-    def verdict(self, *, is_new: bool = True, takes: bool = False) -> Answer:
+    def decision(self, *, is_new: bool = True, takes: bool = False) -> Decision:
         """The answer at ``now``; ``is_new`` as in :func:`decide`.
 
         With ``takes`` an approval will take its places of the capacity, and taking asks for them. In all other cases
         capacity that is unknown is asked for here, so that the findings are complete.
         """
         if self.terms.unknown:
-            return answer(self.policy, self.now_ms, "rejected", self.terms.unknown)
+            return without_rules(self.policy, self.now_ms, "rejected", self.terms.unknown)
         at_ms = max(self.now_ms, self.send_after_ms)
         found, shadow, permit = self._look(at_ms, is_new=is_new)
         if self.unknown and (found or not takes):
@@ -397,7 +397,9 @@ class Evaluation:
             finding = rule.explain(self, at_ms, objection.rule_ms)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
             return _failed(rule, error)
-        return finding if objection.until_ms == objection.rule_ms else replace(finding, until_ms=objection.until_ms)
+        if objection.until_ms == objection.rule_ms:
+            return finding
+        return replace(finding, until=instant_of(objection.until_ms))
 
     def _hear(self, rule: CompiledRule, at_ms: int) -> Finding | None:
         """One rule's word."""
@@ -496,20 +498,20 @@ class Evaluation:
 
     # What comes of it.
 
-    def _approved(self, at_ms: int, until_ms: int) -> Answer:
+    def _approved(self, at_ms: int, until_ms: int) -> Decision:
         preferences = self.member.preferences
         wishes = preferences.preferred_channel if preferences is not None else None
         if self.terms.may_draw:
             # What is given out cannot be taken once more, also where an exception lets it pass.
             shared = [rule for rule in self._shared(at_ms) if rule not in self._lifted]
             self.draws = [draw for rule in shared for draw in rule.draws(self, at_ms)]
-        return Answer(
-            0, "approved", True, self.policy.ref, NOWHERE, 0, self.now_ms, (), None, None, None, at_ms, until_ms,
+        return Decision(
+            "approved", True, self.policy.ref, self.now_ms, (), None, None, at_ms, until_ms,
             self._relationship_owner(), wishes if wishes != self.request.channel else None,
             self.score, self.score_note, self._shadow, self._exceptions,
         )  # fmt: skip
 
-    def _deferred(self, found: list[Finding]) -> Answer:
+    def _deferred(self, found: list[Finding]) -> Decision:
         """Deferred until the settled time, when every rule says yes at once; if that is too late, a no."""
         until_ms = max([finding.until_ms or 0 for finding in found])
         if until_ms <= self.now_ms:
@@ -540,11 +542,11 @@ class Evaluation:
         return [finding for finding in found if not finding.defers]
 
     def _answer(
-        self, outcome: str, found: list[Finding], retry_at_ms: int | None = None, next_ms: int | None = None
-    ) -> Answer:
-        return Answer(
-            0, outcome, outcome != "deferred", self.policy.ref, NOWHERE, 0, self.now_ms, tuple(found),
-            retry_at_ms, None, next_ms, None, None, None, None,
+        self, outcome: OutcomeName, found: list[Finding], retry_at_ms: int | None = None, next_ms: int | None = None
+    ) -> Decision:
+        return Decision(
+            outcome, outcome != "deferred", self.policy.ref, self.now_ms, tuple(found),
+            retry_at_ms, next_ms, None, None, None, None,
             self.score, self.score_note, self._shadow, self._exceptions,
         )  # fmt: skip
 

@@ -18,8 +18,8 @@ from arbiter.engine.render import count_of
 from arbiter.ledger.capacity import Draw, Level
 from arbiter.ledger.contacts import Contact, Contacts, ContactState
 from arbiter.ledger.identity import REF_BYTES, identity
-from arbiter.ledger.model import Answer, Ledger, Member
-from arbiter.messages import ContactRequest, Decision
+from arbiter.ledger.model import Decision, Ledger, Member
+from arbiter.messages import ContactRequest, DecisionMessage
 from arbiter.policy.kill_switches import KILL_SWITCH, CompiledKill, Kill
 from arbiter.policy.preferences import RULE as WISH
 from arbiter.policy.rules import SHARED, CompiledArbitration
@@ -67,7 +67,7 @@ class Counterfactuals(Struct, frozen=True):
 class Told(Struct, frozen=True):
     """A published decision with what it was about, and when the request was received (ms)."""
 
-    decision: Decision
+    decision: DecisionMessage
     request: ContactRequest
     received_ms: int
 
@@ -122,9 +122,9 @@ def ledgers_then(ledger: Ledger, told: Told) -> Iterator[Ledger]:
         yield Ledger(members=members, contacts=contacts, events=events)
 
 
-def _rebuild(policy: Policy, ledger: Ledger, told: Told) -> tuple[Ledger, Answer]:
+def _rebuild(policy: Policy, ledger: Ledger, told: Told) -> tuple[Ledger, Decision]:
     """The likeliest ledger, the first that gives the answer that was told if there is one; and what it gives."""
-    tried: list[tuple[Ledger, Answer]] = []
+    tried: list[tuple[Ledger, Decision]] = []
     for then in ledgers_then(ledger, told):
         verdict = judge(policy, then, told)
         if _is_as_told(verdict, told.decision):
@@ -133,13 +133,13 @@ def _rebuild(policy: Policy, ledger: Ledger, told: Told) -> tuple[Ledger, Answer
     return tried[0]
 
 
-def judge(policy: Policy, ledger: Ledger, told: Told) -> Answer:
+def judge(policy: Policy, ledger: Ledger, told: Told) -> Decision:
     """The request judged at the time of the decision on this ledger, with the capacity that was left then.
 
     As a party does it, but without recalls, and without looking at the places that others wait for.
     """
     evaluation = Evaluation(policy, ledger, told.request, told.received_ms, told.now_ms, _StockThen(told))
-    verdict = evaluation.verdict()
+    verdict = evaluation.decision()
     if verdict.outcome == "rejected" or not told.is_first or told.decision.dry_run:
         return verdict
     holds = evaluation.arbitrations()
@@ -177,7 +177,7 @@ def _without(policy: Policy, ledger: Ledger, told: Told, rules: tuple[str, ...])
     )
 
 
-def _kills(decision: Decision) -> list[Kill]:
+def _kills(decision: DecisionMessage) -> list[Kill]:
     """The kill switches that stopped it. They are no part of the policy, and all that matters of one is its end."""
     return [
         Kill(int(finding.rule.rpartition("/")[2]), "all", "", to_ms(finding.until), True, finding.owner, finding.why)
@@ -193,7 +193,7 @@ def _stopped(policy: Policy, kills: list[Kill]) -> Policy:
     return Policy(policy.document, version, digest, kills)
 
 
-def _is_as_told(verdict: Answer, decision: Decision) -> bool:
+def _is_as_told(verdict: Decision, decision: DecisionMessage) -> bool:
     """Whether judging again gives what was published, as far as it can."""
     told = _heard((finding.rule, finding.code) for finding in decision.findings)
     if told != _heard((finding.rule, finding.code) for finding in verdict.findings):
@@ -208,7 +208,7 @@ def _heard(findings: Iterator[tuple[str, str]]) -> set[tuple[str, str]]:
     return {(rule, code) for rule, code in findings if code not in FROM_OTHERS}
 
 
-def _codes(decision: Decision) -> set[str]:
+def _codes(decision: DecisionMessage) -> set[str]:
     return {finding.code for finding in decision.findings}
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from arbiter.engine.decisions import refuse
 from arbiter.engine.evaluation import Evaluation
-from arbiter.engine.verdict import refuse
-from arbiter.ledger.model import Answer
+from arbiter.ledger.model import Decision
 from arbiter.policy.rules import CompiledArbitration
 from arbiter.policy.ruleset import Policy
 from arbiter.policy.terms import finding_of
@@ -29,25 +29,25 @@ def hold_for(evaluation: Evaluation, holds: Mapping[str, int]) -> tuple[Compiled
     return max(found, key=lambda pair: pair[1], default=None)
 
 
-def held(evaluation: Evaluation, verdict: Answer, hold: CompiledArbitration, closes_ms: int) -> Answer:
-    """The verdict on a request that waits for the close of an arbitration."""
+def held(evaluation: Evaluation, decision: Decision, hold: CompiledArbitration, closes_ms: int) -> Decision:
+    """The decision on a request that waits for the close of an arbitration."""
     policy = evaluation.policy
     message = f"requests are gathered and decided together, best first, at {spoken(closes_ms, policy.zone)}"
-    findings = (*verdict.findings, hold.no("held_for_arbitration", message, closes_ms))
-    verdict = replace(verdict, findings=findings, not_before_ms=None, valid_until_ms=None, retry_at_ms=closes_ms)
+    findings = (*decision.findings, hold.no("held_for_arbitration", message, closes_ms))
+    decision = replace(decision, findings=findings, not_before_ms=None, valid_until_ms=None, retry_at_ms=closes_ms)
     if closes_ms >= evaluation.expires_ms:
         why = "it expires before the requests are decided"
         late = finding_of(policy.document, "expires_at", "would_expire", why)
-        return refuse(verdict, late, evaluation.eligible_ms(closes_ms))
-    return replace(verdict, outcome="deferred", final=False)
+        return refuse(decision, late, evaluation.eligible_ms(closes_ms))
+    return replace(decision, outcome="deferred", final=False)
 
 
-def outranked(policy: Policy, verdict: Answer, rule: str, winner: tuple[float, str]) -> Answer:
+def outranked(policy: Policy, decision: Decision, rule: str, winner: tuple[float, str]) -> Decision:
     """Tell a loser of an arbitration whose request, by score and department, won what it now waits for."""
-    blocked = next((f for f in verdict.findings if f.code in ("cap_reached", "reserved")), None)
+    blocked = next((f for f in decision.findings if f.code in ("cap_reached", "reserved")), None)
     judge = policy.arbitration(rule)
     if blocked is None or judge is None:
-        return verdict
+        return decision
     score, department = winner
     message = f"{department} won with a score of {score:g}; this one waits for the budget"
-    return replace(verdict, findings=(*verdict.findings, judge.no("outranked", message, blocked.until_ms)))
+    return replace(decision, findings=(*decision.findings, judge.no("outranked", message, blocked.until_ms)))

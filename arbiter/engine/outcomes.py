@@ -11,8 +11,7 @@ from msgspec.structs import replace
 from arbiter.engine.evidence import TOLERANCE_MS, Span, book, evidence_of, span_of
 from arbiter.engine.lifecycle import move
 from arbiter.engine.requests import withdraw
-from arbiter.engine.state import PartyState
-from arbiter.engine.told import Anomaly
+from arbiter.engine.state import Anomaly, PartyState
 from arbiter.ledger.contacts import Contact, ContactState, Evidence, Kind
 from arbiter.ledger.facts import add_consent, add_suppression, dated
 from arbiter.ledger.identity import REF_BYTES, identity_of

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from arbiter.engine.decisions import without_rules
 from arbiter.engine.lifecycle import REQUEST, can, move
 from arbiter.engine.requests import decide_recalled, evaluate, publish_recall, verdict_on
 from arbiter.engine.state import PartyState
-from arbiter.engine.verdict import answer
 from arbiter.ledger.contacts import Contact, ContactState
 from arbiter.ledger.model import Asked, best_first
 from arbiter.policy.terms import finding_of
@@ -52,8 +52,8 @@ def recall_refused(party: PartyState) -> None:
             continue
         request, freed = party.request_in(asked), party.give_back(contact)
         contact.state = ContactState.RECALLED  # only to judge the request without its own contact
-        verdict = verdict_on(party, asked, request)
-        findings = [finding for finding in verdict.findings if finding.code not in TIME_CODES]
+        decision = verdict_on(party, asked, request)
+        findings = [finding for finding in decision.findings if finding.code not in TIME_CODES]
         contact.state = ContactState.APPROVED
         if not findings or may_be_sent:
             party.take(contact.ref, freed)
@@ -97,7 +97,7 @@ def _end_unjudged(party: PartyState, asked: Asked, contact: Contact) -> None:
     except msgspec.DecodeError:
         party.note("recall_untold", contact.kind.department)
         return
-    recalled = answer(party.policy, party.now_ms, "recalled", (finding,), asked.score)
+    recalled = without_rules(party.policy, party.now_ms, "recalled", (finding,), asked.score)
     party.publish(asked, request, "approved", "recall", recalled)
-    rejected = answer(party.policy, party.now_ms, "rejected", (finding,), asked.score)
+    rejected = without_rules(party.policy, party.now_ms, "rejected", (finding,), asked.score)
     party.publish(asked, request, "recalled", "reject", rejected)

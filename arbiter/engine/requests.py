@@ -6,34 +6,41 @@ timer fired.
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from arbiter.engine.cells import awaited
+from arbiter.engine.decisions import (
+    await_confirmation,
+    await_own_contact,
+    awaits_confirmation,
+    in_future,
+    lacks_budget_only,
+    repeat,
+    without_rules,
+)
 from arbiter.engine.evaluation import Evaluation, rank_of
 from arbiter.engine.holds import held, hold_for, outranked
 from arbiter.engine.input_record import InputRecord
 from arbiter.engine.lifecycle import PERMIT, REQUEST, move
-from arbiter.engine.recalled import awaits_word, wait_for_own, wait_for_word
-from arbiter.engine.repeated import told_again
 from arbiter.engine.shadow import beside, unless_full
 from arbiter.engine.state import PartyState
-from arbiter.engine.told import Decided
-from arbiter.engine.verdict import answer, lacks_budget_only, timely
 from arbiter.ledger.contacts import Contact, ContactState
 from arbiter.ledger.forgetting import forget
 from arbiter.ledger.identity import REF_BYTES, answer_key, content_of, hold_of, identity, remember, was_answered
-from arbiter.ledger.model import Answer, Asked, Finding, best_first
-from arbiter.messages import ContactRequest
+from arbiter.ledger.model import Asked, Decision, best_first
+from arbiter.messages import ContactRequest, Finding, OutcomeName
 from arbiter.policy.inputs import kind_of
 from arbiter.policy.rules import CompiledArbitration
 from arbiter.policy.terms import finding_of
 
-EVENTS = {"deferred": "defer", "approved": "approve", "rejected": "reject"}
-"""The event by which a verdict's outcome is reached."""
+EVENTS: Final[dict[OutcomeName, str]] = {"deferred": "defer", "approved": "approve", "rejected": "reject"}
+"""The event by which a decision's outcome is reached."""
 
 
 def ask(party: PartyState, record: InputRecord, request: ContactRequest) -> None:
-    """Answer a request that has just arrived, or tell a repeated one what it was told."""
+    """Decision a request that has just arrived, or tell a repeated one what it was told."""
     key = record.identity or identity(request)
     customer, ledger = request.customer_id, party.ledger
     if request.dry_run:
@@ -43,7 +50,7 @@ def ask(party: PartyState, record: InputRecord, request: ContactRequest) -> None
     if party.answers and was_answered(ledger, customer, key):
         known = party.answers.get(answer_key(customer, key))
         if known is not None:
-            party.effects.append(told_again(request, key, content, known))
+            party.effects.append(repeat(request, key, content, known))
             return
     remember(ledger, customer, key, party.now_ms)
     forget(ledger, party.now_ms, party.policy.history_ms)
@@ -83,8 +90,8 @@ def end(party: PartyState, asked: Asked, rule: str, code: str, message: str) -> 
         ledger.holds.pop(asked.held, None)
     party.heard_of_recall(asked.identity)
     finding = finding_of(party.policy.document, rule, code, message)
-    verdict = answer(party.policy, party.now_ms, "rejected", (finding,), asked.score)
-    party.publish(asked, party.request_in(asked), "deferred", "withdraw", verdict)
+    decision = without_rules(party.policy, party.now_ms, "rejected", (finding,), asked.score)
+    party.publish(asked, party.request_in(asked), "deferred", "withdraw", decision)
 
 
 def evaluate(party: PartyState, request: ContactRequest, received_ms: int) -> Evaluation:
@@ -92,9 +99,9 @@ def evaluate(party: PartyState, request: ContactRequest, received_ms: int) -> Ev
     return Evaluation(party.policy, party.ledger, request, received_ms, party.now_ms, party.stock)
 
 
-def verdict_on(party: PartyState, asked: Asked, request: ContactRequest) -> Answer:
+def verdict_on(party: PartyState, asked: Asked, request: ContactRequest) -> Decision:
     """What would be decided now."""
-    return evaluate(party, request, asked.received_ms).verdict(is_new=asked.n == 0)
+    return evaluate(party, request, asked.received_ms).decision(is_new=asked.n == 0)
 
 
 def rank(party: PartyState, request: ContactRequest) -> tuple[float, float]:
@@ -105,27 +112,27 @@ def rank(party: PartyState, request: ContactRequest) -> tuple[float, float]:
 def decide_recalled(party: PartyState, asked: Asked) -> None:
     """Decide a recalled request anew, after the one that it gave way to has taken its place."""
     evaluation = evaluate(party, party.request_in(asked), asked.received_ms)
-    verdict = _unless_own(party, asked, evaluation, evaluation.verdict(is_new=False))
-    if verdict.outcome == "approved":
+    decision = _unless_own(party, asked, evaluation, evaluation.decision(is_new=False))
+    if decision.outcome == "approved":
         until_ms = party.now_ms + max(party.policy.permit_min_ms, 1)
-        verdict = wait_for_word(party.policy, verdict, until_ms, evaluation.expires_ms)
+        decision = await_confirmation(party.policy, decision, until_ms, evaluation.expires_ms)
         party.ledger.holds[hold_of(asked.identity)] = until_ms
-    _settle(party, asked, evaluation, verdict, "recalled")
+    _settle(party, asked, evaluation, decision, "recalled")
 
 
 def publish_recall(party: PartyState, asked: Asked, request: ContactRequest, findings: list[Finding]) -> None:
     """Tell the department that its approval is taken back."""
     party.ledger.open.remove(asked)
-    recalled = answer(party.policy, party.now_ms, "recalled", tuple(findings), asked.score)
+    recalled = without_rules(party.policy, party.now_ms, "recalled", tuple(findings), asked.score)
     party.publish(asked, request, "approved", "recall", recalled)
 
 
 def _try(party: PartyState, record: InputRecord, request: ContactRequest, key: bytes) -> None:
     """A dry run: decided as a new request, without any trace."""
     evaluation = evaluate(party, request, record.received_ms)
-    verdict = timely(party.policy.document, evaluation.verdict(), party.now_ms)
-    trial = replace(verdict, final=True, source=record.source, seq=party.seq)
-    party.effects.append(Decided(request, key, trial, False))
+    decision = in_future(party.policy.document, evaluation.decision(), party.now_ms)
+    dry = replace(decision, request=request, identity=key, final=True, source=record.source, seq=party.seq)
+    party.effects.append(dry)
 
 
 def _asked(record: InputRecord, key: bytes, content: bytes, evaluation: Evaluation) -> Asked:
@@ -135,12 +142,12 @@ def _asked(record: InputRecord, key: bytes, content: bytes, evaluation: Evaluati
 
 def _hold(party: PartyState, asked: Asked, evaluation: Evaluation, hold: CompiledArbitration, closes_ms: int) -> None:
     """Let a new request wait for the close of an arbitration, unless it is rejected at once."""
-    verdict = evaluation.verdict()
-    if verdict.outcome != "rejected":
-        verdict = held(evaluation, verdict, hold, closes_ms)
-        if verdict.outcome == "deferred":
+    decision = evaluation.decision()
+    if decision.outcome != "rejected":
+        decision = held(evaluation, decision, hold, closes_ms)
+        if decision.outcome == "deferred":
             asked.held = hold.id
-    _settle(party, asked, evaluation, verdict, "received")
+    _settle(party, asked, evaluation, decision, "received")
     if asked.held is not None and asked.due_ms:
         party.ledger.holds[asked.held] = asked.due_ms
 
@@ -175,13 +182,13 @@ def _decide(
 ) -> str:
     """Decide a request and all that this brings about; gives the outcome. ``won`` is who won its arbitration."""
     told_ms = asked.due_ms
-    verdict, evaluation, victim = _verdict(party, asked, evaluation)
-    if arbitration is not None and verdict.outcome == "deferred" and won is not None:
-        verdict = outranked(party.policy, verdict, arbitration, won)
-    _settle(party, asked, evaluation, verdict, before, told_ms)
+    decision, evaluation, victim = _verdict(party, asked, evaluation)
+    if arbitration is not None and decision.outcome == "deferred" and won is not None:
+        decision = outranked(party.policy, decision, arbitration, won)
+    _settle(party, asked, evaluation, decision, before, told_ms)
     if victim is not None:
         decide_recalled(party, victim)
-    return verdict.outcome
+    return decision.outcome
 
 
 def _come_back_soon(party: PartyState) -> None:
@@ -191,39 +198,39 @@ def _come_back_soon(party: PartyState) -> None:
             asked.due_ms = min(asked.due_ms, party.now_ms)
 
 
-def _verdict(party: PartyState, asked: Asked, evaluation: Evaluation) -> tuple[Answer, Evaluation, Asked | None]:
+def _verdict(party: PartyState, asked: Asked, evaluation: Evaluation) -> tuple[Decision, Evaluation, Asked | None]:
     """The decision now, its evaluation, and the approval that was recalled where only budgets were in the way."""
     holds = party.ledger.holds
     word_ms = holds.get(hold_of(asked.identity), 0) if holds else 0
     if word_ms > party.now_ms:
-        verdict = _unless_own(party, asked, evaluation, evaluation.verdict(is_new=False))
-        return wait_for_word(party.policy, verdict, word_ms, evaluation.expires_ms), evaluation, None
-    verdict = evaluation.verdict(is_new=asked.n == 0, takes=True)
-    if verdict.outcome == "approved":
-        return verdict, evaluation, None
-    if not lacks_budget_only(verdict):
-        return _unless_own(party, asked, evaluation, verdict), evaluation, None
+        decision = _unless_own(party, asked, evaluation, evaluation.decision(is_new=False))
+        return await_confirmation(party.policy, decision, word_ms, evaluation.expires_ms), evaluation, None
+    decision = evaluation.decision(is_new=asked.n == 0, takes=True)
+    if decision.outcome == "approved":
+        return decision, evaluation, None
+    if not lacks_budget_only(decision):
+        return _unless_own(party, asked, evaluation, decision), evaluation, None
     for victim, contact in _victims(party, asked):
         if not move(contact, "recall"):
             continue
         freed = party.give_back(contact)
         again = evaluate(party, evaluation.request, asked.received_ms)
-        better = again.verdict(is_new=asked.n == 0, takes=True)
+        better = again.decision(is_new=asked.n == 0, takes=True)
         if better.outcome == "approved":
-            _give_way(party, victim, asked, evaluation.request, verdict.findings[0])
+            _give_way(party, victim, asked, evaluation.request, decision.findings[0])
             return better, again, victim
         contact.state = ContactState.APPROVED  # it was only tried
         party.take(contact.ref, freed)
-    return _unless_own(party, asked, evaluation, verdict), evaluation, None
+    return _unless_own(party, asked, evaluation, decision), evaluation, None
 
 
-def _unless_own(party: PartyState, asked: Asked, evaluation: Evaluation, verdict: Answer) -> Answer:
-    """The verdict; where a request's own recalled contacts are all that ends it, it waits for them instead."""
-    if verdict.outcome != "rejected" or not asked.n:
-        return verdict
+def _unless_own(party: PartyState, asked: Asked, evaluation: Evaluation, decision: Decision) -> Decision:
+    """The decision; where a request's own recalled contacts are all that ends it, it waits for them instead."""
+    if decision.outcome != "rejected" or not asked.n:
+        return decision
     own = party.stopped(asked.identity)
     if not own:
-        return verdict
+        return decision
     freed = [draw for contact in own for draw in party.give_back(contact)]
     for contact in own:
         contact.state = ContactState.RECALLED
@@ -231,7 +238,9 @@ def _unless_own(party: PartyState, asked: Asked, evaluation: Evaluation, verdict
     for contact in own:
         contact.state = ContactState.WITHDRAWN
     party.take(own[0].ref, freed)
-    return verdict if without.outcome == "rejected" else wait_for_own(party.policy, verdict, evaluation.expires_ms)
+    if without.outcome == "rejected":
+        return decision
+    return await_own_contact(party.policy, decision, evaluation.expires_ms)
 
 
 def _victims(party: PartyState, asked: Asked) -> list[tuple[Asked, Contact]]:
@@ -257,39 +266,39 @@ def _give_way(party: PartyState, victim: Asked, winner: Asked, request: ContactR
         f"this one scores {victim.score:g}"
     )
     victim.recalled = True
-    finding = replace(blocked, code="recalled", message=message, until_ms=None, contacts=())
+    finding = replace(blocked, code="recalled", message=message, until=None, contacts=())
     publish_recall(party, victim, party.request_in(victim), [finding])
 
 
 def _settle(
-    party: PartyState, asked: Asked, evaluation: Evaluation, verdict: Answer, before: str, told_ms: int = 0
+    party: PartyState, asked: Asked, evaluation: Evaluation, decision: Decision, before: str, told_ms: int = 0
 ) -> None:
-    """Book a verdict and publish it, unless it only repeats that the answer comes at ``told_ms``."""
+    """Book a decision and publish it, unless it only repeats that the answer comes at ``told_ms``."""
     ledger, policy, request = party.ledger, party.policy, evaluation.request
-    if verdict.outcome == "deferred":
-        verdict = timely(policy.document, verdict, party.now_ms)
+    if decision.outcome == "deferred":
+        decision = in_future(policy.document, decision, party.now_ms)
         if asked.n == 0:
-            verdict = unless_full(policy, ledger, verdict, evaluation)
-    is_news = verdict.outcome != "deferred" or verdict.retry_at_ms != told_ms
-    if policy.shadow is not None and is_news and asked.held is None and not awaits_word(verdict):
+            decision = unless_full(policy, ledger, decision, evaluation)
+    is_news = decision.outcome != "deferred" or decision.retry_at_ms != told_ms
+    if policy.shadow is not None and is_news and asked.held is None and not awaits_confirmation(decision):
         when, is_new = (asked.received_ms, party.now_ms), asked.n == 0
-        verdict = beside(policy, ledger, request, *when, party.stock, verdict, is_new=is_new)
+        decision = beside(policy, ledger, request, *when, party.stock, decision, is_new=is_new)
     ahead = None
-    if verdict.outcome == "deferred":
-        ahead = _wait(party, asked, evaluation, verdict)
-    elif verdict.not_before_ms is not None and verdict.valid_until_ms is not None:
-        _approve(party, asked, evaluation, verdict.not_before_ms, verdict.valid_until_ms)
+    if decision.outcome == "deferred":
+        ahead = _wait(party, asked, evaluation, decision)
+    elif decision.not_before_ms is not None and decision.valid_until_ms is not None:
+        _approve(party, asked, evaluation, decision.not_before_ms, decision.valid_until_ms)
         if evaluation.draws:
             party.take(asked.identity[:REF_BYTES], evaluation.draws)
     if is_news:
-        party.publish(asked, request, before, EVENTS[verdict.outcome], verdict, ahead)
+        party.publish(asked, request, before, EVENTS[decision.outcome], decision, ahead)
 
 
-def _wait(party: PartyState, asked: Asked, evaluation: Evaluation, verdict: Answer) -> int:
+def _wait(party: PartyState, asked: Asked, evaluation: Evaluation, decision: Decision) -> int:
     """Let it wait; gives how many of the party wait with a better claim."""
     waiting = party.ledger.waiting
-    asked.due_ms = verdict.retry_at_ms or 0
-    asked.awaits = awaited(evaluation, verdict) if party.policy.is_shared and asked.held is None else []
+    asked.due_ms = decision.retry_at_ms or 0
+    asked.awaits = awaited(evaluation, decision) if party.policy.is_shared and asked.held is None else []
     party.requests[asked.identity] = evaluation.request
     own = best_first(asked)
     ahead = sum([best_first(other) < own for other in waiting])

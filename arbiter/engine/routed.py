@@ -5,14 +5,14 @@ from __future__ import annotations
 from msgspec import Struct
 
 from arbiter.engine.input_record import InputRecord
-from arbiter.ledger.model import Answered, Ledger, StoredRecord
+from arbiter.ledger.model import Decision, Ledger, StoredRecord
 
 
 class Part(Struct):
     """Everything of one customer: the ledger that the customer alone would have, and the answers in its index."""
 
     ledger: Ledger
-    answers: dict[bytes, Answered]
+    answers: dict[bytes, Decision]
 
 
 class Forward(Struct, frozen=True):

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from arbiter.ledger.model import Finding
+from arbiter.messages import Finding
 from arbiter.policy.inputs import Inputs
 from arbiter.policy.rules import NOW_MS, ends_early
 from arbiter.timing.instants import DAY_MS, FAR_MS, HOUR_MS, MINUTE_MS

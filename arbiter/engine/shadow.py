@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from arbiter.engine.decisions import RULE_ERROR, refuse
 from arbiter.engine.evaluation import Evaluation, decide
-from arbiter.engine.verdict import RULE_ERROR, refuse
 from arbiter.ledger.capacity import Draw, Level, Stock
-from arbiter.ledger.model import Answer, Finding, Ledger, ShadowVerdict
-from arbiter.messages import ContactRequest
+from arbiter.ledger.model import Decision, Ledger
+from arbiter.messages import ContactRequest, Finding, PolicyRef, ShadowDecision, instant_of
 from arbiter.policy.ruleset import Policy
 from arbiter.policy.terms import finding_of
 
@@ -25,18 +25,18 @@ def beside(
     received_ms: int,
     now_ms: int,
     stock: Stock,
-    verdict: Answer,
+    decision: Decision,
     *,
     is_new: bool,
-) -> Answer:
-    """The verdict of ``policy`` with that of its shadow policy beside it, if it has one. To be called before it is
+) -> Decision:
+    """The decision of ``policy`` with that of its shadow policy beside it, if it has one. To be called before it is
     booked; ``is_new`` as in ``decide``. Changes nothing; whatever fails here is told, and harms nobody.
     """
     shadow = policy.shadow
     if shadow is None:
-        return verdict
-    would = _judge(shadow, ledger, request, received_ms, now_ms, _Watched(stock, policy), verdict, is_new=is_new)
-    return replace(verdict, shadow_policy=would)
+        return decision
+    would = _judge(shadow, ledger, request, received_ms, now_ms, _Watched(stock, policy), decision, is_new=is_new)
+    return replace(decision, shadow_policy=would)
 
 
 def _judge(
@@ -46,40 +46,40 @@ def _judge(
     received_ms: int,
     now_ms: int,
     stock: Stock,
-    said: Answer,
+    said: Decision,
     *,
     is_new: bool,
-) -> ShadowVerdict:
+) -> ShadowDecision:
     try:
-        verdict = decide(shadow, ledger, request, received_ms, now_ms, stock, is_new=is_new)
+        decision = decide(shadow, ledger, request, received_ms, now_ms, stock, is_new=is_new)
         if is_new:  # what waits, or was recalled, keeps its place
-            verdict = unless_full(shadow, ledger, verdict)
+            decision = unless_full(shadow, ledger, decision)
     except Exception as error:  # noqa: BLE001 - whatever it is, the decision in force must not suffer from it
         failed = finding_of(shadow.document, "policy", RULE_ERROR, f"the policy failed: {type(error).__name__}")
-        return ShadowVerdict(shadow.ref, RULE_ERROR, findings=(failed,))
-    has_failed = any(finding.code == RULE_ERROR for finding in verdict.findings)
+        return ShadowDecision(PolicyRef(*shadow.ref), RULE_ERROR, findings=(failed,))
+    has_failed = any(finding.code == RULE_ERROR for finding in decision.findings)
     known = set(map(_bare, said.findings))
-    return ShadowVerdict(
-        shadow.ref,
-        RULE_ERROR if has_failed else verdict.outcome,
-        tuple(dict.fromkeys(finding.rule for finding in verdict.findings)),
-        verdict.retry_at_ms,
-        tuple(bare for bare in map(_bare, verdict.findings) if bare not in known),
+    return ShadowDecision(
+        PolicyRef(*shadow.ref),
+        RULE_ERROR if has_failed else decision.outcome,  # type: ignore[arg-type] # nothing is recalled here
+        tuple(dict.fromkeys(finding.rule for finding in decision.findings)),
+        None if decision.retry_at_ms is None else instant_of(decision.retry_at_ms),
+        tuple(bare for bare in map(_bare, decision.findings) if bare not in known),
     )
 
 
-def unless_full(policy: Policy, ledger: Ledger, verdict: Answer, evaluation: Evaluation | None = None) -> Answer:
-    """The verdict, or a final no where it would wait and as many wait for this customer as may.
+def unless_full(policy: Policy, ledger: Ledger, decision: Decision, evaluation: Evaluation | None = None) -> Decision:
+    """The decision, or a final no where it would wait and as many wait for this customer as may.
 
     ``evaluation`` knows when it could be approved.
     """
     most = policy.waiting_max
-    if verdict.outcome != "deferred" or len(ledger.waiting) < most:
-        return verdict
+    if decision.outcome != "deferred" or len(ledger.waiting) < most:
+        return decision
     whom = "customer's household" if len(ledger.members) > 1 else "customer"
     message = f"{most} requests wait for this {whom} already"
-    next_ms = evaluation.eligible_ms(verdict.retry_at_ms or 0) if evaluation else None
-    return refuse(verdict, finding_of(policy.document, "waiting_max", "waiting_full", message), next_ms)
+    next_ms = evaluation.eligible_ms(decision.retry_at_ms or 0) if evaluation else None
+    return refuse(decision, finding_of(policy.document, "waiting_max", "waiting_full", message), next_ms)
 
 
 def _bare(finding: Finding) -> Finding:

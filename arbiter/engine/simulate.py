@@ -20,12 +20,11 @@ from arbiter.engine.evaluation import asked_at
 from arbiter.engine.input_record import InputRecord, from_stored
 from arbiter.engine.party import Party, Review, answers_needed, awaits
 from arbiter.engine.routed import Forward, Routed
-from arbiter.engine.state import Context, Effect, QueueKey
-from arbiter.engine.told import Anomaly, Decided
+from arbiter.engine.state import Anomaly, Context, Effect, QueueKey
 from arbiter.ledger.capacity import Draw, WholeStock
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.keys import customer_party, id_of
-from arbiter.ledger.model import Answered
+from arbiter.ledger.model import Decision
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy
 from arbiter.timing.instants import FAR_MS
@@ -43,19 +42,19 @@ class Shelf(Protocol):
     def put(self, name: str, party: Party) -> None:
         """Keep a party."""
 
-    def answer(self, key: bytes) -> Answered | None:
+    def answer(self, key: bytes) -> Decision | None:
         """What was kept under this key in the last 35 days."""
 
-    def keep(self, key: bytes, answered: Answered, now_ms: int) -> None:
+    def keep(self, key: bytes, answered: Decision, now_ms: int) -> None:
         """Keep an answer."""
 
 
 class Told(Struct, frozen=True):
-    """An answer. ``party`` is whose budget it is about; ``record`` is the record, ``None`` if a timer came back."""
+    """A decision. ``party`` is whose budget it is about; ``record`` is the record, ``None`` if a timer came back."""
 
     party: str
     record: InputRecord | None
-    decided: Decided
+    decision: Decision
 
 
 class TurnedAway(Struct, frozen=True):
@@ -180,7 +179,7 @@ class Simulation:
                 if read.record is not None and isinstance(read.record.message, ContactRequest):
                     yield from self._advance(partition, asked_at(read.record.message, read.record.received_ms))
             for effect in self._apply(partition, name, event, partition.now_ms):
-                if isinstance(effect, Decided | Anomaly | Refused):
+                if isinstance(effect, Decision | Anomaly | Refused):
                     yield from self._heard(name, effect, record)
                 else:
                     todo.append((effect.party, effect))
@@ -263,7 +262,7 @@ class Simulation:
         return [wait for wait in waiting if draw.end_ms > self._partition_of(wait[1]).now_ms][:places]
 
     def _heard(self, party: str, result: Effect, record: InputRecord | None) -> Iterator[Happening]:
-        if isinstance(result, Decided):
+        if isinstance(result, Decision):
             yield Told(party, record, result)
         elif isinstance(result, Anomaly):
             self.notes[result.what] += 1

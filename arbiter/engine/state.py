@@ -14,16 +14,24 @@ from arbiter.engine.cells import count_cells
 from arbiter.engine.input_record import request_of
 from arbiter.engine.lifecycle import follows
 from arbiter.engine.routed import Routed
-from arbiter.engine.told import Anomaly, Decided
 from arbiter.ledger.capacity import Draw, Stock
 from arbiter.ledger.contacts import Contact, ContactState
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.identity import BEGUN_ANEW, REF_BYTES, answer_key, counted_from, hold_of
-from arbiter.ledger.model import Answer, Answered, Asked, Ledger
+from arbiter.ledger.model import Asked, Decision, Ledger
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy
 
-Effect = Decided | Refused | Anomaly | Routed
+
+class Anomaly(Struct, frozen=True, gc=False):
+    """Something to count and report: ``what`` is one of ``reason_codes.NOTES``, ``detail`` is what the record said."""
+
+    what: str
+    department: str
+    detail: str = ""
+
+
+Effect = Decision | Refused | Anomaly | Routed
 """What applying an event brings about, beside the party's own state."""
 
 QueueKey = tuple[int, int]
@@ -80,7 +88,7 @@ class PartyState:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self.answers: dict[bytes, Answered] = {}
+        self.answers: dict[bytes, Decision] = {}
         self.changed: dict[bytes, None] = {}
         self.requests: dict[bytes, ContactRequest] = {}
         self.effects: list[Effect] = []
@@ -180,14 +188,21 @@ class PartyState:
         self.effects.append(Anomaly(what, department, detail))
 
     def publish(
-        self, asked: Asked, request: ContactRequest, before: str, event: str, verdict: Answer, ahead: int | None = None
+        self,
+        asked: Asked,
+        request: ContactRequest,
+        before: str,
+        event: str,
+        decision: Decision,
+        ahead: int | None = None,
     ) -> None:
         """Let an event happen to a request in state ``before``, and publish the decision;
         :class:`~arbiter.engine.lifecycle.IllegalMove`.
         """
         follows(before, event)
         asked.n = (asked.n if self.seq < BEGUN_ANEW else max(asked.n, counted_from(self.seq))) + 1
-        verdict.n, verdict.source, verdict.seq, verdict.ahead = asked.n, asked.source, self.seq, ahead
+        decision.request, decision.identity, decision.content = request, asked.identity, asked.content
+        decision.n, decision.source, decision.seq, decision.ahead = asked.n, asked.source, self.seq, ahead
         key = answer_key(request.customer_id, asked.identity)
-        self.answers[key], self.changed[key] = Answered(asked.content, verdict), None
-        self.effects.append(Decided(request, asked.identity, verdict, False))
+        self.answers[key], self.changed[key] = decision, None
+        self.effects.append(decision)

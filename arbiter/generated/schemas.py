@@ -23,7 +23,7 @@ from arbiter.messages import (
     AuditRecord,
     ConsentChange,
     ContactRequest,
-    Decision,
+    DecisionMessage,
     Outcome,
     PreferenceChange,
     Profile,
@@ -47,13 +47,16 @@ MESSAGES: dict[str, type[Struct]] = {
     "suppression-change": SuppressionChange,
     "profile": Profile,
     "outcome": Outcome,
-    "decision": Decision,
+    "decision": DecisionMessage,
     "audit-record": AuditRecord,
 }
 """File name → message, for everything that travels on the public topics."""
 
 READ = (ContactRequest, ConsentChange, PreferenceChange, SuppressionChange, Profile, Outcome)
 """The messages that others write."""
+
+PUBLIC_NAMES = {"DecisionMessage": "Decision"}
+"""Class → the name that its schema has."""
 
 PRINTED: dict[str, type[Struct]] = {"explanation": Explanation, "report": Report, "shadow-report": ShadowReport}
 """File name → what a command prints with ``--json``."""
@@ -92,14 +95,22 @@ def write(root: Path) -> list[str]:
 
 def message_schema(kind: type[Struct]) -> Schema:
     """The JSON Schema of a message, its own fields at the top. What may be left out of what is read may be ``null``."""
-    schema = msgspec.json.schema(kind)
+    schema = _with_public_names(msgspec.json.schema(kind))
     definitions = {name: _undented(definition) for name, definition in schema["$defs"].items()}
-    top = definitions.pop(kind.__name__)
+    top = definitions.pop(PUBLIC_NAMES.get(kind.__name__, kind.__name__))
     if kind in READ:
         optional = top["properties"].keys() - set(top["required"])
         top["properties"] |= {name: _or_null(top["properties"][name]) for name in optional}
     rest = {"$defs": dict(sorted(definitions.items()))} if definitions else {}
     return {"$schema": DIALECT, **top, **rest}
+
+
+def _with_public_names(schema: Schema) -> Schema:
+    text = json.dumps(schema)
+    for name, public in PUBLIC_NAMES.items():
+        text = text.replace(f'"{name}"', f'"{public}"').replace(f'/{name}"', f'/{public}"')
+    named: Schema = json.loads(text)
+    return named
 
 
 def _or_null(schema: Schema) -> Schema:

@@ -9,13 +9,13 @@ does not run through it. That is right for what never holds something that holds
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct, field
 
 from arbiter.ledger.capacity import Draw
 from arbiter.ledger.contacts import Contacts, Kind
-from arbiter.messages import Scalar
+from arbiter.messages import ContactRequest, Finding, OutcomeName, Scalar, ShadowDecision
 
 
 class Consent(Struct, frozen=True, array_like=True, gc=False):
@@ -164,65 +164,29 @@ class Ledger(Struct, gc=False):
     recall_ms: int = 0
 
 
-class Used(Struct, frozen=True, array_like=True, gc=False):
-    """A contact that used a budget, as a finding tells it."""
+NO_REQUEST: Final = ContactRequest(request_id="", customer_id="", department="", campaign="", channel="", category="")
+"""The ``request`` of a decision that was read from the store: a repeat brings its own."""
 
-    department: str
-    channel: str
-    at_ms: int
-    campaign: str | None = None
+NOWHERE: Final = ("", 0, 0)
+"""The ``source`` of a decision that was not published yet."""
 
 
-class Finding(Struct, frozen=True, array_like=True, gc=False):
-    """One "no". ``until_ms`` is when this rule alone would say yes; ``None`` with ``defers=False`` means never."""
+class Decision(Struct, gc=False):
+    """What was decided on a request, and why. An evaluation makes it, the store keeps it, the topic gets it.
 
-    rule: str
-    kind: str
-    code: str
-    defers: bool
-    owner: str
-    why: str
-    message: str
-    used: int | None = None
-    limit: int | None = None
-    window: str | None = None
-    until_ms: int | None = None
-    contacts: tuple[Used, ...] = ()
-
-
-class ShadowVerdict(Struct, frozen=True, array_like=True, gc=False):
-    """What a shadow policy would have answered. ``policy`` is its (name, version, digest).
-
-    ``outcome`` is approved, deferred, rejected, or ``rule_error`` where one of its rules, or all of it, failed.
-    ``rules`` are all that say no; ``findings`` only those that the live policy does not say likewise, without contacts.
+    The fields up to ``shadow_policy`` say what was decided; ``policy`` is (name, version, digest). The others are set
+    when it is published: whose it is, a hash of the request's content, its number ``n`` among the decisions on this
+    request (0: a dry run), where the request was read (topic, partition, offset), the number of the commit, and how
+    many requests of the party wait with a better claim. ``is_repeat`` marks one that was published before and is
+    published again, byte for byte. The store keeps neither ``request`` nor ``identity``.
     """
 
-    policy: tuple[str, int, str]
-    outcome: str
-    rules: tuple[str, ...] = ()
-    retry_at_ms: int | None = None
-    findings: tuple[Finding, ...] = ()
-
-
-class Answer(Struct, array_like=True, gc=False):
-    """What was decided about a request, and why, without what the request itself says.
-
-    An evaluation makes it; where it is published it gets its number ``n``, ``source``, ``seq`` and ``ahead``, and is
-    kept as it is. ``arbiter.engine.render`` makes the message of it.
-
-    ``policy`` is (name, version, digest), ``source`` is (topic, partition, offset).
-    """
-
-    n: int
-    outcome: str
+    outcome: OutcomeName
     final: bool
     policy: tuple[str, int, str]
-    source: tuple[str, int, int]
-    seq: int
     decided_at_ms: int
     findings: tuple[Finding, ...] = ()
     retry_at_ms: int | None = None
-    ahead: int | None = None
     next_eligible_at_ms: int | None = None
     not_before_ms: int | None = None
     valid_until_ms: int | None = None
@@ -232,11 +196,12 @@ class Answer(Struct, array_like=True, gc=False):
     score_note: str | None = None
     shadow: tuple[Finding, ...] = ()
     exceptions: tuple[str, ...] = ()
-    shadow_policy: ShadowVerdict | None = None
-
-
-class Answered(Struct, frozen=True, array_like=True, gc=False):
-    """What is remembered of an answered request: a hash of its content and the latest answer."""
-
-    content: bytes
-    answer: Answer
+    shadow_policy: ShadowDecision | None = None
+    request: ContactRequest = NO_REQUEST
+    identity: bytes = b""
+    content: bytes = b""
+    n: int = 0
+    source: tuple[str, int, int] = NOWHERE
+    seq: int = 0
+    ahead: int | None = None
+    is_repeat: bool = False

@@ -9,10 +9,13 @@ an old decision the same when a field is added.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from functools import lru_cache
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+
+from arbiter.timing.instants import exact_ms, to_datetime
 
 REQUESTS = "contact.requests.v1"
 DECISIONS = "contact.decisions.v1"
@@ -147,6 +150,14 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     product: Name | None = None
 
 
+instant_of: Final = lru_cache(maxsize=8_192)(to_datetime)
+"""As ``to_datetime``. Most decisions of a batch name the same few instants: now, the end of the quiet hours, contacts
+of last week."""
+
+ms_of: Final = lru_cache(maxsize=8_192)(exact_ms)
+"""The milliseconds of an instant that :data:`instant_of` made."""
+
+
 class UsedContact(Struct, frozen=True, omit_defaults=True, gc=False):
     """A contact that used a budget, as far as another department may know of it."""
 
@@ -159,6 +170,8 @@ class UsedContact(Struct, frozen=True, omit_defaults=True, gc=False):
 class Finding(Struct, frozen=True, omit_defaults=True, gc=False):
     """One rule's "no": which rule, whose, what used the budget and when it ends."""
 
+    # Rules make it, and it is published as it is.
+
     rule: str
     kind: str
     code: str
@@ -170,7 +183,17 @@ class Finding(Struct, frozen=True, omit_defaults=True, gc=False):
     limit: int | None = None
     window: str | None = None
     until: datetime | None = None
-    contacts: list[UsedContact] = []
+    contacts: tuple[UsedContact, ...] = ()
+
+    @property
+    def defers(self) -> bool:
+        """Whether the "no" ends."""
+        return self.effect == "defer"
+
+    @property
+    def until_ms(self) -> int | None:
+        """When this rule alone would say yes (ms); ``None`` if never."""
+        return None if self.until is None else ms_of(self.until)
 
 
 class PolicyRef(Struct, frozen=True, gc=False):
@@ -208,12 +231,12 @@ class ShadowDecision(Struct, frozen=True, omit_defaults=True, gc=False):
 
     policy: PolicyRef
     outcome: Literal["approved", "deferred", "rejected", "rule_error"]
-    rules: list[str] = []
+    rules: tuple[str, ...] = ()
     retry_at: datetime | None = None
-    findings: list[Finding] = []
+    findings: tuple[Finding, ...] = ()
 
 
-class Decision(Struct, frozen=True, omit_defaults=True, gc=False):
+class DecisionMessage(Struct, frozen=True, omit_defaults=True, gc=False):
     """The answer to a request. Topic ``contact.decisions.v1``, key ``customer_id``.
 
     ``decision_id`` ends in ``:n``, n counting the decisions on that request; a consumer keeps the highest n
@@ -234,7 +257,7 @@ class Decision(Struct, frozen=True, omit_defaults=True, gc=False):
     source: Source
     seq: int
     decided_at: datetime
-    findings: list[Finding] = []
+    findings: tuple[Finding, ...] = ()
     retry_at: datetime | None = None
     ahead: int | None = None
     next_eligible_at: datetime | None = None
@@ -243,13 +266,13 @@ class Decision(Struct, frozen=True, omit_defaults=True, gc=False):
     obligations: Obligations | None = None
     score: float | None = None
     score_note: str | None = None
-    shadow: list[Finding] = []
+    shadow: tuple[Finding, ...] = ()
     dry_run: bool = False
     contacts_omitted: Annotated[
         int, Meta(description="Contacts that findings would have named, were it not too long.")
     ] = 0
     findings_omitted: Annotated[int, Meta(description="Findings left out because there were too many to send.")] = 0
-    exceptions: Annotated[list[str], Meta(description="The policy's exceptions that lifted a rule here.")] = []
+    exceptions: Annotated[tuple[str, ...], Meta(description="The policy's exceptions that lifted a rule here.")] = ()
     shadow_policy: ShadowDecision | None = None
 
 

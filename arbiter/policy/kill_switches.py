@@ -12,7 +12,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from arbiter.ledger.contacts import Shape
-from arbiter.ledger.model import Finding
+from arbiter.messages import Finding
 from arbiter.policy.inputs import Inputs
 from arbiter.policy.match import Matcher
 from arbiter.policy.rules import CompiledRule

@@ -10,8 +10,9 @@ from functools import lru_cache
 
 from msgspec.structs import replace
 
-from arbiter.ledger.model import Finding, Preferences
+from arbiter.ledger.model import Preferences
 from arbiter.ledger.names import same
+from arbiter.messages import Finding
 from arbiter.policy.inputs import Inputs
 from arbiter.policy.rules import NEVER_MS, NOW_MS, CapRule, CompiledCap, CompiledRule, Rule
 from arbiter.timing.instants import FAR_MS

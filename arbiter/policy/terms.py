@@ -5,11 +5,13 @@ It depends on names alone, so it is worked out once for each shape and kept.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
 from arbiter.ledger.contacts import Shape
-from arbiter.ledger.model import Finding
 from arbiter.ledger.names import nearest
+from arbiter.messages import Finding, instant_of
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.frame import Department
 from arbiter.policy.index import ShapeRules
@@ -76,7 +78,9 @@ WHYS = {
 def finding_of(document: PolicyDocument, rule: str, code: str, message: str, until_ms: int | None = None) -> Finding:
     """A finding of no single rule; ``rule`` names the policy's setting, the request's field, or what else it is."""
     why = f"the policy {document.policy} says so" if rule in SETTINGS else WHYS[rule]
-    return Finding(rule, "policy", code, until_ms is not None, document.owner, why, message, until_ms=until_ms)
+    effect: Literal["reject", "defer"] = "reject" if until_ms is None else "defer"
+    until = None if until_ms is None else instant_of(until_ms)
+    return Finding(rule, "policy", code, effect, document.owner, why, message, until=until)
 
 
 def _unknown_names(document: PolicyDocument, department: str, channel: str, category: str) -> tuple[Finding, ...]:

@@ -20,7 +20,7 @@ from ruamel.yaml.comments import CommentedMap
 from arbiter.ledger.contacts import Contact, ContactState, Kind
 from arbiter.ledger.identity import identity
 from arbiter.ledger.model import Ledger, Member
-from arbiter.messages import ContactRequest, Decision
+from arbiter.messages import ContactRequest, DecisionMessage
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.rules import SHARED
 from arbiter.policy.ruleset import Policy
@@ -40,7 +40,7 @@ YAML_WIDTH = 118
 class Found(Struct, frozen=True):
     """What was found of a decision: its request, and the party's ledger as it is now."""
 
-    decision: Decision
+    decision: DecisionMessage
     request: ContactRequest
     asked_ms: int
     ledger: Ledger
@@ -208,7 +208,7 @@ class _Writer:
             told["customer_id"] = self._me
         return {name: value for name, value in told.items() if value not in (None, {})}
 
-    def _expect(self, decision: Decision) -> dict[str, Any]:
+    def _expect(self, decision: DecisionMessage) -> dict[str, Any]:
         told: dict[str, Any] = {
             "outcome": decision.outcome,
             "rules": list(dict.fromkeys(finding.rule for finding in decision.findings)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from arbiter.engine.evaluation import asked_at
-from arbiter.messages import Decision
+from arbiter.messages import DecisionMessage
 from arbiter.policy.ruleset import Policy
 from arbiter.policy_tests.capture import Found
 from arbiter.reports.explain.lookup import OnKafka, Wanted, fetch_requests, fetch_state, find, place_of
@@ -37,7 +37,7 @@ def look_up(settings: Settings, wanted: Wanted, last: int, progress: Progress | 
     return Found(decision, asked.request, asked_at(asked.request, asked.received_ms), state.ledger), policy
 
 
-def _the_one(wanted: Wanted, found: OnKafka, last: int) -> Decision:
+def _the_one(wanted: Wanted, found: OnKafka, last: int) -> DecisionMessage:
     kept = {key: [one for one in history if one.outcome != "recalled"] for key, history in found.histories.items()}
     histories = {key: history for key, history in kept.items() if history}
     if not histories:

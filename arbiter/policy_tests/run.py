@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from arbiter.ledger.model import Answer, Finding
+from arbiter.ledger.model import Decision
+from arbiter.messages import Finding
 from arbiter.policy.ruleset import Policy
 from arbiter.policy_tests.document import Expect
 from arbiter.policy_tests.read import Test
@@ -26,7 +27,7 @@ class Result(Struct, frozen=True):
     """How a test went. Without an ``answer``, ``problem`` says why the policy could not be asked."""
 
     test: Test
-    answer: Answer | None
+    answer: Decision | None
     differences: tuple[Difference, ...] = ()
     problem: str = ""
 
@@ -59,7 +60,7 @@ def silent_rules(policy: Policy, results: Sequence[Result]) -> list[str]:
     return [rule.id for rule in rules if rule.id not in spoken_of]
 
 
-def _differences(test: Test, answer: Answer, zone: str) -> Iterator[Difference]:
+def _differences(test: Test, answer: Decision, zone: str) -> Iterator[Difference]:
     expect = test.case.expect
     if answer.outcome != expect.outcome:
         yield Difference("outcome", expect.outcome, answer.outcome)
@@ -90,7 +91,7 @@ def _exactly(field: str, wanted: Sequence[str], findings: Sequence[Finding]) -> 
             yield Difference(field, "", f"`{finding.rule}` ({finding.owner}) says no: {finding.message}")
 
 
-def _times(test: Test, expect: Expect, answer: Answer, zone: str) -> Iterator[Difference]:
+def _times(test: Test, expect: Expect, answer: Decision, zone: str) -> Iterator[Difference]:
     for field in ("retry_at", "next_eligible_at", "not_before", "valid_until"):
         wanted, got = getattr(expect, field), getattr(answer, f"{field}_ms")
         if wanted is not None and test.times(wanted) != got:

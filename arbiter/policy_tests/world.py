@@ -10,12 +10,11 @@ from msgspec.structs import asdict, replace
 from arbiter.engine.input_record import InputRecord, Message
 from arbiter.engine.party import Event, Party, Review, awaits
 from arbiter.engine.state import Context, Effect
-from arbiter.engine.told import Decided
 from arbiter.ledger.capacity import WholeStock
 from arbiter.ledger.contacts import ContactState, Kind
 from arbiter.ledger.facts import Refused, apply_fact
 from arbiter.ledger.identity import identity, identity_of
-from arbiter.ledger.model import Answer, Ledger
+from arbiter.ledger.model import Decision, Ledger
 from arbiter.messages import (
     ConsentChange,
     ContactRequest,
@@ -74,7 +73,7 @@ class World:
         for name, count in given.used.items():
             self._use(name, count)
 
-    def answer(self) -> Answer:
+    def answer(self) -> Decision:
         """The answer that the test is about. Raises :class:`Impossible` if there is none."""
         before = sorted(self._test.given.requests, key=lambda asked: self._times(asked.at))
         for number, asked in enumerate(before, 1):
@@ -87,11 +86,11 @@ class World:
         if self._test.case.after is not None:
             told += self._wake(self._times.at_ms)
             told += self._apply(None, self._times.at_ms + duration_ms(self._test.case.after))
-        mine = [one for one in told if isinstance(one, Decided) and one.identity == identity(request)]
+        mine = [one for one in told if isinstance(one, Decision) and one.identity == identity(request)]
         refused = next((one.message for one in told if isinstance(one, Refused)), "there is no answer")
         if not mine:
             raise Impossible(f"the request is refused: {refused}")
-        return mine[-1].answer
+        return mine[-1]
 
     # What is given
 

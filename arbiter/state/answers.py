@@ -1,6 +1,6 @@
-"""How a remembered answer becomes few bytes and back, exactly.
+"""How a stored decision, the answer to a repeat, becomes few bytes and back, exactly.
 
-An answer is a row of numbers: places of phrases (the policy's version; a rule with its owner, its reason and the fixed
+It is a row of numbers: places of phrases (the policy's version; a rule with its owner, its reason and the fixed
 part of its message; the department and channel of a contact), and what varies. Instants are differences to the moment
 of the decision, in minutes where that is exact. A message is its fixed part and the numbers and dates in it. What would
 not come back exactly that way is kept as it is.
@@ -12,14 +12,16 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 
-from arbiter.ledger.model import Answer, Answered, Finding, ShadowVerdict, Used
+from arbiter.ledger.model import Decision
+from arbiter.messages import Finding, PolicyRef, ShadowDecision, UsedContact, instant_of, ms_of
+from arbiter.state.answers_1 import unpack_decision_1
 from arbiter.state.codec import FORMAT as FORMAT_1
-from arbiter.state.codec import CodecError, check_format, unpack_answered_1
+from arbiter.state.codec import CodecError, check_format
 from arbiter.state.phrases import FIRST, FORMAT, decode_phrase
 from arbiter.timing.instants import MINUTE_MS
 
@@ -57,26 +59,26 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(_Wire).decode
 
 
-def pack_answered(answered: Answered) -> bytes:
-    """The bytes of a remembered answer; :class:`CodecError` for what cannot be stored."""
-    if len(answered.content) != CONTENT_BYTES:
+def pack_decision(decision: Decision) -> bytes:
+    """The bytes of a decision; :class:`CodecError` for what cannot be stored. Whose it is, its key says."""
+    if len(decision.content) != CONTENT_BYTES:
         raise CodecError(f"answer: the hash of its request's content is not {CONTENT_BYTES} bytes long")
     places = _Places()
     try:
-        row = _row(answered, places.__getitem__)
+        row = _row(decision, places.__getitem__)
         return FIRST + _encode((list(map(_packed_phrase, places)), row))
     except (OverflowError, UnicodeEncodeError, ValueError) as error:
         raise CodecError(f"answer: {error}") from error
 
 
-def unpack_answered(data: bytes) -> Answered:
-    """A remembered answer, of this format or of format 1; :class:`CodecError` when the bytes cannot be read."""
+def unpack_decision(data: bytes) -> Decision:
+    """A stored decision, of this format or of format 1; :class:`CodecError` when the bytes cannot be read."""
     if data[:1] == bytes([FORMAT_1]):
-        return unpack_answered_1(data)
+        return unpack_decision_1(data)
     check_format("answer", data, FORMAT)
     try:
         wire = _decode(data[1:])
-        return _answered(wire.row, list(map(_phrase_in, wire.phrases)))
+        return _decision(wire.row, list(map(_phrase_in, wire.phrases)))
     except (msgspec.DecodeError, IndexError, ValueError, TypeError, OverflowError) as error:
         raise CodecError(f"answer: damaged, {error}") from error
 
@@ -91,13 +93,12 @@ def _phrase_in(packed: bytes) -> Phrase:
     return tuple(decode_phrase(packed))
 
 
-def _row(answered: Answered, place: Place) -> list[Any]:
-    a = answered.answer
+def _row(a: Decision, place: Place) -> list[Any]:
     at_ms = a.decided_at_ms
     topic, partition, offset = a.source
     note = None if a.score_note is None else _worded(a.score_note, at_ms, (), place)
     row = [
-        answered.content + at_ms.to_bytes(INSTANT_BYTES, "big", signed=True),
+        a.content + at_ms.to_bytes(INSTANT_BYTES, "big", signed=True),
         a.n << 3 | _OUTCOMES.index(a.outcome) << 1 | a.final,
         place(a.policy),
         place((topic, partition)),
@@ -122,24 +123,20 @@ def _row(answered: Answered, place: Place) -> list[Any]:
     return row
 
 
-def _answered(row: list[Any], phrases: list[Phrase]) -> Answered:
+def _decision(row: list[Any], phrases: list[Phrase]) -> Decision:
     row += [None] * (COLUMNS - len(row))
     head, code, policy, source, offset, seq, score, not_before, valid_until, note, findings, retry, ahead, \
         eligible, shadow, notify, preferred, exceptions, beside = row  # fmt: skip
     content, at_ms = head[:CONTENT_BYTES], int.from_bytes(head[CONTENT_BYTES:], "big", signed=True)
     name, version, digest = phrases[policy]
     topic, partition = phrases[source]
-    answer = Answer(
-        code >> 3,
+    return Decision(
         _OUTCOMES[code >> 1 & 3],
         bool(code & 1),
         (name, version, digest),
-        (topic, partition, offset),
-        seq,
         at_ms,
         _findings(findings, at_ms, phrases),
         _instant(retry, at_ms),
-        ahead,
         _instant(eligible, at_ms),
         _instant(not_before, at_ms),
         _instant(valid_until, at_ms),
@@ -150,8 +147,12 @@ def _answered(row: list[Any], phrases: list[Phrase]) -> Answered:
         _findings(shadow, at_ms, phrases),
         tuple([phrases[one][0] for one in exceptions or ()]),
         None if beside is None else _unshadow(beside, at_ms, phrases),
+        content=content,
+        n=code >> 3,
+        source=(topic, partition, offset),
+        seq=seq,
+        ahead=ahead,
     )
-    return Answered(content, answer)
 
 
 def _finding(f: Finding, at_ms: int, place: Place) -> tuple[Any, ...]:
@@ -161,7 +162,7 @@ def _finding(f: Finding, at_ms: int, place: Place) -> tuple[Any, ...]:
     if f.contacts:
         contacts = []
         for c in f.contacts:
-            contacts += (place((c.department, c.channel, c.campaign)), _since(c.at_ms, at_ms))
+            contacts += (place((c.department, c.channel, c.campaign)), _since(ms_of(c.at), at_ms))
     return _worded(f.message, at_ms, head, place), _since(f.until_ms, at_ms), f.used, contacts
 
 
@@ -173,29 +174,31 @@ def _findings(column: list[Any] | None, at_ms: int, phrases: list[Phrase]) -> tu
         rule, kind, code, defers, owner, why, window, limit, message = phrases[words[0]]
         text = _message(message, words[1:], at_ms)
         pairs = iter(contacts or ())
-        who = tuple([_used(phrases[one], _instant(at, at_ms)) for one, at in zip(pairs, pairs, strict=True)])
-        until_ms = _instant(until, at_ms)
-        found.append(Finding(rule, kind, code, defers, owner, why, text, used, limit, window, until_ms, who))
+        who = tuple([_contact(phrases[one], at, at_ms) for one, at in zip(pairs, pairs, strict=True)])
+        effect: Literal["defer", "reject"] = "defer" if defers else "reject"
+        end = _datetime(until, at_ms)
+        found.append(Finding(rule, kind, code, effect, owner, why, text, used, limit, window, end, who))
     return tuple(found)
 
 
-def _used(phrase: Phrase, at_ms: Any) -> Used:
+def _contact(phrase: Phrase, since: int, at_ms: int) -> UsedContact:
     department, channel, campaign = phrase
-    return Used(department, channel, at_ms, campaign)
+    return UsedContact(department, channel, instant_of(_until(since, at_ms)), campaign)
 
 
-def _shadow(would: ShadowVerdict, at_ms: int, place: Place) -> list[Any]:
+def _shadow(would: ShadowDecision, at_ms: int, place: Place) -> list[Any]:
     findings = [one for finding in would.findings for one in _finding(finding, at_ms, place)]
     rules = [place((rule,)) for rule in would.rules]
-    return [place(would.policy), place((would.outcome,)), rules, _since(would.retry_at_ms, at_ms), findings]
+    policy = would.policy.name, would.policy.version, would.policy.digest
+    retry_ms = None if would.retry_at is None else ms_of(would.retry_at)
+    return [place(policy), place((would.outcome,)), rules, _since(retry_ms, at_ms), findings]
 
 
-def _unshadow(row: list[Any], at_ms: int, phrases: list[Phrase]) -> ShadowVerdict:
+def _unshadow(row: list[Any], at_ms: int, phrases: list[Phrase]) -> ShadowDecision:
     policy, outcome, rules, retry, findings = row
-    name, version, digest = phrases[policy]
     names = tuple([phrases[rule][0] for rule in rules])
-    found, retry_ms = _findings(findings, at_ms, phrases), _instant(retry, at_ms)
-    return ShadowVerdict((name, version, digest), phrases[outcome][0], names, retry_ms, found)
+    found, retry_at = _findings(findings, at_ms, phrases), _datetime(retry, at_ms)
+    return ShadowDecision(PolicyRef(*phrases[policy]), phrases[outcome][0], names, retry_at, found)
 
 
 def _since(instant_ms: int | None, at_ms: int) -> int | None:
@@ -207,10 +210,16 @@ def _since(instant_ms: int | None, at_ms: int) -> int | None:
     return (instant_ms // MINUTE_MS - at_ms // MINUTE_MS) << 1
 
 
-def _instant(since: int | None, at_ms: int) -> int | None:
-    if since is None:
-        return None
+def _until(since: int, at_ms: int) -> int:
     return at_ms + (since >> 1) if since & 1 else (at_ms // MINUTE_MS + (since >> 1)) * MINUTE_MS
+
+
+def _instant(since: int | None, at_ms: int) -> int | None:
+    return None if since is None else _until(since, at_ms)
+
+
+def _datetime(since: int | None, at_ms: int) -> datetime | None:
+    return None if since is None else instant_of(_until(since, at_ms))
 
 
 def _worded(text: str, at_ms: int, head: Phrase, place: Place) -> list[Any]:

@@ -20,7 +20,6 @@ from msgspec import Struct
 from arbiter.ledger.capacity import Draw
 from arbiter.ledger.contacts import STATE, STATE_BITS, STATES, Contacts, Evidence, Kind, Shape
 from arbiter.ledger.model import (
-    Answered,
     Asked,
     Consent,
     Event,
@@ -144,7 +143,6 @@ class _Names(dict[str | None, int]):
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_ledger: Final = msgspec.msgpack.Decoder(_LedgerWire).decode
 _decode_shape: Final = msgspec.msgpack.Decoder(list[int | str]).decode
-_decode_answered: Final = msgspec.msgpack.Decoder(Answered).decode
 _decode_outbox: Final = msgspec.msgpack.Decoder(list[OutRecord]).decode
 
 
@@ -190,12 +188,6 @@ def unpack_ledger(data: bytes) -> Ledger:
         raise CodecError(f"ledger: damaged, {error}") from error
     held = (wire.waiting, wire.open, wire.events, wire.holds, wire.stub, wire.draws, wire.cells, wire.recall_ms)
     return Ledger(members, contacts, *held)
-
-
-def unpack_answered_1(data: bytes) -> Answered:
-    """A remembered answer in format 1; :class:`CodecError` when the bytes cannot be read."""
-    answered: Answered = _body("answer", data, _decode_answered)
-    return answered
 
 
 def pack_outbox(records: list[OutRecord]) -> bytes:

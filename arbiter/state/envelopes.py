@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from arbiter.engine.routed import Forward, Join, Leave, Nothing, Part, Return, Routed
 from arbiter.ledger.model import StoredRecord
-from arbiter.state.answers import pack_answered, unpack_answered
+from arbiter.state.answers import pack_decision, unpack_decision
 from arbiter.state.codec import CodecError, check_format, pack_ledger, unpack_ledger
 
 FORMAT: Final = 1
@@ -76,7 +76,7 @@ class RoutedEnvelope(Struct, frozen=True, array_like=True):
             return Nothing(body.party)
         if isinstance(body, _Leave):
             return Leave(body.party, body.customer, body.version)
-        answers = {key: unpack_answered(packed) for key, packed in body.answers}
+        answers = {key: unpack_decision(packed) for key, packed in body.answers}
         make = Join if isinstance(body, _Join) else Return
         return make(body.party, body.customer, body.version, Part(unpack_ledger(body.ledger), answers))
 
@@ -112,6 +112,6 @@ def _wire(routed: Routed) -> _Forward | _Leave | _Join | _Return | _Nothing:
         return _Nothing(routed.party)
     if isinstance(routed, Leave):
         return _Leave(routed.party, routed.customer, routed.version)
-    answers = [(key, pack_answered(answer)) for key, answer in routed.part.answers.items()]
+    answers = [(key, pack_decision(answer)) for key, answer in routed.part.answers.items()]
     make = _Join if isinstance(routed, Join) else _Return
     return make(routed.party, routed.customer, routed.version, pack_ledger(routed.part.ledger), answers)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from arbiter.engine.render import decision_of
+from arbiter.engine.render import message_of
 from arbiter.ledger.facts import CONSENTS_MAX, Refused
 from arbiter.ledger.identity import ANSWERS_KEPT_MS, identity, was_answered
 from arbiter.messages import PreferenceChange, Profile
@@ -20,7 +20,7 @@ ONE = {"id": "one", "kind": "cap", "per": ["party"], "limit": 1, "window": "roll
 
 def bytes_of(decided: object) -> bytes:
     """The published bytes of an answer."""
-    return msgspec.json.encode(decision_of(decided))  # type: ignore[arg-type]
+    return msgspec.json.encode(message_of(decided))  # type: ignore[arg-type]
 
 
 def test_repeat_gets_the_same_bytes_and_spends_nothing() -> None:
@@ -29,7 +29,7 @@ def test_repeat_gets_the_same_bytes_and_spends_nothing() -> None:
     first = desk.ask(request("a", requested_at=MONDAY))
     again = desk.ask(request("a", requested_at=MONDAY + 5), MONDAY + 1000)
 
-    assert again.repeated
+    assert again.is_repeat
     assert bytes_of(first) == bytes_of(again)
     assert 1 == len(desk.ledger.contacts)
 
@@ -71,16 +71,16 @@ def test_dry_run_uses_nothing() -> None:
     desk = Desk(policy(ONE), grant())
     dry = desk.ask(request("a", dry_run=True))
 
-    assert "approved" == dry.answer.outcome
-    message = decision_of(dry)
+    assert "approved" == dry.outcome
+    message = message_of(dry)
     assert (True, True) == (message.dry_run, message.final)
     assert ":dry-0-" in message.decision_id
     assert not was_answered(desk.ledger, "c1", identity(request("a")))
     assert not desk.ledger.contacts
     real = desk.ask(request("a"))
-    assert ("approved", False) == (real.answer.outcome, real.repeated)
+    assert ("approved", False) == (real.outcome, real.is_repeat)
     capped = desk.ask(request("b", dry_run=True))
-    assert ("deferred", True) == (capped.answer.outcome, capped.answer.final)
+    assert ("deferred", True) == (capped.outcome, capped.final)
 
 
 WINDOW = {"window": "calendar week", "limit": 1}
@@ -109,8 +109,8 @@ def test_dry_run_under_every_kind_of_rule(rule: dict[str, Any], is_used: bool) -
     dry = desk.ask(request("a", dry_run=True))
 
     assert before == (pack_ledger(desk.ledger), dict(desk.stock.taken))  # type: ignore[attr-defined]
-    assert (True, 0) == (dry.answer.final, dry.answer.n)
-    assert not desk.ask(request("a")).repeated
+    assert (True, 0) == (dry.final, dry.n)
+    assert not desk.ask(request("a")).is_repeat
 
 
 def test_old_answers_and_contacts_are_forgotten() -> None:
@@ -178,7 +178,7 @@ def test_profile_replaces() -> None:
     """A profile is taken as it is, whole."""
     desk = Desk(policy(), grant())
     desk.send(Profile(customer_id="c1", time_zone="Europe/Lisbon", relationship_owner="ana"), MONDAY)
-    assert "ana" == desk.ask(request("a")).answer.notify
+    assert "ana" == desk.ask(request("a")).notify
 
     desk.send(Profile(customer_id="c1"), MONDAY)
-    assert desk.ask(request("b")).answer.notify is None
+    assert desk.ask(request("b")).notify is None

@@ -46,7 +46,7 @@ def approved() -> Site:
         (PartyState, "count_cells"),
         (recalls, "_recall_if_forbidden"),
         (Evaluation, "objections"),
-        (publishing, "message_of"),
+        (publishing, "encoded"),
     ],
 )
 @pytest.mark.parametrize("word", ["withdrawal", "suppression", "unsubscribed"])

@@ -47,8 +47,8 @@ def test_all_customers_draw_on_one_number() -> None:
     assert [[], []] == [codes(one.ask(call("a", "c1"))), codes(two.ask(call("b", "c2")))]
     third = three.ask(call("c", "c3"))
 
-    assert ("deferred", NEXT_WEEK) == (third.answer.outcome, third.answer.retry_at_ms)
-    (finding,) = third.answer.findings
+    assert ("deferred", NEXT_WEEK) == (third.outcome, third.retry_at_ms)
+    (finding,) = third.findings
     assert ("capacity_exhausted", "calls-owner", 2, 2, "calendar week") == (
         finding.code, finding.owner, finding.used, finding.limit, finding.window
     )  # fmt: skip
@@ -70,7 +70,7 @@ def test_the_permit_ends_with_the_window() -> None:
     (desk,) = desks(WholeStock(), "c1")
     sunday = at("2026-03-08T22:00")
 
-    assert NEXT_WEEK == desk.ask(call("a", "c1"), sunday).answer.valid_until_ms
+    assert NEXT_WEEK == desk.ask(call("a", "c1"), sunday).valid_until_ms
 
 
 def test_per_hour() -> None:
@@ -80,8 +80,8 @@ def test_per_hour() -> None:
     desk.ask(call("a", "c1"))
     second = desk.ask(call("b", "c1"))
 
-    assert MONDAY + HOUR_MS == second.answer.retry_at_ms
-    assert "calendar hour" == second.answer.findings[0].window
+    assert MONDAY + HOUR_MS == second.retry_at_ms
+    assert "calendar hour" == second.findings[0].window
     assert [("b", "approved")] == told(desk.tick(MONDAY + HOUR_MS))
     assert {WEEK: 2, "first hour": 1, "second hour": 1} == {
         draw if draw == WEEK else ("first hour" if draw.start_ms == MONDAY else "second hour"): taken
@@ -92,7 +92,7 @@ def test_per_hour() -> None:
 def test_limit_of_none() -> None:
     """A limit of 0 means never."""
     (desk,) = desks(WholeStock(), "c1", rule={**CALLS, "limit": 0})
-    answer = desk.ask(call("a", "c1")).answer
+    answer = desk.ask(call("a", "c1"))
 
     assert ("rejected", None) == (answer.outcome, answer.next_eligible_at_ms)
 
@@ -100,7 +100,7 @@ def test_limit_of_none() -> None:
 def test_set_aside_elsewhere_waits_for_the_next_window() -> None:
     """While places are set aside but not used, a request waits like any other, and is woken if one comes back."""
     (desk,) = desks(Parked(), "c1")
-    answer = desk.ask(call("a", "c1", expires_at=NEXT_WEEK + DAY_MS)).answer
+    answer = desk.ask(call("a", "c1", expires_at=NEXT_WEEK + DAY_MS))
     (asked,) = desk.ledger.waiting
 
     assert ("deferred", NEXT_WEEK) == (answer.outcome, answer.retry_at_ms)
@@ -112,7 +112,7 @@ def test_set_aside_elsewhere_is_not_refused_before_its_last_instant() -> None:
     """Without a next window in its time a request waits for a place to come back as long as it could be approved."""
     (desk,) = desks(Parked(), "c1")
     last_ms = MONDAY + DAY_MS - desk.policy.permit_min_ms
-    answer = desk.ask(call("a", "c1", expires_at=MONDAY + DAY_MS)).answer
+    answer = desk.ask(call("a", "c1", expires_at=MONDAY + DAY_MS))
 
     assert ("deferred", last_ms) == (answer.outcome, answer.retry_at_ms)
     assert [("a", "rejected")] == told(desk.tick(last_ms))
@@ -152,12 +152,12 @@ def test_set_aside_and_another_rule() -> None:
     night = {"id": "night", "kind": "quiet_hours", "closed": {"every day": "08:00-12:00"}}
     stock = Parked()
     desk = Desk(policy(CALLS, night), grant(), stock=stock)
-    assert NEXT_WEEK == desk.ask(call("a", "c1")).answer.retry_at_ms
+    assert NEXT_WEEK == desk.ask(call("a", "c1")).retry_at_ms
     stock.is_parked = False
     (woken,) = desk.wake(MONDAY + HOUR_MS)
     (asked,) = desk.ledger.waiting
 
-    assert ("deferred", at("2026-03-02T12:00"), []) == (woken.answer.outcome, woken.answer.retry_at_ms, asked.awaits)
+    assert ("deferred", at("2026-03-02T12:00"), []) == (woken.outcome, woken.retry_at_ms, asked.awaits)
 
 
 def test_without_a_stock_nothing_is_approved() -> None:
@@ -230,7 +230,7 @@ def test_a_recall_that_helps_nobody_takes_nothing() -> None:
 
     assert 2 == stock.taken[WEEK]
     assert ["approved", "approved"] == [
-        desk.answers[answer_key("c1", asked.identity)].answer.outcome for asked in desk.ledger.open
+        desk.answers[answer_key("c1", asked.identity)].outcome for asked in desk.ledger.open
     ]
 
 
@@ -254,7 +254,7 @@ def test_silence_gives_it_back_where_its_channel_says_so() -> None:
     stock = WholeStock()
     channels = {"email": {}, "sms": {}, "mail": {}, "phone": {"on_silence": "release"}}
     (desk,) = desks(stock, "c1", channels=channels)
-    valid_until = desk.ask(call("a", "c1")).answer.valid_until_ms
+    valid_until = desk.ask(call("a", "c1")).valid_until_ms
     assert valid_until is not None
     desk.tick(valid_until)
 
@@ -266,7 +266,7 @@ def test_dry_run_takes_nothing() -> None:
     stock = WholeStock()
     (desk,) = desks(stock, "c1", rule={**CALLS, "limit": 1})
 
-    assert "approved" == desk.ask(call("a", "c1", dry_run=True)).answer.outcome
+    assert "approved" == desk.ask(call("a", "c1", dry_run=True)).outcome
     assert not stock.taken
     desk.ask(call("b", "c1"))
     assert ["capacity_exhausted"] == codes(desk.ask(call("c", "c1", dry_run=True)))
@@ -276,7 +276,7 @@ def test_shadow_reports_and_counts() -> None:
     """In shadow mode nothing is stopped, what it would have stopped counts, and each decision says so."""
     stock = WholeStock()
     (desk,) = desks(stock, "c1", rule={**CALLS, "mode": "shadow", "limit": 1})
-    answers = [desk.ask(call(name, "c1")).answer for name in ("a", "b", "c")]
+    answers = [desk.ask(call(name, "c1")) for name in ("a", "b", "c")]
 
     assert ["approved"] * 3 == [answer.outcome for answer in answers]
     assert [0, 1, 1] == [len(answer.shadow) for answer in answers]

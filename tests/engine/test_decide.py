@@ -28,8 +28,8 @@ def test_unknown_names(fields: dict[str, str], known: str) -> None:
     """Unknown names are rejected as `invalid` and told the known ones."""
     decided = Desk(policy(), grant()).ask(request(**fields))
 
-    assert ("rejected", ["invalid"]) == (decided.answer.outcome, codes(decided))
-    assert known in decided.answer.findings[0].message
+    assert ("rejected", ["invalid"]) == (decided.outcome, codes(decided))
+    assert known in decided.findings[0].message
 
 
 def test_not_allowed_is_told_with_everything_else() -> None:
@@ -38,7 +38,7 @@ def test_not_allowed_is_told_with_everything_else() -> None:
     decided = desk.ask(request(department="loans", category="service", channel="sms"), at("2026-03-02T22:00"))
 
     assert ["not_allowed", "not_allowed", "quiet_hours"] == codes(decided)
-    assert "rejected" == decided.answer.outcome
+    assert "rejected" == decided.outcome
 
 
 def test_every_failing_rule_is_reported() -> None:
@@ -72,9 +72,9 @@ def test_too_early() -> None:
     desk = Desk(policy(), grant())
     decided = desk.ask(request("a", send_after=MONDAY + 50 * HOUR_MS))
 
-    assert (["too_early"], MONDAY + 2 * HOUR_MS) == (codes(decided), decided.answer.retry_at_ms)
+    assert (["too_early"], MONDAY + 2 * HOUR_MS) == (codes(decided), decided.retry_at_ms)
     later = desk.ask(request("b", send_after=MONDAY + 50 * HOUR_MS), MONDAY + 2 * HOUR_MS)
-    assert ("approved", MONDAY + 50 * HOUR_MS) == (later.answer.outcome, later.answer.not_before_ms)
+    assert ("approved", MONDAY + 50 * HOUR_MS) == (later.outcome, later.not_before_ms)
 
 
 def test_settled_time_repeats_until_all_agree() -> None:
@@ -85,11 +85,11 @@ def test_settled_time_repeats_until_all_agree() -> None:
     desk.ask(request("a"), at("2026-03-02T20:40"))
     decided = desk.ask(request("b"), at("2026-03-02T20:45"))
 
-    finding = decided.answer.findings[0]
+    finding = decided.findings[0]
     assert at("2026-03-03T20:59:59.999") == finding.until_ms
-    assert at("2026-03-04T09:00") == decided.answer.retry_at_ms
+    assert at("2026-03-04T09:00") == decided.retry_at_ms
     (back,) = desk.tick(at("2026-03-04T09:00"))
-    assert ("b", "approved") == (back.request.request_id, back.answer.outcome)
+    assert ("b", "approved") == (back.request.request_id, back.outcome)
 
 
 def test_would_expire() -> None:
@@ -99,8 +99,8 @@ def test_would_expire() -> None:
     frees = MONDAY + 2 * DAY_MS - 1
     decided = desk.ask(request("b", expires_at=frees))
 
-    assert ("rejected", ["cap_reached", "would_expire"]) == (decided.answer.outcome, codes(decided))
-    assert frees == decided.answer.next_eligible_at_ms
+    assert ("rejected", ["cap_reached", "would_expire"]) == (decided.outcome, codes(decided))
+    assert frees == decided.next_eligible_at_ms
     # a permit of less than ten minutes is none either
     assert "would_expire" in codes(desk.ask(request("c", expires_at=frees + 10 * MINUTE_MS - 1)))
     assert ["cap_reached"] == codes(desk.ask(request("d", expires_at=frees + 10 * MINUTE_MS)))
@@ -112,32 +112,32 @@ def test_deferral_past_the_consents_end_is_a_reject() -> None:
     desk.ask(request("a"))
     decided = desk.ask(request("b"))
 
-    assert ("rejected", ["cap_reached", "consent_expired"]) == (decided.answer.outcome, codes(decided))
+    assert ("rejected", ["cap_reached", "consent_expired"]) == (decided.outcome, codes(decided))
 
 
 def test_permit_lengths() -> None:
     """A permit lasts as long as its channel's longest, or until the request expires."""
     desk = Desk(policy(), grant())
 
-    assert MONDAY + 12 * HOUR_MS == desk.ask(request("a", channel="sms")).answer.valid_until_ms
-    assert MONDAY + HOUR_MS == desk.ask(request("b", expires_at=MONDAY + HOUR_MS)).answer.valid_until_ms
+    assert MONDAY + 12 * HOUR_MS == desk.ask(request("a", channel="sms")).valid_until_ms
+    assert MONDAY + HOUR_MS == desk.ask(request("b", expires_at=MONDAY + HOUR_MS)).valid_until_ms
 
 
 def test_score_and_clamping() -> None:
     """The formula, with defaults for what is missing and the department's ceiling, which is reported."""
     desk = Desk(policy(), grant())
 
-    assert 50 * 0.05 * 1 == desk.ask(request("a")).answer.score
+    assert 50 * 0.05 * 1 == desk.ask(request("a")).score
     lowered = desk.ask(request("b", priority=100, propensity=0.5, value=10))
-    assert (350.0, "priority 100 lowered to 70 (department cards)") == (lowered.answer.score, lowered.answer.score_note)
+    assert (350.0, "priority 100 lowered to 70 (department cards)") == (lowered.score, lowered.score_note)
 
 
 def test_score_that_is_no_number() -> None:
     """A division by zero gives 0 and says so; it never stops a decision."""
     decided = Desk(policy(score="priority / value"), grant()).ask(request(value=0))
 
-    assert ("approved", 0.0) == (decided.answer.outcome, decided.answer.score)
-    assert "no finite number" in (decided.answer.score_note or "")
+    assert ("approved", 0.0) == (decided.outcome, decided.score)
+    assert "no finite number" in (decided.score_note or "")
 
 
 @pytest.mark.parametrize(
@@ -197,9 +197,9 @@ def test_a_rule_that_names_a_time_that_is_over(monkeypatch: pytest.MonkeyPatch) 
         (again,) = desk.tick(MONDAY + MINUTE_MS)
 
     for decided, now_ms in ((asked, MONDAY), (trial, MONDAY), (again, MONDAY + MINUTE_MS)):
-        assert ("deferred", now_ms + MINUTE_MS) == (decided.answer.outcome, decided.answer.retry_at_ms)
+        assert ("deferred", now_ms + MINUTE_MS) == (decided.outcome, decided.retry_at_ms)
         assert ["cap_reached", "rule_error"] == codes(decided)
-    assert [("approved", 3)] == [(one.answer.outcome, one.answer.n) for one in desk.tick(MONDAY + 2 * MINUTE_MS)]
+    assert [("approved", 3)] == [(one.outcome, one.n) for one in desk.tick(MONDAY + 2 * MINUTE_MS)]
 
 
 def _max(span: str) -> dict[str, str]:

@@ -137,6 +137,6 @@ def test_a_blackout_may_last_for_long(dates: str, until: int | None) -> None:
     """Its end is found at once."""
     dark = {"id": "dark", "kind": "blackout", "dates": [dates]}
     desk = Desk(policy(dark, timezone="Europe/Berlin"), grant())
-    (finding, *_) = desk.ask(request()).answer.findings
+    (finding, *_) = desk.ask(request()).findings
 
     assert (finding.code, finding.until_ms) == ("blackout", until)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from arbiter.engine.render import decision_of
+from arbiter.engine.render import message_of
 from arbiter.ledger.capacity import WholeStock
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.kill_switches import Kill
@@ -41,8 +41,8 @@ def test_a_lifted_rule_does_not_stop_and_the_decision_says_so() -> None:
     """Approved, with the exception's id; the record on the topic has it, too."""
     decided = desk(NONE, exceptions=[exception("none")]).ask(request("a"))
 
-    assert ("approved", ("relief",)) == (decided.answer.outcome, decided.answer.exceptions)
-    assert ["relief"] == decision_of(decided).exceptions
+    assert ("approved", ("relief",)) == (decided.outcome, decided.exceptions)
+    assert ("relief",) == message_of(decided).exceptions
 
 
 def test_an_exception_that_makes_no_difference_is_not_named() -> None:
@@ -50,8 +50,8 @@ def test_an_exception_that_makes_no_difference_is_not_named() -> None:
     one = desk(ONE, exceptions=[exception("one")])
     decided = [one.ask(request(name)) for name in ("a", "b")]
 
-    assert [(), ("relief",)] == [d.answer.exceptions for d in decided]
-    assert b"exceptions" not in msgspec.json.encode(decision_of(decided[0]))
+    assert [(), ("relief",)] == [d.exceptions for d in decided]
+    assert b"exceptions" not in msgspec.json.encode(message_of(decided[0]))
 
 
 def test_contacts_under_an_exception_count() -> None:
@@ -61,9 +61,9 @@ def test_contacts_under_an_exception_count() -> None:
     for name in ("a", "b"):
         one.ask(request(name))
     other = one.ask(request("c", campaign="silver"))
-    (finding,) = other.answer.findings
+    (finding,) = other.findings
 
-    assert ("deferred", "cap_reached", 2) == (other.answer.outcome, finding.code, finding.used)
+    assert ("deferred", "cap_reached", 2) == (other.outcome, finding.code, finding.used)
     assert ["cap_reached"] == codes(one.ask(request("d"), TUESDAY))
 
 
@@ -75,9 +75,9 @@ def test_it_is_for_what_it_names_only() -> None:
     both = desk(NONE, {**NONE, "id": "other"}, exceptions=[relief]).ask(request("a", **urgent))
     fits = desk(NONE, exceptions=[relief]).ask(request("a", **urgent))
 
-    assert (["cap_reached"], ()) == (codes(plain), plain.answer.exceptions)
-    assert (["other"], ("relief",)) == ([f.rule for f in both.answer.findings], both.answer.exceptions)
-    assert "approved" == fits.answer.outcome
+    assert (["cap_reached"], ()) == (codes(plain), plain.exceptions)
+    assert (["other"], ("relief",)) == ([f.rule for f in both.findings], both.exceptions)
+    assert "approved" == fits.outcome
 
 
 @pytest.mark.parametrize("rule", [HOLDOUT, NIGHT, NONE, CENTRE | {"limit": 0}])
@@ -85,7 +85,7 @@ def test_every_kind_of_no_can_be_lifted(rule: dict[str, Any]) -> None:
     """A reject as well as a defer; of a capacity that is given out no place is taken."""
     decided = desk(rule, exceptions=[exception(rule["id"])]).ask(request("a"), at("2026-03-02T22:00"))
 
-    assert ("approved", ("relief",)) == (decided.answer.outcome, decided.answer.exceptions)
+    assert ("approved", ("relief",)) == (decided.outcome, decided.exceptions)
 
 
 def test_what_is_given_out_is_not_taken_once_more() -> None:
@@ -103,17 +103,17 @@ def test_what_is_given_out_is_not_taken_once_more() -> None:
 
 def test_a_permit_does_not_outlive_its_exception() -> None:
     """After its end the rule would say no again; with less than the shortest permit left it is not approved at all."""
-    whole = desk(NONE, exceptions=[exception("none")]).ask(request("a"), TUESDAY - HOUR_MS).answer
+    whole = desk(NONE, exceptions=[exception("none")]).ask(request("a"), TUESDAY - HOUR_MS)
     late = desk(NONE, exceptions=[exception("none")]).ask(request("a"), TUESDAY - 5 * MINUTE_MS)
 
     assert ("approved", TUESDAY) == (whole.outcome, whole.valid_until_ms)
-    assert ("rejected", ["cap_reached"]) == (late.answer.outcome, codes(late))
+    assert ("rejected", ["cap_reached"]) == (late.outcome, codes(late))
 
 
 def test_a_permit_lasts_through_what_is_lifted() -> None:
     """The closing that would have cut it does not; the decision names the exception."""
-    plain = desk(NIGHT, exceptions=[]).ask(request("a")).answer
-    lifted = desk(NIGHT, exceptions=[exception("night")]).ask(request("a")).answer
+    plain = desk(NIGHT, exceptions=[]).ask(request("a"))
+    lifted = desk(NIGHT, exceptions=[exception("night")]).ask(request("a"))
 
     assert (at("2026-03-02T21:00"), ()) == (plain.valid_until_ms, plain.exceptions)
     assert (TUESDAY, ("relief",)) == (lifted.valid_until_ms, lifted.exceptions)
@@ -124,27 +124,27 @@ def test_a_lifted_closing_is_still_a_closing_for_others() -> None:
     one = desk(NIGHT, exceptions=[exception("night", when={"campaign": "gold"})])
     night = at("2026-03-02T23:00")
 
-    assert "approved" == one.ask(request("a"), night).answer.outcome
-    assert "deferred" == one.ask(request("b", campaign="silver"), night + HOUR_MS).answer.outcome
+    assert "approved" == one.ask(request("a"), night).outcome
+    assert "deferred" == one.ask(request("b", campaign="silver"), night + HOUR_MS).outcome
 
 
 def test_it_begins_and_ends_by_itself() -> None:
     """Before it begins the request is told its beginning, and is approved then; after its end the rule holds."""
     relief = exception("night", **{"from": "2026-03-03 01:00"})
     one = desk(NIGHT, exceptions=[relief])
-    early = one.ask(request("a"), at("2026-03-02T22:00")).answer
+    early = one.ask(request("a"), at("2026-03-02T22:00"))
     (back,) = one.tick(at("2026-03-03T01:00"))
-    later = one.ask(request("b"), at("2026-03-03T22:00")).answer
+    later = one.ask(request("b"), at("2026-03-03T22:00"))
 
     assert ("deferred", at("2026-03-03T01:00"), ()) == (early.outcome, early.retry_at_ms, early.exceptions)
-    assert ("approved", ("relief",)) == (back.answer.outcome, back.answer.exceptions)
+    assert ("approved", ("relief",)) == (back.outcome, back.exceptions)
     assert ("deferred", at("2026-03-04T09:00"), ()) == (later.outcome, later.retry_at_ms, later.exceptions)
 
 
 def test_an_arbitration_can_be_waived() -> None:
     """The request is decided at once, and the decision names the exception."""
-    held = desk(AUCTION, exceptions=[]).ask(request("a")).answer
-    waived = desk(AUCTION, exceptions=[exception("auction", when={"campaign": "gold"})]).ask(request("a")).answer
+    held = desk(AUCTION, exceptions=[]).ask(request("a"))
+    waived = desk(AUCTION, exceptions=[exception("auction", when={"campaign": "gold"})]).ask(request("a"))
 
     assert ("deferred", "approved") == (held.outcome, waived.outcome)
     assert ("relief",) == waived.exceptions
@@ -153,7 +153,7 @@ def test_an_arbitration_can_be_waived() -> None:
 def test_of_several_the_longest_is_named() -> None:
     """One is enough, and the permit is as long as it can be."""
     both = [exception("none"), exception("none", id="longer", until="2026-03-04")]
-    answer = desk(NONE, exceptions=both).ask(request("a")).answer
+    answer = desk(NONE, exceptions=both).ask(request("a"))
 
     assert (("longer",), MONDAY + DAY_MS) == (answer.exceptions, answer.valid_until_ms)
 
@@ -176,7 +176,7 @@ def test_nothing_lifts_a_kill_switch_consent_or_a_failing_rule(monkeypatch: pyte
 
 def test_a_rule_in_shadow_reports_as_ever() -> None:
     """It stops nothing, so there is nothing to lift."""
-    answer = desk({**NONE, "mode": "shadow"}, exceptions=[exception("none")]).ask(request("a")).answer
+    answer = desk({**NONE, "mode": "shadow"}, exceptions=[exception("none")]).ask(request("a"))
 
     assert ("approved", (), 1) == (answer.outcome, answer.exceptions, len(answer.shadow))
 
@@ -186,8 +186,8 @@ def test_simulated_and_repeated_answers_are_the_same() -> None:
     one = desk(NONE, exceptions=[exception("none")])
     dry, first, again = one.ask(request("d", dry_run=True)), one.ask(request("a")), one.ask(request("a"))
 
-    assert ("relief",) == dry.answer.exceptions
-    assert first.answer == again.answer
+    assert ("relief",) == dry.exceptions
+    assert (again.is_repeat, message_of(first)) == (True, message_of(again))
 
 
 @pytest.mark.parametrize(
@@ -254,4 +254,4 @@ def test_exceptions_change_nothing_for_a_policy_without_them() -> None:
     """No field, no bytes."""
     decided = Desk(policy(NONE), grant(), stock=WholeStock()).ask(request("a"))
 
-    assert b"exceptions" not in msgspec.json.encode(decision_of(decided))
+    assert b"exceptions" not in msgspec.json.encode(message_of(decided))

@@ -10,9 +10,8 @@ from msgspec.structs import replace
 
 from arbiter.engine.evaluation import decide
 from arbiter.engine.explain import Counterfactuals, Told, counterfactuals
-from arbiter.engine.render import decision_of
-from arbiter.engine.told import Decided
-from arbiter.ledger.model import Answer, Ledger
+from arbiter.engine.render import message_of
+from arbiter.ledger.model import Decision, Ledger
 from arbiter.messages import ConsentChange, OwnMaximum, PreferenceChange, SuppressionChange
 from arbiter.policy.kill_switches import Kill
 from arbiter.policy.ruleset import Policy
@@ -25,13 +24,13 @@ TWO_A_WEEK = {"id": "two", "kind": "cap", "per": ["party"], "limit": 2, "window"
 LATE = at("2026-03-02T22:00")
 
 
-def told(decided: Decided, received_ms: int | None = None) -> Told:
+def told(decided: Decision, received_ms: int | None = None) -> Told:
     """The published decision with its request."""
-    decision = decision_of(decided)
-    return Told(decision, decided.request, decided.answer.decided_at_ms if received_ms is None else received_ms)
+    decision = message_of(decided)
+    return Told(decision, decided.request, decided.decided_at_ms if received_ms is None else received_ms)
 
 
-def explained(desk: Desk, decided: Decided) -> Counterfactuals:
+def explained(desk: Desk, decided: Decision) -> Counterfactuals:
     """What would have let it through, asked of the ledger as it is now."""
     found = counterfactuals(desk.policy, desk.ledger, told(decided))
     assert found is not None
@@ -188,7 +187,7 @@ def test_shadow_rules_and_settings_are_no_candidates() -> None:
     desk.ask(request("a"))
     decided = desk.ask(request("b", department="loans", channel="sms"))
 
-    assert ["not_allowed"] == [finding.code for finding in decided.answer.findings]
+    assert ["not_allowed"] == [finding.code for finding in decided.findings]
     assert () == explained(desk, decided).dropped
 
 
@@ -242,13 +241,13 @@ def test_what_is_claimed_is_true(seed: int) -> None:
         before = deepcopy(desk.ledger)
         decided = desk.ask(request(f"r{number}", **fields), now_ms)
         moments.append((before, decided))
-        if decided.answer.outcome == "approved" and random.random() < 0.5:
+        if decided.outcome == "approved" and random.random() < 0.5:
             now_ms += HOUR_MS
             desk.tell(f"r{number}", "sent", now_ms)
 
     for before, decided in moments:
         found = counterfactuals(desk.policy, desk.ledger, told(decided))
-        if decided.answer.outcome == "approved":
+        if decided.outcome == "approved":
             assert found is None
             continue
         assert found is not None
@@ -259,11 +258,11 @@ def test_what_is_claimed_is_true(seed: int) -> None:
             assert {finding.rule for finding in truth.findings} == set(one.still)
 
 
-def decided_without(desk: Desk, before: Ledger, decided: Decided, rules: tuple[str, ...]) -> Answer:
+def decided_without(desk: Desk, before: Ledger, decided: Decision, rules: tuple[str, ...]) -> Decision:
     """What the core decides on the ledger of the moment without these rules."""
     document = desk.policy.document
     document = replace(document, rules=[rule for rule in document.rules if rule.id not in rules])
     if "customer-preference" in rules:
         before.members["c1"].preferences = None
-    at_ms = decided.answer.decided_at_ms
+    at_ms = decided.decided_at_ms
     return decide(Policy(document, 1, ""), before, decided.request, at_ms, at_ms, desk.stock)

@@ -33,7 +33,7 @@ MONDAY = at("2026-03-02T10:00")
 
 def score(desk: Desk, now_ms: int, **fields: Any) -> float:
     """What a request would score, without asking for it."""
-    answer = desk.ask(request("probe", dry_run=True, **fields), now_ms).answer
+    answer = desk.ask(request("probe", dry_run=True, **fields), now_ms)
     assert answer.score is not None
     return answer.score
 
@@ -70,7 +70,7 @@ def test_what_was_approved_counts_and_what_was_cancelled_does_not() -> None:
     stock = WholeStock()
     one = Desk(policy(FLOOR), grant("c1"), stock=stock)
     two = Desk(policy(FLOOR), grant("c2"), stock=stock)
-    raised = one.ask(request("a"), HALF).answer
+    raised = one.ask(request("a"), HALF)
     two.ask(request("b", customer_id="c2"), HALF)
     assert [2] == list(stock.taken.values())
     one.tell("a", "cancelled", HALF + 1)
@@ -117,7 +117,7 @@ def wish(desk: Desk, name: str, **fields: Any) -> ContactRequest:
 
 def outcome(desk: Desk, name: str = "first") -> str:
     """How a request stands."""
-    answers = {answered.answer.source[2]: answered.answer.outcome for answered in desk.answers.values()}
+    answers = {answered.source[2]: answered.outcome for answered in desk.answers.values()}
     return answers[min(answers)] if name == "first" else answers[max(answers)]
 
 
@@ -125,7 +125,7 @@ def test_a_cell_opens_for_good() -> None:
     """With the third customer it opens; all three are decided again, and whoever comes later just passes."""
     one, two, three = customers(3)
     assert ["deferred"] * 3 == [outcome(desk) for desk in (one, two, three)]
-    finding = one.ask(wish(one, "again"), MONDAY).answer.findings
+    finding = one.ask(wish(one, "again"), MONDAY).findings
     assert [] == list(finding)
     for desk in (one, two, three):
         desk.wake(MONDAY + 1)
@@ -139,7 +139,7 @@ def test_a_cell_opens_for_good() -> None:
 def test_a_closed_cell_says_how_many_there_are() -> None:
     """The finding tells how many customers wait, and until when."""
     (one, _) = customers(2)
-    again = one.ask(wish(one, "again"), MONDAY).answer
+    again = one.ask(wish(one, "again"), MONDAY)
     (finding,) = again.findings
 
     assert ("cell_too_small", 2, 3) == (finding.code, finding.used, finding.limit)
@@ -180,7 +180,7 @@ def test_a_cell_that_stays_small_is_dropped() -> None:
     assert [("first", "rejected")] == told(back)
     assert ["cell_too_small"] == codes(back[0])
     late = two.ask(wish(two, "late"), DEADLINE + 1)
-    assert ("rejected", None) == (late.answer.outcome, late.answer.next_eligible_at_ms)
+    assert ("rejected", None) == (late.outcome, late.next_eligible_at_ms)
 
 
 def test_a_request_may_expire_before_the_cell_does() -> None:
@@ -190,7 +190,7 @@ def test_a_request_may_expire_before_the_cell_does() -> None:
     assert last == one.ledger.waiting[0].due_ms
     (back,) = one.tick(last)
 
-    assert ("rejected", ["cell_too_small"]) == (back.answer.outcome, codes(back))
+    assert ("rejected", ["cell_too_small"]) == (back.outcome, codes(back))
 
 
 def test_a_dry_run_is_not_counted() -> None:

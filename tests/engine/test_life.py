@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from arbiter.engine.told import Decided
+from arbiter.ledger.model import Decision
 from arbiter.messages import PreferenceChange, Profile, SuppressionChange
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
 from tests.inputs.builders import MONDAY, Desk, at, codes, grant, policy, request
@@ -16,9 +16,9 @@ NIGHT = {"id": "night", "kind": "quiet_hours", "closed": {"every day": "21:00-09
 AUCTION = {"id": "auction", "kind": "arbitration", "hold": "30m", "when": {"category": "promotional"}}
 
 
-def told(decided: list[Decided]) -> list[tuple[str, str]]:
+def told(decided: list[Decision]) -> list[tuple[str, str]]:
     """(request id, outcome) of each decision."""
-    return [(one.request.request_id, one.answer.outcome) for one in decided]
+    return [(one.request.request_id, one.outcome) for one in decided]
 
 
 # waiting
@@ -30,12 +30,12 @@ def test_a_deferred_request_comes_back_by_itself() -> None:
     first = desk.ask(request("a"), at("2026-03-02T22:00"))
     (second,) = desk.tick(at("2026-03-03T09:00"))
 
-    assert ("deferred", 1, False) == (first.answer.outcome, first.answer.n, first.answer.final)
-    assert ("approved", 2, True) == (second.answer.outcome, second.answer.n, second.answer.final)
-    assert at("2026-03-03T09:00") == second.answer.not_before_ms
+    assert ("deferred", 1, False) == (first.outcome, first.n, first.final)
+    assert ("approved", 2, True) == (second.outcome, second.n, second.final)
+    assert at("2026-03-03T09:00") == second.not_before_ms
     assert [] == desk.ledger.waiting
     again = desk.ask(request("a"), at("2026-03-03T10:00"))
-    assert (True, 2) == (again.repeated, again.answer.n)
+    assert (True, 2) == (again.is_repeat, again.n)
 
 
 def test_best_score_first() -> None:
@@ -46,7 +46,7 @@ def test_best_score_first() -> None:
     high = desk.ask(request("high", priority=60), MONDAY + 2)
     frees = MONDAY + DAY_MS - 1 + 7 * DAY_MS
 
-    assert (0, 0) == (low.answer.ahead, high.answer.ahead)
+    assert (0, 0) == (low.ahead, high.ahead)
     assert [("high", "approved"), ("low", "deferred")] == told(desk.tick(frees))
     assert (frees + DAY_MS - 1 + 7 * DAY_MS) == desk.ledger.waiting[0].due_ms
 
@@ -55,7 +55,7 @@ def test_ahead_is_told_truly() -> None:
     """`ahead` counts those of the party that wait with a better claim."""
     desk = Desk(policy(ONE_A_WEEK), grant())
     desk.ask(request("first"))
-    aheads = [desk.ask(request(f"p{priority}", priority=priority)).answer.ahead for priority in (30, 20, 40, 10)]
+    aheads = [desk.ask(request(f"p{priority}", priority=priority)).ahead for priority in (30, 20, 40, 10)]
 
     assert [0, 1, 0, 3] == aheads
 
@@ -92,8 +92,8 @@ def test_waiting_is_bounded() -> None:
         desk.ask(request(name))
     full = desk.ask(request("d"))
 
-    assert ("rejected", "waiting_full") == (full.answer.outcome, codes(full)[-1])
-    assert full.answer.next_eligible_at_ms is not None
+    assert ("rejected", "waiting_full") == (full.outcome, codes(full)[-1])
+    assert full.next_eligible_at_ms is not None
 
 
 def test_what_waits_expires_with_an_answer() -> None:
@@ -116,7 +116,9 @@ def test_withdrawal_rejects_what_waits_and_recalls_what_is_unsent() -> None:
     desk.ask(request("b"))
     out = desk.send(grant(captured=MONDAY + 2, state="withdrawn"), MONDAY + HOUR_MS)
 
-    assert [("a", "recalled"), ("a", "rejected"), ("b", "rejected")] == told([o for o in out if isinstance(o, Decided)])
+    assert [("a", "recalled"), ("a", "rejected"), ("b", "rejected")] == told(
+        [o for o in out if isinstance(o, Decision)]
+    )
     desk.send(grant(captured=MONDAY + 3), MONDAY + 2 * HOUR_MS)
     assert ["cap_reached"] == codes(desk.ask(request("c"), MONDAY + 2 * HOUR_MS))
     assert [("c", "approved")] == told(desk.tell("a", "cancelled", MONDAY + 3 * HOUR_MS))
@@ -128,7 +130,7 @@ def test_suppression_recalls_too() -> None:
     desk = Desk(policy(lists), grant())
     desk.ask(request("a"))
     entry = SuppressionChange(customer_id="c1", list="vulnerable", active=True, captured_at=to_datetime(MONDAY))
-    out = [one for one in desk.send(entry, MONDAY + 1) if isinstance(one, Decided)]
+    out = [one for one in desk.send(entry, MONDAY + 1) if isinstance(one, Decision)]
 
     assert [("a", "recalled"), ("a", "rejected")] == told(out)
     assert ["suppressed"] == codes(out[0])
@@ -144,12 +146,12 @@ def test_a_suppression_that_ends_before_the_permit_begins_recalls_nothing() -> N
     assert [] == desk.send(SuppressionChange(customer_id="c1", list="holiday", active=True, **times), MONDAY + 1)
 
 
-def shortened() -> tuple[Desk, list[Decided]]:
+def shortened() -> tuple[Desk, list[Decision]]:
     """An approval that is good for a day, of a customer whose newer grant ends in three hours; what that decides."""
     desk = Desk(policy(), grant())
     desk.ask(request("a"))
     out = desk.send(grant(captured=1, expires_at=MONDAY + 3 * HOUR_MS), MONDAY)
-    return desk, [one for one in out if isinstance(one, Decided)]
+    return desk, [one for one in out if isinstance(one, Decision)]
 
 
 def test_a_consent_that_is_shortened_recalls_what_would_outlast_it() -> None:
@@ -157,10 +159,10 @@ def test_a_consent_that_is_shortened_recalls_what_would_outlast_it() -> None:
     desk, out = shortened()
     assert [("a", "recalled"), ("a", "deferred")] == told(out)
     assert [["consent_expired"], ["recalled"]] == [codes(one) for one in out]
-    assert MONDAY + 10 * MINUTE_MS == out[1].answer.retry_at_ms
+    assert MONDAY + 10 * MINUTE_MS == out[1].retry_at_ms
     (again,) = desk.tick(MONDAY + 10 * MINUTE_MS)
 
-    assert ("approved", MONDAY + 3 * HOUR_MS) == (again.answer.outcome, again.answer.valid_until_ms)
+    assert ("approved", MONDAY + 3 * HOUR_MS) == (again.outcome, again.valid_until_ms)
 
 
 def test_a_recall_that_is_confirmed_is_decided_at_once() -> None:
@@ -179,7 +181,7 @@ def test_a_changed_fact_is_answered_at_once() -> None:
     desk.ask(request("a"))
     out = desk.send(PreferenceChange(customer_id="c1", captured_at=to_datetime(2)), MONDAY + 1)
 
-    assert [("a", "approved")] == told([one for one in out if isinstance(one, Decided)])
+    assert [("a", "approved")] == told([one for one in out if isinstance(one, Decision)])
 
 
 def test_what_waits_is_not_heard_while_facts_are_read() -> None:
@@ -211,12 +213,12 @@ def test_arbitration_decides_together_best_first() -> None:
     second = desk.ask(request("high", department="loans", priority=90), MONDAY + 29 * MINUTE_MS)
     closes = MONDAY + 30 * MINUTE_MS
 
-    assert (["held_for_arbitration"], closes) == (codes(first), first.answer.retry_at_ms)
-    assert closes == second.answer.retry_at_ms
+    assert (["held_for_arbitration"], closes) == (codes(first), first.retry_at_ms)
+    assert closes == second.retry_at_ms
     won, lost = desk.tick(closes)
     assert [("high", "approved"), ("low", "deferred")] == told([won, lost])
     assert ["cap_reached", "outranked"] == codes(lost)
-    assert "loans won with a score of 4.5" in lost.answer.findings[1].message
+    assert "loans won with a score of 4.5" in lost.findings[1].message
     assert {} == desk.ledger.holds
 
 
@@ -231,14 +233,14 @@ def test_held_once() -> None:
     assert [("b", "approved")] == told(desk.tick(frees))
     held = desk.ask(request("c"), frees)
     assert "held_for_arbitration" in codes(held)
-    assert frees + 30 * MINUTE_MS == held.answer.retry_at_ms
+    assert frees + 30 * MINUTE_MS == held.retry_at_ms
 
 
 def test_the_impossible_is_not_held() -> None:
     """What can never be approved is rejected at once, and so is what expires before the close."""
-    assert "rejected" == Desk(policy(AUCTION)).ask(request()).answer.outcome
+    assert "rejected" == Desk(policy(AUCTION)).ask(request()).outcome
     short = Desk(policy(AUCTION), grant()).ask(request(expires_at=MONDAY + 20 * MINUTE_MS))
-    assert ("rejected", ["held_for_arbitration", "would_expire"]) == (short.answer.outcome, codes(short))
+    assert ("rejected", ["held_for_arbitration", "would_expire"]) == (short.outcome, codes(short))
 
 
 def test_held_requests_hold_no_place() -> None:
@@ -246,14 +248,14 @@ def test_held_requests_hold_no_place() -> None:
     desk = Desk(policy(AUCTION, ONE_A_WEEK), grant())
     desk.ask(request("a"))
 
-    assert "approved" == desk.ask(request("b", category="service")).answer.outcome
+    assert "approved" == desk.ask(request("b", category="service")).outcome
 
 
 def test_dry_run_is_never_held() -> None:
     """A dry run is answered at once and opens no hold."""
     desk = Desk(policy(AUCTION), grant())
 
-    assert "approved" == desk.ask(request("a", dry_run=True)).answer.outcome
+    assert "approved" == desk.ask(request("a", dry_run=True)).outcome
     assert {} == desk.ledger.holds
 
 
@@ -285,14 +287,12 @@ def test_recall(fields: dict[str, Any], expected: list[str]) -> None:
     base = {"send_after": MONDAY + 6 * HOUR_MS, "priority": 20}
     desk = Desk(policy(ONE_A_WEEK), grant())
     desk.ask(request("victim", **{**base, **fields}))
-    out = [o for o in desk.send(request("best", priority=60), MONDAY + HOUR_MS) if isinstance(o, Decided)]
+    out = [o for o in desk.send(request("best", priority=60), MONDAY + HOUR_MS) if isinstance(o, Decision)]
 
     assert expected == [outcome for name, outcome in told(out) if name == "victim"]
-    assert ("approved" if expected else "deferred") == next(
-        o.answer.outcome for o in out if o.request.request_id == "best"
-    )
+    assert ("approved" if expected else "deferred") == next(o.outcome for o in out if o.request.request_id == "best")
     if expected:
-        finding = out[0].answer.findings[0]
+        finding = out[0].findings[0]
         assert ("week", "week-owner", "recalled") == (finding.rule, finding.owner, finding.code)
         assert "cards (cards-desk)" in finding.message
 
@@ -307,7 +307,7 @@ def test_recall_for_a_request_that_would_expire() -> None:
         desk = Desk(policy(*rules), grant())
         desk.ask(request("victim", send_after=MONDAY + 40 * HOUR_MS, priority=20))
         best = request("best", priority=60, channel="sms", expires_at=expires_at)
-        out = [one for one in desk.send(best, MONDAY + HOUR_MS) if isinstance(one, Decided)]
+        out = [one for one in desk.send(best, MONDAY + HOUR_MS) if isinstance(one, Decision)]
 
         assert expected == told(out)
     assert ["would_expire"] == codes(out[-1])[-1:]
@@ -322,10 +322,7 @@ def test_recalled_only_once() -> None:
     desk.tell("best", "cancelled", MONDAY + 1)
 
     assert desk.ledger.open[0].recalled
-    assert (
-        "deferred"
-        == desk.ask(request("third", priority=60, send_after=MONDAY + 30 * HOUR_MS), MONDAY + 2).answer.outcome
-    )
+    assert "deferred" == desk.ask(request("third", priority=60, send_after=MONDAY + 30 * HOUR_MS), MONDAY + 2).outcome
 
 
 def test_one_recall_must_clear_everything() -> None:
@@ -336,7 +333,7 @@ def test_one_recall_must_clear_everything() -> None:
         desk.ask(request(name, channel="sms", send_after=MONDAY + 6 * HOUR_MS, priority=1))
     out = desk.send(request("call", channel="phone", priority=60), MONDAY)
 
-    assert [("call", "deferred")] == told([one for one in out if isinstance(one, Decided)])
+    assert [("call", "deferred")] == told([one for one in out if isinstance(one, Decision)])
 
 
 # other rules that look back
@@ -364,17 +361,17 @@ def test_conflict_after_a_contact_and_after_a_complaint() -> None:
     assert [] == codes(desk.ask(request("a", product="card")))
     desk.ask(request("b", product="loan"))
     after_loan = desk.ask(request("c", product="card"))
-    assert (["conflict"], MONDAY + DAY_MS - 1 + 3 * DAY_MS) == (codes(after_loan), after_loan.answer.retry_at_ms)
+    assert (["conflict"], MONDAY + DAY_MS - 1 + 3 * DAY_MS) == (codes(after_loan), after_loan.retry_at_ms)
     desk.tell("b", "complained", MONDAY + HOUR_MS)
     sore = desk.ask(request("d", product="card"), MONDAY + HOUR_MS)
-    assert MONDAY + HOUR_MS + 30 * DAY_MS == sore.answer.retry_at_ms
+    assert MONDAY + HOUR_MS + 30 * DAY_MS == sore.retry_at_ms
 
 
 def test_holdout_is_stable() -> None:
     """The same share of customers is held out every time."""
     rules = policy({"id": "control", "kind": "holdout", "share": 0.2, "salt": "spring"})
     names = [f"c{number}" for number in range(1000)]
-    held = [n for n in names if Desk(rules, grant(n)).ask(request(customer_id=n)).answer.outcome == "rejected"]
+    held = [n for n in names if Desk(rules, grant(n)).ask(request(customer_id=n)).outcome == "rejected"]
 
     assert 160 < len(held) < 240
     assert held == [n for n in names if codes(Desk(rules, grant(n)).ask(request("x", customer_id=n))) == ["holdout"]]

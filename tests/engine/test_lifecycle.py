@@ -34,7 +34,7 @@ def permits() -> list[object]:
             if stopped:
                 desk.send(listed(MONDAY), MONDAY)
             for minute, word in enumerate([*words, words[-1]], 1):
-                seen += [one.answer.outcome for one in desk.tell("a", word, MONDAY + minute * MINUTE_MS)]
+                seen += [one.outcome for one in desk.tell("a", word, MONDAY + minute * MINUTE_MS)]
                 seen += desk.notes
                 seen += [(contact.state, contact.at_ms) for contact in desk.ledger.contacts]
     return seen
@@ -50,7 +50,7 @@ def recalls() -> list[object]:
         desk.tell("low", word, MONDAY + MINUTE_MS)
         seen += desk.notes
         seen += [contact.state for contact in desk.ledger.contacts]
-        seen += [one.answer.outcome for one in desk.tick(MONDAY + 9 * DAY_MS)]
+        seen += [one.outcome for one in desk.tick(MONDAY + 9 * DAY_MS)]
     return seen
 
 
@@ -61,21 +61,19 @@ def silence() -> list[object]:
     desk.ask(request("a"))
     desk.ask(request("b"))
     told = desk.tick(MONDAY + 30 * DAY_MS)
-    return [(one.request.request_id, one.answer.outcome) for one in told] + [
-        contact.state for contact in desk.ledger.contacts
-    ]
+    return [(one.request.request_id, one.outcome) for one in told] + [contact.state for contact in desk.ledger.contacts]
 
 
 def waiting() -> list[object]:
     """A request that waits is put off again, approved, rejected when it expires, or withdrawn."""
     desk = Desk(policy(ONE_A_WEEK), grant())
-    seen: list[object] = [desk.ask(request("first")).answer.outcome]
+    seen: list[object] = [desk.ask(request("first")).outcome]
     for name, days in (("second", 60), ("third", 60), ("fourth", 60), ("late", 9)):
-        seen.append(desk.ask(request(name, expires_at=MONDAY + days * DAY_MS)).answer.outcome)
-    seen.append(desk.ask(request("none", channel="pigeon")).answer.outcome)
-    seen += [one.answer.outcome for one in desk.tell("third", "cancelled", MONDAY + HOUR_MS)]
+        seen.append(desk.ask(request(name, expires_at=MONDAY + days * DAY_MS)).outcome)
+    seen.append(desk.ask(request("none", channel="pigeon")).outcome)
+    seen += [one.outcome for one in desk.tell("third", "cancelled", MONDAY + HOUR_MS)]
     seen += desk.notes
-    return seen + [one.answer.outcome for one in desk.tick(MONDAY + 30 * DAY_MS)]
+    return seen + [one.outcome for one in desk.tick(MONDAY + 30 * DAY_MS)]
 
 
 def strike(monkeypatch: pytest.MonkeyPatch, table: dict[Any, Any], state: Any, event: str) -> None:
@@ -146,7 +144,7 @@ def test_a_decision_is_a_walk_through_the_table() -> None:
     desk = Desk(policy(ONE_A_WEEK), grant())
     desk.ask(request("first"))
     told = [desk.ask(request("second")), *desk.tick(MONDAY + 30 * DAY_MS)]
-    walk = ["received", *(one.answer.outcome for one in told)]
+    walk = ["received", *(one.outcome for one in told)]
 
     assert ["received", "deferred", "approved"] == walk
     assert all(may(before, after) for before, after in pairwise(walk))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from arbiter.engine.told import Anomaly
+from arbiter.engine.state import Anomaly
 from arbiter.ledger.contacts import ContactState
 from arbiter.messages import Outcome, SuppressionChange
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
@@ -32,7 +32,7 @@ def desk_with_one(**fields: Any) -> Desk:
 
 def free_at(desk: Desk, now_ms: int) -> int:
     """When the next place frees; ``now_ms`` if there is one."""
-    answer = desk.ask(request("probe", dry_run=True), now_ms).answer
+    answer = desk.ask(request("probe", dry_run=True), now_ms)
     return now_ms if answer.outcome == "approved" else answer.retry_at_ms or 0
 
 
@@ -130,7 +130,7 @@ def test_sent_while_it_waits() -> None:
     (ended,) = desk.tell("b", "sent", LATER)
 
     assert ["unapproved_waiting"] == desk.notes
-    assert ("rejected", ["withdrawn"]) == (ended.answer.outcome, codes(ended))
+    assert ("rejected", ["withdrawn"]) == (ended.outcome, codes(ended))
     assert ["email", "sms"] == [contact.kind.channel for contact in desk.ledger.contacts]
     assert [] == desk.tick(MONDAY + 30 * DAY_MS)
 
@@ -146,9 +146,7 @@ def test_cancelled_confirms_what_was_recalled_though_it_waits_again() -> None:
     desk.tell("a", "cancelled", LATER + 1)
 
     assert [ContactState.RELEASED] == [contact.state for contact in desk.ledger.contacts]
-    assert [("a", "approved")] == [
-        (one.request.request_id, one.answer.outcome) for one in desk.tick(MONDAY + 2 * DAY_MS)
-    ]
+    assert [("a", "approved")] == [(one.request.request_id, one.outcome) for one in desk.tick(MONDAY + 2 * DAY_MS)]
 
 
 def test_unknown_refunds_are_counted() -> None:
@@ -296,7 +294,7 @@ def test_silence_counts_unless_the_channel_releases() -> None:
     desk = desk_with_one(channels=channels)
     desk.ask(request("b"))
     (back,) = desk.tick(MONDAY + DAY_MS)
-    assert ("b", "approved") == (back.request.request_id, back.answer.outcome)
+    assert ("b", "approved") == (back.request.request_id, back.outcome)
 
 
 def test_complaint_opens_its_suppression() -> None:
@@ -316,7 +314,7 @@ def test_unsubscribe_opens_its_withdrawal() -> None:
     desk.ask(request("b"))
     back = desk.tell("a", "unsubscribed", LATER)
 
-    assert [("b", "rejected")] == [(one.request.request_id, one.answer.outcome) for one in back]
+    assert [("b", "rejected")] == [(one.request.request_id, one.outcome) for one in back]
     assert ["consent_withdrawn"] == codes(desk.ask(request("c", category="promotional"), LATER))[:1]
     assert [] == codes(desk.ask(request("d", channel="sms"), LATER + 8 * DAY_MS))
 
@@ -331,7 +329,7 @@ def test_an_unsubscription_from_what_nobody_knows_is_not_without_effect(purpose:
     desk.tell("nobody-asked", "unsubscribed", LATER)
 
     assert ["consent_withdrawn"] == codes(desk.ask(request("a"), LATER))
-    assert "approved" == desk.ask(request("b", category="regulatory"), LATER).answer.outcome
+    assert "approved" == desk.ask(request("b", category="regulatory"), LATER).outcome
 
 
 @pytest.mark.parametrize(("kind", "first"), [("sent", ContactState.SENT), ("bounced", ContactState.RELEASED)])
@@ -343,7 +341,7 @@ def test_an_outcome_tells_of_the_approval_of_its_time(kind: Any, first: ContactS
     ends: Any = {"captured_at": to_datetime(MONDAY), "expires_at": to_datetime(MONDAY + HOUR_MS)}
     desk.send(SuppressionChange(customer_id="c1", list="pause", active=True, **ends), MONDAY + MINUTE_MS)
     again = MONDAY + 2 * DAY_MS
-    assert "approved" == desk.tick(again)[-1].answer.outcome
+    assert "approved" == desk.tick(again)[-1].outcome
     said: Any = {"customer_id": "c1", "department": "cards", "request_id": "a", "kind": kind}
     out = desk.send(Outcome(at=to_datetime(MONDAY + 30_000), **said), again + HOUR_MS)
 

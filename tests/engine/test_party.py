@@ -8,12 +8,12 @@ import pytest
 from arbiter.engine.households import HELD_BYTES_MAX, HELD_MAX, merge, split
 from arbiter.engine.input_record import InputRecord, Message
 from arbiter.engine.party import Event, Party
+from arbiter.engine.render import message_of
 from arbiter.engine.routed import Forward, Join, Leave, Part, Return
 from arbiter.engine.state import Context, Effect
-from arbiter.engine.told import Decided
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.keys import customer_party, household_party
-from arbiter.ledger.model import Ledger
+from arbiter.ledger.model import Decision, Ledger
 from arbiter.messages import ConsentChange, ContactRequest, Outcome, Profile, SuppressionChange
 from arbiter.policy.ruleset import NO_STOCK, Policy
 from arbiter.state.codec import pack_ledger, unpack_ledger
@@ -52,14 +52,14 @@ class World(Reference):
         self.send(message, now_ms)
         self.carry_all(now_ms)
 
-    def ask(self, name: str, customer: str, now_ms: int = MONDAY, **fields: object) -> Decided:
+    def ask(self, name: str, customer: str, now_ms: int = MONDAY, **fields: object) -> Decision:
         """The latest decision on a request, sent now."""
         self.take(request(name, customer_id=customer, **fields), now_ms)
         return self.decided(customer, name)[-1]
 
     def latest(self, name: str) -> str:
         """The latest outcome of ``customer/request``."""
-        return self.decided(*name.split("/"))[-1].answer.outcome
+        return self.decided(*name.split("/"))[-1].outcome
 
     @property
     def household(self) -> Ledger:
@@ -75,8 +75,8 @@ def test_the_budget_of_a_household_is_one() -> None:
     """What one member was sent stands in the other's way, and the request waits for it."""
     world = World(policy(ONE), "c1", "d2")
 
-    assert "approved" == world.ask("a", "c1").answer.outcome
-    assert ("deferred", ["cap_reached"]) == (world.ask("b", "d2").answer.outcome, codes(world.decided("d2", "b")[-1]))
+    assert "approved" == world.ask("a", "c1").outcome
+    assert ("deferred", ["cap_reached"]) == (world.ask("b", "d2").outcome, codes(world.decided("d2", "b")[-1]))
     world.tick(MONDAY + 9 * DAY_MS)
     assert "approved" == world.latest("d2/b")
 
@@ -85,9 +85,9 @@ def test_a_rule_per_customer_counts_only_that_customer() -> None:
     """Members of a household have budgets of their own where a rule says so."""
     world = World(policy(OWN), "c1", "d2")
 
-    assert "approved" == world.ask("a", "c1").answer.outcome
-    assert "approved" == world.ask("b", "d2").answer.outcome
-    assert "deferred" == world.ask("c", "c1").answer.outcome
+    assert "approved" == world.ask("a", "c1").outcome
+    assert "approved" == world.ask("b", "d2").outcome
+    assert "deferred" == world.ask("c", "c1").outcome
 
 
 def test_consent_is_each_members_own() -> None:
@@ -99,7 +99,7 @@ def test_consent_is_each_members_own() -> None:
     world.take(withdrawal)
 
     assert ["consent_withdrawn"] == codes(world.ask("a", "c1"))
-    assert "approved" == world.ask("b", "d2").answer.outcome
+    assert "approved" == world.ask("b", "d2").outcome
     world.take(profile("c1", None))
     assert ["consent_withdrawn"] == codes(world.ask("c", "c1"))
 
@@ -110,11 +110,11 @@ def test_contacts_move_with_the_customer_whom_they_reached() -> None:
     world.ask("a", "c1")
     world.take(profile("c1"))
     world.take(profile("d2"))
-    assert "deferred" == world.ask("b", "d2").answer.outcome
+    assert "deferred" == world.ask("b", "d2").outcome
 
     world.take(profile("c1", None))
     assert "approved" == world.latest("d2/b")
-    assert "deferred" == world.ask("c", "c1").answer.outcome
+    assert "deferred" == world.ask("c", "c1").outcome
     assert ["d2"] == [contact.kind.customer for contact in world.household.contacts]
 
 
@@ -125,7 +125,7 @@ def test_an_answered_request_is_known_wherever_the_customer_went() -> None:
     for household in ("h0", "h4", None, "h0"):
         world.take(profile("c1", household))
         again = world.ask("a", "c1")
-        assert (True, first.answer) == (again.repeated, again.answer)
+        assert (True, message_of(first)) == (again.is_repeat, message_of(again))
 
     assert 1 == len(world.contacts())
 
@@ -151,7 +151,7 @@ def test_a_suppressed_member_stops_the_others_by_joining() -> None:
     world.take(SuppressionChange(customer_id="d2", list="bereavement", active=True, captured_at=to_datetime(MONDAY)))
     world.take(profile("d2"))
 
-    assert ["approved", "recalled", "rejected"] == [one.answer.outcome for one in world.decided("c1", "a")]
+    assert ["approved", "recalled", "rejected"] == [one.outcome for one in world.decided("c1", "a")]
 
 
 def test_records_wait_at_home_until_the_ledger_is_back() -> None:
@@ -192,7 +192,7 @@ def test_a_household_that_moves_to_another() -> None:
 
     assert Ledger() == world.household
     assert 2 == len(world.ledger(household_party("h4")).contacts)
-    assert "deferred" == world.ask("c", "c1").answer.outcome
+    assert "deferred" == world.ask("c", "c1").outcome
 
 
 def test_the_relationship_owner_is_to_be_copied_in() -> None:
@@ -200,14 +200,14 @@ def test_the_relationship_owner_is_to_be_copied_in() -> None:
     world = World(policy())
     world.take(profile("c1"))
     world.take(profile("d2", relationship_owner="olga"))
-    assert "olga" == world.ask("a", "c1").answer.notify
+    assert "olga" == world.ask("a", "c1").notify
 
     world.take(profile("c1", relationship_owner="piet"))
-    assert "piet" == world.ask("b", "c1").answer.notify
-    assert "olga" == world.ask("c", "d2").answer.notify
+    assert "piet" == world.ask("b", "c1").notify
+    assert "olga" == world.ask("c", "d2").notify
     world.take(grant("e1"))
     world.take(profile("e1"))
-    assert None is world.ask("d", "e1").answer.notify
+    assert None is world.ask("d", "e1").notify
 
 
 def test_a_household_may_be_called_as_a_customer() -> None:
@@ -216,7 +216,7 @@ def test_a_household_may_be_called_as_a_customer() -> None:
     world.take(profile("d2", "c1"))
     world.ask("a", "c1")
 
-    assert "approved" == world.ask("b", "d2").answer.outcome
+    assert "approved" == world.ask("b", "d2").outcome
 
 
 def test_open_arbitrations_close_at_the_earlier_time() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from arbiter.engine.told import Decided
 from arbiter.ledger.contacts import ContactState
+from arbiter.ledger.model import Decision
 from arbiter.messages import OwnMaximum, PreferenceChange, SuppressionChange
 from arbiter.policy.kill_switches import Kill
 from arbiter.policy.ruleset import load
@@ -47,11 +47,11 @@ def desk_of(rule: str) -> Desk:
     desk = Desk(policy(RULES[rule], *([] if rule == "maximum" else [LISTS])), grant())
     if rule == "maximum":
         desk.send(maximum(), MONDAY)
-    assert "approved" == desk.ask(request("a", expires_at=EXPIRES)).answer.outcome
+    assert "approved" == desk.ask(request("a", expires_at=EXPIRES)).outcome
     return desk
 
 
-def killed(desk: Desk) -> list[Decided]:
+def killed(desk: Desk) -> list[Decision]:
     """The campaign is stopped for two hours."""
     rules = [msgspec.to_builtins(rule) for rule in desk.policy.document.rules][1:]
     switch = Kill(7, "campaign", "gold", END, False, "ana", "a wrong price")
@@ -59,28 +59,28 @@ def killed(desk: Desk) -> list[Decided]:
     return desk.wake(STOPPED)
 
 
-def suppressed(desk: Desk) -> list[Decided]:
+def suppressed(desk: Desk) -> list[Decision]:
     """The customer is on a list for two hours."""
     times: Any = {"captured_at": to_datetime(STOPPED), "expires_at": to_datetime(END)}
     out = desk.send(SuppressionChange(customer_id="c1", list="pause", active=True, **times), STOPPED)
-    return [one for one in out if isinstance(one, Decided)]
+    return [one for one in out if isinstance(one, Decision)]
 
 
-def snoozed(desk: Desk) -> list[Decided]:
+def snoozed(desk: Desk) -> list[Decision]:
     """The campaign is stopped, and the customer wants to hear nothing for two hours."""
     told = killed(desk)
     snooze = maximum(snooze_until=to_datetime(END)) if desk.ledger.members["c1"].preferences else None
     times: Any = {"captured_at": to_datetime(STOPPED), "snooze_until": to_datetime(END)}
     out = desk.send(snooze or PreferenceChange(customer_id="c1", **times), STOPPED)
-    return told + [one for one in out if isinstance(one, Decided)]
+    return told + [one for one in out if isinstance(one, Decision)]
 
 
-STOPS: dict[str, Callable[[Desk], list[Decided]]] = {"kill": killed, "suppression": suppressed, "snooze": snoozed}
+STOPS: dict[str, Callable[[Desk], list[Decision]]] = {"kill": killed, "suppression": suppressed, "snooze": snoozed}
 
 
-def outcomes(decided: list[Decided]) -> list[str]:
+def outcomes(decided: list[Decision]) -> list[str]:
     """What was decided, in order."""
-    return [one.answer.outcome for one in decided]
+    return [one.outcome for one in decided]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -95,7 +95,7 @@ def test_its_own_contact_does_not_end_it(rule: str, stop: str) -> None:
     desk.ledger = unpack_ledger(pack_ledger(desk.ledger))
     confirmed = desk.tell("a", "cancelled", STOPPED + MINUTE_MS)
 
-    assert [("deferred", END)] == [(one.answer.outcome, one.answer.retry_at_ms) for one in confirmed]
+    assert [("deferred", END)] == [(one.outcome, one.retry_at_ms) for one in confirmed]
     assert ["approved"] == outcomes(desk.tick(END))
     assert [ContactState.RELEASED, ContactState.APPROVED] == [one.state for one in desk.ledger.contacts]
     assert len(desk.ledger.draws) == (rule in ("capacity", "hourly"))
@@ -109,9 +109,9 @@ def test_without_a_word_its_expiry_ends_it(rule: str, stop: str) -> None:
     STOPS[stop](desk)
 
     assert [("rejected", ["expired"])] == [
-        (one.answer.outcome, [code for code in codes(one) if code == "expired"])
+        (one.outcome, [code for code in codes(one) if code == "expired"])
         for one in desk.tick(EXPIRES)
-        if one.answer.outcome != "deferred"
+        if one.outcome != "deferred"
     ]
     assert [] == desk.ledger.waiting
 
@@ -135,14 +135,14 @@ def test_it_is_approved_once_its_own_contact_is_past() -> None:
     _, deferred = killed(desk)
     frees = MONDAY + 2 * DAY_MS - 1
 
-    assert ("deferred", frees) == (deferred.answer.outcome, deferred.answer.retry_at_ms)
+    assert ("deferred", frees) == (deferred.outcome, deferred.retry_at_ms)
     assert ["approved"] == outcomes(desk.tick(frees))
 
 
-def shortened(desk: Desk, ends_ms: int = STOPPED + 3 * HOUR_MS) -> list[Decided]:
+def shortened(desk: Desk, ends_ms: int = STOPPED + 3 * HOUR_MS) -> list[Decision]:
     """The customer's consent ends soon: longer permits are recalled, and shorter ones possible at once."""
     out = desk.send(grant(captured=STOPPED, expires_at=ends_ms), STOPPED)
-    return [one for one in out if isinstance(one, Decided)]
+    return [one for one in out if isinstance(one, Decision)]
 
 
 def test_no_second_permit_at_once() -> None:
@@ -190,18 +190,18 @@ def test_a_stop_that_outlasts_it_ends_it() -> None:
     times: Any = {"captured_at": to_datetime(STOPPED), "expires_at": to_datetime(EXPIRES)}
     out = desk.send(SuppressionChange(customer_id="c1", list="pause", active=True, **times), STOPPED)
 
-    assert ["recalled", "rejected"] == outcomes([one for one in out if isinstance(one, Decided)])
+    assert ["recalled", "rejected"] == outcomes([one for one in out if isinstance(one, Decision)])
 
 
 def test_consent_granted_anew_after_the_word() -> None:
     """A withdrawal of consent ends what waits; with a new grant and the desk's word a new request has its place."""
     desk = desk_of("cap")
     out = desk.send(grant(captured=STOPPED, state="withdrawn"), STOPPED)
-    assert ["recalled", "rejected"] == outcomes([one for one in out if isinstance(one, Decided)])
+    assert ["recalled", "rejected"] == outcomes([one for one in out if isinstance(one, Decision)])
     desk.send(grant(captured=STOPPED + 1), STOPPED + 1)
     desk.tell("a", "cancelled", STOPPED + 2)
 
-    assert "approved" == desk.ask(request("b", expires_at=EXPIRES), STOPPED + 3).answer.outcome
+    assert "approved" == desk.ask(request("b", expires_at=EXPIRES), STOPPED + 3).outcome
 
 
 def test_consent_that_ends_and_is_granted_anew_while_it_waits() -> None:
@@ -224,8 +224,8 @@ def test_one_cancellation_gives_one_place_of_a_capacity_back() -> None:
     desk.tell("a", "cancelled", END + 1)
 
     assert [1] == [len(draws) for draws in desk.ledger.draws.values()]
-    assert "approved" == desk.ask(request("b", expires_at=EXPIRES), END + 2).answer.outcome
-    assert "deferred" == desk.ask(request("c"), END + 3).answer.outcome
+    assert "approved" == desk.ask(request("b", expires_at=EXPIRES), END + 2).outcome
+    assert "deferred" == desk.ask(request("c"), END + 3).outcome
 
 
 def test_a_full_queue_does_not_end_what_was_approved() -> None:

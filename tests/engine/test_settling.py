@@ -26,7 +26,7 @@ def test_a_refused_request_is_told_when_calls_begin() -> None:
     desk = Desk(policy(NIGHT, ONE_A_WEEK), grant())
     desk.ask(request("a"))
 
-    answer = desk.ask(request("b", expires_at=MONDAY + DAY_MS)).answer
+    answer = desk.ask(request("b", expires_at=MONDAY + DAY_MS))
 
     assert ("rejected", at("2026-03-09T09:00")) == (answer.outcome, answer.next_eligible_at_ms)
     assert "could be approved at 2026-03-09 09:00" in answer.findings[-1].message
@@ -38,7 +38,7 @@ def test_months_of_hours_that_never_meet() -> None:
               "effective": {"until": "2026-04-10"}}  # fmt: skip
     desk = Desk(policy(NIGHT, spring), grant(), wish(closed={"every day": "20:00-21:00"}))
 
-    answer = desk.ask(request(expires_at=at("2026-12-30T00:00"))).answer
+    answer = desk.ask(request(expires_at=at("2026-12-30T00:00")))
 
     assert ("deferred", at("2026-04-11T08:00")) == (answer.outcome, answer.retry_at_ms)  # summer time
 
@@ -47,7 +47,7 @@ def test_what_can_never_be_is_promised_at_no_time() -> None:
     """Where the customer's hours and the policy's never meet, no date is told that is not one."""
     desk = Desk(policy(NIGHT), grant(), wish(closed={"every day": "09:00-21:00"}))
 
-    answer = desk.ask(request(expires_at=at("2026-12-30T00:00"))).answer
+    answer = desk.ask(request(expires_at=at("2026-12-30T00:00")))
 
     assert ("rejected", None) == (answer.outcome, answer.next_eligible_at_ms)
     assert "at no time before that is it known" in answer.findings[-1].message
@@ -57,7 +57,7 @@ def test_the_search_ends_and_says_how_far_it_looked() -> None:
     """A request that never expires is not searched for for ever."""
     desk = Desk(policy(NIGHT), grant(), wish(closed={"every day": "09:00-21:00"}))
 
-    answer = desk.ask(request(expires_at=MONDAY + 9_000 * DAY_MS)).answer
+    answer = desk.ask(request(expires_at=MONDAY + 9_000 * DAY_MS))
 
     assert ("rejected", None) == (answer.outcome, answer.next_eligible_at_ms)
     assert SEARCHED_DAYS == 400
@@ -69,7 +69,7 @@ def test_a_long_closing_is_one_step_of_the_search() -> None:
     rebuilt = {"id": "rebuilt", "kind": "blackout", "dates": ["2026-01-01..2028-12-31"]}
     desk = Desk(policy(rebuilt, NIGHT), grant())
 
-    answer = desk.ask(request()).answer
+    answer = desk.ask(request())
 
     assert ("rejected", ["blackout", "would_expire"]) == (answer.outcome, [one.code for one in answer.findings])
     assert at("2029-01-01T09:00") == answer.next_eligible_at_ms
@@ -87,7 +87,7 @@ def test_settled_far_past_the_expiry() -> None:
         MONDAY,
     )  # fmt: skip
 
-    answer = desk.ask(request(expires_at=MONDAY + DAY_MS)).answer
+    answer = desk.ask(request(expires_at=MONDAY + DAY_MS))
 
     assert ("rejected", at("2027-06-02T08:00")) == (answer.outcome, answer.next_eligible_at_ms)
 
@@ -97,7 +97,7 @@ def test_no_next_time_after_a_consent_that_runs_out() -> None:
     desk = Desk(policy(ONE_A_WEEK), grant(expires_at=MONDAY + 3 * DAY_MS))
     desk.ask(request("a"))
 
-    answer = desk.ask(request("b", expires_at=MONDAY + DAY_MS)).answer
+    answer = desk.ask(request("b", expires_at=MONDAY + DAY_MS))
 
     assert ("rejected", None) == (answer.outcome, answer.next_eligible_at_ms)
     assert "could be approved" not in answer.findings[-1].message
@@ -108,7 +108,7 @@ def test_a_request_that_a_cell_stops_is_told_no_time() -> None:
     seminar = {"id": "seminar", "kind": "cell", "size": 3, "deadline": "2026-03-20"}
     desk = Desk(policy(seminar, NIGHT), grant())
 
-    answer = desk.ask(request(expires_at=at("2026-03-03T08:00")), at("2026-03-02T21:30")).answer
+    answer = desk.ask(request(expires_at=at("2026-03-03T08:00")), at("2026-03-02T21:30"))
 
     assert ("rejected", None) == (answer.outcome, answer.next_eligible_at_ms)
 
@@ -118,7 +118,7 @@ def test_a_cell_is_waited_for_until_the_last_instant_though_that_is_at_night() -
     seminar = {"id": "seminar", "kind": "cell", "size": 3, "deadline": "2026-03-20"}
     desk = Desk(policy(seminar, NIGHT), grant())
 
-    answer = desk.ask(request(expires_at=at("2026-03-03T03:00"))).answer
+    answer = desk.ask(request(expires_at=at("2026-03-03T03:00")))
 
     assert ("deferred", at("2026-03-03T02:50")) == (answer.outcome, answer.retry_at_ms)
     assert ["cell_too_small", "quiet_hours"] == codes(desk.tick(at("2026-03-03T03:00"))[0])
@@ -129,7 +129,7 @@ def test_a_cell_without_a_deadline_is_waited_for_by_what_never_expires() -> None
     seminar = {"id": "seminar", "kind": "cell", "size": 3, "deadline": "9999-12-31"}
     desk = Desk(policy(seminar), grant())
 
-    answer = desk.ask(request(expires_at=FAR_MS)).answer
+    answer = desk.ask(request(expires_at=FAR_MS))
 
     assert ("deferred", MONDAY + 366 * DAY_MS) == (answer.outcome, answer.retry_at_ms)
     assert "it has no deadline" in answer.findings[0].message
@@ -141,7 +141,7 @@ def test_a_held_request_is_told_when_it_could_be_approved_after_the_close() -> N
     desk = Desk(policy(auction, NIGHT), grant())
     now_ms = at("2026-03-02T19:00")
 
-    answer = desk.ask(request(expires_at=now_ms + HOUR_MS), now_ms).answer
+    answer = desk.ask(request(expires_at=now_ms + HOUR_MS), now_ms)
 
     assert ["held_for_arbitration", "would_expire"] == [one.code for one in answer.findings]
     assert at("2026-03-03T09:00") == answer.next_eligible_at_ms
@@ -153,7 +153,7 @@ def test_a_full_waiting_room_tells_the_settled_time() -> None:
     for name in ("a", "b"):
         desk.ask(request(name))
 
-    answer = desk.ask(request("c")).answer
+    answer = desk.ask(request("c"))
 
     assert ["cap_reached", "waiting_full"] == [one.code for one in answer.findings]
     assert at("2026-03-09T09:00") == answer.next_eligible_at_ms
@@ -168,7 +168,7 @@ def test_what_cannot_wait_opens_no_auction() -> None:
     assert "waiting_full" in codes(desk.ask(request("full", campaign="auction"), night_ms))
     desk.tick(at("2026-03-03T09:00"))
 
-    answer = desk.ask(request("held", campaign="auction"), at("2026-03-03T10:00")).answer
+    answer = desk.ask(request("held", campaign="auction"), at("2026-03-03T10:00"))
 
     assert ("deferred", at("2026-03-03T11:00")) == (answer.outcome, answer.retry_at_ms)
 
@@ -180,7 +180,7 @@ def test_a_permit_that_is_too_short_until_an_exception_begins(begins: str | None
             "until": "2026-03-02 23:00"}  # fmt: skip
     desk = Desk(policy(NIGHT, exceptions=[lift] if begins else []), grant())
 
-    answer = desk.ask(request(), at("2026-03-02T20:55")).answer
+    answer = desk.ask(request(), at("2026-03-02T20:55"))
 
     assert ("deferred", at(expected)) == (answer.outcome, answer.retry_at_ms)
 
@@ -194,6 +194,6 @@ def test_hourly_windows_beside_short_openings() -> None:
         policy(hourly), grant(), wish(closed={"every day": closed}, maximum=OwnMaximum(limit=5, window="rolling 1d"))
     )
 
-    answer = desk.ask(request()).answer
+    answer = desk.ask(request())
 
     assert ("deferred", at("2026-03-21T00:54")) == (answer.outcome, answer.retry_at_ms)

@@ -7,16 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from arbiter.engine.render import DECISION_BYTES_MAX, decision_of, message_of
+from arbiter.engine.render import DECISION_BYTES_MAX, encoded, message_of
 from arbiter.ledger.capacity import WholeStock
-from arbiter.ledger.model import Answered, ShadowVerdict
-from arbiter.messages import ConsentChange
+from arbiter.messages import ConsentChange, PolicyRef, ShadowDecision
 from arbiter.policy.rules.cap import CompiledCap
 from arbiter.policy.ruleset import Policy
-from arbiter.state.answers import unpack_answered
+from arbiter.state.answers import unpack_decision
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.engine.test_life import told
 from tests.inputs.builders import MONDAY, Desk, grant, policy, request
+from tests.state.test_answers import DEFERRED, STORED_1
 
 ONE = {"id": "one", "kind": "cap", "per": ["party"], "limit": 1, "window": "rolling 7d"}
 TWO = {**ONE, "id": "two", "limit": 2}
@@ -36,9 +36,9 @@ def beside(*rules: dict[str, Any], **fields: Any) -> Policy:
     return policy(*rules, version=7, **fields)
 
 
-def would(desk: Desk, request_id: str, now_ms: int = MONDAY, **fields: Any) -> tuple[str, ShadowVerdict]:
+def would(desk: Desk, request_id: str, now_ms: int = MONDAY, **fields: Any) -> tuple[str, ShadowDecision]:
     """What is answered to a request, and what the shadow policy would have answered."""
-    answer = desk.ask(request(request_id, **fields), now_ms).answer
+    answer = desk.ask(request(request_id, **fields), now_ms)
     assert answer.shadow_policy is not None
     return answer.outcome, answer.shadow_policy
 
@@ -52,7 +52,7 @@ def test_it_judges_what_really_happened() -> None:
         (outcome, verdict.outcome) for outcome, verdict in said
     ]
     assert [(), ("one",), ("one",)] == [verdict.rules for _, verdict in said]
-    assert {("test", 7, "0" * 64)} == {verdict.policy for _, verdict in said}
+    assert {PolicyRef("test", 7, "0" * 64)} == {verdict.policy for _, verdict in said}
 
 
 def test_only_what_differs_is_told_in_words() -> None:
@@ -66,15 +66,15 @@ def test_only_what_differs_is_told_in_words() -> None:
 
     assert ("deferred", "deferred", ("one",), ()) == (outcome, alike.outcome, alike.rules, alike.findings)
     assert [("one", "one-owner", 1, ())] == [(f.rule, f.owner, f.used, f.contacts) for f in unlike.findings]
-    assert unlike.retry_at_ms == unlike.findings[0].until_ms
+    assert unlike.retry_at == unlike.findings[0].until
 
 
 def test_without_one_nothing_is_told() -> None:
     """The bytes of a decision are what they were before there were shadow policies."""
     decided = Desk(policy(ONE), grant()).ask(request("a"))
 
-    assert decided.answer.shadow_policy is None
-    assert b"shadow_policy" not in message_of(decided)[1]
+    assert decided.shadow_policy is None
+    assert b"shadow_policy" not in encoded(decided)[1]
 
 
 def test_what_is_published_again_is_judged_again() -> None:
@@ -83,7 +83,7 @@ def test_what_is_published_again_is_judged_again() -> None:
     desk.ask(request("a"))
     desk.ask(request("b"), LATER)
     (back,) = desk.tick(MONDAY + 30 * DAY_MS)
-    verdict = back.answer.shadow_policy
+    verdict = back.shadow_policy
 
     assert [("b", "approved")] == told([back])
     assert verdict is not None
@@ -93,22 +93,21 @@ def test_what_is_published_again_is_judged_again() -> None:
 def test_a_repeat_is_told_what_was_told() -> None:
     """Byte for byte, though another shadow policy, or none, stands beside by then."""
     desk = Desk(live(TWO, shadow=beside(NEVER)), grant())
-    first = message_of(desk.ask(request("a")))
+    first = encoded(desk.ask(request("a")))
     desk.policy = policy(TWO)
-    again = message_of(desk.ask(request("a"), LATER))
+    again = encoded(desk.ask(request("a"), LATER))
 
     assert first == again
     assert first[0].shadow_policy is not None
 
 
 def test_answers_of_before_can_be_read() -> None:
-    """A stored answer without the field is one without a shadow policy."""
-    decided = Desk(policy(ONE), grant()).ask(request("a"))
-    answered = Answered(b"content8", decided.answer)
-    content, row = msgspec.msgpack.decode(msgspec.msgpack.encode(answered))
+    """A stored decision without the field is one without a shadow policy."""
+    content, row = msgspec.msgpack.decode(bytes.fromhex(STORED_1)[1:])
     older = b"\x01" + msgspec.msgpack.encode([content, row[:-1]])
 
-    assert answered == unpack_answered(older)
+    assert 20 == len(row)
+    assert DEFERRED == unpack_decision(older)
 
 
 def test_recalls_and_withdrawals_are_not_judged() -> None:
@@ -117,7 +116,7 @@ def test_recalls_and_withdrawals_are_not_judged() -> None:
     desk.ask(request("a", send_after=MONDAY + DAY_MS))
     change = ConsentChange(customer_id="c1", purpose="marketing", state="withdrawn", captured_at=grant().captured_at)
     out = desk.send(msgspec.structs.replace(change, captured_at=request(requested_at=MONDAY).requested_at), LATER)
-    said = [(one.answer.outcome, one.answer.shadow_policy is not None) for one in out]  # type: ignore[union-attr]
+    said = [(one.outcome, one.shadow_policy is not None) for one in out]  # type: ignore[union-attr]
 
     assert [("recalled", False), ("rejected", True)] == said
 
@@ -126,7 +125,7 @@ def test_a_dry_run_is_not_judged() -> None:
     """It is a department's own question, and counts nowhere."""
     desk = Desk(live(TWO, shadow=beside(NEVER)), grant())
 
-    assert desk.ask(request("a", dry_run=True)).answer.shadow_policy is None
+    assert desk.ask(request("a", dry_run=True)).shadow_policy is None
 
 
 def test_while_held_nothing_is_judged_and_at_the_close_everything() -> None:
@@ -136,9 +135,9 @@ def test_while_held_nothing_is_judged_and_at_the_close_everything() -> None:
     desk.ask(request("b", priority=10), MONDAY + MINUTE_MS)
     back = desk.tick(MONDAY + 2 * HOUR_MS)
 
-    assert ("deferred", None) == (held.answer.outcome, held.answer.shadow_policy)
+    assert ("deferred", None) == (held.outcome, held.shadow_policy)
     assert [("approved", "rejected"), ("deferred", "rejected")] == [
-        (one.answer.outcome, one.answer.shadow_policy.outcome) for one in back if one.answer.shadow_policy
+        (one.outcome, one.shadow_policy.outcome) for one in back if one.shadow_policy
     ]
 
 
@@ -220,9 +219,9 @@ def test_it_is_left_out_of_a_decision_that_is_too_long() -> None:
     """Its findings are; its verdict and the ids of its rules stay."""
     many = [{**NEVER, "id": f"never-{number}", "why": "w" * 500} for number in range(900)]
     decided = Desk(live(shadow=beside(*many)), grant()).ask(request("a"))
-    decision, value = message_of(decided)
+    decision, value = encoded(decided)
 
     assert decision.shadow_policy is not None
-    assert len(decision_of(decided).shadow_policy.findings) == 900  # type: ignore[union-attr]
+    assert len(message_of(decided).shadow_policy.findings) == 900  # type: ignore[union-attr]
     assert ("approved", 900, 900) == (decision.outcome, len(decision.shadow_policy.rules), decision.findings_omitted)
     assert len(value) <= DECISION_BYTES_MAX

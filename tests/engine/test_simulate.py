@@ -11,9 +11,19 @@ import msgspec
 import pytest
 
 from arbiter.engine.input_record import InputRecord, Message
-from arbiter.engine.render import decision_of
+from arbiter.engine.render import message_of
 from arbiter.engine.simulate import Happening, Simulation, Told, TurnedAway
-from arbiter.messages import CONSENTS, OUTCOMES, PROFILES, REQUESTS, ContactRequest, Decision, Outcome, Profile
+from arbiter.messages import (
+    CONSENTS,
+    OUTCOMES,
+    PROFILES,
+    REQUESTS,
+    ContactRequest,
+    DecisionMessage,
+    Outcome,
+    Profile,
+    encoder,
+)
 from arbiter.policy.ruleset import Policy, load
 from arbiter.reports.policy_diff.shelf import PackedShelf
 from arbiter.timing.instants import DAY_MS, MINUTE_MS, to_datetime, to_ms
@@ -37,8 +47,8 @@ class World:
         self.shelf = PackedShelf(open_max)
         self.simulation = Simulation(rules, self.shelf, lambda name: home_of(name, partitions), partitions)
         self.arrivals: list[InputRecord] = []
-        self.decisions: dict[str, Decision] = {}
-        self.latest: dict[str, Decision] = {}
+        self.decisions: dict[str, DecisionMessage] = {}
+        self.latest: dict[str, DecisionMessage] = {}
         self.letters: list[str] = []
         self._offsets: Counter[tuple[str, int]] = Counter()
 
@@ -69,7 +79,7 @@ class World:
     def _enter(self, happenings: Iterator[Happening]) -> None:
         for happening in happenings:
             if isinstance(happening, Told):
-                decision = decision_of(happening.decided)
+                decision = message_of(happening.decision)
                 self.decisions[decision.decision_id] = self.latest[decision.request_id] = decision
             elif isinstance(happening, TurnedAway):
                 self.letters.append(happening.refused.code)
@@ -107,7 +117,7 @@ def test_it_decides_as_the_reference_does(partitions: int) -> None:
     reference = Reference(rules, partitions, is_event_time=True)
     feed(reference, world.entries(), barriers)
     wanted = {name: msgspec.json.decode(value) for name, value in reference.decisions().items()}
-    made = {name: msgspec.to_builtins(said) for name, said in world.decisions.items()}
+    made = {name: msgspec.json.decode(encoder().encode(said)) for name, said in world.decisions.items()}
     assert _comparable(made.values()) == _comparable(wanted.values())
     assert world.letters.count("request_id_reused") == len(world.letters) == len(reference.refused) > 0
 
@@ -133,7 +143,7 @@ def test_households_and_capacity_are_as_in_the_reference(seed: int, partitions: 
         reference.receive(arrival)
         reference.carry_all()
     wanted = {name: msgspec.json.decode(value) for name, value in reference.decisions().items()}
-    made = {name: msgspec.to_builtins(said) for name, said in world.decisions.items()}
+    made = {name: msgspec.json.decode(encoder().encode(said)) for name, said in world.decisions.items()}
 
     assert _comparable(made.values()) == _comparable(wanted.values())
     assert {"approved", "deferred"} <= {said.outcome for said in world.decisions.values()}

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from arbiter.ledger.model import Answer, Finding
-from arbiter.messages import Outcome
+from arbiter.ledger.model import Decision
+from arbiter.messages import Finding, Outcome
 from arbiter.policy.ruleset import Policy
 from arbiter.policy_check.files import digest_of, document_bytes, read_policy
 from arbiter.policy_tests.read import read_tests
@@ -112,7 +112,7 @@ def said(at_ms: int) -> str:
     return f"{at:%a %Y-%m-%d %H:%M}{exact}"
 
 
-def sentences(told: Answer) -> Iterator[str]:
+def sentences(told: Decision) -> Iterator[str]:
     """What stands in a decision, one paragraph of a quotation per finding."""
     found: list[tuple[Finding, str]] = [(finding, "") for finding in told.findings]
     found += [(finding, " (shadow)") for finding in told.shadow]
@@ -145,7 +145,7 @@ def sent(window: str) -> list[str]:
         at_ms = MONDAY_MS + day * DAY_MS + 10 * HOUR_MS
         name = f"day-{day}"
         told = desk.ask(request(name, expires_at=at_ms + 8 * HOUR_MS), at_ms)
-        is_sent = told.answer.outcome == "approved"
+        is_sent = told.outcome == "approved"
         marks.append("✓" if is_sent else "–")
         if is_sent:
             desk.send(_confirmed(name, at_ms), at_ms)

@@ -10,10 +10,9 @@ import msgspec
 
 from arbiter.engine.input_record import InputRecord, Message
 from arbiter.engine.party import Event, Party, Review
-from arbiter.engine.state import Context, Effect
-from arbiter.engine.told import Anomaly, Decided
+from arbiter.engine.state import Anomaly, Context, Effect
 from arbiter.ledger.capacity import Stock, WholeStock
-from arbiter.ledger.model import Answered, Ledger
+from arbiter.ledger.model import Decision, Ledger
 from arbiter.messages import ConsentChange, ContactRequest, Outcome
 from arbiter.policy.kill_switches import Kill
 from arbiter.policy.ruleset import Policy, load
@@ -116,7 +115,7 @@ class Desk:
         self.party.answers = answers
 
     @property
-    def answers(self) -> dict[bytes, Answered]:
+    def answers(self) -> dict[bytes, Decision]:
         """What was answered."""
         return self.party.answers
 
@@ -124,25 +123,25 @@ class Desk:
         """Let the next commits be numbered from here on."""
         self._offset = seq
 
-    def tick(self, now_ms: int) -> list[Decided]:
+    def tick(self, now_ms: int) -> list[Decision]:
         """Let the timers that are due by ``now_ms`` come back, each at its instant."""
-        return [one for one in self._apply(None, now_ms) if isinstance(one, Decided)]
+        return [one for one in self._apply(None, now_ms) if isinstance(one, Decision)]
 
-    def wake(self, now_ms: int) -> list[Decided]:
+    def wake(self, now_ms: int) -> list[Decision]:
         """Look at the party again, as when the policy is another one or something that all share is free."""
-        return [one for one in self._apply(Review(), now_ms) if isinstance(one, Decided)]
+        return [one for one in self._apply(Review(), now_ms) if isinstance(one, Decision)]
 
-    def tell(self, request_id: str, kind: str, now_ms: int, **fields: Any) -> list[Decided]:
+    def tell(self, request_id: str, kind: str, now_ms: int, **fields: Any) -> list[Decision]:
         """An outcome of a request of the cards desk; gives what was decided because of it."""
         base: dict[str, Any] = {"department": "cards", "customer_id": "c1", "at": to_datetime(now_ms), **fields}
         out = self.send(Outcome(request_id=request_id, kind=kind, **base), now_ms)  # type: ignore[arg-type]
         self.notes = [one.what for one in out if isinstance(one, Anomaly)]
-        return [one for one in out if isinstance(one, Decided)]
+        return [one for one in out if isinstance(one, Decision)]
 
-    def read(self, message: Message, now_ms: int) -> list[Decided]:
+    def read(self, message: Message, now_ms: int) -> list[Decision]:
         """Apply a fact that is read after a claim, while there may be more."""
         out = self._apply(self._arrival(message, now_ms), now_ms, is_reading_facts=True)
-        return [one for one in out if isinstance(one, Decided)]
+        return [one for one in out if isinstance(one, Decision)]
 
     def send(self, message: Message, now_ms: int) -> list[Effect]:
         """Apply one record at ``now_ms``, as received then."""
@@ -151,8 +150,8 @@ class Desk:
     def probe(self, message: ContactRequest, now_ms: int) -> str:
         """How a dry run would end then, if nothing came back until then."""
         (decided,) = self._apply(self._arrival(message, now_ms), now_ms, is_reading_facts=True)
-        assert isinstance(decided, Decided)
-        return decided.answer.outcome
+        assert isinstance(decided, Decision)
+        return decided.outcome
 
     def _arrival(self, message: Message, now_ms: int) -> InputRecord:
         return InputRecord(message, ("topic", 0, self._offset + 1), now_ms, msgspec.json.encode(message))
@@ -162,12 +161,12 @@ class Desk:
         context = Context(self.policy, self._offset, self.stock, is_reading_facts, is_event_time=True)
         return self.party.apply(event, now_ms, context)
 
-    def ask(self, message: ContactRequest, now_ms: int = MONDAY) -> Decided:
+    def ask(self, message: ContactRequest, now_ms: int = MONDAY) -> Decision:
         """The decision on a request."""
         out = self.send(message, now_ms)
-        return next(one for one in out if isinstance(one, Decided) and one.request is message)
+        return next(one for one in out if isinstance(one, Decision) and one.request is message)
 
 
-def codes(decided: Decided) -> list[str]:
+def codes(decided: Decision) -> list[str]:
     """The codes of a decision's findings, in order."""
-    return [finding.code for finding in decided.answer.findings]
+    return [finding.code for finding in decided.findings]

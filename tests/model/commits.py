@@ -17,13 +17,12 @@ from msgspec import Struct
 
 from arbiter.engine.input_record import InputRecord, to_stored
 from arbiter.engine.party import Event, Review, permit_ends
-from arbiter.engine.render import decision_of
+from arbiter.engine.render import message_of
 from arbiter.engine.routed import Forward, Return, Routed
 from arbiter.engine.state import Effect
-from arbiter.engine.told import Decided
 from arbiter.ledger.capacity import Draw
 from arbiter.ledger.keys import customer_party
-from arbiter.ledger.model import Ledger
+from arbiter.ledger.model import Decision, Ledger
 from arbiter.messages import (
     ConsentChange,
     ContactRequest,
@@ -201,7 +200,7 @@ class CommitDriver(Reference):
             self._look(part, step.party)
         before = pack_ledger(part.ledgers.get(step.party) or Ledger()), Counter(self.stock.taken)
         effects = self._do(part, step.party, step.event, part.now_ms, step.sender, step.place)
-        if request is not None and request.dry_run and any(isinstance(one, Decided) for one in effects):
+        if request is not None and request.dry_run and any(isinstance(one, Decision) for one in effects):
             same(before, (pack_ledger(part.ledgers[step.party]), self.stock.taken), "what a dry run leaves behind")
 
     def _look(self, part: Part, party: str, event: Review | None = None, at_ms: int | None = None) -> None:
@@ -223,9 +222,9 @@ class CommitDriver(Reference):
 
     def _check(self, ledger: Ledger, effects: list[Effect]) -> None:
         """Ask whether the last that was decided keeps what is promised, unless more has changed since."""
-        decided = [effect for effect in effects if isinstance(effect, Decided)]
+        decided = [effect for effect in effects if isinstance(effect, Decision)]
         has_left = any(hasattr(effect, "part") for effect in effects)
-        if decided and not has_left and not any(one.answer.outcome == "recalled" for one in decided):
+        if decided and not has_left and not any(one.outcome == "recalled" for one in decided):
             check(self._documents[self.policy.ref[1]], self.policy, ledger, decided[-1], self.stock)
 
     # What a commit covers
@@ -259,10 +258,10 @@ class CommitDriver(Reference):
 
     # What must be in it
 
-    def _compare(self, part: Part, commit: Commit, before: dict[str, bytes], told: list[Decided]) -> None:
+    def _compare(self, part: Part, commit: Commit, before: dict[str, bytes], told: list[Decision]) -> None:
         outbox = unpack_outbox(commit.outbox)
         decided = [record.value or b"" for record in outbox if record.topic == DECISIONS]
-        same([_encode(decision_of(one)) for one in told], decided, "decisions")
+        same([_encode(message_of(one)) for one in told], decided, "decisions")
         routed = [record for record in outbox if record.topic == ROUTED]
         parcels = [(record.partition, unpack_envelope(record.value or b"").open()) for record in routed]
         sent = [(parcel.receiver, parcel.routed) for parcel in self.on_the_way]

@@ -3,7 +3,7 @@
 It is independent of the worker, of the stores, of the simulation and of how the engine orders its timers. It works out
 anew where a record is taken, what comes back when and in which order, who is woken when capacity is free, and what
 travels between partitions. It is not independent of the engine's judgement: what a party does at an event is
-``Party.apply``, and the messages are built by ``decision_of``. Caps, consent, suppression lists and opening hours are
+``Party.apply``, and the messages are built by ``message_of``. Caps, consent, suppression lists and opening hours are
 judged without the engine by :mod:`tests.model.plain_policy` and :mod:`tests.oracle.promises`.
 
 A test calls :meth:`Reference.send` itself. :mod:`tests.model.topics` feeds the reference with the records on topics,
@@ -21,15 +21,14 @@ from msgspec import Struct
 from arbiter.engine.evaluation import asked_at
 from arbiter.engine.input_record import InputRecord, Message, from_stored
 from arbiter.engine.party import Event, Party, Review
-from arbiter.engine.render import decision_of
+from arbiter.engine.render import message_of
 from arbiter.engine.routed import Forward, Join, Return, Routed
-from arbiter.engine.state import Context, Effect
-from arbiter.engine.told import Anomaly, Decided
+from arbiter.engine.state import Anomaly, Context, Effect
 from arbiter.ledger.capacity import Draw, Level, Want, WholeStock
 from arbiter.ledger.contacts import Contact
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.keys import customer_party, id_of, is_household
-from arbiter.ledger.model import Answered, Ledger
+from arbiter.ledger.model import Decision, Ledger
 from arbiter.messages import ContactRequest, encoder
 from arbiter.policy.ruleset import Policy
 from arbiter.state.codec import pack_ledger, unpack_ledger
@@ -67,7 +66,7 @@ class Part(Struct):
     now_ms: int = 0
     seq: int = 0
     ledgers: dict[str, Ledger] = {}
-    answers: dict[bytes, Answered] = {}
+    answers: dict[bytes, Decision] = {}
     timers: dict[str, tuple[int, Turn]] = {}
 
 
@@ -96,7 +95,7 @@ class Reference:
         self.policy = policy
         self.parts = [Part(number) for number in range(partitions)]
         self.stock = Stock()
-        self.told: list[Decided] = []
+        self.told: list[Decision] = []
         self.notes: list[Anomaly] = []
         self.refused: dict[Place, Refused] = {}
         self.on_the_way: list[Parcel] = []
@@ -128,7 +127,7 @@ class Reference:
         """All contacts with the party that has them, those on their way included."""
         return [(party, contact) for party, ledger in self.ledgers() for contact in ledger.contacts]
 
-    def decided(self, customer: str, request_id: str) -> list[Decided]:
+    def decided(self, customer: str, request_id: str) -> list[Decision]:
         """All decisions on a request, in order."""
         named = customer, request_id
         return [one for one in self.told if (one.request.customer_id, one.request.request_id) == named]
@@ -136,7 +135,7 @@ class Reference:
     def decisions(self) -> dict[str, bytes]:
         """All decisions as they are published, by ``decision_id``."""
         found: dict[str, bytes] = {}
-        for decision in map(decision_of, self.told):
+        for decision in map(message_of, self.told):
             value = _encode(decision)
             assert found.setdefault(decision.decision_id, value) == value, f"{decision.decision_id} has two contents"
         return found
@@ -236,7 +235,7 @@ class Reference:
         return effects
 
     def _note(self, effect: Effect, number: int, sender: int, place: Place) -> None:
-        if isinstance(effect, Decided):
+        if isinstance(effect, Decision):
             self.told.append(effect)
         elif isinstance(effect, Anomaly):
             self.notes.append(effect)

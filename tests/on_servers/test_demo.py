@@ -102,7 +102,7 @@ def alone(count: int) -> dict[str, int]:
         parties[request.customer_id].apply(input_record(asked, at_ms), at_ms, context)
     for party in parties.values():
         party.apply(None, FAR_MS, context)
-    outcomes = Counter(known.answer.outcome for party in parties.values() for known in party.answers.values())
+    outcomes = Counter[str](known.outcome for party in parties.values() for known in party.answers.values())
     return {"approved": 0, "deferred": 0, "rejected": 0, **outcomes}
 
 

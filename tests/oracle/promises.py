@@ -14,10 +14,9 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 
 from arbiter.engine.evaluation import asked_at, decide, expiry_of
-from arbiter.engine.told import Decided
 from arbiter.ledger.capacity import Stock
 from arbiter.ledger.contacts import Contact
-from arbiter.ledger.model import Asked, Ledger, Member
+from arbiter.ledger.model import Asked, Decision, Ledger, Member
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy
 from arbiter.timing.instants import FAR_MS, MINUTE_MS, to_datetime
@@ -30,10 +29,10 @@ NIGHTS = {"weekdays": range(5), "weekend": range(5, 7), "every day": range(7)}
 Document = Mapping[str, Any]
 
 
-def check(document: Document, policy: Policy, ledger: Ledger, decided: Decided, stock: Stock) -> None:
+def check(document: Document, policy: Policy, ledger: Ledger, decided: Decision, stock: Stock) -> None:
     """Raise ``AssertionError`` for a decision that was just made and breaks a promise. Changes nothing."""
-    answer, request = decided.answer, decided.request
-    if decided.repeated:
+    answer, request = decided, decided.request
+    if decided.is_repeat:
         return
     member = ledger.members.get(request.customer_id) or Member()
     if answer.outcome == "approved" and answer.not_before_ms is not None and answer.valid_until_ms is not None:
@@ -56,9 +55,9 @@ def better(asked: Asked) -> tuple[Any, ...]:
     return (-asked.score, -asked.priority, asked.received_ms, asked.source[2], asked.identity)
 
 
-def _check_promise(policy: Policy, ledger: Ledger, asked: Asked, decided: Decided, stock: Stock) -> None:
+def _check_promise(policy: Policy, ledger: Ledger, asked: Asked, decided: Decision, stock: Stock) -> None:
     """At ``retry_at`` it can be approved if nothing else happens, and at no instant before."""
-    request, now_ms, at_ms = decided.request, decided.answer.decided_at_ms, decided.answer.retry_at_ms or 0
+    request, now_ms, at_ms = decided.request, decided.decided_at_ms, decided.retry_at_ms or 0
 
     def outcome(when_ms: int) -> str:
         return decide(policy, ledger, request, asked.received_ms, when_ms, stock, is_new=False).outcome
@@ -116,7 +115,7 @@ def _is_closed(document: Document, rule: Document, local: datetime) -> bool:
     return False
 
 
-def _over(document: Document, ledger: Ledger, decided: Decided) -> list[str]:
+def _over(document: Document, ledger: Ledger, decided: Decision) -> list[str]:
     """The caps that this approval has taken too far, by all contacts of the party that count."""
     request = decided.request
     own = next(contact for contact in reversed(ledger.contacts) if contact.ref == decided.identity[:8])

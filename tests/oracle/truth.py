@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct
 
 from arbiter.engine.evaluation import expiry_of
-from arbiter.ledger.model import Answer, Finding, Ledger
-from arbiter.messages import ContactRequest
+from arbiter.ledger.model import Decision, Ledger
+from arbiter.messages import ContactRequest, Finding
 from arbiter.policy.ruleset import Policy
 from arbiter.policy.terms import SETTINGS
 from arbiter.timing.instants import DAY_MS, to_ms
@@ -26,7 +26,7 @@ class Facts(Struct):
     """A finding, and what is so."""
 
     finding: Finding
-    answer: Answer
+    answer: Decision
     request: ContactRequest
     received_ms: int
     policy: Policy

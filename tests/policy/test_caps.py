@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from arbiter.messages import Profile
-from arbiter.timing.instants import DAY_MS, HOUR_MS
+from arbiter.timing.instants import DAY_MS, HOUR_MS, to_ms
 from tests.inputs.builders import MONDAY, Desk, at, codes, grant, policy, request
 
 PROMO = {"category": "promotional"}
@@ -25,9 +25,9 @@ def test_rolling_cap_frees_at_the_exact_moment() -> None:
     second = desk.ask(request("b", expires_at=MONDAY + 30 * DAY_MS), MONDAY + HOUR_MS)
     frees = MONDAY + DAY_MS - 1 + 7 * DAY_MS
 
-    assert MONDAY + DAY_MS == first.answer.valid_until_ms
-    assert ("deferred", frees) == (second.answer.outcome, second.answer.retry_at_ms)
-    finding = second.answer.findings[0]
+    assert MONDAY + DAY_MS == first.valid_until_ms
+    assert ("deferred", frees) == (second.outcome, second.retry_at_ms)
+    finding = second.findings[0]
     assert (1, 1, "rolling 7d", "cap", "cap-owner") == (
         finding.used,
         finding.limit,
@@ -35,7 +35,9 @@ def test_rolling_cap_frees_at_the_exact_moment() -> None:
         finding.rule,
         finding.owner,
     )
-    assert [("cards", "email", MONDAY + DAY_MS - 1)] == [(c.department, c.channel, c.at_ms) for c in finding.contacts]
+    assert [("cards", "email", MONDAY + DAY_MS - 1)] == [
+        (c.department, c.channel, to_ms(c.at)) for c in finding.contacts
+    ]
     assert ["cap_reached"] == codes(desk.ask(request("c"), frees - 1))
     assert [("b", [])] == [(one.request.request_id, codes(one)) for one in desk.tick(frees)][:1]
 
@@ -47,8 +49,8 @@ def test_calendar_cap() -> None:
     sunday = at("2026-03-08T20:00")
     first, second = desk.ask(request("a"), sunday), desk.ask(request("b"), sunday)
 
-    assert at("2026-03-09T04:00") == first.answer.valid_until_ms
-    assert at("2026-03-09T04:00") == second.answer.retry_at_ms
+    assert at("2026-03-09T04:00") == first.valid_until_ms
+    assert at("2026-03-09T04:00") == second.retry_at_ms
 
 
 @pytest.mark.parametrize(("early_ms", "outcome"), [(0, "deferred"), (1, "approved")])
@@ -59,7 +61,7 @@ def test_a_calendar_window_begins_with_its_first_instant(early_ms: int, outcome:
     desk.ask(request("a"), week - early_ms * HOUR_MS)
     desk.tell("a", "sent", week - early_ms)
 
-    assert outcome == desk.ask(request("b"), MONDAY).answer.outcome
+    assert outcome == desk.ask(request("b"), MONDAY).outcome
 
 
 def test_calendar_cap_without_time_left() -> None:
@@ -67,7 +69,7 @@ def test_calendar_cap_without_time_left() -> None:
     desk = Desk(policy(cap(1, "calendar day", when={}, counts={"category": "promotional"})), grant())
     decided = desk.ask(request(), at("2026-03-02T23:55"))
 
-    assert (["permit_too_short"], at("2026-03-03")) == (codes(decided), decided.answer.retry_at_ms)
+    assert (["permit_too_short"], at("2026-03-03")) == (codes(decided), decided.retry_at_ms)
 
 
 def test_points() -> None:
@@ -77,14 +79,14 @@ def test_points() -> None:
     assert [] == codes(desk.ask(request("a", channel="phone")))
     assert [] == codes(desk.ask(request("b")))
     third = desk.ask(request("c"))
-    assert (["cap_reached"], 6) == (codes(third), third.answer.findings[0].used)
+    assert (["cap_reached"], 6) == (codes(third), third.findings[0].used)
     never = Desk(policy(cap(4, "rolling 7d", unit="points")), grant()).ask(request("d", channel="phone"))
-    assert ("rejected", None) == (never.answer.outcome, never.answer.next_eligible_at_ms)
+    assert ("rejected", None) == (never.outcome, never.next_eligible_at_ms)
 
 
 def test_cap_of_zero_never_opens() -> None:
     """A cap of 0 means never, not unlimited."""
-    assert "rejected" == Desk(policy(cap(0, "rolling 7d")), grant()).ask(request()).answer.outcome
+    assert "rejected" == Desk(policy(cap(0, "rolling 7d")), grant()).ask(request()).outcome
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_limit_by_segment() -> None:
     desk.ask(request("a"))
     decided = desk.ask(request("b"))
 
-    assert (["cap_reached"], 1) == (codes(decided), decided.answer.findings[0].limit)
+    assert (["cap_reached"], 1) == (codes(decided), decided.findings[0].limit)
 
 
 def test_points_at_todays_prices() -> None:
@@ -139,7 +141,7 @@ def test_points_at_todays_prices() -> None:
     dearer = {"email": {"points": 3}, "sms": {}, "phone": {}, "mail": {}}
     desk.policy = policy(cap(3, "rolling 7d", unit="points"), channels=dearer)
 
-    assert 3 == desk.ask(request("b")).answer.findings[0].used
+    assert 3 == desk.ask(request("b")).findings[0].used
 
 
 def test_disclosure() -> None:
@@ -148,4 +150,4 @@ def test_disclosure() -> None:
         desk = Desk(policy(cap(1, "rolling 7d"), disclose=disclose), grant())
         desk.ask(request("a"))
 
-        assert expected == desk.ask(request("b")).answer.findings[0].contacts[0].campaign
+        assert expected == desk.ask(request("b")).findings[0].contacts[0].campaign

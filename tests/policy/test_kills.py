@@ -11,9 +11,8 @@ from arbiter.engine.households import split
 from arbiter.engine.party import Party
 from arbiter.engine.routed import Join, Return, Routed
 from arbiter.engine.state import Context, Effect
-from arbiter.engine.told import Decided
 from arbiter.ledger.contacts import ContactState
-from arbiter.ledger.model import Ledger, MembershipStub
+from arbiter.ledger.model import Decision, Ledger, MembershipStub
 from arbiter.policy.kill_switches import Kill
 from arbiter.policy.ruleset import NO_STOCK, load
 from arbiter.timing.instants import DAY_MS, HOUR_MS
@@ -35,19 +34,19 @@ def under(desk: Desk, *kills: Kill, rules: tuple[dict[str, Any], ...] = ()) -> D
     return desk
 
 
-def told(decided: list[Decided]) -> list[tuple[str, str]]:
+def told(decided: list[Decision]) -> list[tuple[str, str]]:
     """(request id, outcome) of each decision."""
-    return [(one.request.request_id, one.answer.outcome) for one in decided]
+    return [(one.request.request_id, one.outcome) for one in decided]
 
 
 def test_what_asks_is_deferred_until_the_switch_ends() -> None:
     """The finding names the switch, who ordered it and why, and its end; then the request is approved by itself."""
     desk = Desk(policy(kills=[kill()]), grant())
     first = desk.ask(request("a"))
-    (finding,) = first.answer.findings
+    (finding,) = first.findings
     back = desk.tick(END)
 
-    assert ("deferred", END) == (first.answer.outcome, first.answer.retry_at_ms)
+    assert ("deferred", END) == (first.outcome, first.retry_at_ms)
     expected = ("kill/3", "kill_switch", "kill_switch", True, "ops@bank", "wrong rate in the text", END)
     assert expected == (
         finding.rule, finding.kind, finding.code, finding.defers, finding.owner, finding.why, finding.until_ms
@@ -65,7 +64,7 @@ def test_what_asks_is_deferred_until_the_switch_ends() -> None:
 )  # fmt: skip
 def test_a_switch_stops_what_it_names(target: str, name: str, is_stopped: bool) -> None:
     """Campaign, channel, department or everything; nothing else."""
-    answer = Desk(policy(kills=[kill(target, name)]), grant()).ask(request("a")).answer
+    answer = Desk(policy(kills=[kill(target, name)]), grant()).ask(request("a"))
 
     assert ("deferred" if is_stopped else "approved") == answer.outcome
 
@@ -73,8 +72,8 @@ def test_a_switch_stops_what_it_names(target: str, name: str, is_stopped: bool) 
 def test_what_is_legally_due_passes_unless_named() -> None:
     """A category whose purpose is legal is spared by default, even by a switch on everything."""
     legal = request("a", category="regulatory")
-    spared = Desk(policy(kills=[kill("all", "")]), grant()).ask(legal).answer
-    named = Desk(policy(kills=[kill("all", "", includes_legal=True)]), grant()).ask(legal).answer
+    spared = Desk(policy(kills=[kill("all", "")]), grant()).ask(legal)
+    named = Desk(policy(kills=[kill("all", "", includes_legal=True)]), grant()).ask(legal)
 
     assert ("approved", "deferred") == (spared.outcome, named.outcome)
 
@@ -89,7 +88,7 @@ def test_every_no_is_told_beside_the_switch() -> None:
 
 def test_what_cannot_wait_so_long_is_rejected() -> None:
     """A request that expires before the switch ends is told so at once, with the time at which it would be heard."""
-    answer = Desk(policy(kills=[kill()]), grant()).ask(request("a", expires_at=END - 1)).answer
+    answer = Desk(policy(kills=[kill()]), grant()).ask(request("a", expires_at=END - 1))
 
     assert ("rejected", END) == (answer.outcome, answer.next_eligible_at_ms)
     assert ["kill_switch", "would_expire"] == [finding.code for finding in answer.findings]
@@ -97,7 +96,7 @@ def test_what_cannot_wait_so_long_is_rejected() -> None:
 
 def test_a_dry_run_sees_the_switch() -> None:
     """It is told what a request would be told."""
-    answer = Desk(policy(kills=[kill()]), grant()).ask(request("a", dry_run=True)).answer
+    answer = Desk(policy(kills=[kill()]), grant()).ask(request("a", dry_run=True))
 
     assert ("deferred", ["kill_switch"]) == (answer.outcome, [finding.code for finding in answer.findings])
 
@@ -123,7 +122,7 @@ def test_the_first_cancellation_confirms_the_recall() -> None:
     confirmed = desk.tell("a", "cancelled", MONDAY + 2 * HOUR_MS)
     (contact,) = desk.ledger.contacts
 
-    assert [("a", "deferred", END)] == [(*told([one])[0], one.answer.retry_at_ms) for one in confirmed]
+    assert [("a", "deferred", END)] == [(*told([one])[0], one.retry_at_ms) for one in confirmed]
     assert ContactState.RELEASED is contact.state
     assert [("a", "approved")] == told(desk.tick(END))
 
@@ -190,7 +189,7 @@ def test_a_switch_that_ended_stops_nothing() -> None:
     """From its last instant on it is as if it were not there."""
     desk = Desk(policy(kills=[kill()]), grant())
 
-    assert ["deferred", "approved"] == [desk.ask(request(f"at{now}"), now).answer.outcome for now in (END - 1, END)]
+    assert ["deferred", "approved"] == [desk.ask(request(f"at{now}"), now).outcome for now in (END - 1, END)]
 
 
 def apply(ledger: Ledger, routed: Routed) -> list[Effect]:
@@ -205,7 +204,7 @@ def test_what_a_customer_brings_into_a_household_is_recalled_there() -> None:
     part = split(desk.party, "c1")
     effects = apply(Ledger(), Join("h:h1", "c1", 1, part))
 
-    out = [one for one in effects if isinstance(one, Decided)]
+    out = [one for one in effects if isinstance(one, Decision)]
     assert [("a", "recalled"), ("a", "deferred")] == told(out)
 
 
@@ -217,5 +216,5 @@ def test_what_comes_back_from_a_household_is_recalled_at_home() -> None:
     home = Ledger(stub=MembershipStub("h1", 2, is_leaving=True))
     effects = apply(home, Return("c:c1", "c1", 2, part))
 
-    out = [one for one in effects if isinstance(one, Decided)]
+    out = [one for one in effects if isinstance(one, Decision)]
     assert [("a", "recalled"), ("a", "deferred")] == told(out)

@@ -36,30 +36,30 @@ def test_preferences(fields: dict[str, Any], outcome: str, retry: int | None) ->
     )
     decided = Desk(policy(), grant(), change).ask(request(product="card", priority=100))
 
-    assert (outcome, retry) == (decided.answer.outcome, decided.answer.retry_at_ms)
-    assert all(f.owner == "customer" and f.code == "customer_preference" for f in decided.answer.findings)
+    assert (outcome, retry) == (decided.outcome, decided.retry_at_ms)
+    assert all(f.owner == "customer" and f.code == "customer_preference" for f in decided.findings)
 
 
 def test_legal_notice_passes_preferences() -> None:
     """Only an exemption that names `preference` passes."""
     desk = Desk(policy(), grant(), wish(refused_channels=["email"]))
 
-    assert "rejected" == desk.ask(request("a", category="service")).answer.outcome
-    assert "approved" == desk.ask(request("b", category="regulatory")).answer.outcome
+    assert "rejected" == desk.ask(request("a", category="service")).outcome
+    assert "approved" == desk.ask(request("b", category="regulatory")).outcome
 
 
 def test_preferred_channel_is_a_hint() -> None:
     """An approval by another channel carries the preferred one as an obligation."""
     decided = Desk(policy(), grant(), wish(preferred_channel="sms")).ask(request())
 
-    assert ("approved", "sms") == (decided.answer.outcome, decided.answer.preferred_channel)
+    assert ("approved", "sms") == (decided.outcome, decided.preferred_channel)
 
 
 def test_own_quiet_hours_end_the_permit() -> None:
     """A permit ends where the customer's own quiet hours begin."""
     desk = Desk(policy(), grant(), wish(closed={"every day": "18:00-08:00"}))
 
-    assert at("2026-03-02T18:00") == desk.ask(request()).answer.valid_until_ms
+    assert at("2026-03-02T18:00") == desk.ask(request()).valid_until_ms
 
 
 @pytest.mark.parametrize(

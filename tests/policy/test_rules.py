@@ -50,7 +50,7 @@ def test_consent_opt_in(records: list[Any], expected: str | None) -> None:
     decided = Desk(policy(), *records).ask(request())
 
     assert ([expected] if expected else []) == codes(decided)
-    assert ("rejected" if expected else "approved") == decided.answer.outcome
+    assert ("rejected" if expected else "approved") == decided.outcome
 
 
 def test_consent_opt_out() -> None:
@@ -78,7 +78,7 @@ def test_consent_expiry_ends_the_permit() -> None:
     soon = MONDAY + 3 * HOUR_MS
     desk = Desk(policy(), grant(expires_at=soon))
 
-    assert soon == desk.ask(request("a")).answer.valid_until_ms
+    assert soon == desk.ask(request("a")).valid_until_ms
     assert ["consent_expired"] == codes(desk.ask(request("b"), soon - 10 * MINUTE_MS + 1))
     assert [] == codes(desk.ask(request("c"), soon - 10 * MINUTE_MS))
 
@@ -110,7 +110,7 @@ def test_suppression_without_end_rejects() -> None:
     """A list with no known end is a reject, for exempt categories too."""
     desk = Desk(policy(LISTS), grant(), suppressed())
 
-    assert "rejected" == desk.ask(request("a")).answer.outcome
+    assert "rejected" == desk.ask(request("a")).outcome
     assert ["suppressed"] == codes(desk.ask(request("b", category="regulatory")))
 
 
@@ -121,7 +121,7 @@ def test_suppression_cool_down() -> None:
     )
     decided = desk.ask(request("a", expires_at=MONDAY + 60 * DAY_MS), MONDAY + 2)
 
-    assert ("deferred", MONDAY + 1 + 30 * DAY_MS) == (decided.answer.outcome, decided.answer.retry_at_ms)
+    assert ("deferred", MONDAY + 1 + 30 * DAY_MS) == (decided.outcome, decided.retry_at_ms)
 
 
 def test_suppression_newest_stands() -> None:
@@ -153,7 +153,7 @@ def test_quiet_hours_in_the_customers_zone() -> None:
     desk = Desk(policy(NIGHT), grant(), Profile(customer_id="c1", time_zone="America/New_York"))
     decided = desk.ask(request())
 
-    assert ("deferred", at("2026-03-02T14:00")) == (decided.answer.outcome, decided.answer.retry_at_ms)
+    assert ("deferred", at("2026-03-02T14:00")) == (decided.outcome, decided.retry_at_ms)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_unknown_zone(unknown: str, zones: list[str], retry: str | None) -> None
     rules = policy(NIGHT, unknown_customer_zone=unknown, candidate_zones=["Europe/Lisbon", "Atlantic/Azores"])
     desk = Desk(rules, grant(), Profile(customer_id="c1", time_zones=zones))
 
-    assert (at(retry) if retry else None) == desk.ask(request(), at("2026-03-02T21:30")).answer.retry_at_ms
+    assert (at(retry) if retry else None) == desk.ask(request(), at("2026-03-02T21:30")).retry_at_ms
 
 
 def test_zone_that_does_not_exist_is_unknown() -> None:
@@ -184,10 +184,10 @@ def test_quiet_hours_end_the_permit() -> None:
     """A permit ends when quiet hours begin; ten minutes before, it is still given, a millisecond later it waits."""
     desk = Desk(policy(NIGHT), grant())
 
-    assert at("2026-03-02T21:00") == desk.ask(request("a")).answer.valid_until_ms
+    assert at("2026-03-02T21:00") == desk.ask(request("a")).valid_until_ms
     assert [] == codes(desk.ask(request("b"), at("2026-03-02T20:50")))
     late = desk.ask(request("c"), at("2026-03-02T20:50") + 1)
-    assert (["permit_too_short"], at("2026-03-03T09:00")) == (codes(late), late.answer.retry_at_ms)
+    assert (["permit_too_short"], at("2026-03-03T09:00")) == (codes(late), late.retry_at_ms)
 
 
 def test_exempt_category_passes_at_night_but_counts() -> None:
@@ -195,8 +195,8 @@ def test_exempt_category_passes_at_night_but_counts() -> None:
     rules = policy(NIGHT, {"id": "cap", "kind": "cap", "per": ["party"], "limit": 1, "window": "rolling 1d"})
     desk = Desk(rules, grant())
 
-    assert "approved" == desk.ask(request("a", category="regulatory"), at("2026-03-02T22:00")).answer.outcome
-    assert "approved" == desk.ask(request("b", category="regulatory"), at("2026-03-02T22:00")).answer.outcome
+    assert "approved" == desk.ask(request("a", category="regulatory"), at("2026-03-02T22:00")).outcome
+    assert "approved" == desk.ask(request("b", category="regulatory"), at("2026-03-02T22:00")).outcome
     assert "cap_reached" in codes(desk.ask(request("c"), at("2026-03-03T10:00")))
 
 
@@ -207,7 +207,7 @@ def test_blackout_and_freeze() -> None:
     decided = Desk(policy(days, freeze), grant()).ask(request())
 
     assert ["blackout", "blackout"] == codes(decided)
-    assert at("2026-03-04") == decided.answer.retry_at_ms
+    assert at("2026-03-04") == decided.retry_at_ms
 
 
 def test_blackout_ends_the_permit() -> None:
@@ -215,8 +215,8 @@ def test_blackout_ends_the_permit() -> None:
     days = {"id": "days", "kind": "blackout", "dates": ["03-03"]}
     freeze = {"id": "freeze", "kind": "blackout", "from": "2026-03-02 18:00", "until": "2026-03-02 19:00"}
 
-    assert at("2026-03-03") == Desk(policy(days), grant()).ask(request()).answer.valid_until_ms
-    assert at("2026-03-02T18:00") == Desk(policy(freeze), grant()).ask(request()).answer.valid_until_ms
+    assert at("2026-03-03") == Desk(policy(days), grant()).ask(request()).valid_until_ms
+    assert at("2026-03-02T18:00") == Desk(policy(freeze), grant()).ask(request()).valid_until_ms
 
 
 # mode and effective
@@ -227,8 +227,8 @@ def test_shadow_rules_only_report() -> None:
     desk = Desk(policy({**NIGHT, "mode": "shadow"}), grant())
     decided = desk.ask(request(), at("2026-03-02T22:00"))
 
-    assert ("approved", ["quiet_hours"]) == (decided.answer.outcome, [f.code for f in decided.answer.shadow])
-    assert at("2026-03-03T22:00") == decided.answer.valid_until_ms
+    assert ("approved", ["quiet_hours"]) == (decided.outcome, [f.code for f in decided.shadow])
+    assert at("2026-03-03T22:00") == decided.valid_until_ms
 
 
 def test_effective_span() -> None:
@@ -237,8 +237,8 @@ def test_effective_span() -> None:
     desk = Desk(policy(rule), grant())
 
     assert [] == codes(desk.ask(request("a"), at("2026-03-01T12:00")))
-    assert at("2026-03-02") == desk.ask(request("b"), at("2026-03-01T12:00")).answer.valid_until_ms
-    assert at("2026-03-04") == desk.ask(request("c")).answer.retry_at_ms
+    assert at("2026-03-02") == desk.ask(request("b"), at("2026-03-01T12:00")).valid_until_ms
+    assert at("2026-03-04") == desk.ask(request("c")).retry_at_ms
     assert [] == codes(desk.ask(request("d"), at("2026-03-04")))
 
 
@@ -249,8 +249,8 @@ def test_a_consent_rule_of_the_future() -> None:
         "effective": {"from": "2026-03-02 18:00"},
     }  # fmt: skip
     desk = Desk(policy(rule))
-    now = desk.ask(request("a", category="service")).answer
-    consented = Desk(policy(rule), grant(purpose="service")).ask(request("a", category="service")).answer
+    now = desk.ask(request("a", category="service"))
+    consented = Desk(policy(rule), grant(purpose="service")).ask(request("a", category="service"))
 
     assert ("approved", at("2026-03-02T18:00")) == (now.outcome, now.valid_until_ms)
     assert MONDAY + DAY_MS == consented.valid_until_ms
@@ -262,5 +262,5 @@ def test_a_cap_of_the_future_cuts_no_permit() -> None:
     cap = {"id": "daily", "kind": "cap", "per": ["party"], "limit": 1, "window": "calendar day"}
     later = {**cap, "effective": {"from": "2026-06-01"}}
 
-    assert at("2026-03-03T00:00") == Desk(policy(cap), grant()).ask(request("a")).answer.valid_until_ms
-    assert MONDAY + DAY_MS == Desk(policy(later), grant()).ask(request("a")).answer.valid_until_ms
+    assert at("2026-03-03T00:00") == Desk(policy(cap), grant()).ask(request("a")).valid_until_ms
+    assert MONDAY + DAY_MS == Desk(policy(later), grant()).ask(request("a")).valid_until_ms

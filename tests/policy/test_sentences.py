@@ -44,7 +44,7 @@ def test_a_conflict_names_what_went_before(after: dict[str, Any], expected: str)
     desk = Desk(policy(rule), grant())
     desk.ask(request("a"))
     desk.tell("a", "complained", MONDAY)
-    (finding,) = desk.ask(request("b", department="loans")).answer.findings
+    (finding,) = desk.ask(request("b", department="loans")).findings
 
     end = "2026-03-05 10:00 (Europe/Lisbon)"
     assert f"it may not follow within 3d of {expected}; that ends at {end}" == finding.message
@@ -82,6 +82,6 @@ def test_a_cap_says_what_is_used_kept_or_never_allowed(rule: dict[str, Any], ask
     desk = Desk(policy(cap), grant())
     desk.ask(request("a"))
     desk.tell("a", "sent", MONDAY)
-    (finding,) = desk.ask(request("b", **asked)).answer.findings
+    (finding,) = desk.ask(request("b", **asked)).findings
 
     assert expected == finding.message

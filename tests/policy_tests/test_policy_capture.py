@@ -10,7 +10,7 @@ import pytest
 
 from arbiter.engine.evaluation import asked_at
 from arbiter.engine.input_record import InputRecord
-from arbiter.engine.render import decision_of
+from arbiter.engine.render import message_of
 from arbiter.engine.simulate import Simulation, Told
 from arbiter.messages import CONSENTS, OUTCOMES, REQUESTS, ContactRequest, Outcome, Profile
 from arbiter.policy.ruleset import Policy, load
@@ -40,15 +40,15 @@ class World:
             self._offset += 1
             raw = encode(message)
             record = InputRecord(message, (topic, 0, self._offset), received, raw)  # type: ignore[arg-type]
-            told = [one for one in self.simulation.take(record) if isinstance(one, Told) and not one.decided.repeated]
+            told = [one for one in self.simulation.take(record) if isinstance(one, Told) and not one.decision.is_repeat]
             self.told += told
             for one in told:
-                if one.decided.answer.outcome == "approved":
+                if one.decision.outcome == "approved":
                     is_bounced = bounce_every and len(self.told) % bounce_every == 0
                     self._confirm(one, "bounced" if is_bounced else "sent")
 
     def _confirm(self, told: Told, kind: str) -> None:
-        asked, at = told.decided.request, decision_of(told.decided).not_before
+        asked, at = told.decision.request, message_of(told.decision).not_before
         assert at is not None
         outcome = Outcome(
             department=asked.department,
@@ -65,8 +65,8 @@ class World:
         """What would be found of a decision today."""
         party = self.shelf.take(told.party)
         self.shelf.put(told.party, party)
-        asked = told.decided.request
-        return Found(decision_of(told.decided), asked, asked_at(asked, MONDAY), party.ledger)
+        asked = told.decision.request
+        return Found(message_of(told.decision), asked, asked_at(asked, MONDAY), party.ledger)
 
 
 def reproduced(found: Found, rules: Policy, folder: Path) -> str | None:
@@ -87,11 +87,11 @@ def test_decisions_of_the_past_can_be_had_again(tmp_path: Path) -> None:
     traffic, world = Traffic(seed=11, customers=40), World(rules)
     world.take(*traffic.first_facts())
     world.take(*traffic.requests(700), bounce_every=9)
-    sample = [one for one in world.told if one.decided.answer.outcome != "recalled"][::5]
+    sample = [one for one in world.told if one.decision.outcome != "recalled"][::5]
     lost = [one for one in sample if reproduced(world.found(one), rules, tmp_path) is None]
 
     assert len(sample) > 150
-    assert {one.decided.answer.outcome for one in sample} == {"approved", "deferred", "rejected"}
+    assert {one.decision.outcome for one in sample} == {"approved", "deferred", "rejected"}
     # What cannot be had again: a bounce tells when it was, but not when the contact had been sent before it.
     assert len(lost) <= len(sample) // 50
 
@@ -104,7 +104,7 @@ def test_what_was_held_is_asked_when_it_was_asked(tmp_path: Path) -> None:
     world.take(
         grant(), request("r1", requested_at=MONDAY), request("r2", requested_at=MONDAY + DAY_MS, customer_id="x")
     )
-    (late,) = [one for one in world.told if one.decided.request.request_id == "r1" and one.decided.answer.n == 2]
+    (late,) = [one for one in world.told if one.decision.request.request_id == "r1" and one.decision.n == 2]
     text = reproduced(world.found(late), rules, tmp_path)
 
     assert text is not None
@@ -125,7 +125,7 @@ def test_nothing_is_told_that_the_policy_does_not_look_at(tmp_path: Path) -> Non
     told = world.told[-1]
     text = reproduced(world.found(told), rules, tmp_path)
 
-    assert told.decided.answer.outcome == "deferred"
+    assert told.decision.outcome == "deferred"
     assert text is not None
     assert "balance: 7" in text
     assert "customer: member-2" in text

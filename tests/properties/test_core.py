@@ -47,7 +47,7 @@ def test_no_window_ever_holds_more_than_its_limit(cap: tuple[int, str, str], ask
     for number, (minute, channel, ahead, where) in enumerate(sorted(asked, key=lambda ask: ask[0])):
         now = START + minute * MINUTE_MS
         after = None if ahead is None else now + ahead * MINUTE_MS
-        answer = desk.ask(request(f"r{number}", channel=channel, send_after=after), now).answer
+        answer = desk.ask(request(f"r{number}", channel=channel, send_after=after), now)
         if answer.not_before_ms is not None and answer.valid_until_ms is not None:
             length = answer.valid_until_ms - answer.not_before_ms
             assert length >= 10 * MINUTE_MS
@@ -73,8 +73,8 @@ def test_every_deferral_is_approvable_at_its_retry_time(cap: tuple[int, str, str
         now = START + minute * MINUTE_MS
         after = None if ahead is None else now + ahead * MINUTE_MS
         decided = desk.ask(request(f"r{number}", channel=channel, send_after=after), now)
-        if decided.answer.outcome == "deferred":
-            retry = decided.answer.retry_at_ms or 0
+        if decided.outcome == "deferred":
+            retry = decided.retry_at_ms or 0
             probe = request("probe", channel=channel, send_after=after, dry_run=True)
             assert retry > now
             assert "approved" == desk.probe(probe, retry)
@@ -92,8 +92,7 @@ def test_order_of_alike_requests_does_not_matter(asked: list[Any], random: Any) 
     for order in (channels, shuffled):
         desk = Desk(policy(*rules(2, "rolling 7d", "contacts")), grant())
         outcomes = [
-            desk.ask(request(f"r{i}", channel=channel), START + 12 * HOUR_MS).answer.outcome
-            for i, channel in enumerate(order)
+            desk.ask(request(f"r{i}", channel=channel), START + 12 * HOUR_MS).outcome for i, channel in enumerate(order)
         ]
         counts.append(outcomes.count("approved"))
 

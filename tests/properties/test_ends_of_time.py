@@ -10,9 +10,10 @@ from zoneinfo import available_timezones
 import msgspec
 import pytest
 
-from arbiter.engine.render import message_of
-from arbiter.engine.told import Anomaly, Decided
+from arbiter.engine.render import encoded
+from arbiter.engine.state import Anomaly
 from arbiter.ledger.facts import Refused
+from arbiter.ledger.model import Decision
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.ruleset import Policy
 from arbiter.policy_check.checks import problems
@@ -79,12 +80,12 @@ def believed(desk: Desk, sample: str, now_ms: int, **fields: Any) -> list[Any]:
         assert unpack_ledger(pack_ledger(desk.ledger)) == desk.ledger
     told += desk.tick(now_ms + HOUR_MS)
     for one in told:
-        assert isinstance(one, Decided | Anomaly | Refused)
-        if isinstance(one, Decided):
-            decision, _ = message_of(one)
+        assert isinstance(one, Decision | Anomaly | Refused)
+        if isinstance(one, Decision):
+            decision, _ = encoded(one)
             assert "rule_error" not in [finding.code for finding in decision.findings]
-            retry_ms = one.answer.retry_at_ms
-            assert retry_ms is None or retry_ms > one.answer.decided_at_ms, decision
+            retry_ms = one.retry_at_ms
+            assert retry_ms is None or retry_ms > one.decided_at_ms, decision
     return told
 
 
@@ -114,7 +115,7 @@ def history(desk: Desk, now_ms: int, end: str, zone: str) -> None:
     for kind in ("sent", "bounced", "responded", "unsubscribed"):
         believed(desk, "complaint", now_ms, request_id="planned", kind=kind, at=end)
     assert [] == desk.ledger.open
-    assert desk.ask(request("last", expires_at=now_ms + DAY_MS), now_ms).answer.outcome == "rejected"
+    assert desk.ask(request("last", expires_at=now_ms + DAY_MS), now_ms).outcome == "rejected"
 
 
 @IN_EVERY_ZONE
@@ -164,5 +165,7 @@ def test_no_date_of_a_policy_fails_at_an_end_of_the_calendar(zones: list[str]) -
             for channel in ("email", "sms", "phone", "mail"):
                 for later in (0, HOUR_MS):
                     told = desk.send(request(f"{channel}{later}", channel=channel), MONDAY + later)
-                    assert "rule_error" not in [code for one in told if isinstance(one, Decided) for code in codes(one)]
+                    assert "rule_error" not in [
+                        code for one in told if isinstance(one, Decision) for code in codes(one)
+                    ]
             desk.tick(MONDAY + 90 * DAY_MS)

@@ -58,7 +58,7 @@ def history(compiled: Policy, asked: list[Any]) -> list[Any]:
     for number, (minute, channel, ahead, _where) in enumerate(sorted(asked, key=lambda ask: ask[0])):
         now = START + minute * MINUTE_MS
         after = None if ahead is None else now + ahead * MINUTE_MS
-        answers.append((now, desk.ask(request(f"r{number}", channel=channel, send_after=after), now).answer))
+        answers.append((now, desk.ask(request(f"r{number}", channel=channel, send_after=after), now)))
     return answers
 
 
@@ -73,7 +73,7 @@ def test_every_deferral_is_approvable_at_its_retry_time(
     for number, (minute, channel, ahead, _where) in enumerate(sorted(asked, key=lambda ask: ask[0])):
         now = START + minute * MINUTE_MS
         after = None if ahead is None else now + ahead * MINUTE_MS
-        answer = desk.ask(request(f"r{number}", channel=channel, send_after=after), now).answer
+        answer = desk.ask(request(f"r{number}", channel=channel, send_after=after), now)
         if answer.outcome == "deferred":
             retry = answer.retry_at_ms or 0
             probe = request("probe", channel=channel, send_after=after, dry_run=True)

@@ -171,7 +171,7 @@ def alone(chance: Random, made: PolicyDocument, idle: Rule, strict: Rule, told: 
             continue
         desk = Desk(policy)
         desk.ledger = party(a_past(chance, ask))
-        answer = desk.ask(request(**ask, dry_run=True), MONDAY + chance.randint(0, 48) * HOUR_MS).answer
+        answer = desk.ask(request(**ask, dry_run=True), MONDAY + chance.randint(0, 48) * HOUR_MS)
         said = [any(finding.rule == rule.id for finding in answer.findings) for rule in (idle, strict)]
         noes += said[0]
 

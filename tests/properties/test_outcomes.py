@@ -40,7 +40,7 @@ def desk_with(state: str) -> Desk:
         ends: Any = {"captured_at": to_datetime(MONDAY), "expires_at": to_datetime(end_ms)}
         desk.send(SuppressionChange(customer_id="c1", list="pause", active=True, **ends), MONDAY + MINUTE_MS)
     if state == "twice":
-        assert "approved" == desk.tick(MONDAY + 2 * DAY_MS)[-1].answer.outcome
+        assert "approved" == desk.tick(MONDAY + 2 * DAY_MS)[-1].outcome
     return desk
 
 

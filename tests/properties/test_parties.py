@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbiter.engine.state import Effect
-from arbiter.engine.told import Decided
 from arbiter.ledger.keys import customer_party, household_party
-from arbiter.ledger.model import Ledger
+from arbiter.ledger.model import Decision, Ledger
 from arbiter.messages import Outcome, Profile
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
 from tests.inputs.builders import MONDAY, grant, policy, request
@@ -76,9 +75,9 @@ class History:
         elif what == "wait":
             self.now_ms += second * MINUTE_MS
 
-    def told(self) -> dict[str, list[Decided]]:
+    def told(self) -> dict[str, list[Decision]]:
         """All decisions by request."""
-        found: dict[str, list[Decided]] = {}
+        found: dict[str, list[Decision]] = {}
         for one in self.reference.told:
             found.setdefault(f"{one.request.customer_id}/{one.request.request_id}", []).append(one)
         return found
@@ -88,10 +87,10 @@ class History:
         reference = self.reference
         approvals = Counter[bytes]()
         for name, decisions in self.told().items():
-            fresh = [decided for decided in decisions if not decided.repeated]
-            numbers = [decided.answer.n for decided in fresh]
+            fresh = [decided for decided in decisions if not decided.is_repeat]
+            numbers = [decided.n for decided in fresh]
             assert numbers == list(range(1, len(fresh) + 1)), f"{name} has another history: {numbers}"
-            approvals.update(decided.identity[:8] for decided in fresh if decided.answer.outcome == "approved")
+            approvals.update(decided.identity[:8] for decided in fresh if decided.outcome == "approved")
         contacts = Counter(contact.ref for _, contact in reference.contacts())
         unknown = sum(one.what in {"unapproved_unknown", "unapproved_waiting"} for one in reference.notes)
         # A bounce of what nobody asked for is remembered, too, and noted as an unknown outcome.
@@ -112,7 +111,7 @@ class History:
 
     def check_caps(self, ledger: Ledger, effects: list[Effect]) -> None:
         """Right after an approval its party is within every cap, counting all members together."""
-        fresh = [one.answer.outcome for one in effects if isinstance(one, Decided) and not one.repeated]
+        fresh = [one.outcome for one in effects if isinstance(one, Decision) and not one.is_repeat]
         if "approved" not in fresh:
             return
         if ledger.stub and ledger.stub.household:
@@ -152,5 +151,5 @@ def test_no_budget_is_lost_or_doubled(history: list[tuple[str, Any, Any]]) -> No
         world.reference.tick(world.now_ms)
     world.check()
     for name, decisions in world.told().items():
-        latest = max(decisions, key=lambda decided: decided.answer.n).answer
+        latest = max(decisions, key=lambda decided: decided.n)
         assert latest.outcome != "deferred", f"{name} waits for ever"

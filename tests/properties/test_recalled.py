@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from arbiter.engine.evaluation import decide
-from arbiter.engine.told import Decided
 from arbiter.ledger.contacts import ContactState
+from arbiter.ledger.model import Decision
 from arbiter.messages import OwnMaximum, PreferenceChange, SuppressionChange
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
 from tests.inputs.builders import MONDAY, Desk, codes, grant, policy, request
@@ -37,7 +37,7 @@ steps = st.lists(
 )
 
 
-def do(desk: Desk, what: str, now_ms: int, span_ms: int) -> list[Decided]:
+def do(desk: Desk, what: str, now_ms: int, span_ms: int) -> list[Decision]:
     """One thing happens; gives what was decided because of it."""
     captured, until = to_datetime(now_ms), to_datetime(now_ms + span_ms)
     if what in ("cancelled", "sent", "bounced"):
@@ -52,14 +52,14 @@ def do(desk: Desk, what: str, now_ms: int, span_ms: int) -> list[Decided]:
         message = PreferenceChange(customer_id="c1", captured_at=captured, maximum=most)
     elif what == "wait":
         return []
-    return [one for one in desk.send(message, now_ms) if isinstance(one, Decided)]
+    return [one for one in desk.send(message, now_ms) if isinstance(one, Decision)]
 
 
-def would_be_rejected(desk: Desk, told: Decided) -> bool:
+def would_be_rejected(desk: Desk, told: Decision) -> bool:
     """Whether the request would be rejected at that instant, had its recalled contacts not been made."""
     ref = told.identity[:8]
     kept = desk.ledger.contacts.only(lambda one: one.ref != ref or one.state is not ContactState.WITHDRAWN)
-    ledger, now_ms = replace(desk.ledger, contacts=kept, waiting=[]), told.answer.decided_at_ms
+    ledger, now_ms = replace(desk.ledger, contacts=kept, waiting=[]), told.decided_at_ms
     verdict = decide(desk.policy, ledger, told.request, MONDAY, now_ms, desk.stock, is_new=False)
     return verdict.outcome == "rejected"
 
@@ -80,8 +80,8 @@ def test_its_own_contact_never_ends_it(chosen: list[dict[str, Any]], happens: li
                 check(desk, one)
 
 
-def check(desk: Desk, told: Decided) -> None:
+def check(desk: Desk, told: Decision) -> None:
     """A decision on the request, right after it was made."""
-    if told.request.request_id != "a" or told.answer.outcome != "rejected":
+    if told.request.request_id != "a" or told.outcome != "rejected":
         return
     assert set(codes(told)) & {"withdrawn", "expired"} or would_be_rejected(desk, told), codes(told)

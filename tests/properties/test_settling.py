@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from arbiter.engine.evaluation import decide
-from arbiter.engine.told import Decided
-from arbiter.ledger.model import Answer
+from arbiter.ledger.model import Decision
 from arbiter.messages import ContactRequest
 from arbiter.state.codec import pack_ledger, unpack_ledger
 from arbiter.timing.instants import DAY_MS, MINUTE_MS, to_datetime
@@ -29,7 +28,7 @@ OTHERS_DECIDE = ("held_for_arbitration", "cell_too_small", "recalled")
 class Watched(Desk):
     """A desk that remembers how things stood when a request came."""
 
-    def verdict(self, asked: ContactRequest, now_ms: int, then: Any) -> Answer:
+    def decision(self, asked: ContactRequest, now_ms: int, then: Any) -> Decision:
         """What the rules say to a request alike that does not expire, at ``now``, things standing as they did."""
         ledger, stock = then
         lasting = replace(asked, expires_at=to_datetime(now_ms + 3_000 * DAY_MS), dry_run=True)
@@ -44,16 +43,16 @@ def check(desk: Watched, random: Random, asked: ContactRequest, now_ms: int) -> 
     """Ask, and hold what is promised against the rules; gives how many promises there were."""
     then = desk.standing()
     (decided, *_) = desk.send(asked, now_ms)
-    if not isinstance(decided, Decided) or decided.repeated:
+    if not isinstance(decided, Decision) or decided.is_repeat:
         return 0
-    answer = decided.answer
+    answer = decided
     promised_ms = answer.retry_at_ms if answer.outcome == "deferred" else answer.next_eligible_at_ms
     if answer.outcome == "deferred":
         assert promised_ms is not None
         assert promised_ms > now_ms
     if promised_ms is None or any(finding.code in OTHERS_DECIDE for finding in answer.findings):
         return 0
-    verdict = desk.verdict(asked, promised_ms, then)
+    verdict = desk.decision(asked, promised_ms, then)
     if answer.outcome == "deferred" and {finding.kind for finding in verdict.findings} == {"cell"}:
         return 0  # the cell may fill until then
     assert verdict.outcome == "approved", answer
@@ -61,7 +60,7 @@ def check(desk: Watched, random: Random, asked: ContactRequest, now_ms: int) -> 
     before += [random.randrange(now_ms, promised_ms) // MINUTE_MS * MINUTE_MS for _ in range(40)]
     for at_ms in before:
         if at_ms >= now_ms and not (answer.outcome == "rejected" and at_ms == promised_ms):
-            assert desk.verdict(asked, at_ms, then).outcome != "approved", (at_ms, answer)
+            assert desk.decision(asked, at_ms, then).outcome != "approved", (at_ms, answer)
     return 1
 
 

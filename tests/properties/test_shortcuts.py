@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arbiter.engine.evaluation import Evaluation
-from arbiter.engine.render import decision_of
-from arbiter.engine.told import Decided
+from arbiter.engine.render import message_of
 from arbiter.ledger.facts import Refused
+from arbiter.ledger.model import Decision
 from arbiter.messages import Profile, encoder
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.exceptions import TemporaryException
@@ -105,7 +105,7 @@ def told(written: Written, kills: Any, history: list[Any]) -> tuple[list[bytes],
     found: list[bytes] = []
     for now_ms, message in history:
         results = [*desk.tick(now_ms), *desk.send(message, now_ms)]
-        found += [_encode(decision_of(one)) for one in results if isinstance(one, Decided)]
+        found += [_encode(message_of(one)) for one in results if isinstance(one, Decision)]
         found += [one.code.encode() for one in results if isinstance(one, Refused)]
     return found, pack_ledger(desk.ledger)
 
@@ -139,7 +139,7 @@ def test_headroom_is_kept_of_a_segments_limit_too() -> None:
 
     decided = desk.ask(request("b", category="service"))
 
-    assert ("deferred", ["reserved"]) == (decided.answer.outcome, [one.code for one in decided.answer.findings])
+    assert ("deferred", ["reserved"]) == (decided.outcome, [one.code for one in decided.findings])
 
 
 def _fields(kind: Any) -> set[str]:

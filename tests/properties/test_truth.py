@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from arbiter.engine.evaluation import decide
-from arbiter.engine.told import Decided
+from arbiter.ledger.model import Decision
 from arbiter.messages import ContactRequest
 from arbiter.reports.explain.sentences import LOOKED_AT_AGAIN
 from arbiter.timing.instants import DAY_MS, to_datetime
@@ -21,10 +21,10 @@ from tests.inputs.strategies import BEGINNINGS, seeds
 from tests.oracle.truth import Facts, untrue
 
 
-def unending(desk: Desk, decided: Decided, received_ms: int) -> list[str]:
+def unending(desk: Desk, decided: Decision, received_ms: int) -> list[str]:
     """The findings whose rule still says the same when it is told to say yes."""
-    answer, found = decided.answer, []
-    for finding in answer.findings if answer.outcome != "approved" and not decided.repeated else ():
+    answer, found = decided, []
+    for finding in answer.findings if answer.outcome != "approved" and not decided.is_repeat else ():
         if finding.until_ms is None or finding.code in LOOKED_AT_AGAIN:
             continue
         then_ms = finding.until_ms
@@ -48,11 +48,11 @@ def falsehoods(random: Random, beginning: str) -> list[str]:
         results = desk.tick(at_ms)
         if isinstance(message, ContactRequest):
             received.setdefault(message.request_id, at_ms)
-        results += [one for one in desk.send(message, at_ms) if isinstance(one, Decided)]
+        results += [one for one in desk.send(message, at_ms) if isinstance(one, Decision)]
         for decided in results[-1:] if isinstance(message, ContactRequest) else ():
             found += unending(desk, decided, at_ms)
         for decided in results:
-            request, answer = decided.request, decided.answer
+            request, answer = decided.request, decided
             for finding in (*answer.findings, *answer.shadow):
                 facts = Facts(finding, answer, request, received[request.request_id], desk.policy, desk.ledger, {})
                 found += untrue(facts)

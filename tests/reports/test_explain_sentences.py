@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from arbiter.engine.explain import Dropped
-from arbiter.engine.render import decision_of
+from arbiter.engine.render import message_of
 from arbiter.ledger.contacts import Contacts, ContactState, Evidence, Kind
 from arbiter.ledger.model import Ledger
-from arbiter.messages import Decision, Finding, Obligations, UsedContact
+from arbiter.messages import DecisionMessage, Finding, Obligations, UsedContact
 from arbiter.reports.explain import sentences
 from arbiter.reports.explain.history import Found, explain
 from arbiter.reports.explain.lookup import Asked, InRedis, place_of
@@ -27,9 +27,9 @@ SUMMER = to_datetime(MONDAY) + timedelta(days=120)
 ONE_A_DAY = {"id": "one", "kind": "cap", "per": ["party"], "limit": 1, "window": "rolling 1d"}
 
 
-def decision(**changes: Any) -> Decision:
+def decision(**changes: Any) -> DecisionMessage:
     """An approval of Monday morning, with changes."""
-    made = decision_of(Desk(policy(), grant()).ask(request()))
+    made = message_of(Desk(policy(), grant()).ask(request()))
     return replace(made, **changes)
 
 
@@ -153,7 +153,7 @@ def test_otherwise(dropped: Dropped, told: str) -> None:
 
 def explained(desk: Desk, *decided: Any, missing: bool = False, gone: bool = False) -> tuple[Any, str]:
     """The explanation of these decisions, and its text on 80 columns."""
-    decisions = [decision_of(one) for one in decided]
+    decisions = [message_of(one) for one in decided]
     asked = {place_of(one.source): Asked(decided[0].request, MONDAY) for one in decisions}
     digest = desk.policy.ref[2]
     state = InRedis({digest: desk.policy}, {}, desk.ledger)

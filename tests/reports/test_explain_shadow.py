@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from arbiter.engine.render import decision_of
-from arbiter.engine.told import Decided
+from arbiter.engine.render import message_of
+from arbiter.ledger.model import Decision
 from arbiter.messages import PreferenceChange, ShadowDecision
 from arbiter.policy.rules.cap import CompiledCap
 from arbiter.reports.explain.document import Explanation, InShadow
@@ -32,7 +32,7 @@ LATE = MONDAY + 12 * HOUR_MS
 
 def second(
     rules: list[dict[str, Any]], shadow: list[dict[str, Any]], now_ms: int = MONDAY + HOUR_MS
-) -> tuple[Desk, Decided]:
+) -> tuple[Desk, Decision]:
     """The decision on the customer's second offer under these rules, with a policy of those in shadow."""
     desk = Desk(policy(*rules, shadow=policy(*shadow, version=7)), grant())
     desk.ask(request("a"))
@@ -41,12 +41,12 @@ def second(
 
 def told(rules: list[dict[str, Any]], shadow: list[dict[str, Any]], now_ms: int = MONDAY + HOUR_MS) -> InShadow:
     """What is told of the shadow policy."""
-    said = beside(decision_of(second(rules, shadow, now_ms)[1]), ZONE)
+    said = beside(message_of(second(rules, shadow, now_ms)[1]), ZONE)
     assert said is not None
     return said
 
 
-def shown(desk: Desk, decided: Decided) -> tuple[Explanation, str]:
+def shown(desk: Desk, decided: Decision) -> tuple[Explanation, str]:
     """The explanation, checked against its schema, and its text in one line, checked to fit 80 columns."""
     told, text = explained(desk, decided)
     schema = json.loads((ROOT / "schemas" / "explanation.schema.json").read_text())
@@ -171,7 +171,7 @@ def test_all_of_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_decision_that_was_too_long() -> None:
     """What its shadow policy put otherwise is not in it: nothing is claimed of the reasons."""
-    decision = decision_of(second([ONE], [{**ONE, "why": "other"}])[1])
+    decision = message_of(second([ONE], [{**ONE, "why": "other"}])[1])
     would = decision.shadow_policy
     assert would is not None
     assert beside(decision, ZONE).sentence.startswith(f"{BEFORE}would have answered alike, but not")  # type: ignore[union-attr]
@@ -189,7 +189,7 @@ def test_an_arbitration_in_force_is_not_missed_in_the_shadow() -> None:
     for name, priority in (("a", 60), ("b", 10)):
         desk.ask(request(name, priority=priority))
     lost = next(one for one in desk.tick(MONDAY + HOUR_MS) if one.request.request_id == "b")
-    decision = decision_of(lost)
+    decision = message_of(lost)
     said = beside(decision, ZONE)
 
     assert said is not None
@@ -230,9 +230,9 @@ def test_an_end_that_the_message_does_not_tell_is_told_as_a_wish() -> None:
     """A rule that stops nothing does not say yes at some time either; it would."""
     desk = Desk(policy(TWO, {**ONE, "mode": "shadow"}), grant())
     desk.ask(request("a"))
-    decision = decision_of(desk.ask(request("b"), MONDAY + HOUR_MS))
+    decision = message_of(desk.ask(request("b"), MONDAY + HOUR_MS))
     finding = replace(decision.shadow[0], message="full")
-    would = ShadowDecision(decision.policy, "deferred", ["one"], finding.until, [finding])
+    would = ShadowDecision(decision.policy, "deferred", ("one",), finding.until, (finding,))
     said = beside(replace(decision, shadow_policy=would), ZONE)
 
     assert said is not None

@@ -18,9 +18,9 @@ from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
 from arbiter.cli import main
-from arbiter.engine.render import decision_of
+from arbiter.engine.render import message_of
 from arbiter.ledger.identity import identity
-from arbiter.messages import Decision, encoder
+from arbiter.messages import DecisionMessage, encoder
 from arbiter.reports.departments.build import build, earlier
 from arbiter.reports.departments.document import Line, Material, Report
 from arbiter.reports.departments.page import page
@@ -36,16 +36,16 @@ END = MONDAY + 30 * DAY_MS
 ZONE = "Europe/Lisbon"
 
 
-def history(desk: Desk, *asked: tuple[str, int, dict[str, Any]], until: int = END) -> list[Decision]:
+def history(desk: Desk, *asked: tuple[str, int, dict[str, Any]], until: int = END) -> list[DecisionMessage]:
     """What is published when these are asked at their times, and time goes on until then."""
     decided = []
     for name, at_ms, fields in asked:
         decided += desk.tick(at_ms)
         decided.append(desk.ask(request(name, **fields), at_ms))
-    return [decision_of(one) for one in [*decided, *desk.tick(until)]]
+    return [message_of(one) for one in [*decided, *desk.tick(until)]]
 
 
-def tallied(decisions: Iterable[Decision], since: int | None = None, until: int | None = None) -> Tally:
+def tallied(decisions: Iterable[DecisionMessage], since: int | None = None, until: int | None = None) -> Tally:
     """Counted as they are read: as bytes."""
     tally = Tally(since, until)
     encode = encoder().encode
@@ -205,7 +205,7 @@ def test_days_are_those_of_the_zone() -> None:
     assert "2026-07-01" == day.day.isoformat()
 
 
-def samples(tmp_path: Path) -> tuple[Path, list[Decision]]:
+def samples(tmp_path: Path) -> tuple[Path, list[DecisionMessage]]:
     """A file of decisions, one line of it spoiled."""
     desk = Desk(policy(NIGHT, ONE_A_DAY), grant())
     asked = [(f"r{n}", MONDAY + n * 5 * HOUR_MS, {"campaign": "<b>&gold</b>"}) for n in range(12)]

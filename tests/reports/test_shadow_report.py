@@ -12,9 +12,9 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from arbiter.engine.render import message_of
-from arbiter.engine.told import Decided
-from arbiter.messages import Decision, encoder
+from arbiter.engine.render import encoded
+from arbiter.ledger.model import Decision
+from arbiter.messages import DecisionMessage, encoder
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.ruleset import Policy
 from arbiter.reports.shadow.build import build
@@ -42,11 +42,11 @@ Asked = tuple[str, int, dict[str, Any]]
 
 def told(compiled: Policy, *asked: Asked, until: int = END) -> list[bytes]:
     """What is published when these are asked at their times, and time goes on until then."""
-    desk, out = Desk(compiled, grant(), grant("c2")), list[Decided]()
+    desk, out = Desk(compiled, grant(), grant("c2")), list[Decision]()
     for name, at_ms, fields in asked:
         out += desk.tick(at_ms)
         out.append(desk.ask(request(name, **fields), at_ms))
-    return [message_of(decided)[1] for decided in [*out, *desk.tick(until)]]
+    return [encoded(decided)[1] for decided in [*out, *desk.tick(until)]]
 
 
 def known(*documents: dict[str, Any], history: tuple[AuditEntry, ...] = ()) -> Known:
@@ -281,7 +281,7 @@ def test_what_a_shadow_policy_could_not_judge_is_told(monkeypatch: pytest.Monkey
 def test_what_is_no_answer_is_not_counted() -> None:
     """Decisions outside of the period, dry runs, recalls; and a decision that is told again."""
     (value,) = told(policy(FIVE, TRIAL), ("a", MONDAY, {}))
-    decision = msgspec.json.decode(value, type=Decision)
+    decision = msgspec.json.decode(value, type=DecisionMessage)
     others = [
         replace(decision, decision_id="00ff00ff00ff00ff:1", dry_run=True),
         replace(decision, decision_id="00ff00ff00ff00fe:2", outcome="recalled"),

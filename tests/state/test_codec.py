@@ -11,23 +11,20 @@ from hypothesis import strategies as st
 from arbiter.ledger.capacity import Draw
 from arbiter.ledger.contacts import Contacts, ContactState, Evidence, Kind
 from arbiter.ledger.model import (
-    Answer,
-    Answered,
     Asked,
     Consent,
+    Decision,
     Event,
-    Finding,
     Ledger,
     Member,
     MembershipStub,
     Preferences,
-    ShadowVerdict,
     StoredRecord,
     Suppression,
     Traits,
-    Used,
 )
-from arbiter.state.answers import pack_answered, unpack_answered
+from arbiter.messages import Finding, PolicyRef, ShadowDecision, UsedContact
+from arbiter.state.answers import pack_decision, unpack_decision
 from arbiter.state.codec import (
     COMMON_NAMES,
     CodecError,
@@ -37,6 +34,7 @@ from arbiter.state.codec import (
     unpack_ledger,
     unpack_outbox,
 )
+from arbiter.timing.instants import to_datetime
 
 DAY_MS = 86_400_000
 NOW_MS = 1_795_000_123_457
@@ -278,20 +276,34 @@ def test_every_field_is_stored() -> None:
 
 
 FINDING = Finding(
-    "three-a-week", "cap", "cap_reached", True, "cx", "why", "message", 3, 3, "rolling 7d", NOW_MS,
-    (Used("cards", "email", NOW_MS, None), Used("boats", "sms", NOW_MS, "summer")),
+    "three-a-week", "cap", "cap_reached", "defer", "cx", "why", "message", 3, 3, "rolling 7d", to_datetime(NOW_MS),
+    (UsedContact("cards", "email", to_datetime(NOW_MS)), UsedContact("boats", "sms", to_datetime(NOW_MS), "summer")),
 )  # fmt: skip
-ANSWERED = Answered(
-    b"content8",
-    Answer(2, "deferred", False, ("bank", 7, "sha256:d"), ("requests", 3, 2**40), 99, NOW_MS, (FINDING,), NOW_MS + 1,
-           score=12.5, shadow=(FINDING, FINDING),
-           shadow_policy=ShadowVerdict(("bank", 8, "sha256:e"), "rejected", ("never",), None, (FINDING,))),
+DECISION = Decision(
+    "deferred", False, ("bank", 7, "sha256:d"), NOW_MS, (FINDING,), NOW_MS + 1, score=12.5, shadow=(FINDING, FINDING),
+    shadow_policy=ShadowDecision(PolicyRef("bank", 8, "sha256:e"), "rejected", ("never",), None, (FINDING,)),
+    content=b"content8", n=2, source=("requests", 3, 2**40), seq=99,
 )  # fmt: skip
+# The same in format 1, as builds before phrases stored it.
+DECISION_1 = (
+    "0192c408636f6e74656e7438dc001402a86465666572726564c293a462616e6b07a87368613235363a6493a87265717565737473"
+    "03cf000001000000000063cf000001a1ee584041919cac74687265652d612d7765656ba3636170ab6361705f72656163686564c3"
+    "a26378a3776879a76d6573736167650303aa726f6c6c696e67203764cf000001a1ee5840419294a56361726473a5656d61696ccf"
+    "000001a1ee584041c094a5626f617473a3736d73cf000001a1ee584041a673756d6d6572cf000001a1ee584042c0c0c0c0c0c0cb"
+    "4029000000000000c0929cac74687265652d612d7765656ba3636170ab6361705f72656163686564c3a26378a3776879a76d6573"
+    "736167650303aa726f6c6c696e67203764cf000001a1ee5840419294a56361726473a5656d61696ccf000001a1ee584041c094a5"
+    "626f617473a3736d73cf000001a1ee584041a673756d6d65729cac74687265652d612d7765656ba3636170ab6361705f72656163"
+    "686564c3a26378a3776879a76d6573736167650303aa726f6c6c696e67203764cf000001a1ee5840419294a56361726473a5656d"
+    "61696ccf000001a1ee584041c094a5626f617473a3736d73cf000001a1ee584041a673756d6d6572909593a462616e6b08a87368"
+    "613235363a65a872656a656374656491a56e65766572c0919cac74687265652d612d7765656ba3636170ab6361705f7265616368"
+    "6564c3a26378a3776879a76d6573736167650303aa726f6c6c696e67203764cf000001a1ee5840419294a56361726473a5656d61"
+    "696ccf000001a1ee584041c094a5626f617473a3736d73cf000001a1ee584041a673756d6d6572"
+)
 
 
 def test_answer_comes_back() -> None:
     """Everything that a repeated decision needs survives, tuples as tuples."""
-    assert ANSWERED == unpack_answered(pack_answered(ANSWERED))
+    assert DECISION == unpack_decision(pack_decision(DECISION)) == unpack_decision(bytes.fromhex(DECISION_1))
 
 
 MAYBE_BYTES = st.none() | st.binary(max_size=20)
@@ -308,7 +320,7 @@ def test_outbox_comes_back(records: list[OutRecord]) -> None:
     assert bool(records) == bool(packed)
 
 
-UNPACK: dict[str, Any] = {"ledger": unpack_ledger, "answer": unpack_answered, "outbox": unpack_outbox}
+UNPACK: dict[str, Any] = {"ledger": unpack_ledger, "answer": unpack_decision, "outbox": unpack_outbox}
 NEWER = {"ledger": 3, "answer": 3, "outbox": 2}
 
 

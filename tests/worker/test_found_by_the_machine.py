@@ -133,18 +133,18 @@ def test_what_waits_longer_than_ids_are_remembered_is_not_too_old() -> None:
     """A budget that frees after 40 days was promised for then, and the request was rejected as from 40 days ago."""
     desk = Desk(policy({"id": "one", "kind": "cap", "per": ["party"], "limit": 1, "window": "rolling 40d"}), grant())
     desk.ask(request("a"))
-    retry_ms = desk.ask(request("b")).answer.retry_at_ms or 0
+    retry_ms = desk.ask(request("b")).retry_at_ms or 0
     (again,) = desk.tick(retry_ms)
 
     assert retry_ms > MONDAY + 40 * DAY_MS
-    assert ("approved", []) == (again.answer.outcome, codes(again))
+    assert ("approved", []) == (again.outcome, codes(again))
 
 
 def test_silence_is_released_though_facts_came_first() -> None:
     """After an outage a fact was read when the permit had run out, and the place was never given back."""
     channels = {"email": {"on_silence": "release"}, "sms": {}, "phone": {}, "mail": {}}
     desk = Desk(policy(channels=channels), grant())
-    ends_ms = desk.ask(request("a")).answer.valid_until_ms or 0
+    ends_ms = desk.ask(request("a")).valid_until_ms or 0
     desk.read(grant(captured=1), ends_ms + MINUTE_MS)
     desk.tick(ends_ms + MINUTE_MS)
 

@@ -8,7 +8,7 @@ from typing import Any
 from faust.types import TP
 from msgspec.structs import replace
 
-from arbiter.engine.render import count_of, decision_of
+from arbiter.engine.render import count_of, message_of
 from arbiter.engine.routed import Leave
 from arbiter.state.envelopes import pack_envelope
 from arbiter.state.store import Claim, Head
@@ -30,7 +30,7 @@ CLAIM = Claim(HEAD, b"", 0, fresh=False)
 
 def ids(desk: Desk, *requests: str) -> list[str]:
     """The ids of the decisions on these requests."""
-    return [decision_of(desk.ask(request(name))).decision_id for name in requests]
+    return [message_of(desk.ask(request(name))).decision_id for name in requests]
 
 
 def test_what_begins_anew_repeats_no_decision_id() -> None:
@@ -54,9 +54,9 @@ def test_what_goes_on_after_a_loss_counts_on_above_all_that_was_lost() -> None:
     (back,) = desk.tick(MONDAY + 8 * DAY_MS)
     repeated = desk.ask(request("a"), MONDAY + 8 * DAY_MS)
 
-    numbers = [int(decision_of(one).decision_id.partition(":")[2]) for one in (waiting, back, repeated)]
+    numbers = [int(message_of(one).decision_id.partition(":")[2]) for one in (waiting, back, repeated)]
     assert numbers == [1, 1_796_021_411_000_001, 1]
-    assert repeated.repeated
+    assert repeated.is_repeat
 
 
 def test_dry_runs_have_ids_of_their_own_too() -> None:
@@ -64,9 +64,9 @@ def test_dry_runs_have_ids_of_their_own_too() -> None:
     before, after = Desk(policy(ONE), grant()), Desk(policy(ONE), grant())
     after.number_from(LOST_AT)
     places = [desk.ask(request("a", dry_run=True)) for desk in (before, after)]
-    told = [replace(one, answer=replace(one.answer, source=("topic", 0, 7))) for one in places]
+    told = [replace(one, source=("topic", 0, 7)) for one in places]
 
-    first, again = (decision_of(one).decision_id for one in told)
+    first, again = (message_of(one).decision_id for one in told)
     assert first != again
     assert [count_of(first), count_of(again)] == [0, 0]
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from arbiter.engine.input_record import InputRecord, Message
-from arbiter.engine.render import decision_of
+from arbiter.engine.render import message_of
 from arbiter.engine.simulate import Simulation, Told
 from arbiter.messages import REQUESTS, ContactRequest, Outcome, PreferenceChange, encoder
 from arbiter.policy.ruleset import Policy
@@ -82,7 +82,7 @@ def input_record(message: Message, offset: int, received_ms: int) -> InputRecord
 
 def told(happenings: Any) -> list[bytes]:
     """Decisions without the number of their commit."""
-    return [unnumbered(decision_of(one.decided)) for one in happenings if isinstance(one, Told)]
+    return [unnumbered(message_of(one.decision)) for one in happenings if isinstance(one, Told)]
 
 
 def unnumbered(decision: Any) -> bytes:

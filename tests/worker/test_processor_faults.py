@@ -263,14 +263,14 @@ async def test_a_dead_letter_that_kafka_finds_too_long_goes_without_its_value(wo
 
 def judging_fails(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let the core fail whenever one of these requests is decided again."""
-    usual = Evaluation.verdict
+    usual = Evaluation.decision
 
     def failing(hearing: Evaluation, *, is_new: bool = True, **how: bool) -> Any:
         if hearing.request.request_id in names and not is_new:
             raise ZeroDivisionError
         return usual(hearing, is_new=is_new, **how)
 
-    monkeypatch.setattr(Evaluation, "verdict", failing)
+    monkeypatch.setattr(Evaluation, "decision", failing)
 
 
 def installed() -> Site:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbiter.engine.input_record import InputRecord, from_stored, to_stored
-from arbiter.engine.told import Anomaly
+from arbiter.engine.state import Anomaly
 from arbiter.ledger.facts import dated
 from arbiter.messages import Outcome
 from arbiter.timing.dates import instant_ms
@@ -94,7 +94,7 @@ def test_a_request_a_breath_before_the_opening_waits_for_it() -> None:
     decided = desk.ask(early.message, at("2026-03-02T08:00:00"))
 
     assert codes(decided) == ["quiet_hours"]
-    assert decided.answer.retry_at_ms == at("2026-03-02T09:00:00")
+    assert decided.retry_at_ms == at("2026-03-02T09:00:00")
 
 
 @pytest.mark.parametrize("kind", SAMPLES)
@@ -148,7 +148,7 @@ def test_a_record_that_protects_is_taken_whatever_its_form(kind: str, fields: di
     desk.ask(request("r1", send_after=NOW + 2 * HOUR_MS))
     taken(desk, read(kind, **fields))
 
-    assert desk.ask(request("r2")).answer.outcome == "rejected"
+    assert desk.ask(request("r2")).outcome == "rejected"
     assert [] == desk.ledger.open
 
 
@@ -231,7 +231,7 @@ def test_a_time_that_cannot_be_is_the_time_of_receipt(kind: str, said: str) -> N
     assert found == [NOW]
     if kind != "complaint":  # no rule of this policy names that list
         assert "dated_at_receipt" in notes
-        assert desk.ask(request("r2")).answer.outcome == "rejected"
+        assert desk.ask(request("r2")).outcome == "rejected"
 
 
 @pytest.mark.parametrize("kind", ["grant", "request"])
@@ -259,7 +259,7 @@ def test_an_own_maximum_is_read_whatever_its_case_and_spaces(window: str) -> Non
     desk = Desk(policy(), grant())
     taken(desk, read("preference", refused_channels=["sms"], maximum={"limit": 1, "window": window}))
 
-    assert ["approved", "deferred"] == [desk.ask(request(name), NOW).answer.outcome for name in ("r1", "r2")]
+    assert ["approved", "deferred"] == [desk.ask(request(name), NOW).outcome for name in ("r1", "r2")]
     assert codes(desk.ask(request("r3", channel="sms"), NOW))[0] == "customer_preference"
 
 
@@ -319,7 +319,7 @@ def test_a_name_that_the_policy_does_not_know_is_noted(kind: str, fields: dict[s
 
     assert taken(desk, read(kind, **fields)) == ([] if note is None else [note])
     if note is None:
-        assert desk.ask(request("r2")).answer.outcome == "rejected"
+        assert desk.ask(request("r2")).outcome == "rejected"
 
 
 def test_a_grant_opens_only_what_it_names_to_the_letter() -> None:
@@ -331,23 +331,23 @@ def test_a_grant_opens_only_what_it_names_to_the_letter() -> None:
     assert codes(desk.ask(request("r2"))) == ["consent_withdrawn"]
     desk.send(grant(captured=NOW - 1, channel="email"), NOW)
 
-    assert desk.ask(request("r3")).answer.outcome == "approved"
+    assert desk.ask(request("r3")).outcome == "approved"
 
 
 def test_for_ever_is_said_as_such() -> None:
     """And no later record of the customer fails because of it."""
     night = {"id": "night", "kind": "quiet_hours", "closed": {"every day": "20:00-09:00"}}
     desk = Desk(policy(LISTED, night, timezone="Europe/Berlin"), grant())
-    assert desk.ask(request("r1", send_after=NOW + 3 * HOUR_MS)).answer.outcome == "approved"
+    assert desk.ask(request("r1", send_after=NOW + 3 * HOUR_MS)).outcome == "approved"
     taken(desk, read("preference", snooze_until="9999-12-31T23:59:59Z"))
-    (finding,) = desk.ask(request("r2")).answer.findings
+    (finding,) = desk.ask(request("r2")).findings
     taken(desk, read("withdrawal"))
 
     assert (finding.message, finding.until_ms) == ("the customer snoozed for ever", None)
     assert [] == desk.ledger.open
-    assert desk.ask(request("r3", category="service")).answer.outcome == "rejected"
+    assert desk.ask(request("r3", category="service")).outcome == "rejected"
     taken(desk, read("suppression", expires_at="9999-12-31T23:59:59Z"))
-    assert "for ever" in desk.ask(request("r4")).answer.findings[1].message
+    assert "for ever" in desk.ask(request("r4")).findings[1].message
 
 
 def test_a_complaint_ahead_of_the_clock_is_an_outcome_like_any() -> None:

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from arbiter.ledger.capacity import Draw, Want
 from arbiter.ledger.contacts import Kind
-from arbiter.ledger.model import Finding, Used
+from arbiter.messages import Finding, UsedContact, instant_of
 from arbiter.messages.reason_codes import CODES as OTHER_CODES
 from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs, Where
@@ -257,7 +257,7 @@ class CompiledRule:
         used: int | None = None,
         limit: int | None = None,
         window: str | None = None,
-        contacts: tuple[Used, ...] = (),
+        contacts: tuple[UsedContact, ...] = (),
     ) -> Finding:
         """A finding of this rule. A "no" ends with the rule at the latest; one without an end is a reject."""
         if code not in self.codes and code not in OTHER_CODES:
@@ -267,8 +267,8 @@ class CompiledRule:
             until_ms = None if until_ms >= END_MS else until_ms
         # By position: this runs for every "no" of every request.
         return Finding(
-            self.id, self.kind, code, until_ms is not None, self.owner, self.why, message,
-            used, limit, window, until_ms, contacts,
+            self.id, self.kind, code, "reject" if until_ms is None else "defer", self.owner, self.why, message,
+            used, limit, window, None if until_ms is None else instant_of(until_ms), contacts,
         )  # fmt: skip
 
 
@@ -284,9 +284,9 @@ class CompiledShared(CompiledRule):
         raise NotImplementedError  # pragma: no cover
 
 
-def used_contacts(e: Inputs, counted: Iterable[tuple[int, Kind]]) -> tuple[Used, ...]:
+def used_contacts(e: Inputs, counted: Iterable[tuple[int, Kind]]) -> tuple[UsedContact, ...]:
     """The ``contacts`` of a finding from what was contacted and when (ms), oldest first, the newest kept."""
     by_time = sorted([(at_ms, kind.department, kind.channel, kind.campaign) for at_ms, kind in counted])
     tells = e.discloses_campaign
-    return tuple([Used(desk, channel, at_ms, name if tells else None)
+    return tuple([UsedContact(desk, channel, instant_of(at_ms), name if tells else None)
                   for at_ms, desk, channel, name in by_time[-CONTACTS_MAX:]])  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from arbiter.ledger.model import Finding
+from arbiter.messages import Finding
 from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs, Where
 from arbiter.policy.phrases import both, date, dates, of, until

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 from msgspec import Meta, Struct
 
 from arbiter.ledger.contacts import Shape
-from arbiter.ledger.model import Finding
+from arbiter.messages import Finding
 from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs, Used, Where
 from arbiter.policy.match import REQUEST_FIELDS, SHAPE_FIELDS, Matcher, When, names_one, spoken_when

@@ -12,7 +12,7 @@ from typing import Annotated, Self
 from msgspec import Meta
 
 from arbiter.ledger.capacity import Draw, Want
-from arbiter.ledger.model import Finding
+from arbiter.messages import Finding
 from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs, Where
 from arbiter.policy.phrases import counted, of, window

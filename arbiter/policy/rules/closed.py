@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from arbiter.ledger.model import Finding
+from arbiter.messages import Finding
 from arbiter.policy.inputs import Inputs, Where
 from arbiter.policy.rules.base import NEVER_MS, NOW_MS, CompiledRule, Rule
 from arbiter.policy.rules.checking import Checker

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from msgspec import Meta
 
 from arbiter.ledger.contacts import Kind, Shape
-from arbiter.ledger.model import Finding
+from arbiter.messages import Finding
 from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs, shape_of
 from arbiter.policy.match import Condition, Matcher, Test, When, spoken_condition, spoken_when

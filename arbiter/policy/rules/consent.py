@@ -13,8 +13,9 @@ from typing import Annotated, Literal, Self
 
 from msgspec import Meta, Struct
 
-from arbiter.ledger.model import Consent, Finding
+from arbiter.ledger.model import Consent
 from arbiter.ledger.names import same
+from arbiter.messages import Finding
 from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs
 from arbiter.policy.phrases import of

@@ -11,8 +11,9 @@ from typing import Annotated, Literal, Self
 
 from msgspec import Meta
 
-from arbiter.ledger.model import Finding, Suppression
+from arbiter.ledger.model import Suppression
 from arbiter.ledger.names import folded
+from arbiter.messages import Finding
 from arbiter.policy.frame import PolicyFrame
 from arbiter.policy.inputs import Inputs
 from arbiter.policy.phrases import duration, either, of

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from arbiter.messages import ContactRequest, Decision
+from arbiter.messages import ContactRequest, DecisionMessage
 
 Sentence = Annotated[str, Meta(description="For people: wording may change, fields do not.")]
 
@@ -56,7 +56,7 @@ class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
     shadow_policy: Annotated[
         InShadow | None, Meta(description="What the shadow policy would have answered, if one judged it.")
     ] = None
-    decision: Annotated[Decision, Meta(description="As it was published.")]
+    decision: Annotated[DecisionMessage, Meta(description="As it was published.")]
     otherwise: Annotated[list[Otherwise], Meta(description="Without each rule that said no, dropped alone.")] = []
     together: (
         Annotated[Otherwise, Meta(description="Without all that may be lifted, where no single one of them is enough.")]

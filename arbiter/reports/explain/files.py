@@ -11,7 +11,7 @@ from arbiter.engine.input_record import InputRecord
 from arbiter.engine.simulate import Told
 from arbiter.ledger.identity import identity, identity_of
 from arbiter.ledger.model import Ledger
-from arbiter.messages import ContactRequest, Decision
+from arbiter.messages import ContactRequest, DecisionMessage
 from arbiter.policy.ruleset import Policy
 from arbiter.reports.explain.lookup import Asked, Histories, InRedis, OnKafka, Place, Wanted, place_of
 from arbiter.reports.policy_diff.files import FileOfRecords
@@ -43,13 +43,13 @@ def find_in_file(file: Path, wanted: Wanted, progress: Progress) -> OnKafka:
     return OnKafka(histories.in_order(), histories.read, 0)
 
 
-def not_simulated(history: Sequence[Decision]) -> Simulated:
+def not_simulated(history: Sequence[DecisionMessage]) -> Simulated:
     """What is known when the request files are not given: only the decisions."""
     missing = dict.fromkeys((decision.policy.digest for decision in history), NOT_GIVEN)
     return Simulated({}, InRedis({}, missing, Ledger()), _last(history))
 
 
-def simulated(policy: Policy, material: Material, history: Sequence[Decision], progress: Progress) -> Simulated:
+def simulated(policy: Policy, material: Material, history: Sequence[DecisionMessage], progress: Progress) -> Simulated:
     """Simulate the files again, for the request itself and the party's ledger at the end. Raises ``OSError``."""
     newest = history[-1]
     key = identity_of(newest.department, newest.customer_id, newest.request_id)
@@ -62,7 +62,7 @@ def simulated(policy: Policy, material: Material, history: Sequence[Decision], p
     run = Run(policy, material, progress, arrived)
     party = ""
     for happening in run.happenings():
-        if isinstance(happening, Told) and happening.decided.identity == key:
+        if isinstance(happening, Told) and happening.decision.identity == key:
             party = happening.party
     ledger = run.shelf.take(party).ledger if party else Ledger()
     _, _, digest = policy.ref
@@ -72,5 +72,5 @@ def simulated(policy: Policy, material: Material, history: Sequence[Decision], p
     return Simulated(known, InRedis({digest: policy}, missing, ledger), max(run.simulation.now_ms, _last(history)))
 
 
-def _last(history: Sequence[Decision]) -> int:
+def _last(history: Sequence[DecisionMessage]) -> int:
     return int(history[-1].decided_at.timestamp() * 1_000)

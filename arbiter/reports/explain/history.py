@@ -11,7 +11,7 @@ from arbiter.engine.render import count_of
 from arbiter.ledger.contacts import Contact
 from arbiter.ledger.identity import REF_BYTES, identity_of
 from arbiter.ledger.model import Ledger
-from arbiter.messages import Decision
+from arbiter.messages import DecisionMessage
 from arbiter.policy.ruleset import Policy
 from arbiter.reports.explain import sentences
 from arbiter.reports.explain.document import Explanation, Otherwise, Step
@@ -28,7 +28,7 @@ class Found(Struct, frozen=True):
     place.
     """
 
-    decisions: Sequence[Decision]
+    decisions: Sequence[DecisionMessage]
     asked: Mapping[Place, Asked]
     state: InRedis
     searched: str
@@ -60,14 +60,14 @@ def explain(found: Found, now_ms: int) -> Explanation:
     )
 
 
-def _contact(found: Found, decision: Decision) -> Contact | None:
+def _contact(found: Found, decision: DecisionMessage) -> Contact | None:
     """What became of the approval, as far as the ledger knows."""
     key = identity_of(decision.department, decision.customer_id, decision.request_id)
     contacts = [one for one in found.state.ledger.contacts if one.ref == key[:REF_BYTES]]
     return contacts[-1] if contacts else None
 
 
-def _step(found: Found, decision: Decision, zone: str) -> Step:
+def _step(found: Found, decision: DecisionMessage, zone: str) -> Step:
     dropped: Sequence[Dropped] = ()
     together, is_same, unknown = None, None, None
     policy = found.state.policies.get(decision.policy.digest)
@@ -101,7 +101,7 @@ def _judged(policy: Policy, ledger: Ledger, told: Told) -> tuple[Sequence[Droppe
     return ((), None, None) if found is None else (found.dropped, found.together, found.is_same)
 
 
-def _otherwise(dropped: Dropped, decision: Decision, zone: str) -> Otherwise:
+def _otherwise(dropped: Dropped, decision: DecisionMessage, zone: str) -> Otherwise:
     return Otherwise(
         rules=list(dropped.rules),
         outcome=dropped.outcome,

@@ -10,7 +10,7 @@ from msgspec import Struct
 from arbiter.engine.input_record import InputRecord
 from arbiter.ledger.keys import customer_party, household_party
 from arbiter.ledger.model import Ledger
-from arbiter.messages import DECISIONS, REQUESTS, ContactRequest, Decision, PolicyRef, Source
+from arbiter.messages import DECISIONS, REQUESTS, ContactRequest, DecisionMessage, PolicyRef, Source
 from arbiter.policy.ruleset import Policy, PolicyError, load
 from arbiter.settings import Settings
 from arbiter.state.codec import unpack_ledger
@@ -26,7 +26,7 @@ Key = tuple[str, str]
 Place = tuple[str, int, int]
 """Topic, partition, offset."""
 
-_decision = msgspec.json.Decoder(Decision).decode
+_decision = msgspec.json.Decoder(DecisionMessage).decode
 _quoted = msgspec.json.encode
 
 
@@ -37,7 +37,7 @@ class Wanted(Struct, frozen=True):
     department: str | None = None
     customer: str | None = None
 
-    def is_meant(self, decision: Decision) -> bool:
+    def is_meant(self, decision: DecisionMessage) -> bool:
         """Whether a decision is about it."""
         return (
             decision.request_id == self.request_id
@@ -49,7 +49,7 @@ class Wanted(Struct, frozen=True):
 class OnKafka(Struct, frozen=True):
     """The decisions, grouped by request (``histories``), and how many were read to find them (``read``)."""
 
-    histories: dict[Key, list[Decision]]
+    histories: dict[Key, list[DecisionMessage]]
     read: int
     partitions: int
 
@@ -83,7 +83,7 @@ class Histories:
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         self._needle = b'"request_id":' + _quoted(wanted.request_id)
-        self._found: dict[Key, dict[str, Decision]] = {}
+        self._found: dict[Key, dict[str, DecisionMessage]] = {}
         self.read = 0
 
     def look(self, value: bytes) -> None:
@@ -96,12 +96,12 @@ class Histories:
             history = self._found.setdefault((decision.department, decision.customer_id), {})
             history.setdefault(decision.decision_id, decision)
 
-    def in_order(self) -> dict[Key, list[Decision]]:
+    def in_order(self) -> dict[Key, list[DecisionMessage]]:
         """The decisions on each request, oldest first."""
         return {key: sorted(history.values(), key=_order) for key, history in self._found.items()}
 
 
-def _read(value: bytes) -> Decision | None:
+def _read(value: bytes) -> DecisionMessage | None:
     """The decision; ``None`` if the record is not one of the worker's own decisions."""
     try:
         return _decision(value)
@@ -109,17 +109,17 @@ def _read(value: bytes) -> Decision | None:
         return None
 
 
-def number_of(decision: Decision) -> int:
+def number_of(decision: DecisionMessage) -> int:
     """The n of a decision; 0 for a dry run."""
     _, _, n = decision.decision_id.rpartition(":")
     return int(n) if n.isdecimal() else 0
 
 
-def _order(decision: Decision) -> tuple[object, int]:
+def _order(decision: DecisionMessage) -> tuple[object, int]:
     return decision.decided_at, number_of(decision)
 
 
-def fetch_requests(kafka: TopicReader, settings: Settings, history: Iterable[Decision]) -> dict[Place, Asked]:
+def fetch_requests(kafka: TopicReader, settings: Settings, history: Iterable[DecisionMessage]) -> dict[Place, Asked]:
     """Fetch the requests that these decisions answer, by place, as far as Kafka still has them."""
     found: dict[Place, Asked] = {}
     reader = Reader(REQUESTS, settings.record_bytes, is_wall_clock=False)
@@ -137,7 +137,9 @@ def place_of(source: Source) -> Place:
     return source.topic, source.partition, source.offset
 
 
-async def fetch_state(settings: Settings, history: Iterable[Decision], customer: str, partitions: int) -> InRedis:
+async def fetch_state(
+    settings: Settings, history: Iterable[DecisionMessage], customer: str, partitions: int
+) -> InRedis:
     """Fetch the policies that made these decisions, and the current ledger of the customer's party."""
     store = connect(settings.redis, settings.redis_prefix)
     try:

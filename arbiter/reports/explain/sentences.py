@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from arbiter.engine.decisions import RULE_ERROR
 from arbiter.engine.explain import Dropped
-from arbiter.engine.verdict import RULE_ERROR
 from arbiter.ledger.contacts import Contact, ContactState
-from arbiter.messages import Decision, Finding, PolicyRef, UsedContact
+from arbiter.messages import DecisionMessage, Finding, PolicyRef, UsedContact
 from arbiter.policy.preferences import RULE as WISH
 from arbiter.policy.rules import CODES, ends_early
 from arbiter.policy.terms import SETTINGS
@@ -27,7 +27,7 @@ def when(at: datetime | int, zone: str) -> str:
     return f"{local:%Y-%m-%d %H:%M:%S}" if local.second else f"{local:%Y-%m-%d %H:%M}"
 
 
-def headline(decision: Decision, zone: str) -> str:
+def headline(decision: DecisionMessage, zone: str) -> str:
     """What was answered."""
     if decision.outcome == "approved":
         text = f"Approved: send it between {_span(decision, zone)}."
@@ -41,7 +41,7 @@ def headline(decision: Decision, zone: str) -> str:
     return f"A trial only (dry run), nothing was booked. {text}" if decision.dry_run else text
 
 
-def _span(decision: Decision, zone: str) -> str:
+def _span(decision: DecisionMessage, zone: str) -> str:
     begin = when(decision.not_before, zone) if decision.not_before else "now"
     if decision.valid_until is None:
         return f"{begin} and never"  # pragma: no cover - every approval has an end
@@ -64,7 +64,7 @@ THEN = {
 """What follows from an answer."""
 
 
-def consequences(decision: Decision, zone: str) -> list[str]:
+def consequences(decision: DecisionMessage, zone: str) -> list[str]:
     """What the department should do now, and what happens by itself."""
     found: list[str] = []
     if decision.outcome in THEN and not decision.dry_run:
@@ -82,7 +82,7 @@ def consequences(decision: Decision, zone: str) -> list[str]:
     return found
 
 
-def _remarks(decision: Decision) -> Iterable[str]:
+def _remarks(decision: DecisionMessage) -> Iterable[str]:
     if decision.exceptions:
         yield f"Some rules were lifted for it by the policy's exception {listed(decision.exceptions)}."
     if decision.findings_omitted:
@@ -91,7 +91,7 @@ def _remarks(decision: Decision) -> Iterable[str]:
         yield f"{decision.contacts_omitted} contacts that used budgets were too many to be published."
 
 
-def _obligations(decision: Decision) -> Iterable[str]:
+def _obligations(decision: DecisionMessage) -> Iterable[str]:
     wishes = decision.obligations
     if wishes is not None and wishes.notify is not None:
         yield f"Copy in {wishes.notify}, who owns the relationship."
@@ -152,7 +152,7 @@ def used_by(contact: UsedContact, decided_at: datetime, zone: str) -> str:
     return f"{when(contact.at, zone)}  {contact.department} by {contact.channel or 'unknown'}{campaign}{unsent}"
 
 
-def standing(last: Decision | None, contact: Contact | None, zone: str, now_ms: int) -> str:
+def standing(last: DecisionMessage | None, contact: Contact | None, zone: str, now_ms: int) -> str:
     """How a request stands now, from its newest decision and its contact in the ledger.
 
     Without a decision there were only dry runs.
@@ -171,7 +171,7 @@ def standing(last: Decision | None, contact: Contact | None, zone: str, now_ms: 
     return "It is rejected for good; a new request needs a new id."
 
 
-def _approved(last: Decision, contact: Contact | None, zone: str, now_ms: int) -> str:
+def _approved(last: DecisionMessage, contact: Contact | None, zone: str, now_ms: int) -> str:
     if contact is not None and contact.state is ContactState.SENT and contact.sent_at_ms is not None:
         if contact.evidence is None or contact.evidence.told_ms is not None:
             return f"It was approved, and sent {when(contact.sent_at_ms, zone)}."

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from arbiter.engine.verdict import RULE_ERROR
-from arbiter.messages import Decision, Finding, ShadowDecision
+from arbiter.engine.decisions import RULE_ERROR
+from arbiter.messages import DecisionMessage, Finding, ShadowDecision
 from arbiter.policy.rules import WITHOUT_SHADOW
 from arbiter.reports.explain.document import InShadow
 from arbiter.reports.explain.sentences import SEVERAL, is_whole_failure, listed, reason, version, when
 
 
-def beside(decision: Decision, zone: str) -> InShadow | None:
+def beside(decision: DecisionMessage, zone: str) -> InShadow | None:
     """What the shadow policy would have answered, compared with the real answer; ``None`` without a shadow policy."""
     would = decision.shadow_policy
     if would is None:
@@ -28,11 +28,11 @@ def beside(decision: Decision, zone: str) -> InShadow | None:
     )
 
 
-def _is_alike(decision: Decision, would: ShadowDecision) -> bool:
+def _is_alike(decision: DecisionMessage, would: ShadowDecision) -> bool:
     return (would.outcome, would.retry_at) == (decision.outcome, decision.retry_at)
 
 
-def _sentence(decision: Decision, would: ShadowDecision, zone: str) -> str:
+def _sentence(decision: DecisionMessage, would: ShadowDecision, zone: str) -> str:
     who = f"The shadow policy, {version(would.policy)},"
     if would.outcome == RULE_ERROR:
         return f"{who} decided nothing; it failed on this request, and what it would have answered is not known."
@@ -40,7 +40,7 @@ def _sentence(decision: Decision, would: ShadowDecision, zone: str) -> str:
     return f"{who} decided nothing; it would have answered {how}: {_answer(decision, would, zone)}."
 
 
-def _answer(decision: Decision, would: ShadowDecision, zone: str) -> str:
+def _answer(decision: DecisionMessage, would: ShadowDecision, zone: str) -> str:
     text: str = would.outcome
     if would.retry_at is not None:
         is_other_time = decision.outcome == would.outcome and decision.retry_at != would.retry_at
@@ -48,7 +48,7 @@ def _answer(decision: Decision, would: ShadowDecision, zone: str) -> str:
     return f"{text} by {listed(would.rules)}" if would.rules else text
 
 
-def _for_which_reasons(decision: Decision, would: ShadowDecision) -> str:
+def _for_which_reasons(decision: DecisionMessage, would: ShadowDecision) -> str:
     if decision.findings_omitted or not (decision.findings or would.rules):
         return ""
     is_same = not would.findings and {finding.rule for finding in decision.findings} == {*would.rules}

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
-from arbiter.messages import ContactRequest, Decision, Finding, ShadowDecision
+from arbiter.messages import ContactRequest, DecisionMessage, Finding, ShadowDecision
 from arbiter.reports.explain import sentences, shadow
 from arbiter.reports.explain.document import Explanation, InShadow, Step
 from arbiter.reports.pages.console import paragraph
@@ -89,7 +89,7 @@ def _beside(console: Console, would: ShadowDecision, told: InShadow) -> None:
         _line(console, 5, f"◦ {sentence}", "dim", hanging=2)
 
 
-def _finding(console: Console, decision: Decision, finding: Finding, reason: str, zone: str) -> None:
+def _finding(console: Console, decision: DecisionMessage, finding: Finding, reason: str, zone: str) -> None:
     _line(console, 3, f"• {reason}", hanging=2)
     _line(console, 5, sentences.background(finding), "dim")
     for number, contact in enumerate(finding.contacts):
@@ -125,7 +125,7 @@ def _line(console: Console, indent: int, text: str, style: str = "", hanging: in
     paragraph(console, text, style, indent, hanging)
 
 
-def as_lines(choices: Iterable[tuple[tuple[str, str], list[Decision]]], zone: str = "UTC") -> list[str]:
+def as_lines(choices: Iterable[tuple[tuple[str, str], list[DecisionMessage]]], zone: str = "UTC") -> list[str]:
     """Requests with the same id, one per line, to choose from."""
     return [
         f"--department {department} --customer {customer}: {history[-1].campaign} by {history[-1].channel}, "

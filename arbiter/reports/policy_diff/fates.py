@@ -14,7 +14,7 @@ from arbiter.engine.input_record import InputRecord
 from arbiter.engine.simulate import Told
 from arbiter.ledger.contacts import Shape
 from arbiter.ledger.identity import identity
-from arbiter.ledger.model import Answer
+from arbiter.ledger.model import Decision
 from arbiter.messages import ContactRequest
 from arbiter.messages.reason_codes import causes
 from arbiter.policy.inputs import shape_of
@@ -127,15 +127,14 @@ class Watch:
         self._small["party"][-1] = NEVER
 
     def told(self, told: Told) -> None:
-        """Note an answer. Repeats add nothing."""
-        decided = told.decided
-        answer = decided.answer
-        if decided.repeated or not answer.n:
+        """Note a decision. Repeats add nothing."""
+        decision = told.decision
+        if decision.is_repeat or not decision.n:
             return
-        number = self._numbers[decided.identity]
-        rules = self._rule_sets[frozenset(finding.rule for finding in causes(answer.findings))]
-        place, outcome = self._keep(answer), OUTCOMES.index(answer.outcome)
-        if answer.n == 1:
+        number = self._numbers[decision.identity]
+        rules = self._rule_sets[frozenset(finding.rule for finding in causes(decision.findings))]
+        place, outcome = self._keep(decision), OUTCOMES.index(decision.outcome)
+        if decision.n == 1:
             self._small["party"][number] = self._parties[told.party]
             self._small["group"][number] = self._groups[self._segments_of(told)]
             self._outcome["first"][number] = outcome
@@ -144,8 +143,8 @@ class Watch:
         self._outcome["last"][number] = outcome
         self._small["last_rules"][number] = rules
         self._wide["last_said"][number] = place
-        is_approved = answer.outcome == "approved" and answer.not_before_ms is not None
-        self._wide["approved"][number] = (answer.not_before_ms or 0) if is_approved else NEVER
+        is_approved = decision.outcome == "approved" and decision.not_before_ms is not None
+        self._wide["approved"][number] = (decision.not_before_ms or 0) if is_approved else NEVER
 
     def fates(self) -> Fates:
         """The columns."""
@@ -155,11 +154,11 @@ class Watch:
         columns = {**self._wide, **self._small, **self._outcome}
         return Fates(shapes, len(self._parties), segments, rule_sets, self._owners, **columns)
 
-    def _keep(self, answer: Answer) -> int:
-        self._owners.update((finding.rule, finding.owner) for finding in answer.findings)
-        objections = [Objection(f.rule, f.owner, f.code, f.message) for f in answer.findings]
-        times = answer.decided_at_ms, answer.retry_at_ms, answer.next_eligible_at_ms, answer.not_before_ms
-        packed = _pack(Said(answer.outcome, *times, objections))
+    def _keep(self, decision: Decision) -> int:
+        self._owners.update((finding.rule, finding.owner) for finding in decision.findings)
+        objections = [Objection(f.rule, f.owner, f.code, f.message) for f in decision.findings]
+        times = decision.decided_at_ms, decision.retry_at_ms, decision.next_eligible_at_ms, decision.not_before_ms
+        packed = _pack(Said(decision.outcome, *times, objections))
         place = self._at
         self._said.write(len(packed).to_bytes(4, "little") + packed)
         self._at += 4 + len(packed)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from arbiter.engine.party import Party
 from arbiter.ledger.identity import ANSWERS_KEPT_MS
-from arbiter.ledger.model import Answered, Ledger
-from arbiter.state.answers import pack_answered, unpack_answered
+from arbiter.ledger.model import Decision, Ledger
+from arbiter.state.answers import pack_decision, unpack_decision
 from arbiter.state.codec import pack_ledger, unpack_ledger
 from arbiter.timing.instants import DAY_MS
 
@@ -40,14 +40,14 @@ class PackedShelf:
             oldest = next(iter(self._open))
             self._packed[oldest] = pack_ledger(self._open.pop(oldest).ledger)
 
-    def answer(self, key: bytes) -> Answered | None:
+    def answer(self, key: bytes) -> Decision | None:
         """See ``Shelf.answer``."""
         for day in sorted(self._answers, reverse=True):
             if key in self._answers[day]:
-                return unpack_answered(self._answers[day][key])
+                return unpack_decision(self._answers[day][key])
         return None
 
-    def keep(self, key: bytes, answered: Answered, now_ms: int) -> None:
+    def keep(self, key: bytes, decision: Decision, now_ms: int) -> None:
         """See ``Shelf.keep``."""
         day = now_ms // DAY_MS
         answers = self._answers.get(day)
@@ -55,7 +55,7 @@ class PackedShelf:
             answers = self._answers[day] = {}
             for old in [one for one in self._answers if one < day - ANSWERS_KEPT_MS // DAY_MS - 1]:
                 del self._answers[old]
-        answers[key] = pack_answered(answered)
+        answers[key] = pack_decision(decision)
 
     def ledgers(self) -> Iterator[tuple[str, Ledger]]:
         """Every party with its ledger. Treat the ledgers as read-only."""

@@ -166,4 +166,4 @@ def _segments(policy: Policy, run: Run, told: Told) -> frozenset[str]:
         return frozenset()
     party = run.shelf.take(told.party)
     run.shelf.put(told.party, party)
-    return policy.segments_of(party.ledger, told.decided.request.customer_id)
+    return policy.segments_of(party.ledger, told.decision.request.customer_id)

@@ -19,8 +19,8 @@ class Ends:
 
     def add(self, told: Told) -> None:
         """Count a decision that is not a repeat."""
-        self.requests += told.decided.answer.n == 1
-        self._told[told.decided.answer.outcome] += 1
+        self.requests += told.decision.n == 1
+        self._told[told.decision.outcome] += 1
 
     @property
     def approved(self) -> int:
@@ -34,7 +34,7 @@ class Ends:
 
     @property
     def waiting(self) -> int:
-        """Requests that have no final answer."""
+        """Requests that have no final decision."""
         return self.requests - self.approved - self.rejected
 
 
@@ -54,18 +54,17 @@ class Tally:
 
     def add(self, told: Told) -> None:
         """Count a decision."""
-        decided = told.decided
-        answer = decided.answer
-        self.decisions[answer.outcome] += 1
-        if decided.repeated:
+        decision = told.decision
+        self.decisions[decision.outcome] += 1
+        if decision.is_repeat:
             self.repeated += 1
-        elif not answer.n:
+        elif not decision.n:
             self.dry_runs += 1
         else:
             self.all.add(told)
-            self.departments[decided.request.department].add(told)
+            self.departments[decision.request.department].add(told)
             self.came_back += told.record is None
-        if answer.n == 1 and not decided.repeated:
-            for finding in answer.findings:
+        if decision.n == 1 and not decision.is_repeat:
+            for finding in decision.findings:
                 self.owners[finding.rule] = finding.owner
-            self.held_back.update({finding.rule for finding in causes(answer.findings)})
+            self.held_back.update({finding.rule for finding in causes(decision.findings)})

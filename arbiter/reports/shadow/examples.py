@@ -7,13 +7,13 @@ from datetime import datetime
 
 import msgspec
 
-from arbiter.messages import Decision, Finding
+from arbiter.messages import DecisionMessage, Finding
 from arbiter.reports.shadow.document import Example, Reason, Said
 from arbiter.reports.shadow.tally import Sample
 from arbiter.timing.instants import to_datetime, to_ms
 from arbiter.timing.windows import local_time
 
-_decode = msgspec.json.Decoder(Decision).decode
+_decode = msgspec.json.Decoder(DecisionMessage).decode
 
 
 def of_rule(samples: Iterable[Sample], rule: str, zone: str) -> list[Example]:
@@ -26,7 +26,7 @@ def of_policy(samples: Iterable[Sample], zone: str) -> list[Example]:
     return [_of_policy(_decode(value), row.allowed_ms, zone) for value, row in samples]
 
 
-def _of_rule(decision: Decision, rule: str, zone: str) -> Example:
+def _of_rule(decision: DecisionMessage, rule: str, zone: str) -> Example:
     findings = [finding for finding in decision.shadow if finding.rule == rule]
     finding = findings[0] if findings else None
     until = finding.until if finding is not None and finding.effect == "defer" else None
@@ -34,7 +34,7 @@ def _of_rule(decision: Decision, rule: str, zone: str) -> Example:
     return _example(decision, zone, Said(sentence=sentence, reasons=_reasons(findings)))
 
 
-def _of_policy(decision: Decision, allowed_ms: int, zone: str) -> Example:
+def _of_policy(decision: DecisionMessage, allowed_ms: int, zone: str) -> Example:
     """``allowed_ms`` is when it would have been approved before, if ever."""
     would = decision.shadow_policy
     assert would is not None  # noqa: S101 - only judged decisions are kept as examples
@@ -51,7 +51,7 @@ def _of_policy(decision: Decision, allowed_ms: int, zone: str) -> Example:
     return _example(decision, zone, Said(sentence=sentence, reasons=reasons))
 
 
-def _example(decision: Decision, zone: str, shadow: Said) -> Example:
+def _example(decision: DecisionMessage, zone: str, shadow: Said) -> Example:
     title = f"{decision.department}: {decision.campaign}, {decision.channel}"
     decided = _when(decision.decided_at, zone)
     about = f"request {decision.request_id}, decided {decided}, customer {decision.customer_id}, {decision.category}"
@@ -59,7 +59,7 @@ def _example(decision: Decision, zone: str, shadow: Said) -> Example:
     return Example(title=title, about=about, live=live, shadow=shadow)
 
 
-def _sentence(decision: Decision, zone: str) -> str:
+def _sentence(decision: DecisionMessage, zone: str) -> str:
     if decision.outcome == "approved":
         return f"approved from {_when(decision.not_before or decision.decided_at, zone)}"
     if decision.outcome == "deferred":

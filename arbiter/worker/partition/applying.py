@@ -20,13 +20,11 @@ from msgspec.structs import replace
 from arbiter.engine.events import Way
 from arbiter.engine.party import Review
 from arbiter.engine.state import Context
-from arbiter.engine.told import Decided
 from arbiter.ledger.capacity import CapacityJournal, Draw, Stock
 from arbiter.worker.kafka.reader import DeadLetter
 from arbiter.worker.partition.cache import StoredParty
 from arbiter.worker.partition.inputs import Input, event_of
 from arbiter.worker.partition.output import Output
-from arbiter.worker.partition.publishing import rendered
 from arbiter.worker.partition.timer_queue import TimerQueue
 
 UNDECIDABLE = "undecidable"
@@ -137,10 +135,8 @@ class Applier:
         if self._is_shared:
             party.journal.begin()
         try:
-            results: list[Any] = party.apply(event_of(cause), now_ms, party.context, way)
-            for place, effect in enumerate(results):
-                if isinstance(effect, Decided):
-                    results[place] = rendered(effect)
+            effects = party.apply(event_of(cause), now_ms, party.context, way)
+            records = self._output.records_of(effects)
         except Exception:
             self._rewind(party)
             raise
@@ -154,7 +150,7 @@ class Applier:
             self.timers.set(party)
         if self._is_shared and (party.ledger.waiting or party.journal.moves):
             self._note_freed(party)
-        self._output.add(party, None if isinstance(cause, Review) else cause, results)
+        self._output.add(party, None if isinstance(cause, Review) else cause, effects, records)
 
     def _rewind(self, party: StoredParty) -> None:
         """The party as it was before the event under way: loaded anew, and led through what it had gone through."""

@@ -11,7 +11,7 @@ from arbiter.engine.events import Way
 from arbiter.engine.party import Party, Review, awaits
 from arbiter.engine.state import Context, QueueKey
 from arbiter.ledger.capacity import CapacityJournal
-from arbiter.ledger.model import Answered, Ledger
+from arbiter.ledger.model import Decision, Ledger
 from arbiter.policy.ruleset import NO_STOCK
 from arbiter.state.codec import unpack_ledger
 from arbiter.worker.partition.inputs import Input
@@ -83,7 +83,7 @@ class StoredParty(Party):
         self.packed = self.repacked
         self.known_due_ms, self.known_queue_key = self.due_ms, self.queue_key
         self.journal = NO_JOURNAL
-        self.loaded: dict[bytes, Answered] = {}
+        self.loaded: dict[bytes, Decision] = {}
         self.answers = {}
         self.changed = {}
         self.opened_ms = 0

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from msgspec import Struct
 
 from arbiter.engine.state import FREES_FIRST, QueueKey
-from arbiter.state.answers import pack_answered
+from arbiter.state.answers import pack_decision
 from arbiter.state.codec import pack_ledger
 from arbiter.state.store import Wait
 from arbiter.worker.partition.cache import StoredParty
@@ -48,7 +48,7 @@ def _add_party(changes: Changes, party: StoredParty) -> None:
         changes.ledgers[party.name] = packed
     for key in party.changed:
         if key in party.answers:  # it may have moved on with its customer
-            changes.answers[key] = pack_answered(party.answers[key])
+            changes.answers[key] = pack_decision(party.answers[key])
     if party.waits or party.ledger.waiting:
         _add_waits(changes.waits, party)
     if party.opened_ms:

@@ -6,36 +6,34 @@ from collections.abc import Sequence
 
 from arbiter.engine.party import permit_ends
 from arbiter.engine.routed import Forward, Join, Leave, Return, Routed
-from arbiter.engine.told import Anomaly, Decided
+from arbiter.engine.state import Anomaly, Effect
 from arbiter.ledger.facts import Refused
+from arbiter.ledger.model import Decision
 from arbiter.state.codec import OutRecord
 from arbiter.worker.kafka.reader import DeadLetter
 from arbiter.worker.partition.cache import StoredParty
 from arbiter.worker.partition.dead_letter_record import Dead, first_read, original
 from arbiter.worker.partition.inputs import REQUEST_RANK, Input, RoutedRecord, Source, input_record_of, rank_of
-from arbiter.worker.partition.publishing import RenderedDecision, record_of
+from arbiter.worker.partition.publishing import record_of
 from arbiter.worker.partition.routing import Routing
 
 OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 """With more than that to publish, the rest is left for the next commit."""
 
-Result = RenderedDecision | Anomaly | Refused | Routed
-"""An effect of an event, with a decision as the message that is published."""
-
 
 class Output:
     """Collects it.
 
-    ``outbox`` is what the commit publishes, ``decided`` the decisions in it; ``received_ms`` is when the requests came
-    that were answered for the first time. ``anomalies`` have the record that told of them. ``dead`` are the records
-    that become dead letters. ``facts`` counts the inputs that are no requests, ``routed`` has the kind of each record
-    for another partition.
+    ``outbox`` is what the commit publishes, ``decisions`` the decisions in it. ``received_ms`` is when the requests
+    came that were answered for the first time. ``anomalies`` have the record that told of them. ``dead`` are the
+    records that become dead letters. ``facts`` counts the inputs that are no requests. ``routed`` has the kind of each
+    record for another partition.
     """
 
     def __init__(self, decisions_topic: str, partition: int, routing: Routing) -> None:
         """``routing`` numbers what goes to other partitions."""
         self.outbox: list[OutRecord] = []
-        self.decided: list[Decided] = []
+        self.decisions: list[Decision] = []
         self.received_ms: list[int] = []
         self.anomalies: list[tuple[Anomaly, Source | None]] = []
         self.dead: list[Dead] = []
@@ -51,37 +49,43 @@ class Output:
         """Whether the rest is for the next commit."""
         return self._bytes > OUTBOX_BYTES_MAX
 
-    def add(self, party: StoredParty, cause: Input | None, results: Sequence[Result]) -> None:
-        """Add what came of an input, or (``None``) of time going on."""
+    def records_of(self, effects: Sequence[Effect]) -> list[OutRecord]:
+        """The records of the decisions among these effects, in order; raises if one cannot be written."""
+        return [record_of(one, self._topic, self._partition) for one in effects if isinstance(one, Decision)]
+
+    def add(
+        self, party: StoredParty, cause: Input | None, effects: Sequence[Effect], records: Sequence[OutRecord]
+    ) -> None:
+        """Add what came of an input, or (``None``) of time going on; ``records`` are those of its decisions."""
+        written = iter(records)
         if isinstance(cause, RoutedRecord):
             party.opened_ms = max(party.opened_ms, *permit_ends(party.ledger), 0)
         elif cause is not None:
             self.facts += rank_of(cause) != REQUEST_RANK
-        for result in results:
-            if isinstance(result, RenderedDecision):
-                self._add_decision(party, cause, result)
-            elif isinstance(result, Anomaly):
+        for effect in effects:
+            if isinstance(effect, Decision):
+                self._add_decision(party, cause, effect, next(written))
+            elif isinstance(effect, Anomaly):
                 record = None if cause is None else input_record_of(cause)
-                self.anomalies.append((result, None if record is None else record.source))
-            elif cause is not None and isinstance(result, Refused):
-                refused = first_read(cause) if result.stored is None else original(result.stored)
-                self.dead.append((refused, DeadLetter(result.code, result.message), 1))
-            elif cause is not None and not isinstance(result, Refused):
-                self._add_routed(cause, result)
+                self.anomalies.append((effect, None if record is None else record.source))
+            elif cause is not None and isinstance(effect, Refused):
+                refused = first_read(cause) if effect.stored is None else original(effect.stored)
+                self.dead.append((refused, DeadLetter(effect.code, effect.message), 1))
+            elif cause is not None and not isinstance(effect, Refused):
+                self._add_routed(cause, effect)
 
     def reject(self, one: Input, letter: DeadLetter, attempts: int) -> None:
         """Make an input a dead letter that was tried so many times."""
         self.dead.append((first_read(one), letter, attempts))
 
-    def _add_decision(self, party: StoredParty, cause: Input | None, rendered: RenderedDecision) -> None:
-        decided = rendered.decided
-        self.outbox.append(record_of(rendered, self._topic, self._partition))
-        self._bytes += len(rendered.value)
-        self.decided.append(decided)
+    def _add_decision(self, party: StoredParty, cause: Input | None, decision: Decision, written: OutRecord) -> None:
+        self.outbox.append(written)
+        self._bytes += len(written.value or b"")
+        self.decisions.append(decision)
         record = None if cause is None else input_record_of(cause)
-        if record is not None and record.message is decided.request:
+        if record is not None and record.message is decision.request:
             self.received_ms.append(record.received_ms)
-        party.opened_ms = max(party.opened_ms, decided.answer.valid_until_ms or 0)
+        party.opened_ms = max(party.opened_ms, decision.valid_until_ms or 0)
 
     def _add_routed(self, cause: Input, routed: Routed) -> None:
         """Packed at once: what happens to the party after this does not change it."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import msgspec
-from msgspec import Struct
 
-from arbiter.engine.render import message_of
-from arbiter.engine.told import Decided
-from arbiter.messages import Decision
+from arbiter.engine.render import encoded
+from arbiter.ledger.model import Decision
 from arbiter.state.codec import OutRecord
 from arbiter.timing.instants import to_datetime
 
@@ -21,27 +19,15 @@ CONSTANT_HEADERS = (
 )
 
 
-class RenderedDecision(Struct, frozen=True, gc=False):
-    """A decision, and the message that is published."""
-
-    decided: Decided
-    decision: Decision
-    value: bytes
-
-
-def rendered(decided: Decided) -> RenderedDecision:
-    """The decision with its message; raises if the message cannot be written."""
-    return RenderedDecision(decided, *message_of(decided))
-
-
-def record_of(rendered: RenderedDecision, topic: str, partition: int) -> OutRecord:
-    """Keyed by its customer, with the headers of a CloudEvent."""
+def record_of(decision: Decision, topic: str, partition: int) -> OutRecord:
+    """Keyed by its customer, with the headers of a CloudEvent. Raises if the message cannot be written."""
+    message, value = encoded(decision)
     headers = [
         *CONSTANT_HEADERS,
-        ("ce_id", rendered.decision.decision_id.encode()),
-        ("ce_time", _time_header(rendered.decided.answer.decided_at_ms)),
+        ("ce_id", message.decision_id.encode()),
+        ("ce_time", _time_header(decision.decided_at_ms)),
     ]
-    return OutRecord(topic, partition, rendered.decision.customer_id.encode(), rendered.value, headers)
+    return OutRecord(topic, partition, message.customer_id.encode(), value, headers)
 
 
 @lru_cache(maxsize=1_024)

@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from arbiter.engine.events import PUT_OFF_MS
 from arbiter.engine.party import answers_needed
-from arbiter.ledger.model import Answered
-from arbiter.state.answers import unpack_answered
+from arbiter.ledger.model import Decision
+from arbiter.state.answers import unpack_decision
 from arbiter.state.codec import CodecError, NewerFormat
 from arbiter.timing.instants import FAR_MS
 from arbiter.worker.kafka.reader import DeadLetter
@@ -43,10 +43,10 @@ class Quarantine(Struct):
             self.parties[name] = str(error) or type(error).__name__
             return None
 
-    def answer(self, name: str, key: bytes, packed: bytes) -> Answered | None:
+    def answer(self, name: str, key: bytes, packed: bytes) -> Decision | None:
         """The answer, or ``None`` if it cannot be read; :class:`NewerFormat`."""
         try:
-            return unpack_answered(packed)
+            return unpack_decision(packed)
         except NewerFormat:
             raise
         except CodecError as error:

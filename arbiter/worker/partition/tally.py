@@ -6,9 +6,9 @@ import logging
 import time
 from collections.abc import Container, Iterable, Sequence
 
-from arbiter.engine.told import Anomaly, Decided
-from arbiter.engine.verdict import RULE_ERROR
-from arbiter.ledger.model import Answer
+from arbiter.engine.decisions import RULE_ERROR
+from arbiter.engine.state import Anomaly
+from arbiter.ledger.model import Decision
 from arbiter.messages.reason_codes import NOTES, REPORTED_NOTES
 from arbiter.metrics import OTHER, Counter, Metrics, ShadowMetrics
 from arbiter.policy.document import PolicyDocument
@@ -38,13 +38,13 @@ SHADOW_RULE_ERROR = "shadow-rule-error"
 def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock: bool) -> None:
     """Count what was decided and confirmed; latency only where record time stamps and the clock are of one time."""
     output = batch.output
-    for decided in output.decided:
-        if decided.repeated:
+    for decision in output.decisions:
+        if decision.is_repeat:
             metrics.repeats.inc()
         else:
-            _count_decision(metrics, decided, policy.document)
+            _count_decision(metrics, decision, policy.document)
     if policy.has_kills:
-        _count_stopped(metrics, output.decided)
+        _count_stopped(metrics, output.decisions)
     for kind in output.routed:
         metrics.routed.labels(kind).inc()
     metrics.facts.inc(output.facts)
@@ -56,34 +56,33 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
         metrics.latency_seconds.observe(*(max(0.0, now_ms - at_ms) / 1_000 for at_ms in output.received_ms))
 
 
-def _count_decision(metrics: Metrics, decided: Decided, document: PolicyDocument) -> None:
-    request, answer = decided.request, decided.answer
+def _count_decision(metrics: Metrics, decision: Decision, document: PolicyDocument) -> None:
+    request = decision.request
     department = request.department if request.department in document.departments else OTHER
     channel = request.channel if request.channel in document.channels else OTHER
-    metrics.decisions.labels(answer.outcome, department, channel).inc()
-    for finding in answer.findings:
+    metrics.decisions.labels(decision.outcome, department, channel).inc()
+    for finding in decision.findings:
         # Kill switches are numbered for ever; a label is not.
         metrics.findings.labels(finding.rule if finding.kind != KILL_SWITCH else KILL_SWITCH).inc()
         if finding.code == RULE_ERROR:
             metrics.alarms.labels(RULE_FAILED).inc()
-    if answer.shadow or answer.shadow_policy is not None:
-        _count_shadows(metrics.shadow, metrics.alarms, answer)
+    if decision.shadow or decision.shadow_policy is not None:
+        _count_shadows(metrics.shadow, metrics.alarms, decision)
 
 
-def _count_stopped(metrics: Metrics, decisions: Iterable[Decided]) -> None:
+def _count_stopped(metrics: Metrics, decisions: Iterable[Decision]) -> None:
     """Count what each switch stopped; what it recalled is not counted once more when it then waits."""
     recalled: set[tuple[int, bytes]] = set()
-    for decided in decisions:
-        answer = decided.answer
-        for finding in () if decided.repeated else answer.findings:
+    for decision in decisions:
+        for finding in () if decision.is_repeat else decision.findings:
             if finding.kind != KILL_SWITCH:
                 continue
             switch = int(finding.rule.rpartition("/")[2])
-            if answer.outcome == "recalled":
-                recalled.add((switch, decided.identity))
-            elif (switch, decided.identity) in recalled:
+            if decision.outcome == "recalled":
+                recalled.add((switch, decision.identity))
+            elif (switch, decision.identity) in recalled:
                 continue
-            key = switch, answer.outcome
+            key = switch, decision.outcome
             metrics.stopped[key] = metrics.stopped.get(key, 0) + 1
 
 
@@ -106,14 +105,14 @@ def _report(anomalies: Iterable[tuple[Anomaly, Source | None]]) -> None:
         log.warning("and %d more such records", len(reported) - REPORTED_MAX)
 
 
-def _count_shadows(metrics: ShadowMetrics, alarms: Counter, answer: Answer) -> None:
-    for rule in {finding.rule for finding in answer.shadow}:
+def _count_shadows(metrics: ShadowMetrics, alarms: Counter, decision: Decision) -> None:
+    for rule in {finding.rule for finding in decision.shadow}:
         metrics.findings.labels(rule).inc()
-        if answer.outcome == "approved":
+        if decision.outcome == "approved":
             metrics.would_stop.labels(rule).inc()
-    if answer.shadow_policy is not None:
-        metrics.decisions.labels(answer.outcome, answer.shadow_policy.outcome).inc()
-        if answer.shadow_policy.outcome == RULE_ERROR:
+    if decision.shadow_policy is not None:
+        metrics.decisions.labels(decision.outcome, decision.shadow_policy.outcome).inc()
+        if decision.shadow_policy.outcome == RULE_ERROR:
             alarms.labels(SHADOW_RULE_ERROR).inc()
 
 
