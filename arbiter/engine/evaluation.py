@@ -11,7 +11,7 @@ during the search.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -116,7 +116,10 @@ class Evaluation:
 
     __slots__ = (
         "_applicable",
+        "_asked",
+        "_counted",
         "_exceptions",
+        "_full",
         "_has_lifts",
         "_interval",
         "_lifted",
@@ -124,7 +127,6 @@ class Evaluation:
         "_rules",
         "_shadow",
         "_timetable",
-        "_used",
         "_wishes",
         "asked_ms",
         "business_zone",
@@ -209,8 +211,9 @@ class Evaluation:
         self.unknown: list[Draw] = []
         self.draws: list[Draw] = []
         self.consented: Any = None
-        self._used: list[Used] | None = None
-        self._applicable = rules.applicable(self)
+        self._applicable = applicable = rules.applicable(self)
+        self._counted = counted = rules.counted(self)
+        self._asked, self._full = applicable.asked(self), applicable.full(self, counted)
         self._wishes: tuple[Preference, ...] = ()
         if terms.minds_preferences and member.preferences is not None:
             self._wishes = PREFERENCES
@@ -225,29 +228,19 @@ class Evaluation:
     # What rules ask for.
 
     def counted_by(self, rule: CompiledRule) -> Sequence[Used]:
-        """The party's contacts that a rule counts; a customer's own cap, which is no rule of the policy, counts all."""
-        used = self._used
-        if used is None:
-            used = self.used
-        bit = rule.bit
-        if not bit:
-            return [one for one in used if one[3].customer == self.customer]
-        return [one for one in used if one[2] & bit]
+        """The party's contacts that a rule counts, oldest first; a customer's own cap, which is no rule of the policy,
+        counts all of the customer's.
+        """
+        number = self._rules.numbers.get(rule)
+        return self._own_contacts() if number is None else self._counted[number]
 
     def counting(self) -> list[CompiledRule]:
         """The rules that count any of the party's contacts for the request."""
-        counted = 0
-        for _, _, rules, _, _ in self.used:
-            counted |= rules
-        return [*self._rules.index.set_of(counted)]
+        return [rule for rule, counted in zip(self._rules.counting, self._counted, strict=True) if counted]
 
-    @property
-    def used(self) -> list[Used]:
-        """The party's contacts that use budgets."""
-        used = self._used
-        if used is None:
-            used = self._used = self._rules.used(self) if self.ledger.contacts else []
-        return used
+    def _own_contacts(self) -> list[Used]:
+        own = [one for one in self.ledger.contacts if one.counts and one.kind.customer == self.customer]
+        return sorted([(one.at_ms, one.kind, one.kind.shape) for one in own], key=itemgetter(0))
 
     def of_contact(self, customer: str) -> OfContact:
         """A past contact of ``customer`` as a ``when`` sees it: with what is known of the customer today."""
@@ -306,7 +299,7 @@ class Evaluation:
 
     def arbitrations(self) -> list[CompiledArbitration]:
         """The arbitrations for which the request must wait."""
-        if self.terms.unknown:
+        if self.terms.unknown or not self._rules.arbitrations:
             return []
         return [rule for rule in self._gathering() if self._lifts.at(rule.id, self.now_ms) is None]
 
@@ -325,17 +318,10 @@ class Evaluation:
 
     def _objections(self, at_ms: int, *, enforced_only: bool = False) -> list[Objection]:
         """The rules that say no to a contact at ``at_ms``, in file order, then the customer's own."""
-        self._interval = interval = self._timetable.at(at_ms, self.now_ms)
-        index = self._rules.index
-        used = self._used
-        bits = self._applicable.suspects(self, self.used if used is None else used, at_ms, interval)
-        if enforced_only:
-            bits &= index.enforced
         found: list[Objection] = []
         if self._lifted:
             self._lifted = {}
-        rules = index.set_of(bits)
-        for rule in (*rules, *self._wishes) if self._wishes else rules:
+        for rule in self._suspects(at_ms, enforced_only=enforced_only):
             try:
                 until_ms = rule.until(self, at_ms)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not approve
@@ -353,6 +339,19 @@ class Evaluation:
                     continue
             found.append(Objection(rule, until_ms, until_ms))
         return found
+
+    def _suspects(self, at_ms: int, *, enforced_only: bool) -> Sequence[CompiledRule]:
+        """The rules that may say no to a contact at ``at_ms``."""
+        self._interval = interval = self._timetable.at(at_ms, self.now_ms)
+        index, bits = self._rules.index, self._asked
+        for frees_ms, bit in self._full:
+            if at_ms < frees_ms:
+                bits |= bit
+        bits = bits & interval.asking | interval.failed & self._applicable.bits
+        if enforced_only:
+            bits &= index.enforced
+        rules = index.set_of(bits)
+        return (*rules, *self._wishes) if self._wishes else rules
 
     def _look(self, at_ms: int, *, is_new: bool) -> tuple[list[Finding], list[Finding], Permit | None]:
         """Findings and shadow findings on a contact at ``at_ms``, decided now; the permit, if nothing is found."""

@@ -249,6 +249,8 @@ def _victims(party: PartyState, asked: Asked) -> list[tuple[Asked, Contact]]:
         return []
     policy = party.policy
     factor, latest_ms = policy.recall.factor, party.now_ms + policy.recall_margin_ms
+    if max(party.ledger.contacts.begins, default=latest_ms) <= latest_ms:
+        return []
     found = []
     weaker = [one for one in party.ledger.open if not one.recalled and asked.score >= factor * one.score]
     for candidate, contact in party.contacts_of(weaker):

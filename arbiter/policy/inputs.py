@@ -17,10 +17,8 @@ def shape_of(what: ContactRequest | Kind) -> Shape:
     return (what.department, what.campaign, what.channel, what.category, what.product, what.partner)
 
 
-Used = tuple[int, int, int, Kind, Shape]
-"""A contact that uses budgets: when it counts (ms), its costs in the lanes and the set of the rules that count it (see
-:mod:`arbiter.policy.index`), what it was, and the shape of that.
-"""
+Used = tuple[int, Kind, Shape]
+"""A contact that uses budgets: when it counts (ms), what it was, and the shape of that."""
 
 
 class Where(Protocol):
@@ -69,7 +67,7 @@ class Inputs(Where, Subject, Protocol):
     costs: dict[Any, int | None]
 
     def counted_by(self, rule: Any) -> Sequence[Used]:
-        """The party's contacts that a rule counts for this request."""
+        """The party's contacts that a rule counts for this request, oldest first."""
 
     def of_contact(self, customer: str) -> OfContact:
         """A past contact of ``customer`` as a ``when`` sees it: with what is known of the customer today."""

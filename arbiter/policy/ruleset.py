@@ -90,7 +90,7 @@ class Policy:
         self.has_kills = bool(kills)
         for place, kill_judge in enumerate(self._kills, -len(self._kills)):
             kill_judge.place = place
-        self._index = RuleIndex([*self._kills, *rules], self.points)
+        self._index = RuleIndex([*self._kills, *rules])
         self.known = KnownNames(document)
         self.has_lifts = bool(document.exceptions)
         self._lifts = Lifts([Lift.of(written, document.timezone) for written in document.exceptions])

@@ -161,8 +161,8 @@ def test_a_failing_rule_rejects(monkeypatch: pytest.MonkeyPatch) -> None:
         assert ["rule_error"] == codes(Desk(policy(rule), grant()).ask(request("a")))
     desk = Desk(policy({**rule, "limit": 2}), grant())
     with monkeypatch.context() as patch:
-        # It cannot be told whether the rule has room, so it is asked, and answers.
-        patch.setattr(CompiledCap, "window", fail)
+        # It cannot be told when the rule has room, so it is asked, and answers.
+        patch.setattr(CompiledCap, "leaves_at", fail)
         assert [] == codes(desk.ask(request("b")))
         assert [] == codes(desk.ask(request("c")))
         assert ["cap_reached"] == codes(desk.ask(request("d")))
@@ -191,7 +191,7 @@ def test_a_rule_that_names_a_time_that_is_over(monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patch:
         patch.setattr(CompiledCap, "until", lambda _judge, _e, at_ms: at_ms)
         patch.setattr(CompiledCap, "explain", lambda judge, _e, at_ms, _: judge.no("cap_reached", "until now", at_ms))
-        patch.setattr(ApplicableRules, "suspects", lambda applicable, *_: applicable.bits)
+        patch.setattr(ApplicableRules, "asked", lambda applicable, *_: applicable.bits)
         asked = desk.ask(request())
         trial = desk.ask(request("trial", dry_run=True))
         (again,) = desk.tick(MONDAY + MINUTE_MS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -20,7 +21,7 @@ from arbiter.messages import Profile, encoder
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.exceptions import TemporaryException
 from arbiter.policy.frame import Category, Channel, Department, Permit, Recall
-from arbiter.policy.index import ApplicableRules, ShapeRules
+from arbiter.policy.index import ApplicableRules, ShapeRules, Timetable
 from arbiter.policy.inputs import Used, shape_of
 from arbiter.policy.rules import KINDS, NEVER_MS, NOW_MS, kind_of
 from arbiter.policy.rules.base import Effective
@@ -36,10 +37,10 @@ from tests.inputs.strategies import BEGINNINGS, seeds
 _encode = encoder().encode
 
 
-def _suspects(applicable: ApplicableRules, _e: Evaluation, _used: Any, at_ms: int, _interval: Any) -> int:
+def _interval(timetable: Timetable, at_ms: int, _now_ms: int) -> Any:
     """All that are in force."""
-    index = applicable._index  # noqa: SLF001 - all that a request does not need
-    return sum(rule.bit for rule in index.set_of(applicable.bits) if rule.from_ms <= at_ms < rule.until_ms)
+    rules = timetable._index.set_of(-1)  # noqa: SLF001 - all that a request does not need
+    return SimpleNamespace(asking=sum(one.bit for one in rules if one.from_ms <= at_ms < one.until_ms), failed=0)
 
 
 def _applicable(rules: ShapeRules, e: Evaluation) -> ApplicableRules:
@@ -47,20 +48,18 @@ def _applicable(rules: ShapeRules, e: Evaluation) -> ApplicableRules:
     return ApplicableRules(rules, sum(rule.bit for rule in there if rule.when.rest_matches(e)))
 
 
-def _used(rules: ShapeRules, e: Evaluation) -> list[Used]:
-    """Contact by contact the rules that count it."""
-    found: list[Used] = []
-    for contact in e.ledger.contacts:
-        shape, customer, counting = shape_of(contact.kind), contact.kind.customer, 0
-        for rule in rules.costs if contact.counts else ():
-            if not rule.counts_shape(shape) or not rule.is_shared(rules.shape, shape):
-                continue
-            if rule.per_customer and customer != e.customer:
-                continue
-            if not rule.asks_who or rule.counts_of(e, customer):
-                counting |= rule.bit
-        if contact.counts:
-            found.append((contact.at_ms, 0, counting, contact.kind, shape))
+def _counted(rules: ShapeRules, e: Evaluation) -> list[list[Used]]:
+    """Rule by rule the contacts that it counts."""
+    found: list[list[Used]] = []
+    for rule in rules.counting:
+        counted = []
+        for contact in sorted(e.ledger.contacts, key=lambda contact: contact.at_ms):
+            shape, customer = shape_of(contact.kind), contact.kind.customer
+            is_counted = contact.counts and rule.counts_shape(shape) and rule.is_shared(e.shape, shape)
+            is_whose = not (rule.per_customer and customer != e.customer)
+            if is_counted and is_whose and (not rule.asks_who or rule.counts_of(e, customer)):
+                counted.append((contact.at_ms, contact.kind, shape))
+        found.append(counted)
     return found
 
 
@@ -89,10 +88,11 @@ def _peek(e: Evaluation, now_ms: int) -> int:
 def everything_asked() -> Iterator[None]:
     """Every applicable rule is asked at every instant, and every contact is held against every rule."""
     with (
-        mock.patch.object(ApplicableRules, "suspects", _suspects),
+        mock.patch.object(ApplicableRules, "asked", lambda applicable, *_: applicable.bits),
+        mock.patch.object(Timetable, "at", _interval),
         mock.patch.object(ApplicableRules, "cut", return_value=(None, FAR_MS, None)),
         mock.patch.object(ShapeRules, "applicable", _applicable),
-        mock.patch.object(ShapeRules, "used", _used),
+        mock.patch.object(ShapeRules, "counted", _counted),
         mock.patch.object(Evaluation, "_cutting", _cutting),
         mock.patch.object(Evaluation, "_peek", _peek),
     ):

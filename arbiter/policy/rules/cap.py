@@ -20,7 +20,7 @@ from arbiter.policy.match import REQUEST_FIELDS, SHAPE_FIELDS, Matcher, When, na
 from arbiter.policy.phrases import both, contacts, counted, of, window
 from arbiter.policy.rules.base import NEVER_MS, NOW_MS, Rule, kind_of, used_contacts
 from arbiter.policy.rules.checking import HELD_BY, Checker, Code, Mistake, Reach, check_permit_fits, lint_zero
-from arbiter.policy.rules.counting import CompiledCounting, Span
+from arbiter.policy.rules.counting import CompiledCounting
 from arbiter.timing.instants import FAR_MS
 from arbiter.timing.windows import Window, calendar_window, duration_ms, parse_window, spoken
 
@@ -113,7 +113,7 @@ class CapRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         """See :meth:`Rule.compile`."""
         if ("party" in self.per) == ("customer" in self.per):
             raise ValueError("`per` must name either `party` or `customer`")
-        return CompiledCap(self, from_ms, until_ms)
+        return CompiledCap(self, from_ms, until_ms, [channel.points for channel in policy.channels.values()])
 
     def words(self, policy: PolicyFrame) -> Iterator[str]:
         """See :meth:`Rule.words`."""
@@ -253,14 +253,16 @@ def _counted(rule: CapRule) -> When:
 class CompiledCap(CompiledCounting):
     """Counts the party's contacts."""
 
-    def __init__(self, rule: CapRule, from_ms: int, until_ms: int) -> None:
+    def __init__(self, rule: CapRule, from_ms: int, until_ms: int, points: Sequence[int] = ()) -> None:
+        """``points`` are what contacts cost, by all channels, where the rule counts in points."""
         super().__init__(rule, from_ms, until_ms)
         self._limit = rule.limit
         self._by_segment = rule.limit_by.segment
         self._window: Window = parse_window(rule.window)
         self._unit = rule.unit
-        self.rolling_ms = self._window.rolling_ms
-        self.in_points = rule.unit == "points"
+        self._rolling_ms = self._window.rolling_ms
+        self._in_points = rule.unit == "points"
+        self.dearest = max([1, *points]) if self._in_points else 1
         self._counts = Matcher(rule.when if rule.counts is None else rule.counts)
         self._same = [SHAPE_FIELDS.index(field) for field in rule.per if field in SHAPE_FIELDS]
         self.per_customer = "customer" in rule.per
@@ -295,7 +297,7 @@ class CompiledCap(CompiledCounting):
         used = self._cost(e, inside)
         end_ms = None if own > limit else until_ms
         message = self._sentence(e, used, own, limit, end_ms, is_kept=code == "reserved")
-        told, window = used_contacts(e, [(one[0], one[3]) for one in inside]), self._window.text
+        told, window = used_contacts(e, [(one[0], one[1]) for one in inside]), self._window.text
         return self.no(code, message, end_ms, used=used, limit=limit, window=window, contacts=told)
 
     def changes_at(self, where: Where, at_ms: int) -> int:
@@ -310,17 +312,13 @@ class CompiledCap(CompiledCounting):
         """The end of the calendar window, if the contact draws on it."""
         return self.closes_at(e, at_ms) if self._own(e) else FAR_MS
 
-    def window(self, where: Where, at_ms: int) -> Span:
-        """See :meth:`CompiledCounting.window`."""
-        return self._bounds(where, at_ms)
-
     def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:
         """What a request of this shape costs; ``None`` if more than the shape decides."""
         if not self._counts.shape_matches(shape):
             return 0
         if not self._counts.shape_only:
             return None
-        return points.get(shape[CHANNEL] or "", 1) if self.in_points else 1
+        return points.get(shape[CHANNEL] or "", 1) if self._in_points else 1
 
     def counts_shape(self, shape: Shape) -> bool:
         """Whether contacts of this shape may count."""
@@ -338,6 +336,12 @@ class CompiledCap(CompiledCounting):
         """See :meth:`CompiledCounting.counts_of`."""
         return self._counts.rest_matches(e.of_contact(customer))
 
+    def leaves_at(self, where: Where, at_ms: int) -> int:
+        """See :meth:`CompiledCounting.leaves_at`."""
+        if self._rolling_ms is not None:
+            return at_ms + self._rolling_ms
+        return calendar_window(self._window.unit or "", self._zone(where), at_ms)[1]
+
     def _limit_for(self, e: Inputs) -> int:
         """The limit for this customer: the strictest one of the customer's segments, if any is named."""
         if not e.segments:
@@ -348,7 +352,7 @@ class CompiledCap(CompiledCounting):
         cost = e.costs.get(self)
         if cost is None:
             matches = _matches(self._counts, e)
-            cost = (e.points.get(e.request.channel, 1) if self.in_points else 1) if matches else 0
+            cost = (e.points.get(e.request.channel, 1) if self._in_points else 1) if matches else 0
         return cost
 
     def _others(self, e: Inputs, spent: Sequence[Used]) -> Sequence[Used]:
@@ -356,43 +360,45 @@ class CompiledCap(CompiledCounting):
         kept = self._for
         if kept is None:
             return spent
-        return [
-            one
-            for one in spent
-            if not (
-                kept.shape_matches(one[4]) and (kept.shape_only or kept.rest_matches(e.of_contact(one[3].customer)))
-            )
+        is_kept = [
+            kept.shape_matches(shape) and (kept.shape_only or kept.rest_matches(e.of_contact(kind.customer)))
+            for _, kind, shape in spent
         ]
+        return [one for one, is_so in zip(spent, is_kept, strict=True) if not is_so]
 
     def _cost(self, e: Inputs, contacts: Sequence[Used]) -> int:
         """What these contacts use of the budget, at today's prices."""
-        if not self.in_points:
+        if not self._in_points:
             return len(contacts)
-        return sum([e.points.get(kind.channel, 1) for _, _, _, kind, _ in contacts])
+        return sum([e.points.get(kind.channel, 1) for _, kind, _ in contacts])
 
     def _bounds(self, where: Where, at_ms: int) -> tuple[int, int]:
         """The window: everything strictly after the first instant and strictly before the second."""
-        if self.rolling_ms is not None:
-            return at_ms - self.rolling_ms, NEVER_MS
-        zone = where.party_zone if self._party_zone else where.zone
+        if self._rolling_ms is not None:
+            return at_ms - self._rolling_ms, NEVER_MS
+        zone = self._zone(where)
         known = self._windows.get(zone)
         if known is None or not known[0] < at_ms < known[1]:
             start, end = calendar_window(self._window.unit or "", zone, at_ms)
             known = self._windows[zone] = (start - 1, end)
         return known
 
+    def _zone(self, where: Where) -> str:
+        return where.party_zone if self._party_zone else where.zone
+
     def _frees(self, e: Inputs, spent: Sequence[Used], at_ms: int, room: int) -> int:
         """The first instant from which at most ``room`` is used: ``NOW_MS`` if it is no more now."""
-        rolling_ms = self.rolling_ms
-        low, high = self._bounds(e, at_ms) if rolling_ms is None else (at_ms - rolling_ms, NEVER_MS)
-        inside = [one for one in spent if low < one[0] < high]
-        if (self._cost(e, inside) if self.in_points else len(inside)) <= room:
-            return NOW_MS
         if room < 0:
             return NEVER_MS
-        if rolling_ms is not None:
-            return self._leaves(e, inside, room) + rolling_ms
-        unit, zone = self._window.unit or "", e.party_zone if self._party_zone else e.zone
+        if self._rolling_ms is not None:
+            filled_ms = self._filled(e, spent, room)
+            if filled_ms is None or filled_ms <= at_ms - self._rolling_ms:
+                return NOW_MS
+            return filled_ms + self._rolling_ms
+        low, high = self._bounds(e, at_ms)
+        if self._cost(e, [one for one in spent if low < one[0] < high]) <= room:
+            return NOW_MS
+        unit, zone = self._window.unit or "", self._zone(e)
         for _ in range(WINDOWS_AHEAD_MAX - 1):
             start, end = calendar_window(unit, zone, high)
             if self._cost(e, [one for one in spent if start <= one[0] < end]) <= room:
@@ -400,16 +406,15 @@ class CompiledCap(CompiledCounting):
             high = end
         return FAR_MS
 
-    def _leaves(self, e: Inputs, inside: Sequence[Used], room: int) -> int:
-        """Which contact must leave the window, so that no more than ``room`` is used by the later ones (ms)."""
-        if not self.in_points:
-            return sorted([one[0] for one in inside])[-room - 1]
-        left = 0
-        for when_ms, cost in sorted([(one[0], self._cost(e, [one])) for one in inside], reverse=True):
-            left += cost
-            if left > room:
-                return when_ms
-        return FAR_MS  # pragma: no cover - together they are more than there is room
+    def _filled(self, e: Inputs, spent: Sequence[Used], room: int) -> int | None:
+        """When the contact counts that is the first beyond ``room``, from the newest back (ms); ``None`` if none is."""
+        if not self._in_points:
+            return spent[-room - 1][0] if len(spent) > room else None
+        for one in reversed(spent):
+            room -= self._cost(e, [one])
+            if room < 0:
+                return one[0]
+        return None
 
     def _sentence(self, e: Inputs, used: int, own: int, limit: int, until_ms: int | None, *, is_kept: bool) -> str:
         unit = self._unit
@@ -420,7 +425,7 @@ class CompiledCap(CompiledCounting):
                 return "no such contact is allowed: the limit is 0"
             return f"this contact costs {own} {unit}, more than the limit of {limit} {unit}"
         kept = f" ({self._kept} more kept for {self._for_whom})" if is_kept else ""
-        zone = e.party_zone if self._party_zone else e.zone
+        zone = self._zone(e)
         when = f"there is room again at {spoken(until_ms, zone)}" if until_ms < FAR_MS else "for good"
         return f"{used} of {limit} {unit} used in {self._window.text}{kept}, this one needs {own}; {when}"
 

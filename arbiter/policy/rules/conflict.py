@@ -10,7 +10,7 @@ from msgspec import Meta
 from arbiter.ledger.contacts import Kind, Shape
 from arbiter.messages import Finding
 from arbiter.policy.frame import PolicyFrame
-from arbiter.policy.inputs import Inputs, shape_of
+from arbiter.policy.inputs import Inputs, Where, shape_of
 from arbiter.policy.match import Condition, Matcher, Test, When, spoken_condition, spoken_when
 from arbiter.policy.phrases import contacts, duration, either, of
 from arbiter.policy.rules.base import NOW_MS, Need, Rule, used_contacts
@@ -122,7 +122,6 @@ class CompiledConflict(CompiledCounting):
         self._what = _spoken(outcome, after)
         self.per_customer = rule.per == "customer"
         self.asks_who = not self._after.shape_only
-        self.rolling_ms = self._within_ms
         self.needs = Need.CONTACTS if outcome is None else Need.EVENTS
 
     def until(self, e: Inputs, at_ms: int) -> int:
@@ -151,9 +150,13 @@ class CompiledConflict(CompiledCounting):
         """Whether it matches in all else."""
         return self._after.rest_matches(e.of_contact(customer))
 
+    def leaves_at(self, where: Where, at_ms: int) -> int:
+        """After ``within``."""
+        return at_ms + self._within_ms
+
     def _before(self, e: Inputs) -> list[tuple[int, Kind]]:
         if self._outcomes is None:
-            return [(one[0], one[3]) for one in e.counted_by(self)]
+            return [(one[0], one[1]) for one in e.counted_by(self)]
         found: list[tuple[int, Kind]] = []
         for event in e.ledger.events:
             kind = event.kind

@@ -122,9 +122,9 @@ class CompiledConsent(CompiledRule):
     def _standing(self, e: Inputs, at_ms: int) -> Standing:
         """What the customer's consents say for rules of this basis, worked out once for all of them."""
         known = e.consented
-        if known is None or known[0] != at_ms:
-            known = e.consented = (at_ms, *_standings(e, at_ms))
-        return known[1] if self._opt_in else known[2]  # type: ignore[no-any-return]
+        if known is None or not known.from_ms <= at_ms < known.until_ms:
+            known = e.consented = _standings(e, at_ms)
+        return known.opt_in if self._opt_in else known.opt_out  # type: ignore[no-any-return]
 
 
 class Standing(Struct, frozen=True, gc=False):
@@ -140,11 +140,27 @@ MISSING = Standing("consent_missing")
 EXPIRED = Standing("consent_expired")
 
 
-def _standings(e: Inputs, at_ms: int) -> tuple[Standing, Standing]:
-    """The standing under ``opt_in``, and under ``opt_out``."""
-    grants, past, withdrawals = _spanning(e, at_ms)
+class Standings(Struct, frozen=True, gc=False):
+    """The standing under either basis, which is the same in ``[from_ms, until_ms)``."""
+
+    from_ms: int
+    until_ms: int
+    opt_in: Standing
+    opt_out: Standing
+
+
+def _standings(e: Inputs, at_ms: int) -> Standings:
+    """The standings at an instant, for as long as they hold."""
+    grants, past, withdrawals, until_ms = _spanning(e, at_ms)
     if not withdrawals and e.request.partner is None:
-        return _until_last(grants, past, FAR_MS), YES
+        return Standings(at_ms, until_ms, _until_last(grants, past, FAR_MS), YES)
+    return Standings(at_ms, until_ms, *_limited(e, grants, past, withdrawals))
+
+
+def _limited(
+    e: Inputs, grants: list[Consent], past: list[Consent], withdrawals: list[Consent]
+) -> tuple[Standing, Standing]:
+    """The standing under ``opt_in``, and under ``opt_out``; there are withdrawals, or the request names a partner."""
     end_ms = FAR_MS
     for withdrawal in withdrawals:
         lift_ms = max([_end(grant) for grant in grants if lifts(grant, withdrawal)], default=0)
@@ -172,8 +188,9 @@ def _until_last(able: list[Consent], past: list[Consent], end_ms: int) -> Standi
     return Standing("", min(end_ms, max([_end(grant) for grant in able])))
 
 
-def _spanning(e: Inputs, at_ms: int) -> tuple[list[Consent], list[Consent], list[Consent]]:
-    """The consents that cover the request: grants in force, grants that ran out, and withdrawals.
+def _spanning(e: Inputs, at_ms: int) -> tuple[list[Consent], list[Consent], list[Consent], int]:
+    """The consents that cover the request: grants in force, grants that ran out, and withdrawals; and when (ms) the
+    next grant begins or ends.
 
     A consent covers the request if the request is all that it names. The names in a grant must be equal to the letter.
     """
@@ -181,6 +198,7 @@ def _spanning(e: Inputs, at_ms: int) -> tuple[list[Consent], list[Consent], list
     grants: list[Consent] = []
     past: list[Consent] = []
     withdrawals: list[Consent] = []
+    until_ms = FAR_MS
     for one in e.member.consents:
         if not one.granted:
             if _withdrawal_spans(one, e):
@@ -192,11 +210,16 @@ def _spanning(e: Inputs, at_ms: int) -> tuple[list[Consent], list[Consent], list
             and (one.partner is None or one.partner == request.partner)
         ):
             end_ms = one.expires_at_ms
-            if end_ms is not None and end_ms <= at_ms:
-                past.append(one)
-            elif one.captured_at_ms <= at_ms:
+            if end_ms is not None:
+                if end_ms <= at_ms:
+                    past.append(one)
+                    continue
+                until_ms = min(until_ms, end_ms)
+            if one.captured_at_ms <= at_ms:
                 grants.append(one)
-    return grants, past, withdrawals
+            else:
+                until_ms = min(until_ms, one.captured_at_ms)
+    return grants, past, withdrawals, until_ms
 
 
 def _withdrawal_spans(consent: Consent, e: Inputs) -> bool:

@@ -8,9 +8,6 @@ from arbiter.ledger.contacts import Shape
 from arbiter.policy.inputs import Inputs, Where
 from arbiter.policy.rules.base import CompiledRule, Need
 
-Span = tuple[int, int]
-"""A window: everything strictly after the first instant and strictly before the second."""
-
 
 class CompiledCounting(CompiledRule):
     """Says no only if the contacts in its window and the request together are more than ``least``."""
@@ -18,14 +15,16 @@ class CompiledCounting(CompiledRule):
     needs = Need.CONTACTS
     least = 0
     """There is always room for this many, whoever asks."""
-    in_points = False
-    """Whether a contact costs its channel's points instead of 1."""
+    dearest = 1
+    """What one contact costs at most."""
     per_customer = False
     """Whether only contacts to this customer count, not those to the rest of the party."""
-    rolling_ms: int | None = None
-    """The length of a rolling window; ``None`` for a calendar window."""
     asks_who = False
     """Whether the contact's customer decides, too, if it counts (see ``counts_of``)."""
+
+    def room(self, cost: int) -> int | None:
+        """How many contacts surely leave room for a request of this cost; ``None`` if not even none at all."""
+        return None if cost > self.least else (self.least - cost) // self.dearest
 
     def cost_of_shape(self, shape: Shape, points: Mapping[str, int]) -> int | None:
         """What a request of this shape costs; ``None`` if more than the shape decides."""
@@ -46,6 +45,6 @@ class CompiledCounting(CompiledRule):
         """Whether contacts to ``customer`` count, if their shape does. Only for a rule that ``asks_who``."""
         raise NotImplementedError  # pragma: no cover
 
-    def window(self, where: Where, at_ms: int) -> Span:
-        """The window at ``at_ms``."""
+    def leaves_at(self, where: Where, at_ms: int) -> int:
+        """When a contact that counts at ``at_ms`` has left the window (ms)."""
         raise NotImplementedError  # pragma: no cover
