@@ -19,9 +19,9 @@ from arbiter.messages import DECISIONS
 from arbiter.state.codec import CodecError, unpack_outbox
 from arbiter.state.policy_store import PolicyStore
 from arbiter.state.store import Claim, StateDamaged, TopicsDiffer
-from arbiter.worker.belonging import Belonging
 from arbiter.worker.flow import Consumer, ConsumerFlow, Ranges
 from arbiter.worker.health import STORE
+from arbiter.worker.installation import InstallationCheck
 from arbiter.worker.kafka.fetcher import FetchedRecords
 from arbiter.worker.kafka.reader import FACTS, INPUTS
 from arbiter.worker.kafka.topics import KafkaAway
@@ -67,13 +67,13 @@ class Ownership:
         self,
         shared: Shared,
         consumer: Consumer,
-        belonging: Belonging,
+        installation: InstallationCheck,
         policies: PolicyStore,
         last_published: LastPublished,
         worker: str,
     ) -> None:
         """``worker`` names this process, unlike any other."""
-        self._belonging = belonging
+        self._installation = installation
         self._losses = Losses(shared, policies, worker)
         self._last_published = last_published
         self._shared = shared
@@ -274,7 +274,7 @@ class Ownership:
 
     async def _topic_ids(self, owned: _Owned) -> dict[str, str]:
         """The ids that the topics have now, to be compared with those that the partition was read from."""
-        return await self._from_kafka(owned, self._belonging.ids, "describe the topics")
+        return await self._from_kafka(owned, self._installation.ids, "describe the topics")
 
     async def _still_member(self, partition: int, owned: _Owned) -> None:
         """A later generation has claimed the partition: wait until the group accepts something from us.

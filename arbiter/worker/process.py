@@ -22,10 +22,10 @@ from arbiter.state.redis_store import RedisStore, connect
 from arbiter.state.store import StateDamaged, StoreUnavailable
 from arbiter.worker import silence
 from arbiter.worker.auditing import keep_publishing
-from arbiter.worker.belonging import Belonging
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import STORE, Health
 from arbiter.worker.http import Server
+from arbiter.worker.installation import InstallationCheck
 from arbiter.worker.kafka import permissions, topics
 from arbiter.worker.kafka.app import add_agent, consumer_of, make_app
 from arbiter.worker.kafka.joining import Joining
@@ -76,7 +76,7 @@ class Worker:
         self._store: RedisStore = connect(settings.redis, settings.redis_prefix)
         self._store_watch = StoreWatch(self._store, self._clock, self._health)
         self._policies = Policies(self._store.policies, self._health, self._metrics)
-        self._belonging = Belonging(settings, self._store, self._health)
+        self._installation = InstallationCheck(settings, self._store, self._health)
         self._server = Server(self._metrics.registry, self.readiness)
         self._ownership: Ownership | None = None
         self._joining: Joining | None = None
@@ -160,9 +160,9 @@ class Worker:
                 if not is_permitted:
                     await asyncio.to_thread(permissions.verify, self._settings)
                 is_permitted = True
-                await self._belonging.begin()
+                await self._installation.begin()
                 self._health.over("kafka")
-                is_ours = await self._belonging.is_ours()
+                is_ours = await self._installation.is_ours()
                 self._health.over(STORE)
             except topics.KafkaAway as error:
                 self._health.trouble("kafka", f"Kafka does not answer at {self._settings.kafka}: {error}")
@@ -181,7 +181,7 @@ class Worker:
         publisher = KafkaPublisher(topics.client_config(self._settings), self.fail)
         shared = Shared(
             self._settings,
-            self._belonging.partitions,
+            self._installation.partitions,
             self._store,
             self._policies,
             self._clock,
@@ -195,13 +195,13 @@ class Worker:
         name, last_published = _worker_name(), LastPublished(self._settings)
         consumer = consumer_of(app)
         ownership = self._ownership = Ownership(
-            shared, consumer, self._belonging, self._store.policies, last_published, name
+            shared, consumer, self._installation, self._store.policies, last_published, name
         )
         add_agent(app, self._settings, ownership)
         reporter = Reporter(self._store.policies, self._policies, self._metrics, name, lambda: ownership.using)
         self._watch("watching the store", self._store_watch.keep_watching())
         self._watch("watching the policy", keep_watching(self._policies, reporter))
-        self._watch("watching topics and state", self._belonging.keep_watching(ownership.refuse))
+        self._watch("watching topics and state", self._installation.keep_watching(ownership.refuse))
         silence_max = self._settings.session_timeout_ms / 1_000
         watch = silence.keep_watching(consumer, self._health, silence_max, lambda: publisher.causes.text)
         self._watch("watching the group", watch)
@@ -209,7 +209,7 @@ class Worker:
         joining = self._joining = Joining(consumer.membership, self._is_fit, seconds_max)
         self._watch("joining the group", joining.keep_watching())
         inputs = [self._settings.topic(topic) for topic in INPUTS]
-        progress = Progress(consumer, ownership, self._health, inputs, self._belonging.partitions, seconds_max)
+        progress = Progress(consumer, ownership, self._health, inputs, self._installation.partitions, seconds_max)
         self._watch("watching for progress", progress.keep_watching())
         prefix = self._settings.topic_prefix
         self._watch("telling the audit", keep_publishing(self._store.policies, publisher, prefix, name))

@@ -54,7 +54,7 @@ class Turn:
     def begin(self, partition: int, records: int, *, is_ready: bool) -> asyncio.Future[bool]:
         """Wait for the next turn with so many records; gives true when it begins.
 
-        A partition that is not ready waits for :meth:`call`; gives false if that did not come within a second.
+        A partition that is not ready waits for :meth:`notify`; gives false if that did not come within a second.
         """
         self.leave(partition)
         waiting = self._waiting[partition] = _Waiting(records, is_ready=is_ready)
@@ -64,7 +64,7 @@ class Turn:
             self._rounds = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._release_idle)
         return waiting.answer
 
-    def call(self, partition: int, records: int) -> None:
+    def notify(self, partition: int, records: int) -> None:
         """A partition has so many records now: it takes part in the next turn."""
         if (waiting := self._waiting.get(partition)) is not None:
             waiting.records, waiting.is_ready = records, True

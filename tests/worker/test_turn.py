@@ -215,7 +215,7 @@ async def test_who_is_not_ready_begins_when_it_is_called(rig: Rig) -> None:
     begun = rig.turn.begin(1, 0, is_ready=False)
     await passes()
     assert not begun.done()
-    rig.turn.call(1, 5)
+    rig.turn.notify(1, 5)
 
     assert await begun
 

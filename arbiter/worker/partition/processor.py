@@ -91,7 +91,7 @@ class Processor:
             )
             return
         self._heard_at = monotonic()
-        self._turn.call(self.partition, self._queue.records)
+        self._turn.notify(self.partition, self._queue.records)
         if self._queue.is_full and not self._is_paused:
             self._is_paused = True
             self._flow.pause(self._topics)

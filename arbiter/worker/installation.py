@@ -1,4 +1,4 @@
-"""Whether the state in Redis and the topics in Kafka belong together: asked before anything is claimed, and ever again.
+"""Checks that the state in Redis and the topics in Kafka belong together: before anything is claimed, and ever again.
 
 State is spread over partition numbers, and says how far each topic was read. With another number of partitions
 customers' ledgers would not be found, and with other topics records would be skipped; so nothing is decided then.
@@ -27,8 +27,8 @@ INSTALLATION: Final = "installation"
 log = logging.getLogger("arbiter")
 
 
-class Belonging:
-    """Holds what Kafka and Redis say now against what the worker began with."""
+class InstallationCheck:
+    """Compares what Kafka and Redis say now with what the worker began with."""
 
     def __init__(self, settings: Settings, store: Store, health: Health) -> None:
         self._settings = settings
@@ -41,7 +41,7 @@ class Belonging:
         self.partitions = 0
 
     async def begin(self) -> None:
-        """Take the topics as they are now for those that the worker begins with.
+        """Note the topics as they are now: the worker begins with these.
 
         Raises :class:`~arbiter.worker.kafka.topics.TopicsError` or :class:`~arbiter.worker.kafka.topics.KafkaAway`.
         """
@@ -50,7 +50,7 @@ class Belonging:
         self._begun = layout
 
     async def is_ours(self) -> bool:
-        """Whether the state is this installation's, told if not; it is from now on if it was nobody's.
+        """Whether the state is this installation's; reported if not. If it was nobody's, it is ours from now on.
 
         Raises :class:`~arbiter.state.store.StoreUnavailable`.
         """
