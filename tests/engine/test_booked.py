@@ -16,7 +16,7 @@ from arbiter.state.memory import MemoryStore
 from arbiter.timing.instants import HOUR_MS, to_datetime
 from arbiter.worker.partition import publishing
 from tests.harness.partition import CAP
-from tests.harness.stepwise import Site, told
+from tests.harness.stepwise import SteppedCluster, told
 from tests.inputs.builders import MONDAY, grant, policy, request
 
 
@@ -29,10 +29,10 @@ def recall_fails(monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> None
     monkeypatch.setattr(where, name, failing)
 
 
-def approved() -> Site:
+def approved() -> SteppedCluster:
     """A site on which c1 has an approval that begins in two hours."""
     listed = {"id": "listed", "kind": "suppression", "lists": ["dnc"]}
-    site = Site(policy(CAP, listed), 1, MONDAY, MemoryStore())
+    site = SteppedCluster(policy(CAP, listed), 1, MONDAY, MemoryStore())
     site.send(grant("c1"))
     site.send(request("a", send_after=MONDAY + 2 * HOUR_MS))
     return site

@@ -18,7 +18,7 @@ from arbiter.messages import DLQ_SUFFIX, REQUESTS, ROUTED, Outcome, Profile
 from arbiter.state.codec import CodecError, NewerFormat
 from arbiter.state.envelopes import pack_envelope, unpack_envelope
 from arbiter.timing.instants import to_datetime
-from tests.harness.stepwise import Site
+from tests.harness.stepwise import SteppedCluster
 from tests.inputs.builders import MONDAY, grant, policy, request
 from tests.inputs.examples import times
 
@@ -31,12 +31,12 @@ TWO = {**ONE, "id": "two", "limit": 2}
 
 def test_the_names_are_spread() -> None:
     """The customers and households of these tests live on all partitions."""
-    assert len({Site(policy(), PARTITIONS, MONDAY).home(name) for name in CUSTOMERS}) == PARTITIONS
+    assert len({SteppedCluster(policy(), PARTITIONS, MONDAY).home(name) for name in CUSTOMERS}) == PARTITIONS
 
 
-async def installed(*rules: dict[str, Any], household: str | None = "h0") -> Site:
+async def installed(*rules: dict[str, Any], household: str | None = "h0") -> SteppedCluster:
     """An installation whose customers consented, and belong to a household."""
-    site = Site(policy(*rules), PARTITIONS, MONDAY)
+    site = SteppedCluster(policy(*rules), PARTITIONS, MONDAY)
     for customer in CUSTOMERS:
         site.send(grant(customer))
         if household is not None:
@@ -188,7 +188,7 @@ async def _live(history: list[tuple[str, Any, Any]]) -> None:
     await _check(site, named, asked)
 
 
-async def _check(site: Site, named: dict[str, str | None], asked: set[str]) -> None:
+async def _check(site: SteppedCluster, named: dict[str, str | None], asked: set[str]) -> None:
     numbers: dict[str, set[int]] = {}
     approved: Counter[str] = Counter()
     for decision in {decision["decision_id"]: decision for decision in site.decisions}.values():

@@ -11,7 +11,7 @@ from arbiter.engine.lifecycle import PERMIT, REQUEST, IllegalMove, diagrams, may
 from arbiter.messages import SuppressionChange
 from arbiter.state.memory import MemoryStore
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
-from tests.harness.stepwise import Site, told
+from tests.harness.stepwise import SteppedCluster, told
 from tests.inputs.builders import MONDAY, Desk, grant, policy, request
 
 ONE_A_WEEK = {"id": "week", "kind": "cap", "per": ["party"], "limit": 1, "window": "rolling 7d"}
@@ -116,7 +116,7 @@ def test_an_outcome_that_is_not_listed_changes_nothing_and_is_counted(monkeypatc
 
 async def test_a_decision_that_is_not_listed_is_a_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker fails closed: nobody is told of it, and no contact is booked."""
-    site = Site(policy(ONE_A_WEEK), 1, MONDAY, MemoryStore())
+    site = SteppedCluster(policy(ONE_A_WEEK), 1, MONDAY, MemoryStore())
     site.send(grant("c1"))
     site.send(request("a"))
     strike(monkeypatch, REQUEST, "received", "approve")

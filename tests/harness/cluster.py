@@ -1,8 +1,12 @@
-"""An installation in this process: topics that are lists, a store, and real processors that work on both.
+"""The one harness in this process: topics that are lists, a store, and the worker's own processors on both.
 
-What is common to all ways of driving it: :mod:`tests.harness.stepwise` lets one partition work at a time, under a clock
-that is moved by hand and a fault plan; :mod:`tests.harness.concurrent` lets many work at once and kills them;
-:mod:`tests.harness.partition` has one partition whose processor a test starts, feeds and stops itself.
+:class:`Cluster` has what all ways of driving it share, and audits each run. Three subclasses drive it:
+
+- :mod:`tests.harness.stepwise`: one partition works at a time, under a clock that is moved by hand.
+- :mod:`tests.harness.concurrent`: all partitions work at once, for several workers that are killed.
+- :mod:`tests.harness.partition`: one partition, whose processor a test starts, feeds and stops itself.
+
+:mod:`tests.harness.faults` plans where a worker of the first and the third ends, or gets no answer.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ from arbiter.metrics import Metrics
 from arbiter.policy.ruleset import Policy
 from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord, unpack_ledger, unpack_outbox
-from arbiter.state.store import Store
+from arbiter.state.store import Commit, Store
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import Health
 from arbiter.worker.kafka.fetcher import FetchedRecords
@@ -37,6 +41,7 @@ from arbiter.worker.partition.retry import RetryPolicy, Shared
 from arbiter.worker.partition.work import PartitionStart
 from arbiter.worker.policy_watcher import Active
 from arbiter.worker.turn import Turn
+from tests.harness.faults import FaultPlan, FaultView
 from tests.oracle.invariants import Books, broken
 from tests.servers.topics import Entry
 
@@ -90,6 +95,7 @@ class Process(Struct):
 
 class Cluster:
     """``log`` has the topics, ``published`` all that was published, ``decisions`` and ``dead`` what is among it.
+    ``faults`` is the plan of faults, ``commits`` all that were made.
 
     ``is_whole`` says that all records stand on its topics and all partitions work, so that it can be audited.
     """
@@ -108,6 +114,8 @@ class Cluster:
         self.clock: Any = StoreClock(self.health)
         self.fatal: list[str] = []
         self.is_whole = True
+        self.faults = FaultPlan()
+        self.commits: list[Commit] = []
         self.settings = settings
         self.in_force = SimpleNamespace(current=Active(1, policy), refresh=self.refresh)
         self._owners = 0
@@ -149,12 +157,14 @@ class Cluster:
             else:
                 self.append(record.topic, record.partition, record.key, record.value, record.headers)
 
+    def committed(self, partition: int, commit: Commit) -> None:  # noqa: ARG002 - for subclasses
+        """A commit is written, or was written before and its reply was lost."""
+        self.commits.append(commit)
+
     async def begin(
         self,
         partition: int,
         *,
-        seen: Any = None,
-        publisher: Any = None,
         flow: Flow | None = None,
         kind: type[Processor] = Processor,
         facts_end: Mapping[str, int] | None = None,
@@ -162,11 +172,12 @@ class Cluster:
     ) -> Process:
         """A new worker claims a partition and publishes its outbox again; nothing is handed to it yet.
 
-        ``seen`` is the store as it sees it, ``publisher`` publishes for it, ``facts_end`` is how far facts are to be
-        read first, ``turn`` is shared with the other partitions of its worker.
+        ``facts_end`` is how far facts are to be read first. ``turn`` is shared with the other partitions of its worker;
+        without one it meets the faults of the plan.
         """
         self._owners += 1
-        store = seen or self.store
+        view = FaultView(self, partition)
+        store: Any = view if turn is None else self.store
         claim = await store.claim(partition, f"worker-{self._owners}", self._owners)
         assert claim is not None
         now = monotonic()
@@ -180,7 +191,7 @@ class Cluster:
             self.health,
             self.metrics,
             self.fatal.append,
-            turn or Turn(store, publisher or self),
+            turn or Turn(store, view),
         )
         retry, flow, ends = RetryPolicy(shared), flow or Flow(), dict(facts_end or {})
         await self.deliver(retry, unpack_outbox(claim.outbox))

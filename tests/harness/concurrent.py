@@ -27,7 +27,7 @@ LOST_REPLIES = 0.02
 PAUSE_SECONDS = 0.002
 
 
-class Shaky:
+class UnreliableStore:
     """A store, or a part of one, whose calls take their time, and whose replies are lost now and then."""
 
     def __init__(self, inner: Any, random: Random, watch: Callable[[str], Awaitable[None]]) -> None:
@@ -36,9 +36,9 @@ class Shaky:
         self._watch = watch
 
     @property
-    def stocks(self) -> Shaky:
-        """The central entries, as shaky."""
-        return Shaky(self._inner.stocks, self._random, self._watch)
+    def stocks(self) -> UnreliableStore:
+        """The central entries, as unreliable."""
+        return UnreliableStore(self._inner.stocks, self._random, self._watch)
 
     async def load_all(self, wanted: Sequence[tuple[int, list[str]]]) -> list[list[bytes | None]]:
         """See ``Store.load_all``: each takes its time."""
@@ -53,7 +53,7 @@ class Shaky:
         call = getattr(self._inner, name)
 
         @wraps(call)
-        async def shaky(*arguments: Any, **options: Any) -> Any:
+        async def unreliable(*arguments: Any, **options: Any) -> Any:
             await asyncio.sleep(self._random.random() * PAUSE_SECONDS)
             result = await call(*arguments, **options)
             await self._watch(name)
@@ -62,10 +62,10 @@ class Shaky:
                 raise StoreUnavailable(f"the reply to {name} is lost")
             return result
 
-        return shaky
+        return unreliable
 
 
-class Crowd(Cluster):
+class ConcurrentCluster(Cluster):
     """An installation. ``most`` is the most that was ever in use at once."""
 
     def __init__(
@@ -77,15 +77,15 @@ class Crowd(Cluster):
     ) -> None:
         """``in_use`` counts the places taken, over all partitions at one instant."""
         self.random = Random(seed)
-        super().__init__(policy, PARTITIONS, -1, Shaky(store, self.random, self._watch))
-        self.commits = 0
+        super().__init__(policy, PARTITIONS, -1, UnreliableStore(store, self.random, self._watch))
+        self.commit_count = 0
         self.most = 0
         self._in_use = in_use
         self._processes: dict[int, tuple[int, Process]] = {}
 
     async def _watch(self, name: str) -> None:
         if name == "commit":
-            self.commits += 1
+            self.commit_count += 1
             self.most = max(self.most, await self._in_use())
 
     async def publish(self, records: Sequence[OutRecord]) -> None:

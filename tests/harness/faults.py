@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError
 
 from arbiter.state.codec import OutRecord
-from arbiter.state.store import Commit, CommitResult, Ended, Store, StoreUnavailable
+from arbiter.state.store import Commit, CommitResult, Ended, StoreUnavailable
 from arbiter.worker.kafka.producer import PublishFailed
+
+if TYPE_CHECKING:
+    from tests.harness.cluster import Cluster
 
 FAULTS = (
     "before load", "after load", "away load", "lost load",
@@ -50,45 +53,29 @@ class FaultPlan:
         self.left.clear()
 
 
-class Ground(Protocol):
-    """What a partition's worker works on."""
-
-    faults: FaultPlan
-
-    @property
-    def store(self) -> Store:
-        """The store itself."""
-
-    async def publish(self, records: Sequence[OutRecord]) -> None:
-        """See ``Publisher.publish``."""
-
-    def committed(self, partition: int, commit: Commit) -> None:
-        """A commit is written."""
-
-
-class View:
+class FaultView:
     """The store and the topics as one partition's worker sees them: it stumbles where the plan says so."""
 
-    def __init__(self, ground: Ground, partition: int) -> None:
-        self._ground = ground
+    def __init__(self, cluster: Cluster, partition: int) -> None:
+        self._cluster = cluster
         self._partition = partition
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._ground.store, name)
+        return getattr(self._cluster.store, name)
 
     async def load(self, partition: int, parties: list[str]) -> list[bytes | None]:
         """See ``Store.load``."""
         self._stumble("before load", "away load")
-        found = await self._ground.store.load(partition, parties)
+        found = await self._cluster.store.load(partition, parties)
         self._stumble("after load", "lost load")
         return found
 
     async def commit(self, partition: int, commit: Commit) -> tuple[CommitResult, int]:
         """See ``Store.commit``."""
         self._stumble("before commit", "away commit")
-        answer = await self._ground.store.commit(partition, commit)
+        answer = await self._cluster.store.commit(partition, commit)
         if answer[0] is CommitResult.OK:
-            self._ground.committed(partition, commit)
+            self._cluster.committed(partition, commit)
         self._stumble("after commit", "lost commit")
         return answer
 
@@ -103,16 +90,16 @@ class View:
     async def publish(self, records: Sequence[OutRecord]) -> None:
         """See ``Publisher.publish``."""
         self._stumble("before publish")
-        if records and self._ground.faults.take(self._partition, "refused publish"):
-            await self._ground.publish(records[:-1])
+        if records and self._cluster.faults.take(self._partition, "refused publish"):
+            await self._cluster.publish(records[:-1])
             raise PublishFailed([(records[-1], KafkaError(KafkaError.POLICY_VIOLATION))])
-        if fault := self._ground.faults.take(self._partition, "within publish"):
-            await self._ground.publish(records[: len(records) // 2 if fault[1] is None else fault[1]])
+        if fault := self._cluster.faults.take(self._partition, "within publish"):
+            await self._cluster.publish(records[: len(records) // 2 if fault[1] is None else fault[1]])
             raise Crash(fault[0])
-        await self._ground.publish(records)
+        await self._cluster.publish(records)
         self._stumble("after publish")
 
     def _stumble(self, *faults: str) -> None:
-        if found := self._ground.faults.take(self._partition, *faults):
+        if found := self._cluster.faults.take(self._partition, *faults):
             fault = found[0]
             raise Crash(fault) if fault.startswith(("before", "after")) else StoreUnavailable(fault)

@@ -30,7 +30,7 @@ from arbiter.state.store import Store, Wait
 from arbiter.timing.instants import DAY_MS, FAR_MS, MINUTE_MS, to_datetime
 from arbiter.worker.partition import record_queue
 from tests.harness.faults import FAULTS
-from tests.harness.stepwise import Site
+from tests.harness.stepwise import SteppedCluster
 from tests.inputs.builders import at
 from tests.inputs.strategies import (
     BEGINNINGS,
@@ -80,7 +80,9 @@ class Life(RuleBasedStateMachine):
         self.zone = zone
         self.versions = 1
         self.kept = self.store()
-        self.site = Site(self.policy(), self.partitions, now_ms, self.kept, self, clock=self.clock, event_idle_ms=0)
+        self.site = SteppedCluster(
+            self.policy(), self.partitions, now_ms, self.kept, self, clock=self.clock, event_idle_ms=0
+        )
         self.reference = CommitDriver(
             self.partitions,
             self.site.policies,

@@ -11,13 +11,11 @@ import msgspec
 from arbiter.messages import CONSENTS, PROFILES, REQUESTS
 from arbiter.state.codec import OutRecord
 from arbiter.state.memory import MemoryStore, wall_clock_ms
-from arbiter.state.store import Commit
 from arbiter.worker.kafka.partitioner import partition_of
 from arbiter.worker.kafka.reader import INPUTS
 from arbiter.worker.partition.retry import RetryPolicy
 from arbiter.worker.policy_watcher import Active
 from tests.harness.cluster import Cluster, Flow, Process
-from tests.harness.faults import FaultPlan, View
 from tests.inputs.builders import policy
 
 PARTITIONS = 4
@@ -27,15 +25,13 @@ STRANGER = next(name for name in (f"c{number}" for number in range(100)) if part
 CAP = {"id": "two", "kind": "cap", "owner": "o", "why": "w", "per": ["party"], "limit": 2, "window": "rolling 1d"}
 
 
-class World(Cluster):
+class PartitionCluster(Cluster):
     """One partition: a store and topics that outlive processors; the test starts them, feeds them and stops them."""
 
     store: MemoryStore
 
     def __init__(self) -> None:
         super().__init__(policy(CAP), PARTITIONS, wall_clock_ms(), MemoryStore())
-        self.faults = FaultPlan()
-        self.commits: list[Commit] = []
         self.flow = Flow()
         self.next_policy: Active | None = None
         self.process: Process
@@ -43,10 +39,6 @@ class World(Cluster):
     async def refresh(self) -> None:
         """See ``PolicyWatcher.refresh``: ``next_policy`` is in force, if there is one."""
         self.in_force.current = self.next_policy or self.in_force.current
-
-    def committed(self, partition: int, commit: Commit) -> None:  # noqa: ARG002 - there is one
-        """See ``Ground``; the same again where its reply was lost."""
-        self.commits.append(commit)
 
     def of(self, topic: str) -> list[OutRecord]:
         """What was published on a topic."""
@@ -90,8 +82,7 @@ class World(Cluster):
         """Claim as a new process, publish the outbox again, give the processor all records from its positions."""
         self.settings = settings
         facts_end = self.ends(P, (CONSENTS, PROFILES))
-        view = View(self, P)
-        self.process = await self.begin(P, seen=view, publisher=view, flow=self.flow, facts_end=facts_end)
+        self.process = await self.begin(P, flow=self.flow, facts_end=facts_end)
         self.flow.acked = {topic: position for topic, position in self.process.given.items() if position}
         self.hand_over(self.process, *INPUTS)
         return self.process

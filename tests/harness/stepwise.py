@@ -17,7 +17,7 @@ from arbiter.worker.kafka.reader import FACTS, INPUTS
 from arbiter.worker.partition.processor import Processor
 from arbiter.worker.policy_watcher import Active
 from tests.harness.cluster import Cluster, Process
-from tests.harness.faults import Crash, FaultPlan, View
+from tests.harness.faults import Crash
 
 ROUNDS_MAX = 50
 COMMITS_MAX = 500
@@ -47,7 +47,7 @@ class HandClock:
         """The time is told, not read."""
 
 
-class Quiet(Processor):
+class IdlingProcessor(Processor):
     """A processor that says when it has nothing to do, and is idle until it is told to look up."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -71,9 +71,9 @@ class Quiet(Processor):
         return not rests
 
 
-class Site(Cluster):
+class SteppedCluster(Cluster):
     """``policies`` are those that were ever active, by activation; ``recalls`` has the activations that recall what is
-    approved and unsent; ``commits`` are all that were made, ``fatal`` is why a worker ended itself.
+    approved and unsent; ``fatal`` is why a worker ended itself.
     """
 
     def __init__(
@@ -92,11 +92,9 @@ class Site(Cluster):
         self.policies = {1: policy}
         self.recalls = [0]
         self.positions: dict[int, dict[str, int]] = {partition: {} for partition in range(partitions)}
-        self.faults = FaultPlan()
         self._watcher = watcher
-        self._processes: dict[int, tuple[Process, Quiet]] = {}
+        self._processes: dict[int, tuple[Process, IdlingProcessor]] = {}
         self._seqs: dict[int, int] = {}
-        self.commits: list[Commit] = []
         self._begun = 0
 
     def wait(self, span_ms: int) -> None:
@@ -121,7 +119,7 @@ class Site(Cluster):
         if self._seqs.get(partition) == commit.seq:
             return
         self._seqs[partition] = commit.seq
-        self.commits.append(commit)
+        super().committed(partition, commit)
         assert len(self.commits) - self._begun < COMMITS_MAX, "the worker commits on and on"
         positions, process = self.positions[partition], self._processes[partition][0]
         is_reading = any(positions.get(topic, 0) < end for topic, end in process.facts_end.items())
@@ -200,12 +198,11 @@ class Site(Cluster):
                 return
         raise AssertionError(f"still not quiet after {ROUNDS_MAX} rounds")
 
-    async def _start(self, partition: int) -> tuple[Process, Quiet]:
+    async def _start(self, partition: int) -> tuple[Process, IdlingProcessor]:
         facts_end = self.ends(partition, FACTS)
-        view = View(self, partition)
-        process = await self.begin(partition, seen=view, publisher=view, kind=Quiet, facts_end=facts_end)
+        process = await self.begin(partition, kind=IdlingProcessor, facts_end=facts_end)
         assert process.given == {topic: self.positions[partition].get(topic, 0) for topic in INPUTS}
-        assert isinstance(process.processor, Quiet)
+        assert isinstance(process.processor, IdlingProcessor)
         held = self._processes[partition] = process, process.processor
         await _until_quiet(*held)
         return held
@@ -218,7 +215,7 @@ class Site(Cluster):
         return any(process.given[topic] < ends[topic] for topic in process.flow.open_topics)
 
 
-async def _until_quiet(process: Process, processor: Quiet, *, may_end: bool = False) -> None:
+async def _until_quiet(process: Process, processor: IdlingProcessor, *, may_end: bool = False) -> None:
     """Wait until the worker has nothing to do; raises what it ended with."""
     processor.quiet.clear()
     processor.wake()
@@ -232,6 +229,6 @@ async def _until_quiet(process: Process, processor: Quiet, *, may_end: bool = Fa
         raise AssertionError("the worker ended")
 
 
-def told(site: Site) -> list[tuple[str, str]]:
+def told(site: SteppedCluster) -> list[tuple[str, str]]:
     """Request and outcome of every decision."""
     return [(decision["request_id"], decision["outcome"]) for decision in site.decisions]

@@ -1,6 +1,6 @@
 """Drives the reference through the commits of a running installation, and compares each with it.
 
-It is shown the commits of a :class:`tests.harness.stepwise.Site`. What a commit covers (which records,
+It is shown the commits of a :class:`tests.harness.stepwise.SteppedCluster`. What a commit covers (which records,
 at what time, under which policy) is for the worker to choose. What must then be in it follows: every decision to the
 byte, every ledger, timer and dead letter, what goes to other partitions and what was taken of capacity. It shares no
 code with ``arbiter.worker``, and reads the bytes of the store and of the routed topic through their codecs alone.

@@ -21,7 +21,7 @@ from arbiter.state.redis_store import connect
 from arbiter.state.store import Store
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime
 from arbiter.timing.windows import calendar_window
-from tests.harness.concurrent import PARTITIONS, Crowd
+from tests.harness.concurrent import PARTITIONS, ConcurrentCluster
 from tests.inputs.builders import MONDAY, at, policy
 
 N = 12
@@ -66,9 +66,9 @@ async def ground(request: pytest.FixtureRequest) -> AsyncIterator[Ground]:
     logging.getLogger("arbiter").setLevel(logging.NOTSET)
 
 
-def crowd_of(ground: Ground, rules: Policy, seed: int) -> Crowd:
+def crowd_of(ground: Ground, rules: Policy, seed: int) -> ConcurrentCluster:
     """A crowd on this ground."""
-    return Crowd(ground.store, rules, seed, ground.in_use)
+    return ConcurrentCluster(ground.store, rules, seed, ground.in_use)
 
 
 def call(number: int, **fields: Any) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def call(number: int, **fields: Any) -> dict[str, Any]:
     }
 
 
-async def gather(crowd: Crowd, **settings: Any) -> None:
+async def gather(crowd: ConcurrentCluster, **settings: Any) -> None:
     """Three workers share the partitions."""
     for worker in range(WORKERS):
         await crowd.start(worker, range(worker, PARTITIONS, WORKERS), **settings)
@@ -100,7 +100,7 @@ def asked(number: int) -> dict[str, Any]:
     return {"requested_at": to_datetime(wall_clock_ms() // DAY_MS * DAY_MS + number).isoformat()}
 
 
-def is_quiet(crowd: Crowd, count: int, places: int = N) -> bool:
+def is_quiet(crowd: ConcurrentCluster, count: int, places: int = N) -> bool:
     """Every request has an answer, and the places are taken; the others wait for the next window."""
     return len(crowd.latest) == count and crowd.outcomes()["approved"] >= places
 
@@ -162,7 +162,7 @@ async def test_per_hour_too(ground: Ground, clock: str) -> None:
     assert N // 2 * len(hours) == crowd.outcomes()["approved"]
 
 
-def approved(crowd: Crowd) -> list[dict[str, Any]]:
+def approved(crowd: ConcurrentCluster) -> list[dict[str, Any]]:
     """The approvals that stand."""
     return [decision for decision in crowd.latest.values() if decision["outcome"] == "approved"]
 
@@ -176,16 +176,16 @@ async def test_who_waits_is_left_alone(ground: Ground, clock: str) -> None:
         crowd.put(REQUESTS, call(number, **asked(number)))
     await crowd.until(lambda: is_quiet(crowd, 50 * N))
     await asyncio.sleep(2.5)
-    before, told = crowd.commits, crowd.decided
+    before, told = crowd.commit_count, crowd.decided
     await asyncio.sleep(2.5)
-    assert (before, told) == (crowd.commits, crowd.decided)
+    assert (before, told) == (crowd.commit_count, crowd.decided)
     taken = [name for name, decision in crowd.latest.items() if decision["outcome"] == "approved"]
     cancel(crowd, int(taken[0][1:]))
     await crowd.until(lambda: is_quiet(crowd, 50 * N, N + 1))
     await asyncio.sleep(2.5)
     await crowd.stop()
 
-    assert crowd.commits - before <= 1 + PARTITIONS
+    assert crowd.commit_count - before <= 1 + PARTITIONS
     assert told + 1 == crowd.decided
 
 
@@ -256,7 +256,7 @@ async def test_what_waits_is_woken_when_a_place_is_free(ground: Ground) -> None:
     assert (N, N) == (crowd.most, await ground.in_use())
 
 
-async def ask_in_order(crowd: Crowd, numbers: Iterable[int], **fields: Any) -> None:
+async def ask_in_order(crowd: ConcurrentCluster, numbers: Iterable[int], **fields: Any) -> None:
     """One request after another, each decided before the next is received."""
     for number in numbers:
         crowd.put(REQUESTS, call(number, **fields))
@@ -295,12 +295,12 @@ async def test_a_refund_goes_to_who_asked_first_anywhere(ground: Ground) -> None
     assert {f"r{number}" for number in order[:5]} == {one["request_id"] for one in approved(crowd)}
 
 
-def cancel(crowd: Crowd, number: int) -> None:
+def cancel(crowd: ConcurrentCluster, number: int) -> None:
     """The desk says that it will not make this call."""
     crowd.put(OUTCOMES, {**call(number), "kind": "cancelled", "at": to_datetime(wall_clock_ms()).isoformat()})
 
 
-def move(crowd: Crowd, number: int, household: str | None) -> None:
+def move(crowd: ConcurrentCluster, number: int, household: str | None) -> None:
     """A customer's profile names a household, or none any more."""
     crowd.put(PROFILES, {"customer_id": f"customer-{number}", "household_id": household})
 

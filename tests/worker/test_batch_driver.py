@@ -8,19 +8,19 @@ from arbiter.state.memory import MemoryStore
 from arbiter.worker.partition.deciding import Batch
 from arbiter.worker.partition.inputs import Input, input_record_of
 from tests.harness.partition import CAP
-from tests.harness.stepwise import Site
+from tests.harness.stepwise import SteppedCluster
 from tests.inputs.builders import MONDAY, grant, policy, request
 
 CALLS = {"id": "calls", "kind": "capacity", "limit": 3, "window": "calendar week"}
 
 
 @pytest.fixture
-def site() -> Site:
+def site() -> SteppedCluster:
     """One partition, with three places a week for all, and two a day for each of two customers."""
-    return Site(policy({**CAP, "limit": 2}, CALLS), 1, MONDAY, MemoryStore())
+    return SteppedCluster(policy({**CAP, "limit": 2}, CALLS), 1, MONDAY, MemoryStore())
 
 
-async def test_only_the_step_is_taken_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_the_step_is_taken_again(site: SteppedCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is undone first, and its party led through what it went through; each request has one answer."""
     taken: list[str] = []
     usual = Batch._take  # noqa: SLF001 - to see what is done twice

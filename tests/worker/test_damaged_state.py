@@ -8,8 +8,8 @@ from arbiter.messages import CONSENTS
 from arbiter.state.codec import CodecError, NewerFormat, unpack_ledger
 from arbiter.state.memory import MemoryStore
 from arbiter.timing.instants import DAY_MS
-from tests.harness.partition import CAP, CUSTOMERS, P, World
-from tests.harness.stepwise import Site
+from tests.harness.partition import CAP, CUSTOMERS, P, PartitionCluster
+from tests.harness.stepwise import SteppedCluster
 from tests.inputs.builders import MONDAY, grant, policy, request
 
 DAMAGED = [b"", b"garbage", bytes(40), b"\x01\xff", b"\x01\x95\x90\x90\x90\x91\xc0\x90", b"\x99\xc1"]
@@ -17,9 +17,9 @@ NEWER = [b"\x03\x90", b"\x03anything", b"\x1f", b"c\x91\x90"]
 
 
 @pytest.fixture
-def world() -> World:
+def world() -> PartitionCluster:
     """A partition on which nothing has happened."""
-    return World()
+    return PartitionCluster()
 
 
 @pytest.mark.parametrize("stored", NEWER)
@@ -41,7 +41,7 @@ def test_damage_is_not_taken_for_a_newer_format(stored: bytes) -> None:
 
 
 @pytest.mark.parametrize("stored", DAMAGED)
-async def test_a_party_that_cannot_be_read_is_set_aside(world: World, stored: bytes) -> None:
+async def test_a_party_that_cannot_be_read_is_set_aside(world: PartitionCluster, stored: bytes) -> None:
     """Its records are dead letters, withdrawals too; its neighbours are decided, and it is once restored."""
     ours, theirs = CUSTOMERS[:2]
     world.request("a", ours)
@@ -67,12 +67,12 @@ async def test_a_party_that_cannot_be_read_is_set_aside(world: World, stored: by
     assert world.outcomes["e"] == "approved"
 
 
-def alarms(world: World) -> float | None:
+def alarms(world: PartitionCluster) -> float | None:
     """How many there were because of this: one for the party, one for each dead letter."""
     return world.metrics.registry.get_sample_value("arbiter_alarms_total", {"kind": "unreadable_state"})
 
 
-async def test_a_newer_ledger_stops_the_partition(world: World) -> None:
+async def test_a_newer_ledger_stops_the_partition(world: PartitionCluster) -> None:
     """No dead letter, no decision: nothing is wrong with the records, and whoever can read it goes on."""
     world.request("a", CUSTOMERS[0])
     await world.run()
@@ -88,7 +88,7 @@ async def test_a_newer_ledger_stops_the_partition(world: World) -> None:
 
 
 @pytest.mark.parametrize("stored", [b"", b"garbage", b"\x01\xff"])
-async def test_a_repeat_whose_answer_is_damaged_is_not_decided_anew(world: World, stored: bytes) -> None:
+async def test_a_repeat_whose_answer_is_damaged_is_not_decided_anew(world: PartitionCluster, stored: bytes) -> None:
     """It would be approved a second time; another request of the customer is decided."""
     world.request("a")
     await world.run()
@@ -103,7 +103,7 @@ async def test_a_repeat_whose_answer_is_damaged_is_not_decided_anew(world: World
     assert world.letters == [("unreadable_state", 1)]
 
 
-async def test_a_newer_answer_stops_the_partition(world: World) -> None:
+async def test_a_newer_answer_stops_the_partition(world: PartitionCluster) -> None:
     """As a newer ledger does."""
     world.request("a")
     await world.run()
@@ -121,7 +121,7 @@ async def test_a_newer_answer_stops_the_partition(world: World) -> None:
 async def test_the_timer_of_a_party_that_cannot_be_read_does_not_spin(clock: str) -> None:
     """It is put off, and what waits is decided once the ledger is restored and it is looked at again."""
     store = MemoryStore()
-    site = Site(policy({**CAP, "limit": 1}), 1, MONDAY, store, clock=clock)
+    site = SteppedCluster(policy({**CAP, "limit": 1}), 1, MONDAY, store, clock=clock)
     site.send(grant("c1"))
     for name in "ab":
         site.send(request(name, customer_id="c1"))
@@ -145,7 +145,7 @@ async def test_the_timer_of_a_party_that_cannot_be_read_does_not_spin(clock: str
 async def test_a_timer_that_does_not_fit_its_ledger_does_not_spin() -> None:
     """Of a party that waits for nothing, or that nobody knows: it is looked at once, and its timer is set right."""
     store = MemoryStore()
-    site = Site(policy(CAP), 1, MONDAY, store)
+    site = SteppedCluster(policy(CAP), 1, MONDAY, store)
     site.send(request("a", customer_id="c1"))
     await site.settle()
     await site.end(0)

@@ -9,7 +9,7 @@ import pytest
 from arbiter.ledger.contacts import ContactState
 from arbiter.state.memory import MemoryStore
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS
-from tests.harness.stepwise import Site
+from tests.harness.stepwise import SteppedCluster
 from tests.inputs.builders import MONDAY, Desk, codes, grant, policy, request
 
 CALLS = {
@@ -23,12 +23,12 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("arbiter.worker.partition.tokens.WAKE_SECONDS", 0.0)
 
 
-def site_of(*rules: dict[str, Any], **fields: Any) -> Site:
+def site_of(*rules: dict[str, Any], **fields: Any) -> SteppedCluster:
     """One partition under these rules."""
-    return Site(policy(*rules, **fields), 1, MONDAY, MemoryStore())
+    return SteppedCluster(policy(*rules, **fields), 1, MONDAY, MemoryStore())
 
 
-def said(site: Site) -> list[tuple[str, str, list[str]]]:
+def said(site: SteppedCluster) -> list[tuple[str, str, list[str]]]:
     """Request, outcome and codes of every decision."""
     return [
         (one["request_id"], one["outcome"], [finding["code"] for finding in one.get("findings", [])])

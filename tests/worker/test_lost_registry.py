@@ -8,17 +8,17 @@ import pytest
 
 from arbiter.messages import REQUESTS
 from arbiter.worker.policy_watcher import LOST
-from tests.harness.partition import World
+from tests.harness.partition import PartitionCluster
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
+def world(monkeypatch: pytest.MonkeyPatch) -> PartitionCluster:
     """A partition on which nothing has happened."""
     monkeypatch.setattr("arbiter.worker.partition.retry.BACKOFF_SECONDS", (0.0,))
-    return World()
+    return PartitionCluster()
 
 
-async def test_lost_commits_are_noticed_while_the_policies_are_lost_too(world: World) -> None:
+async def test_lost_commits_are_noticed_while_the_policies_are_lost_too(world: PartitionCluster) -> None:
     """Nothing is committed then, so nobody would tell; what is there yet is only waited for."""
     world.request("a")
     process = await world.start()

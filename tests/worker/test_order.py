@@ -18,7 +18,7 @@ from arbiter.reports.policy_diff.shelf import PackedShelf
 from arbiter.state.memory import MemoryStore
 from arbiter.timing.instants import DAY_MS, HOUR_MS, MINUTE_MS, to_datetime, to_ms
 from arbiter.worker.partition import record_queue
-from tests.harness.stepwise import Site
+from tests.harness.stepwise import SteppedCluster
 from tests.inputs.builders import MONDAY, grant, policy, request
 from tests.inputs.whole_policy import compiled, whole_document
 
@@ -34,9 +34,9 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("arbiter.worker.partition.tokens.WAKE_SECONDS", 0.0)
 
 
-def site_of(rules: Policy, clock: str = "wall", now_ms: int = MONDAY) -> Site:
+def site_of(rules: Policy, clock: str = "wall", now_ms: int = MONDAY) -> SteppedCluster:
     """One partition under these rules."""
-    return Site(rules, 1, now_ms, MemoryStore(), clock=clock, event_idle_ms=0)
+    return SteppedCluster(rules, 1, now_ms, MemoryStore(), clock=clock, event_idle_ms=0)
 
 
 def call(customer: str, asked: int, **fields: Any) -> ContactRequest:
@@ -44,17 +44,17 @@ def call(customer: str, asked: int, **fields: Any) -> ContactRequest:
     return request(customer, customer_id=customer, channel="phone", requested_at=asked, **fields)
 
 
-def approved(site: Site) -> list[str]:
+def approved(site: SteppedCluster) -> list[str]:
     """Whose requests were approved, in this order."""
     return [one["customer_id"] for one in site.decisions if one["outcome"] == "approved"]
 
 
-def latest(site: Site) -> dict[str, str]:
+def latest(site: SteppedCluster) -> dict[str, str]:
     """What was last decided on each request."""
     return {one["request_id"]: one["outcome"] for one in site.decisions}
 
 
-async def ask_at(site: Site, *calls: ContactRequest) -> None:
+async def ask_at(site: SteppedCluster, *calls: ContactRequest) -> None:
     """Each is sent when it is asked for, and decided."""
     for one in calls:
         assert one.requested_at is not None

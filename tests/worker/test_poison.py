@@ -10,17 +10,17 @@ from arbiter.engine.input_record import InputRecord
 from arbiter.engine.party import Party
 from arbiter.messages import CONSENTS
 from tests.harness.faults import Crash
-from tests.harness.partition import CUSTOMERS, World
+from tests.harness.partition import CUSTOMERS, PartitionCluster
 
 
 @pytest.fixture
-def world() -> World:
+def world() -> PartitionCluster:
     """A partition on which nothing has happened."""
-    return World()
+    return PartitionCluster()
 
 
 async def test_a_record_that_kills_every_worker_is_given_up_in_the_end(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: PartitionCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches are halved from claim to claim until it stands alone; its neighbours are decided, and nothing else."""
     apply = Party.apply
@@ -51,7 +51,7 @@ async def test_a_record_that_kills_every_worker_is_given_up_in_the_end(
 
 @pytest.mark.parametrize("count", [1, 3])
 async def test_what_is_committed_between_deaths_does_not_hide_what_kills(
-    world: World, monkeypatch: pytest.MonkeyPatch, count: int
+    world: PartitionCluster, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     """Each life commits facts and waits for its first record; still each deadly one is given up, and nothing else."""
     apply = Party.apply
@@ -82,7 +82,7 @@ async def test_what_is_committed_between_deaths_does_not_hide_what_kills(
     assert life <= 3 + 6 * count
 
 
-async def test_an_idle_partition_that_changes_hands_gives_nothing_up(world: World) -> None:
+async def test_an_idle_partition_that_changes_hands_gives_nothing_up(world: PartitionCluster) -> None:
     """Claims alone are no sign of a record that kills."""
     for _ in range(12):
         process = await world.start()
@@ -96,7 +96,7 @@ async def test_an_idle_partition_that_changes_hands_gives_nothing_up(world: Worl
 
 
 async def test_workers_that_are_killed_by_something_else_give_nothing_up(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: PartitionCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seven times in a row, each time in the middle of the first batch: no record is to blame."""
     apply, kills = Party.apply, [Crash()] * 7

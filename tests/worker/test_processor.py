@@ -14,14 +14,14 @@ from arbiter.state.codec import unpack_outbox
 from arbiter.state.envelopes import unpack_envelope
 from arbiter.worker.kafka.reader import INPUTS
 from arbiter.worker.policy_watcher import Active
-from tests.harness.partition import CAP, CUSTOMERS, STRANGER, P, World
+from tests.harness.partition import CAP, CUSTOMERS, STRANGER, P, PartitionCluster
 from tests.inputs.builders import policy
 
 
 @pytest.fixture
-def world() -> World:
+def world() -> PartitionCluster:
     """A partition on which nothing has happened."""
-    return World()
+    return PartitionCluster()
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("arbiter.worker.partition.retry.BACKOFF_SECONDS", (0.0,))
 
 
-async def test_requests_are_decided_committed_published_and_acked(world: World) -> None:
+async def test_requests_are_decided_committed_published_and_acked(world: PartitionCluster) -> None:
     """Of three requests for one customer two fit, and the decisions carry CloudEvents headers and the place."""
     for name in ("a", "b", "c"):
         world.request(name)
@@ -42,7 +42,7 @@ async def test_requests_are_decided_committed_published_and_acked(world: World) 
     assert dict(first.headers)["ce_id"].decode() == msgspec.json.decode(first.value or b"")["decision_id"]
 
 
-async def test_everything_that_waits_is_one_commit(world: World) -> None:
+async def test_everything_that_waits_is_one_commit(world: PartitionCluster) -> None:
     """Facts and requests together; the commit holds positions, ledgers, answers and the outbox."""
     world.put({"customer_id": CUSTOMERS[0]}, PROFILES)
     world.request("a")
@@ -55,7 +55,7 @@ async def test_everything_that_waits_is_one_commit(world: World) -> None:
     assert len(commit.answers) == len(unpack_outbox(commit.outbox)) == 2
 
 
-async def test_a_suppression_comes_before_what_was_sent_earlier(world: World) -> None:
+async def test_a_suppression_comes_before_what_was_sent_earlier(world: PartitionCluster) -> None:
     """Of what waits together facts are first, suppressions before all."""
     suppression = {"type": "suppression", "customer_id": CUSTOMERS[0], "list": "dnc", "active": True}
     world.in_force.current = Active(1, policy({"id": "dnc", "kind": "suppression", "lists": ["dnc"]}))
@@ -66,7 +66,7 @@ async def test_a_suppression_comes_before_what_was_sent_earlier(world: World) ->
     assert world.outcomes == {"a": "rejected"}
 
 
-async def test_requests_are_let_in_when_the_facts_are_read(world: World) -> None:
+async def test_requests_are_let_in_when_the_facts_are_read(world: PartitionCluster) -> None:
     """Until the facts that were there at the claim are committed, only their topics are open."""
     world.put({"customer_id": CUSTOMERS[0]}, PROFILES)
     world.faults.set(P, "away load", times=3)
@@ -80,7 +80,7 @@ async def test_requests_are_let_in_when_the_facts_are_read(world: World) -> None
     assert world.flow.open_topics == set(INPUTS)
 
 
-async def test_the_same_request_again_gets_the_same_bytes(world: World) -> None:
+async def test_the_same_request_again_gets_the_same_bytes(world: PartitionCluster) -> None:
     """In another record, in the same batch or a later one; nothing is spent."""
     world.request("a")
     world.request("a")
@@ -92,7 +92,7 @@ async def test_the_same_request_again_gets_the_same_bytes(world: World) -> None:
     assert len({record.value for record in world.of(DECISIONS)}) == 1
 
 
-async def test_an_id_used_twice_is_a_dead_letter_and_the_first_stands(world: World) -> None:
+async def test_an_id_used_twice_is_a_dead_letter_and_the_first_stands(world: PartitionCluster) -> None:
     """The core refuses; the record goes where a person looks."""
     world.request("a")
     offset = world.request("a", campaign="autumn")
@@ -102,7 +102,7 @@ async def test_an_id_used_twice_is_a_dead_letter_and_the_first_stands(world: Wor
     assert world.letters == [("request_id_reused", offset)]
 
 
-async def test_poison_is_set_aside_and_its_neighbours_are_decided(world: World) -> None:
+async def test_poison_is_set_aside_and_its_neighbours_are_decided(world: PartitionCluster) -> None:
     """One dead letter each, published before the commit that passes over them."""
     world.request("a")
     poison = [world.put(b"\xff"), world.put(None)]
@@ -114,7 +114,7 @@ async def test_poison_is_set_aside_and_its_neighbours_are_decided(world: World) 
     assert world.published[0].topic == REQUESTS + DLQ_SUFFIX
 
 
-async def test_a_record_on_a_foreign_partition_goes_home(world: World) -> None:
+async def test_a_record_on_a_foreign_partition_goes_home(world: PartitionCluster) -> None:
     """Undecided, through the outbox, on the topic that only arbiters write; its neighbours stay."""
     world.is_whole = False
     world.request("a", STRANGER)
@@ -131,7 +131,7 @@ async def test_a_record_on_a_foreign_partition_goes_home(world: World) -> None:
     assert sent in unpack_outbox(world.commits[0].outbox)
 
 
-async def test_an_outdated_policy_decides_nothing(world: World) -> None:
+async def test_an_outdated_policy_decides_nothing(world: PartitionCluster) -> None:
     """The store has met a newer activation: the worker takes it over and decides anew."""
     world.request("a")
     world.next_policy = world.in_force.current = Active(5, policy(CAP, version=5))
@@ -144,7 +144,7 @@ async def test_an_outdated_policy_decides_nothing(world: World) -> None:
     assert versions == [5, 5]
 
 
-async def test_without_a_policy_nothing_is_decided(world: World) -> None:
+async def test_without_a_policy_nothing_is_decided(world: PartitionCluster) -> None:
     """The processor waits, and stops when it is told to."""
     world.in_force.current = None
     world.request("a")
@@ -157,7 +157,7 @@ async def test_without_a_policy_nothing_is_decided(world: World) -> None:
 
 
 async def test_a_full_runner_shuts_its_topics_and_opens_them_again(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: PartitionCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it cannot hold stays in Kafka."""
     monkeypatch.setattr("arbiter.worker.partition.record_queue.HIGH_RECORDS", 5)
@@ -174,7 +174,9 @@ async def test_a_full_runner_shuts_its_topics_and_opens_them_again(
     assert [len(unpack_outbox(commit.outbox)) for commit in world.commits] == [2, 2, 2, 2, 1]
 
 
-async def test_a_commit_that_would_grow_too_long_is_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_commit_that_would_grow_too_long_is_cut(
+    world: PartitionCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The requests that do not fit any more come with the next one, each decided once."""
     monkeypatch.setattr("arbiter.worker.partition.output.OUTBOX_BYTES_MAX", 1_500)
     for number in range(7):
@@ -188,7 +190,7 @@ async def test_a_commit_that_would_grow_too_long_is_cut(world: World, monkeypatc
     assert world.letters == [("malformed_json", 7)]
 
 
-async def test_the_event_clock_does_not_depend_on_batches(world: World) -> None:
+async def test_the_event_clock_does_not_depend_on_batches(world: PartitionCluster) -> None:
     """A request is decided at its own time, with the newest one as the floor, and the head keeps it."""
     for number, day in enumerate((1, 9, 5)):
         world.request(f"r{number}", CUSTOMERS[number], requested_at=f"2020-01-0{day}T00:00:00Z")
@@ -198,7 +200,7 @@ async def test_the_event_clock_does_not_depend_on_batches(world: World) -> None:
     assert decided == ["2020-01-01", "2020-01-09", "2020-01-09"]
 
 
-async def test_what_shadows_would_have_done_is_counted(world: World) -> None:
+async def test_what_shadows_would_have_done_is_counted(world: PartitionCluster) -> None:
     """By rule in shadow mode, and how often it would have stopped an approval; by pair of outcomes for a policy."""
     trial = {**CAP, "id": "trial", "limit": 1, "mode": "shadow"}
     world.in_force.current = Active(1, policy(CAP, trial, shadow=policy({**CAP, "limit": 0}, version=2)))
@@ -217,7 +219,7 @@ async def test_what_shadows_would_have_done_is_counted(world: World) -> None:
 
 
 async def test_a_shadow_policy_that_fails_while_judging_is_an_alarm(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: PartitionCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its numbers would be wrong; every request gets its answer."""
     shadow = policy(version=2)

@@ -22,15 +22,15 @@ from arbiter.state.memory import MemoryStore
 from arbiter.timing.instants import DAY_MS, to_datetime
 from arbiter.worker.kafka.producer import PublishFailed
 from tests.harness.faults import Crash
-from tests.harness.partition import CAP, CUSTOMERS, P, World
-from tests.harness.stepwise import Site, told
+from tests.harness.partition import CAP, CUSTOMERS, P, PartitionCluster
+from tests.harness.stepwise import SteppedCluster, told
 from tests.inputs.builders import MONDAY, grant, policy, request
 
 
 @pytest.fixture
-def world() -> World:
+def world() -> PartitionCluster:
     """A partition on which nothing has happened."""
-    return World()
+    return PartitionCluster()
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("step", ["load", "commit"])
 @pytest.mark.parametrize("when", ["away", "lost"])
-async def test_a_store_that_does_not_answer_is_asked_again(world: World, step: str, when: str) -> None:
+async def test_a_store_that_does_not_answer_is_asked_again(world: PartitionCluster, step: str, when: str) -> None:
     """Whether it ran the call or not: each request is decided once, in one commit that is repeated unchanged."""
     world.faults.set(P, f"{when} {step}", times=3)
     for name in ("a", "b", "c"):
@@ -60,7 +60,7 @@ async def test_a_store_that_does_not_answer_is_asked_again(world: World, step: s
     ("what", "step"),
     [("before", "load"), ("after", "load"), ("before", "commit"), ("after", "commit")],
 )
-async def test_a_process_that_ends_at_the_store_is_carried_on(world: World, what: str, step: str) -> None:
+async def test_a_process_that_ends_at_the_store_is_carried_on(world: PartitionCluster, what: str, step: str) -> None:
     """The next claim decides what was not committed and publishes what was; no decision changes."""
     world.faults.set(P, f"{what} {step}")
     for name in ("a", "b", "c"):
@@ -74,7 +74,7 @@ async def test_a_process_that_ends_at_the_store_is_carried_on(world: World, what
 
 
 @pytest.mark.parametrize("what", ["before", "after"])
-async def test_a_process_that_ends_at_the_publishing_is_carried_on(world: World, what: str) -> None:
+async def test_a_process_that_ends_at_the_publishing_is_carried_on(world: PartitionCluster, what: str) -> None:
     """Before or after Kafka had the records: they come again byte for byte."""
     world.faults.set(P, f"{what} publish")
     for name in ("a", "b", "c"):
@@ -87,7 +87,7 @@ async def test_a_process_that_ends_at_the_publishing_is_carried_on(world: World,
     assert len(world.of(DECISIONS)) == (3 if what == "before" else 6)
 
 
-async def test_records_below_the_head_are_skipped(world: World) -> None:
+async def test_records_below_the_head_are_skipped(world: PartitionCluster) -> None:
     """A replay is neither decided nor published nor committed again."""
     world.request("a")
     await world.run()
@@ -105,7 +105,9 @@ async def test_records_below_the_head_are_skipped(world: World) -> None:
     assert world.metrics.registry.get_sample_value("arbiter_replayed_records_total") == 1
 
 
-async def test_a_record_that_the_core_fails_on_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_record_that_the_core_fails_on_is_tried_again(
+    world: PartitionCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Once, on a fresh copy: what the first try left behind does not count."""
     fail_on(monkeypatch, "b", times=1)
     for name in ("a", "b", "c"):
@@ -117,7 +119,9 @@ async def test_a_record_that_the_core_fails_on_is_tried_again(world: World, monk
     assert world.letters == []
 
 
-async def test_a_record_that_always_fails_is_undecidable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_record_that_always_fails_is_undecidable(
+    world: PartitionCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It becomes a dead letter with an alarm; its party goes on as if it had never come."""
     fail_on(monkeypatch, "b", times=99)
     for name in ("a", "b", "c"):
@@ -148,7 +152,7 @@ def fail_on(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
     monkeypatch.setattr(Party, "apply", failing)
 
 
-async def test_a_fenced_worker_ends(world: World) -> None:
+async def test_a_fenced_worker_ends(world: PartitionCluster) -> None:
     """Another one has claimed the partition: nothing is published, and the process is told to end."""
     world.request("a")
     await world.start()
@@ -159,7 +163,7 @@ async def test_a_fenced_worker_ends(world: World) -> None:
     assert world.published == []
 
 
-async def test_a_store_that_lost_commits_stops_the_partition(world: World) -> None:
+async def test_a_store_that_lost_commits_stops_the_partition(world: PartitionCluster) -> None:
     """No decision on forgotten budgets; the worker stays and says so, and the other partitions go on."""
     world.request("a")
     process = await world.start()
@@ -174,7 +178,7 @@ async def test_a_store_that_lost_commits_stops_the_partition(world: World) -> No
     assert world.fatal == []
 
 
-async def test_a_topic_that_goes_back_stops_the_partition(world: World) -> None:
+async def test_a_topic_that_goes_back_stops_the_partition(world: PartitionCluster) -> None:
     """Offsets that were read before, with other records: taken for replays they would be lost in silence."""
     world.request("a")
     process = await world.start()
@@ -185,7 +189,7 @@ async def test_a_topic_that_goes_back_stops_the_partition(world: World) -> None:
     assert "gave offset 0 after 1" in world.health.reasons[0]
 
 
-async def test_a_worker_that_the_group_forgot_waits(world: World) -> None:
+async def test_a_worker_that_the_group_forgot_waits(world: PartitionCluster) -> None:
     """Without a heartbeat nothing is committed; with one it goes on."""
     world.flow.member = False
     world.request("a")
@@ -199,7 +203,7 @@ async def test_a_worker_that_the_group_forgot_waits(world: World) -> None:
     assert world.outcomes == {"a": "approved"}
 
 
-async def test_a_stopped_runner_finishes_what_it_committed(world: World) -> None:
+async def test_a_stopped_runner_finishes_what_it_committed(world: PartitionCluster) -> None:
     """Told to stop while the reply of a commit is awaited, it still publishes and acks."""
     world.request("a")
     world.faults.set(P, "lost commit")
@@ -211,7 +215,7 @@ async def test_a_stopped_runner_finishes_what_it_committed(world: World) -> None
     assert world.is_done()
 
 
-async def test_a_runner_stopped_while_it_loads_the_next_batch_leaves_nothing_to_repeat(world: World) -> None:
+async def test_a_runner_stopped_while_it_loads_the_next_batch_leaves_nothing_to_repeat(world: PartitionCluster) -> None:
     """What was delivered before is not told again by the next claim, although that batch was dropped."""
     world.request("a")
     process = await world.start()
@@ -228,7 +232,7 @@ async def test_a_runner_stopped_while_it_loads_the_next_batch_leaves_nothing_to_
     assert len(world.of(DECISIONS)) == 2
 
 
-async def test_an_abandoned_runner_leaves_the_rest_to_the_next_claim(world: World) -> None:
+async def test_an_abandoned_runner_leaves_the_rest_to_the_next_claim(world: PartitionCluster) -> None:
     """Time is up while the store is away: it ends, and the next process does the work."""
     world.request("a")
     world.faults.set(P, "away commit", times=1_000)
@@ -243,7 +247,7 @@ async def test_an_abandoned_runner_leaves_the_rest_to_the_next_claim(world: Worl
     assert world.outcomes == {"a": "approved"}
 
 
-async def test_a_dead_letter_that_kafka_finds_too_long_goes_without_its_value(world: World) -> None:
+async def test_a_dead_letter_that_kafka_finds_too_long_goes_without_its_value(world: PartitionCluster) -> None:
     """Better the reason and the place alone than a partition that stands still."""
     world.put(b"\xff" * 100)
     too_long = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
@@ -273,10 +277,10 @@ def judging_fails(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     monkeypatch.setattr(Evaluation, "decision", failing)
 
 
-def installed() -> Site:
+def installed() -> SteppedCluster:
     """One partition on which a budget of one a day is used up, and two requests of c1 wait for it, one of c2 too."""
     one = {**CAP, "limit": 1}
-    site = Site(policy(one), 1, MONDAY, MemoryStore())
+    site = SteppedCluster(policy(one), 1, MONDAY, MemoryStore())
     for customer, names in (("c1", "abc"), ("c2", "de")):
         site.send(grant(customer))
         for name in names:

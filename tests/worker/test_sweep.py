@@ -12,7 +12,7 @@ from arbiter.policy.kill_switches import Kill
 from arbiter.state.memory import wall_clock_ms
 from arbiter.worker.policy_watcher import Active
 from tests.harness.faults import Crash
-from tests.harness.partition import CUSTOMERS, P, World
+from tests.harness.partition import CUSTOMERS, P, PartitionCluster
 from tests.inputs.builders import policy
 
 COUNT = 12
@@ -21,12 +21,12 @@ NONE = {**NIGHTLESS, "limit": 0}
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
+def world(monkeypatch: pytest.MonkeyPatch) -> PartitionCluster:
     """A partition with an unsent approval of each of some customers; sweeps go by three parties."""
     monkeypatch.setattr("arbiter.worker.partition.retry.BACKOFF_SECONDS", (0.0,))
     monkeypatch.setattr("arbiter.worker.partition.sweep.PAGE", 5)
     monkeypatch.setattr("arbiter.worker.partition.sweep.SWEPT_MAX", 3)
-    world = World()
+    world = PartitionCluster()
     world.in_force.current = Active(1, policy(NIGHTLESS))
     for number in range(COUNT):
         world.request(f"r{number}", CUSTOMERS[number])
@@ -40,14 +40,14 @@ def killed(number: int = 2, until_ms: int | None = None) -> Active:
     return Active(number, policy(NIGHTLESS, kills=[kill]))
 
 
-def told(world: World) -> list[tuple[str, str]]:
+def told(world: PartitionCluster) -> list[tuple[str, str]]:
     """(request, outcome) of all decisions, each once, in order."""
     decisions = [msgspec.json.decode(record.value or b"") for record in world.of(DECISIONS)]
     by_id = {decision["decision_id"]: decision for decision in decisions}
     return [(decision["request_id"], decision["outcome"]) for decision in by_id.values()]
 
 
-def outcomes(world: World, outcome: str) -> list[str]:
+def outcomes(world: PartitionCluster, outcome: str) -> list[str]:
     """The requests that were ever told this, sorted."""
     return sorted(name for name, what in told(world) if what == outcome)
 
@@ -55,14 +55,14 @@ def outcomes(world: World, outcome: str) -> list[str]:
 ALL = sorted(f"r{number}" for number in range(COUNT))
 
 
-async def swept(world: World, number: int) -> None:
+async def swept(world: PartitionCluster, number: int) -> None:
     """Run a process until the sweep for this activation is committed."""
     process = await world.start()
     await world.settled(lambda: world.store.kept(P).head and world.store.kept(P).head.swept == number)  # type: ignore[union-attr]
     await process.stop()
 
 
-async def test_a_switch_recalls_every_unsent_approval(world: World) -> None:
+async def test_a_switch_recalls_every_unsent_approval(world: PartitionCluster) -> None:
     """Also of parties that nothing else would bring back, by three per commit; and each waits again."""
     await world.run()
     commits = len(world.commits)
@@ -75,7 +75,7 @@ async def test_a_switch_recalls_every_unsent_approval(world: World) -> None:
     assert [commit.swept for commit in made] == [1] * (len(made) - 1) + [2]
 
 
-async def test_a_sweep_that_is_done_is_not_done_again(world: World) -> None:
+async def test_a_sweep_that_is_done_is_not_done_again(world: PartitionCluster) -> None:
     """The next owner finds in the head that it is."""
     await world.run()
     world.in_force.current = killed()
@@ -89,7 +89,7 @@ async def test_a_sweep_that_is_done_is_not_done_again(world: World) -> None:
 
 
 @pytest.mark.parametrize("step", ["before", "after"])
-async def test_a_crash_in_the_middle_is_made_good(world: World, step: str) -> None:
+async def test_a_crash_in_the_middle_is_made_good(world: PartitionCluster, step: str) -> None:
     """The next owner begins again; nobody is forgotten, and nothing is recalled twice."""
     await world.run()
     world.in_force.current = killed()
@@ -106,7 +106,7 @@ async def test_a_crash_in_the_middle_is_made_good(world: World, step: str) -> No
     assert len(told(world)) == 3 * COUNT
 
 
-async def test_records_are_decided_in_between(world: World) -> None:
+async def test_records_are_decided_in_between(world: PartitionCluster) -> None:
     """A request that comes while the sweep goes on does not wait for its end."""
     await world.run()
     world.in_force.current = killed()
@@ -122,7 +122,7 @@ async def test_records_are_decided_in_between(world: World) -> None:
     assert recalled < COUNT
 
 
-async def test_a_switch_that_is_lifted_lets_all_go_on(world: World) -> None:
+async def test_a_switch_that_is_lifted_lets_all_go_on(world: PartitionCluster) -> None:
     """What waits is decided again at once: under a new number without the switch."""
     await world.run()
     world.in_force.current = killed()
@@ -134,7 +134,7 @@ async def test_a_switch_that_is_lifted_lets_all_go_on(world: World) -> None:
     assert outcomes(world, "approved") == sorted([*ALL, *ALL])
 
 
-async def test_a_switch_that_ends_lets_all_go_on(world: World) -> None:
+async def test_a_switch_that_ends_lets_all_go_on(world: PartitionCluster) -> None:
     """By the timers of what waits, without anybody's doing and without a new activation."""
     await world.run()
     end_ms = wall_clock_ms() + 400
@@ -150,7 +150,7 @@ async def test_a_switch_that_ends_lets_all_go_on(world: World) -> None:
     await process.stop()
 
 
-async def test_an_older_activation_is_not_swept_for(world: World) -> None:
+async def test_an_older_activation_is_not_swept_for(world: PartitionCluster) -> None:
     """A worker that has not heard of the newest one yet neither sweeps nor commits under an older one."""
     world.in_force.current = killed(5)
     await world.run()
@@ -163,7 +163,7 @@ async def test_an_older_activation_is_not_swept_for(world: World) -> None:
     assert dict(told(world))["late"] == "deferred"
 
 
-async def test_recall_takes_back_what_the_new_policy_does_not_allow(world: World) -> None:
+async def test_recall_takes_back_what_the_new_policy_does_not_allow(world: PartitionCluster) -> None:
     """Ordered with the activation; without it unsent approvals stand, whatever the new policy says."""
     await world.run()
     world.in_force.current = Active(2, policy(NONE))
@@ -178,7 +178,7 @@ async def test_recall_takes_back_what_the_new_policy_does_not_allow(world: World
     assert outcomes(world, "rejected") == sorted([*ALL, "one-more"])
 
 
-async def test_a_recall_that_was_passed_over_is_made_up_for(world: World) -> None:
+async def test_a_recall_that_was_passed_over_is_made_up_for(world: PartitionCluster) -> None:
     """The next activation came before this partition had looked: it still recalls."""
     await world.run()
     world.in_force.current = Active(3, policy(NONE), recalls=2)
@@ -187,7 +187,7 @@ async def test_a_recall_that_was_passed_over_is_made_up_for(world: World) -> Non
     assert outcomes(world, "recalled") == ALL
 
 
-async def test_what_was_sent_is_left_alone(world: World) -> None:
+async def test_what_was_sent_is_left_alone(world: PartitionCluster) -> None:
     """There is nothing to take back."""
     await world.run()
     sent = {"customer_id": CUSTOMERS[0], "department": "cards", "request_id": "r0", "kind": "sent"}
@@ -199,7 +199,7 @@ async def test_what_was_sent_is_left_alone(world: World) -> None:
     assert outcomes(world, "recalled") == [name for name in ALL if name != "r0"]
 
 
-async def test_a_shadow_policy_sweeps_nothing(world: World) -> None:
+async def test_a_shadow_policy_sweeps_nothing(world: PartitionCluster) -> None:
     """It changes no answer, so nobody has to be looked at again; the next real change is swept as ever."""
     await swept(world, 1)
     world.in_force.current = Active(2, policy(NIGHTLESS, shadow=policy(NONE, version=2)), shadow_moves=1)

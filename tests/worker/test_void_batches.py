@@ -18,7 +18,7 @@ from arbiter.state.stock import Ask, Grant
 from arbiter.state.store import Commit, CommitResult
 from arbiter.worker.health import Health
 from arbiter.worker.partition.commit_alarm import WHY, CommitAlarm
-from tests.harness.stepwise import Site
+from tests.harness.stepwise import SteppedCluster
 from tests.inputs.builders import MONDAY, grant, policy, request
 
 PARTITIONS = 2
@@ -79,12 +79,12 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 @pytest.fixture
-async def site(store: Store) -> Site:
+async def site(store: Store) -> SteppedCluster:
     """A mail, five calls of which three may be made, and a poison record, all on the first partition.
 
     Nobody has claimed the second one yet: how much it uses is not known, so there is no central entry.
     """
-    site = Site(policy(CALLS, MAILS), PARTITIONS, MONDAY, store)
+    site = SteppedCluster(policy(CALLS, MAILS), PARTITIONS, MONDAY, store)
     customers = [name for name in (f"c{number}" for number in range(40)) if not site.home(name)][:6]
     for customer in customers:
         site.send(grant(customer))
@@ -96,7 +96,7 @@ async def site(store: Store) -> Site:
     return site
 
 
-async def refused(site: Site, store: Store) -> asyncio.Task[bool]:
+async def refused(site: SteppedCluster, store: Store) -> asyncio.Task[bool]:
     """Let the first partition work until three tries of its batch were refused; gives its work, which goes on."""
     work = asyncio.create_task(site.work(0))
     async with asyncio.timeout(10):
@@ -106,7 +106,7 @@ async def refused(site: Site, store: Store) -> asyncio.Task[bool]:
     return work
 
 
-async def granted(site: Site, store: Store, work: asyncio.Task[bool]) -> None:
+async def granted(site: SteppedCluster, store: Store, work: asyncio.Task[bool]) -> None:
     """Every partition has a worker, and the store grants as ever; let all end."""
     store.stocks.is_stingy = False
     await site.work(1)
@@ -117,7 +117,7 @@ async def granted(site: Site, store: Store, work: asyncio.Task[bool]) -> None:
 
 
 @pytest.mark.parametrize("is_counted", [True, False], ids=["nothing is granted", "nothing is counted"])
-async def test_it_is_refused_until_there_are_tokens(site: Site, store: Store, *, is_counted: bool) -> None:
+async def test_it_is_refused_until_there_are_tokens(site: SteppedCluster, store: Store, *, is_counted: bool) -> None:
     """It would be over the limit, and nothing of it is told or kept; then every record is decided, and once."""
     if is_counted:
         await site.work(1)
@@ -136,7 +136,7 @@ async def test_it_is_refused_until_there_are_tokens(site: Site, store: Store, *,
     assert [*((f"r{number}", "approved") for number in range(4)), ("r4", "deferred"), ("r5", "deferred")] == told
 
 
-async def test_its_dead_letters_go_out_once(site: Site, store: Store) -> None:
+async def test_its_dead_letters_go_out_once(site: SteppedCluster, store: Store) -> None:
     """They are published before the commit, however often that is refused; and counted once, too."""
     work = await refused(site, store)
     meanwhile = len(site.dead)
@@ -147,7 +147,7 @@ async def test_its_dead_letters_go_out_once(site: Site, store: Store) -> None:
     assert 1 == site.metrics.registry.get_sample_value("arbiter_dead_letters_total", {"code": code})
 
 
-async def test_that_it_waits_is_told(site: Site, store: Store, caplog: pytest.LogCaptureFixture) -> None:
+async def test_that_it_waits_is_told(site: SteppedCluster, store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """Once, and that it is over: a partition that makes no commit does not stand still in silence."""
     caplog.set_level(logging.INFO, logger="arbiter")
     work = await refused(site, store)
