@@ -5,12 +5,9 @@ A cell is a campaign that starts only once enough customers could be contacted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from arbiter.engine.evaluation import Evaluation
 from arbiter.ledger.capacity import CELL, Draw, Stock
-from arbiter.ledger.model import Asked, Decision, Ledger
-from arbiter.messages import ContactRequest
+from arbiter.ledger.model import Decision, Ledger
 from arbiter.policy.rules.capacity import window_of
 from arbiter.policy.ruleset import Policy
 
@@ -26,13 +23,10 @@ def awaited(evaluation: Evaluation, decision: Decision) -> list[str]:
     return [want.draw.key for want in evaluation.wants(at_ms) if want.draw.name in names]
 
 
-def count_cells(
-    policy: Policy, ledger: Ledger, stock: Stock, now_ms: int, request_in: Callable[[Asked], ContactRequest]
-) -> None:
+def count_cells(policy: Policy, ledger: Ledger, stock: Stock, now_ms: int) -> None:
     """Count each customer who waits for nothing but a cell once; who does so no more is not, until it is open.
 
     Changes ``ledger`` and draws on ``stock``; to be called whenever something that waits may have changed.
-    ``request_in`` decodes what waits.
     """
     for asked in ledger.waiting:  # no generator: this runs for each record
         if asked.awaits:
@@ -41,9 +35,7 @@ def count_cells(
         if not ledger.cells:
             return
     counted = {(key, customer) for key, customers in ledger.cells.items() for customer in customers}
-    waiting = {
-        (key, request_in(asked).customer_id) for asked in ledger.waiting for key in asked.awaits if Draw.of(key).is_cell
-    }
+    waiting = {(key, asked.customer) for asked in ledger.waiting for key in asked.awaits if Draw.of(key).is_cell}
     if counted == waiting:
         return
     for key, _ in sorted(waiting - counted):

@@ -52,7 +52,7 @@ def split(party: PartyState, customer: str) -> Part:
     known = {key: party.answers.pop(key) for key in answer_keys(theirs, customer) if key in party.answers}
 
     def asked_it(asked: Asked) -> bool:
-        return party.request_in(asked).customer_id == customer
+        return asked.customer == customer
 
     theirs.contacts = ledger.contacts.take_out(lambda one: one.kind.customer == customer)
     theirs.waiting, ledger.waiting = _parted(ledger.waiting, asked_it)

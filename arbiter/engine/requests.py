@@ -55,7 +55,8 @@ def ask(party: PartyState, record: InputRecord, request: ContactRequest) -> None
     remember(ledger, customer, key, party.now_ms)
     forget(ledger, party.now_ms, party.policy.history_ms)
     evaluation = Evaluation(party.policy, ledger, request, record.received_ms, party.now_ms, party.stock)
-    asked = _asked(record, key, content, evaluation)
+    place = record.received_ms, record.source
+    asked = Asked(key, content, customer, *place, 0, evaluation.score, evaluation.priority)
     found = hold_for(evaluation, ledger.holds)
     if found is None:
         _decide(party, asked, evaluation, "received", None, None)
@@ -133,11 +134,6 @@ def _try(party: PartyState, record: InputRecord, request: ContactRequest, key: b
     decision = in_future(party.policy.document, evaluation.decision(), party.now_ms)
     dry = replace(decision, request=request, identity=key, final=True, source=record.source, seq=party.seq)
     party.effects.append(dry)
-
-
-def _asked(record: InputRecord, key: bytes, content: bytes, evaluation: Evaluation) -> Asked:
-    place = (record.raw, record.received_ms, record.source)
-    return Asked(key, content, *place, 0, evaluation.score, evaluation.priority)
 
 
 def _hold(party: PartyState, asked: Asked, evaluation: Evaluation, hold: CompiledArbitration, closes_ms: int) -> None:
@@ -301,7 +297,7 @@ def _wait(party: PartyState, asked: Asked, evaluation: Evaluation, decision: Dec
     waiting = party.ledger.waiting
     asked.due_ms = decision.retry_at_ms or 0
     asked.awaits = awaited(evaluation, decision) if party.policy.is_shared and asked.held is None else []
-    party.requests[asked.identity] = evaluation.request
+    party.keep_request(asked, evaluation.request)
     own = best_first(asked)
     ahead = sum([best_first(other) < own for other in waiting])
     waiting.append(asked)
@@ -312,5 +308,5 @@ def _approve(party: PartyState, asked: Asked, evaluation: Evaluation, not_before
     kind, ref = kind_of(evaluation.request), asked.identity[:REF_BYTES]
     contact = party.ledger.contacts.append(kind, ref, not_before_ms, valid_until_ms)
     asked.due_ms = valid_until_ms if evaluation.terms.is_released and "run_out" in PERMIT[contact.state] else 0
-    party.requests[asked.identity] = evaluation.request
+    party.keep_request(asked, evaluation.request)
     party.ledger.open.append(asked)

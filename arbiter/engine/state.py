@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from arbiter.engine.cells import count_cells
-from arbiter.engine.input_record import request_of
 from arbiter.engine.lifecycle import follows
 from arbiter.engine.routed import Routed
 from arbiter.ledger.capacity import Draw, Stock
@@ -19,6 +18,7 @@ from arbiter.ledger.contacts import Contact, ContactState
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.identity import BEGUN_ANEW, REF_BYTES, answer_key, counted_from, hold_of
 from arbiter.ledger.model import Asked, Decision, Ledger
+from arbiter.ledger.stored_request import pack_request, unpack_request
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy
 
@@ -120,11 +120,18 @@ class PartyState:
         self.queue_key = queue_key or FREES_FIRST
 
     def request_in(self, asked: Asked) -> ContactRequest:
-        """The request itself, decoded once; ``msgspec.DecodeError``."""
+        """The request itself, unpacked once; ``msgspec.DecodeError``."""
         request = self.requests.get(asked.identity)
         if request is None:
-            request = self.requests[asked.identity] = request_of(asked.request)
+            request = unpack_request(asked.customer, asked.names, asked.row, asked.received_ms)
+            self.requests[asked.identity] = request
         return request
+
+    def keep_request(self, asked: Asked, request: ContactRequest) -> None:
+        """Let ``asked`` have its request, and keep that at hand: it is to wait, or its permit is open."""
+        if not asked.row:
+            asked.names, asked.row = pack_request(request, asked.received_ms)
+        self.requests[asked.identity] = request
 
     def forget_requests(self) -> None:
         """Drop what is neither open nor waiting any more."""
@@ -181,7 +188,7 @@ class PartyState:
         """See ``cells``; the last thing that is done with an event."""
         ledger = self.ledger
         if ledger.waiting or ledger.cells:
-            count_cells(self.policy, ledger, self.stock, self.now_ms, self.request_in)
+            count_cells(self.policy, ledger, self.stock, self.now_ms)
 
     def note(self, what: str, department: str, detail: str = "") -> None:
         """Count something that ops and the department's owner should know of."""

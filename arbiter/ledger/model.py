@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from arbiter.ledger.capacity import Draw
 from arbiter.ledger.contacts import Contacts, Kind
+from arbiter.ledger.stored_request import Names
 from arbiter.messages import ContactRequest, Finding, OutcomeName, Scalar, ShadowDecision
 
 
@@ -79,19 +80,21 @@ class Member(Struct, array_like=True, gc=False):
 class Asked(Struct, array_like=True, gc=False):
     """A request that the arbiter may have to decide again: one that waits, or an approval not yet confirmed.
 
-    ``request`` is its JSON, ``n`` counts the decisions published on it, ``due_ms`` is when to look at it again (0:
-    never by itself), ``held`` the arbitration it waits for, ``recalled`` that it was recalled once already,
-    ``awaits`` the capacities it waits for.
+    ``names`` and ``row`` are the request itself, as ``arbiter.ledger.stored_request`` packs it; ``n`` counts the
+    decisions published on it, ``due_ms`` is when to look at it again (0: never by itself), ``held`` the arbitration it
+    waits for, ``recalled`` that it was recalled once already, ``awaits`` the capacities it waits for.
     """
 
     identity: bytes
     content: bytes
-    request: bytes
+    customer: str
     received_ms: int
     source: tuple[str, int, int]
     n: int
     score: float
     priority: float
+    names: Names = ()
+    row: bytes = b""
     due_ms: int = 0
     held: str | None = None
     recalled: bool = False

@@ -2,9 +2,10 @@
 
 Every value begins with one byte that names its format, so that a later format can be told from this one. The rest
 is MessagePack. Outboxes are their Structs as arrays. A ledger is packed tighter, since a bank has millions of them:
-contacts are columns, kinds stand once, times are differences, and a contact's reference points into ``answered`` as
-long as it stands there too. Common words are places in a fixed table, and the names of members and their consents in
-the ledger's own, which goes on from it (as HPACK does it, RFC 7541 section 2.3).
+contacts are columns, times are differences, and a contact's reference points into ``answered`` as long as it stands
+there too. What many ledgers share (shapes, names of attributes, the source of a request) are phrases before the body,
+as in an answer (``phrases.py``). Common words are places in a fixed table, and the names of members and their consents
+in the ledger's own, which goes on from it (as HPACK does it, RFC 7541 section 2.3).
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from __future__ import annotations
 from functools import lru_cache
 from itertools import accumulate, islice
 from operator import add, sub
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from arbiter.ledger.capacity import Draw
-from arbiter.ledger.contacts import STATE, STATE_BITS, STATES, Contacts, Evidence, Kind, Shape
+from arbiter.ledger.contacts import STATE, STATE_BITS, STATES, Contacts, Evidence, Kind
 from arbiter.ledger.model import (
     Asked,
     Consent,
@@ -30,13 +31,16 @@ from arbiter.ledger.model import (
     Suppression,
     Traits,
 )
-from arbiter.messages import Scalar
+from arbiter.ledger.stored_request import Names, of_thousandths, pack_request, thousandths
+from arbiter.messages import ContactRequest, Scalar
 from arbiter.timing.instants import MINUTE_MS, SECOND_MS
 
 FORMAT: Final = 1
 """Of outboxes; also of ledgers and answers up to 1.0, which are still read."""
-LEDGER_FORMAT: Final = 2
+FORMAT_2: Final = 2
+LEDGER_FORMAT: Final = 3
 REF_BYTES: Final = 8
+IDENTITY_BYTES: Final = 16
 ANSWERED_BYTES: Final = 12
 """One entry of ``Member.answered``: 8 bytes of identity, 4 bytes of unix seconds."""
 
@@ -59,6 +63,7 @@ COMMON_NAMES: Final[tuple[str | None, ...]] = (
 _COMMON: Final[list[Any]] = list(COMMON_NAMES)
 _INDEX: Final[dict[str | None, int]] = {name: index for index, name in enumerate(COMMON_NAMES)}
 _FORMAT: Final = bytes([FORMAT])
+_FORMAT_2: Final = bytes([FORMAT_2])
 _LEDGER_FORMAT: Final = bytes([LEDGER_FORMAT])
 SHAPES_MAX: Final = 8_192
 
@@ -86,12 +91,15 @@ class OutRecord(Struct, frozen=True, array_like=True, gc=False):
 
 
 class _MemberWire(Struct, array_like=True, gc=False):
-    """A member as stored. What is empty at the end is left out; ``zone`` 0 means no profile, else index + 1."""
+    """A member as stored. What is empty at the end is left out; ``zone`` 0 means no profile, else index + 1.
+
+    ``attributes`` are the place of their names among the phrases, and their values; a map up to format 2.
+    """
 
     name: int
     consents: list[int | None] = []
     zone: int = 0
-    attributes: dict[str, Scalar] = {}
+    attributes: list[Scalar] | dict[str, Scalar] = []
     household: int = 0
     owner: int = 0
     zones: list[str] = []
@@ -99,27 +107,55 @@ class _MemberWire(Struct, array_like=True, gc=False):
     preferences: Preferences | None = None
 
 
-class _LedgerWire(Struct, array_like=True, gc=False):
+class _AskedWire(Struct, array_like=True, gc=False):
+    """A request as stored. What is empty at the end is left out.
+
+    ``key`` is the identity and the hash of the content; ``names`` and ``topic`` (with the partition) are places of
+    phrases. ``received`` is the time since the one before it in its list was received, ``due`` the time from then on,
+    doubled and one more (0: never). ``owner`` is the customer, as a member's place or by name.
+    """
+
+    key: bytes
+    names: int
+    row: bytes
+    topic: int
+    offset: int
+    received: int
+    n: int
+    score: float | int
+    priority: float | int
+    due: int = 0
+    owner: int | str = 0
+    recalled: bool = False
+    held: str | None = None
+    awaits: list[str] = []
+
+
+_Request = TypeVar("_Request")
+
+
+class _LedgerWire(Struct, Generic[_Request], array_like=True, gc=False):
     """A ledger as stored: columns of small numbers. What is empty at the end is left out.
 
     ``answered`` are the members' indices one after another; ``shares`` is how many entries are whose, for all members
     but the last, so that it takes no room for the many ledgers of one customer. ``codes`` to ``spans``, ``sent`` and
-    ``evidence`` are columns of :class:`~arbiter.ledger.contacts.Contacts`. ``shapes`` are those of the kinds;
-    ``owners`` whose each is, by place in ``customers``, which are the members unless they are named.
+    ``evidence`` are columns of :class:`~arbiter.ledger.contacts.Contacts`. ``shapes`` are those of the kinds, as places
+    of phrases (up to format 2 as they are); ``owners`` whose each is, by place in ``customers``, which are the members
+    unless they are named.
     """
 
     names: list[str]
     members: list[_MemberWire] = []
     answered: bytes = b""
-    shapes: list[bytes] = []
+    shapes: list[int | bytes] = []
     codes: list[int] = []
     places: list[int] = []
     begins: list[int] = []
     spans: list[int] = []
     refs: bytes = b""
     sent: dict[int, int] = {}
-    waiting: list[Asked] = []
-    open: list[Asked] = []
+    waiting: list[_Request] = []
+    open: list[_Request] = []
     events: list[Event] = []
     holds: dict[str, int] = {}
     evidence: dict[int, Evidence] = {}
@@ -141,31 +177,41 @@ class _Names(dict[str | None, int]):
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode_ledger: Final = msgspec.msgpack.Decoder(_LedgerWire).decode
-_decode_shape: Final = msgspec.msgpack.Decoder(list[int | str]).decode
+_decode_ledger: Final = msgspec.msgpack.Decoder(tuple[list[bytes], _LedgerWire[_AskedWire]]).decode
+_decode_names: Final = msgspec.msgpack.Decoder(list[int | str]).decode
+_decode_topic: Final = msgspec.msgpack.Decoder(tuple[str, int]).decode
 _decode_outbox: Final = msgspec.msgpack.Decoder(list[OutRecord]).decode
+
+
+class _Phrases(dict[bytes, int]):
+    """The phrases of a value, each with its place; a new one gets the next."""
+
+    def __missing__(self, phrase: bytes) -> int:
+        self[phrase] = place = len(self)
+        return place
 
 
 def pack_ledger(ledger: Ledger) -> bytes:
     """The bytes of a ledger; :class:`CodecError` for a number beyond 64 bits or a reference of a wrong length."""
-    names = _Names(_INDEX)
-    members = [_pack_member(name, member, names) for name, member in ledger.members.items()]
-    indices = [member.answered for member in ledger.members.values()]
-    answered, shares = b"".join(indices), [len(index) // ANSWERED_BYTES for index in indices[:-1]]
-    own, contacts = [*names][len(_COMMON) :], ledger.contacts
+    names, phrases = _Names(_INDEX), _Phrases()
     try:
+        members = [_pack_member(name, member, names, phrases) for name, member in ledger.members.items()]
+        indices = [member.answered for member in ledger.members.values()]
+        answered, shares = b"".join(indices), [len(index) // ANSWERED_BYTES for index in indices[:-1]]
+        own, contacts = [*names][len(_COMMON) :], ledger.contacts
         places, refs = _pack_refs(contacts.refs, answered)
         owners, customers = _pack_owners(contacts, ledger)
         row = [
-            own, members, answered, [*map(_pack_shape, contacts.shapes)], contacts.codes, places,
+            own, members, answered, [phrases[_pack_names(shape)] for shape in contacts.shapes], contacts.codes, places,
             [*map(sub, contacts.begins, [0, *contacts.begins])], _pack_spans(contacts), refs,
             {row: sent_ms - contacts.begins[row] for row, sent_ms in contacts.sent.items()},
-            ledger.waiting, ledger.open, ledger.events, ledger.holds, contacts.evidence, ledger.draws, shares,
+            _pack_asked(ledger.waiting, ledger, phrases), _pack_asked(ledger.open, ledger, phrases),
+            ledger.events, ledger.holds, contacts.evidence, ledger.draws, shares,
             ledger.stub, ledger.cells, ledger.recall_ms, owners, customers,
         ]  # fmt: skip
         while row and not row[-1]:
             row.pop()
-        return _LEDGER_FORMAT + _encode(row or [own])
+        return _LEDGER_FORMAT + _encode(([*phrases], row or [own]))
     except (OverflowError, ValueError) as error:
         raise CodecError(f"ledger of {', '.join(ledger.members)}: {error}") from error
 
@@ -173,21 +219,31 @@ def pack_ledger(ledger: Ledger) -> bytes:
 def unpack_ledger(data: bytes) -> Ledger:
     """A fresh ledger that shares nothing with any other; :class:`CodecError` when the bytes cannot be read.
 
-    Ledgers of format 1 are read, too.
+    Ledgers of formats 1 and 2 are read, too.
     """
-    is_old = data[:1] == _FORMAT
-    wire = _body("ledger", data, _decode_ledger_1) if is_old else _body("ledger", data, _decode_ledger, LEDGER_FORMAT)
+    form, phrases = data[:1], list[bytes]()
+    if form == _FORMAT:
+        wire = _body("ledger", data, _decode_ledger_1)
+    elif form == _FORMAT_2:
+        wire = _body("ledger", data, _decode_ledger_2, FORMAT_2)
+    else:
+        phrases, wire = _body("ledger", data, _decode_ledger, LEDGER_FORMAT)
     names = _COMMON + wire.names
     try:
         members = {
-            names[member.name]: _unpack_member(member, names, index)
+            names[member.name]: _unpack_member(member, names, index, phrases)
             for member, index in zip(wire.members, _unpack_answered(wire), strict=True)
         }
-        contacts = _unpack_contacts_1(wire, names) if is_old else _unpack_contacts(wire, [*members])
+        people = [*members]
+        if form == _LEDGER_FORMAT:
+            waiting, open_ = _unpack_asked(wire.waiting, people, phrases), _unpack_asked(wire.open, people, phrases)
+        else:
+            waiting, open_ = [*map(_asked_2, wire.waiting)], [*map(_asked_2, wire.open)]
+        contacts = _unpack_contacts_1(wire, names) if form == _FORMAT else _unpack_contacts(wire, people, phrases)
     except (IndexError, ValueError, TypeError, OverflowError, msgspec.DecodeError) as error:
         raise CodecError(f"ledger: damaged, {error}") from error
-    held = (wire.waiting, wire.open, wire.events, wire.holds, wire.stub, wire.draws, wire.cells, wire.recall_ms)
-    return Ledger(members, contacts, *held)
+    held = (wire.events, wire.holds, wire.stub, wire.draws, wire.cells, wire.recall_ms)
+    return Ledger(members, contacts, waiting, open_, *held)
 
 
 def pack_outbox(records: list[OutRecord]) -> bytes:
@@ -244,7 +300,7 @@ def _expand(number: int, unit: int) -> int:
     return number >> 1 if number & 1 else (number >> 1) * unit
 
 
-def _pack_member(name: str, member: Member, names: _Names) -> list[Any]:
+def _pack_member(name: str, member: Member, names: _Names, phrases: _Phrases) -> list[Any]:
     consents: list[int | None] = []
     for c in member.consents:
         expires = None if c.expires_at_ms is None else _squeeze(c.expires_at_ms, SECOND_MS)
@@ -253,17 +309,19 @@ def _pack_member(name: str, member: Member, names: _Names) -> list[Any]:
         consents += (1 if c.granted else 0, captured, names[c.purpose], names[c.channel], department, partner, expires)
     traits, suppressions, preferences = member.traits, member.suppressions, member.preferences
     if traits is None:
-        row = [names[name], consents, 0, {}, 0, 0, [], suppressions, preferences]
+        row = [names[name], consents, 0, [], 0, 0, [], suppressions, preferences]
     else:
         zone, household, owner = names[traits.time_zone] + 1, names[traits.household], names[traits.relationship_owner]
-        zones, attributes = traits.time_zones, traits.attributes
+        zones, attributes = traits.time_zones, list[Scalar]()
+        if traits.attributes:
+            attributes = [phrases[_pack_names(tuple(traits.attributes))], *traits.attributes.values()]
         row = [names[name], consents, zone, attributes, household, owner, zones, suppressions, preferences]
     while not row[-1] and len(row) > 1:
         row.pop()
     return row
 
 
-def _unpack_answered(wire: _LedgerWire | _LedgerWire1) -> list[bytes]:
+def _unpack_answered(wire: _LedgerWire[Any] | _LedgerWire1) -> list[bytes]:
     """Each member's index."""
     if not wire.members:
         return []
@@ -274,7 +332,7 @@ def _unpack_answered(wire: _LedgerWire | _LedgerWire1) -> list[bytes]:
     return [*indices, wire.answered[start:]]
 
 
-def _unpack_member(wire: _MemberWire, names: list[Any], answered: bytes) -> Member:
+def _unpack_member(wire: _MemberWire, names: list[Any], answered: bytes, phrases: list[bytes]) -> Member:
     column = iter(wire.consents)
     consents = [
         Consent(
@@ -291,8 +349,54 @@ def _unpack_member(wire: _MemberWire, names: list[Any], answered: bytes) -> Memb
     traits = None
     if wire.zone:
         zone, household, owner = names[wire.zone - 1], names[wire.household], names[wire.owner]
-        traits = Traits(household, zone, wire.zones, wire.attributes, owner)
+        traits = Traits(household, zone, wire.zones, _unpack_attributes(wire.attributes, phrases), owner)
     return Member(traits, consents, wire.suppressions, wire.preferences, answered)
+
+
+def _unpack_attributes(stored: list[Any] | dict[str, Scalar], phrases: list[bytes]) -> dict[str, Scalar]:
+    if isinstance(stored, dict):
+        return stored
+    return dict(zip(_unpack_names(phrases[stored[0]]), stored[1:], strict=True)) if stored else {}  # type: ignore[arg-type]
+
+
+def _pack_asked(requests: list[Asked], ledger: Ledger, phrases: _Phrases) -> list[list[Any]]:
+    """The rows of :class:`_AskedWire`."""
+    rows: list[list[Any]] = []
+    before_ms = 0
+    for a in requests:
+        topic, partition, offset = a.source
+        received_ms = a.received_ms
+        if len(a.identity) != IDENTITY_BYTES:
+            raise ValueError(f"the identity of a request is not {IDENTITY_BYTES} bytes long")
+        row: list[Any] = [
+            a.identity + a.content, phrases[_pack_names(a.names)], a.row, phrases[_pack_topic(topic, partition)],
+            offset, received_ms - before_ms, a.n, thousandths(a.score), thousandths(a.priority),
+            a.due_ms and (a.due_ms - received_ms) << 1 | 1,
+        ]  # fmt: skip
+        owner = 0 if a.customer == next(iter(ledger.members), None) else _place_of(a.customer, ledger)
+        if owner != 0 or a.recalled or a.held is not None or a.awaits:
+            row += (owner, a.recalled, a.held, a.awaits)
+        rows.append(row)
+        before_ms = received_ms
+    return rows
+
+
+def _place_of(customer: str, ledger: Ledger) -> int | str:
+    return [*ledger.members].index(customer) if customer in ledger.members else customer
+
+
+def _unpack_asked(rows: list[_AskedWire], people: list[str], phrases: list[bytes]) -> list[Asked]:
+    found = []
+    received_ms = 0
+    for w in rows:
+        received_ms += w.received
+        customer = w.owner if isinstance(w.owner, str) else people[w.owner]
+        source = (*_unpack_topic(phrases[w.topic]), w.offset)
+        names, due_ms = _unpack_names(phrases[w.names]), received_ms + (w.due >> 1) if w.due else 0
+        place = customer, received_ms, source, w.n, of_thousandths(w.score), of_thousandths(w.priority)
+        key, content = w.key[:IDENTITY_BYTES], w.key[IDENTITY_BYTES:]
+        found.append(Asked(key, content, *place, names, w.row, due_ms, w.held, w.recalled, w.awaits))
+    return found
 
 
 def _rows(column: Any, width: int) -> Any:
@@ -301,14 +405,25 @@ def _rows(column: Any, width: int) -> Any:
 
 
 @lru_cache(maxsize=SHAPES_MAX)
-def _pack_shape(shape: Shape) -> bytes:
-    """A shape as one value, in which common names are their places in the table. A bank has a few hundred shapes."""
-    return _encode([_INDEX.get(name, name) for name in shape])
+def _pack_names(names: Names) -> bytes:
+    """Names as one value, in which common ones are their places in the table. A bank has a few hundred shapes."""
+    return _encode([_INDEX.get(name, name) for name in names])
 
 
 @lru_cache(maxsize=SHAPES_MAX)
-def _unpack_shape(packed: bytes) -> Shape:
-    return tuple([COMMON_NAMES[name] if isinstance(name, int) else name for name in _decode_shape(packed)])
+def _unpack_names(packed: bytes) -> Names:
+    return tuple([COMMON_NAMES[name] if isinstance(name, int) else name for name in _decode_names(packed)])
+
+
+@lru_cache(maxsize=SHAPES_MAX)
+def _pack_topic(topic: str, partition: int) -> bytes:
+    return _encode((topic, partition))
+
+
+@lru_cache(maxsize=SHAPES_MAX)
+def _unpack_topic(packed: bytes) -> tuple[str, int]:
+    found: tuple[str, int] = _decode_topic(packed)
+    return found
 
 
 def _pack_owners(contacts: Contacts, ledger: Ledger) -> tuple[list[int], list[str]]:
@@ -345,11 +460,11 @@ def _pack_spans(contacts: Contacts) -> list[int]:
     return [span * 2 + 1 if span % MINUTE_MS else span // MINUTE_MS * 2 for span in spans]
 
 
-def _unpack_contacts(wire: _LedgerWire, members: list[str]) -> Contacts:
+def _unpack_contacts(wire: _LedgerWire[Any], members: list[str], phrases: list[bytes]) -> Contacts:
     contacts, customers = Contacts(), wire.customers or members
     if not wire.codes:
         return contacts
-    contacts.shapes = [*map(_unpack_shape, wire.shapes)]
+    contacts.shapes = [_unpack_names(one if isinstance(one, bytes) else phrases[one]) for one in wire.shapes]
     owners = wire.owners or [0] * len(wire.shapes)
     contacts.kinds = [Kind(customers[o], *shape) for o, shape in zip(owners, contacts.shapes, strict=True)]  # type: ignore[arg-type]
     contacts.codes = codes = wire.codes
@@ -371,7 +486,7 @@ def _unpack_contacts(wire: _LedgerWire, members: list[str]) -> Contacts:
     return contacts
 
 
-def _unpack_refs(wire: _LedgerWire) -> list[bytes]:
+def _unpack_refs(wire: _LedgerWire[Any]) -> list[bytes]:
     answered, refs, known = wire.answered, wire.refs, len(wire.answered) // ANSWERED_BYTES
     found = []
     for place in wire.places:
@@ -387,7 +502,37 @@ def _unpack_refs(wire: _LedgerWire) -> list[bytes]:
     return found
 
 
-# Format 1, which is read only.
+# Formats 1 and 2, which are read only.
+
+
+class _Asked2(Struct, array_like=True, gc=False):
+    """A request as formats 1 and 2 had it, with its JSON."""
+
+    identity: bytes
+    content: bytes
+    request: bytes
+    received_ms: int
+    source: tuple[str, int, int]
+    n: int
+    score: float
+    priority: float
+    due_ms: int = 0
+    held: str | None = None
+    recalled: bool = False
+    awaits: list[str] = []
+
+
+_decode_ledger_2: Final = msgspec.msgpack.Decoder(_LedgerWire[_Asked2]).decode
+_decode_request: Final = msgspec.json.Decoder(ContactRequest).decode
+
+
+def _asked_2(a: _Asked2) -> Asked:
+    request = _decode_request(a.request)
+    names, row = pack_request(request, a.received_ms)
+    return Asked(
+        a.identity, a.content, request.customer_id, a.received_ms, a.source, a.n, a.score, a.priority, names, row,
+        a.due_ms, a.held, a.recalled, a.awaits,
+    )  # fmt: skip
 
 
 class _LedgerWire1(Struct, array_like=True, gc=False):
@@ -399,8 +544,8 @@ class _LedgerWire1(Struct, array_like=True, gc=False):
     contacts: list[int | None] = []
     answered: bytes = b""
     refs: bytes = b""
-    waiting: list[Asked] = []
-    open: list[Asked] = []
+    waiting: list[_Asked2] = []
+    open: list[_Asked2] = []
     events: list[Event] = []
     holds: dict[str, int] = {}
     shares: list[int] = []

@@ -62,7 +62,7 @@ class PartitionKeys(Struct, frozen=True):
 
     @property
     def ledger_phrases(self) -> bytes:
-        """A list: the phrases of ledgers. As ledgers are packed now they have none, so it is not there."""
+        """A list: the phrases of ledgers; it stays."""
         return self.base + b"w:l"
 
     def answer_phrases(self, block: int) -> bytes:

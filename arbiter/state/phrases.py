@@ -1,8 +1,8 @@
 """What packed values have in common, kept once.
 
-A packed answer is ``[phrases, body]`` after its format byte. Phrases are what many values share, as bytes: a rule with
-its owner and reason, a policy's version, a kind of contact. The body refers to them by their place in the
-list. So a value can be read by itself. A store may keep each phrase once and put its number into the list instead.
+A packed answer or ledger is ``[phrases, body]`` after its format byte. Phrases are what many values share, as bytes: a
+rule with its owner and reason, a policy's version, the shape of a contact. The body refers to them by their place in
+the list. So a value can be read by itself. A store may keep each phrase once and put its number into the list instead.
 """
 
 from __future__ import annotations
@@ -65,29 +65,25 @@ class Phrasebook:
 
     def shorten(self, value: bytes) -> bytes:
         """The value with numbers for its phrases. What is no value with phrases stays as it is."""
-        if value[:1] != FIRST:
-            return value
         try:
             whole = _whole(value[1:])
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return value
         numbers = self._numbers
         short = [numbers[phrase] if phrase in numbers else self._add(phrase) for phrase in whole.phrases]
-        return FIRST + _encode(_Short(short, whole.body))
+        return value[:1] + _encode(_Short(short, whole.body))
 
     def restore(self, value: bytes) -> bytes:
         """The value with its phrases again; :class:`UnknownPhrase`."""
-        if value[:1] != FIRST:
-            return value
         try:
             short = _short(value[1:])
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return value
         try:
             phrases = [one if isinstance(one, bytes) else self._phrase(one) for one in short.phrases]
         except IndexError:
             raise UnknownPhrase(max(one for one in short.phrases if isinstance(one, int))) from None
-        return FIRST + _encode(_Whole(phrases, short.body))
+        return value[:1] + _encode(_Whole(phrases, short.body))
 
     def learn(self, kept: list[bytes]) -> None:
         """Somebody else has added to what the store has."""

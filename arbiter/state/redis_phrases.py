@@ -7,7 +7,7 @@ says how many numbers were given out: an owner who finds fewer phrases gives non
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from arbiter.state.phrases import Phrasebook, UnknownPhrase
@@ -35,11 +35,11 @@ class Phrasebooks:
             book = self._books.setdefault(key, Phrasebook(await self._kept(key), self._given.get(key, 0)))
         return book
 
-    def forget(self, prefix: bytes, key: bytes, given: int) -> None:
-        """Somebody else may have added to those that begin so; ``given`` is how many the head knows under ``key``."""
+    def forget(self, prefix: bytes, given: Mapping[bytes, int]) -> None:
+        """Somebody else may have added to those that begin so; ``given`` is how many the head knows of, by key."""
         self._books = {name: book for name, book in self._books.items() if not name.startswith(prefix)}
         self._given = {name: count for name, count in self._given.items() if not name.startswith(prefix)}
-        self._given[key] = given
+        self._given |= given
 
     async def restored(self, key: bytes, values: Sequence[bytes | None]) -> list[bytes | None]:
         """The values with their phrases; empty where one is not there any more."""

@@ -54,6 +54,8 @@ _POSITION: Final = b"p:"
 _TOPIC: Final = b"t:"
 _GIVEN: Final = b"w"
 """A field of the head: the block of the last answers, and how many numbers of its phrases were given out."""
+_GIVEN_LEDGERS: Final = b"wl"
+"""A field of the head: how many numbers of the phrases of ledgers were given out."""
 PROBE_KEPT_MS: Final = 60_000
 SCANNED: Final = 1_000
 """Keys that the server looks at for one step through all of them."""
@@ -117,8 +119,7 @@ class RedisStore:
         if _VERDICTS[reply[0]] is CommitResult.FENCED:
             return None
         head = _head(keys.head, reply[3])
-        block, given = _given(keys.head, reply[3])
-        self._books.forget(keys.base, keys.answer_phrases(block), given)
+        self._books.forget(keys.base, _given(keys, reply[3]))
         return Claim(head, reply[4], _ms(reply[1], reply[2]), fresh=head.seq == 0, adopted=reply[5] != b"0")
 
     async def report_loss(self, partition: int, loss: str, name: str, named: frozenset[str]) -> str:
@@ -389,11 +390,16 @@ def _read_head(fields: dict[bytes, bytes]) -> Head:
     )
 
 
-def _given(key: bytes, flat: list[bytes]) -> tuple[int, int]:
-    """The block of phrases that the last answers refer to, and how many numbers of it were given out."""
-    block, _, given = dict(zip(flat[::2], flat[1::2], strict=True)).get(_GIVEN, b"0.0").partition(b".")
-    with _readable(key):
-        return int(block), min(int(given), PHRASES_MAX)
+def _given(keys: PartitionKeys, flat: list[bytes]) -> dict[bytes, int]:
+    """How many numbers were given out of the phrases of ledgers, and of those that the last answers refer to."""
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    block, _, given = fields.get(_GIVEN, b"0.0").partition(b".")
+    with _readable(keys.head):
+        of_ledgers, of_answers = int(fields.get(_GIVEN_LEDGERS, b"0")), int(given)
+        return {
+            keys.ledger_phrases: min(of_ledgers, PHRASES_MAX),
+            keys.answer_phrases(int(block)): min(of_answers, PHRASES_MAX),
+        }
 
 
 def _named(fields: Mapping[bytes, bytes], prefix: bytes) -> list[tuple[str, bytes]]:
@@ -421,6 +427,8 @@ def _commit_words(
         fields += ("claims", 0)
     if answers:
         fields += (_GIVEN, f"{block}.{len(books[1].phrases)}")
+    if books[0].added:
+        fields += (_GIVEN_LEDGERS, len(books[0].phrases))
     for topic, offset in commit.positions.items():
         fields += (_POSITION + topic.encode(), offset)
     words += (commit.outbox, len(fields) // 2, len(ledgers), len(answers), len(commit.timers))

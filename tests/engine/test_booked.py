@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from arbiter.engine import events, input_record, recalls, state
+from arbiter.engine import events, recalls, state
 from arbiter.engine.evaluation import Evaluation
 from arbiter.engine.events import PUT_OFF_MS
 from arbiter.engine.state import PartyState
+from arbiter.ledger import stored_request
 from arbiter.messages import Outcome, SuppressionChange
 from arbiter.state.memory import MemoryStore
 from arbiter.timing.instants import HOUR_MS, to_datetime
@@ -86,16 +87,16 @@ async def test_an_approval_whose_request_cannot_be_read_does_not_keep_the_others
     site = approved()
     site.send(request("b", campaign="other", send_after=MONDAY + 2 * HOUR_MS))
     await site.settle()
-    usual = input_record.request_of
+    usual = stored_request.unpack_request
 
-    def unreadable(data: bytes) -> Any:
-        read = usual(data)
+    def unreadable(*stored: Any) -> Any:
+        read = usual(*stored)
         if read.request_id == "a":
             raise msgspec.DecodeError
         return read
 
     await site.end(0)  # another build, which has decoded neither
-    monkeypatch.setattr(state, "request_of", unreadable)
+    monkeypatch.setattr(state, "unpack_request", unreadable)
     site.send(grant("c1", captured=MONDAY, state="withdrawn"))
     await site.settle()
     await site.end(0)

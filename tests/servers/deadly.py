@@ -25,7 +25,7 @@ def main() -> None:
 
     def deadly(self: Party, event: Any, now_ms: int, context: Context, *way: Any) -> Any:
         is_looked_at = isinstance(event, Review) or (self.due_ms is not None and self.due_ms <= now_ms)
-        waits = any(DEADLY_LOOK.encode() in asked.request for asked in self.ledger.waiting)
+        waits = any(DEADLY_LOOK in asked.names for asked in self.ledger.waiting)
         is_deadly = isinstance(event, InputRecord) and getattr(event.message, "campaign", "") == DEADLY
         if is_deadly or (not context.is_reading_facts and is_looked_at and waits):
             os.kill(os.getpid(), signal.SIGKILL)

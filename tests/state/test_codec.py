@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from arbiter.ledger.capacity import Draw
 from arbiter.ledger.contacts import Contacts, ContactState, Evidence, Kind
+from arbiter.ledger.identity import content_of, identity
 from arbiter.ledger.model import (
     Asked,
     Consent,
@@ -23,7 +25,8 @@ from arbiter.ledger.model import (
     Suppression,
     Traits,
 )
-from arbiter.messages import Finding, PolicyRef, ShadowDecision, UsedContact
+from arbiter.ledger.stored_request import unpack_request
+from arbiter.messages import ContactRequest, Finding, PolicyRef, ShadowDecision, UsedContact
 from arbiter.state.answers import pack_decision, unpack_decision
 from arbiter.state.codec import (
     COMMON_NAMES,
@@ -76,14 +79,16 @@ DRAW = st.builds(Draw, NAME, INSTANT, INSTANT)
 KIND = st.builds(Kind, NAME, NAME, NAME, NAME, NAME, MAYBE_NAME, MAYBE_NAME)
 ASKED = st.builds(
     Asked,
+    st.binary(min_size=16, max_size=16),
     REF,
-    REF,
-    st.binary(max_size=40),
+    NAME,
     INSTANT,
     st.tuples(NAME, st.integers(0, 99), INSTANT),
     st.integers(1, 99),
     st.floats(allow_nan=False),
     st.floats(0, 100),
+    st.lists(MAYBE_NAME, max_size=8).map(tuple),
+    st.binary(max_size=40),
     INSTANT,
     st.none() | NAME,
     st.booleans(),
@@ -160,7 +165,7 @@ def typical(*, hot: bool) -> Ledger:
     return Ledger({"C00012345": member}, contacts)
 
 
-# `typical(hot=True)`, as formats 1 and 2 store it, and a household in format 1.
+# `typical(hot=True)`, as each format stores it, and a household in format 1, and one in format 2 with requests' JSON.
 STORED_1 = (
     "019595a9433030303132333435ab737072696e672d32303236a9626f61742d6c6f616eaa626f61742d6c6f616e73ad73756d"
     "6d65722d63727569736591933d9e01cf000003403db7d08308000000c001cf00000342a7b2f08308010000c01c9e3d0f3e01"
@@ -180,6 +185,31 @@ STORED_2 = (
     "fbfbfbfbfbfb74696d6592c412960fab737072696e672d32303236010b1500c42796aa626f61742d6c6f616e73ad73756d6d"
     "65722d637275697365020ba9626f61742d6c6f616e0095000800080095000102030495cf000001a1ee584041ce0f7318d2ce"
     "0f7318d2ce0f7318d2ce0f7318d295cd0b40cd0b40cd0b40cd0b40cd0b40"
+)
+
+REQUESTS_2 = (
+    "02dc001192a161a16292943d901c82a36167652ca3766970c3913ec40cd79cac08e87f342c74696d6591c40d960fa6737072"
+    "696e67010900009100910091cf000001a1ee5840419102c40080919cc41067a95460c39381ec705b23f8cdfe7072c4086ae1"
+    "e5d906eaf7ffc5014e7b22726571756573745f6964223a22722d31222c22637573746f6d65725f6964223a2262222c226465"
+    "706172746d656e74223a226361726473222c2263616d706169676e223a22737072696e67222c226368616e6e656c223a2273"
+    "6d73222c2263617465676f7279223a2270726f6d6f74696f6e616c222c2270726f64756374223a2263617264222c22707269"
+    "6f72697479223a37302c2276616c7565223a31322e352c2270726f70656e73697479223a302e3132352c2272657175657374"
+    "65645f6174223a22323032362d31312d31385431323a32383a34332e3435372b30313a3030222c22657870697265735f6174"
+    "223a22323032362d31322d30315430303a30303a30305a222c22726563616c6c61626c65223a66616c73652c226174747269"
+    "6275746573223a7b2277617665223a332c226c697374223a2263726d227d2c22756e6b6e6f776e223a317dcf000001a1ee58"
+    "404193b3636f6e746163742e72657175657374732e7631032801cb4021800000000000cb4051800000000000cf000001a1ee"
+    "599fd1a4686f6c64c291a177919cc410d79cac08e87f342c252b7e18637e7878c408330c1f9f1cd929b4c4767b2272657175"
+    "6573745f6964223a22722d32222c22637573746f6d65725f6964223a2261222c226465706172746d656e74223a2263617264"
+    "73222c2263616d706169676e223a22737072696e67222c226368616e6e656c223a22656d61696c222c2263617465676f7279"
+    "223a2273657276696365227dcf000001a1ee58442993b3636f6e746163742e72657175657374732e7631032902cb40218000"
+    "00000000cb404900000000000000c0c390908080809101"
+)
+STORED_3 = (
+    "039292c412960fab737072696e672d32303236010b1500c42796aa626f61742d6c6f616e73ad73756d6d65722d6372756973"
+    "65020ba9626f61742d6c6f616e009891a943303030313233343591933d9e01cf000003403db7d08308000000c001cf000003"
+    "42a7b2f08308010000c01cc43cffffffffffffffff74696d65fefefefefefefefe74696d65fdfdfdfdfdfdfdfd74696d65fc"
+    "fcfcfcfcfcfcfc74696d65fbfbfbfbfbfbfbfb74696d6592000195000800080095000102030495cf000001a1ee584041ce0f"
+    "7318d2ce0f7318d2ce0f7318d2ce0f7318d295cd0b40cd0b40cd0b40cd0b40cd0b40"
 )
 
 
@@ -225,17 +255,49 @@ def test_contacts_of_one_kind_share_it() -> None:
     assert 2 == len({id(contact.kind) for contact in contacts}) == len(contacts.kinds)
 
 
-@pytest.mark.parametrize("stored", [STORED_1, STORED_2])
+@pytest.mark.parametrize("stored", [STORED_1, STORED_2, STORED_3])
 def test_stored_formats_stay_readable(stored: str) -> None:
     """Bytes that were once stored give the same ledger for ever; a table entry that moved would show here."""
     assert typical(hot=True) == unpack_ledger(bytes.fromhex(stored))
 
 
-def test_what_is_written_is_format_2() -> None:
-    """A ledger that was read from format 1 is written in format 2."""
-    assert STORED_2 == pack_ledger(unpack_ledger(bytes.fromhex(STORED_1))).hex()
-    assert b"\x02\x91\x90" == pack_ledger(Ledger())
-    assert Ledger() == unpack_ledger(b"\x01\x91\x90")
+@pytest.mark.parametrize("stored", [STORED_1, STORED_2])
+def test_what_is_written_is_format_3(stored: str) -> None:
+    """A ledger that was read from an older format is written in the newest."""
+    assert STORED_3 == pack_ledger(unpack_ledger(bytes.fromhex(stored))).hex()
+    assert b"\x03\x92\x90\x91\x90" == pack_ledger(Ledger())
+    assert Ledger() == unpack_ledger(b"\x01\x91\x90") == unpack_ledger(b"\x02\x91\x90")
+
+
+def test_requests_are_read_from_format_2() -> None:
+    """One that waits and one with a permit, whose JSON the ledger had: they say the same as before."""
+    ledger = unpack_ledger(bytes.fromhex(REQUESTS_2))
+    (waits,), (is_open,) = ledger.waiting, ledger.open
+    first, second = (unpack_request(one.customer, one.names, one.row, one.received_ms) for one in (waits, is_open))
+
+    requested_at, expires_at = to_datetime(1_795_001_323_457), datetime(2026, 12, 1, tzinfo=UTC)
+    assert first == ContactRequest(
+        request_id="r-1", customer_id="b", department="cards", campaign="spring", channel="sms",
+        category="promotional", product="card", priority=70.0, value=12.5, propensity=0.125,
+        requested_at=requested_at, expires_at=expires_at, recallable=False, attributes={"wave": 3, "list": "crm"},
+    )  # fmt: skip
+    assert second == ContactRequest(
+        request_id="r-2", customer_id="a", department="cards", campaign="spring", channel="email", category="service"
+    )
+    for one, request in ((waits, first), (is_open, second)):
+        assert (identity(request), content_of(request)) == (one.identity, one.content)
+    assert (waits.n, waits.due_ms, waits.held, waits.recalled, waits.awaits) == (
+        1,
+        NOW_MS + 90_000,
+        "hold",
+        False,
+        ["w"],
+    )
+    assert (is_open.n, is_open.due_ms, is_open.held, is_open.recalled, is_open.awaits) == (2, 0, None, True, [])
+    assert ("contact.requests.v1", 3, 41) == is_open.source
+    assert {"age": 44, "vip": True} == ledger.members["a"].traits.attributes  # type: ignore[union-attr]
+    assert ledger == unpack_ledger(pack_ledger(ledger))
+    assert len(pack_ledger(ledger)) < len(REQUESTS_2) // 4
 
 
 def test_a_household_is_read_from_format_1() -> None:
@@ -269,7 +331,7 @@ def test_common_names_are_distinct() -> None:
 
 def test_every_field_is_stored() -> None:
     """A field added to the model must be added to the codec too, or it would be lost silently."""
-    known = {Ledger: 10, Member: 5, Traits: 5, Consent: 7, Kind: 7}
+    known = {Ledger: 10, Member: 5, Traits: 5, Consent: 7, Kind: 7, Asked: 14, ContactRequest: 17}
 
     assert known == {kind: len(kind.__struct_fields__) for kind in known}
     assert 9 == len(Contacts.__slots__)
@@ -321,7 +383,7 @@ def test_outbox_comes_back(records: list[OutRecord]) -> None:
 
 
 UNPACK: dict[str, Any] = {"ledger": unpack_ledger, "answer": unpack_decision, "outbox": unpack_outbox}
-NEWER = {"ledger": 3, "answer": 3, "outbox": 2}
+NEWER = {"ledger": 4, "answer": 3, "outbox": 2}
 
 
 @pytest.mark.parametrize("what", UNPACK)
@@ -363,6 +425,7 @@ def test_damaged_ledger_is_an_error_or_a_ledger(data: st.DataObject) -> None:
         Ledger({"C1": Member()}, contacts_of((Kind("C1", "d", "c", "ch", "ca"), b"short", 0, 1))),
         Ledger({"C1": Member()}, contacts_of((Kind("C1", "d", "lone \ud800", "ch", "ca"), b"12345678", 0, 1))),
         Ledger({"C1": Member(answered=b"no multiple of twelve")}),
+        Ledger({"C1": Member()}, waiting=[Asked(b"short", b"12345678", "C1", 0, ("t", 0, 0), 1, 0.0, 0.0)]),
     ],
 )
 def test_what_cannot_be_stored_is_an_error(ledger: Ledger) -> None:

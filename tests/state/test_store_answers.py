@@ -159,6 +159,25 @@ async def test_an_answer_never_refers_to_what_came_after_a_loss(
         assert [b"", newer] == await store.load_answers(P, [ONE, TWO])
 
 
+@pytest.mark.parametrize("left", [0, 1])
+async def test_a_ledger_never_refers_to_what_came_after_a_loss(
+    kept: tuple[RedisStore, Callable[[str], bytes]], admin: Redis, left: int
+) -> None:
+    """Phrases of ledgers were deleted by hand, all or some. What refers to them is damaged, and never says another."""
+    store, key = kept
+    older, newer = value(b"a", b"b"), value(b"c", b"b")
+    last = replace(FIRST, ledgers={"C1": older})
+    await claimed(store, last)
+    await admin.ltrim(key("w:l"), 0, left - 1) if left else await admin.delete(key("w:l"))
+    for owner in "bc":
+        claim = await store.claim(P, owner, 1)
+        assert claim is not None
+        last = after(last, epoch=claim.head.epoch, owner=owner, ledgers={"C2": newer})
+        assert await verdict(store, last) is CommitResult.OK
+
+        assert [b"", newer] == await store.load(P, ["C1", "C2"])
+
+
 async def test_phrases_of_answers_outlive_them(kept: tuple[RedisStore, Callable[[str], bytes]], admin: Redis) -> None:
     """Also where the last commit with an answer added none; those of ledgers stay for ever."""
     store, key = kept

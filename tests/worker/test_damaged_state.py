@@ -13,7 +13,7 @@ from tests.harness.stepwise import SteppedCluster
 from tests.inputs.builders import MONDAY, grant, policy, request
 
 DAMAGED = [b"", b"garbage", bytes(40), b"\x01\xff", b"\x01\x95\x90\x90\x90\x91\xc0\x90", b"\x99\xc1"]
-NEWER = [b"\x03\x90", b"\x03anything", b"\x1f", b"c\x91\x90"]
+NEWER = [b"\x04\x90", b"\x04anything", b"\x1f", b"c\x91\x90"]
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def world() -> PartitionCluster:
 def test_a_newer_format_is_told_from_damage(stored: bytes) -> None:
     """By its number, or because what follows is an array, as in every format; the error names both formats."""
     with pytest.raises(
-        NewerFormat, match=f"format {stored[0]}, written by a newer build; this build reads formats up to 2"
+        NewerFormat, match=f"format {stored[0]}, written by a newer build; this build reads formats up to 3"
     ):
         unpack_ledger(stored)
 
@@ -77,7 +77,7 @@ async def test_a_newer_ledger_stops_the_partition(world: PartitionCluster) -> No
     world.request("a", CUSTOMERS[0])
     await world.run()
     ledgers = world.store.kept(P).ledgers
-    ledgers[f"c:{CUSTOMERS[0]}"] = b"\x03" + ledgers[f"c:{CUSTOMERS[0]}"][1:]
+    ledgers[f"c:{CUSTOMERS[0]}"] = b"\x04" + ledgers[f"c:{CUSTOMERS[0]}"][1:]
     world.request("b", CUSTOMERS[1])
     world.request("c", CUSTOMERS[0])
     with pytest.raises(NewerFormat):

@@ -67,9 +67,9 @@ class StoredParty(Party):
         self.committed()
 
     def rewind(self) -> None:
-        """Restore the state that the store has."""
+        """Restore the state that the store has. Unpacked requests stay unpacked: they do not change."""
         self.ledger = fresh(self.packed)
-        self.answers, self.changed, self.requests = dict(self.loaded), {}, {}
+        self.answers, self.changed = dict(self.loaded), {}
         self.look_at_timer()
 
     def committed(self) -> None:
