@@ -26,7 +26,7 @@ from loadtests.contacts import CONTACTS, EVERY, LATER, ZONE, Requests, names
 from loadtests.contenders.arbiter_worker import ArbiterWorker
 from loadtests.core import FOUR_RULES, document_of
 from loadtests.figures import Spread, Throughput, ratios, slope, spread
-from loadtests.rounds import FACTOR, PARTITIONS, Place, Plan, Rig, kafka_in, valkey_in
+from loadtests.rounds import FACTOR, FAILURES, PARTITIONS, Place, Plan, Rig, kafka_in, valkey_in
 from loadtests.traffic import FIRST_DAY, Entry
 
 FEW = 10_000
@@ -167,7 +167,10 @@ def name_of(number: int) -> str:
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="How often each is measured.")
 def main(customers: int, rounds: int) -> None:
     """What a decision costs with millions of customers in Redis, beside ten thousand. A million takes about 0.6 GB."""
-    print_cells(table(measure(customers, rounds, Console(stderr=True))), Console())
+    try:
+        print_cells(table(measure(customers, rounds, Console(stderr=True))), Console())
+    except FAILURES as error:
+        raise click.ClickException(f"no figures: {error}") from None
 
 
 if __name__ == "__main__":

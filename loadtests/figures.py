@@ -12,6 +12,10 @@ from msgspec import Struct
 NS_PER_SECOND = 1_000_000_000
 
 
+class NoSlope(ValueError):
+    """The two backlogs are too much alike."""
+
+
 class Spread(Struct, frozen=True):
     """What several rounds gave: the median, the lowest and the highest."""
 
@@ -113,12 +117,12 @@ def slope(small: Drained, large: Drained) -> Throughput:
     """What a request more costs: the larger backlog less the smaller one.
 
     Start-up, first connections, facts that are read before and records that were fetched before the first answer are
-    in both and cancel out. ``ValueError`` if the larger one is not larger, or took no longer.
+    in both and cancel out. :class:`NoSlope` if the larger one is not larger, or took no longer.
     """
     requests = large.requests - small.requests
     seconds = large.seconds - small.seconds
     if requests <= 0 or seconds <= 0:
-        raise ValueError(
+        raise NoSlope(
             f"no slope between {small.requests} requests in {small.seconds:.2f} s and {large.requests} in "
             f"{large.seconds:.2f} s; take more --records"
         )

@@ -13,16 +13,18 @@ from arbiter.messages import DECISIONS, REQUESTS
 from arbiter.policy.document import PolicyDocument
 from arbiter.worker.kafka import topics
 from loadtests.contenders.base import Contender, Site
-from loadtests.figures import NS_PER_SECOND, Drained, Throughput, schedule, slope
-from loadtests.kafka import delete_topics, publish, reader
-from loadtests.measure import Answers, Paced, drain, pace
-from loadtests.process import Worker
+from loadtests.figures import NS_PER_SECOND, Drained, NoSlope, Throughput, schedule, slope
+from loadtests.kafka import NotPublished, delete_topics, publish, reader
+from loadtests.measure import Answers, NotDecided, Paced, drain, pace
+from loadtests.process import Worker, WorkerFailed
 from loadtests.traffic import Entry, Traffic
-from tests.servers.processes import KafkaServer, ValkeyServer, free_port
+from tests.servers.processes import KafkaServer, ServerFailed, Unavailable, ValkeyServer, free_port
 
 PARTITIONS = 32
 # The larger backlog is so many times the smaller one.
 FACTOR = 3
+# Why there may be no figures; the text of each says what to do.
+FAILURES = (NotDecided, NotPublished, NoSlope, ServerFailed, Unavailable, WorkerFailed)
 
 
 class Plan(Struct, frozen=True):
