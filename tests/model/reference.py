@@ -31,6 +31,7 @@ from arbiter.ledger.keys import customer_party, id_of, is_household
 from arbiter.ledger.model import Decision, Ledger
 from arbiter.messages import ContactRequest, encoder
 from arbiter.policy.ruleset import Policy
+from arbiter.state.answers import pack_decision, unpack_decision
 from arbiter.state.codec import pack_ledger, unpack_ledger
 from tests.oracle.invariants import home_of
 from tests.servers.topics import Place
@@ -218,7 +219,7 @@ class Reference:
     ) -> list[Effect]:
         """What a party does at an event that stood at ``place``, or that partition ``sender`` sent.
 
-        Its ledger is then packed and unpacked, as by a store.
+        Its ledger and its new answers are then packed and unpacked, as by a store.
         """
         party = Party(part.ledgers.get(name) or Ledger())
         party.answers = part.answers
@@ -226,6 +227,7 @@ class Reference:
         effects = party.apply(event, now_ms, context)
         for effect in effects:
             self._note(effect, part.number, sender, place)
+        part.answers |= as_stored({key: part.answers[key] for key in party.changed if key in part.answers})
         ledger = part.ledgers[name] = unpack_ledger(pack_ledger(party.ledger))
         due_ms = due_of(ledger)
         part.timers.pop(name, None)
@@ -316,5 +318,11 @@ def unshared(routed: Routed) -> Routed:
     """A copy that the party's further life does not change."""
     if not isinstance(routed, Join | Return):
         return routed
-    part = msgspec.structs.replace(routed.part, ledger=unpack_ledger(pack_ledger(routed.part.ledger)))
+    ledger = unpack_ledger(pack_ledger(routed.part.ledger))
+    part = msgspec.structs.replace(routed.part, ledger=ledger, answers=as_stored(routed.part.answers))
     return msgspec.structs.replace(routed, part=part)
+
+
+def as_stored(answers: dict[bytes, Decision]) -> dict[bytes, Decision]:
+    """These answers as a store gives them back."""
+    return {key: unpack_decision(pack_decision(answer)) for key, answer in answers.items()}
