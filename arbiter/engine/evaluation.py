@@ -417,7 +417,7 @@ class Evaluation:
         permit = Permit(min(at_ms + self.terms.permit_max_ms, self.ends_ms))
         place = -FAR_MS
         if not self._has_lifts:
-            _, cut_ms, cutter = self._applicable.cut(self._interval)
+            cut_ms, cutter = self._applicable.cut(self._interval)
             if cut_ms < permit.until_ms and cutter is not None:
                 permit.until_ms, permit.cutter, place = cut_ms, cutter, cutter.place
         for rule in self._cutting(at_ms):

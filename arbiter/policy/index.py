@@ -47,7 +47,6 @@ class RuleIndex:
         self.timed = [rule for rule in rules if rule.is_timed or not rule.is_for_ever]
         self.untimed = _bits(rule for rule in rules if not rule.is_timed and rule.is_for_ever)
         self.counting = [r for r in rules if isinstance(r, CompiledCounting) and r.needs is Need.CONTACTS]
-        self._sure = _bits(rule for rule in self.counting if not rule.asks_who)
         self._sets: dict[int, tuple[CompiledRule, ...]] = {}
         self._counted: dict[Shape, int] = {}
         self._sharing: dict[tuple[bool, ...], int] = {}
@@ -61,10 +60,8 @@ class RuleIndex:
             known = self._sets[bits] = tuple([rule for rule in self._rules if rule.bit & bits])
         return known
 
-    def counted(self, shape: Shape, other: Shape) -> tuple[int, int]:
-        """The rules by which contacts of shape ``other`` count for requests of ``shape``; and those by which they may,
-        depending on whose they are.
-        """
+    def counted(self, shape: Shape, other: Shape) -> int:
+        """The set of the rules by which contacts of shape ``other`` may count for requests of ``shape``."""
         counted = self._counted.get(other)
         if counted is None:
             if len(self._counted) > SETS_MAX:
@@ -75,8 +72,7 @@ class RuleIndex:
         sharing = self._sharing.get(alike)
         if sharing is None:
             sharing = self._sharing[alike] = _bits(rule for rule in self.counting if rule.is_shared(shape, other))
-        counted &= sharing
-        return counted & self._sure, counted & ~self._sure
+        return counted & sharing
 
 
 class Pair(Struct, frozen=True):
@@ -103,6 +99,7 @@ class ShapeRules:
         "_in_segments",
         "_otherwise",
         "_pairs",
+        "_pairs_of",
         "_shape",
         "arbitrations",
         "bits",
@@ -128,6 +125,7 @@ class ShapeRules:
         self._in_segments: dict[frozenset[str] | None, int] = {}
         self._applicable: dict[int, ApplicableRules] = {}
         self._pairs: dict[Shape, Pair] = {}
+        self._pairs_of: dict[int, Pair] = {}
         self.shared = [rule for rule in rules if isinstance(rule, CompiledShared)]
         self.floors = [rule for rule in rules if isinstance(rule, CompiledFloor)]
         self.arbitrations = [rule for rule in rules if isinstance(rule, CompiledArbitration)]
@@ -180,11 +178,15 @@ class ShapeRules:
     def _pair(self, other: Shape) -> Pair:
         if len(self._pairs) > PAIRS_MAX:
             self._pairs.clear()
-        sure, unsure = self.index.counted(self._shape, other)
-        own = [number for number, rule in enumerate(self.counting) if rule.bit & sure]
-        others = [number for number in own if not self.counting[number].per_customer]
-        asking = [number for number, rule in enumerate(self.counting) if rule.bit & unsure]
-        pair = self._pairs[other] = Pair(tuple(own), tuple(others), tuple(asking))
+        bits = self.bits & self.index.counted(self._shape, other)
+        pair = self._pairs_of.get(bits)
+        if pair is None:
+            numbers = [number for number, rule in enumerate(self.counting) if rule.bit & bits]
+            own = [number for number in numbers if not self.counting[number].asks_who]
+            others = [number for number in own if not self.counting[number].per_customer]
+            unsure = [number for number in numbers if self.counting[number].asks_who]
+            pair = self._pairs_of[bits] = Pair(tuple(own), tuple(others), tuple(unsure))
+        self._pairs[other] = pair
         return pair
 
 
@@ -196,13 +198,12 @@ class ApplicableRules:
     for a reason of the request's own, ``_dated`` by the calendar.
     """
 
-    __slots__ = ("_asked", "_cut", "_dated", "_events", "_lists", "_rooms", "bits", "cutting")
+    __slots__ = ("_asked", "_dated", "_events", "_lists", "_rooms", "bits", "cutting")
 
     def __init__(self, shape_rules: ShapeRules, bits: int) -> None:
         self.bits = bits
         self._asked = self._lists = self._events = self._dated = self.cutting = 0
         self._rooms: list[tuple[int, int, CompiledCounting]] = []
-        self._cut: tuple[ValidInterval | None, int, CompiledRule | None] = (None, FAR_MS, None)
         for rule in shape_rules.index.set_of(bits):
             bit, cost, number = rule.bit, shape_rules.costs.get(rule), shape_rules.numbers.get(rule)
             room = rule.room(cost) if isinstance(rule, CompiledCounting) and cost is not None else None
@@ -252,13 +253,13 @@ class ApplicableRules:
                 found.append((frees_ms, rule.bit))
         return found
 
-    def cut(self, interval: ValidInterval) -> tuple[ValidInterval | None, int, CompiledRule | None]:
-        """When the calendar ends a permit, and the rule by which it does."""
-        if self._cut[0] is not interval:
-            cuts = interval.cuts
-            end_ms, _, rule = next((cut for cut in cuts if cut[2].bit & self._dated), (FAR_MS, 0, None))
-            self._cut = (interval, end_ms, rule)
-        return self._cut
+    def cut(self, interval: ValidInterval) -> tuple[int, CompiledRule | None]:
+        """When the calendar ends a permit (ms), and the rule by which it does."""
+        known = interval.cut_by.get(self._dated)
+        if known is None:
+            found = next((cut for cut in interval.cuts if cut[2].bit & self._dated), (FAR_MS, 0, None))
+            known = interval.cut_by[self._dated] = found[0], found[2]
+        return known
 
 
 class ValidInterval:
@@ -266,16 +267,17 @@ class ValidInterval:
 
     ``asking`` are the rules that are in force and not open by the clock, ``lasting`` those that have not ended,
     ``failed`` those that could not be asked. ``cuts`` tells when which rule ends a permit by the calendar, the first
-    first.
+    first; ``cut_by`` has the first of each set of rules that was asked for.
     """
 
-    __slots__ = ("asking", "cuts", "failed", "from_ms", "lasting", "until_ms")
+    __slots__ = ("asking", "cut_by", "cuts", "failed", "from_ms", "lasting", "until_ms")
 
     def __init__(self, index: RuleIndex, where: Timetable, at_ms: int) -> None:
         self.from_ms, self.until_ms = at_ms, FAR_MS
         self.asking = self.lasting = index.untimed
         self.failed = 0
         self.cuts: list[tuple[int, int, CompiledRule]] = []
+        self.cut_by: dict[int, tuple[int, CompiledRule | None]] = {}
         for rule in index.timed:
             if at_ms >= rule.until_ms:
                 continue

@@ -90,7 +90,7 @@ def everything_asked() -> Iterator[None]:
     with (
         mock.patch.object(ApplicableRules, "asked", lambda applicable, *_: applicable.bits),
         mock.patch.object(Timetable, "at", _interval),
-        mock.patch.object(ApplicableRules, "cut", return_value=(None, FAR_MS, None)),
+        mock.patch.object(ApplicableRules, "cut", return_value=(FAR_MS, None)),
         mock.patch.object(ShapeRules, "applicable", _applicable),
         mock.patch.object(ShapeRules, "counted", _counted),
         mock.patch.object(Evaluation, "_cutting", _cutting),

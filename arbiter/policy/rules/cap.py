@@ -340,7 +340,9 @@ class CompiledCap(CompiledCounting):
         """See :meth:`CompiledCounting.leaves_at`."""
         if self._rolling_ms is not None:
             return at_ms + self._rolling_ms
-        return calendar_window(self._window.unit or "", self._zone(where), at_ms)[1]
+        zone = self._zone(where)
+        low, high = self._windows.get(zone, (0, 0))
+        return high if low < at_ms < high else calendar_window(self._window.unit or "", zone, at_ms)[1]
 
     def _limit_for(self, e: Inputs) -> int:
         """The limit for this customer: the strictest one of the customer's segments, if any is named."""
