@@ -56,8 +56,6 @@ RANKS = (
 )
 """The order in which a batch takes its inputs. What other partitions sent stays in the order of its topic."""
 
-REQUEST_RANK = len(RANKS) - 1
-
 CONSENT_RANK_MAX = 1
 """A commit takes all that came up to this rank. Those inputs come from one topic, and a cut would part its offsets."""
 
@@ -85,7 +83,7 @@ def content_of(one: Input) -> InputRecord | Routed:
 
 def asked_ms_of(one: Input) -> int | None:
     """When a request was asked (ms), also a forwarded one; ``None`` for anything else."""
-    record = input_record_of(one)
+    record = one.forwarded if isinstance(one, RoutedRecord) else one
     if record is None or not isinstance(record.message, ContactRequest):
         return None
     return asked_at(record.message, record.received_ms)

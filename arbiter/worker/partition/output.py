@@ -9,11 +9,12 @@ from arbiter.engine.routed import Forward, Join, Leave, Return, Routed
 from arbiter.engine.state import Anomaly, Effect
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.model import Decision
+from arbiter.messages import ContactRequest
 from arbiter.state.codec import OutRecord
 from arbiter.worker.kafka.reader import DeadLetter
 from arbiter.worker.partition.cache import StoredParty
 from arbiter.worker.partition.dead_letter_record import Dead, first_read, original
-from arbiter.worker.partition.inputs import REQUEST_RANK, Input, RoutedRecord, Source, input_record_of, rank_of
+from arbiter.worker.partition.inputs import Input, RoutedRecord, Source, input_record_of
 from arbiter.worker.partition.publishing import record_of
 from arbiter.worker.partition.routing import Routing
 
@@ -22,7 +23,7 @@ OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 
 
 class Output:
-    """Collects it.
+    """Collects what comes of a batch's events.
 
     ``outbox`` is what the commit publishes, ``decisions`` the decisions in it. ``received_ms`` is when the requests
     came that were answered for the first time. ``anomalies`` have the record that told of them. ``dead`` are the
@@ -61,7 +62,7 @@ class Output:
         if isinstance(cause, RoutedRecord):
             party.opened_ms = max(party.opened_ms, *permit_ends(party.ledger), 0)
         elif cause is not None:
-            self.facts += rank_of(cause) != REQUEST_RANK
+            self.facts += not isinstance(cause.message, ContactRequest)
         for effect in effects:
             if isinstance(effect, Decision):
                 self._add_decision(party, cause, effect, next(written))
