@@ -18,7 +18,7 @@ from arbiter.cli.common import reading
 from arbiter.cli.unreadable import Unreadable
 from arbiter.cli.whatif import material_options, policy_named, progress_bar
 from arbiter.engine.render import message_of
-from arbiter.engine.simulate import Happening, Told
+from arbiter.engine.simulate import Simulated, SimulatedDecision
 from arbiter.messages import encoder
 from arbiter.reports.pages.console import cell, terminal
 from arbiter.reports.policy_diff.lines import Unread
@@ -64,7 +64,7 @@ def simulate(
         run = Run(policy, material, tell)
         encode = encoder().encode
         for happening in run.happenings():
-            if isinstance(happening, Told):
+            if isinstance(happening, SimulatedDecision):
                 tally.add(happening)
                 if file is not None:
                     file.write(encode(message_of(happening.decision)) + b"\n")
@@ -96,10 +96,10 @@ class _Account:
         """How many records would be dead letters."""
         return self._dead.count
 
-    def add(self, happening: Happening | Unread) -> None:
+    def add(self, happening: Simulated | Unread) -> None:
         if isinstance(happening, Unread):
             self._unread(f"{happening.place}: {happening.code}: {happening.message}")
-        elif not isinstance(happening, Told):
+        elif not isinstance(happening, SimulatedDecision):
             topic, partition, offset = happening.record.source
             self._dead(f"{topic}/{partition}/{offset}: {happening.refused.code}: {happening.refused.message}")
 

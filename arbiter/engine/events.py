@@ -9,53 +9,53 @@ from arbiter.engine.input_record import InputRecord
 from arbiter.engine.lifecycle import move
 from arbiter.engine.outcomes import take_outcome
 from arbiter.engine.recalls import recall_forbidden, recall_refused
-from arbiter.engine.requests import ask, end, rank, reconsider, verdict_on
+from arbiter.engine.requests import ask, decision_on, end, rank, reconsider
 from arbiter.engine.state import PartyState
 from arbiter.ledger.facts import Fact, apply_fact
-from arbiter.ledger.model import Asked
+from arbiter.ledger.model import PendingRequest
 from arbiter.messages import ConsentChange, ContactRequest, Outcome, SuppressionChange
 from arbiter.timing.instants import MINUTE_MS
 
-PUT_OFF_MS: Final = 5 * MINUTE_MS
+POSTPONE_MS: Final = 5 * MINUTE_MS
 
 
-class Way(Enum):
-    """How an event is applied: as it should be, or as is left when that fails."""
+class Mode(Enum):
+    """How an event is applied: normally, or, where that fails, with less done at once."""
 
-    USUAL = "usual"
-    BOOKED = "it is booked, and what follows from it is worked out afterwards"
-    SOME_GIVEN_UP = "what waits and cannot be judged is given up"
-    ALL_GIVEN_UP = "all that waits is given up"
-    PUT_OFF = "it comes back in some minutes"
+    NORMAL = "normal"
+    RECORD_ONLY = "it is recorded, and what follows from it is decided afterwards"
+    END_UNDECIDABLE = "waiting requests that cannot be decided are rejected"
+    END_ALL = "all waiting requests are rejected"
+    POSTPONE = "it comes back in some minutes"
 
 
-def take(party: PartyState, record: InputRecord) -> None:
+def apply_record(party: PartyState, record: InputRecord) -> None:
     """A record: a request, an outcome, or a fact."""
     message = record.message
     if isinstance(message, ContactRequest):
         ask(party, record, message)
         party.count_cells()
     elif isinstance(message, Outcome):
-        follow(party, recalls=take_outcome(party, message, record.received_ms))
+        follow_up(party, recalls=take_outcome(party, message, record.received_ms))
     else:
         _take_fact(party, record, message)
 
 
-def follow(party: PartyState, *, recalls: bool, looks: bool = False) -> None:
+def follow_up(party: PartyState, *, recalls: bool, reviews_all: bool = False) -> None:
     """Do what follows from a booked event; with ``recalls`` it may forbid what was approved.
 
-    With ``books_only`` that is left: the party's timer is set to now.
+    With ``records_only`` that is left: the party's timer is set to now.
     """
-    if party.books_only:
+    if party.records_only:
         party.ledger.recall_ms = party.now_ms
         return
     if recalls:
         recall_forbidden(party)
-    (look if looks else reconsider)(party)
+    (look_again if reviews_all else reconsider)(party)
     party.count_cells()
 
 
-def look(party: PartyState) -> None:
+def look_again(party: PartyState) -> None:
     """Release permits that ran out in silence, if their channel says so; then decide again all that waits.
 
     Recalls that were left when a withdrawal was booked come first.
@@ -78,20 +78,20 @@ def review(party: PartyState, *, recalls: bool) -> None:
     """Look at a party again; with ``recalls``, unsent approvals that the policy no longer allows are recalled."""
     if recalls:
         recall_refused(party)
-    look(party)
+    look_again(party)
     party.count_cells()
 
 
-def give_up(party: PartyState, *, is_all: bool) -> None:
+def end_undecidable(party: PartyState, *, is_all: bool) -> None:
     """Reject what waits and cannot be judged (``is_all``: everything that waits), then look at the party again."""
-    for asked in [asked for asked in party.ledger.waiting if is_all or not _can_judge(party, asked)]:
+    for asked in [asked for asked in party.ledger.waiting if is_all or not _can_decide(party, asked)]:
         end(party, asked, "waiting", "rule_error", "it waited and cannot be decided; refused to be on the safe side")
     review(party, recalls=False)
 
 
-def put_off(party: PartyState) -> None:
+def postpone(party: PartyState) -> None:
     """Move all that is due some minutes into the future, undecided."""
-    ledger, later_ms = party.ledger, party.now_ms + PUT_OFF_MS
+    ledger, later_ms = party.ledger, party.now_ms + POSTPONE_MS
     due = [asked for asked in ledger.waiting if asked.due_ms <= party.now_ms]
     due += [asked for asked in ledger.open if 0 < asked.due_ms <= party.now_ms]
     for asked in due:
@@ -109,14 +109,14 @@ def _take_fact(party: PartyState, record: InputRecord, fact: Fact) -> None:
     department = fact.department if isinstance(fact, ConsentChange) else None
     for what in policy.known.strange(fact, record.received_ms, party.now_ms):
         party.note(what, department or "")
-    follow(party, recalls=isinstance(fact, ConsentChange | SuppressionChange))
+    follow_up(party, recalls=isinstance(fact, ConsentChange | SuppressionChange))
 
 
-def _can_judge(party: PartyState, asked: Asked) -> bool:
+def _can_decide(party: PartyState, asked: PendingRequest) -> bool:
     try:
         request = party.request_in(asked)
         rank(party, request)
-        verdict_on(party, asked, request)
+        decision_on(party, asked, request)
     except Exception:  # noqa: BLE001 - whatever it is, it must not stop the others
         return False
     return True

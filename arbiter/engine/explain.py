@@ -64,7 +64,7 @@ class Counterfactuals(Struct, frozen=True):
     is_same: bool
 
 
-class Told(Struct, frozen=True):
+class DecidedRequest(Struct, frozen=True):
     """A published decision with what it was about, and when the request was received (ms)."""
 
     decision: DecisionMessage
@@ -82,7 +82,7 @@ class Told(Struct, frozen=True):
         return count_of(self.decision.decision_id) == 1
 
 
-def counterfactuals(policy: Policy, ledger: Ledger, told: Told) -> Counterfactuals | None:
+def counterfactuals(policy: Policy, ledger: Ledger, told: DecidedRequest) -> Counterfactuals | None:
     """What would have let the request through. ``policy`` is the one that decided, ``ledger`` is that of today.
 
     ``None`` where the question makes no sense: for an approval, a recall, or what its department cancelled.
@@ -105,7 +105,7 @@ def counterfactuals(policy: Policy, ledger: Ledger, told: Told) -> Counterfactua
     return Counterfactuals(dropped, together, _is_as_told(verdict, decision))
 
 
-def ledgers_then(ledger: Ledger, told: Told) -> Iterator[Ledger]:
+def ledgers_then(ledger: Ledger, told: DecidedRequest) -> Iterator[Ledger]:
     """The ledger as it may have been when the request was decided, the likeliest first, without its own contact.
 
     A ledger does not say when a contact was approved. One that was sent, or might have been, before the decision was
@@ -122,7 +122,7 @@ def ledgers_then(ledger: Ledger, told: Told) -> Iterator[Ledger]:
         yield Ledger(members=members, contacts=contacts, events=events)
 
 
-def _rebuild(policy: Policy, ledger: Ledger, told: Told) -> tuple[Ledger, Decision]:
+def _rebuild(policy: Policy, ledger: Ledger, told: DecidedRequest) -> tuple[Ledger, Decision]:
     """The likeliest ledger, the first that gives the answer that was told if there is one; and what it gives."""
     tried: list[tuple[Ledger, Decision]] = []
     for then in ledgers_then(ledger, told):
@@ -133,7 +133,7 @@ def _rebuild(policy: Policy, ledger: Ledger, told: Told) -> tuple[Ledger, Decisi
     return tried[0]
 
 
-def judge(policy: Policy, ledger: Ledger, told: Told) -> Decision:
+def judge(policy: Policy, ledger: Ledger, told: DecidedRequest) -> Decision:
     """The request judged at the time of the decision on this ledger, with the capacity that was left then.
 
     As a party does it, but without recalls, and without looking at the places that others wait for.
@@ -151,7 +151,7 @@ def judge(policy: Policy, ledger: Ledger, told: Told) -> Decision:
     return replace(verdict, outcome="deferred", final=False, findings=findings, retry_at_ms=closes_ms)
 
 
-def _closes(hold: CompiledArbitration, told: Told) -> int:
+def _closes(hold: CompiledArbitration, told: DecidedRequest) -> int:
     """When the arbitration closes: as was told; for one that did not hold it, as if this request opened it."""
     for finding in told.decision.findings:
         if finding.rule == hold.id and finding.until is not None:
@@ -159,7 +159,7 @@ def _closes(hold: CompiledArbitration, told: Told) -> int:
     return told.now_ms + hold.hold_ms
 
 
-def _without(policy: Policy, ledger: Ledger, told: Told, rules: tuple[str, ...]) -> Dropped:
+def _without(policy: Policy, ledger: Ledger, told: DecidedRequest, rules: tuple[str, ...]) -> Dropped:
     document = policy.document
     kept = [rule for rule in document.rules if rule.id not in rules]
     if WISH.id in rules:
@@ -247,7 +247,7 @@ def _contacts_then(contacts: Contacts, at_ms: int) -> Contacts:
 class _StockThen:
     """The capacity as the decision's findings tell it: what they do not name had room, and its cells were open."""
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, told: DecidedRequest) -> None:
         send_after = told.request.send_after
         self._at_ms = told.now_ms if send_after is None else max(told.now_ms, to_ms(send_after))
         self._full: dict[str, int] = {}

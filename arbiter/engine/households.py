@@ -19,14 +19,14 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from arbiter.engine.events import follow, take
+from arbiter.engine.events import apply_record, follow_up
 from arbiter.engine.input_record import InputRecord, from_stored, to_stored
 from arbiter.engine.routed import Forward, Join, Leave, Part, Return, Routed
 from arbiter.engine.state import Effect, PartyState
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.identity import answer_keys, hold_of
 from arbiter.ledger.keys import customer_party, household_party, is_household
-from arbiter.ledger.model import Asked, Ledger, Member, MembershipStub, StoredRecord
+from arbiter.ledger.model import Ledger, Member, MembershipStub, PendingRequest, StoredRecord
 from arbiter.messages import Profile
 
 Thing = TypeVar("Thing")
@@ -51,7 +51,7 @@ def split(party: PartyState, customer: str) -> Part:
     theirs = Ledger({} if member is None else {customer: member})
     known = {key: party.answers.pop(key) for key in answer_keys(theirs, customer) if key in party.answers}
 
-    def asked_it(asked: Asked) -> bool:
+    def asked_it(asked: PendingRequest) -> bool:
         return asked.customer == customer
 
     theirs.contacts = ledger.contacts.take_out(lambda one: one.kind.customer == customer)
@@ -85,7 +85,7 @@ def merge(party: PartyState, part: Part) -> None:
     party.changed |= dict.fromkeys(part.answers)
 
 
-def arrive(party: PartyState, record: InputRecord) -> None:
+def receive_at_home(party: PartyState, record: InputRecord) -> None:
     """A record at the home of its customer."""
     stub, message = party.ledger.stub, record.message
     named = message.household_id if isinstance(message, Profile) else None
@@ -96,7 +96,7 @@ def arrive(party: PartyState, record: InputRecord) -> None:
             _join(party, message.customer_id, named, stub)
             _send_on(party, household_party(named), record)
         else:
-            take(party, record)
+            apply_record(party, record)
     elif not isinstance(message, Profile) or named == stub.household:
         _send_on(party, household_party(stub.household), record)
     else:
@@ -106,7 +106,7 @@ def arrive(party: PartyState, record: InputRecord) -> None:
         _hold(party, stub, record)
 
 
-def receive(party: PartyState, routed: Routed) -> None:
+def receive_routed(party: PartyState, routed: Routed) -> None:
     """What another partition, or this one, sent to the party."""
     if isinstance(routed, Forward):
         _take_stored(party, routed.stored, routed.party, routed.record)
@@ -116,7 +116,7 @@ def receive(party: PartyState, routed: Routed) -> None:
         part = split(party, routed.customer)
         party.effects.append(Return(customer_party(routed.customer), routed.customer, routed.version, part))
         # What the customer had used is free now.
-        follow(party, recalls=False, looks=True)
+        follow_up(party, recalls=False, reviews_all=True)
     elif isinstance(routed, Return):
         _returned(party, routed)
 
@@ -157,7 +157,7 @@ def _returned(party: PartyState, routed: Return) -> None:
         _take_stored(party, stored, routed.party)
     # Last, so that a withdrawal that was held comes before what waits. What the household had left for later
     # is looked for here.
-    follow(party, recalls=True, looks=True)
+    follow_up(party, recalls=True, reviews_all=True)
 
 
 def _joined(party: PartyState, routed: Join) -> None:
@@ -168,7 +168,7 @@ def _joined(party: PartyState, routed: Join) -> None:
     party.ledger.members[routed.customer] = Member()
     _merge(party, routed.part)
     # One member on a list that counts for all stops them all.
-    follow(party, recalls=True, looks=True)
+    follow_up(party, recalls=True, reviews_all=True)
 
 
 def _take_stored(party: PartyState, stored: StoredRecord, name: str, read: InputRecord | None = None) -> None:
@@ -176,9 +176,9 @@ def _take_stored(party: PartyState, stored: StoredRecord, name: str, read: Input
     before, record = len(party.effects), read or from_stored(stored)
     customer = record.message.customer_id
     if not is_household(name):
-        arrive(party, record)
+        receive_at_home(party, record)
     elif customer in party.ledger.members:
-        take(party, record)
+        apply_record(party, record)
     else:
         _send_on(party, customer_party(customer), record)
     party.effects[before:] = [_about(result, stored) for result in party.effects[before:]]

@@ -123,7 +123,7 @@ def _cancel(party: PartyState, outcome: Outcome, contact: Contact | None, key: b
     """
     stopped = party.stopped(key)
     if stopped and _release(party, stopped[0]):
-        party.heard_of_recall(key)
+        party.recall_confirmed(key)
     elif withdraw(party, key, "cancelled", f"{outcome.department} cancelled the request"):
         pass
     elif contact is None or (contact.state is ContactState.RELEASED and not contact.has_permit):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from arbiter.engine.events import Way, give_up, put_off, review, take
-from arbiter.engine.households import arrive, receive
+from arbiter.engine.events import Mode, apply_record, end_undecidable, postpone, review
+from arbiter.engine.households import receive_at_home, receive_routed
 from arbiter.engine.input_record import InputRecord
 from arbiter.engine.routed import Leave, Routed
 from arbiter.engine.state import Context, Effect, PartyState, QueueKey
@@ -36,7 +36,7 @@ class Party(PartyState):
 
     __slots__ = ()
 
-    def apply(self, event: Event | None, now_ms: int, context: Context, way: Way = Way.USUAL) -> list[Effect]:
+    def apply(self, event: Event | None, now_ms: int, context: Context, mode: Mode = Mode.NORMAL) -> list[Effect]:
         """Advance time to ``now``, firing all timers that are due until then, and apply the event.
 
         Without an event, only time advances. ``answers`` must hold those that :func:`answers_needed` names. Returns
@@ -46,46 +46,46 @@ class Party(PartyState):
         self.is_reading_facts = context.is_reading_facts
         effects: list[Effect] = []
         self.effects = effects
-        if way is not Way.USUAL:
+        if mode is not Mode.NORMAL:
             self.now_ms = now_ms
-            self._apply_otherwise(event, way)
+            self._apply_otherwise(event, mode)
             return effects
         while not self.is_reading_facts and self.due_ms is not None and self.due_ms <= now_ms:
             self.now_ms = self.due_ms if context.is_event_time else now_ms
             review(self, recalls=False)
-            self.look_at_timer()
+            self.set_timer()
         self.now_ms = now_ms
         if event is not None:
             # Nearly everybody is at home in no household; the others are a branch of their own.
             if isinstance(event, InputRecord) and self.ledger.stub is None and not isinstance(event.message, Profile):
-                take(self, event)
+                apply_record(self, event)
             else:
                 self._happen(event)
-            self.look_at_timer()
+            self.set_timer()
         return effects
 
     def _happen(self, event: Event) -> None:
         if isinstance(event, InputRecord):
-            arrive(self, event)
+            receive_at_home(self, event)
         elif isinstance(event, Review):
             review(self, recalls=event.recalls)
         else:
-            receive(self, event)
+            receive_routed(self, event)
 
-    def _apply_otherwise(self, event: Event | None, way: Way) -> None:
+    def _apply_otherwise(self, event: Event | None, mode: Mode) -> None:
         """What is left where the usual way fails."""
         try:
-            if way is Way.BOOKED:
-                self.books_only = True
+            if mode is Mode.RECORD_ONLY:
+                self.records_only = True
                 self._happen(event or Review())
-            elif way is Way.PUT_OFF:
-                put_off(self)
+            elif mode is Mode.POSTPONE:
+                postpone(self)
             else:
-                self.gives_up = True
-                give_up(self, is_all=way is Way.ALL_GIVEN_UP)
+                self.ends_undecidable = True
+                end_undecidable(self, is_all=mode is Mode.END_ALL)
         finally:
-            self.books_only = self.gives_up = False
-            self.look_at_timer()
+            self.records_only = self.ends_undecidable = False
+            self.set_timer()
 
 
 def answers_needed(event: InputRecord | Routed, name: str, ledger: Ledger) -> list[bytes]:

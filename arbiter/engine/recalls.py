@@ -8,10 +8,10 @@ import msgspec
 
 from arbiter.engine.decisions import without_rules
 from arbiter.engine.lifecycle import REQUEST, can, move
-from arbiter.engine.requests import decide_recalled, evaluate, publish_recall, verdict_on
+from arbiter.engine.requests import decide_recalled, decision_on, evaluate, publish_recall
 from arbiter.engine.state import PartyState
 from arbiter.ledger.contacts import Contact, ContactState
-from arbiter.ledger.model import Asked, best_first
+from arbiter.ledger.model import PendingRequest, best_first
 from arbiter.policy.terms import finding_of
 
 TIME_CODES = ("would_expire", "permit_too_short", "too_early", "expired")
@@ -32,7 +32,7 @@ def recall_forbidden(party: PartyState, *, only_stopped: bool = False) -> None:
         try:
             _recall_if_forbidden(party, asked, contact)
         except Exception:
-            if not party.gives_up:
+            if not party.ends_undecidable:
                 raise
             (asked.n, asked.due_ms), told = before
             del party.effects[told:]
@@ -52,7 +52,7 @@ def recall_refused(party: PartyState) -> None:
             continue
         request, freed = party.request_in(asked), party.give_back(contact)
         contact.state = ContactState.RECALLED  # only to judge the request without its own contact
-        decision = verdict_on(party, asked, request)
+        decision = decision_on(party, asked, request)
         findings = [finding for finding in decision.findings if finding.code not in TIME_CODES]
         contact.state = ContactState.APPROVED
         if not findings or may_be_sent:
@@ -63,7 +63,7 @@ def recall_refused(party: PartyState) -> None:
             decide_recalled(party, asked)
 
 
-def _recall_if_forbidden(party: PartyState, asked: Asked, contact: Contact) -> None:
+def _recall_if_forbidden(party: PartyState, asked: PendingRequest, contact: Contact) -> None:
     request = party.request_in(asked)
     findings = evaluate(party, request, asked.received_ms).objections(contact.not_before_ms, contact.valid_until_ms)
     if findings and move(contact, "stop"):
@@ -71,7 +71,7 @@ def _recall_if_forbidden(party: PartyState, asked: Asked, contact: Contact) -> N
         decide_recalled(party, asked)
 
 
-def _unsent(party: PartyState, approved: Sequence[Asked]) -> list[tuple[Asked, Contact]]:
+def _unsent(party: PartyState, approved: Sequence[PendingRequest]) -> list[tuple[PendingRequest, Contact]]:
     """Those of which nothing was heard yet and that may still be sent."""
     if "recall" not in REQUEST["approved"]:
         return []
@@ -82,7 +82,7 @@ def _unsent(party: PartyState, approved: Sequence[Asked]) -> list[tuple[Asked, C
     ]
 
 
-def _end_unjudged(party: PartyState, asked: Asked, contact: Contact) -> None:
+def _end_unjudged(party: PartyState, asked: PendingRequest, contact: Contact) -> None:
     """End a permit that cannot be judged: there may be a withdrawal against it."""
     if not move(contact, "stop"):
         return

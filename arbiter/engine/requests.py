@@ -29,7 +29,7 @@ from arbiter.engine.state import PartyState
 from arbiter.ledger.contacts import Contact, ContactState
 from arbiter.ledger.forgetting import forget
 from arbiter.ledger.identity import REF_BYTES, answer_key, content_of, hold_of, identity, remember, was_answered
-from arbiter.ledger.model import Asked, Decision, best_first
+from arbiter.ledger.model import Decision, PendingRequest, best_first
 from arbiter.messages import ContactRequest, Finding, OutcomeName
 from arbiter.policy.inputs import kind_of
 from arbiter.policy.rules import CompiledArbitration
@@ -44,7 +44,7 @@ def ask(party: PartyState, record: InputRecord, request: ContactRequest) -> None
     key = record.identity or identity(request)
     customer, ledger = request.customer_id, party.ledger
     if request.dry_run:
-        _try(party, record, request, key)
+        _dry_run(party, record, request, key)
         return
     content = content_of(request)
     if party.answers and was_answered(ledger, customer, key):
@@ -56,7 +56,7 @@ def ask(party: PartyState, record: InputRecord, request: ContactRequest) -> None
     forget(ledger, party.now_ms, party.policy.history_ms)
     evaluation = Evaluation(party.policy, ledger, request, record.received_ms, party.now_ms, party.stock)
     place = record.received_ms, record.source
-    asked = Asked(key, content, customer, *place, 0, evaluation.score, evaluation.priority)
+    asked = PendingRequest(key, content, customer, *place, 0, evaluation.score, evaluation.priority)
     found = hold_for(evaluation, ledger.holds)
     if found is None:
         _decide(party, asked, evaluation, "received", None, None)
@@ -68,7 +68,7 @@ def reconsider(party: PartyState) -> None:
     """Decide all that waits, best first; an answer is published only if it is another one."""
     forget(party.ledger, party.now_ms, party.policy.history_ms)
     if party.is_reading_facts:
-        _come_back_soon(party)
+        _make_due(party)
     elif party.ledger.waiting:
         _decide_all(party)
 
@@ -83,13 +83,13 @@ def withdraw(party: PartyState, key: bytes, rule: str, message: str) -> ContactR
     return request
 
 
-def end(party: PartyState, asked: Asked, rule: str, code: str, message: str) -> None:
+def end(party: PartyState, asked: PendingRequest, rule: str, code: str, message: str) -> None:
     """Reject a request that waits, without asking any rule; the last of an arbitration closes it."""
     ledger = party.ledger
     ledger.waiting.remove(asked)
     if asked.held is not None and all(other.held != asked.held for other in ledger.waiting):
         ledger.holds.pop(asked.held, None)
-    party.heard_of_recall(asked.identity)
+    party.recall_confirmed(asked.identity)
     finding = finding_of(party.policy.document, rule, code, message)
     decision = without_rules(party.policy, party.now_ms, "rejected", (finding,), asked.score)
     party.publish(asked, party.request_in(asked), "deferred", "withdraw", decision)
@@ -100,7 +100,7 @@ def evaluate(party: PartyState, request: ContactRequest, received_ms: int) -> Ev
     return Evaluation(party.policy, party.ledger, request, received_ms, party.now_ms, party.stock)
 
 
-def verdict_on(party: PartyState, asked: Asked, request: ContactRequest) -> Decision:
+def decision_on(party: PartyState, asked: PendingRequest, request: ContactRequest) -> Decision:
     """What would be decided now."""
     return evaluate(party, request, asked.received_ms).decision(is_new=asked.n == 0)
 
@@ -110,25 +110,25 @@ def rank(party: PartyState, request: ContactRequest) -> tuple[float, float]:
     return rank_of(party.policy, request, party.ledger, party.stock, party.now_ms)
 
 
-def decide_recalled(party: PartyState, asked: Asked) -> None:
+def decide_recalled(party: PartyState, asked: PendingRequest) -> None:
     """Decide a recalled request anew, after the one that it gave way to has taken its place."""
     evaluation = evaluate(party, party.request_in(asked), asked.received_ms)
-    decision = _unless_own(party, asked, evaluation, evaluation.decision(is_new=False))
+    decision = _or_await_own_contact(party, asked, evaluation, evaluation.decision(is_new=False))
     if decision.outcome == "approved":
         until_ms = party.now_ms + max(party.policy.permit_min_ms, 1)
         decision = await_confirmation(party.policy, decision, until_ms, evaluation.expires_ms)
         party.ledger.holds[hold_of(asked.identity)] = until_ms
-    _settle(party, asked, evaluation, decision, "recalled")
+    _carry_out(party, asked, evaluation, decision, "recalled")
 
 
-def publish_recall(party: PartyState, asked: Asked, request: ContactRequest, findings: list[Finding]) -> None:
+def publish_recall(party: PartyState, asked: PendingRequest, request: ContactRequest, findings: list[Finding]) -> None:
     """Tell the department that its approval is taken back."""
     party.ledger.open.remove(asked)
     recalled = without_rules(party.policy, party.now_ms, "recalled", tuple(findings), asked.score)
     party.publish(asked, request, "approved", "recall", recalled)
 
 
-def _try(party: PartyState, record: InputRecord, request: ContactRequest, key: bytes) -> None:
+def _dry_run(party: PartyState, record: InputRecord, request: ContactRequest, key: bytes) -> None:
     """A dry run: decided as a new request, without any trace."""
     evaluation = evaluate(party, request, record.received_ms)
     decision = in_future(party.policy.document, evaluation.decision(), party.now_ms)
@@ -136,14 +136,16 @@ def _try(party: PartyState, record: InputRecord, request: ContactRequest, key: b
     party.effects.append(dry)
 
 
-def _hold(party: PartyState, asked: Asked, evaluation: Evaluation, hold: CompiledArbitration, closes_ms: int) -> None:
+def _hold(
+    party: PartyState, asked: PendingRequest, evaluation: Evaluation, hold: CompiledArbitration, closes_ms: int
+) -> None:
     """Let a new request wait for the close of an arbitration, unless it is rejected at once."""
     decision = evaluation.decision()
     if decision.outcome != "rejected":
         decision = held(evaluation, decision, hold, closes_ms)
         if decision.outcome == "deferred":
             asked.held = hold.id
-    _settle(party, asked, evaluation, decision, "received")
+    _carry_out(party, asked, evaluation, decision, "received")
     if asked.held is not None and asked.due_ms:
         party.ledger.holds[asked.held] = asked.due_ms
 
@@ -170,57 +172,61 @@ def _decide_all(party: PartyState) -> None:
 
 def _decide(
     party: PartyState,
-    asked: Asked,
+    asked: PendingRequest,
     evaluation: Evaluation,
     before: str,
     arbitration: str | None,
     won: tuple[float, str] | None,
 ) -> str:
     """Decide a request and all that this brings about; gives the outcome. ``won`` is who won its arbitration."""
-    told_ms = asked.due_ms
-    decision, evaluation, victim = _verdict(party, asked, evaluation)
+    promised_ms = asked.due_ms
+    decision, evaluation, preempted = _decide_or_recall(party, asked, evaluation)
     if arbitration is not None and decision.outcome == "deferred" and won is not None:
         decision = outranked(party.policy, decision, arbitration, won)
-    _settle(party, asked, evaluation, decision, before, told_ms)
-    if victim is not None:
-        decide_recalled(party, victim)
+    _carry_out(party, asked, evaluation, decision, before, promised_ms)
+    if preempted is not None:
+        decide_recalled(party, preempted)
     return decision.outcome
 
 
-def _come_back_soon(party: PartyState) -> None:
+def _make_due(party: PartyState) -> None:
     """Let all that waits come back at once, when it may; what is held waits for its close."""
     for asked in party.ledger.waiting:
         if asked.held is None:
             asked.due_ms = min(asked.due_ms, party.now_ms)
 
 
-def _verdict(party: PartyState, asked: Asked, evaluation: Evaluation) -> tuple[Decision, Evaluation, Asked | None]:
+def _decide_or_recall(
+    party: PartyState, asked: PendingRequest, evaluation: Evaluation
+) -> tuple[Decision, Evaluation, PendingRequest | None]:
     """The decision now, its evaluation, and the approval that was recalled where only budgets were in the way."""
     holds = party.ledger.holds
-    word_ms = holds.get(hold_of(asked.identity), 0) if holds else 0
-    if word_ms > party.now_ms:
-        decision = _unless_own(party, asked, evaluation, evaluation.decision(is_new=False))
-        return await_confirmation(party.policy, decision, word_ms, evaluation.expires_ms), evaluation, None
+    confirm_by_ms = holds.get(hold_of(asked.identity), 0) if holds else 0
+    if confirm_by_ms > party.now_ms:
+        decision = _or_await_own_contact(party, asked, evaluation, evaluation.decision(is_new=False))
+        return await_confirmation(party.policy, decision, confirm_by_ms, evaluation.expires_ms), evaluation, None
     decision = evaluation.decision(is_new=asked.n == 0, takes=True)
     if decision.outcome == "approved":
         return decision, evaluation, None
     if not lacks_budget_only(decision):
-        return _unless_own(party, asked, evaluation, decision), evaluation, None
-    for victim, contact in _victims(party, asked):
+        return _or_await_own_contact(party, asked, evaluation, decision), evaluation, None
+    for preempted, contact in _preemptible(party, asked):
         if not move(contact, "recall"):
             continue
         freed = party.give_back(contact)
         again = evaluate(party, evaluation.request, asked.received_ms)
         better = again.decision(is_new=asked.n == 0, takes=True)
         if better.outcome == "approved":
-            _give_way(party, victim, asked, evaluation.request, decision.findings[0])
-            return better, again, victim
+            _preempt(party, preempted, asked, evaluation.request, decision.findings[0])
+            return better, again, preempted
         contact.state = ContactState.APPROVED  # it was only tried
         party.take(contact.ref, freed)
-    return _unless_own(party, asked, evaluation, decision), evaluation, None
+    return _or_await_own_contact(party, asked, evaluation, decision), evaluation, None
 
 
-def _unless_own(party: PartyState, asked: Asked, evaluation: Evaluation, decision: Decision) -> Decision:
+def _or_await_own_contact(
+    party: PartyState, asked: PendingRequest, evaluation: Evaluation, decision: Decision
+) -> Decision:
     """The decision; where a request's own recalled contacts are all that ends it, it waits for them instead."""
     if decision.outcome != "rejected" or not asked.n:
         return decision
@@ -230,7 +236,7 @@ def _unless_own(party: PartyState, asked: Asked, evaluation: Evaluation, decisio
     freed = [draw for contact in own for draw in party.give_back(contact)]
     for contact in own:
         contact.state = ContactState.RECALLED
-    without = verdict_on(party, asked, evaluation.request)
+    without = decision_on(party, asked, evaluation.request)
     for contact in own:
         contact.state = ContactState.WITHDRAWN
     party.take(own[0].ref, freed)
@@ -239,7 +245,7 @@ def _unless_own(party: PartyState, asked: Asked, evaluation: Evaluation, decisio
     return await_own_contact(party.policy, decision, evaluation.expires_ms)
 
 
-def _victims(party: PartyState, asked: Asked) -> list[tuple[Asked, Contact]]:
+def _preemptible(party: PartyState, asked: PendingRequest) -> list[tuple[PendingRequest, Contact]]:
     """The approvals that may be recalled for ``asked``, the lowest score first."""
     if "recall" not in REQUEST["approved"]:
         return []
@@ -257,27 +263,34 @@ def _victims(party: PartyState, asked: Asked) -> list[tuple[Asked, Contact]]:
     return sorted(found, key=lambda pair: best_first(pair[0]), reverse=True)
 
 
-def _give_way(party: PartyState, victim: Asked, winner: Asked, request: ContactRequest, blocked: Finding) -> None:
+def _preempt(
+    party: PartyState, preempted: PendingRequest, winner: PendingRequest, request: ContactRequest, blocked: Finding
+) -> None:
     owner = party.policy.document.departments[request.department].owner
     message = (
         f"recalled for a request of {request.department} ({owner}) that scores {winner.score:g}, "
-        f"this one scores {victim.score:g}"
+        f"this one scores {preempted.score:g}"
     )
-    victim.recalled = True
+    preempted.recalled = True
     finding = replace(blocked, code="recalled", message=message, until=None, contacts=())
-    publish_recall(party, victim, party.request_in(victim), [finding])
+    publish_recall(party, preempted, party.request_in(preempted), [finding])
 
 
-def _settle(
-    party: PartyState, asked: Asked, evaluation: Evaluation, decision: Decision, before: str, told_ms: int = 0
+def _carry_out(
+    party: PartyState,
+    asked: PendingRequest,
+    evaluation: Evaluation,
+    decision: Decision,
+    before: str,
+    promised_ms: int = 0,
 ) -> None:
-    """Book a decision and publish it, unless it only repeats that the answer comes at ``told_ms``."""
+    """Book a decision and publish it, unless it only repeats that the answer comes at ``promised_ms``."""
     ledger, policy, request = party.ledger, party.policy, evaluation.request
     if decision.outcome == "deferred":
         decision = in_future(policy.document, decision, party.now_ms)
         if asked.n == 0:
             decision = unless_full(policy, ledger, decision, evaluation)
-    is_news = decision.outcome != "deferred" or decision.retry_at_ms != told_ms
+    is_news = decision.outcome != "deferred" or decision.retry_at_ms != promised_ms
     if policy.shadow is not None and is_news and asked.held is None and not awaits_confirmation(decision):
         when, is_new = (asked.received_ms, party.now_ms), asked.n == 0
         decision = beside(policy, ledger, request, *when, party.stock, decision, is_new=is_new)
@@ -292,7 +305,7 @@ def _settle(
         party.publish(asked, request, before, EVENTS[decision.outcome], decision, ahead)
 
 
-def _wait(party: PartyState, asked: Asked, evaluation: Evaluation, decision: Decision) -> int:
+def _wait(party: PartyState, asked: PendingRequest, evaluation: Evaluation, decision: Decision) -> int:
     """Let it wait; gives how many of the party wait with a better claim."""
     waiting = party.ledger.waiting
     asked.due_ms = decision.retry_at_ms or 0
@@ -304,7 +317,9 @@ def _wait(party: PartyState, asked: Asked, evaluation: Evaluation, decision: Dec
     return ahead
 
 
-def _approve(party: PartyState, asked: Asked, evaluation: Evaluation, not_before_ms: int, valid_until_ms: int) -> None:
+def _approve(
+    party: PartyState, asked: PendingRequest, evaluation: Evaluation, not_before_ms: int, valid_until_ms: int
+) -> None:
     kind, ref = kind_of(evaluation.request), asked.identity[:REF_BYTES]
     contact = party.ledger.contacts.append(kind, ref, not_before_ms, valid_until_ms)
     asked.due_ms = valid_until_ms if evaluation.terms.is_released and "run_out" in PERMIT[contact.state] else 0

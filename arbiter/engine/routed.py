@@ -52,10 +52,10 @@ class Return(Struct, frozen=True):
     part: Part
 
 
-class Nothing(Struct, frozen=True):
+class Emptied(Struct, frozen=True):
     """What is left of a :class:`Forward` that was too long to be carried: its place in the order."""
 
     party: str
 
 
-Routed = Forward | Join | Leave | Return | Nothing
+Routed = Forward | Join | Leave | Return | Emptied

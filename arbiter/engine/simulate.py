@@ -49,7 +49,7 @@ class Shelf(Protocol):
         """Keep an answer."""
 
 
-class Told(Struct, frozen=True):
+class SimulatedDecision(Struct, frozen=True):
     """A decision. ``party`` is whose budget it is about; ``record`` is the record, ``None`` if a timer came back."""
 
     party: str
@@ -57,14 +57,14 @@ class Told(Struct, frozen=True):
     decision: Decision
 
 
-class TurnedAway(Struct, frozen=True):
+class SimulatedRefusal(Struct, frozen=True):
     """A record that a worker would have put among the dead letters, and why."""
 
     record: InputRecord
     refused: Refused
 
 
-Happening = Told | TurnedAway
+Simulated = SimulatedDecision | SimulatedRefusal
 
 
 class _Partition:
@@ -135,7 +135,7 @@ class Simulation:
         """How many parties have something that will come back by itself."""
         return sum(len(partition.due) for partition in self._partitions)
 
-    def take(self, record: InputRecord) -> Iterator[Happening]:
+    def take(self, record: InputRecord) -> Iterator[Simulated]:
         """One record and all that follows from it at that instant. Exhaust it before the next one."""
         message = record.message
         party = customer_party(message.customer_id)
@@ -144,7 +144,7 @@ class Simulation:
             yield from self._advance(partition, asked_at(message, record.received_ms))
         yield from self._deliver(party, record, record)
 
-    def finish(self, until_ms: int = FAR_MS) -> Iterator[Happening]:
+    def finish(self, until_ms: int = FAR_MS) -> Iterator[Simulated]:
         """No more records come: let time go on, so that what waits comes back, in the order of time."""
         while True:
             due = [(first, partition) for partition in self._partitions if (first := partition.first()) is not None]
@@ -158,7 +158,7 @@ class Simulation:
     def _partition_of(self, party: str) -> _Partition:
         return self._partitions[self._home(id_of(party))]
 
-    def _advance(self, partition: _Partition, now_ms: int) -> Iterator[Happening]:
+    def _advance(self, partition: _Partition, now_ms: int) -> Iterator[Simulated]:
         """Move a partition's clock on. What was due on the way comes back first, each at its own instant."""
         now_ms = max(now_ms, partition.now_ms)
         while (first := partition.first()) is not None and first[0] <= now_ms:
@@ -168,7 +168,7 @@ class Simulation:
             yield from self._wake()
         partition.now_ms = now_ms
 
-    def _deliver(self, name: str, event: InputRecord | Routed, record: InputRecord) -> Iterator[Happening]:
+    def _deliver(self, name: str, event: InputRecord | Routed, record: InputRecord) -> Iterator[Simulated]:
         """Bring a record to a party, and on to where it sends it; ``record`` is the one that began it."""
         todo: deque[tuple[str, InputRecord | Routed]] = deque([(name, event)])
         while todo:
@@ -188,7 +188,7 @@ class Simulation:
                 yield from self._come_back(partition, name, None, partition.now_ms)
             yield from self._wake()
 
-    def _come_back(self, partition: _Partition, name: str, event: Review | None, now_ms: int) -> Iterator[Happening]:
+    def _come_back(self, partition: _Partition, name: str, event: Review | None, now_ms: int) -> Iterator[Simulated]:
         for effect in self._apply(partition, name, event, now_ms):
             yield from self._heard(name, effect, None)
 
@@ -228,7 +228,7 @@ class Simulation:
                 if answered is not None:
                     party.answers[key] = answered
 
-    def _wake(self) -> Iterator[Happening]:
+    def _wake(self) -> Iterator[Simulated]:
         """Look again at those who wait for what was given back, first come first, as many as there are places; whoever
         does not take one any more leaves it to the next.
         """
@@ -261,10 +261,10 @@ class Simulation:
         waiting = sorted((queue_key, party) for party, queue_key in waits.items() if party not in woken)
         return [wait for wait in waiting if draw.end_ms > self._partition_of(wait[1]).now_ms][:places]
 
-    def _heard(self, party: str, result: Effect, record: InputRecord | None) -> Iterator[Happening]:
+    def _heard(self, party: str, result: Effect, record: InputRecord | None) -> Iterator[Simulated]:
         if isinstance(result, Decision):
-            yield Told(party, record, result)
+            yield SimulatedDecision(party, record, result)
         elif isinstance(result, Anomaly):
             self.notes[result.what] += 1
         elif isinstance(result, Refused) and record is not None:
-            yield TurnedAway(record, result)
+            yield SimulatedRefusal(record, result)

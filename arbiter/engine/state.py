@@ -17,7 +17,7 @@ from arbiter.ledger.capacity import Draw, Stock
 from arbiter.ledger.contacts import Contact, ContactState
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.identity import BEGUN_ANEW, REF_BYTES, answer_key, counted_from, hold_of
-from arbiter.ledger.model import Asked, Decision, Ledger
+from arbiter.ledger.model import Decision, Ledger, PendingRequest
 from arbiter.ledger.stored_request import pack_request, unpack_request
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy
@@ -60,22 +60,22 @@ class PartyState:
 
     ``answers`` are the loaded and the new ones, ``changed`` the keys of the new ones. ``requests`` has the open and
     waiting requests that are decoded. ``due_ms`` is when the party's next timer fires, ``queue_key`` its order among
-    those that fire then. ``effects`` collects the effects of one event. With ``books_only`` an event is booked, and
-    what follows from it is left for the next look; with ``gives_up`` what cannot be judged is ended.
+    those that fire then. ``effects`` collects the effects of one event. With ``records_only`` an event is booked, and
+    what follows from it is left for the next look; with ``ends_undecidable`` what cannot be judged is ended.
     """
 
     __slots__ = (
         "answers",
-        "books_only",
         "changed",
         "due_ms",
         "effects",
-        "gives_up",
+        "ends_undecidable",
         "is_reading_facts",
         "ledger",
         "now_ms",
         "policy",
         "queue_key",
+        "records_only",
         "requests",
         "seq",
         "stock",
@@ -94,10 +94,10 @@ class PartyState:
         self.effects: list[Effect] = []
         self.now_ms = self.seq = 0
         self.is_reading_facts = False
-        self.books_only = self.gives_up = False
-        self.look_at_timer()
+        self.records_only = self.ends_undecidable = False
+        self.set_timer()
 
-    def look_at_timer(self) -> None:
+    def set_timer(self) -> None:
         """Set when the next timer fires (``None``: never), and the queue key of the oldest request that is due then.
 
         A permit that runs out comes first: it only gives back.
@@ -119,7 +119,7 @@ class PartyState:
         self.due_ms = first
         self.queue_key = queue_key or FREES_FIRST
 
-    def request_in(self, asked: Asked) -> ContactRequest:
+    def request_in(self, asked: PendingRequest) -> ContactRequest:
         """The request itself, unpacked once; ``msgspec.DecodeError``."""
         request = self.requests.get(asked.identity)
         if request is None:
@@ -127,7 +127,7 @@ class PartyState:
             self.requests[asked.identity] = request
         return request
 
-    def keep_request(self, asked: Asked, request: ContactRequest) -> None:
+    def keep_request(self, asked: PendingRequest, request: ContactRequest) -> None:
         """Let ``asked`` have its request, and keep that at hand: it is to wait, or its permit is open."""
         if not asked.row:
             asked.names, asked.row = pack_request(request, asked.received_ms)
@@ -143,7 +143,7 @@ class PartyState:
         found = self.ledger.contacts.of(key[:REF_BYTES])
         return found[-1] if found else None
 
-    def contacts_of(self, approved: Sequence[Asked]) -> list[tuple[Asked, Contact | None]]:
+    def contacts_of(self, approved: Sequence[PendingRequest]) -> list[tuple[PendingRequest, Contact | None]]:
         """Approvals, each with its contact."""
         found = self.ledger.contacts.of_each([asked.identity[:REF_BYTES] for asked in approved])
         return [*zip(approved, found, strict=True)]
@@ -159,7 +159,7 @@ class PartyState:
         found = self.ledger.contacts.of(key[:REF_BYTES])
         return [one for one in found if one.state is ContactState.WITHDRAWN]
 
-    def heard_of_recall(self, key: bytes) -> None:
+    def recall_confirmed(self, key: bytes) -> None:
         """The department knows that the request's approval was recalled."""
         self.ledger.holds.pop(hold_of(key), None)
 
@@ -196,7 +196,7 @@ class PartyState:
 
     def publish(
         self,
-        asked: Asked,
+        asked: PendingRequest,
         request: ContactRequest,
         before: str,
         event: str,

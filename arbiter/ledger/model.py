@@ -77,7 +77,7 @@ class Member(Struct, array_like=True, gc=False):
     answered: bytes = b""
 
 
-class Asked(Struct, array_like=True, gc=False):
+class PendingRequest(Struct, array_like=True, gc=False):
     """A request that the arbiter may have to decide again: one that waits, or an approval not yet confirmed.
 
     ``names`` and ``row`` are the request itself, as ``arbiter.ledger.stored_request`` packs it; ``n`` counts the
@@ -101,7 +101,7 @@ class Asked(Struct, array_like=True, gc=False):
     awaits: list[str] = []
 
 
-def best_first(asked: Asked) -> tuple[float, float, int, int, bytes]:
+def best_first(asked: PendingRequest) -> tuple[float, float, int, int, bytes]:
     """Where a request stands: by score, priority, first received, then the identity, alike on every machine."""
     return (-asked.score, -asked.priority, asked.received_ms, asked.source[2], asked.identity)
 
@@ -157,8 +157,8 @@ class Ledger(Struct, gc=False):
 
     members: dict[str, Member] = {}
     contacts: Contacts = field(default_factory=Contacts)
-    waiting: list[Asked] = []
-    open: list[Asked] = []
+    waiting: list[PendingRequest] = []
+    open: list[PendingRequest] = []
     events: list[Event] = []
     holds: dict[str, int] = {}
     stub: MembershipStub | None = None

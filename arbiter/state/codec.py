@@ -21,12 +21,12 @@ from msgspec import Struct
 from arbiter.ledger.capacity import Draw
 from arbiter.ledger.contacts import STATE, STATE_BITS, STATES, Contacts, Evidence, Kind
 from arbiter.ledger.model import (
-    Asked,
     Consent,
     Event,
     Ledger,
     Member,
     MembershipStub,
+    PendingRequest,
     Preferences,
     Suppression,
     Traits,
@@ -359,7 +359,7 @@ def _unpack_attributes(stored: list[Any] | dict[str, Scalar], phrases: list[byte
     return dict(zip(_unpack_names(phrases[stored[0]]), stored[1:], strict=True)) if stored else {}  # type: ignore[arg-type]
 
 
-def _pack_asked(requests: list[Asked], ledger: Ledger, phrases: _Phrases) -> list[list[Any]]:
+def _pack_asked(requests: list[PendingRequest], ledger: Ledger, phrases: _Phrases) -> list[list[Any]]:
     """The rows of :class:`_AskedWire`."""
     rows: list[list[Any]] = []
     before_ms = 0
@@ -385,7 +385,7 @@ def _place_of(customer: str, ledger: Ledger) -> int | str:
     return [*ledger.members].index(customer) if customer in ledger.members else customer
 
 
-def _unpack_asked(rows: list[_AskedWire], people: list[str], phrases: list[bytes]) -> list[Asked]:
+def _unpack_asked(rows: list[_AskedWire], people: list[str], phrases: list[bytes]) -> list[PendingRequest]:
     found = []
     received_ms = 0
     for w in rows:
@@ -395,7 +395,7 @@ def _unpack_asked(rows: list[_AskedWire], people: list[str], phrases: list[bytes
         names, due_ms = _unpack_names(phrases[w.names]), received_ms + (w.due >> 1) if w.due else 0
         place = customer, received_ms, source, w.n, of_thousandths(w.score), of_thousandths(w.priority)
         key, content = w.key[:IDENTITY_BYTES], w.key[IDENTITY_BYTES:]
-        found.append(Asked(key, content, *place, names, w.row, due_ms, w.held, w.recalled, w.awaits))
+        found.append(PendingRequest(key, content, *place, names, w.row, due_ms, w.held, w.recalled, w.awaits))
     return found
 
 
@@ -526,10 +526,10 @@ _decode_ledger_2: Final = msgspec.msgpack.Decoder(_LedgerWire[_Asked2]).decode
 _decode_request: Final = msgspec.json.Decoder(ContactRequest).decode
 
 
-def _asked_2(a: _Asked2) -> Asked:
+def _asked_2(a: _Asked2) -> PendingRequest:
     request = _decode_request(a.request)
     names, row = pack_request(request, a.received_ms)
-    return Asked(
+    return PendingRequest(
         a.identity, a.content, request.customer_id, a.received_ms, a.source, a.n, a.score, a.priority, names, row,
         a.due_ms, a.held, a.recalled, a.awaits,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from arbiter.engine.routed import Forward, Join, Leave, Nothing, Part, Return, Routed
+from arbiter.engine.routed import Emptied, Forward, Join, Leave, Part, Return, Routed
 from arbiter.ledger.model import StoredRecord
 from arbiter.state.answers import pack_decision, unpack_decision
 from arbiter.state.codec import CodecError, check_format, pack_ledger, unpack_ledger
@@ -73,7 +73,7 @@ class RoutedEnvelope(Struct, frozen=True, array_like=True):
         if isinstance(body, _Forward):
             return Forward(body.party, body.stored)
         if isinstance(body, _Nothing):
-            return Nothing(body.party)
+            return Emptied(body.party)
         if isinstance(body, _Leave):
             return Leave(body.party, body.customer, body.version)
         answers = {key: unpack_decision(packed) for key, packed in body.answers}
@@ -108,7 +108,7 @@ def unpack_envelope(data: bytes) -> RoutedEnvelope:
 def _wire(routed: Routed) -> _Forward | _Leave | _Join | _Return | _Nothing:
     if isinstance(routed, Forward):
         return _Forward(routed.party, routed.stored)
-    if isinstance(routed, Nothing):
+    if isinstance(routed, Emptied):
         return _Nothing(routed.party)
     if isinstance(routed, Leave):
         return _Leave(routed.party, routed.customer, routed.version)

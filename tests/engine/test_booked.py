@@ -9,7 +9,7 @@ import pytest
 
 from arbiter.engine import events, recalls, state
 from arbiter.engine.evaluation import Evaluation
-from arbiter.engine.events import PUT_OFF_MS
+from arbiter.engine.events import POSTPONE_MS
 from arbiter.engine.state import PartyState
 from arbiter.ledger import stored_request
 from arbiter.messages import Outcome, SuppressionChange
@@ -71,7 +71,7 @@ async def test_a_withdrawal_is_booked_whatever_fails_afterwards(
             }[word]
         )
         await site.settle()
-    site.wait(PUT_OFF_MS)
+    site.wait(POSTPONE_MS)
     await site.settle()
     await site.end(0)
 

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from arbiter.engine.evaluation import decide
-from arbiter.engine.explain import Counterfactuals, Told, counterfactuals
+from arbiter.engine.explain import Counterfactuals, DecidedRequest, counterfactuals
 from arbiter.engine.render import message_of
 from arbiter.ledger.model import Decision, Ledger
 from arbiter.messages import ConsentChange, OwnMaximum, PreferenceChange, SuppressionChange
@@ -24,10 +24,10 @@ TWO_A_WEEK = {"id": "two", "kind": "cap", "per": ["party"], "limit": 2, "window"
 LATE = at("2026-03-02T22:00")
 
 
-def told(decided: Decision, received_ms: int | None = None) -> Told:
+def told(decided: Decision, received_ms: int | None = None) -> DecidedRequest:
     """The published decision with its request."""
     decision = message_of(decided)
-    return Told(decision, decided.request, decided.decided_at_ms if received_ms is None else received_ms)
+    return DecidedRequest(decision, decided.request, decided.decided_at_ms if received_ms is None else received_ms)
 
 
 def explained(desk: Desk, decided: Decision) -> Counterfactuals:

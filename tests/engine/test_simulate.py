@@ -12,7 +12,7 @@ import pytest
 
 from arbiter.engine.input_record import InputRecord, Message
 from arbiter.engine.render import message_of
-from arbiter.engine.simulate import Happening, Simulation, Told, TurnedAway
+from arbiter.engine.simulate import Simulated, SimulatedDecision, SimulatedRefusal, Simulation
 from arbiter.messages import (
     CONSENTS,
     OUTCOMES,
@@ -76,12 +76,12 @@ class World:
         """The latest outcome of each request, in the order of their ids."""
         return [decision.outcome for _, decision in sorted(self.latest.items())]
 
-    def _enter(self, happenings: Iterator[Happening]) -> None:
+    def _enter(self, happenings: Iterator[Simulated]) -> None:
         for happening in happenings:
-            if isinstance(happening, Told):
+            if isinstance(happening, SimulatedDecision):
                 decision = message_of(happening.decision)
                 self.decisions[decision.decision_id] = self.latest[decision.request_id] = decision
-            elif isinstance(happening, TurnedAway):
+            elif isinstance(happening, SimulatedRefusal):
                 self.letters.append(happening.refused.code)
 
 

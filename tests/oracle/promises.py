@@ -16,7 +16,7 @@ import msgspec
 from arbiter.engine.evaluation import asked_at, decide, expiry_of
 from arbiter.ledger.capacity import Stock
 from arbiter.ledger.contacts import Contact
-from arbiter.ledger.model import Asked, Decision, Ledger, Member
+from arbiter.ledger.model import Decision, Ledger, Member, PendingRequest
 from arbiter.messages import ContactRequest
 from arbiter.policy.ruleset import Policy
 from arbiter.timing.instants import FAR_MS, MINUTE_MS, to_datetime
@@ -50,12 +50,12 @@ def check(document: Document, policy: Policy, ledger: Ledger, decided: Decision,
             _check_promise(policy, ledger, asked, decided, stock)
 
 
-def better(asked: Asked) -> tuple[Any, ...]:
+def better(asked: PendingRequest) -> tuple[Any, ...]:
     """Best first: score, priority, first received, identity."""
     return (-asked.score, -asked.priority, asked.received_ms, asked.source[2], asked.identity)
 
 
-def _check_promise(policy: Policy, ledger: Ledger, asked: Asked, decided: Decision, stock: Stock) -> None:
+def _check_promise(policy: Policy, ledger: Ledger, asked: PendingRequest, decided: Decision, stock: Stock) -> None:
     """At ``retry_at`` it can be approved if nothing else happens, and at no instant before."""
     request, now_ms, at_ms = decided.request, decided.decided_at_ms, decided.retry_at_ms or 0
 

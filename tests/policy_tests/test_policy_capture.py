@@ -11,7 +11,7 @@ import pytest
 from arbiter.engine.evaluation import asked_at
 from arbiter.engine.input_record import InputRecord
 from arbiter.engine.render import message_of
-from arbiter.engine.simulate import Simulation, Told
+from arbiter.engine.simulate import SimulatedDecision, Simulation
 from arbiter.messages import CONSENTS, OUTCOMES, REQUESTS, ContactRequest, Outcome, Profile
 from arbiter.policy.ruleset import Policy, load
 from arbiter.policy_tests.capture import Found, drafts
@@ -29,7 +29,7 @@ class World:
     def __init__(self, rules: Policy) -> None:
         self.shelf = PackedShelf()
         self.simulation = Simulation(rules, self.shelf, lambda _: 0)
-        self.told: list[Told] = []
+        self.told: list[SimulatedDecision] = []
         self._offset = 0
 
     def take(self, *messages: object, bounce_every: int = 0) -> None:
@@ -40,14 +40,18 @@ class World:
             self._offset += 1
             raw = encode(message)
             record = InputRecord(message, (topic, 0, self._offset), received, raw)  # type: ignore[arg-type]
-            told = [one for one in self.simulation.take(record) if isinstance(one, Told) and not one.decision.is_repeat]
+            told = [
+                one
+                for one in self.simulation.take(record)
+                if isinstance(one, SimulatedDecision) and not one.decision.is_repeat
+            ]
             self.told += told
             for one in told:
                 if one.decision.outcome == "approved":
                     is_bounced = bounce_every and len(self.told) % bounce_every == 0
                     self._confirm(one, "bounced" if is_bounced else "sent")
 
-    def _confirm(self, told: Told, kind: str) -> None:
+    def _confirm(self, told: SimulatedDecision, kind: str) -> None:
         asked, at = told.decision.request, message_of(told.decision).not_before
         assert at is not None
         outcome = Outcome(
@@ -59,9 +63,9 @@ class World:
         )
         self._offset += 1
         record = InputRecord(outcome, (OUTCOMES, 0, self._offset), MONDAY, encode(outcome))
-        self.told += [one for one in self.simulation.take(record) if isinstance(one, Told)]
+        self.told += [one for one in self.simulation.take(record) if isinstance(one, SimulatedDecision)]
 
-    def found(self, told: Told) -> Found:
+    def found(self, told: SimulatedDecision) -> Found:
         """What would be found of a decision today."""
         party = self.shelf.take(told.party)
         self.shelf.put(told.party, party)

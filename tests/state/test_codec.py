@@ -13,13 +13,13 @@ from arbiter.ledger.capacity import Draw
 from arbiter.ledger.contacts import Contacts, ContactState, Evidence, Kind
 from arbiter.ledger.identity import content_of, identity
 from arbiter.ledger.model import (
-    Asked,
     Consent,
     Decision,
     Event,
     Ledger,
     Member,
     MembershipStub,
+    PendingRequest,
     Preferences,
     StoredRecord,
     Suppression,
@@ -78,7 +78,7 @@ MEMBER = st.builds(
 DRAW = st.builds(Draw, NAME, INSTANT, INSTANT)
 KIND = st.builds(Kind, NAME, NAME, NAME, NAME, NAME, MAYBE_NAME, MAYBE_NAME)
 ASKED = st.builds(
-    Asked,
+    PendingRequest,
     st.binary(min_size=16, max_size=16),
     REF,
     NAME,
@@ -331,7 +331,7 @@ def test_common_names_are_distinct() -> None:
 
 def test_every_field_is_stored() -> None:
     """A field added to the model must be added to the codec too, or it would be lost silently."""
-    known = {Ledger: 10, Member: 5, Traits: 5, Consent: 7, Kind: 7, Asked: 14, ContactRequest: 17}
+    known = {Ledger: 10, Member: 5, Traits: 5, Consent: 7, Kind: 7, PendingRequest: 14, ContactRequest: 17}
 
     assert known == {kind: len(kind.__struct_fields__) for kind in known}
     assert 9 == len(Contacts.__slots__)
@@ -425,7 +425,7 @@ def test_damaged_ledger_is_an_error_or_a_ledger(data: st.DataObject) -> None:
         Ledger({"C1": Member()}, contacts_of((Kind("C1", "d", "c", "ch", "ca"), b"short", 0, 1))),
         Ledger({"C1": Member()}, contacts_of((Kind("C1", "d", "lone \ud800", "ch", "ca"), b"12345678", 0, 1))),
         Ledger({"C1": Member(answered=b"no multiple of twelve")}),
-        Ledger({"C1": Member()}, waiting=[Asked(b"short", b"12345678", "C1", 0, ("t", 0, 0), 1, 0.0, 0.0)]),
+        Ledger({"C1": Member()}, waiting=[PendingRequest(b"short", b"12345678", "C1", 0, ("t", 0, 0), 1, 0.0, 0.0)]),
     ],
 )
 def test_what_cannot_be_stored_is_an_error(ledger: Ledger) -> None:

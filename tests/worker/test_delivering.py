@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from confluent_kafka import KafkaError
 
-from arbiter.engine.routed import Forward, Nothing
+from arbiter.engine.routed import Emptied, Forward
 from arbiter.ledger.model import StoredRecord
 from arbiter.messages import DECISIONS, ROUTED
 from arbiter.metrics import Metrics
@@ -65,7 +65,7 @@ async def test_a_record_too_long_to_be_sent_home_leaves_its_place(monkeypatch: p
     assert (first, again) == (after, after)
     assert (letter.topic, letter.partition, letter.key, letter.value) == ("contact.requests.v1.dlq", 3, b"key", b"{}")
     assert dict(letter.headers)["arbiter-error-code"] == b"oversized"
-    assert (parcel.home, parcel.after, parcel.seq, parcel.open()) == (3, 4, 5, Nothing("c:c1"))
+    assert (parcel.home, parcel.after, parcel.seq, parcel.open()) == (3, 4, 5, Emptied("c:c1"))
 
 
 class Refusing:

@@ -11,7 +11,7 @@ import pytest
 
 from arbiter.engine.input_record import InputRecord, Message
 from arbiter.engine.render import message_of
-from arbiter.engine.simulate import Simulation, Told
+from arbiter.engine.simulate import SimulatedDecision, Simulation
 from arbiter.messages import REQUESTS, ContactRequest, Outcome, PreferenceChange, encoder
 from arbiter.policy.ruleset import Policy
 from arbiter.reports.policy_diff.shelf import PackedShelf
@@ -82,7 +82,7 @@ def input_record(message: Message, offset: int, received_ms: int) -> InputRecord
 
 def told(happenings: Any) -> list[bytes]:
     """Decisions without the number of their commit."""
-    return [unnumbered(message_of(one.decision)) for one in happenings if isinstance(one, Told)]
+    return [unnumbered(message_of(one.decision)) for one in happenings if isinstance(one, SimulatedDecision)]
 
 
 def unnumbered(decision: Any) -> bytes:

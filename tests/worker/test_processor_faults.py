@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError
 
 from arbiter.engine import events
 from arbiter.engine.evaluation import Evaluation
-from arbiter.engine.events import PUT_OFF_MS
+from arbiter.engine.events import POSTPONE_MS
 from arbiter.engine.input_record import InputRecord
 from arbiter.engine.party import Party
 from arbiter.engine.state import PartyState
@@ -320,19 +320,19 @@ async def test_what_cannot_even_be_refused_comes_back_later(monkeypatch: pytest.
     """The partition goes on, and the party is looked at again some minutes later."""
     site = installed()
     await site.settle()
-    usual = events.look
+    usual = events.look_again
 
     def failing(party: PartyState) -> None:
         if "c1" in party.ledger.members:
             raise ZeroDivisionError
         usual(party)
 
-    monkeypatch.setattr(events, "look", failing)
+    monkeypatch.setattr(events, "look_again", failing)
     site.wait(2 * DAY_MS)
     await site.settle()
     assert [("e", "approved")] == told(site)[5:]
     monkeypatch.undo()
-    site.wait(PUT_OFF_MS)
+    site.wait(POSTPONE_MS)
     await site.settle()
     await site.end(0)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from arbiter.engine.input_record import InputRecord
-from arbiter.engine.simulate import Told
+from arbiter.engine.simulate import SimulatedDecision
 from arbiter.ledger.identity import identity, identity_of
 from arbiter.ledger.model import Ledger
 from arbiter.messages import ContactRequest, DecisionMessage
@@ -62,7 +62,7 @@ def simulated(policy: Policy, material: Material, history: Sequence[DecisionMess
     run = Run(policy, material, progress, arrived)
     party = ""
     for happening in run.happenings():
-        if isinstance(happening, Told) and happening.decision.identity == key:
+        if isinstance(happening, SimulatedDecision) and happening.decision.identity == key:
             party = happening.party
     ledger = run.shelf.take(party).ledger if party else Ledger()
     _, _, digest = policy.ref

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from arbiter.engine.explain import Dropped, Told, counterfactuals
+from arbiter.engine.explain import DecidedRequest, Dropped, counterfactuals
 from arbiter.engine.render import count_of
 from arbiter.ledger.contacts import Contact
 from arbiter.ledger.identity import REF_BYTES, identity_of
@@ -79,7 +79,7 @@ def _step(found: Found, decision: DecisionMessage, zone: str) -> Step:
             unknown = GONE
         else:
             dropped, together, is_same = _judged(
-                policy, found.state.ledger, Told(decision, asked.request, asked.received_ms)
+                policy, found.state.ledger, DecidedRequest(decision, asked.request, asked.received_ms)
             )
     return Step(
         n=count_of(decision.decision_id),
@@ -96,7 +96,9 @@ def _step(found: Found, decision: DecisionMessage, zone: str) -> Step:
     )
 
 
-def _judged(policy: Policy, ledger: Ledger, told: Told) -> tuple[Sequence[Dropped], Dropped | None, bool | None]:
+def _judged(
+    policy: Policy, ledger: Ledger, told: DecidedRequest
+) -> tuple[Sequence[Dropped], Dropped | None, bool | None]:
     found = counterfactuals(policy, ledger, told)
     return ((), None, None) if found is None else (found.dropped, found.together, found.is_same)
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from arbiter.engine.input_record import InputRecord
-from arbiter.engine.simulate import Told
+from arbiter.engine.simulate import SimulatedDecision
 from arbiter.ledger.contacts import Shape
 from arbiter.ledger.identity import identity
 from arbiter.ledger.model import Decision
@@ -92,7 +92,7 @@ class Fates(Struct):
 class Watch:
     """Fills :class:`Fates` during a simulation: :meth:`arrived` before each record, :meth:`told` after each answer."""
 
-    def __init__(self, said: BinaryIO, segments_of: Callable[[Told], frozenset[str]]) -> None:
+    def __init__(self, said: BinaryIO, segments_of: Callable[[SimulatedDecision], frozenset[str]]) -> None:
         """``said`` is the file for sentences; ``segments_of`` gives a customer's segments."""
         self._said = said
         self._segments_of = segments_of
@@ -126,7 +126,7 @@ class Watch:
         self._small["shape"][-1] = self._shapes[shape_of(message)]
         self._small["party"][-1] = NEVER
 
-    def told(self, told: Told) -> None:
+    def told(self, told: SimulatedDecision) -> None:
         """Note a decision. Repeats add nothing."""
         decision = told.decision
         if decision.is_repeat or not decision.n:

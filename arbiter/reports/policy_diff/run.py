@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from arbiter.engine.input_record import InputRecord
-from arbiter.engine.simulate import Happening, Simulation
+from arbiter.engine.simulate import Simulated, Simulation
 from arbiter.policy.ruleset import Policy
 from arbiter.reports.policy_diff.lines import Lines, Unread
 from arbiter.reports.policy_diff.shelf import PackedShelf
@@ -75,12 +75,12 @@ class Run:
         """What was noted about outcomes; see ``messages.reason_codes.NOTES``."""
         return self.simulation.notes
 
-    def happenings(self) -> Iterator[Happening | Unread]:
+    def happenings(self) -> Iterator[Simulated | Unread]:
         """All results, to the very end. Raises ``OSError``."""
         yield from self.up_to_the_last_record()
         yield from self.after_the_last_record()
 
-    def up_to_the_last_record(self) -> Iterator[Happening | Unread]:
+    def up_to_the_last_record(self) -> Iterator[Simulated | Unread]:
         """The results of the records; :meth:`after_the_last_record` goes on from there."""
         for number, file in enumerate(self._material.files):
             for at, record in self.lines.read_with_places(file):
@@ -95,7 +95,7 @@ class Run:
                     self._tell()
         self._tell()
 
-    def after_the_last_record(self) -> Iterator[Happening]:
+    def after_the_last_record(self) -> Iterator[Simulated]:
         """What is decided again as time goes on after the last record."""
         if not self._material.waits:
             yield from self.simulation.finish()

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from arbiter.engine.simulate import Told
+from arbiter.engine.simulate import SimulatedDecision
 from arbiter.policy.ruleset import Policy, load
 from arbiter.policy_check.files import document_bytes
 from arbiter.reports.policy_diff.fates import LINES, Fates, Watch
@@ -142,7 +142,7 @@ class _Counts:
         self.shown: list[str] = []
 
     def add(self, happening: object) -> None:
-        if isinstance(happening, Told):
+        if isinstance(happening, SimulatedDecision):
             self._watch.told(happening)
         elif isinstance(happening, Unread):
             self.unread += 1
@@ -160,7 +160,7 @@ def _other(order: Order) -> Policy | None:
     return load(content, version, digest)
 
 
-def _segments(policy: Policy, run: Run, told: Told) -> frozenset[str]:
+def _segments(policy: Policy, run: Run, told: SimulatedDecision) -> frozenset[str]:
     """The customer's segments, as the new policy has them."""
     if not policy.document.segments:
         return frozenset()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from arbiter.engine.simulate import Told
+from arbiter.engine.simulate import SimulatedDecision
 from arbiter.messages.reason_codes import causes
 
 OUTCOMES = ("approved", "rejected", "waiting")
@@ -17,7 +17,7 @@ class Ends:
         self.requests = 0
         self._told: Counter[str] = Counter()
 
-    def add(self, told: Told) -> None:
+    def add(self, told: SimulatedDecision) -> None:
         """Count a decision that is not a repeat."""
         self.requests += told.decision.n == 1
         self._told[told.decision.outcome] += 1
@@ -52,7 +52,7 @@ class Tally:
         self.owners: dict[str, str] = {}
         self.turned_away: Counter[str] = Counter()
 
-    def add(self, told: Told) -> None:
+    def add(self, told: SimulatedDecision) -> None:
         """Count a decision."""
         decision = told.decision
         self.decisions[decision.outcome] += 1

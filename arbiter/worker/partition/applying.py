@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.engine.events import Way
+from arbiter.engine.events import Mode
 from arbiter.engine.party import Review
 from arbiter.engine.state import Context
 from arbiter.ledger.capacity import CapacityJournal, Draw, Stock
@@ -101,9 +101,9 @@ class Applier:
                 party.context = replace(self._context, stock=party.journal)
 
     def apply(self, party: StoredParty, cause: Cause, now_ms: int) -> None:
-        """Apply an event in the first way in which that succeeds; raises :class:`CapacityUnknown`, and nothing else."""
+        """Apply an event in the first mode that succeeds; raises :class:`CapacityUnknown`, and nothing else."""
         try:
-            self._apply(party, cause, now_ms, Way.USUAL)
+            self._apply(party, cause, now_ms, Mode.NORMAL)
         except CapacityUnknown:
             raise
         except Exception:  # noqa: BLE001 - whatever fails on a record must not take its neighbours along
@@ -129,13 +129,13 @@ class Applier:
                 self._stock.is_last_try = False
                 return
 
-    def _apply(self, party: StoredParty, cause: Cause, now_ms: int, way: Way) -> None:
+    def _apply(self, party: StoredParty, cause: Cause, now_ms: int, mode: Mode) -> None:
         """Apply an event and add what comes of it to the output; if that fails, the party is as it was before."""
         timer = party.due_ms, party.queue_key
         if self._is_shared:
             party.journal.begin()
         try:
-            effects = party.apply(event_of(cause), now_ms, party.context, way)
+            effects = party.apply(event_of(cause), now_ms, party.context, mode)
             records = self._output.records_of(effects)
         except Exception:
             self._rewind(party)
@@ -144,8 +144,8 @@ class Applier:
             questions = dict(self._questions)
             self._rewind(party)
             raise CapacityUnknown(questions, (party.name, len(party.steps)))
-        party.steps.append((cause, now_ms, way))
-        self.alarms += way is not Way.USUAL
+        party.steps.append((cause, now_ms, mode))
+        self.alarms += mode is not Mode.NORMAL
         if self.timers is not None and (party.due_ms, party.queue_key) != timer:
             self.timers.set(party)
         if self._is_shared and (party.ledger.waiting or party.journal.moves):
@@ -153,35 +153,35 @@ class Applier:
         self._output.add(party, None if isinstance(cause, Review) else cause, effects, records)
 
     def _rewind(self, party: StoredParty) -> None:
-        """The party as it was before the event under way: loaded anew, and led through what it had gone through."""
+        """The party as it was before the event under mode: loaded anew, and led through what it had gone through."""
         party.journal.rewind()
         self._questions.clear()
         party.rewind()
-        for cause, now_ms, way in party.steps:
-            party.apply(event_of(cause), now_ms, party.context, way)
+        for cause, now_ms, mode in party.steps:
+            party.apply(event_of(cause), now_ms, party.context, mode)
 
     def _apply_otherwise(self, party: StoredParty, cause: Cause, now_ms: int) -> None:
-        """Apply what is due alone, then the event, each once more and then in the ways that are left."""
-        reviews = (Way.USUAL, Way.SOME_GIVEN_UP, Way.ALL_GIVEN_UP, Way.PUT_OFF)
+        """Apply what is due alone, then the event, each once more and then in the modes that are left."""
+        reviews = (Mode.NORMAL, Mode.END_UNDECIDABLE, Mode.END_ALL, Mode.POSTPONE)
         if not self._context.is_reading_facts and party.due_ms is not None and party.due_ms <= now_ms:
             self._try(party, None, now_ms, reviews)
         if cause is None:
             return
         if isinstance(cause, Review):
             self._try(party, cause, now_ms, reviews)
-        elif (failure := self._try(party, cause, now_ms, (Way.USUAL, Way.BOOKED))) is not None:
+        elif (failure := self._try(party, cause, now_ms, (Mode.NORMAL, Mode.RECORD_ONLY))) is not None:
             self._output.reject(cause, DeadLetter(UNDECIDABLE, f"deciding failed twice: {failure}"), 2)
 
-    def _try(self, party: StoredParty, cause: Cause, now_ms: int, ways: Iterable[Way]) -> str | None:
-        """Apply it in the first of these ways that succeeds; gives what failed in the last one, if none does."""
+    def _try(self, party: StoredParty, cause: Cause, now_ms: int, modes: Iterable[Mode]) -> str | None:
+        """Apply it in the first of these modes that succeeds; gives what failed in the last one, if none does."""
         failure = None
-        for way in ways:
+        for mode in modes:
             try:
-                self._apply(party, cause, now_ms, way)
+                self._apply(party, cause, now_ms, mode)
             except CapacityUnknown:
                 raise
             except Exception as error:
-                log.exception("%s cannot be decided (%s)", _place(cause), way.value)
+                log.exception("%s cannot be decided (%s)", _place(cause), mode.value)
                 failure = type(error).__name__
             else:
                 return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from arbiter.engine.events import Way
+from arbiter.engine.events import Mode
 from arbiter.engine.party import Party, Review, awaits
 from arbiter.engine.state import Context, QueueKey
 from arbiter.ledger.capacity import CapacityJournal
@@ -22,7 +22,7 @@ ENTRY_BYTES = 200
 PARTY_BYTES, PARTY_FACTOR = 1_500, 10
 """What a decoded party costs: so many bytes, and so many times its packed bytes. Measured in the load test."""
 
-Step = tuple[Input | Review | None, int, Way]
+Step = tuple[Input | Review | None, int, Mode]
 """An event of a party in a batch: what happened, when (ms), and how it was applied."""
 
 NO_JOURNAL = CapacityJournal(NO_STOCK)
@@ -33,7 +33,7 @@ class StoredParty(Party):
     """A party as the store has it, and as it is now.
 
     ``packed`` are the bytes of the last commit (``None`` for a new party), ``known_due_ms``, ``known_queue_key`` and
-    ``waits`` what the store knows of when it comes back and what it waits for. In the batch under way: ``steps`` are
+    ``waits`` what the store knows of when it comes back and what it waits for. In the batch under mode: ``steps`` are
     what it went through, ``loaded`` the answers that were read, ``context`` is what events are applied under,
     ``opened_ms`` the end of the last permit that it got, ``repacked`` its bytes to be. ``cost`` is what it takes of the
     cache.
@@ -70,7 +70,7 @@ class StoredParty(Party):
         """Restore the state that the store has. Unpacked requests stay unpacked: they do not change."""
         self.ledger = fresh(self.packed)
         self.answers, self.changed = dict(self.loaded), {}
-        self.look_at_timer()
+        self.set_timer()
 
     def committed(self) -> None:
         """The store has the state of now."""

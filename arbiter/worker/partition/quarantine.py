@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from arbiter.engine.events import PUT_OFF_MS
+from arbiter.engine.events import POSTPONE_MS
 from arbiter.engine.party import answers_needed
 from arbiter.ledger.model import Decision
 from arbiter.state.answers import unpack_decision
@@ -70,4 +70,4 @@ class Quarantine(Struct):
 
     def put_off(self, name: str, now_ms: int, *, is_event_clock: bool) -> None:
         """Let a party that is due come back later, lest it spins; the event clock would run on with it."""
-        self.timers[name] = NEVER_MS if is_event_clock else now_ms + PUT_OFF_MS
+        self.timers[name] = NEVER_MS if is_event_clock else now_ms + POSTPONE_MS
