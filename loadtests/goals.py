@@ -101,8 +101,7 @@ def table(found: Results) -> Cells:
         [
             goal.figure,
             f"{'≥' if goal.is_floor else '≤'} {goal.limit:,}",
-            "–" if goal.measured is None else short(goal.measured),
-            "yes" if goal.is_reached else "no",
+            *(("–", "–") if goal.measured is None else (short(goal.measured), "yes" if goal.is_reached else "no")),
         ]
         for goal in goals(found)
     ]
