@@ -142,13 +142,14 @@ class ConcurrentCluster(Cluster):
     @property
     def decided(self) -> int:
         """How many decisions there are; one that was published again is the same."""
-        return len(self.books().decisions)
+        return len({decision["decision_id"] for decision in self.decisions})
 
     @property
     def latest(self) -> dict[str, Any]:
         """The latest decision on each request."""
-        return {decision.key[2]: decision.said for decision in self.books().latest()}
+        numbered = sorted(self.decisions, key=lambda decision: int(decision["decision_id"].rpartition(":")[2]))
+        return {decision["request_id"]: decision for decision in numbered}
 
     def outcomes(self) -> Counter[str]:
         """How many requests have which outcome."""
-        return Counter(decision.outcome for decision in self.books().latest())
+        return Counter(decision["outcome"] for decision in self.latest.values())
