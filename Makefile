@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test fast lint loadtest figures clean
+.PHONY: help install demo test fast lint loadtest figures pictures clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
@@ -38,6 +38,10 @@ loadtest: .venv/installed-dev .cache/quix/installed ## throughput and latency, o
 figures: .venv/installed-dev .cache/quix/installed ## measure everything that loadtests/README.md shows
 	$(BIN)/python -m tests.servers.setup
 	$(BIN)/python -m loadtests --readme
+
+pictures: .venv/installed-dev ## the pictures of the dashboards in docs/dashboards, from workers under load
+	$(BIN)/python -m tests.servers.setup
+	$(BIN)/python -m tests.dashboards
 
 clean: ## remove what the other commands made
 	rm -rf .venv .cache build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
