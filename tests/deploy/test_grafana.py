@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.harness.deployment import DEPLOY, compose, read_yaml
+import pytest
+
+from tests.harness.deployment import DEPLOY, KUBERNETES, compose, of_kind, read_yaml, rendered
 
 GRAFANA = DEPLOY / "grafana"
 
@@ -56,3 +59,15 @@ def test_nobody_but_an_administrator_changes_anything() -> None:
         environment["GF_AUTH_ANONYMOUS_ENABLED"],
         environment["GF_AUTH_ANONYMOUS_ORG_ROLE"],
     )
+
+
+@pytest.mark.usefixtures("_kustomize")
+def test_kubernetes_has_every_dashboard_in_a_map_of_its_own() -> None:
+    """With the label that Grafana's sidecar looks for; a map fits into the annotation that kubectl makes of it."""
+    maps = of_kind(rendered(KUBERNETES / "overlays" / "production"), "ConfigMap")
+    found = [one for one in maps if one["metadata"].get("labels", {}).get("grafana_dashboard") == "1"]
+    files = {path.name: path.read_text() for path in (GRAFANA / "dashboards").iterdir()}
+
+    assert files == {name: text for one in found for name, text in one["data"].items()}
+    assert len(files) == len(found) == 4
+    assert max(len(json.dumps(one)) for one in found) < 256 * 1024
