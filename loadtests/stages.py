@@ -90,6 +90,8 @@ STAGES: dict[str, tuple[str, ...]] = {
     ),
     "evaluation and decision": (
         "arbiter.policy.inputs",
+        "arbiter.engine.rule_inputs",
+        "arbiter.engine.checks",
         "arbiter.engine.evaluation",
         "arbiter.engine.decisions",
         "arbiter.engine.evidence",

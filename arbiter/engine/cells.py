@@ -19,7 +19,7 @@ def awaited(evaluation: Evaluation, decision: Decision) -> list[str]:
         names = {f"{finding.rule}{CELL}" for finding in decision.findings}
     if not names:
         return []
-    at_ms = max(evaluation.now_ms, evaluation.send_after_ms)
+    at_ms = max(evaluation.inputs.now_ms, evaluation.inputs.send_after_ms)
     return [want.draw.key for want in evaluation.wants(at_ms) if want.draw.name in names]
 
 

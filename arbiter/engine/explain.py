@@ -21,7 +21,7 @@ from arbiter.ledger.identity import REF_BYTES, identity
 from arbiter.ledger.model import Decision, Ledger, Member
 from arbiter.messages import ContactRequest, DecisionMessage
 from arbiter.policy.kill_switches import KILL_SWITCH, CompiledKill, Kill
-from arbiter.policy.preferences import RULE as WISH
+from arbiter.policy.preferences import RULE as PREFERENCE
 from arbiter.policy.rules import SHARED, CompiledArbitration
 from arbiter.policy.ruleset import Policy
 from arbiter.timing.instants import to_ms
@@ -36,7 +36,7 @@ FROM_OTHERS = ("held_for_arbitration", "outranked", "waiting_full")
 class Dropped(Struct, frozen=True):
     """What the answer would have been without one rule, or without several (``rules``), all else being the same.
 
-    ``may_be_lifted`` is false for consent, suppression and the customer's own wishes: no exception lifts them.
+    ``may_be_lifted`` is false for consent, suppression and the customer's own preferences: no exception lifts them.
     ``at_ms`` is when it would have been approved: the time of the decision, or the time until which it would still have
     been deferred; ``None`` if never. ``still`` has the rules that would have said no nevertheless.
     """
@@ -95,8 +95,8 @@ def counterfactuals(policy: Policy, ledger: Ledger, told: DecidedRequest) -> Cou
     named = {finding.rule for finding in decision.findings} | {finding.rule for finding in verdict.findings}
     rules = [rule.id for rule in policy.document.rules if rule.id in named and rule.mode == "enforce"]
     rules += [finding.rule for finding in decision.findings if finding.code == KILL_SWITCH]
-    if WISH.id in named:
-        rules.append(WISH.id)
+    if PREFERENCE.id in named:
+        rules.append(PREFERENCE.id)
     dropped = tuple(_without(policy, then, told, (rule,)) for rule in rules)
     liftable = tuple(one.rules[0] for one in dropped if one.may_be_lifted)
     together = None
@@ -162,12 +162,12 @@ def _closes(hold: CompiledArbitration, told: DecidedRequest) -> int:
 def _without(policy: Policy, ledger: Ledger, told: DecidedRequest, rules: tuple[str, ...]) -> Dropped:
     document = policy.document
     kept = [rule for rule in document.rules if rule.id not in rules]
-    if WISH.id in rules:
+    if PREFERENCE.id in rules:
         ledger = replace(ledger, members={name: replace(one, preferences=None) for name, one in ledger.members.items()})
     _, version, digest = policy.ref
     kills = [kill for kill in _kills(told.decision) if CompiledKill(kill).id not in rules]
     verdict = judge(Policy(replace(document, rules=kept), version, digest, kills), ledger, told)
-    never = {rule.id for rule in document.rules if rule.protects} | {WISH.id}
+    never = {rule.id for rule in document.rules if rule.protects} | {PREFERENCE.id}
     return Dropped(
         rules,
         verdict.outcome,
@@ -195,8 +195,8 @@ def _stopped(policy: Policy, kills: list[Kill]) -> Policy:
 
 def _is_as_told(verdict: Decision, decision: DecisionMessage) -> bool:
     """Whether judging again gives what was published, as far as it can."""
-    told = _heard((finding.rule, finding.code) for finding in decision.findings)
-    if told != _heard((finding.rule, finding.code) for finding in verdict.findings):
+    told = _own_findings((finding.rule, finding.code) for finding in decision.findings)
+    if told != _own_findings((finding.rule, finding.code) for finding in verdict.findings):
         return False
     if "waiting_full" in _codes(decision):
         return verdict.outcome == "deferred"
@@ -204,7 +204,7 @@ def _is_as_told(verdict: Decision, decision: DecisionMessage) -> bool:
     return (verdict.outcome, verdict.retry_at_ms) == (decision.outcome, retry_ms)
 
 
-def _heard(findings: Iterator[tuple[str, str]]) -> set[tuple[str, str]]:
+def _own_findings(findings: Iterator[tuple[str, str]]) -> set[tuple[str, str]]:
     return {(rule, code) for rule, code in findings if code not in FROM_OTHERS}
 
 
@@ -214,12 +214,12 @@ def _codes(decision: DecisionMessage) -> set[str]:
 
 def _member_then(member: Member, at_ms: int) -> Member:
     """What was known of a customer by then; a profile has no time, so it is that of today."""
-    wishes = member.preferences
+    preferences = member.preferences
     return Member(
         member.traits,
         [one for one in member.consents if one.captured_at_ms <= at_ms],
         [one for one in member.suppressions if one.captured_at_ms <= at_ms],
-        wishes if wishes is not None and wishes.captured_at_ms <= at_ms else None,
+        preferences if preferences is not None and preferences.captured_at_ms <= at_ms else None,
     )
 
 

@@ -23,19 +23,19 @@ def hold_for(evaluation: Evaluation, holds: Mapping[str, int]) -> tuple[Compiled
     found: list[tuple[CompiledArbitration, int]] = []
     for judge in evaluation.arbitrations():
         closes_ms = holds.get(judge.id, 0)
-        if closes_ms <= evaluation.now_ms:
-            closes_ms = evaluation.now_ms + judge.hold_ms
+        if closes_ms <= evaluation.inputs.now_ms:
+            closes_ms = evaluation.inputs.now_ms + judge.hold_ms
         found.append((judge, min(closes_ms, judge.until_ms)))
     return max(found, key=lambda pair: pair[1], default=None)
 
 
 def held(evaluation: Evaluation, decision: Decision, hold: CompiledArbitration, closes_ms: int) -> Decision:
     """The decision on a request that waits for the close of an arbitration."""
-    policy = evaluation.policy
+    policy = evaluation.inputs.policy
     message = f"requests are gathered and decided together, best first, at {spoken(closes_ms, policy.zone)}"
     findings = (*decision.findings, hold.no("held_for_arbitration", message, closes_ms))
     decision = replace(decision, findings=findings, not_before_ms=None, valid_until_ms=None, retry_at_ms=closes_ms)
-    if closes_ms >= evaluation.expires_ms:
+    if closes_ms >= evaluation.inputs.expires_ms:
         why = "it expires before the requests are decided"
         late = finding_of(policy.document, "expires_at", "would_expire", why)
         return refuse(decision, late, evaluation.eligible_ms(closes_ms))

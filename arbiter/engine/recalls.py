@@ -65,7 +65,9 @@ def recall_refused(party: PartyState) -> None:
 
 def _recall_if_forbidden(party: PartyState, asked: PendingRequest, contact: Contact) -> None:
     request = party.request_in(asked)
-    findings = evaluate(party, request, asked.received_ms).objections(contact.not_before_ms, contact.valid_until_ms)
+    findings = evaluate(party, request, asked.received_ms).recall_findings(
+        contact.not_before_ms, contact.valid_until_ms
+    )
     if findings and move(contact, "stop"):
         publish_recall(party, asked, request, findings)
         decide_recalled(party, asked)

@@ -40,7 +40,7 @@ EVENTS: Final[dict[OutcomeName, str]] = {"deferred": "defer", "approved": "appro
 
 
 def ask(party: PartyState, record: InputRecord, request: ContactRequest) -> None:
-    """Decision a request that has just arrived, or tell a repeated one what it was told."""
+    """Decide a request that has just arrived. A repeated one gets its first decision again."""
     key = record.identity or identity(request)
     customer, ledger = request.customer_id, party.ledger
     if request.dry_run:
@@ -56,7 +56,7 @@ def ask(party: PartyState, record: InputRecord, request: ContactRequest) -> None
     forget(ledger, party.now_ms, party.policy.history_ms)
     evaluation = Evaluation(party.policy, ledger, request, record.received_ms, party.now_ms, party.stock)
     place = record.received_ms, record.source
-    asked = PendingRequest(key, content, customer, *place, 0, evaluation.score, evaluation.priority)
+    asked = PendingRequest(key, content, customer, *place, 0, evaluation.inputs.score, evaluation.inputs.priority)
     found = hold_for(evaluation, ledger.holds)
     if found is None:
         _decide(party, asked, evaluation, "received", None, None)
@@ -116,7 +116,7 @@ def decide_recalled(party: PartyState, asked: PendingRequest) -> None:
     decision = _or_await_own_contact(party, asked, evaluation, evaluation.decision(is_new=False))
     if decision.outcome == "approved":
         until_ms = party.now_ms + max(party.policy.permit_min_ms, 1)
-        decision = await_confirmation(party.policy, decision, until_ms, evaluation.expires_ms)
+        decision = await_confirmation(party.policy, decision, until_ms, evaluation.inputs.expires_ms)
         party.ledger.holds[hold_of(asked.identity)] = until_ms
     _carry_out(party, asked, evaluation, decision, "recalled")
 
@@ -204,7 +204,7 @@ def _decide_or_recall(
     confirm_by_ms = holds.get(hold_of(asked.identity), 0) if holds else 0
     if confirm_by_ms > party.now_ms:
         decision = _or_await_own_contact(party, asked, evaluation, evaluation.decision(is_new=False))
-        return await_confirmation(party.policy, decision, confirm_by_ms, evaluation.expires_ms), evaluation, None
+        return await_confirmation(party.policy, decision, confirm_by_ms, evaluation.inputs.expires_ms), evaluation, None
     decision = evaluation.decision(is_new=asked.n == 0, takes=True)
     if decision.outcome == "approved":
         return decision, evaluation, None
@@ -214,10 +214,10 @@ def _decide_or_recall(
         if not move(contact, "recall"):
             continue
         freed = party.give_back(contact)
-        again = evaluate(party, evaluation.request, asked.received_ms)
+        again = evaluate(party, evaluation.inputs.request, asked.received_ms)
         better = again.decision(is_new=asked.n == 0, takes=True)
         if better.outcome == "approved":
-            _preempt(party, preempted, asked, evaluation.request, decision.findings[0])
+            _preempt(party, preempted, asked, evaluation.inputs.request, decision.findings[0])
             return better, again, preempted
         contact.state = ContactState.APPROVED  # it was only tried
         party.take(contact.ref, freed)
@@ -236,13 +236,13 @@ def _or_await_own_contact(
     freed = [draw for contact in own for draw in party.give_back(contact)]
     for contact in own:
         contact.state = ContactState.RECALLED
-    without = decision_on(party, asked, evaluation.request)
+    without = decision_on(party, asked, evaluation.inputs.request)
     for contact in own:
         contact.state = ContactState.WITHDRAWN
     party.take(own[0].ref, freed)
     if without.outcome == "rejected":
         return decision
-    return await_own_contact(party.policy, decision, evaluation.expires_ms)
+    return await_own_contact(party.policy, decision, evaluation.inputs.expires_ms)
 
 
 def _preemptible(party: PartyState, asked: PendingRequest) -> list[tuple[PendingRequest, Contact]]:
@@ -285,7 +285,7 @@ def _carry_out(
     promised_ms: int = 0,
 ) -> None:
     """Book a decision and publish it, unless it only repeats that the answer comes at ``promised_ms``."""
-    ledger, policy, request = party.ledger, party.policy, evaluation.request
+    ledger, policy, request = party.ledger, party.policy, evaluation.inputs.request
     if decision.outcome == "deferred":
         decision = in_future(policy.document, decision, party.now_ms)
         if asked.n == 0:
@@ -310,7 +310,7 @@ def _wait(party: PartyState, asked: PendingRequest, evaluation: Evaluation, deci
     waiting = party.ledger.waiting
     asked.due_ms = decision.retry_at_ms or 0
     asked.awaits = awaited(evaluation, decision) if party.policy.is_shared and asked.held is None else []
-    party.keep_request(asked, evaluation.request)
+    party.keep_request(asked, evaluation.inputs.request)
     own = best_first(asked)
     ahead = sum([best_first(other) < own for other in waiting])
     waiting.append(asked)
@@ -320,8 +320,8 @@ def _wait(party: PartyState, asked: PendingRequest, evaluation: Evaluation, deci
 def _approve(
     party: PartyState, asked: PendingRequest, evaluation: Evaluation, not_before_ms: int, valid_until_ms: int
 ) -> None:
-    kind, ref = kind_of(evaluation.request), asked.identity[:REF_BYTES]
+    kind, ref = kind_of(evaluation.inputs.request), asked.identity[:REF_BYTES]
     contact = party.ledger.contacts.append(kind, ref, not_before_ms, valid_until_ms)
-    asked.due_ms = valid_until_ms if evaluation.terms.is_released and "run_out" in PERMIT[contact.state] else 0
-    party.keep_request(asked, evaluation.request)
+    asked.due_ms = valid_until_ms if evaluation.inputs.terms.is_released and "run_out" in PERMIT[contact.state] else 0
+    party.keep_request(asked, evaluation.inputs.request)
     party.ledger.open.append(asked)

@@ -16,10 +16,10 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arbiter.engine.evaluation import asked_at
 from arbiter.engine.input_record import InputRecord, from_stored
 from arbiter.engine.party import Party, Review, answers_needed, awaits
 from arbiter.engine.routed import Forward, Routed
+from arbiter.engine.rule_inputs import asked_at
 from arbiter.engine.state import Anomaly, Context, Effect, QueueKey
 from arbiter.ledger.capacity import Draw, WholeStock
 from arbiter.ledger.facts import Refused
@@ -180,7 +180,7 @@ class Simulation:
                     yield from self._advance(partition, asked_at(read.record.message, read.record.received_ms))
             for effect in self._apply(partition, name, event, partition.now_ms):
                 if isinstance(effect, Decision | Anomaly | Refused):
-                    yield from self._heard(name, effect, record)
+                    yield from self._results(name, effect, record)
                 else:
                     todo.append((effect.party, effect))
             # What that made due at once, as an arbitration that closed on its way to a household.
@@ -190,7 +190,7 @@ class Simulation:
 
     def _come_back(self, partition: _Partition, name: str, event: Review | None, now_ms: int) -> Iterator[Simulated]:
         for effect in self._apply(partition, name, event, now_ms):
-            yield from self._heard(name, effect, None)
+            yield from self._results(name, effect, None)
 
     def _apply(
         self, partition: _Partition, name: str, event: InputRecord | Routed | Review | None, now_ms: int
@@ -261,7 +261,7 @@ class Simulation:
         waiting = sorted((queue_key, party) for party, queue_key in waits.items() if party not in woken)
         return [wait for wait in waiting if draw.end_ms > self._partition_of(wait[1]).now_ms][:places]
 
-    def _heard(self, party: str, result: Effect, record: InputRecord | None) -> Iterator[Simulated]:
+    def _results(self, party: str, result: Effect, record: InputRecord | None) -> Iterator[Simulated]:
         if isinstance(result, Decision):
             yield SimulatedDecision(party, record, result)
         elif isinstance(result, Anomaly):

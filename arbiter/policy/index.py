@@ -265,16 +265,16 @@ class ApplicableRules:
 class ValidInterval:
     """Within ``[from_ms, until_ms)`` the same rules are in force, closed and open, and calendar windows are the same.
 
-    ``asking`` are the rules that are in force and not open by the clock, ``lasting`` those that have not ended,
+    ``may_object`` are the rules that are in force and not open by the clock, ``not_over`` those that have not ended,
     ``failed`` those that could not be asked. ``cuts`` tells when which rule ends a permit by the calendar, the first
     first; ``cut_by`` has the first of each set of rules that was asked for.
     """
 
-    __slots__ = ("asking", "cut_by", "cuts", "failed", "from_ms", "lasting", "until_ms")
+    __slots__ = ("cut_by", "cuts", "failed", "from_ms", "may_object", "not_over", "until_ms")
 
     def __init__(self, index: RuleIndex, where: Timetable, at_ms: int) -> None:
         self.from_ms, self.until_ms = at_ms, FAR_MS
-        self.asking = self.lasting = index.untimed
+        self.may_object = self.not_over = index.untimed
         self.failed = 0
         self.cuts: list[tuple[int, int, CompiledRule]] = []
         self.cut_by: dict[int, tuple[int, CompiledRule | None]] = {}
@@ -282,7 +282,7 @@ class ValidInterval:
             if at_ms >= rule.until_ms:
                 continue
             is_in_force = rule.from_ms <= at_ms
-            self.lasting |= rule.bit
+            self.not_over |= rule.bit
             self.until_ms = min(self.until_ms, rule.until_ms if is_in_force else rule.from_ms)
             try:
                 self._take(rule, where, is_in_force=is_in_force)
@@ -300,7 +300,7 @@ class ValidInterval:
         if rule.is_timed and rule.cuts and not rule.shadow:
             self.cuts.append((rule.closes_at(where, at_ms), rule.place, rule))
         if may_object:
-            self.asking |= rule.bit
+            self.may_object |= rule.bit
 
 
 class Timetable:

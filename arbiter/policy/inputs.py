@@ -40,11 +40,12 @@ class Where(Protocol):
 class Inputs(Where, Subject, Protocol):
     """A request with its party's state and the policy's plain facts about it.
 
-    ``now_ms`` is when it is judged, ``last_ms`` the last instant at which it could be approved; ``is_ahead`` says that
-    this is a look at a later time, not a decision for now. A rule that says yes there to what others still decide, as
-    whether a cell fills, sets ``hopes``. ``unknown`` are windows of capacity of which nothing is known: an approval
-    asks for its place. ``consented`` is what the customer's consents say, worked out for all rules at once.
-    ``costs`` is what the request costs in the rules that count contacts; ``None`` where its shape does not decide that.
+    ``now_ms`` is the time of the decision, ``last_ms`` the last instant at which it could be approved. ``is_ahead``:
+    the rules are asked about a later time, by the search for the settled time. A rule that then says yes although
+    other requests decide that (a cell may fill) sets ``is_uncertain``. A rule adds windows of capacity whose level is
+    not known to ``unknown``. ``consented`` is what the customer's consents say, kept here by the first rule that works
+    it out. ``costs`` is what the request costs in each rule that counts contacts; ``None`` if its shape does not
+    decide that.
     """
 
     request: ContactRequest
@@ -61,7 +62,7 @@ class Inputs(Where, Subject, Protocol):
     now_ms: int
     last_ms: int
     is_ahead: bool
-    hopes: bool
+    is_uncertain: bool
     unknown: list[Draw]
     consented: Any
     costs: dict[Any, int | None]

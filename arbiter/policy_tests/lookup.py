@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from arbiter.engine.evaluation import asked_at
+from arbiter.engine.rule_inputs import asked_at
 from arbiter.messages import DecisionMessage
 from arbiter.policy.ruleset import Policy
 from arbiter.policy_tests.capture import Found

@@ -14,8 +14,8 @@ from typing import Protocol
 from confluent_kafka import KafkaError, Message, Producer
 from msgspec import Struct
 
-from arbiter.engine.evaluation import asked_at
 from arbiter.engine.input_record import InputRecord
+from arbiter.engine.rule_inputs import asked_at
 from arbiter.messages import ContactRequest
 from arbiter.settings import Settings
 from arbiter.state.store import Head

@@ -46,7 +46,7 @@ def approved() -> SteppedCluster:
         (events, "reconsider"),
         (PartyState, "count_cells"),
         (recalls, "_recall_if_forbidden"),
-        (Evaluation, "objections"),
+        (Evaluation, "recall_findings"),
         (publishing, "encoded"),
     ],
 )

@@ -18,11 +18,11 @@ from typing import cast
 import msgspec
 from msgspec import Struct
 
-from arbiter.engine.evaluation import asked_at
 from arbiter.engine.input_record import InputRecord, Message, from_stored
 from arbiter.engine.party import Event, Party, Review
 from arbiter.engine.render import message_of
 from arbiter.engine.routed import Forward, Join, Return, Routed
+from arbiter.engine.rule_inputs import asked_at
 from arbiter.engine.state import Anomaly, Context, Effect
 from arbiter.ledger.capacity import Draw, Level, Want, WholeStock
 from arbiter.ledger.contacts import Contact

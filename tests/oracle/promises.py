@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
-from arbiter.engine.evaluation import asked_at, decide, expiry_of
+from arbiter.engine.evaluation import decide
+from arbiter.engine.rule_inputs import asked_at, expiry_of
 from arbiter.ledger.capacity import Stock
 from arbiter.ledger.contacts import Contact
 from arbiter.ledger.model import Decision, Ledger, Member, PendingRequest

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
-from arbiter.engine.evaluation import expiry_of
+from arbiter.engine.rule_inputs import expiry_of
 from arbiter.ledger.model import Decision, Ledger
 from arbiter.messages import ContactRequest, Finding
 from arbiter.policy.ruleset import Policy

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from arbiter.engine.evaluation import asked_at
 from arbiter.engine.input_record import InputRecord
 from arbiter.engine.render import message_of
+from arbiter.engine.rule_inputs import asked_at
 from arbiter.engine.simulate import SimulatedDecision, Simulation
 from arbiter.messages import CONSENTS, OUTCOMES, REQUESTS, ContactRequest, Outcome, Profile
 from arbiter.policy.ruleset import Policy, load

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arbiter.engine.evaluation import Evaluation
+from arbiter.engine.rule_inputs import RuleInputs
 from arbiter.ledger.capacity import WholeStock
 from arbiter.ledger.contacts import ContactState, Kind
 from arbiter.ledger.model import Event, Ledger, Member, Suppression, Traits
@@ -200,7 +200,7 @@ def test_what_is_unreachable_matches_nothing() -> None:
             if fields["category"] in department.categories and fields["channel"] in (
                 department.channels or made.channels
             ):
-                e = Evaluation(policy, party([]), request(**fields), MONDAY, MONDAY, WholeStock())
+                e = RuleInputs(policy, party([]), request(**fields), MONDAY, MONDAY, WholeStock())
                 is_exempt = "cap" in made.categories[fields["category"]].exempt
                 is_met = matcher.shape_matches(e.shape) and matcher.rest_matches(e)
 

@@ -13,8 +13,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arbiter.engine.evaluation import Evaluation
+from arbiter.engine.checks import Checks
 from arbiter.engine.render import message_of
+from arbiter.engine.rule_inputs import RuleInputs
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.model import Decision
 from arbiter.messages import Profile, encoder
@@ -40,15 +41,15 @@ _encode = encoder().encode
 def _interval(timetable: Timetable, at_ms: int, _now_ms: int) -> Any:
     """All that are in force."""
     rules = timetable._index.set_of(-1)  # noqa: SLF001 - all that a request does not need
-    return SimpleNamespace(asking=sum(one.bit for one in rules if one.from_ms <= at_ms < one.until_ms), failed=0)
+    return SimpleNamespace(may_object=sum(one.bit for one in rules if one.from_ms <= at_ms < one.until_ms), failed=0)
 
 
-def _applicable(rules: ShapeRules, e: Evaluation) -> ApplicableRules:
+def _applicable(rules: ShapeRules, e: RuleInputs) -> ApplicableRules:
     there = rules.index.set_of(rules.bits)
     return ApplicableRules(rules, sum(rule.bit for rule in there if rule.when.rest_matches(e)))
 
 
-def _counted(rules: ShapeRules, e: Evaluation) -> list[list[Used]]:
+def _counted(rules: ShapeRules, e: RuleInputs) -> list[list[Used]]:
     """Rule by rule the contacts that it counts."""
     found: list[list[Used]] = []
     for rule in rules.counting:
@@ -63,23 +64,24 @@ def _counted(rules: ShapeRules, e: Evaluation) -> list[list[Used]]:
     return found
 
 
-def _cutting(e: Evaluation, at_ms: int) -> list[Any]:
-    rules = e._rules.index.set_of(e._applicable.bits & e._rules.index.enforced)  # noqa: SLF001 - likewise
-    there = [rule for rule in rules if rule.cuts and at_ms < rule.until_ms and rule not in e._lifted]  # noqa: SLF001
-    return [*there, *e._wishes]  # noqa: SLF001
+def _cutting(checks: Checks, at_ms: int) -> list[Any]:
+    rules = checks._index.set_of(checks._applicable.bits & checks._index.enforced)  # noqa: SLF001 - likewise
+    asked = [rule for rule in rules if rule.cuts and at_ms < rule.until_ms and rule not in checks.lifted]
+    return [*asked, *checks._preferences]  # noqa: SLF001
 
 
-def _peek(e: Evaluation, now_ms: int) -> int:
+def _blocked_until(checks: Checks, now_ms: int) -> int:
     """By the findings that would be published."""
-    at_ms, ahead_ms = max(now_ms, e.send_after_ms), e.send_after_ms - e.policy.reserve_ahead_ms
-    objections = [one for one in e._objections(at_ms) if not one.rule.shadow]  # noqa: SLF001 - likewise
-    found = [e._explain(one, at_ms) for one in objections]  # noqa: SLF001
+    e, policy = checks.inputs, checks.inputs.policy
+    at_ms, ahead_ms = max(now_ms, e.send_after_ms), e.send_after_ms - policy.reserve_ahead_ms
+    objections = [one for one in checks.objections(at_ms) if not one.rule.shadow]
+    found = [checks.explain(one, at_ms) for one in objections]
     ends = [NEVER_MS if one.until_ms is None else one.until_ms for one in found]
     if ahead_ms > now_ms:
         ends.append(ahead_ms)
-    permit = e._permit(at_ms)  # noqa: SLF001
-    if not ends and (permit.objection or permit.until_ms - at_ms < e.policy.permit_min_ms):
-        finding = e._too_short(permit, at_ms)  # noqa: SLF001
+    permit = checks.permit(at_ms)
+    if not ends and (permit.objection or permit.until_ms - at_ms < policy.permit_min_ms):
+        finding = checks.too_short(permit, at_ms)
         ends.append(NEVER_MS if finding.until_ms is None else finding.until_ms)
     return max(ends, default=NOW_MS)
 
@@ -93,8 +95,8 @@ def everything_asked() -> Iterator[None]:
         mock.patch.object(ApplicableRules, "cut", return_value=(FAR_MS, None)),
         mock.patch.object(ShapeRules, "applicable", _applicable),
         mock.patch.object(ShapeRules, "counted", _counted),
-        mock.patch.object(Evaluation, "_cutting", _cutting),
-        mock.patch.object(Evaluation, "_peek", _peek),
+        mock.patch.object(Checks, "_cutting", _cutting),
+        mock.patch.object(Checks, "blocked_until", _blocked_until),
     ):
         yield
 

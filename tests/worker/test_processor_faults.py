@@ -269,10 +269,10 @@ def judging_fails(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let the core fail whenever one of these requests is decided again."""
     usual = Evaluation.decision
 
-    def failing(hearing: Evaluation, *, is_new: bool = True, **how: bool) -> Any:
-        if hearing.request.request_id in names and not is_new:
+    def failing(evaluation: Evaluation, *, is_new: bool = True, **how: bool) -> Any:
+        if evaluation.inputs.request.request_id in names and not is_new:
             raise ZeroDivisionError
-        return usual(hearing, is_new=is_new, **how)
+        return usual(evaluation, is_new=is_new, **how)
 
     monkeypatch.setattr(Evaluation, "decision", failing)
 

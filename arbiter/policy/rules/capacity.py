@@ -191,7 +191,7 @@ class CompiledCapacity(CompiledShared):
         if level.here > 0 or self.shadow:
             return NOW_MS
         if e.is_ahead and at_ms <= e.last_ms:
-            e.hopes = True
+            e.is_uncertain = True
             return NOW_MS
         # Whoever is granted those places may not need them all: then it is woken, and not refused for good before.
         is_last = e.now_ms < e.last_ms and not e.is_ahead

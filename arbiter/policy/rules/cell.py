@@ -90,7 +90,7 @@ class CompiledCell(CompiledShared):
         if level is not None and level.is_open:
             return NOW_MS
         if e.is_ahead:
-            e.hopes = e.hopes or not self.shadow
+            e.is_uncertain = e.is_uncertain or not self.shadow
             return NOW_MS
         if level is None:
             e.stock.need(self._draw)

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from arbiter.engine.evaluation import Evaluation
+from arbiter.engine.rule_inputs import RuleInputs
 from arbiter.ledger.contacts import Kind
 from arbiter.ledger.model import Ledger
 from arbiter.messages import ContactRequest
@@ -70,7 +70,7 @@ class OverCaps:
         for kind in {contact.kind for contact in ledger.contacts if contact.counts}:
             if not self._is_known(kind):
                 continue
-            e = Evaluation(self._policy, ledger, _another(kind, self._now_ms), self._now_ms, self._now_ms, NO_STOCK)
+            e = RuleInputs(self._policy, ledger, _another(kind, self._now_ms), self._now_ms, self._now_ms, NO_STOCK)
             for rule in e.counting():
                 if isinstance(rule, CompiledCap) and rule.id in self._applies and self._speaks(rule, e):
                     until_ms = rule.until(e, self._now_ms)
@@ -80,7 +80,7 @@ class OverCaps:
                         found[rule.id] = found.get(rule.id, False) or is_over
         return found
 
-    def _speaks(self, judge: CompiledCap, e: Evaluation) -> bool:
+    def _speaks(self, judge: CompiledCap, e: RuleInputs) -> bool:
         applies = self._applies[judge.id]
         is_in_force = judge.from_ms <= self._now_ms < judge.until_ms
         return is_in_force and (applies.shape_only or applies.rest_matches(e))

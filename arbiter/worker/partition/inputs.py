@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from arbiter.engine.evaluation import asked_at
 from arbiter.engine.input_record import InputRecord
 from arbiter.engine.party import Event, Review
 from arbiter.engine.routed import Forward, Routed
+from arbiter.engine.rule_inputs import asked_at
 from arbiter.messages import ConsentChange, ContactRequest, Outcome, PreferenceChange, Profile, SuppressionChange
 from arbiter.state.envelopes import RoutedEnvelope
 from arbiter.worker.kafka.reader import Record
