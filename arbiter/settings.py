@@ -23,8 +23,14 @@ PREFIX = "ARBITER_"
 ADDRESSES = {"kafka": kafka_fault, "redis": redis_fault}
 """What is wrong with a setting that may hold a password; no error repeats any part of such a value."""
 
+DAYS_MIN = 7
+DAYS_FORM = f"a whole number of days, {DAYS_MIN} or more, or -1"
+
 # Kubernetes sets these for a service that is called `arbiter`; they are not ours.
 _FOREIGN = re.compile(r"ARBITER(_\w+)?_(SERVICE_\w+|PORT(_\d+\w*)?)|ARBITER_PORT(_\w+)?")
+
+
+RETENTIONS = ("retention_days", "facts_retention_days", "audit_retention_days", "dlq_retention_days")
 
 
 class SettingsError(Exception):
@@ -55,8 +61,19 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, _setting("Partitions of every topic, when topics are made. Fixed from then on.", ge=1, le=1024)
     ] = 32
     replication: Annotated[
-        int, _setting("Replicas of every topic, when topics are made; -1 takes the brokers' default.", ge=-1, le=9)
+        int,
+        _setting("Replicas of every topic; -1: three, or as many as there are brokers.", ge=-1, le=9),
     ] = -1
+    retention_days: Annotated[
+        int, _setting("How long requests and decisions are kept on their topics; -1: for ever.", DAYS_FORM, ge=-1)
+    ] = 90
+    facts_retention_days: Annotated[
+        int, _setting("How long consents, profiles and outcomes are kept; -1: for ever.", DAYS_FORM, ge=-1)
+    ] = -1
+    audit_retention_days: Annotated[int, _setting("How long the audit is kept; -1: for ever.", DAYS_FORM, ge=-1)] = -1
+    dlq_retention_days: Annotated[int, _setting("How long dead letters are kept; -1: for ever.", DAYS_FORM, ge=-1)] = (
+        365
+    )
     clock: Annotated[
         Literal["wall", "event"],
         _setting("`wall`: the store's clock. `event`: the newest `requested_at` of the partition, for replays."),
@@ -161,6 +178,11 @@ def _contradictions(settings: Settings) -> list[str]:
     errors = []
     if settings.heartbeat_interval_ms * 3 > settings.session_timeout_ms:
         errors.append("ARBITER_HEARTBEAT_INTERVAL_MS: expected at most a third of ARBITER_SESSION_TIMEOUT_MS")
+    errors += [
+        f"{variable(field)}: expected {DAYS_FORM}, found `{days}`"
+        for field in RETENTIONS
+        if 0 <= (days := getattr(settings, field)) < DAYS_MIN
+    ]
     if settings.kafka_security_protocol.startswith("SASL"):
         errors += [
             f"{variable(name)}: missing; needed with ARBITER_KAFKA_SECURITY_PROTOCOL={settings.kafka_security_protocol}"

@@ -15,8 +15,9 @@ from arbiter.cli.kill import kill
 from arbiter.cli.policy import policy
 from arbiter.cli.replay import replay
 from arbiter.cli.reporting import report_command
-from arbiter.cli.running import settings, topics, worker
+from arbiter.cli.running import settings, worker
 from arbiter.cli.simulate import simulate
+from arbiter.cli.topics import topics
 from arbiter.printable import guarded
 
 __all__ = ["main"]

@@ -18,6 +18,7 @@ from msgspec import Struct
 from ruamel.yaml import YAML
 
 from arbiter.engine.lifecycle import diagrams
+from arbiter.generated import topics
 from arbiter.generated.asyncapi import document
 from arbiter.messages import (
     AuditRecord,
@@ -75,6 +76,8 @@ def generated() -> dict[str, str]:
     files["docs/lifecycle.md"] = lifecycle()
     files["docs/policy-check.md"] = catalogue.markdown()
     files["docs/settings.md"] = markdown()
+    files["docs/topics.md"] = topics.markdown()
+    files["deploy/kubernetes/components/strimzi/topics.yaml"] = topics.strimzi()
     return files
 
 

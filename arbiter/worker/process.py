@@ -38,6 +38,7 @@ from arbiter.worker.partition.retry import Shared
 from arbiter.worker.policy_watcher import Active, Policies
 from arbiter.worker.reporting import Reporter, keep_watching
 from arbiter.worker.store_watch import StoreWatch
+from arbiter.worker.topic_settings import TopicSettings
 from arbiter.worker.turn import Turn
 
 APP_STOP_SECONDS_MAX = 8.0
@@ -77,6 +78,7 @@ class Worker:
         self._store_watch = StoreWatch(self._store, self._clock, self._health)
         self._policies = Policies(self._store.policies, self._health, self._metrics)
         self._installation = InstallationCheck(settings, self._store, self._health)
+        self._topic_settings = TopicSettings(settings, self._health)
         self._server = Server(self._metrics.registry, self.readiness)
         self._ownership: Ownership | None = None
         self._joining: Joining | None = None
@@ -153,7 +155,7 @@ class Worker:
         return 1 if self._failure else 0
 
     async def _ready(self) -> None:
-        """Return once all topics are there and the state is this installation's, or if the worker is to end before."""
+        """Return once all topics are there and keep records, and the state is this installation's; or at the end."""
         is_permitted = False
         while not self._ending.is_set():
             try:
@@ -161,6 +163,7 @@ class Worker:
                     await asyncio.to_thread(permissions.verify, self._settings)
                 is_permitted = True
                 await self._installation.begin()
+                are_safe = await self._topic_settings.are_safe()
                 self._health.over("kafka")
                 is_ours = await self._installation.is_ours()
                 self._health.over(STORE)
@@ -169,7 +172,7 @@ class Worker:
             except (StoreUnavailable, StateDamaged, ValueError) as error:
                 self._health.trouble(STORE, f"the store does not say whose state it has, nothing is claimed: {error}")
             else:
-                if is_ours:
+                if is_ours and are_safe:
                     return
             await self._pause()
 

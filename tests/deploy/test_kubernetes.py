@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from arbiter.messages import DLQ_SUFFIX, REQUESTS, ROUTED
+from arbiter.messages import REQUESTS
 from arbiter.settings import Settings, load
 from arbiter.worker.kafka.permissions import needed
-from arbiter.worker.kafka.topics import LONG_BYTES_MAX, all_topics
+from arbiter.worker.kafka.topic_check import Cluster, Topic, differences
+from arbiter.worker.kafka.topic_table import kind_of, values_of
+from arbiter.worker.kafka.topics import all_topics
 from tests.harness.deployment import (
     KUBERNETES,
     SCHEMAS,
@@ -221,7 +223,7 @@ def test_the_worker_may_go_where_it_has_to(overlay: Path) -> None:
 
 
 def test_the_users_permissions_are_those_that_a_worker_asks_for() -> None:
-    """No more and no less than it checks before it joins."""
+    """No more and no less than it checks before it joins, and that it may see how the topics are set."""
     settings = Settings(kafka="", redis="")
     (user,) = of_kind(rendered(PRODUCTION), "KafkaUser")
     granted = {
@@ -229,7 +231,7 @@ def test_the_users_permissions_are_those_that_a_worker_asks_for() -> None:
         for rule in user["spec"]["authorization"]["acls"]
     }
     topics = {
-        ("topic", name): {operation.name.capitalize() for operation in operations}
+        ("topic", name): {"DescribeConfigs", *(operation.name.capitalize() for operation in operations)}
         for name, operations in needed(settings).items()
     }
 
@@ -241,18 +243,24 @@ def test_the_users_permissions_are_those_that_a_worker_asks_for() -> None:
 
 
 def test_the_topics_are_those_of_an_installation() -> None:
-    """All of them, with equal numbers of partitions, and room for long records where the code makes it."""
+    """All of them, with equal numbers of partitions, and every setting that the table has for three brokers."""
     topics = {topic["metadata"]["name"]: topic for topic in of_kind(rendered(PRODUCTION), "KafkaTopic")}
     settings = Settings(kafka="", redis="")
-    long = {name for name, topic in topics.items() if "max.message.bytes" in topic["spec"]["config"]}
+    there = {
+        name: Topic(
+            topic["spec"]["partitions"],
+            topic["spec"]["replicas"],
+            {key: str(value).lower() for key, value in topic["spec"]["config"].items()},
+        )
+        for name, topic in topics.items()
+    }
 
     assert set(all_topics(settings)) == set(topics)
-    assert {(settings.partitions, 3, 2)} == {
-        (topic["spec"]["partitions"], topic["spec"]["replicas"], topic["spec"]["config"]["min.insync.replicas"])
-        for topic in topics.values()
+    assert {(settings.partitions, 3)} == {(topic.partitions, topic.replicas) for topic in there.values()}
+    assert {name: {value.name for value in values_of(kind_of(name), settings)} for name in topics} == {
+        name: set(topic.values or ()) for name, topic in there.items()
     }
-    assert {name for name in topics if name.endswith((DLQ_SUFFIX, ROUTED))} == long
-    assert {LONG_BYTES_MAX} == {topics[name]["spec"]["config"]["max.message.bytes"] for name in long}
+    assert [] == differences(settings, Cluster(3, there))
     clusters = {each["metadata"]["labels"]["strimzi.io/cluster"] for each in topics.values()}
     clusters |= {
         each["metadata"]["labels"]["strimzi.io/cluster"] for each in of_kind(rendered(PRODUCTION), "KafkaUser")
@@ -310,6 +318,10 @@ def test_the_trials_servers_are_those_of_compose() -> None:
     assert images["valkey"]["args"] == services["valkey"]["command"]
     assert ["--maxmemory-policy", "noeviction", "--appendonly", "yes"] == images["valkey"]["args"][1:5]
     assert images["topics"]["args"] == services["topics"]["command"]
+    # The topics are made by the table, and the workers compare them with the same settings.
+    assert ["topics", "create"] == images["topics"]["args"][:2]
+    assert services["topics"]["environment"] == services["worker"]["environment"]
+    assert images["topics"]["envFrom"] == container_of(resources)["envFrom"]
     (secret,) = of_kind(resources, "Secret")
     assert {"url"} == set(secret["data"])
 

@@ -8,16 +8,16 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic
 from msgspec import Struct
 
-from arbiter.messages import AUDIT, DECISIONS, DLQ_SUFFIX, ROUTED
+from arbiter.messages import AUDIT, DECISIONS, DLQ_SUFFIX
 from arbiter.settings import Settings
 from arbiter.worker.kafka.causes import Causes
 from arbiter.worker.kafka.reader import INPUTS
+from arbiter.worker.kafka.topic_table import REPLICAS, kind_of, values_of
 
 TIMEOUT_SECONDS = 10.0
 AGAIN_SECONDS = 4.0
 """How long a look may take once Kafka has answered: a worker that ends waits for one that is under way."""
 
-LONG_BYTES_MAX = 64 * 1024 * 1024
 NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"
 """How a topic id of zeros is written: that of a broker which has none."""
 
@@ -49,7 +49,7 @@ class Topics:
     def __init__(self, settings: Settings) -> None:
         self._wanted = all_topics(settings)
         self._causes = Causes()
-        self._admin = _admin(settings, self._causes)
+        self._admin = admin(settings, self._causes)
         self._cluster = ""
         self._tells_ids = False
         self._seconds_max = TIMEOUT_SECONDS
@@ -123,7 +123,8 @@ def create(settings: Settings, partitions: int | None = None) -> list[str]:
     :class:`TopicsError` if topics are there already and have not as many ``partitions`` as was asked for. Otherwise the
     missing ones get as many as those have.
     """
-    admin, counts = _admin(settings, Causes()), Topics(settings).look().counts
+    causes = Causes()
+    client, counts = admin(settings, causes), Topics(settings).look().counts
     there = {counts[name] for name in all_topics(settings) if name in counts}
     if partitions is not None and there - {partitions}:
         listed = ", ".join(f"{name} has {counts[name]}" for name in all_topics(settings) if name in counts)
@@ -132,10 +133,13 @@ def create(settings: Settings, partitions: int | None = None) -> list[str]:
             "state is kept per partition: ask for as many as there are, or make new topics under another prefix"
         )
     count = partitions or max(there, default=settings.partitions)
-    wanted = [_new_topic(name, settings, count) for name in all_topics(settings) if name not in counts]
+    missing = [name for name in all_topics(settings) if name not in counts]
+    if not missing:
+        return []
+    replicas = replicas_of(settings, _brokers(client, causes))
+    wanted = [_new_topic(name, settings, count, replicas) for name in missing]
     made = []
-    futures = admin.create_topics(wanted, request_timeout=TIMEOUT_SECONDS) if wanted else {}
-    for name, future in futures.items():
+    for name, future in client.create_topics(wanted, request_timeout=TIMEOUT_SECONDS).items():
         try:
             future.result()
             made.append(name)
@@ -145,12 +149,22 @@ def create(settings: Settings, partitions: int | None = None) -> list[str]:
     return made
 
 
-def _new_topic(name: str, settings: Settings, partitions: int) -> NewTopic:
-    config: dict[str, str] = {}
-    if name.endswith((DLQ_SUFFIX, ROUTED)):
-        # What was too long for us must still fit, and so must a ledger that moves, with all its answers.
-        config["max.message.bytes"] = str(LONG_BYTES_MAX)
-    return NewTopic(name, partitions, settings.replication, config=config)
+def _brokers(client: AdminClient, causes: Causes) -> int:
+    try:
+        return len(client.list_topics(timeout=TIMEOUT_SECONDS).brokers)
+    except KafkaException as error:
+        raise KafkaAway(causes.why(error.args[0])) from error
+
+
+def replicas_of(settings: Settings, brokers: int) -> int:
+    """How many replicas each topic is to have, on so many brokers."""
+    return settings.replication if settings.replication > 0 else min(REPLICAS, brokers)
+
+
+def _new_topic(name: str, settings: Settings, partitions: int, replicas: int) -> NewTopic:
+    kind = kind_of(name.removeprefix(settings.topic_prefix))
+    config = {value.name: value.wanted for value in values_of(kind, settings, replicas)}
+    return NewTopic(name, partitions, replicas, config=config)
 
 
 def verify(settings: Settings) -> int:
@@ -174,6 +188,7 @@ def partitions_of(settings: Settings, layout: Layout) -> int:
     return found.pop()
 
 
-def _admin(settings: Settings, causes: Causes) -> AdminClient:
+def admin(settings: Settings, causes: Causes) -> AdminClient:
+    """A client for questions about the cluster; it must be polled for what ``causes`` hears."""
     # Callers say that Kafka is away, once; librdkafka would say it twenty times a second, to standard error.
     return AdminClient({**client_config(settings), **causes.config})
