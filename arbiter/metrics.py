@@ -166,6 +166,8 @@ class Metrics:
         self.unknown_fields = Counter(
             "arbiter_unknown_fields", "Fields in messages that this build does not know.", registry=registry
         )
+        text = "Headers `traceparent` that are malformed; their records are decided as without one."
+        self.malformed_traces = Counter("arbiter_malformed_traceparents", text, registry=registry)
         self.replays = Counter(
             "arbiter_replayed_records", "Records skipped because they were decided before.", registry=registry
         )

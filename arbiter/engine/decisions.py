@@ -33,10 +33,15 @@ def without_rules(
     return Decision(outcome, outcome != "recalled", policy.ref, now_ms, findings, score=score)
 
 
-def repeat(request: ContactRequest, identity: bytes, content: bytes, known: Decision) -> Decision | Refused:
-    """What a request gets that comes again: the ``known`` decision, or a refusal if its content is another one."""
+def repeat(
+    request: ContactRequest, identity: bytes, content: bytes, known: Decision, trace: bytes
+) -> Decision | Refused:
+    """What a request gets that comes again: the ``known`` decision, or a refusal if its content is another one.
+
+    ``trace`` is that of the record that came again: whoever sent it waits for this answer.
+    """
     if known.content == content or had_content(request, known.content):
-        return replace(known, request=request, identity=identity, is_repeat=True)
+        return replace(known, request=request, identity=identity, is_repeat=True, trace=trace)
     text = f"request id `{request.request_id}` of {request.department} was used before with other content"
     return Refused("request_id_reused", f"{text}; the first request stands, send this one under a new id")
 

@@ -12,6 +12,7 @@ from arbiter.ledger.facts import Fact
 from arbiter.ledger.keys import CUSTOMER
 from arbiter.ledger.model import StoredRecord
 from arbiter.messages import ContactRequest, CustomerChange, Outcome, Profile
+from arbiter.messages.traces import trace_in
 
 Message = ContactRequest | Fact | Outcome
 
@@ -32,7 +33,7 @@ class InputRecord(Struct, frozen=True, gc=False):
 
     ``key``, ``value`` and ``headers`` are the record's own (``value`` only where it is not the JSON alone), so that
     it can still become a dead letter elsewhere; ``hops`` says how often it was sent on. ``identity`` is that of a
-    request, where it was worked out already.
+    request, where it was worked out already; ``trace`` is the trace that its headers name, or empty.
     """
 
     message: Message
@@ -44,6 +45,7 @@ class InputRecord(Struct, frozen=True, gc=False):
     headers: Sequence[tuple[str, bytes | None]] = ()
     hops: int = 0
     identity: bytes = b""
+    trace: bytes = b""
 
     @property
     def party(self) -> str:
@@ -68,7 +70,6 @@ def _what(message: Message) -> _What:
 
 def from_stored(stored: StoredRecord) -> InputRecord:
     """What was kept or sent on, as it arrived; ``msgspec.DecodeError`` for what no reader had let through."""
-    message = _READ[stored.what](stored.raw)
-    return InputRecord(
-        message, stored.source, stored.received_ms, stored.raw, stored.key, stored.value, stored.headers, stored.hops
-    )
+    a, message = stored, _READ[stored.what](stored.raw)
+    trace = trace_in(a.headers) or b""
+    return InputRecord(message, a.source, a.received_ms, a.raw, a.key, a.value, a.headers, a.hops, b"", trace)

@@ -50,13 +50,14 @@ def ask(party: PartyState, record: InputRecord, request: ContactRequest) -> None
     if party.answers and was_answered(ledger, customer, key):
         known = party.answers.get(answer_key(customer, key))
         if known is not None:
-            party.effects.append(repeat(request, key, content, known))
+            party.effects.append(repeat(request, key, content, known, record.trace))
             return
     remember(ledger, customer, key, party.now_ms)
     forget(ledger, party.now_ms, party.policy.history_ms)
     evaluation = Evaluation(party.policy, ledger, request, record.received_ms, party.now_ms, party.stock)
     place = record.received_ms, record.source
-    asked = PendingRequest(key, content, customer, *place, 0, evaluation.inputs.score, evaluation.inputs.priority)
+    ranked = evaluation.inputs.score, evaluation.inputs.priority
+    asked = PendingRequest(key, content, customer, *place, 0, *ranked, trace=record.trace)
     found = hold_for(evaluation, ledger.holds)
     if found is None:
         _decide(party, asked, evaluation, "received", None, None)
@@ -132,8 +133,8 @@ def _dry_run(party: PartyState, record: InputRecord, request: ContactRequest, ke
     """A dry run: decided as a new request, without any trace."""
     evaluation = evaluate(party, request, record.received_ms)
     decision = in_future(party.policy.document, evaluation.decision(), party.now_ms)
-    dry = replace(decision, request=request, identity=key, final=True, source=record.source, seq=party.seq)
-    party.effects.append(dry)
+    place = {"source": record.source, "seq": party.seq, "trace": record.trace}
+    party.effects.append(replace(decision, request=request, identity=key, final=True, **place))
 
 
 def _hold(

@@ -210,6 +210,7 @@ class PartyState:
         asked.n = (asked.n if self.seq < BEGUN_ANEW else max(asked.n, counted_from(self.seq))) + 1
         decision.request, decision.identity, decision.content = request, asked.identity, asked.content
         decision.n, decision.source, decision.seq, decision.ahead = asked.n, asked.source, self.seq, ahead
+        decision.trace = asked.trace
         key = answer_key(request.customer_id, asked.identity)
         self.answers[key], self.changed[key] = decision, None
         self.effects.append(decision)

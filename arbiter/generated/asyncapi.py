@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from arbiter.messages import AUDIT, CONSENTS, DECISIONS, DLQ_SUFFIX, OUTCOMES, PROFILES, REQUESTS
+from arbiter.messages.traces import HEADER
 
-VERSION = "2.0.0"
+VERSION = "2.1.0"
 """Of the messages, not of the program: the last part grows with a new optional field, the first with a new topic."""
 
 Part = dict[str, Any]
@@ -26,6 +27,13 @@ _INPUTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "outcomes": (OUTCOMES, "What became of approved contacts.", ("outcome",)),
     "profiles": (PROFILES, "What is known of a customer; each record replaces the one before.", ("profile",)),
+}
+_TRACE = {
+    "type": "string",
+    "description": (
+        "W3C Trace Context, optional. Every decision on a request has that of the request; on a repeated request that "
+        "of the repeat. A malformed one is ignored."
+    ),
 }
 _DEAD_LETTER_HEADERS = {
     "arbiter-error-code": "A code from docs/reason-codes.md.",
@@ -130,7 +138,8 @@ def _event_headers(*, is_required: bool) -> Part:
         "ce_time": {"type": "string", "format": "date-time"},
         "content-type": {"const": "application/json"},
     }
-    return {"type": "object", "properties": properties} | ({"required": list(properties)} if is_required else {})
+    required = {"required": list(properties)} if is_required else {}
+    return {"type": "object", "properties": properties | {HEADER: _TRACE}} | required
 
 
 def _camel(name: str) -> str:

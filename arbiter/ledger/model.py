@@ -82,7 +82,8 @@ class PendingRequest(Struct, array_like=True, gc=False):
 
     ``names`` and ``row`` are the request itself, as ``arbiter.ledger.stored_request`` packs it; ``n`` counts the
     decisions published on it, ``due_ms`` is when to look at it again (0: never by itself), ``held`` the arbitration it
-    waits for, ``recalled`` that it was recalled once already, ``awaits`` the capacities it waits for.
+    waits for, ``recalled`` that it was recalled once already, ``awaits`` the capacities it waits for, ``trace`` the
+    trace that its record named, if it did.
     """
 
     identity: bytes
@@ -99,6 +100,7 @@ class PendingRequest(Struct, array_like=True, gc=False):
     held: str | None = None
     recalled: bool = False
     awaits: list[str] = []
+    trace: bytes = b""
 
 
 def best_first(asked: PendingRequest) -> tuple[float, float, int, int, bytes]:
@@ -181,7 +183,8 @@ class Decision(Struct, gc=False):
     when it is published: whose it is, a hash of the request's content, its number ``n`` among the decisions on this
     request (0: a dry run), where the request was read (topic, partition, offset), the number of the commit, and how
     many requests of the party wait with a better claim. ``is_repeat`` marks one that was published before and is
-    published again, byte for byte. The store keeps neither ``request`` nor ``identity``.
+    published again, byte for byte. ``trace`` is the trace of the record that asked for it, if that named one. The store
+    keeps neither ``request`` nor ``identity`` nor ``trace``.
     """
 
     outcome: OutcomeName
@@ -208,3 +211,4 @@ class Decision(Struct, gc=False):
     seq: int = 0
     ahead: int | None = None
     is_repeat: bool = False
+    trace: bytes = b""

@@ -112,7 +112,8 @@ class _AskedWire(Struct, array_like=True, gc=False):
 
     ``key`` is the identity and the hash of the content; ``names`` and ``topic`` (with the partition) are places of
     phrases. ``received`` is the time since the one before it in its list was received, ``due`` the time from then on,
-    doubled and one more (0: never). ``owner`` is the customer, as a member's place or by name.
+    doubled and one more (0: never). ``owner`` is the customer, as a member's place or by name. ``trace`` came later: a
+    build that does not know it reads the row without it.
     """
 
     key: bytes
@@ -129,6 +130,7 @@ class _AskedWire(Struct, array_like=True, gc=False):
     recalled: bool = False
     held: str | None = None
     awaits: list[str] = []
+    trace: bytes = b""
 
 
 _Request = TypeVar("_Request")
@@ -374,8 +376,10 @@ def _pack_asked(requests: list[PendingRequest], ledger: Ledger, phrases: _Phrase
             a.due_ms and (a.due_ms - received_ms) << 1 | 1,
         ]  # fmt: skip
         owner = 0 if a.customer == next(iter(ledger.members), None) else _place_of(a.customer, ledger)
-        if owner != 0 or a.recalled or a.held is not None or a.awaits:
+        if owner != 0 or a.recalled or a.held is not None or a.awaits or a.trace:
             row += (owner, a.recalled, a.held, a.awaits)
+            if a.trace:
+                row.append(a.trace)
         rows.append(row)
         before_ms = received_ms
     return rows
@@ -395,7 +399,7 @@ def _unpack_asked(rows: list[_AskedWire], people: list[str], phrases: list[bytes
         names, due_ms = _unpack_names(phrases[w.names]), received_ms + (w.due >> 1) if w.due else 0
         place = customer, received_ms, source, w.n, of_thousandths(w.score), of_thousandths(w.priority)
         key, content = w.key[:IDENTITY_BYTES], w.key[IDENTITY_BYTES:]
-        found.append(PendingRequest(key, content, *place, names, w.row, due_ms, w.held, w.recalled, w.awaits))
+        found.append(PendingRequest(key, content, *place, names, w.row, due_ms, w.held, w.recalled, w.awaits, w.trace))
     return found
 
 

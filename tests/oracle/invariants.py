@@ -25,6 +25,7 @@ from typing import Any
 
 from aiokafka.partitioner import murmur2
 
+from arbiter.messages.traces import HEADER
 from tests.model.plain_policy import Approved, instant, over_caps, permits
 from tests.servers.topics import CONSENTS, DECISIONS, INPUTS, LETTERS, PROFILES, REQUESTS, ROUTED, Barrier, Entry, Place
 
@@ -202,10 +203,15 @@ def _unasked(books: Books) -> Iterator[str]:
             yield f"I1: {named(entry)} has other content than the request decided under its id, and no dead letter"
 
 
+def _own_headers(entry: Entry) -> tuple[tuple[str, bytes], ...]:
+    """All but the trace: a repeat is answered in its own."""
+    return tuple(sorted((name, value) for name, value in entry.headers.items() if name != HEADER))
+
+
 def contents(books: Books) -> Iterator[str]:
     """A sentence for each ``decision_id`` with several contents (I3)."""
     for decision in books.decisions.values():
-        contents = {(entry.value, entry.key, tuple(sorted(entry.headers.items()))) for entry in decision.records}
+        contents = {(entry.value, entry.key, _own_headers(entry)) for entry in decision.records}
         if len(contents) > 1:
             places = ", ".join(f"{entry.partition}/{entry.offset}" for entry in decision.records)
             yield f"I3: {decision} was published with {len(contents)} contents, at {places}"

@@ -35,6 +35,7 @@ from arbiter.messages import (
 )
 from arbiter.messages.forms import in_one_form
 from arbiter.messages.lenient import is_finer
+from arbiter.messages.traces import trace_in
 from arbiter.settings import Settings
 from arbiter.timing.instants import DAY_MS, END_MS, to_datetime, to_ms
 from arbiter.worker.kafka.unpacking import HEADERS_MAX, OddName, TooManyHeaders, Unread
@@ -150,7 +151,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Reader:
-    """Reads the records of one topic. ``unknown_fields`` counts the fields seen that this build does not know."""
+    """Reads the records of one topic.
+
+    ``unknown_fields`` counts the fields seen that this build does not know, ``malformed_traces`` the headers
+    ``traceparent`` that are none.
+    """
 
     def __init__(self, topic: str, bytes_max: int, *, is_wall_clock: bool) -> None:
         """``topic`` is the name in ``arbiter.messages``; without a wall clock "now" is the record's time stamp."""
@@ -158,6 +163,7 @@ class Reader:
         self._bytes_max = bytes_max
         self._is_wall_clock = is_wall_clock
         self.unknown_fields = 0
+        self.malformed_traces = 0
 
     def read(self, record: Record, now_ms: int) -> InputRecord | DeadLetter:
         """The input record, or the dead letter that it becomes. Never raises for what a record holds."""
@@ -174,7 +180,15 @@ class Reader:
         value = None if data is record.value else record.value
         source = (record.topic, record.partition, record.offset)
         key = identity(message) if isinstance(message, ContactRequest) else b""
-        return InputRecord(message, source, received_ms, data, record.key, value, record.headers, 0, key)
+        trace = self._trace(record) if record.headers else b""
+        return InputRecord(message, source, received_ms, data, record.key, value, record.headers, 0, key, trace)
+
+    def _trace(self, record: Record) -> bytes:
+        """The trace that the record belongs to. A malformed header harms nothing but the trace; it is counted."""
+        trace = trace_in(record.headers)
+        if trace is None:
+            self.malformed_traces += 1
+        return trace or b""
 
     def _data(self, record: Record) -> bytes:
         value = record.value

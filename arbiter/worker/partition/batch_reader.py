@@ -47,6 +47,9 @@ class BatchReader:
             if reader.unknown_fields:
                 self._shared.metrics.unknown_fields.inc(reader.unknown_fields)
                 reader.unknown_fields = 0
+            if reader.malformed_traces:
+                self._shared.metrics.malformed_traces.inc(reader.malformed_traces)
+                reader.malformed_traces = 0
         # Stable: of one rank and topic they stay in offset order.
         work.inputs.sort(key=rank_of)
         return work

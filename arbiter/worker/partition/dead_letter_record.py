@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from arbiter.engine.input_record import InputRecord
 from arbiter.ledger.model import StoredRecord
-from arbiter.messages import DLQ_SUFFIX
+from arbiter.messages import DLQ_SUFFIX, traces
 from arbiter.state.codec import OutRecord
 from arbiter.timing.instants import to_datetime
 from arbiter.worker.kafka.reader import DeadLetter, Record
@@ -78,18 +78,17 @@ def dead_letter(record: Record, letter: DeadLetter, group: str, build: str, now_
 
 
 def shortened(letter: OutRecord) -> OutRecord | None:
-    """A dead letter that Kafka finds too long: without its value, then its headers, then its key, but with their sizes;
-    at last only with its code and place.
+    """A dead letter that Kafka finds too long: without its value, then its headers but the trace, then its key, with
+    their sizes; at last only its code and place.
 
     ``None`` if nothing is left to go without.
     """
     topic, partition, key, value, headers = letter.topic, letter.partition, letter.key, letter.value, letter.headers
-    foreign = [name for name, _ in headers if not name.startswith(OWN_HEADERS)]
+    kept = [header for header in headers if header[0].startswith(OWN_HEADERS) or header[0] == traces.HEADER]
     if value:
         return OutRecord(topic, partition, key, b"", [*headers, (CUT, b"%d" % len(value))])
-    if foreign:
-        own = [header for header in headers if header[0].startswith(OWN_HEADERS)]
-        return OutRecord(topic, partition, key, value, [*own, (CUT_HEADERS, b"%d" % len(foreign))])
+    if cut := len(headers) - len(kept):
+        return OutRecord(topic, partition, key, value, [*kept, (CUT_HEADERS, b"%d" % cut)])
     if key:
         return OutRecord(topic, partition, None, value, [*headers, (CUT_KEY, b"%d" % len(key))])
     needed = [header for header in headers if header[0] in NEEDED]

@@ -8,6 +8,7 @@ import msgspec
 
 from arbiter.engine.render import encoded
 from arbiter.ledger.model import Decision
+from arbiter.messages.traces import header_of
 from arbiter.state.codec import OutRecord
 from arbiter.timing.instants import to_datetime
 
@@ -20,13 +21,15 @@ CONSTANT_HEADERS = (
 
 
 def record_of(decision: Decision, topic: str, partition: int) -> OutRecord:
-    """Keyed by its customer, with the headers of a CloudEvent. Raises if the message cannot be written."""
+    """Keyed by its customer, with the headers of a CloudEvent, and the trace. Raises if it cannot be written."""
     message, value = encoded(decision)
     headers = [
         *CONSTANT_HEADERS,
         ("ce_id", message.decision_id.encode()),
         ("ce_time", _time_header(decision.decided_at_ms)),
     ]
+    if decision.trace:
+        headers.append(header_of(decision.trace))
     return OutRecord(topic, partition, message.customer_id.encode(), value, headers)
 
 
