@@ -1,4 +1,4 @@
-"""Who waits for what all customers share: for capacity, or for a cell.
+"""Which requests wait for something that all customers share: capacity, or a cell.
 
 A cell is a campaign that starts only once enough customers could be contacted.
 """
@@ -13,7 +13,7 @@ from arbiter.policy.ruleset import Policy
 
 
 def awaited(evaluation: Evaluation, decision: Decision) -> list[str]:
-    """The windows of capacity that a deferred request waits for, or the cell if it is all it waits for."""
+    """The keys of the capacity windows that a deferred request waits for; or of its cell, if nothing else defers it."""
     names = {window_of(finding) for finding in decision.findings} - {None}
     if all(finding.kind == "cell" for finding in decision.findings):
         names = {f"{finding.rule}{CELL}" for finding in decision.findings}
@@ -24,18 +24,18 @@ def awaited(evaluation: Evaluation, decision: Decision) -> list[str]:
 
 
 def count_cells(policy: Policy, ledger: Ledger, stock: Stock, now_ms: int) -> None:
-    """Count each customer who waits for nothing but a cell once; who does so no more is not, until it is open.
+    """Count each customer once who waits for a cell only. One who no longer waits is taken off until the cell is open.
 
-    Changes ``ledger`` and draws on ``stock``; to be called whenever something that waits may have changed.
+    Changes ``ledger`` and ``stock``. Call it whenever a deferred request may have changed.
     """
-    for asked in ledger.waiting:  # no generator: this runs for each record
-        if asked.awaits:
+    for pending in ledger.waiting:  # no generator: this runs for each record
+        if pending.awaits:
             break
     else:
         if not ledger.cells:
             return
     counted = {(key, customer) for key, customers in ledger.cells.items() for customer in customers}
-    waiting = {(key, asked.customer) for asked in ledger.waiting for key in asked.awaits if Draw.of(key).is_cell}
+    waiting = {(key, pending.customer) for pending in ledger.waiting for key in pending.awaits if Draw.of(key).is_cell}
     if counted == waiting:
         return
     for key, _ in sorted(waiting - counted):

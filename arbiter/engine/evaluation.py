@@ -16,7 +16,7 @@ from arbiter.engine.rule_inputs import RuleInputs
 from arbiter.engine.settling import Search, Settled, too_late
 from arbiter.ledger.capacity import Draw, Stock, Want
 from arbiter.ledger.model import Decision, Ledger
-from arbiter.messages import ContactRequest, Finding, OutcomeName
+from arbiter.messages import ContactRequest, Finding, OutcomeName, ms_of
 from arbiter.policy.inputs import shape_of
 from arbiter.policy.kill_switches import KILL_SWITCH
 from arbiter.policy.rules import PROTECTING, CompiledArbitration, CompiledShared, ends_early
@@ -96,7 +96,7 @@ class Evaluation:
         if permit is not None:
             return self._approved(at_ms, permit.until_ms)
         for finding in found:
-            if not finding.defers:
+            if finding.effect == "reject":
                 return self._not_approved("rejected", found)
         return self._deferred(found)
 
@@ -218,7 +218,7 @@ class Evaluation:
     def _deferred(self, found: list[Finding]) -> Decision:
         """Deferred until the settled time; rejected if the request expires before it."""
         inputs, policy = self.inputs, self.inputs.policy
-        until_ms = max([finding.until_ms or 0 for finding in found])
+        until_ms = _latest_ms(found)
         if until_ms <= inputs.now_ms:
             return self._not_approved("deferred", found, retry_at_ms=until_ms)
         settled = self._settle(until_ms)
@@ -250,8 +250,8 @@ class Evaluation:
         early = [finding for finding in found if ends_early(finding.code, finding.used, finding.limit)]
         if not early or until_ms > self.inputs.last_ms:
             return False
-        fixed = [finding.until_ms or 0 for finding in found if finding not in early]
-        return self._is_in_time(self._settle(max([self.inputs.now_ms, *fixed])))
+        fixed_ms = _latest_ms([finding for finding in found if finding not in early])
+        return self._is_in_time(self._settle(max(self.inputs.now_ms, fixed_ms)))
 
     def _final_findings(self, now_ms: int) -> list[Finding]:
         """The findings that reject at the later instant ``now_ms``."""
@@ -272,3 +272,9 @@ class Evaluation:
             retry_at_ms, next_ms, None, None, None, None,
             inputs.score, inputs.score_note, self._shadow, self._exceptions,
         )  # fmt: skip
+
+
+def _latest_ms(findings: list[Finding]) -> int:
+    """The latest end of deferring findings (ms); 0 if there are none."""
+    ends = [finding.until for finding in findings if finding.until is not None]
+    return ms_of(max(ends)) if ends else 0

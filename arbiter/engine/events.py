@@ -42,9 +42,9 @@ def apply_record(party: PartyState, record: InputRecord) -> None:
 
 
 def follow_up(party: PartyState, *, recalls: bool, reviews_all: bool = False) -> None:
-    """Do what follows from a booked event; with ``recalls`` it may forbid what was approved.
+    """Do what follows from a booked event. ``recalls``: the event may forbid approvals.
 
-    With ``records_only`` that is left: the party's timer is set to now.
+    With ``records_only`` the party's timer is set to now instead.
     """
     if party.records_only:
         party.ledger.recall_ms = party.now_ms
@@ -56,17 +56,17 @@ def follow_up(party: PartyState, *, recalls: bool, reviews_all: bool = False) ->
 
 
 def look_again(party: PartyState) -> None:
-    """Release permits that ran out in silence, if their channel says so; then decide again all that waits.
+    """Release permits that ended without an outcome, if their channel says so; then decide deferred requests again.
 
-    Recalls that were left when a withdrawal was booked come first.
+    Recalls that were left over when a withdrawal was booked come first.
     """
     ledger = party.ledger
     if ledger.recall_ms:
         recall_forbidden(party)
         ledger.recall_ms = 0
-    for asked in ledger.open:
-        if asked.due_ms and asked.due_ms <= party.now_ms:
-            contact = party.contact(asked.identity)
+    for pending in ledger.open:
+        if pending.due_ms and pending.due_ms <= party.now_ms:
+            contact = party.contact(pending.identity)
             if contact is not None and move(contact, "run_out"):
                 party.give_back(contact)
     if party.policy.has_kills:
@@ -83,19 +83,19 @@ def review(party: PartyState, *, recalls: bool) -> None:
 
 
 def end_undecidable(party: PartyState, *, is_all: bool) -> None:
-    """Reject what waits and cannot be judged (``is_all``: everything that waits), then look at the party again."""
-    for asked in [asked for asked in party.ledger.waiting if is_all or not _can_decide(party, asked)]:
-        end(party, asked, "waiting", "rule_error", "it waited and cannot be decided; refused to be on the safe side")
+    """Reject the deferred requests that cannot be decided (``is_all``: all of them), then review the party."""
+    for pending in [pending for pending in party.ledger.waiting if is_all or not _can_decide(party, pending)]:
+        end(party, pending, "waiting", "rule_error", "it waited and cannot be decided; refused to be on the safe side")
     review(party, recalls=False)
 
 
 def postpone(party: PartyState) -> None:
-    """Move all that is due some minutes into the future, undecided."""
+    """Put off all that is due by some minutes, without deciding it."""
     ledger, later_ms = party.ledger, party.now_ms + POSTPONE_MS
-    due = [asked for asked in ledger.waiting if asked.due_ms <= party.now_ms]
-    due += [asked for asked in ledger.open if 0 < asked.due_ms <= party.now_ms]
-    for asked in due:
-        asked.due_ms = later_ms
+    due = [pending for pending in ledger.waiting if pending.due_ms <= party.now_ms]
+    due += [pending for pending in ledger.open if 0 < pending.due_ms <= party.now_ms]
+    for pending in due:
+        pending.due_ms = later_ms
     if ledger.recall_ms:
         ledger.recall_ms = later_ms
 
@@ -112,11 +112,11 @@ def _take_fact(party: PartyState, record: InputRecord, fact: Fact) -> None:
     follow_up(party, recalls=isinstance(fact, ConsentChange | SuppressionChange))
 
 
-def _can_decide(party: PartyState, asked: PendingRequest) -> bool:
+def _can_decide(party: PartyState, pending: PendingRequest) -> bool:
     try:
-        request = party.request_in(asked)
+        request = party.request_in(pending)
         rank(party, request)
-        decision_on(party, asked, request)
+        decision_on(party, pending, request)
     except Exception:  # noqa: BLE001 - whatever it is, it must not stop the others
         return False
     return True

@@ -1,7 +1,7 @@
-"""What was told of one contact, and what follows from it: the same, in whatever order it is told.
+"""The evidence about one contact, and its state. The order in which outcomes arrive makes no difference.
 
-A `sent` says when the contact was made. A reaction, or that nobody was reached, proves that it was made, no later than
-that. A bounce says that what was sent reached nobody. The latest `sent` stands, the first proof, and the latest bounce.
+A `sent` says when the contact was made. A reaction, or that nobody was reached, proves that it was made by then. A
+bounce says that it reached nobody. Kept are the latest `sent`, the first proof and the latest bounce.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ TOLERANCE_MS = 5 * MINUTE_MS
 
 
 class Span(Struct, frozen=True, gc=False):
-    """When that can have been of which an outcome tells: from its permit's beginning until the outcome was received.
+    """When the event of an outcome can have happened: from the permit's beginning until the outcome was received.
 
-    ``first_ms`` and ``last_ms`` allow for clocks that are a little apart; ``known_ms`` is by when it was for certain.
+    ``first_ms`` and ``last_ms`` include a tolerance for clocks. ``known_ms`` is an instant by which it had happened.
     """
 
     first_ms: int
@@ -29,28 +29,28 @@ class Span(Struct, frozen=True, gc=False):
     has_permit: bool
 
     def holds(self, at_ms: int) -> bool:
-        """Whether it can have been then."""
+        """Whether it can have happened at ``at_ms``."""
         return self.first_ms <= at_ms <= self.last_ms
 
     def nearest(self, at_ms: int) -> int:
-        """The nearest instant at which the contact can have been made.
+        """The instant nearest to ``at_ms`` at which the contact can have been made.
 
-        One that nobody approved has no beginning: what is said to be older than all that is remembered comes from a
-        clock that was lost, and is taken for new.
+        A contact without a permit has no beginning. If it is said to be older than the history that is kept, the
+        sender's clock was wrong, and it counts as new.
         """
         if at_ms < self.first_ms:
             return self.first_ms if self.has_permit else self.known_ms
         return min(at_ms, self.last_ms)
 
     def latest(self, at_ms: int) -> int:
-        """When the customer reacted; by when for certain, if it cannot have been then."""
+        """``at_ms`` if it can have happened then, else ``known_ms``."""
         return at_ms if self.holds(at_ms) else self.known_ms
 
 
 def span_of(contact: Contact | None, received_ms: int, now_ms: int, history_ms: int) -> Span:
-    """When that can have been of which an outcome tells that was received then.
+    """When the event of an outcome received at ``received_ms`` can have happened.
 
-    All comes from the record and from the clock by which is decided, which under the event clock may be far behind.
+    ``now_ms`` is the clock of decisions. In a replay it may be far behind the time of the record.
     """
     received_ms = received_ms if received_ms >= now_ms - history_ms else now_ms
     known_ms = min(received_ms, now_ms)
@@ -61,7 +61,7 @@ def span_of(contact: Contact | None, received_ms: int, now_ms: int, history_ms: 
 
 
 def evidence_of(contact: Contact) -> Evidence:
-    """What was told of a contact so far."""
+    """The evidence about a contact so far."""
     if contact.evidence is not None:
         return contact.evidence
     if contact.state is ContactState.SENT:
@@ -70,7 +70,7 @@ def evidence_of(contact: Contact) -> Evidence:
 
 
 def book(contact: Contact, kind: str, at_ms: int, span: Span) -> bool:
-    """Book what an outcome that is no cancellation tells of a contact; ``False`` if that may not happen to it."""
+    """Add an outcome other than a cancellation to a contact; ``False`` if its state does not allow that."""
     known = evidence_of(contact)
     if kind == "sent":
         known = replace(known, told_ms=_last(known.told_ms, span.nearest(at_ms)))
@@ -79,7 +79,7 @@ def book(contact: Contact, kind: str, at_ms: int, span: Span) -> bool:
     else:
         proven_ms = span.latest(at_ms)
         known = replace(known, proven_ms=min(proven_ms, known.proven_ms or proven_ms))
-    state, counts_ms = _stands(contact, known)
+    state, counts_ms = _state_of(contact, known)
     if not can(contact, "send" if state is ContactState.SENT else "bounce"):
         return False
     contact.state = state
@@ -90,8 +90,8 @@ def book(contact: Contact, kind: str, at_ms: int, span: Span) -> bool:
     return True
 
 
-def _stands(contact: Contact, known: Evidence) -> tuple[ContactState, int]:
-    """The state that follows, and when the contact counts; of one that bounced, when it did."""
+def _state_of(contact: Contact, known: Evidence) -> tuple[ContactState, int]:
+    """The contact's state by this evidence, and when it counts (ms); if it bounced, when it did."""
     told_ms, proven_ms, bounced_ms = known.told_ms, known.proven_ms, known.bounced_ms
     if bounced_ms is not None and proven_ms is None and (told_ms is None or told_ms <= bounced_ms):
         return ContactState.RELEASED, bounced_ms

@@ -1,9 +1,9 @@
-"""What would have let a request through: each rule that said no, dropped alone, and the request judged again.
+"""What would have let a request through: the request is decided again without each rule that said no.
 
-Judged is with the policy version that decided, on the party's ledger of today made to be what it was then, and with the
-kill switches that stopped it. What cannot
-be known any more (a profile's older attributes, when a place was given back) is taken as it is today; so the decision
-itself is judged again first, and an answer that does not come out as it was told says that the rest is uncertain.
+It is decided with the policy version that decided, on the party's ledger as it was then, and with the kill switches
+that stopped it. Some things are no longer known: a profile's older attributes, or when a place was given back. They are
+taken as they are today. So the request is first decided again with all rules. If that does not give the published
+decision, the rest is uncertain.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from arbiter.policy.ruleset import Policy
 from arbiter.timing.instants import to_ms
 
 NOT_OF_RULES = ("withdrawn", "recalled")
-"""Codes of a "no" that no judging of the request alone gives: its department's own word, a better request."""
+"""Codes of findings that no rule makes: the department withdrew the request, or it was recalled."""
 
 FROM_OTHERS = ("held_for_arbitration", "outranked", "waiting_full")
-"""Codes that depend on the other requests of the party, which are judged anew only as far as a hold goes."""
+"""Codes that depend on the party's other requests. Of these only holds are decided again."""
 
 
 class Dropped(Struct, frozen=True):
-    """What the answer would have been without one rule, or without several (``rules``), all else being the same.
+    """The outcome without one rule, or without several (``rules``), all else being the same.
 
     ``may_be_lifted`` is false for consent, suppression and the customer's own preferences: no exception lifts them.
-    ``at_ms`` is when it would have been approved: the time of the decision, or the time until which it would still have
-    been deferred; ``None`` if never. ``still`` has the rules that would have said no nevertheless.
+    ``at_ms`` is when it would have been approved: the time of the decision, or the time until which it would have been
+    deferred; ``None`` if never. ``still`` has the rules that would have said no.
     """
 
     rules: tuple[str, ...]
@@ -56,7 +56,7 @@ class Dropped(Struct, frozen=True):
 class Counterfactuals(Struct, frozen=True):
     """``dropped`` has each rule that said no, dropped alone; ``together`` all that may be lifted, where none is enough.
 
-    ``is_same`` says that the ledger as it was rebuilt gives the answer that was told.
+    ``is_same``: the rebuilt ledger gives the published decision.
     """
 
     dropped: tuple[Dropped, ...]
@@ -65,7 +65,7 @@ class Counterfactuals(Struct, frozen=True):
 
 
 class DecidedRequest(Struct, frozen=True):
-    """A published decision with what it was about, and when the request was received (ms)."""
+    """A published decision, its request, and when the request was received (ms)."""
 
     decision: DecisionMessage
     request: ContactRequest
@@ -82,103 +82,104 @@ class DecidedRequest(Struct, frozen=True):
         return count_of(self.decision.decision_id) == 1
 
 
-def counterfactuals(policy: Policy, ledger: Ledger, told: DecidedRequest) -> Counterfactuals | None:
+def counterfactuals(policy: Policy, ledger: Ledger, published: DecidedRequest) -> Counterfactuals | None:
     """What would have let the request through. ``policy`` is the one that decided, ``ledger`` is that of today.
 
-    ``None`` where the question makes no sense: for an approval, a recall, or what its department cancelled.
+    ``None`` for an approval, for a recall, and for a request that its department withdrew.
     """
-    decision = told.decision
+    decision = published.decision
     if decision.outcome not in ("deferred", "rejected") or _codes(decision) & set(NOT_OF_RULES):
         return None
     policy = _stopped(policy, _kills(decision))
-    then, verdict = _rebuild(policy, ledger, told)
-    named = {finding.rule for finding in decision.findings} | {finding.rule for finding in verdict.findings}
+    then, again = _rebuild(policy, ledger, published)
+    named = {finding.rule for finding in decision.findings} | {finding.rule for finding in again.findings}
     rules = [rule.id for rule in policy.document.rules if rule.id in named and rule.mode == "enforce"]
     rules += [finding.rule for finding in decision.findings if finding.code == KILL_SWITCH]
     if PREFERENCE.id in named:
         rules.append(PREFERENCE.id)
-    dropped = tuple(_without(policy, then, told, (rule,)) for rule in rules)
+    dropped = tuple(_without(policy, then, published, (rule,)) for rule in rules)
     liftable = tuple(one.rules[0] for one in dropped if one.may_be_lifted)
     together = None
     if len(liftable) > 1 and not any(one.lets_through for one in dropped if one.may_be_lifted):
-        together = _without(policy, then, told, liftable)
-    return Counterfactuals(dropped, together, _is_as_told(verdict, decision))
+        together = _without(policy, then, published, liftable)
+    return Counterfactuals(dropped, together, _is_as_published(again, decision))
 
 
-def ledgers_then(ledger: Ledger, told: DecidedRequest) -> Iterator[Ledger]:
-    """The ledger as it may have been when the request was decided, the likeliest first, without its own contact.
+def ledgers_then(ledger: Ledger, published: DecidedRequest) -> Iterator[Ledger]:
+    """The ledgers that there may have been at the decision, without the request's own contact, the likeliest first.
 
-    A ledger does not say when a contact was approved. One that was sent, or might have been, before the decision was
-    there; of one approved in the same instant either is possible, and one that was to be sent later may have been
-    approved before.
+    A ledger does not say when a contact was approved. A contact whose permit began before the decision was there. One
+    whose permit began in the same instant, or later, may have been approved before or after.
     """
-    at_ms = told.now_ms
+    at_ms = published.now_ms
     members = {name: _member_then(member, at_ms) for name, member in ledger.members.items()}
     events = [event for event in ledger.events if event.at_ms <= at_ms]
-    own = identity(told.request)[:REF_BYTES]
+    own = identity(published.request)[:REF_BYTES]
     there = _contacts_then(ledger.contacts.only(lambda one: one.ref != own and _was_there(one, at_ms)), at_ms)
     begun = there.only(lambda one: one.not_before_ms <= at_ms)
     for contacts in (begun, there.only(lambda one: one.not_before_ms < at_ms), there):
         yield Ledger(members=members, contacts=contacts, events=events)
 
 
-def _rebuild(policy: Policy, ledger: Ledger, told: DecidedRequest) -> tuple[Ledger, Decision]:
-    """The likeliest ledger, the first that gives the answer that was told if there is one; and what it gives."""
+def _rebuild(policy: Policy, ledger: Ledger, published: DecidedRequest) -> tuple[Ledger, Decision]:
+    """The first ledger that gives the published decision, else the likeliest one; and the decision it gives."""
     tried: list[tuple[Ledger, Decision]] = []
-    for then in ledgers_then(ledger, told):
-        verdict = judge(policy, then, told)
-        if _is_as_told(verdict, told.decision):
-            return then, verdict
-        tried.append((then, verdict))
+    for then in ledgers_then(ledger, published):
+        again = decide_then(policy, then, published)
+        if _is_as_published(again, published.decision):
+            return then, again
+        tried.append((then, again))
     return tried[0]
 
 
-def judge(policy: Policy, ledger: Ledger, told: DecidedRequest) -> Decision:
-    """The request judged at the time of the decision on this ledger, with the capacity that was left then.
+def decide_then(policy: Policy, ledger: Ledger, published: DecidedRequest) -> Decision:
+    """Decide the request again at the time of its decision, on this ledger, with the capacity that was left then.
 
-    As a party does it, but without recalls, and without looking at the places that others wait for.
+    Unlike a party, it recalls no other approvals, and does not look at the places that other requests wait for.
     """
-    evaluation = Evaluation(policy, ledger, told.request, told.received_ms, told.now_ms, _StockThen(told))
-    verdict = evaluation.decision()
-    if verdict.outcome == "rejected" or not told.is_first or told.decision.dry_run:
-        return verdict
+    evaluation = Evaluation(
+        policy, ledger, published.request, published.received_ms, published.now_ms, _StockThen(published)
+    )
+    again = evaluation.decision()
+    if again.outcome == "rejected" or not published.is_first or published.decision.dry_run:
+        return again
     holds = evaluation.arbitrations()
     if not holds:
-        return verdict
-    last = max(holds, key=lambda hold: _closes(hold, told))
-    closes_ms = _closes(last, told)
-    findings = (*verdict.findings, last.no("held_for_arbitration", "", closes_ms))
-    return replace(verdict, outcome="deferred", final=False, findings=findings, retry_at_ms=closes_ms)
+        return again
+    last = max(holds, key=lambda hold: _closes(hold, published))
+    closes_ms = _closes(last, published)
+    findings = (*again.findings, last.no("held_for_arbitration", "", closes_ms))
+    return replace(again, outcome="deferred", final=False, findings=findings, retry_at_ms=closes_ms)
 
 
-def _closes(hold: CompiledArbitration, told: DecidedRequest) -> int:
-    """When the arbitration closes: as was told; for one that did not hold it, as if this request opened it."""
-    for finding in told.decision.findings:
+def _closes(hold: CompiledArbitration, published: DecidedRequest) -> int:
+    """When the arbitration closes (ms): as published; if it did not hold the request, as if the request opened it."""
+    for finding in published.decision.findings:
         if finding.rule == hold.id and finding.until is not None:
             return to_ms(finding.until)
-    return told.now_ms + hold.hold_ms
+    return published.now_ms + hold.hold_ms
 
 
-def _without(policy: Policy, ledger: Ledger, told: DecidedRequest, rules: tuple[str, ...]) -> Dropped:
+def _without(policy: Policy, ledger: Ledger, published: DecidedRequest, rules: tuple[str, ...]) -> Dropped:
     document = policy.document
     kept = [rule for rule in document.rules if rule.id not in rules]
     if PREFERENCE.id in rules:
         ledger = replace(ledger, members={name: replace(one, preferences=None) for name, one in ledger.members.items()})
     _, version, digest = policy.ref
-    kills = [kill for kill in _kills(told.decision) if CompiledKill(kill).id not in rules]
-    verdict = judge(Policy(replace(document, rules=kept), version, digest, kills), ledger, told)
+    kills = [kill for kill in _kills(published.decision) if CompiledKill(kill).id not in rules]
+    again = decide_then(Policy(replace(document, rules=kept), version, digest, kills), ledger, published)
     never = {rule.id for rule in document.rules if rule.protects} | {PREFERENCE.id}
     return Dropped(
         rules,
-        verdict.outcome,
-        verdict.not_before_ms if verdict.outcome == "approved" else verdict.retry_at_ms,
-        tuple(dict.fromkeys(finding.rule for finding in verdict.findings)),
+        again.outcome,
+        again.not_before_ms if again.outcome == "approved" else again.retry_at_ms,
+        tuple(dict.fromkeys(finding.rule for finding in again.findings)),
         never.isdisjoint(rules),
     )
 
 
 def _kills(decision: DecisionMessage) -> list[Kill]:
-    """The kill switches that stopped it. They are no part of the policy, and all that matters of one is its end."""
+    """The kill switches that stopped it, with their ends. They are no part of the policy."""
     return [
         Kill(int(finding.rule.rpartition("/")[2]), "all", "", to_ms(finding.until), True, finding.owner, finding.why)
         for finding in decision.findings
@@ -193,15 +194,15 @@ def _stopped(policy: Policy, kills: list[Kill]) -> Policy:
     return Policy(policy.document, version, digest, kills)
 
 
-def _is_as_told(verdict: Decision, decision: DecisionMessage) -> bool:
-    """Whether judging again gives what was published, as far as it can."""
-    told = _own_findings((finding.rule, finding.code) for finding in decision.findings)
-    if told != _own_findings((finding.rule, finding.code) for finding in verdict.findings):
+def _is_as_published(again: Decision, decision: DecisionMessage) -> bool:
+    """Whether ``again`` is the published decision, apart from what depends on other requests."""
+    codes = _own_findings((finding.rule, finding.code) for finding in decision.findings)
+    if codes != _own_findings((finding.rule, finding.code) for finding in again.findings):
         return False
     if "waiting_full" in _codes(decision):
-        return verdict.outcome == "deferred"
+        return again.outcome == "deferred"
     retry_ms = None if decision.retry_at is None else to_ms(decision.retry_at)
-    return (verdict.outcome, verdict.retry_at_ms) == (decision.outcome, retry_ms)
+    return (again.outcome, again.retry_at_ms) == (decision.outcome, retry_ms)
 
 
 def _own_findings(findings: Iterator[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -233,7 +234,7 @@ def _was_there(contact: Contact, at_ms: int) -> bool:
 
 
 def _contacts_then(contacts: Contacts, at_ms: int) -> Contacts:
-    """What was heard of them later is not known yet."""
+    """The contacts as they were at ``at_ms``: later outcomes are left out."""
     then = Contacts()
     for one in contacts:
         if one.sent_at_ms is None or one.sent_at_ms <= at_ms:
@@ -247,11 +248,11 @@ def _contacts_then(contacts: Contacts, at_ms: int) -> Contacts:
 class _StockThen:
     """The capacity as the decision's findings tell it: what they do not name had room, and its cells were open."""
 
-    def __init__(self, told: DecidedRequest) -> None:
-        send_after = told.request.send_after
-        self._at_ms = told.now_ms if send_after is None else max(told.now_ms, to_ms(send_after))
+    def __init__(self, published: DecidedRequest) -> None:
+        send_after = published.request.send_after
+        self._at_ms = published.now_ms if send_after is None else max(published.now_ms, to_ms(send_after))
         self._full: dict[str, int] = {}
-        for finding in told.decision.findings:
+        for finding in published.decision.findings:
             if finding.kind in SHARED:
                 unit = finding.kind if finding.window is None else finding.window.removeprefix("calendar ")
                 self._full[f"{finding.rule}/{unit}"] = finding.used or 0

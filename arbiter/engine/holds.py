@@ -16,16 +16,17 @@ from arbiter.timing.windows import spoken
 
 
 def hold_for(evaluation: Evaluation, holds: Mapping[str, int]) -> tuple[CompiledArbitration, int] | None:
-    """The arbitration that a new request must wait for, with when it closes (ms): of several the one that closes last.
+    """The arbitration that a new request must wait for, and when it closes (ms); of several the one that closes last.
 
-    ``holds`` are those that are open; the party's first matching request opens one. All close with their rule.
+    ``holds`` are the open arbitrations, with when they close. A party's first matching request opens one. It closes
+    when its rule ends, at the latest. ``None`` if the request need not wait.
     """
     found: list[tuple[CompiledArbitration, int]] = []
-    for judge in evaluation.arbitrations():
-        closes_ms = holds.get(judge.id, 0)
+    for arbitration in evaluation.arbitrations():
+        closes_ms = holds.get(arbitration.id, 0)
         if closes_ms <= evaluation.inputs.now_ms:
-            closes_ms = evaluation.inputs.now_ms + judge.hold_ms
-        found.append((judge, min(closes_ms, judge.until_ms)))
+            closes_ms = evaluation.inputs.now_ms + arbitration.hold_ms
+        found.append((arbitration, min(closes_ms, arbitration.until_ms)))
     return max(found, key=lambda pair: pair[1], default=None)
 
 
@@ -43,11 +44,14 @@ def held(evaluation: Evaluation, decision: Decision, hold: CompiledArbitration, 
 
 
 def outranked(policy: Policy, decision: Decision, rule: str, winner: tuple[float, str]) -> Decision:
-    """Tell a loser of an arbitration whose request, by score and department, won what it now waits for."""
+    """The deferral of a request that lost an arbitration, with a finding that names the winner.
+
+    ``winner`` is the score and department of the winner. Without a budget that says no, the decision is unchanged.
+    """
     blocked = next((f for f in decision.findings if f.code in ("cap_reached", "reserved")), None)
-    judge = policy.arbitration(rule)
-    if blocked is None or judge is None:
+    arbitration = policy.arbitration(rule)
+    if blocked is None or arbitration is None:
         return decision
     score, department = winner
     message = f"{department} won with a score of {score:g}; this one waits for the budget"
-    return replace(decision, findings=(*decision.findings, judge.no("outranked", message, blocked.until_ms)))
+    return replace(decision, findings=(*decision.findings, arbitration.no("outranked", message, blocked.until_ms)))

@@ -1,13 +1,13 @@
-"""How a customer's budget moves between the customer's home and a household, and never is in two places.
+"""How a customer's budget moves between the customer's home and a household. It is never in two places.
 
-All records of a customer come to the customer's **home**. Home decides by itself for who has no household; for a
-member it sends the records on to the household, which decides. What goes from one to the other are four kinds of
-messages, and whoever carries them must keep their order and bring each once:
+All records of a customer arrive at the customer's **home**. Home decides for a customer without a household. For a
+member it sends the records on to the household, which decides. There are four kinds of messages between the two. They
+must arrive in order, and each once:
 
 - :class:`Join`: a profile named a household. The customer's whole ledger goes there; home keeps a stub.
 - :class:`Forward`: a record of a member.
-- :class:`Leave`: a profile no longer names the household. From now on home holds the customer's records.
-- :class:`Return`: the customer's part of the household's ledger comes back. What was held is taken in order.
+- :class:`Leave`: a profile no longer names the household. From now on home holds the customer's records back.
+- :class:`Return`: the customer's part of the household's ledger comes back. Held records are applied in order.
 
 Only profiles say who belongs together.
 """
@@ -29,34 +29,33 @@ from arbiter.ledger.keys import customer_party, household_party, is_household
 from arbiter.ledger.model import Ledger, Member, MembershipStub, PendingRequest, StoredRecord
 from arbiter.messages import Profile
 
-Thing = TypeVar("Thing")
+T = TypeVar("T")
 
 HOPS_MAX = 3
-"""How often a record may be sent on, in whatever way, before it is taken for lost."""
+"""How often a record may be sent on before it becomes a dead letter."""
 
 HELD_MAX = 500
 HELD_BYTES_MAX = 1024 * 1024
-"""How much of a customer's home keeps until a household has given back the customer's part."""
+"""How many records, and how many bytes, home holds for a customer until the household returns the customer's part."""
 
 
 def split(party: PartyState, customer: str) -> Part:
-    """Take one customer's part out of a party: contacts made to that customer, what waits, facts, answers.
+    """Take one customer's part out of a party: facts, contacts, pending requests and answers.
 
-    All answers in the customer's index that the store still has must be at hand. The directory's entry (``stub``)
-    stays. What the contacts took of a capacity goes with them: it may have to be given back, at whatever partition they
-    are then.
+    The answers in the customer's index must be loaded, as far as the store still has them. The ``stub`` stays. Draws on
+    capacity go with their contacts: they may have to be given back at the partition where the contacts are then.
     """
     ledger = party.ledger
     member = ledger.members.pop(customer, None)
     theirs = Ledger({} if member is None else {customer: member})
     known = {key: party.answers.pop(key) for key in answer_keys(theirs, customer) if key in party.answers}
 
-    def asked_it(asked: PendingRequest) -> bool:
-        return asked.customer == customer
+    def is_theirs(pending: PendingRequest) -> bool:
+        return pending.customer == customer
 
     theirs.contacts = ledger.contacts.take_out(lambda one: one.kind.customer == customer)
-    theirs.waiting, ledger.waiting = _parted(ledger.waiting, asked_it)
-    theirs.open, ledger.open = _parted(ledger.open, asked_it)
+    theirs.waiting, ledger.waiting = _parted(ledger.waiting, is_theirs)
+    theirs.open, ledger.open = _parted(ledger.open, is_theirs)
     theirs.events, ledger.events = _parted(ledger.events, lambda one: one.kind.customer == customer)
     refs = {*theirs.contacts.refs}
     theirs.draws = {ref: draws for ref, draws in ledger.draws.items() if ref in refs}
@@ -69,8 +68,7 @@ def split(party: PartyState, customer: str) -> Part:
 def merge(party: PartyState, part: Part) -> None:
     """Put a customer's part into a party that has nothing of that customer.
 
-    An arbitration that is open on both sides closes when the first of the two would have: nobody waits longer than
-    was promised.
+    An arbitration that is open on both sides closes at the earlier of its two ends, so that no promise is broken.
     """
     ledger, theirs = party.ledger, part.ledger
     ledger.members |= theirs.members
@@ -86,7 +84,7 @@ def merge(party: PartyState, part: Part) -> None:
 
 
 def receive_at_home(party: PartyState, record: InputRecord) -> None:
-    """A record at the home of its customer."""
+    """Apply a record at its customer's home, send it on to the household, or hold it."""
     stub, message = party.ledger.stub, record.message
     named = message.household_id if isinstance(message, Profile) else None
     if stub is not None and stub.is_leaving:
@@ -107,7 +105,7 @@ def receive_at_home(party: PartyState, record: InputRecord) -> None:
 
 
 def receive_routed(party: PartyState, routed: Routed) -> None:
-    """What another partition, or this one, sent to the party."""
+    """Apply what another partition, or this one, sent to the party."""
     if isinstance(routed, Forward):
         _take_stored(party, routed.stored, routed.party, routed.record)
     elif isinstance(routed, Join):
@@ -115,7 +113,7 @@ def receive_routed(party: PartyState, routed: Routed) -> None:
     elif isinstance(routed, Leave):
         part = split(party, routed.customer)
         party.effects.append(Return(customer_party(routed.customer), routed.customer, routed.version, part))
-        # What the customer had used is free now.
+        # The budget that the customer used is free now.
         follow_up(party, recalls=False, reviews_all=True)
     elif isinstance(routed, Return):
         _returned(party, routed)
@@ -125,7 +123,7 @@ def _join(party: PartyState, customer: str, household: str, stub: MembershipStub
     ledger = party.ledger
     version = stub.version + 1 if stub else 1
     part = split(party, customer)
-    # A customer's own ledger has nobody else in it; what is left of it is the stub.
+    # A customer's own ledger has nobody else in it, so only the stub is left.
     ledger.stub = MembershipStub(household, version)
     party.count_cells()
     party.effects.append(Join(household_party(household), customer, version, part))
@@ -155,8 +153,8 @@ def _returned(party: PartyState, routed: Return) -> None:
     _merge(party, routed.part)
     for stored in held:
         _take_stored(party, stored, routed.party)
-    # Last, so that a withdrawal that was held comes before what waits. What the household had left for later
-    # is looked for here.
+    # Last, so that a held withdrawal is applied before pending requests are decided. This also makes the recalls that
+    # the household had left for later.
     follow_up(party, recalls=True, reviews_all=True)
 
 
@@ -167,12 +165,12 @@ def _joined(party: PartyState, routed: Join) -> None:
         return
     party.ledger.members[routed.customer] = Member()
     _merge(party, routed.part)
-    # One member on a list that counts for all stops them all.
+    # A suppression of one member may hold for the whole party.
     follow_up(party, recalls=True, reviews_all=True)
 
 
 def _take_stored(party: PartyState, stored: StoredRecord, name: str, read: InputRecord | None = None) -> None:
-    """A record that is not the one just read; a refusal must name it."""
+    """Apply a held or routed record; a refusal names it."""
     before, record = len(party.effects), read or from_stored(stored)
     customer = record.message.customer_id
     if not is_household(name):
@@ -187,7 +185,7 @@ def _take_stored(party: PartyState, stored: StoredRecord, name: str, read: Input
 def _merge(party: PartyState, part: Part) -> None:
     ledger = party.ledger
     merge(party, part)
-    # Closed on the way: what was held for it is decided now, and the next request opens another one.
+    # An arbitration may have closed on the way. Its requests are decided now; the next request opens another one.
     ledger.holds = {rule: closes_ms for rule, closes_ms in ledger.holds.items() if closes_ms > party.now_ms}
 
 
@@ -199,12 +197,12 @@ def _send_on(party: PartyState, name: str, record: InputRecord) -> None:
         party.effects.append(Forward(name, to_stored(replace(record, hops=record.hops + 1))))
 
 
-def _parted(things: list[Thing], is_theirs: Callable[[Thing], bool]) -> tuple[list[Thing], list[Thing]]:
+def _parted(things: list[T], is_theirs: Callable[[T], bool]) -> tuple[list[T], list[T]]:
     return [one for one in things if is_theirs(one)], [one for one in things if not is_theirs(one)]
 
 
 def _still_awaited(holds: dict[str, int], ledger: Ledger) -> dict[str, int]:
-    awaited = {asked.held for asked in ledger.waiting} | {hold_of(asked.identity) for asked in ledger.waiting}
+    awaited = {one.held for one in ledger.waiting} | {hold_of(one.identity) for one in ledger.waiting}
     return {rule: closes_ms for rule, closes_ms in holds.items() if rule in awaited}
 
 
@@ -213,5 +211,5 @@ def _size(stored: StoredRecord) -> int:
 
 
 def _about(result: Effect, stored: StoredRecord) -> Effect:
-    """A refusal says which record it is about, where that is not the one that was read."""
+    """The effect; a refusal without a record gets this one."""
     return replace(result, stored=stored) if isinstance(result, Refused) and result.stored is None else result

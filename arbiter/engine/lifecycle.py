@@ -51,7 +51,7 @@ class IllegalMove(RuntimeError):
 
 
 def follows(before: str, event: str) -> str:
-    """The state of a request after an event; :class:`IllegalMove`."""
+    """The state of a request after an event. Raises :class:`IllegalMove` if the table does not list it."""
     after = REQUEST[before].get(event)
     if after is None:
         raise IllegalMove(f"a request that is {before} cannot {event}")
@@ -59,7 +59,7 @@ def follows(before: str, event: str) -> str:
 
 
 def may(before: str, after: str) -> bool:
-    """Whether a request whose last outcome is ``before`` may be told ``after`` next."""
+    """Whether ``after`` may be the next outcome of a request whose last one is ``before``."""
     return after in REQUEST[before].values()
 
 
@@ -69,7 +69,7 @@ def can(contact: Contact, event: str) -> bool:
 
 
 def move(contact: Contact, event: str) -> bool:
-    """Let the event happen to a permit; ``False`` if the table does not list it, and nothing happened."""
+    """Change a permit's state by an event; ``False``, and no change, if the table does not list it."""
     after = PERMIT[contact.state].get(event)
     if after is None:
         return False

@@ -1,7 +1,7 @@
-"""What became of a contact: confirmations, refunds, complaints. What reached the customer counts, approved or not.
+"""Outcomes of contacts: sent, bounced, cancelled, reactions. What reached the customer counts, approved or not.
 
-Silence counts too: a contact that nobody confirms keeps the place at the end of its permit, else a desk that never
-confirms would escape every cap.
+A contact without an outcome counts too, at the end of its permit. Otherwise a department that never confirms would
+escape every cap.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ COMPLAINT_LIST = "complaint"
 """The suppression list that a complaint opens; it stays open until a record closes it."""
 
 MARKETING = "marketing"
-"""The purpose of a contact of which nothing is known but the unsubscription."""
+"""The purpose of a contact that is only known by its unsubscription."""
 
 UNKNOWN = ""
-"""What stands in a contact for a field that nobody told. Every cap counts such a contact."""
+"""The value of a contact's field that no record named. Every cap counts such a contact."""
 
 STATES = {
     ContactState.APPROVED: "approved",
@@ -42,7 +42,7 @@ STATES = {
 
 
 def take_outcome(party: PartyState, outcome: Outcome, received_ms: int) -> bool:
-    """Book one outcome, received then; says whether it forbids what was approved."""
+    """Book one outcome that was received at ``received_ms``. Gives whether it may forbid approvals of the party."""
     key = identity_of(outcome.department, outcome.customer_id, outcome.request_id)
     if outcome.kind == "cancelled":
         _cancel(party, outcome, party.contact(key), key)
@@ -51,14 +51,14 @@ def take_outcome(party: PartyState, outcome: Outcome, received_ms: int) -> bool:
     was_cancelled = (
         contact is not None and contact.state is ContactState.RELEASED and evidence_of(contact) == Evidence()
     )
-    forbids = _made(party, outcome, contact, key, received_ms)
+    forbids = _book_contact(party, outcome, contact, key, received_ms)
     if was_cancelled:
         _cancel_another(party, key)
     return forbids
 
 
 def _cancel_another(party: PartyState, key: bytes) -> None:
-    """What was taken for cancelled was sent: of a request that was approved again, another approval was meant."""
+    """Cancel another approval of the request: the one that was cancelled was in fact sent, so another was meant."""
     latest, stopped = party.contact(key), party.stopped(key)
     if stopped:
         _release(party, stopped[0])
@@ -66,12 +66,12 @@ def _cancel_another(party: PartyState, key: bytes) -> None:
         _release(party, latest)
 
 
-def _made(party: PartyState, outcome: Outcome, contact: Contact | None, key: bytes, received_ms: int) -> bool:
-    """It was sent, whatever was approved: book what is told of it, and remember what rules may look back at."""
+def _book_contact(party: PartyState, outcome: Outcome, contact: Contact | None, key: bytes, received_ms: int) -> bool:
+    """Book an outcome of a contact that was made, approved or not, and keep the event for rules that need it."""
     at_ms = to_ms(outcome.at)
     span = span_of(contact, received_ms, party.now_ms, party.policy.history_ms)
     if contact is None:
-        contact = _unasked(party, outcome, key)
+        contact = _unapproved(party, outcome, key)
     else:
         _compare(party, outcome, contact, key, span)
         if not contact.has_permit:
@@ -85,21 +85,21 @@ def _made(party: PartyState, outcome: Outcome, contact: Contact | None, key: byt
     return outcome.kind != "sent" and _event(party, outcome, contact, span.latest(at_ms), received_ms)
 
 
-def _unasked(party: PartyState, outcome: Outcome, key: bytes) -> Contact:
-    """The contact of which nothing was known; a request that still waits for its approval ends."""
-    asked = withdraw(party, key, "sent", "it was sent without an approval, so nothing is left to decide")
+def _unapproved(party: PartyState, outcome: Outcome, key: bytes) -> Contact:
+    """A new contact for an outcome without an approval. If its request is still deferred, it is withdrawn."""
+    request = withdraw(party, key, "sent", "it was sent without an approval, so nothing is left to decide")
     unknown = "outcome_unknown" if outcome.kind == "bounced" else "unapproved_unknown"
-    party.note("unapproved_waiting" if asked else unknown, outcome.department)
-    kind = kind_of(asked) if asked else _told_kind(outcome)
+    party.note("unapproved_waiting" if request else unknown, outcome.department)
+    kind = kind_of(request) if request else _kind_of_outcome(outcome)
     return party.ledger.contacts.append(kind, key[:REF_BYTES], 0, 1, ContactState.RELEASED)
 
 
 def _compare(party: PartyState, outcome: Outcome, contact: Contact, key: bytes, span: Span) -> None:
-    """Note where an outcome does not fit what was approved or told; what was sent must not be sent twice."""
+    """Note an outcome that does not fit the approval or earlier outcomes. A contact must not be sent twice."""
     known, state, at_ms = evidence_of(contact), contact.state, to_ms(outcome.at)
     if state not in (ContactState.APPROVED, ContactState.SENT) and known == Evidence():
         party.note(f"unapproved_{STATES[state]}", outcome.department)
-        # It may wait to be approved anew.
+        # The request may be deferred, to be approved again.
         withdraw(party, key, "sent", f"{outcome.department} sent it although its approval had been taken back")
     elif state is ContactState.RELEASED:
         is_before = outcome.kind == "sent" and span.nearest(at_ms) <= (known.bounced_ms or 0)
@@ -116,10 +116,10 @@ def _compare(party: PartyState, outcome: Outcome, contact: Contact, key: bytes, 
 
 
 def _cancel(party: PartyState, outcome: Outcome, contact: Contact | None, key: bytes) -> None:
-    """Give back the place of an approval, or withdraw what waits.
+    """Give back the place of an approval, or withdraw a deferred request.
 
-    First comes an approval that consent or suppression recalled: its department confirms that it did not send, whether
-    or not the request waits again meanwhile.
+    An approval that consent or suppression recalled comes first: its department confirms that it did not send, even
+    if the request is deferred again meanwhile.
     """
     stopped = party.stopped(key)
     if stopped and _release(party, stopped[0]):
@@ -134,36 +134,36 @@ def _cancel(party: PartyState, outcome: Outcome, contact: Contact | None, key: b
 
 
 def _release(party: PartyState, contact: Contact) -> bool:
-    """Give back the place of a contact that was cancelled, if it may be."""
+    """Give back the place of a cancelled contact; ``False`` if its state does not allow that."""
     if not move(contact, "cancel"):
         return False
     party.give_back(contact)
     return True
 
 
-def _told_kind(outcome: Outcome) -> Kind:
-    """What is known of a contact that nobody asked for."""
-    told = [outcome.campaign, outcome.channel, outcome.category]
-    campaign, channel, category = (UNKNOWN if name is None else name for name in told)
+def _kind_of_outcome(outcome: Outcome) -> Kind:
+    """The kind of contact as an outcome names it."""
+    named = [outcome.campaign, outcome.channel, outcome.category]
+    campaign, channel, category = (UNKNOWN if name is None else name for name in named)
     return Kind(outcome.customer_id, outcome.department, campaign, channel, category, outcome.product)
 
 
 def _filled(kind: Kind, outcome: Outcome) -> Kind:
-    """What is known of a contact that nobody had approved, with what one more outcome tells of it."""
-    told = _told_kind(outcome)
+    """The kind of a contact without a permit; fields that are not known yet are taken from one more outcome."""
+    other = _kind_of_outcome(outcome)
     return replace(
         kind,
-        campaign=kind.campaign or told.campaign,
-        channel=kind.channel or told.channel,
-        category=kind.category or told.category,
-        product=kind.product or told.product,
+        campaign=kind.campaign or other.campaign,
+        channel=kind.channel or other.channel,
+        category=kind.category or other.category,
+        product=kind.product or other.product,
     )
 
 
 def _event(party: PartyState, outcome: Outcome, contact: Contact, at_ms: int, received_ms: int) -> bool:
-    """Remember what rules may look back at; a complaint and an unsubscription are the customer's word too.
+    """Keep an event for rules that need it. A complaint also suppresses, an unsubscription also withdraws consent.
 
-    True for those.
+    ``True`` for those two.
     """
     ledger, kind = party.ledger, contact.kind
     event = Event(outcome.kind, at_ms, kind)
@@ -178,7 +178,7 @@ def _event(party: PartyState, outcome: Outcome, contact: Contact, at_ms: int, re
         lists = [one.captured_at_ms for one in member.suppressions if one.list == COMPLAINT_LIST]
         add_suppression(member, Suppression(COMPLAINT_LIST, dated(stated_ms, *when, lists), True, None))
     elif outcome.kind == "unsubscribed":
-        for purpose in _left(party.policy.document, kind.category):
+        for purpose in _purposes_left(party.policy.document, kind.category):
             grants = [one.captured_at_ms for one in member.consents if one.granted and same(one.purpose, purpose)]
             add_consent(member, Consent(False, dated(stated_ms, *when, grants), purpose, kind.channel or None))
     else:
@@ -186,10 +186,10 @@ def _event(party: PartyState, outcome: Outcome, contact: Contact, at_ms: int, re
     return True
 
 
-def _left(document: PolicyDocument, category: str) -> list[str]:
-    """The purposes that an unsubscription is about: that of the contact's category.
+def _purposes_left(document: PolicyDocument, category: str) -> list[str]:
+    """The purposes that an unsubscription withdraws: that of the contact's category.
 
-    Where that is not known, the policy's `marketing`; if it has no purpose of that name, all but what is legally due.
+    If the category is not known, the policy's `marketing`; without a purpose of that name, all but legal ones.
     """
     known = document.categories.get(category)
     if known is not None:

@@ -112,9 +112,9 @@ def answers_needed(event: InputRecord | Routed, name: str, ledger: Ledger) -> li
 def awaits(ledger: Ledger) -> dict[str, QueueKey]:
     """The capacities that this party waits for, each with the queue key of the request that asked for it first."""
     found: dict[str, QueueKey] = {}
-    for asked in ledger.waiting:
-        queue_key = (asked.received_ms, asked.source[2])
-        for name in asked.awaits:
+    for pending in ledger.waiting:
+        queue_key = (pending.received_ms, pending.source[2])
+        for name in pending.awaits:
             found[name] = min(queue_key, found.get(name, queue_key))
     return found
 

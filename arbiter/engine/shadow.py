@@ -1,8 +1,8 @@
-"""What a shadow policy would have said: judged on what really happened, and without changing any of it.
+"""What a shadow policy would have decided, on the ledger as the policy in force made it. Nothing is changed.
 
-It meets the same ledger at the same instant as the policy in force, after whatever that one recalled to make room. It
-holds nothing, recalls nothing and draws on nothing, so what it would have changed does not add up from one request to
-the next; for that there is ``arbiter policy diff``.
+It decides on the same ledger at the same instant, after the recalls of the policy in force. It holds and recalls
+nothing and takes no capacity, so its effects do not add up from one request to the next. ``arbiter policy diff`` shows
+those.
 """
 
 from __future__ import annotations
@@ -29,36 +29,40 @@ def beside(
     *,
     is_new: bool,
 ) -> Decision:
-    """The decision of ``policy`` with that of its shadow policy beside it, if it has one. To be called before it is
-    booked; ``is_new`` as in ``decide``. Changes nothing; whatever fails here is told, and harms nobody.
+    """``decision`` of ``policy``, with what its shadow policy would have decided, if it has one.
+
+    Call it before the decision is booked; ``is_new`` as in ``decide``. Nothing is changed. An error becomes a finding
+    of the shadow decision and does not affect ``decision``.
     """
     shadow = policy.shadow
     if shadow is None:
         return decision
-    would = _judge(shadow, ledger, request, received_ms, now_ms, _Watched(stock, policy), decision, is_new=is_new)
+    would = _decide_shadow(
+        shadow, ledger, request, received_ms, now_ms, _Watched(stock, policy), decision, is_new=is_new
+    )
     return replace(decision, shadow_policy=would)
 
 
-def _judge(
+def _decide_shadow(
     shadow: Policy,
     ledger: Ledger,
     request: ContactRequest,
     received_ms: int,
     now_ms: int,
     stock: Stock,
-    said: Decision,
+    in_force: Decision,
     *,
     is_new: bool,
 ) -> ShadowDecision:
     try:
         decision = decide(shadow, ledger, request, received_ms, now_ms, stock, is_new=is_new)
-        if is_new:  # what waits, or was recalled, keeps its place
+        if is_new:  # a deferred or recalled request keeps its place
             decision = unless_full(shadow, ledger, decision)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the decision in force must not suffer from it
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not affect the decision in force
         failed = finding_of(shadow.document, "policy", RULE_ERROR, f"the policy failed: {type(error).__name__}")
         return ShadowDecision(PolicyRef(*shadow.ref), RULE_ERROR, findings=(failed,))
     has_failed = any(finding.code == RULE_ERROR for finding in decision.findings)
-    known = set(map(_bare, said.findings))
+    known = set(map(_bare, in_force.findings))
     return ShadowDecision(
         PolicyRef(*shadow.ref),
         RULE_ERROR if has_failed else decision.outcome,  # type: ignore[arg-type] # nothing is recalled here
@@ -69,9 +73,9 @@ def _judge(
 
 
 def unless_full(policy: Policy, ledger: Ledger, decision: Decision, evaluation: Evaluation | None = None) -> Decision:
-    """The decision, or a final no where it would wait and as many wait for this customer as may.
+    """The decision; a rejection if it defers and as many requests of the party wait as the policy allows.
 
-    ``evaluation`` knows when it could be approved.
+    With ``evaluation`` the rejection names when the request could be approved.
     """
     most = policy.waiting_max
     if decision.outcome != "deferred" or len(ledger.waiting) < most:
@@ -87,9 +91,9 @@ def _bare(finding: Finding) -> Finding:
 
 
 class _Watched:
-    """A stock as a shadow sees it: what is used of the windows that the policy in force counts, and nothing is taken.
+    """The capacity as a shadow policy sees it: as the policy in force uses it. Nothing is taken or given back.
 
-    Of windows that are not counted nobody knows what would have been used: there is room, and cells are open.
+    The use of other windows is not known: they count as free, and their cells as open.
     """
 
     def __init__(self, stock: Stock, live: Policy) -> None:
@@ -97,12 +101,12 @@ class _Watched:
         self._live = live
 
     def level(self, draw: Draw, limit: int) -> Level:
-        """See ``Stock.level``; always known."""
+        """See ``Stock.level``; never ``None``."""
         want = self._live.window(draw.name, draw.start_ms)
         level = self._stock.level(draw, limit) if want is not None and want.draw == draw else None
         if want is None or level is None:
             return Level(limit, 0, is_open=True)
-        # With the same number it is the same question; with another one only what is used counts.
+        # With another limit than the policy in force has, only the use is known.
         return level if limit in (want.limit, want.opens_at) else Level(limit - level.used, level.used, level.is_open)
 
     def need(self, draw: Draw) -> None:

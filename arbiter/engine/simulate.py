@@ -1,9 +1,9 @@
-"""A whole installation in one loop: what would be answered to these records, without a clock or a server.
+"""A whole installation in one loop: the decisions on a sequence of records, without a clock or a server.
 
-:class:`Simulation` is fed one record after another, as a worker reads them, and decides in event time as a worker does
-with ``ARBITER_CLOCK=event``: a partition's clock is the newest request's time, timers come back at their own instants
-before it moves on, what goes between a customer's home and a household arrives at once, and capacity is drawn on by
-all together. So it gives the decisions that a live worker gives, whatever the policy.
+:class:`Simulation` takes one record after another, as a worker reads them. It decides in event time, as a worker with
+``ARBITER_CLOCK=event`` does. A partition's clock is the newest request's time, and timers fire at their own instants
+before it moves on. Records between a customer's home and a household arrive at once. All partitions share one capacity.
+So it gives the decisions that a live worker gives, under any policy.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ LONG_AGO_MS = 0
 """The clock of a partition that has not seen a request; a new head begins with it."""
 
 
-class Shelf(Protocol):
-    """Where the simulation keeps what it does not work on: parties by name, answers by their key."""
+class Storage(Protocol):
+    """Where the simulation keeps parties, by name, and answers, by key."""
 
     def take(self, name: str) -> Party:
-        """The party, a new one if it is not known. It is changed, then given back with :meth:`put`."""
+        """The party; a new one if it is not known. The caller changes it and gives it back with :meth:`put`."""
 
     def put(self, name: str, party: Party) -> None:
         """Keep a party."""
 
     def answer(self, key: bytes) -> Decision | None:
-        """What was kept under this key in the last 35 days."""
+        """The answer that was kept under this key in the last 35 days; ``None`` if there is none."""
 
     def keep(self, key: bytes, answered: Decision, now_ms: int) -> None:
         """Keep an answer."""
 
 
 class SimulatedDecision(Struct, frozen=True):
-    """A decision. ``party`` is whose budget it is about; ``record`` is the record, ``None`` if a timer came back."""
+    """A decision. ``party`` is whose budget it concerns; ``record`` caused it, ``None`` if a timer did."""
 
     party: str
     record: InputRecord | None
@@ -58,7 +58,7 @@ class SimulatedDecision(Struct, frozen=True):
 
 
 class SimulatedRefusal(Struct, frozen=True):
-    """A record that a worker would have put among the dead letters, and why."""
+    """A record that a worker would have made a dead letter, and why."""
 
     record: InputRecord
     refused: Refused
@@ -68,7 +68,7 @@ Simulated = SimulatedDecision | SimulatedRefusal
 
 
 class _Partition:
-    """One partition: its clock, its commits, and who comes back when."""
+    """One partition: its clock, the number of its last commit, and its timers."""
 
     def __init__(self) -> None:
         self.now_ms = LONG_AGO_MS
@@ -86,7 +86,7 @@ class _Partition:
             heappush(self._heap, (*place, name))
 
     def first(self) -> tuple[int, str] | None:
-        """The next timer, earliest first, of equal ones who asked first; it stays set."""
+        """The next timer: the earliest; of equal ones the party that asked first. It stays set."""
         while self._heap:
             due_ms, queue_key, party = self._heap[0]
             if self.due.get(party) == (due_ms, queue_key):
@@ -96,7 +96,7 @@ class _Partition:
 
 
 class _Stock(WholeStock):
-    """The whole capacity; ``moved`` are the windows of which something was given back, or where a cell filled."""
+    """The whole capacity. ``moved`` has the windows that got places back, and the cells that got a customer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,12 +113,12 @@ class _Stock(WholeStock):
 
 
 class Simulation:
-    """Feed it with :meth:`take` in the order of record, then :meth:`finish`; both give what came of it, in order."""
+    """Call :meth:`take` for each record in order, then :meth:`finish`. Both give the results in order."""
 
-    def __init__(self, policy: Policy, shelf: Shelf, home: Callable[[str], int], partitions: int = 1) -> None:
+    def __init__(self, policy: Policy, storage: Storage, home: Callable[[str], int], partitions: int = 1) -> None:
         """``home`` gives the partition, below ``partitions``, of a customer's or household's id."""
         self._policy = policy
-        self._shelf = shelf
+        self._storage = storage
         self._home = home
         self._partitions = [_Partition() for _ in range(partitions)]
         self._stock = _Stock()
@@ -132,11 +132,11 @@ class Simulation:
 
     @property
     def waiting(self) -> int:
-        """How many parties have something that will come back by itself."""
+        """How many parties have a timer."""
         return sum(len(partition.due) for partition in self._partitions)
 
     def take(self, record: InputRecord) -> Iterator[Simulated]:
-        """One record and all that follows from it at that instant. Exhaust it before the next one."""
+        """Apply one record and all that follows at that instant. Exhaust the iterator before the next record."""
         message = record.message
         party = customer_party(message.customer_id)
         partition = self._partition_of(party)
@@ -145,7 +145,7 @@ class Simulation:
         yield from self._deliver(party, record, record)
 
     def finish(self, until_ms: int = FAR_MS) -> Iterator[Simulated]:
-        """No more records come: let time go on, so that what waits comes back, in the order of time."""
+        """After the last record: fire all timers until ``until_ms``, in the order of time."""
         while True:
             due = [(first, partition) for partition in self._partitions if (first := partition.first()) is not None]
             if not due:
@@ -159,17 +159,17 @@ class Simulation:
         return self._partitions[self._home(id_of(party))]
 
     def _advance(self, partition: _Partition, now_ms: int) -> Iterator[Simulated]:
-        """Move a partition's clock on. What was due on the way comes back first, each at its own instant."""
+        """Move a partition's clock on. Timers that are due before fire first, each at its own instant."""
         now_ms = max(now_ms, partition.now_ms)
         while (first := partition.first()) is not None and first[0] <= now_ms:
             due_ms, party = first
             partition.now_ms = max(partition.now_ms, due_ms)
-            yield from self._come_back(partition, party, None, due_ms)
+            yield from self._decide_again(partition, party, None, due_ms)
             yield from self._wake()
         partition.now_ms = now_ms
 
     def _deliver(self, name: str, event: InputRecord | Routed, record: InputRecord) -> Iterator[Simulated]:
-        """Bring a record to a party, and on to where it sends it; ``record`` is the one that began it."""
+        """Apply an event to a party, then what that sends to other parties. ``record`` is the record that began it."""
         todo: deque[tuple[str, InputRecord | Routed]] = deque([(name, event)])
         while todo:
             name, event = todo.popleft()
@@ -183,19 +183,19 @@ class Simulation:
                     yield from self._results(name, effect, record)
                 else:
                     todo.append((effect.party, effect))
-            # What that made due at once, as an arbitration that closed on its way to a household.
+            # That may be due at once: an arbitration may have closed on its way to a household.
             if (due := partition.due.get(name)) is not None and due[0] <= partition.now_ms:
-                yield from self._come_back(partition, name, None, partition.now_ms)
+                yield from self._decide_again(partition, name, None, partition.now_ms)
             yield from self._wake()
 
-    def _come_back(self, partition: _Partition, name: str, event: Review | None, now_ms: int) -> Iterator[Simulated]:
+    def _decide_again(self, partition: _Partition, name: str, event: Review | None, now_ms: int) -> Iterator[Simulated]:
         for effect in self._apply(partition, name, event, now_ms):
             yield from self._results(name, effect, None)
 
     def _apply(
         self, partition: _Partition, name: str, event: InputRecord | Routed | Review | None, now_ms: int
     ) -> list[Effect]:
-        party = self._shelf.take(name)
+        party = self._storage.take(name)
         before = awaits(party.ledger) if self._policy.is_shared else {}
         if isinstance(event, InputRecord | Forward):
             self._load_answer(party, name, event)
@@ -204,10 +204,10 @@ class Simulation:
         effects = party.apply(event, now_ms, context)
         for key in party.changed:
             if key in party.answers:
-                self._shelf.keep(key, party.answers[key], partition.now_ms)
+                self._storage.keep(key, party.answers[key], partition.now_ms)
         party.answers, party.changed = {}, {}
         party.forget_requests()
-        self._shelf.put(name, party)
+        self._storage.put(name, party)
         partition.set_timer(name, party)
         if self._policy.is_shared:
             self._note_waits(name, before, awaits(party.ledger))
@@ -220,17 +220,18 @@ class Simulation:
             self._waits.setdefault(key, {})[name] = queue_key
 
     def _load_answer(self, party: Party, name: str, event: InputRecord | Forward) -> None:
-        """The answer to a request that comes again. All answers are on one shelf, so they need not move."""
+        """Load the answer to a repeated request. All partitions share one storage, so answers need not move."""
         record = event.record if isinstance(event, Forward) else event
         if record is not None and isinstance(record.message, ContactRequest):
             for key in answers_needed(record, name, party.ledger):
-                answered = self._shelf.answer(key)
+                answered = self._storage.answer(key)
                 if answered is not None:
                     party.answers[key] = answered
 
     def _wake(self) -> Iterator[Simulated]:
-        """Look again at those who wait for what was given back, first come first, as many as there are places; whoever
-        does not take one any more leaves it to the next.
+        """Review the parties that wait for places that were given back, first come first, as many as there are places.
+
+        A party that does not take its place leaves it to the next.
         """
         draws: set[Draw] = set()
         woken: set[str] = set()
@@ -245,7 +246,7 @@ class Simulation:
             for party in dict.fromkeys(party for _, party in found):
                 woken.add(party)
                 partition = self._partition_of(party)
-                yield from self._come_back(partition, party, Review(), partition.now_ms)
+                yield from self._decide_again(partition, party, Review(), partition.now_ms)
 
     def _wakeable(self, draw: Draw, woken: set[str]) -> list[tuple[QueueKey, str]]:
         want = self._policy.window(draw.name, draw.start_ms)

@@ -106,36 +106,36 @@ class PartyState:
         ledger = self.ledger
         first: int | None = ledger.recall_ms or None
         queue_key: QueueKey | None = None
-        for asked in ledger.waiting:
-            due_ms = asked.due_ms
+        for pending in ledger.waiting:
+            due_ms = pending.due_ms
             if first is None or due_ms <= first:
-                own = (asked.received_ms, asked.source[2])
+                own = (pending.received_ms, pending.source[2])
                 queue_key = own if queue_key is None or due_ms != first else min(queue_key, own)
                 first = due_ms
-        for asked in ledger.open:
-            due_ms = asked.due_ms
+        for pending in ledger.open:
+            due_ms = pending.due_ms
             if due_ms and (first is None or due_ms <= first):
                 first, queue_key = due_ms, FREES_FIRST
         self.due_ms = first
         self.queue_key = queue_key or FREES_FIRST
 
-    def request_in(self, asked: PendingRequest) -> ContactRequest:
-        """The request itself, unpacked once; ``msgspec.DecodeError``."""
-        request = self.requests.get(asked.identity)
+    def request_in(self, pending: PendingRequest) -> ContactRequest:
+        """The request itself, unpacked once. Raises ``msgspec.DecodeError`` if it cannot be unpacked."""
+        request = self.requests.get(pending.identity)
         if request is None:
-            request = unpack_request(asked.customer, asked.names, asked.row, asked.received_ms)
-            self.requests[asked.identity] = request
+            request = unpack_request(pending.customer, pending.names, pending.row, pending.received_ms)
+            self.requests[pending.identity] = request
         return request
 
-    def keep_request(self, asked: PendingRequest, request: ContactRequest) -> None:
-        """Let ``asked`` have its request, and keep that at hand: it is to wait, or its permit is open."""
-        if not asked.row:
-            asked.names, asked.row = pack_request(request, asked.received_ms)
-        self.requests[asked.identity] = request
+    def keep_request(self, pending: PendingRequest, request: ContactRequest) -> None:
+        """Store the request in ``pending``, packed, and keep it unpacked in this party."""
+        if not pending.row:
+            pending.names, pending.row = pack_request(request, pending.received_ms)
+        self.requests[pending.identity] = request
 
     def forget_requests(self) -> None:
-        """Drop what is neither open nor waiting any more."""
-        known, left = self.requests, [asked.identity for asked in (*self.ledger.waiting, *self.ledger.open)]
+        """Drop unpacked requests that are neither open nor waiting any more."""
+        known, left = self.requests, [pending.identity for pending in (*self.ledger.waiting, *self.ledger.open)]
         self.requests = {key: known[key] for key in left if key in known}
 
     def contact(self, key: bytes) -> Contact | None:
@@ -145,7 +145,7 @@ class PartyState:
 
     def contacts_of(self, approved: Sequence[PendingRequest]) -> list[tuple[PendingRequest, Contact | None]]:
         """Approvals, each with its contact."""
-        found = self.ledger.contacts.of_each([asked.identity[:REF_BYTES] for asked in approved])
+        found = self.ledger.contacts.of_each([pending.identity[:REF_BYTES] for pending in approved])
         return [*zip(approved, found, strict=True)]
 
     def contact_by(self, key: bytes, at_ms: int) -> Contact | None:
@@ -185,7 +185,7 @@ class PartyState:
         return given
 
     def count_cells(self) -> None:
-        """See ``cells``; the last thing that is done with an event."""
+        """Count who waits for a cell, see ``cells``. This is the last step of every event."""
         ledger = self.ledger
         if ledger.waiting or ledger.cells:
             count_cells(self.policy, ledger, self.stock, self.now_ms)
@@ -196,21 +196,22 @@ class PartyState:
 
     def publish(
         self,
-        asked: PendingRequest,
+        pending: PendingRequest,
         request: ContactRequest,
         before: str,
         event: str,
         decision: Decision,
         ahead: int | None = None,
     ) -> None:
-        """Let an event happen to a request in state ``before``, and publish the decision;
-        :class:`~arbiter.engine.lifecycle.IllegalMove`.
+        """Publish the decision on a request in state ``before``, to which ``event`` leads.
+
+        Raises :class:`~arbiter.engine.lifecycle.IllegalMove` if the lifecycle does not list that event.
         """
         follows(before, event)
-        asked.n = (asked.n if self.seq < BEGUN_ANEW else max(asked.n, counted_from(self.seq))) + 1
-        decision.request, decision.identity, decision.content = request, asked.identity, asked.content
-        decision.n, decision.source, decision.seq, decision.ahead = asked.n, asked.source, self.seq, ahead
-        decision.trace = asked.trace
-        key = answer_key(request.customer_id, asked.identity)
+        pending.n = (pending.n if self.seq < BEGUN_ANEW else max(pending.n, counted_from(self.seq))) + 1
+        decision.request, decision.identity, decision.content = request, pending.identity, pending.content
+        decision.n, decision.source, decision.seq, decision.ahead = pending.n, pending.source, self.seq, ahead
+        decision.trace = pending.trace
+        key = answer_key(request.customer_id, pending.identity)
         self.answers[key], self.changed[key] = decision, None
         self.effects.append(decision)

@@ -1,15 +1,14 @@
-"""Which rules may say no to a request: tables that are worked out once and looked up for each request.
+"""Which rules may say no to a request: tables that are computed once and looked up for each request.
 
-Most of what a decision needs depends on little: the request's *shape* (department, campaign, channel, category,
-product, partner), the customer's segments, and the time in the customer's zones. A bank has a few hundred shapes and
-millions of requests. So there are three kinds of tables:
+Most of what a decision needs depends on the request's *shape* (department, campaign, channel, category, product,
+partner), the customer's segments, and the time in the customer's zones. A bank has a few hundred shapes and millions of
+requests. So there are three kinds of tables:
 
-- :class:`ShapeRules`, by shape: the rules that apply to it, what it costs, which past contacts they count;
-- :class:`ApplicableRules`, by shape and profile: those whose other conditions hold, by what they need to say no;
-- :class:`ValidInterval`, by zones and time and for all shapes: what is in force, closed, and cut by the calendar.
+- :class:`ShapeRules`, by shape: the rules that may apply, what a request costs them, which past contacts they count;
+- :class:`ApplicableRules`, by shape and customer: the rules that apply, by what they need to say no;
+- :class:`ValidInterval`, by zones and time, for all shapes: which rules are in force and closed, and which permits end.
 
-A set of rules is an integer with one bit for each, in file order, so the tables are brought together by ``&`` and
-``|``.
+A set of rules is an integer with one bit for each rule, in file order. ``&`` and ``|`` combine the tables.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ SETS_MAX = 10_000
 PAIRS_MAX = 10_000
 SEGMENTS_MAX = 1_000
 INTERVALS_MAX = 1_000
-"""Of customers in the same zones."""
+"""For customers in the same zones."""
 KEPT_MS = 8 * DAY_MS
-"""How long an interval is kept after its end: partitions that replay a log are at different days of it."""
+"""How long an interval is kept after its end. In a replay, partitions are at different days of the log."""
 
 
 class RuleIndex:
@@ -61,7 +60,7 @@ class RuleIndex:
         return known
 
     def counted(self, shape: Shape, other: Shape) -> int:
-        """The set of the rules by which contacts of shape ``other`` may count for requests of ``shape``."""
+        """The set of rules that may count contacts of shape ``other`` for requests of ``shape``."""
         counted = self._counted.get(other)
         if counted is None:
             if len(self._counted) > SETS_MAX:
@@ -76,28 +75,30 @@ class RuleIndex:
 
 
 class Pair(Struct, frozen=True):
-    """By which of a shape's counting rules contacts of another shape count: to the same customer, and to others of the
-    party; and the rules for which it depends on who the customer is.
+    """Which of a shape's counting rules count contacts of another shape, as indexes into ``ShapeRules.counting``.
+
+    ``own``: contacts to the same customer. ``others``: contacts to others of the party. ``by_customer``: it depends on
+    the customer's profile.
     """
 
     own: tuple[int, ...]
     others: tuple[int, ...]
-    unsure: tuple[int, ...]
+    by_customer: tuple[int, ...]
 
 
 class ShapeRules:
     """The rules for requests of one shape.
 
-    ``counting`` are those that count contacts, ``numbers`` their places there. ``costs`` is what a request costs them
-    (``None``: it depends).
+    ``counting`` are the rules that count contacts, and ``numbers`` their indexes there. ``costs`` is what a request
+    costs each of them; ``None`` if that depends on more than the shape.
     """
 
     __slots__ = (
-        "_always",
         "_applicable",
+        "_by_request",
         "_by_segment",
+        "_by_shape",
         "_in_segments",
-        "_otherwise",
         "_pairs",
         "_pairs_of",
         "_shape",
@@ -114,14 +115,14 @@ class ShapeRules:
     def __init__(
         self, index: RuleIndex, shape: Shape, rules: Sequence[CompiledRule], points: Mapping[str, int]
     ) -> None:
-        """``rules`` are those that apply to the shape."""
+        """``rules`` are those whose conditions on the shape hold; ``points`` is what each channel costs."""
         self.index = index
         self._shape = shape
         self.bits = _bits(rules)
-        self._always = _bits(rule for rule in rules if rule.when.shape_only)
-        sometimes = [rule for rule in rules if not rule.when.shape_only]
-        self._by_segment = [rule for rule in sometimes if rule.when.by_segment]
-        self._otherwise = [rule for rule in sometimes if not rule.when.by_segment]
+        self._by_shape = _bits(rule for rule in rules if rule.when.shape_only)
+        others = [rule for rule in rules if not rule.when.shape_only]
+        self._by_segment = [rule for rule in others if rule.when.by_segment]
+        self._by_request = [rule for rule in others if not rule.when.by_segment]
         self._in_segments: dict[frozenset[str] | None, int] = {}
         self._applicable: dict[int, ApplicableRules] = {}
         self._pairs: dict[Shape, Pair] = {}
@@ -134,12 +135,12 @@ class ShapeRules:
         self.costs: dict[Any, int | None] = {rule: rule.cost_of_shape(shape, points) for rule in self.counting}
 
     def applicable(self, e: Inputs) -> ApplicableRules:
-        """The rules that apply to this very request."""
-        bits = self._always
+        """The rules that apply to this request: all their conditions hold."""
+        bits = self._by_shape
         if self._by_segment:
             known = self._in_segments.get(e.segments)
-            bits |= self._in(e) if known is None else known
-        for rule in self._otherwise:
+            bits |= self._match_segments(e) if known is None else known
+        for rule in self._by_request:
             if rule.when.rest_matches(e):
                 bits |= rule.bit
         found = self._applicable.get(bits)
@@ -147,8 +148,8 @@ class ShapeRules:
             found = self._applicable[bits] = ApplicableRules(self, bits)
         return found
 
-    def _in(self, e: Inputs) -> int:
-        """The rules for which the segments decide."""
+    def _match_segments(self, e: Inputs) -> int:
+        """The rules with conditions on segments that hold for this customer."""
         if len(self._in_segments) > SEGMENTS_MAX:
             self._in_segments.clear()
         bits = sum([rule.bit for rule in self._by_segment if rule.when.rest_matches(e)])
@@ -156,7 +157,7 @@ class ShapeRules:
         return bits
 
     def counted(self, e: Inputs) -> list[list[Used]]:
-        """The party's contacts that use budgets: for each of the counting rules those that it counts, oldest first."""
+        """For each rule in ``counting``, the party's contacts that it counts, oldest first."""
         contacts, customer, pairs = e.ledger.contacts, e.customer, self._pairs
         counted: list[list[Used]] = [[] for _ in self.counting]
         for at_ms, code in sorted(zip(contacts.counted, contacts.codes, strict=True)):
@@ -166,13 +167,13 @@ class ShapeRules:
             kind, shape = contacts.kinds[index], contacts.shapes[index]
             pair = pairs.get(shape) or self._pair(shape)
             is_own = kind.customer == customer
-            one = (at_ms, kind, shape)
+            used = (at_ms, kind, shape)
             for number in pair.own if is_own else pair.others:
-                counted[number].append(one)
-            for number in pair.unsure:
+                counted[number].append(used)
+            for number in pair.by_customer:
                 rule = self.counting[number]
                 if (is_own or not rule.per_customer) and rule.counts_of(e, kind.customer):
-                    counted[number].append(one)
+                    counted[number].append(used)
         return counted
 
     def _pair(self, other: Shape) -> Pair:
@@ -184,8 +185,8 @@ class ShapeRules:
             numbers = [number for number, rule in enumerate(self.counting) if rule.bit & bits]
             own = [number for number in numbers if not self.counting[number].asks_who]
             others = [number for number in own if not self.counting[number].per_customer]
-            unsure = [number for number in numbers if self.counting[number].asks_who]
-            pair = self._pairs_of[bits] = Pair(tuple(own), tuple(others), tuple(unsure))
+            by_customer = [number for number in numbers if self.counting[number].asks_who]
+            pair = self._pairs_of[bits] = Pair(tuple(own), tuple(others), tuple(by_customer))
         self._pairs[other] = pair
         return pair
 
@@ -193,9 +194,9 @@ class ShapeRules:
 class ApplicableRules:
     """The rules that apply to a request, by what they need to say no.
 
-    ``_asked`` may say no whatever the customer's state is. The others need an entry of a list, an outcome that is
-    remembered, or contacts: ``_rooms`` has how many contacts each of these has room for. ``cutting`` may end a permit
-    for a reason of the request's own, ``_dated`` by the calendar.
+    ``_asked`` may say no whatever the party's state is. ``_lists`` need an entry of a suppression list, ``_events`` an
+    outcome. ``_rooms`` need contacts: it has how many contacts leave room for the request. ``_dated`` end permits by
+    the calendar alone; ``cutting`` end them for other reasons.
     """
 
     __slots__ = ("_asked", "_dated", "_events", "_lists", "_rooms", "bits", "cutting")
@@ -210,14 +211,14 @@ class ApplicableRules:
             if room is not None and number is not None:
                 self._rooms.append((number, room, shape_rules.counting[number]))
             elif rule.objects:
-                self._file(rule.needs, bit)
+                self._classify(rule.needs, bit)
             if rule.cuts and not rule.shadow:
                 if not rule.is_timed or (number is not None and cost is None):
                     self.cutting |= bit
                 elif number is None or cost:
                     self._dated |= bit
 
-    def _file(self, needs: Need, bit: int) -> None:
+    def _classify(self, needs: Need, bit: int) -> None:
         if needs is Need.LISTS:
             self._lists |= bit
         elif needs is Need.EVENTS:
@@ -226,7 +227,7 @@ class ApplicableRules:
             self._asked |= bit
 
     def asked(self, e: Inputs) -> int:
-        """The set of the rules that may say no to this request whatever contacts there are."""
+        """The set of rules that may say no to this request whatever its contacts are."""
         bits = self._asked
         if self._lists:
             for member in e.ledger.members.values():
@@ -238,9 +239,9 @@ class ApplicableRules:
         return bits
 
     def full(self, e: Inputs, counted: Sequence[Sequence[Used]]) -> list[tuple[int, int]]:
-        """The rules that may say no because of contacts, each with the instant (ms) from which it surely has room.
+        """The rules that may say no because of contacts, as (instant, bit): from that instant (ms) on it has room.
 
-        ``counted`` as of :class:`ShapeRules`.
+        ``counted`` as :meth:`ShapeRules.counted` gives it.
         """
         found = []
         for number, room, rule in self._rooms:
@@ -248,13 +249,13 @@ class ApplicableRules:
             if len(contacts) > room:
                 try:
                     frees_ms = rule.leaves_at(e, contacts[-room - 1][0])
-                except Exception:  # noqa: BLE001 - it is asked, and whatever fails there is heard as a no
+                except Exception:  # noqa: BLE001 - then the rule is asked, and if it fails, that is a "no"
                     frees_ms = FAR_MS
                 found.append((frees_ms, rule.bit))
         return found
 
     def cut(self, interval: ValidInterval) -> tuple[int, CompiledRule | None]:
-        """When the calendar ends a permit (ms), and the rule by which it does."""
+        """When the calendar ends a permit (ms), and the rule that ends it; (``FAR_MS``, ``None``) if none does."""
         known = interval.cut_by.get(self._dated)
         if known is None:
             found = next((cut for cut in interval.cuts if cut[2].bit & self._dated), (FAR_MS, 0, None))
@@ -263,11 +264,11 @@ class ApplicableRules:
 
 
 class ValidInterval:
-    """Within ``[from_ms, until_ms)`` the same rules are in force, closed and open, and calendar windows are the same.
+    """A span ``[from_ms, until_ms)`` in which no rule begins, ends, opens or closes, and no calendar window ends.
 
-    ``may_object`` are the rules that are in force and not open by the clock, ``not_over`` those that have not ended,
-    ``failed`` those that could not be asked. ``cuts`` tells when which rule ends a permit by the calendar, the first
-    first; ``cut_by`` has the first of each set of rules that was asked for.
+    ``may_object`` are the rules in force that may say no by the clock. ``not_over`` are the rules that have not ended.
+    ``failed`` are those that raised an error. ``cuts`` has (instant, place, rule) for each rule that ends permits by
+    the calendar, the earliest first. ``cut_by`` keeps the first of these for each set of rules.
     """
 
     __slots__ = ("cut_by", "cuts", "failed", "from_ms", "may_object", "not_over", "until_ms")
@@ -285,14 +286,14 @@ class ValidInterval:
             self.not_over |= rule.bit
             self.until_ms = min(self.until_ms, rule.until_ms if is_in_force else rule.from_ms)
             try:
-                self._take(rule, where, is_in_force=is_in_force)
-            except Exception:  # noqa: BLE001 - it fails again when it is asked, and is heard as a no there
+                self._add(rule, where, is_in_force=is_in_force)
+            except Exception:  # noqa: BLE001 - the rule is asked, and if it fails again, that is a "no"
                 self.until_ms = at_ms + 1
                 self.failed |= rule.bit
         self.cuts.sort(key=lambda cut: cut[:2])
 
-    def _take(self, rule: CompiledRule, where: Timetable, *, is_in_force: bool) -> None:
-        """Note what the clock says of a rule. Whatever can fail comes first: nothing is noted of a rule that does."""
+    def _add(self, rule: CompiledRule, where: Timetable, *, is_in_force: bool) -> None:
+        """Add what the clock says about a rule; nothing if that raises an error."""
         at_ms = self.from_ms
         if rule.is_timed:
             self.until_ms = min(self.until_ms, rule.changes_at(where, at_ms))
@@ -304,7 +305,7 @@ class ValidInterval:
 
 
 class Timetable:
-    """What the clock alone decides for customers in the same zones; see :class:`arbiter.policy.inputs.Where`."""
+    """The intervals of customers in the same zones, which are those of :class:`arbiter.policy.inputs.Where`."""
 
     __slots__ = ("_ends", "_index", "_intervals", "_last", "business_zone", "party_zone", "zone", "zones")
 
@@ -321,7 +322,7 @@ class Timetable:
         self._last: ValidInterval | None = None
 
     def at(self, at_ms: int, now_ms: int) -> ValidInterval:
-        """The interval around ``at_ms``."""
+        """The interval that holds ``at_ms``. ``now_ms`` is the decision's time; intervals long before are dropped."""
         last = self._last
         if last is not None and last.from_ms <= at_ms < last.until_ms:
             return last
@@ -335,18 +336,18 @@ class Timetable:
 
     def _keep(self, new: ValidInterval, now_ms: int) -> None:
         ends, intervals = self._ends, self._intervals
-        over = len(ends) if len(ends) > INTERVALS_MAX else bisect_right(ends, now_ms - KEPT_MS)
-        del ends[:over], intervals[:over]
+        old = len(ends) if len(ends) > INTERVALS_MAX else bisect_right(ends, now_ms - KEPT_MS)
+        del ends[:old], intervals[:old]
         place = bisect_left(ends, new.until_ms)
         if place < len(ends) and ends[place] == new.until_ms:
-            intervals[place] = new  # the same one, seen from an earlier instant
+            intervals[place] = new  # the same interval, computed from an earlier instant
         else:
             ends.insert(place, new.until_ms)
             intervals.insert(place, new)
 
 
 class Cohort(Struct, frozen=True, eq=False):
-    """Customers who are alike to the rules: in the same segments (``None``: without a profile) and zones."""
+    """Customers with the same segments (``None``: without a profile) and zones. For the rules they are alike."""
 
     segments: frozenset[str] | None
     timetable: Timetable

@@ -1,7 +1,7 @@
-"""The customer is a rule-maker too: own quiet hours, refused channels and products, a snooze, an own maximum.
+"""The preferences of a customer as rules: quiet hours, refused channels and products, a snooze, a maximum.
 
-Checked like rules, with ``owner: customer``; the stricter wins, whatever the priority. Only a category whose
-``exempt`` names ``preference`` passes.
+They are checked beside the policy's rules, with ``owner: customer``, whatever the priority of the request. Only a
+category whose ``exempt`` names ``preference`` is free of them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from arbiter.timing.windows import spoken, spoken_until
 
 RULE = Rule(id="customer-preference", owner="customer", why="the customer asked for it")
 CODE = "customer_preference"
-NO_WISHES = Preferences(0)
+NO_PREFERENCES = Preferences(0)
 
 
 class Preference(CompiledRule):
-    """One kind of thing that a customer asks for."""
+    """A rule of the customer's own. No exception lifts it."""
 
     kind = "preference"
     may_be_lifted = False
@@ -41,7 +41,7 @@ class RefusedChannels(Preference):
 
     def until(self, e: Inputs, at_ms: int) -> int:  # noqa: ARG002 - at any time
         """Never."""
-        return NEVER_MS if _refuses(_wishes(e).refused_channels, e.request.channel) else NOW_MS
+        return NEVER_MS if _refuses(_stated(e).refused_channels, e.request.channel) else NOW_MS
 
     def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:  # noqa: ARG002 - alike at all times
         """A reject."""
@@ -53,7 +53,7 @@ class RefusedProducts(Preference):
 
     def until(self, e: Inputs, at_ms: int) -> int:  # noqa: ARG002 - at any time
         """Never."""
-        return NEVER_MS if _refuses(_wishes(e).refused_products, e.request.product) else NOW_MS
+        return NEVER_MS if _refuses(_stated(e).refused_products, e.request.product) else NOW_MS
 
     def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:  # noqa: ARG002 - alike at all times
         """A reject."""
@@ -65,12 +65,12 @@ class Snooze(Preference):
 
     def until(self, e: Inputs, at_ms: int) -> int:
         """The end of the snooze."""
-        until_ms = _wishes(e).snooze_until_ms
+        until_ms = _stated(e).snooze_until_ms
         return self.bounded(until_ms) if until_ms is not None and at_ms < until_ms else NOW_MS
 
     def explain(self, e: Inputs, at_ms: int, until_ms: int) -> Finding:  # noqa: ARG002 - alike at all times
         """A finding until then."""
-        end_ms = _wishes(e).snooze_until_ms or 0
+        end_ms = _stated(e).snooze_until_ms or 0
         return self.no(CODE, f"the customer snoozed {spoken_until(end_ms, e.zone)}", end_ms)
 
 
@@ -101,7 +101,7 @@ class OwnHours(Preference):
         return closings.next_close(at_ms) if closings else FAR_MS
 
     def _closings(self, e: Inputs) -> Closings | None:
-        closed = _wishes(e).closed
+        closed = _stated(e).closed
         if not closed:
             return None
         written = tuple((days, tuple([hours] if isinstance(hours, str) else hours)) for days, hours in closed.items())
@@ -131,19 +131,19 @@ class OwnMaximum(Preference):
         return own.permit_end(e, at_ms) if own else FAR_MS
 
     def _cap(self, e: Inputs) -> CompiledCap | None:
-        wishes = _wishes(e)
-        if wishes.maximum_limit is None or wishes.maximum_window is None:
+        stated = _stated(e)
+        if stated.maximum_limit is None or stated.maximum_window is None:
             return None
-        return _own_cap(wishes.maximum_limit, wishes.maximum_window)
+        return _own_cap(stated.maximum_limit, stated.maximum_window)
 
 
 OWN_HOURS = OwnHours()
 PREFERENCES: tuple[Preference, ...] = (RefusedChannels(), RefusedProducts(), Snooze(), OWN_HOURS, OwnMaximum())
-"""In the order in which they are told."""
+"""In the order of their findings."""
 
 
-def _wishes(e: Inputs) -> Preferences:
-    return e.member.preferences or NO_WISHES
+def _stated(e: Inputs) -> Preferences:
+    return e.member.preferences or NO_PREFERENCES
 
 
 def _refuses(refused: list[str], name: str | None) -> bool:

@@ -157,13 +157,14 @@ def _decision(row: list[Any], phrases: list[Phrase]) -> Decision:
 
 def _finding(f: Finding, at_ms: int, place: Place) -> tuple[Any, ...]:
     """Four values: the phrase with what varies in its message, until when, how much was used, the contacts."""
-    head = (f.rule, f.kind, f.code, f.defers, f.owner, f.why, f.window, f.limit)
+    head = (f.rule, f.kind, f.code, f.effect == "defer", f.owner, f.why, f.window, f.limit)
     contacts: list[Any] | None = None
     if f.contacts:
         contacts = []
         for c in f.contacts:
             contacts += (place((c.department, c.channel, c.campaign)), _since(ms_of(c.at), at_ms))
-    return _worded(f.message, at_ms, head, place), _since(f.until_ms, at_ms), f.used, contacts
+    until_ms = None if f.until is None else ms_of(f.until)
+    return _worded(f.message, at_ms, head, place), _since(until_ms, at_ms), f.used, contacts
 
 
 def _findings(column: list[Any] | None, at_ms: int, phrases: list[Phrase]) -> tuple[Finding, ...]:

@@ -1,8 +1,8 @@
-"""The one reader of written instants: RFC 3339, and what systems make of it.
+"""Parses instants as text: RFC 3339, and the variants that senders use.
 
-Senders write ``2026-03-04T10:00:00.1234567Z``, ``2026-03-04 10:00:00 +0100``, a leap second, ``9999-12-31`` for "for
-ever", Java's ``+1000000000-12-31T23:59:59.999999999Z``, Postgres' ``infinity``. All of them are instants. Fractions of
-a millisecond are rounded down, and instants beyond the span of ``timing.instants`` are clamped.
+Senders write ``2026-03-04T10:00:00.1234567Z``, ``2026-03-04 10:00:00 +0100``, a leap second, ``9999-12-31`` for "no
+end", Java's ``+1000000000-12-31T23:59:59.999999999Z``, Postgres' ``infinity``. All of these are read. Fractions of a
+millisecond are rounded down, and instants beyond the span of ``timing.instants`` are clamped.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Written(Struct, frozen=True):
 
 
 def written(text: str) -> Written:
-    """Read a text. Raises ``ValueError`` if it is no date of the calendar."""
+    """Parse a date, with or without a time of day. Raises ``ValueError`` if it is not a date of the calendar."""
     text = text.strip()
     ever_ms = _EVER.get(text.lower())
     if ever_ms is not None:
@@ -96,9 +96,9 @@ def _offset_ms(match: re.Match[str]) -> int | None:
 
 
 def instant_ms(text: str, *, latest: bool = False) -> int:
-    """The instant (ms, in the span) of a text. Raises ``ValueError``, which says what is wrong.
+    """Parse an instant; gives milliseconds, clamped to the span. Raises ``ValueError``, which says what is wrong.
 
-    With ``latest``, a text without an offset or a time of day means the latest instant that it can mean.
+    With ``latest``, a text without an offset or a time of day gives the latest instant that it can mean.
     """
     shown = text.strip()[:64]
     try:

@@ -1,12 +1,12 @@
-"""Instants in the pure rooms: whole milliseconds since 1970-01-01T00:00Z, as ``int``, in names that end in ``_ms``.
+"""Instants in the core: whole milliseconds since 1970-01-01T00:00Z, as ``int``; their names end in ``_ms``.
 
 An integer of milliseconds is an instant (never a local time), compares and adds exactly, and packs small; see
 ``docs/decisions/001-instants-are-integer-milliseconds.md``. Messages carry RFC 3339; the functions here and the reader
 in ``timing.dates`` are the only bridge.
 
-**The span.** What comes from outside is clamped here, once, to the years 1000 to 8999: what lies beyond is "for ever"
-(``FAR_MS``) or "since ever" (``FIRST_MS``). The thousand years between the span and the calendar's own ends are a
-margin: whatever the code adds to an instant, it can be computed in every zone.
+**The span.** Instants from outside are clamped here, once, to the years 1000 to 8999. A later one is ``FAR_MS``, no
+end; an earlier one is ``FIRST_MS``, no beginning. The thousand years on either side of the span are a margin, so
+that durations can be added to an instant and the result still be computed in every zone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
 FAR_MS = 253_402_300_799_999
-"""The last millisecond of year 9999: what "no end" and "for ever" mean where a number is needed."""
+"""The last millisecond of year 9999: stands for "no end"."""
 
 
 def exact_ms(instant: datetime) -> int:
@@ -35,9 +35,9 @@ def exact_ms(instant: datetime) -> int:
 
 FIRST_YEAR, LAST_YEAR = 1000, 8999
 FIRST_MS = exact_ms(datetime(FIRST_YEAR, 1, 1, tzinfo=UTC))
-"""The first instant of the span: "since ever"."""
+"""The first instant of the span: stands for "no beginning"."""
 END_MS = exact_ms(datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC))
-"""The end of the span; from here on it is "for ever"."""
+"""The end of the span; an instant from here on means "no end"."""
 
 _LEAST_MS = exact_ms(datetime.min.replace(tzinfo=UTC))
 

@@ -1,8 +1,8 @@
 """Closed hours: quiet hours, holidays and blackouts as merged intervals of instants.
 
-All three use the same code. A :class:`Closed` says which local times of a day are closed. :class:`Closings` turns that
-into merged ``[start, end)`` intervals for a set of zones (closed in any of them is closed), and answers two questions:
-until when is it closed, and when does it close next.
+A :class:`Closed` says which local times of a day are closed. :class:`Closings` computes merged ``[start, end)``
+intervals from it for a set of zones (closed in one of them is closed). It says until when it is closed,
+and when it closes next.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ DAY_MINUTES = 24 * 60
 EPOCH_DAY = date(1970, 1, 1)
 CHUNK_DAYS = 7
 CHUNKS_MAX = 240
-"""Of one set of zones, how many weeks are kept."""
+"""How many weeks are cached for one set of zones."""
 CLOSED_MS = 60 * 7 * DAY_MS
-"""What is closed for longer is closed for good, once all dates with a year are over."""
+"""After the last date with a year, what is closed for longer than this never opens."""
 YEARLY_DAYS = 8 * 366
-"""Within so many days every day of a year comes again, 29 February too."""
+"""Within this many days every day of the year occurs, 29 February too."""
 
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-4]):([0-5]\d)")
 _DATE = re.compile(r"(?:(\d{4})-)?(\d\d)-(\d\d)")
@@ -215,7 +215,7 @@ class Closings:
         return until
 
     def _through(self, at_ms: int) -> int:
-        """A later instant until which it is surely closed, if ``at_ms`` is within a long range of whole days."""
+        """An instant until which it is closed: a later one than ``at_ms`` if that is in a long range of whole days."""
         if at_ms >= FAR_MS:
             return FAR_MS
         number = at_ms // DAY_MS
@@ -249,7 +249,7 @@ class Closings:
         return FAR_MS
 
     def _end(self, at_ms: int) -> int | None:
-        """The end of the closed interval around ``at_ms``, as far as its week knows."""
+        """The end of the closed interval around ``at_ms`` within its week; ``None`` if it is open."""
         starts, ends = self._chunk(at_ms)
         index = bisect_right(starts, at_ms) - 1
         return ends[index] if index >= 0 and at_ms < ends[index] else None

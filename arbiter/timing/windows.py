@@ -32,7 +32,7 @@ from arbiter.timing.instants import (
 
 UNITS_MS = {"s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 NO_ZONES = frozenset(("localtime", "posixrules", "Factory"))
-"""Files among those of the zones that are none."""
+"""Entries of the zone database that are not zones."""
 CALENDAR_UNITS = ("hour", "day", "week", "month", "quarter", "year")
 
 # Nearly every calendar window begins on a quarter of an hour, so one answer serves a whole quarter.
@@ -54,7 +54,7 @@ class Window(Struct, frozen=True):
 
     @property
     def longest_ms(self) -> int:
-        """An upper bound of its length, to compare with how long contacts are kept."""
+        """An upper bound of its length (ms), to compare with how long contacts are kept."""
         if self.rolling_ms is not None:
             return self.rolling_ms
         days = {"hour": 1, "day": 2, "week": 8, "month": 32, "quarter": 93, "year": 367}
@@ -101,7 +101,7 @@ def calendar_unit(text: str) -> str:
 
 @cache
 def zone_names() -> frozenset[str]:
-    """The names of all zones, of places and of clocks such as UTC."""
+    """The IANA names of all zones, UTC and the like included."""
     return frozenset(available_timezones()) - NO_ZONES
 
 
@@ -255,14 +255,14 @@ def _written(text: str) -> Written:
 
 
 def spoken(at_ms: int, zone: str) -> str:
-    """An instant as findings write it: ``2026-03-05 09:00 (Europe/Lisbon)``."""
+    """An instant as text for findings: ``2026-03-05 09:00 (Europe/Lisbon)``."""
     if at_ms >= END_MS:
         return "the end of time"
     return "the beginning of time" if at_ms <= FIRST_MS else _spoken(at_ms // MINUTE_MS, zone)
 
 
 def spoken_until(end_ms: int, zone: str) -> str:
-    """How long something lasts: ``until 2026-03-05 09:00 (Europe/Lisbon)``, or ``for ever``."""
+    """An end as text for findings: ``until 2026-03-05 09:00 (Europe/Lisbon)``, or ``for ever``."""
     return "for ever" if end_ms >= END_MS else f"until {spoken(end_ms, zone)}"
 
 

@@ -9,7 +9,7 @@ from arbiter.engine.decisions import RULE_ERROR
 from arbiter.engine.explain import Dropped
 from arbiter.ledger.contacts import Contact, ContactState
 from arbiter.messages import DecisionMessage, Finding, PolicyRef, UsedContact
-from arbiter.policy.preferences import RULE as WISH
+from arbiter.policy.preferences import RULE as PREFERENCE
 from arbiter.policy.rules import CODES, ends_early
 from arbiter.policy.terms import SETTINGS
 from arbiter.reports.pages.figures import policy_name
@@ -117,7 +117,7 @@ def reason(finding: Finding, zone: str, *, in_shadow: bool = False) -> str:
 
 
 def _named(finding: Finding) -> str:
-    if finding.rule == WISH.id:
+    if finding.rule == PREFERENCE.id:
         return OWN_WISH.capitalize()
     if finding.kind != "policy":
         return f"`{finding.rule}` ({finding.kind})"
@@ -138,7 +138,7 @@ def is_whole_failure(finding: Finding) -> bool:
 
 def background(finding: Finding) -> str:
     """Why the rule exists, and whom to ask about it."""
-    if finding.rule == WISH.id:
+    if finding.rule == PREFERENCE.id:
         return "Only the customer can change it."
     if is_whole_failure(finding):
         return f"Ask {finding.owner}."
@@ -201,7 +201,7 @@ def otherwise(dropped: Dropped, decided_ms: int, zone: str) -> str:
 
 def listed(rules: Sequence[str], last: str = "and") -> str:
     """Rules as a list in a sentence; ``last`` is the word before the last one."""
-    quoted = [OWN_WISH if rule == WISH.id else f"`{rule}`" for rule in rules]
+    quoted = [OWN_WISH if rule == PREFERENCE.id else f"`{rule}`" for rule in rules]
     if len(quoted) < SEVERAL:
         return quoted[0] if quoted else "nothing"
     return f"{', '.join(quoted[:-1])} {last} {quoted[-1]}"

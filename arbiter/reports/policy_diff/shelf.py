@@ -16,7 +16,7 @@ OPEN_MAX = 20_000
 
 
 class PackedShelf:
-    """A ``simulate.Shelf`` with packed ledgers."""
+    """A ``simulate.Storage`` with packed ledgers."""
 
     def __init__(self, open_max: int = OPEN_MAX) -> None:
         self._open: dict[str, Party] = {}
@@ -26,7 +26,7 @@ class PackedShelf:
         self._answers: dict[int, dict[bytes, bytes]] = {}
 
     def take(self, name: str) -> Party:
-        """See ``Shelf.take``."""
+        """See ``Storage.take``."""
         party = self._open.pop(name, None)
         if party is not None:
             return party
@@ -34,21 +34,21 @@ class PackedShelf:
         return Party(Ledger() if packed is None else unpack_ledger(packed))
 
     def put(self, name: str, party: Party) -> None:
-        """See ``Shelf.put``."""
+        """See ``Storage.put``."""
         self._open[name] = party
         if len(self._open) > self._open_max:
             oldest = next(iter(self._open))
             self._packed[oldest] = pack_ledger(self._open.pop(oldest).ledger)
 
     def answer(self, key: bytes) -> Decision | None:
-        """See ``Shelf.answer``."""
+        """See ``Storage.answer``."""
         for day in sorted(self._answers, reverse=True):
             if key in self._answers[day]:
                 return unpack_decision(self._answers[day][key])
         return None
 
     def keep(self, key: bytes, decision: Decision, now_ms: int) -> None:
-        """See ``Shelf.keep``."""
+        """See ``Storage.keep``."""
         day = now_ms // DAY_MS
         answers = self._answers.get(day)
         if answers is None:
