@@ -1,6 +1,6 @@
 """Pictures of the dashboards for docs/: ``make pictures``.
 
-It takes about ten minutes: workers are under load meanwhile, and what can go wrong goes wrong.
+It takes about six minutes: workers are under load meanwhile, and what can go wrong goes wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.servers.workers import Site
 
 PICTURES = ROOT / "docs" / "dashboards"
 PER_SECOND = 60
-CALM_S = 35.0
+CALM_S = 20.0
 
 
 def main() -> None:

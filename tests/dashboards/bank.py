@@ -27,6 +27,8 @@ ASKS: dict[str, tuple[int, dict[str, Any]]] = {
 
 CHANNELS = {"email": {"points": 1}, "push": {"points": 1}, "sms": {"points": 2}, "phone": {"points": 5}}
 OFFER = {"category": "promotional"}
+LIVES = (4, *[1_800] * 30, *[9 * 86_400] * 15)
+"""After how many seconds a request expires, each as often as another."""
 
 
 def night() -> str:
@@ -41,7 +43,14 @@ def policy(calls_an_hour: int = 300, offers_a_week: int = 4, **fields: Any) -> d
     departments = {name: {"owner": f"{name}@bank.example", "categories": ["promotional", "service"]} for name in ASKS}
     categories = {"promotional": {"purpose": "marketing"}, "service": {"purpose": "service"}}
     permit = {"min": "10m", "max": dict.fromkeys(CHANNELS, "24h")}
-    changed = {"departments": departments, "channels": CHANNELS, "categories": categories, "permit": permit, **fields}
+    changed = {
+        "departments": departments,
+        "channels": CHANNELS,
+        "categories": categories,
+        "permit": permit,
+        "waiting_max": 8,
+        **fields,
+    }
     return document(*_caps(offers_a_week), *_shared(calls_an_hour), *_others(), **changed)
 
 
@@ -76,7 +85,7 @@ def _shared(calls_an_hour: int) -> Iterator[Rule]:
         "from": begin,
         "until": end,
     }
-    yield {"id": "seminar", "kind": "cell", "when": {"campaign": "seminar"}, "size": 100_000, "deadline": end}
+    yield {"id": "seminar", "kind": "cell", "when": {"campaign": "seminar"}, "size": 60, "deadline": end}
 
 
 def _others() -> Iterator[Rule]:
@@ -122,7 +131,7 @@ class Bank:
         (department,) = self._random.choices(list(ASKS), [weight for weight, _ in ASKS.values()])
         what = {name: self._random.choice(values) for name, values in ASKS[department][1].items()}
         # Some customers are wanted by everybody.
-        number = int(len(self._customers) * self._random.random() ** 2)
+        number = int(len(self._customers) * self._random.random() ** 1.3)
         request = ContactRequest(
             request_id=f"r{len(self._asked)}",
             customer_id=self._customers[number],
@@ -130,8 +139,8 @@ class Bank:
             category="service" if department == "service" else "promotional",
             value=self._random.choice((10.0, 50.0, 400.0)),
             requested_at=now - timedelta(seconds=self._old()),
-            send_after=now + timedelta(hours=20) if self._random.random() < 0.2 else None,
-            expires_at=now + timedelta(seconds=4 if self._random.random() < 0.02 else 86_400 * 9),
+            send_after=now + timedelta(minutes=5) if self._random.random() < 0.2 else None,
+            expires_at=now + timedelta(seconds=self._random.choice(LIVES)),
             **what,
         )
         self._asked.append(request)

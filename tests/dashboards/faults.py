@@ -16,9 +16,11 @@ from arbiter.state.policy_store import PolicyStore
 from tests.dashboards.bank import Bank, policy, with_unknown_field
 from tests.servers.processes import KafkaServer, ValkeyServer
 from tests.servers.prometheus import PrometheusServer
-from tests.servers.workers import Site
+from tests.servers.workers import Site, Worker, wait_until
 
 AWAY_S = 4.0
+RECOVERY_S = 60.0
+WORKERS = 2
 
 
 @dataclass
@@ -31,14 +33,24 @@ class Stage:
     valkey: ValkeyServer
     prometheus: PrometheusServer
 
-    def start_worker(self) -> None:
-        """One more worker, scraped like the others that run."""
-        self.site.start_one()
-        self.scrape()
+    @property
+    def running(self) -> list[Worker]:
+        """The workers that run, the oldest first."""
+        return [worker for worker in self.site.workers if worker.is_running]
+
+    def recover(self) -> None:
+        """Start workers for those that died, as a supervisor does, and return once all are ready."""
+        wait_until(self._are_ready, "all workers are ready again", RECOVERY_S)
+
+    def _are_ready(self) -> bool:
+        while len(self.running) < WORKERS:
+            self.site.start_one()
+            self.scrape()
+        return all(worker.is_ready for worker in self.running)
 
     def scrape(self) -> None:
         """Prometheus scrapes all workers that run."""
-        self.prometheus.scrape(*(worker.address for worker in self.site.workers if worker.is_running))
+        self.prometheus.scrape(*(worker.address for worker in self.running))
 
 
 def bad_records(stage: Stage) -> None:
@@ -96,21 +108,18 @@ def kill_switch(stage: Stage) -> None:
 
 
 def dead_worker(stage: Stage) -> None:
-    """The oldest worker is killed, and another one comes."""
-    next(worker for worker in stage.site.workers if worker.is_running).kill()
-    time.sleep(AWAY_S / 2)
-    stage.start_worker()
+    """The oldest worker is killed; another one comes a little later."""
+    stage.running[0].kill()
+    time.sleep(AWAY_S)
 
 
 def silent_worker(stage: Stage) -> None:
     """The oldest worker stands still until its partitions are another's, and then goes on."""
-    oldest = next(worker for worker in stage.site.workers if worker.is_running)
+    oldest = stage.running[0]
     oldest.pause()
     time.sleep(3 * AWAY_S)
     oldest.resume()
     time.sleep(AWAY_S)
-    if not oldest.is_running:
-        stage.start_worker()
 
 
 def damaged_partition(stage: Stage) -> None:
@@ -132,10 +141,10 @@ def redis_away(stage: Stage) -> None:
 
 
 def kafka_away(stage: Stage) -> None:
-    """Kafka is gone, and comes back."""
-    stage.kafka.kill()
-    time.sleep(AWAY_S)
-    stage.kafka.start()
+    """Kafka is silent for longer than the group's session, and then goes on."""
+    stage.kafka.pause()
+    time.sleep(3 * AWAY_S)
+    stage.kafka.resume()
 
 
 FAULTS: tuple[Callable[[Stage], None], ...] = (

@@ -10,13 +10,12 @@ from typing import Any, Self
 from tests.dashboards.asking import Span
 from tests.dashboards.bank import Bank, policy
 from tests.dashboards.desks import Desks
-from tests.dashboards.faults import FAULTS, Stage
+from tests.dashboards.faults import FAULTS, WORKERS, Stage
 from tests.servers.workers import Site
 
 SEED = 11
 CUSTOMERS = 600
-WORKERS = 2
-SCRAPED_EVERY_S = 2.0
+SCRAPED_EVERY_S = 3.0
 SITE: dict[str, Any] = {"clock": "wall", "partitions": 8}
 """The settings of the installation."""
 VALKEY = {"appendonly": "yes", "maxmemory": "256mb"}
@@ -62,5 +61,6 @@ def play(stage: Stage, per_second: int, calm_s: float) -> Span:
         for fault in FAULTS:
             time.sleep(calm_s)
             fault(stage)
+            stage.recover()
         time.sleep(calm_s)
         return Span(begin, time.time(), SCRAPED_EVERY_S)

@@ -17,6 +17,12 @@ def written(value: float, unit: str, decimals: int | None = None) -> str:
     return WRITERS[unit](value, decimals)
 
 
+def factor(value: float, unit: str) -> float:
+    """What values of about this size are written in: minutes are 60 seconds, and KiB 1024 bytes."""
+    scale = {"bytes": BYTES, "s": SPANS}.get(unit, ())
+    return next((one for one, _ in scale if value >= 2 * one), 1.0)
+
+
 def _number(value: float, decimals: int | None) -> str:
     if decimals is None:
         decimals = 0 if value == round(value) or abs(value) >= 100 else 1 if abs(value) >= 10 else 2

@@ -134,17 +134,14 @@ def _spared() -> list[Panel]:
     return [
         bars(
             "What became of approvals",
-            "In the time shown: confirmed as sent, came back, or taken back before they were sent. A recall spares the "
-            "customer a contact for which something better was there.",
-            Query(ended("confirmed"), "confirmed"),
-            Query(ended("bounced"), "bounced"),
-            Query(ended("recalled"), "recalled"),
-            Query(ended("withdrawn"), "withdrawn"),
+            "In the time shown: sent, come back, cancelled, taken back before they were sent (recall), "
+            "or after that (stop). A recall spares the customer a contact.",
+            *(Query(ended(event), event) for event in ("send", "bounce", "cancel", "recall", "stop")),
         ),
         lines(
             "Contacts that recalls spared",
             "Approvals per second that were taken back before they were sent, by department.",
-            Query(rate("lifecycle_events_total", "department", event="recalled"), "{{department}}"),
+            Query(rate("lifecycle_events_total", "department", event="recall"), "{{department}}"),
             unit="ops",
         ),
         lines(

@@ -11,9 +11,10 @@ from deploy.grafana.source.panels import (
     bad_from,
     bars,
     lines,
+    stat,
     table,
 )
-from deploy.grafana.source.queries import highest, rate, top, total, whole
+from deploy.grafana.source.queries import highest, of, rate, top, total, whole
 
 CHOSEN = {"department": "~$department"}
 BANDS = ("0-24", "25-49", "50-74", "75-99", "100")
@@ -31,7 +32,7 @@ def departments() -> Dashboard:
         rows=[
             Row("Who asked, and what did they get?", [Line(7, [_each()]), Line(8, _asked())]),
             Row("Who was told no, and by which rule?", [Line(9, _refused())]),
-            Row("Who starves?", [Line(8, _starving()), Line(8, _waiting())]),
+            Row("Who starves?", [Line(8, _starving()), Line(8, _waiting(), widths=[7, 7, 7, 3])]),
             Row("Who claims priority 100?", [Line(8, _priority())]),
             Row("What became of the contacts?", [Line(8, _outcomes())]),
         ],
@@ -135,7 +136,7 @@ def _starving() -> list[Panel]:
         lines(
             "Requests that expired",
             "Requests per second that nobody could approve in time.",
-            Query(rate("lifecycle_events_total", "department", **CHOSEN, event="expired"), "{{department}}"),
+            Query(rate("lifecycle_events_total", "department", **CHOSEN, event="expire"), "{{department}}"),
             unit="reqps",
             runbook="department-starves.md",
         ),
@@ -160,6 +161,13 @@ def _waiting() -> list[Panel]:
             "Deferred requests of all departments by age: up to an hour, six hours, a day, a week, longer.",
             *(Query(total("waiting_requests_by_age", age=age), age) for age in AGES),
             is_upright=True,
+        ),
+        stat(
+            "Last census",
+            "How long ago the waiting requests were counted. The numbers beside are as of then.",
+            Query(f"time() - min({of('waiting_census_timestamp_seconds')})"),
+            unit="s",
+            decimals=0,
         ),
     ]
 

@@ -59,7 +59,6 @@ def operations() -> Dashboard:
 
 def _health() -> list[Panel]:
     fast = f"{whole('latency_seconds_bucket', le='1.0')} / {whole('latency_seconds_count')}"
-    canary = of("canary_last_decided_timestamp_seconds")
     return [
         stat(
             "Decided within 1 s",
@@ -97,6 +96,7 @@ def _health() -> list[Panel]:
             "Workers that Prometheus reaches. One alone decides everything, but nobody takes over when it dies.",
             Query(f"count({of('build_info')})"),
             thresholds=good_from(1, 2),
+            runbook="workers.md",
         ),
         stat(
             "Kafka",
@@ -104,6 +104,7 @@ def _health() -> list[Panel]:
             Query(lowest("kafka_up")),
             texts=UP,
             thresholds=good_from(1),
+            runbook="servers.md",
         ),
         stat(
             "Redis",
@@ -111,22 +112,8 @@ def _health() -> list[Panel]:
             Query(lowest("store_up")),
             texts=UP,
             thresholds=good_from(1),
+            runbook="servers.md",
         ),
-        stat(
-            "Last canary decided",
-            "Seconds since a canary request came back as a decision. `none`: no canary is sent.",
-            Query(f"time() - max({canary} > 0)"),
-            unit="s",
-            decimals=0,
-            thresholds=bad_from(30, 60),
-            runbook="canary.md",
-        ),
-    ]
-
-
-def _trouble() -> list[Panel]:
-    apart = f"{highest('policy_activation')} - {lowest('policy_activation')}"
-    return [
         stat(
             "Dead letters",
             "Records that could not be taken, in the time shown. Which and why is further below.",
@@ -135,12 +122,19 @@ def _trouble() -> list[Panel]:
             thresholds=bad_from(0.5, 100),
             runbook="dead-letters.md",
         ),
+    ]
+
+
+def _trouble() -> list[Panel]:
+    apart = f"{highest('policy_activation')} - {lowest('policy_activation')}"
+    return [
         stat(
             "Alarms",
             "Things that a person must look at, in the time shown. Which they are is further below.",
             Query(whole("alarms_total")),
             decimals=0,
             thresholds=bad_from(0.5),
+            runbook="alarms.md",
         ),
         stat(
             "Activations apart",
@@ -170,6 +164,14 @@ def _trouble() -> list[Panel]:
             Query(whole("accepted_losses_total")),
             decimals=0,
             thresholds=bad_from(0.5),
+            runbook="partitions.md",
+        ),
+        stat(
+            "Requests that wait",
+            "Deferred requests, as the last census counted them. They are decided: workers come back to each.",
+            Query(total("waiting_requests")),
+            unit="short",
+            decimals=0,
         ),
     ]
 
@@ -241,11 +243,11 @@ def _efficiency() -> list[Panel]:
             maximum=1,
         ),
         lines(
-            "Canary requests",
-            "Time of 95 % of the canary requests from sending to reading the decision.",
-            Query(quantile(0.95, "canary_seconds"), "95 %"),
+            "Slow batches, by stage",
+            "99 % of the batches are read and decided, committed, and published in less than this.",
+            *(Query(quantile(0.99, f"{stage}_seconds"), stage) for stage in ("decide", "commit", "publish")),
             unit="s",
-            runbook="canary.md",
+            runbook="decisions-late.md",
         ),
     ]
 
@@ -321,6 +323,7 @@ def _dependencies() -> list[Panel]:
             "By kind. A worker that meets one waits and tries again.",
             Query(recent("kafka_errors_total", "kind"), "Kafka: {{kind}}"),
             Query(recent("store_errors_total", "kind"), "Redis: {{kind}}"),
+            runbook="servers.md",
         ),
         lines(
             "Connections made again",
@@ -348,6 +351,7 @@ def _refused() -> list[Panel]:
             "Things that a person must look at, in the time shown. The log of the workers has each.",
             Query(happened("alarms_total", "kind"), "{{kind}}"),
             thresholds=bad_from(0),
+            runbook="alarms.md",
         ),
         lines(
             "Records on other ways",

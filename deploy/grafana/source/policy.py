@@ -1,4 +1,4 @@
-"""Policy: what is in force, which rules bind, what would shadows do, and what is left of capacities and floors?"""
+"""Policy: what is in force, which rules bind, what would shadows do, and what is left of capacities?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def policy() -> Dashboard:
             Row("What is in force?", [Line(4, _in_force())]),
             Row("Which rules bind?", [Line(9, _binding())]),
             Row("What would shadows do?", [Line(8, _shadows(), widths=[7, 7, 7, 3])]),
-            Row("What is left of capacities and floors?", [Line(5, [_capacities()]), Line(8, _capacity())]),
+            Row("What is left of capacities?", [Line(5, [_capacities()]), Line(8, _capacity())]),
             Row("What does competition do?", [Line(8, _competition())]),
         ],
     )
@@ -124,6 +124,7 @@ def _shadows() -> list[Panel]:
             Query(whole("shadow_policy_load_failures_total")),
             decimals=0,
             thresholds=bad_from(0.5),
+            runbook="alarms.md",
         ),
     ]
 
@@ -175,20 +176,18 @@ def _capacity() -> list[Panel]:
 
 
 def _competition() -> list[Panel]:
-    def event(names: str) -> str:
-        return rate("lifecycle_events_total", "event", event=f"~{names}")
-
     return [
         lines(
-            "Held for arbitration, and released",
-            "Requests per second that are gathered to compete, and that are decided together.",
-            Query(event("held|released"), "{{event}}"),
+            "Held for arbitration",
+            "Requests per second that are gathered to compete. They are decided together when the time is up.",
+            Query(rate("lifecycle_events_total", "department", event="hold"), "{{department}}"),
             unit="reqps",
         ),
         lines(
             "Approvals taken back",
-            "Approvals per second that were recalled for something better, or by a policy or a kill switch.",
-            Query(event("recalled|withdrawn"), "{{event}}"),
+            "Approvals per second that were taken back before they were sent (recall), or when they may have been sent "
+            "(stop): for something better, by a policy, a kill switch or the customer.",
+            Query(rate("lifecycle_events_total", "event", event="~recall|stop"), "{{event}}"),
             unit="reqps",
         ),
         lines(

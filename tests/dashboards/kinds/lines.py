@@ -23,7 +23,7 @@ from tests.dashboards.drawing import (
 )
 from tests.dashboards.reading import Panel
 from tests.dashboards.scales import marks, times
-from tests.dashboards.units import written
+from tests.dashboards.units import factor, written
 
 AXIS, FOOT, LINE = 62, 18, 15
 LEGEND_LINES_MAX = 3
@@ -42,7 +42,8 @@ def draw(panel: Panel, shown: list[Shown], box: Box, span: Span) -> list[str]:
     is_stacked = panel.defaults["custom"]["stacking"]["mode"] == "normal"
     layers = _stacked(known) if is_stacked else [[*one.series.points] for one in known]
     low, high = _reach(panel, layers)
-    heights = marks(low, high, 4 if plot.height > 90 else 2)
+    scaled = factor(high, panel.unit)
+    heights = [scaled * mark for mark in marks(low / scaled, high / scaled, 4 if plot.height > 90 else 2)]
     scale = _Scale(plot, span, heights[0], heights[-1])
     parts = [*_grid(panel, heights, scale), *_clock(scale)]
     for number in reversed(range(len(layers))) if is_stacked else range(len(layers)):
