@@ -1,96 +1,79 @@
 """Every metric, named and described once, on a registry of our own.
 
 Labels are bounded: names from a policy or from this source, never a customer, a request or a record's own claim.
+``docs/metrics.md`` is made of what stands here.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Gauge
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import ProcessCollector
 
-OTHER = "other"
-"""The label of a department or channel that the policy does not know."""
+from arbiter.messages import CONSENTS, OUTCOMES, PROFILES, REQUESTS, ROUTED
+from arbiter.metric_types import Counter, Gauge, Histogram, Registry
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
-RECORDS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_000, 5_000)
+OTHER: Final = "other"
+"""The label of a department, channel or topic that is not known."""
 
+SECONDS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
+RECORDS: Final = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_000, 5_000)
 
-class Counter(Collector):
-    """A counter of the event loop's thread. It is used as the usual one, which takes a lock each time."""
+TOPICS: Final = {
+    REQUESTS: "requests",
+    CONSENTS: "consents",
+    PROFILES: "profiles",
+    OUTCOMES: "outcomes",
+    ROUTED: "routed",
+}
+"""The label of each input topic, whatever the prefix of its name."""
 
-    def __init__(
-        self, name: str, documentation: str, labels: Sequence[str] = (), *, registry: CollectorRegistry
-    ) -> None:
-        self._name = name
-        self._documentation = documentation
-        self._labels = labels
-        self._counts: dict[tuple[str, ...], _Count] = {}
-        if not labels:
-            self.inc = self.labels().inc
-        registry.register(self)
+BANDS: Final = ("0-24", "25-49", "50-74", "75-99", "100")
+"""Of priorities."""
 
-    def labels(self, *labels: str) -> _Count:
-        """The count of these labels."""
-        count = self._counts.get(labels)
-        if count is None:
-            count = self._counts[labels] = _Count()
-        return count
+LIFECYCLE: Final = (
+    *("defer", "hold", "approve", "reject", "expire", "withdraw"),
+    *("send", "bounce", "cancel", "run_out", "recall", "stop"),
+)
+"""What becomes of requests and permits."""
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        """What a scrape reads."""
-        family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
-        for labels, count in self._counts.items():
-            family.add_metric(labels, count.value)
-        yield family
+COMPLAINED: Final = "complained"
+"""An event of a life that is a metric of its own."""
 
+BAND_WIDTH: Final = 25
+CONTACTS_MAX: Final = 10
+"""So many contacts in a week, and more, are one label."""
 
-class _Count:
-    """One count of a counter."""
+AGES: Final = {"1h": 3_600, "6h": 21_600, "1d": 86_400, "7d": 604_800, "longer": None}
+"""Label → so many seconds at most."""
 
-    __slots__ = ("value",)
+STATES: Final = ("claimed", "claiming", "catching_up", "rebuilding", "stopped")
+"""Of an assigned partition."""
 
-    def __init__(self) -> None:
-        self.value = 0.0
+STOPS: Final = ("loss", "damaged_state", "lost_commits", "log_went_back", "error")
+"""Why a partition is stopped."""
 
-    def inc(self, amount: float = 1) -> None:
-        """Count."""
-        self.value += amount
+SHARED: Final = "max by (rule)"
+"""How to read what every worker tells alike."""
 
 
-class Histogram(Collector):
-    """A histogram of the event loop's thread; the usual one takes a lock and a walk through the buckets each time."""
+def band(priority: float) -> str:
+    """The label of a priority."""
+    return BANDS[min(max(int(priority) // BAND_WIDTH, 0), len(BANDS) - 1)]
 
-    def __init__(self, name: str, documentation: str, *, buckets: Sequence[float], registry: CollectorRegistry) -> None:
-        self._name = name
-        self._documentation = documentation
-        self._bounds = buckets
-        self._counts = [0] * (len(buckets) + 1)
-        self._sum = 0.0
-        registry.register(self)
 
-    def observe(self, *values: float) -> None:
-        """Count all of these."""
-        bounds, counts = self._bounds, self._counts
-        for value in values:
-            counts[bisect_left(bounds, value)] += 1
-            self._sum += value
-
-    def collect(self) -> Iterator[HistogramMetricFamily]:
-        """What a scrape reads: for each bound how many were no higher."""
-        bounds = [*(str(float(bound)) for bound in self._bounds), "+Inf"]
-        buckets = list(zip(bounds, accumulate(self._counts), strict=True))
-        yield HistogramMetricFamily(self._name, self._documentation, buckets=buckets, sum_value=self._sum)
+def nth(contacts: int) -> str:
+    """The label of a number of contacts."""
+    return str(contacts) if contacts < CONTACTS_MAX else f"{CONTACTS_MAX}+"
 
 
 class ShadowMetrics:
     """What rules in shadow mode and the shadow policy would have done."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: Registry) -> None:
         self.findings = Counter(
             "arbiter_shadow_findings",
             "Decisions to which a rule in shadow mode would have said no, by rule.",
@@ -113,6 +96,7 @@ class ShadowMetrics:
             "arbiter_shadow_policy_version",
             "Version of the shadow policy that is judged here; 0 for none.",
             registry=registry,
+            together="max",
         )
         self.failures = Counter(
             "arbiter_shadow_policy_load_failures",
@@ -121,17 +105,128 @@ class ShadowMetrics:
         )
 
 
+class WaitingMetrics:
+    """What the census of waiting requests found."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.requests = Gauge(
+            "arbiter_waiting_requests",
+            "Requests that wait, by department and by the first code that they wait for, as the last census counted.",
+            ("department", "code"),
+            registry=registry,
+            together="sum by (department, code)",
+        )
+        self.by_age = Gauge(
+            "arbiter_waiting_requests_by_age",
+            "Requests that wait, by how long they have waited at most: `1h`, `6h`, `1d`, `7d` or `longer`. "
+            "Each request is counted once.",
+            ("age",),
+            registry=registry,
+            together="sum by (age)",
+        )
+        self.oldest = Gauge(
+            "arbiter_waiting_oldest_seconds",
+            "Age of the oldest waiting request, by department; 0 if none waits.",
+            ("department",),
+            registry=registry,
+            together="max by (department)",
+        )
+        self.census_at = Gauge(
+            "arbiter_waiting_census_timestamp_seconds",
+            "When the last complete census of waiting requests ended. The census runs slowly, beside the work; "
+            "nothing is told before the first one is complete.",
+            registry=registry,
+            together="min",
+            is_late=True,
+        )
+
+
+class CapacityMetrics:
+    """How the live window of each capacity stands. Every worker reads the same central entries."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.limit = self._gauge("arbiter_capacity_limit", "Places in the live window, by rule.", registry)
+        self.used = self._gauge(
+            "arbiter_capacity_used", "Places of the live window that approvals have taken, by rule.", registry
+        )
+        self.left = self._gauge("arbiter_capacity_left", "Places of the live window that are left, by rule.", registry)
+        self.begins = self._gauge(
+            "arbiter_capacity_window_start_timestamp_seconds", "When the live window began, by rule.", registry
+        )
+        self.ends = self._gauge(
+            "arbiter_capacity_window_end_timestamp_seconds", "When the live window ends, by rule.", registry
+        )
+
+    def _gauge(self, name: str, text: str, registry: Registry) -> Gauge:
+        return Gauge(name, text, ("rule",), registry=registry, together=SHARED)
+
+
+class ServerMetrics:
+    """Whether Kafka and the store answer."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.kafka_up = Gauge(
+            "arbiter_kafka_up",
+            "1 if Kafka answered within the last session time-out, else 0.",
+            registry=registry,
+            together="min",
+        )
+        self.kafka_errors = Counter(
+            "arbiter_kafka_errors",
+            "Errors that Kafka's clients told, by kind: `transport` (a connection ended or was not made; also one that "
+            "a broker closes because it was idle), `timeout`, `resolve`, `tls`, `authentication`, `brokers_down` (none "
+            "can be reached), `refused` (a broker refused records or gives none), `other`.",
+            ("kind",),
+            registry=registry,
+        )
+        self.kafka_reconnects = Counter(
+            "arbiter_kafka_reconnects", "How often Kafka answered again after it had not.", registry=registry
+        )
+        self.store_up = Gauge(
+            "arbiter_store_up", "1 if the store answered last time, else 0.", registry=registry, together="min"
+        )
+        self.store_errors = Counter(
+            "arbiter_store_errors",
+            "Questions that the store did not answer, by kind: `connection`, `timeout`, `refused` (password or "
+            "permission), `damaged` (what is stored cannot be worked with), or the store's own word for not now: "
+            "`loading`, `readonly`, `oom`, `busy`, `clusterdown`, `masterdown`, `tryagain`, `misconf`, `noreplicas`.",
+            ("kind",),
+            registry=registry,
+        )
+        self.store_reconnects = Counter(
+            "arbiter_store_reconnects", "Connections to the store that were made after the first.", registry=registry
+        )
+        self.store_memory_used = Gauge(
+            "arbiter_store_memory_used_bytes",
+            "Memory that the store uses, by its own account.",
+            registry=registry,
+            together="max",
+        )
+        self.store_memory_limit = Gauge(
+            "arbiter_store_memory_limit_bytes",
+            "Memory that the store may use; 0 for no limit.",
+            registry=registry,
+            together="max",
+        )
+
+
 class Metrics:
     """The metrics of one process."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._count_answers(self.registry)
-        self._count_records(self.registry)
-        self._time_batches(self.registry)
-        self._tell_state(self.registry)
+        self.registry = registry = Registry()
+        self._count_answers(registry)
+        self._count_lives(registry)
+        self._count_records(registry)
+        self._time_batches(registry)
+        self.waiting = WaitingMetrics(registry)
+        self.capacity = CapacityMetrics(registry)
+        self._tell_partitions(registry)
+        self._tell_policy(registry)
+        self.servers = ServerMetrics(registry)
+        self._tell_process(registry)
 
-    def _count_answers(self, registry: CollectorRegistry) -> None:
+    def _count_answers(self, registry: Registry) -> None:
         """Metrics of decisions and findings."""
         self.decisions = Counter(
             "arbiter_decisions",
@@ -139,29 +234,70 @@ class Metrics:
             ("outcome", "department", "channel"),
             registry=registry,
         )
+        self.requests = Counter(
+            "arbiter_requests",
+            "Requests decided for the first time, by department and by the priority that it asked for, as a band: "
+            "`0-24`, `25-49`, `50-74`, `75-99` or `100`.",
+            ("department", "priority"),
+            registry=registry,
+        )
         self.repeats = Counter(
             "arbiter_repeated_decisions", "Decisions told again because the request came again.", registry=registry
         )
         self.findings = Counter(
             "arbiter_findings",
-            "Findings (rules that said no) of decisions made, by rule.",
-            ("rule",),
+            "Findings (rules that said no) of decisions made, by rule and by the department that asked. Kill switches "
+            "are one rule, `kill_switch`.",
+            ("rule", "department"),
             registry=registry,
         )
         self.stopped: dict[tuple[int, str], int] = {}  # by switch and outcome, since the worker reported it last
-        notes = "What outcomes and customers' records told that was not as it should be, by what and whose."
-        self.notes = Counter("arbiter_outcome_notes", notes, ("what", "department"), registry=registry)
         self.shadow = ShadowMetrics(registry)
         self.alarms = Counter(
             "arbiter_alarms", "Things that a person must look at, by kind.", ("kind",), registry=registry
         )
 
-    def _count_records(self, registry: CollectorRegistry) -> None:
+    def _count_lives(self, registry: Registry) -> None:
+        """Metrics of what becomes of requests and contacts."""
+        self.lifecycle = Counter(
+            "arbiter_lifecycle_events",
+            "What became of requests and permits, by the events of [lifecycle.md](lifecycle.md) and by department, each "
+            "under one name. Of requests: `defer`, `hold` (a deferral until an arbitration closes), `approve`, `reject`, "
+            "`expire` (a rejection since time runs out), `withdraw`. Of permits: `send`, `bounce`, `cancel`, `run_out` "
+            "(silence gives the place back), `recall` (taken back, surely not sent), `stop` (taken back, may have been "
+            "sent).",
+            ("event", "department"),
+            registry=registry,
+        )
+        self.contacts_in_week = Counter(
+            "arbiter_contacts_in_week",
+            "Approvals by how many contacts the customer then has in the seven days that end with the permit: `1` to "
+            "`9`, or `10+`.",
+            ("nth",),
+            registry=registry,
+        )
+        self.complaints = Counter(
+            "arbiter_complaints",
+            "Complaints among outcomes, repeated ones not counted, by the department whose contact it was.",
+            ("department",),
+            registry=registry,
+        )
+        notes = (
+            "What outcomes and customers' records told that was not as it should be, by what and whose "
+            "([the codes](reason-codes.md))."
+        )
+        self.notes = Counter("arbiter_outcome_notes", notes, ("what", "department"), registry=registry)
+
+    def _count_records(self, registry: Registry) -> None:
         """Metrics of input records, and what became of them besides decisions."""
         text = "Consents, preferences, suppressions, profiles and outcomes read."
         self.facts = Counter("arbiter_facts", text, registry=registry)
         self.dead_letters = Counter(
-            "arbiter_dead_letters", "Records that could not be taken, by code.", ("code",), registry=registry
+            "arbiter_dead_letters",
+            "Records that could not be taken, by the input topic (`requests`, `consents`, `profiles`, `outcomes`, "
+            "`routed`) and by [code](reason-codes.md).",
+            ("topic", "code"),
+            registry=registry,
         )
         self.unknown_fields = Counter(
             "arbiter_unknown_fields", "Fields in messages that this build does not know.", registry=registry
@@ -176,8 +312,24 @@ class Metrics:
         )
         text = "Records sent to a household's partition or back to a customer's home."
         self.routed = Counter("arbiter_routed_records", text, ("what",), registry=registry)
+        self.lag_records = Gauge(
+            "arbiter_lag_records",
+            "Records of the partitions of this worker that are not done with, by input topic. Transaction markers and "
+            "compacted records are counted until they are passed.",
+            ("topic",),
+            registry=registry,
+            together="sum by (topic)",
+        )
+        self.lag_seconds = Gauge(
+            "arbiter_lag_seconds",
+            "Age of the oldest record that is not done with, over the partitions of this worker, claimed or not, by "
+            "input topic; 0 if there is none.",
+            ("topic",),
+            registry=registry,
+            together="max by (topic)",
+        )
 
-    def _time_batches(self, registry: CollectorRegistry) -> None:
+    def _time_batches(self, registry: Registry) -> None:
         """Metrics of a commit and its stages."""
         self.batch_records = Histogram(
             "arbiter_batch_records", "Records per commit.", buckets=RECORDS, registry=registry
@@ -200,33 +352,91 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self.fenced = Counter(
+            "arbiter_fenced_commits",
+            "Commits refused because another worker owns the partition. The worker then ends and is started again, so "
+            "a scrape may miss it.",
+            registry=registry,
+        )
+
+    def _tell_partitions(self, registry: Registry) -> None:
+        """Metrics of the partitions that a worker has."""
+        self.partitions_assigned = Gauge(
+            "arbiter_partitions_assigned",
+            "Partitions that the group gave to this worker.",
+            registry=registry,
+            together="sum",
+        )
+        self.partitions = Gauge(
+            "arbiter_partitions",
+            "Partitions that the group gave to this worker, by state: `claimed` (it decides for them), `claiming`, "
+            "`catching_up` (it reads facts before it decides), `rebuilding` (it counts a lost capacity again), "
+            "`stopped` (something is wrong with them).",
+            ("state",),
+            registry=registry,
+            together="sum by (state)",
+        )
+        self.partitions_stopped_by = Gauge(
+            "arbiter_partitions_stopped_by",
+            "Stopped partitions by reason: `loss` (state or records are lost, or topics were made anew), "
+            "`damaged_state`, `lost_commits` (the store has forgotten commits), `log_went_back` (a topic lost records "
+            "while it was read), `error` (a defect; the log has it).",
+            ("reason",),
+            registry=registry,
+            together="sum by (reason)",
+        )
+        self.rebalances = Counter(
+            "arbiter_rebalances", "How often the group gave partitions or took some away.", registry=registry
+        )
+        text = "Losses of state or records after which this worker goes on, since a person accepted them."
+        self.accepted_losses = Counter("arbiter_accepted_losses", text, registry=registry)
         self.cache_hits = Counter(
             "arbiter_ledger_cache_hits", "Ledgers that need not be read from the store.", registry=registry
         )
         self.cache_misses = Counter(
             "arbiter_ledger_cache_misses", "Ledgers that were read from the store.", registry=registry
         )
-
-    def _tell_state(self, registry: CollectorRegistry) -> None:
-        """Metrics of the worker's state."""
-        self.partitions_assigned = Gauge(
-            "arbiter_partitions_assigned", "Partitions that the group gave to this worker.", registry=registry
+        self.cache_bytes = Gauge(
+            "arbiter_ledger_cache_bytes", "Memory of the cached ledgers, estimated.", registry=registry, together="sum"
         )
-        self.partitions_claimed = Gauge(
-            "arbiter_partitions_claimed", "Partitions that this worker decides for.", registry=registry
-        )
-        self.partitions_stopped = Gauge(
-            "arbiter_partitions_stopped",
-            "Partitions of this worker that are not decided for because something is wrong with them.",
+        self.cache_limit = Gauge(
+            "arbiter_ledger_cache_limit_bytes",
+            "Memory that cached ledgers may take (`ARBITER_CACHE_BYTES`).",
             registry=registry,
+            together="sum",
         )
-        self.store_up = Gauge("arbiter_store_up", "1 if the store answered last time, else 0.", registry=registry)
-        text = "Losses of state or records after which this worker goes on, since a person accepted them."
-        self.accepted_losses = Counter("arbiter_accepted_losses", text, registry=registry)
-        self.policy_version = Gauge("arbiter_policy_version", "Version of the policy in force here.", registry=registry)
+
+    def _tell_policy(self, registry: Registry) -> None:
+        """Metrics of what is in force."""
+        self.policy_version = Gauge(
+            "arbiter_policy_version", "Version of the policy in force here.", registry=registry, together="max"
+        )
+        self.policy_activation = Gauge(
+            "arbiter_policy_activation",
+            "Activation number by which this worker decides; 0 while there is none. Workers differ if `max` and `min` "
+            "do.",
+            registry=registry,
+            together="max, min",
+        )
+        self.policy_activated_at = Gauge(
+            "arbiter_policy_activated_timestamp_seconds",
+            "When that activation was made, by the store's clock.",
+            registry=registry,
+            together="max",
+            is_late=True,
+        )
         self.policy_failures = Counter(
             "arbiter_policy_load_failures",
             "Active policies that this worker could not take; the last good one stays.",
             registry=registry,
         )
-        self.kill_switches = Gauge("arbiter_kill_switches", "Kill switches in force here.", registry=registry)
+        self.kill_switches = Gauge(
+            "arbiter_kill_switches", "Kill switches in force here.", registry=registry, together="max"
+        )
+
+    def _tell_process(self, registry: Registry) -> None:
+        """Metrics of the process; memory, CPU, start and open files are the client library's."""
+        self.build_info = Gauge(
+            "arbiter_build_info", "1, with the version.", ("version",), registry=registry, together="count by (version)"
+        )
+        ProcessCollector(registry=registry)

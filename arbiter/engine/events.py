@@ -69,6 +69,7 @@ def look_again(party: PartyState) -> None:
             contact = party.contact(pending.identity)
             if contact is not None and move(contact, "run_out"):
                 party.give_back(contact)
+                party.happened("run_out", contact.kind.department)
     if party.policy.has_kills:
         recall_forbidden(party, only_stopped=True)
     reconsider(party)

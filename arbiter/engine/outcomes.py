@@ -80,8 +80,11 @@ def _book_contact(party: PartyState, outcome: Outcome, contact: Contact | None, 
         is_dated = outcome.kind in ("sent", "bounced")
         counted = to_datetime(span.nearest(at_ms) if is_dated else span.latest(at_ms)).isoformat()
         party.note("impossible_time", outcome.department, f"it says {outcome.at.isoformat()}, taken as {counted}")
+    before = contact.state
     if not book(contact, outcome.kind, at_ms, span):
         party.note("outcome_illegal", outcome.department)
+    elif contact.state is not before:
+        party.happened("send" if contact.state is ContactState.SENT else "bounce", outcome.department)
     return outcome.kind != "sent" and _event(party, outcome, contact, span.latest(at_ms), received_ms)
 
 
@@ -138,6 +141,7 @@ def _release(party: PartyState, contact: Contact) -> bool:
     if not move(contact, "cancel"):
         return False
     party.give_back(contact)
+    party.happened("cancel", contact.kind.department)
     return True
 
 
@@ -175,6 +179,7 @@ def _event(party: PartyState, outcome: Outcome, contact: Contact, at_ms: int, re
     member = ledger.members.setdefault(outcome.customer_id, Member())
     stated_ms, when = max(to_ms(outcome.at), at_ms), (received_ms, party.now_ms)
     if outcome.kind == "complained":
+        party.happened("complained", kind.department)
         lists = [one.captured_at_ms for one in member.suppressions if one.list == COMPLAINT_LIST]
         add_suppression(member, Suppression(COMPLAINT_LIST, dated(stated_ms, *when, lists), True, None))
     elif outcome.kind == "unsubscribed":

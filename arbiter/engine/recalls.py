@@ -63,6 +63,7 @@ def recall_refused(party: PartyState) -> None:
             party.take(contact.ref, freed)
         if findings:
             move(contact, event)
+            party.happened("stop" if may_be_sent else "recall", contact.kind.department)
             publish_recall(party, pending, request, findings)
             decide_recalled(party, pending)
 
@@ -73,6 +74,7 @@ def _recall_if_forbidden(party: PartyState, pending: PendingRequest, contact: Co
         contact.not_before_ms, contact.valid_until_ms
     )
     if findings and move(contact, "stop"):
+        party.happened("stop", contact.kind.department)
         publish_recall(party, pending, request, findings)
         decide_recalled(party, pending)
 
@@ -92,6 +94,7 @@ def _end_undecidable(party: PartyState, pending: PendingRequest, contact: Contac
     """Recall and reject a request whose permit cannot be checked: a withdrawal may forbid it."""
     if not move(contact, "stop"):
         return
+    party.happened("stop", contact.kind.department)
     ledger = party.ledger
     finding = finding_of(party.policy.document, "recall", "rule_error", UNDECIDABLE)
     if pending in ledger.open:

@@ -293,6 +293,7 @@ def _preempt(
         f"this one scores {preempted.score:g}"
     )
     preempted.recalled = True
+    party.happened("recall", party.request_in(preempted).department)
     finding = replace(blocked, code="recalled", message=message, until=None, contacts=())
     publish_recall(party, preempted, party.request_in(preempted), [finding])
 

@@ -20,7 +20,7 @@ from arbiter.engine.input_record import InputRecord, from_stored
 from arbiter.engine.party import Party, Review, answers_needed, awaits
 from arbiter.engine.routed import Forward, Routed
 from arbiter.engine.rule_inputs import asked_at
-from arbiter.engine.state import Anomaly, Context, Effect, QueueKey
+from arbiter.engine.state import Anomaly, Context, Effect, LifecycleEvent, QueueKey
 from arbiter.ledger.capacity import Draw, WholeStock
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.keys import customer_party, id_of
@@ -179,7 +179,7 @@ class Simulation:
                 if read.record is not None and isinstance(read.record.message, ContactRequest):
                     yield from self._advance(partition, asked_at(read.record.message, read.record.received_ms))
             for effect in self._apply(partition, name, event, partition.now_ms):
-                if isinstance(effect, Decision | Anomaly | Refused):
+                if isinstance(effect, Decision | Anomaly | LifecycleEvent | Refused):
                     yield from self._results(name, effect, record)
                 else:
                     todo.append((effect.party, effect))

@@ -31,7 +31,14 @@ class Anomaly(Struct, frozen=True, gc=False):
     detail: str = ""
 
 
-Effect = Decision | Refused | Anomaly | Routed
+class LifecycleEvent(Struct, frozen=True, gc=False):
+    """Something that became of a request or its permit and that no decision tells, for the metrics."""
+
+    event: str
+    department: str
+
+
+Effect = Decision | Refused | Anomaly | LifecycleEvent | Routed
 """What applying an event brings about, beside the party's own state."""
 
 QueueKey = tuple[int, int]
@@ -193,6 +200,10 @@ class PartyState:
     def note(self, what: str, department: str, detail: str = "") -> None:
         """Count something that ops and the department's owner should know of."""
         self.effects.append(Anomaly(what, department, detail))
+
+    def happened(self, event: str, department: str) -> None:
+        """Count an event of a life that no decision tells."""
+        self.effects.append(LifecycleEvent(event, department))
 
     def publish(
         self,

@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from arbiter.engine.lifecycle import diagrams
 from arbiter.generated import topics
 from arbiter.generated.asyncapi import document
+from arbiter.generated.metrics import metrics
 from arbiter.messages import (
     AuditRecord,
     ConsentChange,
@@ -78,6 +79,7 @@ def generated() -> dict[str, str]:
     files["docs/settings.md"] = markdown()
     files["docs/topics.md"] = topics.markdown()
     files["deploy/kubernetes/components/strimzi/topics.yaml"] = topics.strimzi()
+    files["docs/metrics.md"] = metrics()
     return files
 
 

@@ -152,6 +152,12 @@ class Contacts:
         """The rows of the contacts in a state."""
         return [row for row, code in enumerate(self.codes) if code & STATE == state]
 
+    def count_of(self, customer: str, from_ms: int, until_ms: int) -> int:
+        """How many of a customer's contacts use budgets and count from one instant on and before another."""
+        theirs = [kind.customer == customer for kind in self.kinds]
+        codes = [code for code, at_ms in zip(self.codes, self.counted, strict=True) if from_ms <= at_ms < until_ms]
+        return sum([theirs[code >> STATE_BITS] and code & STATE not in FREE for code in codes])
+
     def only(self, is_kept: Callable[[Contact], bool]) -> Contacts:
         """A copy of the contacts for which this is so."""
         return self._copy([one.row for one in self if is_kept(one)])

@@ -32,6 +32,9 @@ NOT_NOW: Final = frozenset(
     ("LOADING", "READONLY", "OOM", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "MISCONF", "NOREPLICAS")
 )
 
+ERROR_KINDS: Final = ("connection", "timeout", "refused", "damaged", *sorted(code.lower() for code in NOT_NOW))
+"""The kinds of errors that are counted."""
+
 AWAY: Final = (LineBroken, exceptions.ConnectionError, exceptions.TimeoutError, OSError, TimeoutError)
 ERRORS: Final = (Refusal, exceptions.RedisError, *AWAY)
 
@@ -58,12 +61,15 @@ class Script(Struct, frozen=True):
 class RedisClient:
     """Runs commands and scripts on one server, over one connection that is made when it is first needed.
 
-    Errors name the server's address and never its password.
+    ``errors`` counts what was not answered, of every kind, ``connections`` how often it was connected. Errors name the
+    server's address and never its password.
     """
 
     def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
         """Connects on first use; ``ValueError`` for a malformed URL."""
         self.address = redis_server(url)
+        self.errors = dict.fromkeys(ERROR_KINDS, 0)
+        self.connections = 0
         self._timeout_s = timeout_s
         self._connections = redis.ConnectionPool.from_url(
             url,
@@ -137,17 +143,18 @@ class RedisClient:
             connection: redis.Connection = self._connections.make_connection()  # type: ignore[no-untyped-call]
             await connection.connect()  # type: ignore[no-untyped-call]
             self._line = Line(connection, self._timeout_s)
+            self.connections += 1
             return self._line
         finally:
             self._connecting = None
 
     def _told(self, error: Exception) -> StoreUnavailable | StateDamaged:
         """The error for the caller: "not now", "not before a person helps", or "not with what is stored"."""
-        if _is_about_state(error):
+        kind = _kind(error)
+        self.errors[kind] += 1
+        if kind == "damaged":
             return StateDamaged(f"store {self.address}: what is stored cannot be worked with: {_text(error)}")
-        is_login = isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError)
-        is_away = isinstance(error, AWAY) and not is_login
-        return self._unavailable(error) if is_away or _code(error) in NOT_NOW else self._refused(error)
+        return self._refused(error) if kind == "refused" else self._unavailable(error)
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         return StoreUnavailable(f"store {self.address} cannot answer now: {_text(error)}")
@@ -157,6 +164,18 @@ class RedisClient:
             f"store {self.address} refuses: {_text(error)}. Check the URL's user and password, the user's "
             "permissions, and that it is Redis 7.0, Valkey 7.2 or newer, not in cluster mode."
         )
+
+
+def _kind(error: Exception) -> str:
+    """Which of ``ERROR_KINDS`` it is."""
+    if _is_about_state(error):
+        return "damaged"
+    if _code(error) in NOT_NOW:
+        return _code(error).lower()
+    if isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError) or not isinstance(error, AWAY):
+        return "refused"
+    is_late = isinstance(error, TimeoutError | exceptions.TimeoutError) or "no reply within" in str(error)
+    return "timeout" if is_late else "connection"
 
 
 def _is_about_state(error: Exception) -> bool:

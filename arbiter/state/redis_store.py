@@ -87,6 +87,16 @@ class RedisStore:
         """The policies on the same server, under the same prefix."""
         return RedisPolicyStore(self._client, self._keys)
 
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """How many questions were not answered, by kind."""
+        return self._client.errors
+
+    @property
+    def reconnects(self) -> int:
+        """How often it was connected again."""
+        return max(self._client.connections - 1, 0)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
@@ -324,7 +334,8 @@ class RedisStore:
             return Durability(None, 0, is_logged=False)
         fields = dict(line.split(":", 1) for line in told.decode(errors="replace").splitlines() if ":" in line)
         evicted, is_logged = int(fields.get("evicted_keys", 0)), fields.get("aof_enabled") == "1"
-        return Durability(fields.get("maxmemory_policy"), evicted, is_logged=is_logged)
+        used, limit = int(fields.get("used_memory", 0)), int(fields.get("maxmemory", 0))
+        return Durability(fields.get("maxmemory_policy"), evicted, is_logged, used, limit)
 
     async def _scan(self, key: bytes, cursor: str, count: int) -> tuple[list[str], str]:
         after, found = await self._client.command("ZSCAN", key, cursor or "0", "COUNT", count)

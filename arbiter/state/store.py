@@ -104,11 +104,14 @@ class Durability(Struct, frozen=True):
 
     ``eviction`` is what it does when its memory is full, in its own words; ``None`` if it does not let us know.
     ``evicted`` is how many keys it has thrown away so far. ``is_logged``: every write is in a file, for a restart.
+    ``memory_used`` and ``memory_limit`` are bytes; 0 for no limit.
     """
 
     eviction: str | None
     evicted: int
     is_logged: bool
+    memory_used: int = 0
+    memory_limit: int = 0
 
 
 Due = tuple[int, tuple[int, int], str]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
 from typing import Final
 
 from msgspec.structs import asdict
@@ -39,6 +40,11 @@ class InstallationCheck:
         self._looking: asyncio.Task[Layout] | None = None
         self._begun = Layout("", {}, {})
         self.partitions = 0
+        self.answered_at = -1e9
+        """When Kafka last told of the topics (``time.monotonic()``)."""
+        self.reconnects = 0
+        """How often it did again after it had not."""
+        self._was_away = False
 
     async def begin(self) -> None:
         """Note the topics as they are now: the worker begins with these.
@@ -99,10 +105,25 @@ class InstallationCheck:
                 return
             before = wrong
 
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """What its client told, by kind."""
+        return self._topics.causes.counts
+
     async def _look(self) -> Layout:
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(asyncio.to_thread(self._topics.look))
+            self._looking = asyncio.create_task(self._ask())
         return await asyncio.shield(self._looking)
+
+    async def _ask(self) -> Layout:
+        try:
+            layout = await asyncio.to_thread(self._topics.look)
+        except KafkaAway:
+            self._was_away = self.answered_at > 0
+            raise
+        self.reconnects += self._was_away
+        self._was_away, self.answered_at = False, monotonic()
+        return layout
 
     def _others(self, now: Layout) -> str:
         """Which topics that state is about are others than they were, and what to do; empty if none is."""

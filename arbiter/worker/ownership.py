@@ -58,6 +58,15 @@ class _Owned:
         self.processor: Processor | None = None
         self.task: asyncio.Task[None] | None = None
         self.failures = 0
+        self.stopped_by = ""
+
+    @property
+    def state(self) -> str:
+        """As metrics call it."""
+        if self.processor is not None:
+            return self.processor.state
+        is_over = self.task is not None and self.task.done()
+        return "stopped" if self.failures or is_over else "claiming"
 
 
 class Ownership:
@@ -107,13 +116,19 @@ class Ownership:
         """By which activations the processors decide."""
         return [owned.processor.using for owned in self._owned.values() if owned.processor is not None]
 
+    def states(self) -> dict[int, str]:
+        """How the partitions stand that the group gives us now, as metrics call it."""
+        owned = self._owned
+        return {number: owned[number].state if number in owned else "claiming" for number in self._consumer.assigned}
+
+    def stop_reasons(self) -> list[str]:
+        """Why each stopped partition is, as metrics call it."""
+        return [one.stopped_by or "error" for one in self._owned.values() if one.state == "stopped"]
+
     @property
-    def stopped(self) -> int:
-        """How many of them are not decided for because something is wrong with them."""
-        return sum(
-            owned.processor is None and (owned.failures > 0 or (owned.task is not None and owned.task.done()))
-            for owned in self._owned.values()
-        )
+    def cache_bytes(self) -> int:
+        """What the cached ledgers take."""
+        return sum(owned.processor.cache_bytes for owned in self._owned.values() if owned.processor is not None)
 
     def assign(self, generation: int, numbers: Collection[int]) -> None:
         """Claim these partitions, beside those that are held."""
@@ -207,16 +222,20 @@ class Ownership:
             delay = STEADY_SECONDS if owned.failures else 0
             steady = asyncio.get_running_loop().call_later(delay, self._recovered, owned, key)
             await owned.processor.run()
+            owned.stopped_by = owned.processor.halted_by
         except Stopped:
             log.debug("%s: dropped before it was claimed", key)
         except Unfit as unfit:
+            owned.stopped_by = "loss"
             return f"{key} is not decided for: {unfit}"
         except (StateDamaged, CodecError) as error:
             if owned.processor is not None:
                 await owned.processor.spare()
+            owned.stopped_by = "damaged_state"
             return f"{key} is not decided for, its state cannot be used: {error}"
         except Exception as error:
             log.exception("%s failed", key)
+            owned.stopped_by = "error"
             return f"{key} is not decided for, it failed: {error!r}"
         finally:
             owned.processor = None

@@ -9,9 +9,13 @@ from msgspec import Struct
 from arbiter.metrics import Metrics
 from arbiter.policy.kill_switches import Kill
 from arbiter.policy.ruleset import Policy, PolicyError, load
-from arbiter.state.policy_store import Activation, PolicyRecord, PolicyStore, Shadow
+from arbiter.state.policy_store import AUDIT_KEPT, Activation, PolicyRecord, PolicyStore, Shadow
 from arbiter.state.store import StateDamaged, StoreUnavailable
 from arbiter.worker.health import Health
+from arbiter.worker.seeding import seed_policy
+
+AUDIT_LOOKS = (20, 1_000, AUDIT_KEPT)
+"""So many entries of the audit are looked through for the time of an activation, one after the other."""
 
 ABSENT, BROKEN, SHADOW_BROKEN = "policy", "policy-load", "shadow-policy-load"
 LOST = "policy-registry"
@@ -86,11 +90,27 @@ class Policies:
 
     async def _renew(self, activation: Activation) -> None:
         """The registry is whole: go on, or take over what is new."""
+        before = self.current
         self._health.over(LOST)
         if self._last is not None and activation.number <= self._last.number:
             self.current, self.trouble = self._last, ""
         elif activation.number != self._refused or activation.number == self._damaged:
             await self._take(activation)
+        if self.current is not None and self.current is not before:
+            await self._date(self.current.number)
+
+    async def _date(self, number: int) -> None:
+        """Tell when the activation was made, if the audit still has it."""
+        try:
+            for limit in AUDIT_LOOKS:
+                entries = await self._store.history(limit)
+                at_ms = next((entry.at_ms for entry in reversed(entries) if entry.number == number), None)
+                if at_ms is not None or len(entries) < limit:
+                    break
+        except (StoreUnavailable, StateDamaged) as error:
+            log.debug("the audit does not tell when activation %d was made: %s", number, error)
+            return
+        self._metrics.policy_activated_at.put({} if at_ms is None else {(): at_ms / 1_000})
 
     def _lose(self, what: str) -> None:
         """Decide nothing: a kill switch may be among what was lost."""
@@ -176,7 +196,9 @@ class Policies:
         self._kills, self._shadow = activation.kills, activation.shadow
         self.current = self._last = Active(activation.number, policy, recalls, activation.shadow_moves)
         self.met = max(self.met, activation.number)
+        seed_policy(self._metrics, policy)
         self._metrics.policy_version.set(version)
+        self._metrics.policy_activation.set(activation.number)
         self._metrics.shadow.version.set(beside)
 
     async def _fetch(self, version: int, digest: str) -> PolicyRecord:

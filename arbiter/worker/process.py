@@ -20,7 +20,7 @@ from arbiter.metrics import Metrics
 from arbiter.settings import Settings, unknown
 from arbiter.state.redis_store import RedisStore, connect
 from arbiter.state.store import StateDamaged, StoreUnavailable
-from arbiter.worker import silence
+from arbiter.worker import scraped, silence
 from arbiter.worker.auditing import keep_publishing
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import STORE, Health
@@ -32,6 +32,7 @@ from arbiter.worker.kafka.joining import Joining
 from arbiter.worker.kafka.producer import KafkaPublisher
 from arbiter.worker.kafka.progress import Progress
 from arbiter.worker.kafka.reader import INPUTS
+from arbiter.worker.kafka.transport import Consumer
 from arbiter.worker.last_decision import LastPublished
 from arbiter.worker.ownership import Ownership
 from arbiter.worker.partition.retry import Shared
@@ -71,7 +72,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._ending = asyncio.Event()
         self._failure: str | None = None
-        self._metrics = Metrics()
+        self._metrics = metrics = Metrics()
         self._health = Health(self._metrics)
         self._clock = StoreClock(self._health)
         self._store: RedisStore = connect(settings.redis, settings.redis_prefix)
@@ -83,10 +84,7 @@ class Worker:
         self._ownership: Ownership | None = None
         self._joining: Joining | None = None
         self._tasks: list[asyncio.Task[Any]] = []
-        self._metrics.store_up.set_function(lambda: not self._health.has(STORE))
-        self._metrics.partitions_assigned.set_function(lambda: self._ownership.assigned if self._ownership else 0)
-        self._metrics.partitions_stopped.set_function(lambda: self._ownership.stopped if self._ownership else 0)
-        self._metrics.partitions_claimed.set_function(lambda: self._ownership.claimed if self._ownership else 0)
+        scraped.begin(metrics, settings, self._store, self._store_watch, self._installation, self._health)
 
     def stop(self, reason: str) -> None:
         """Begin to end, in an orderly way."""
@@ -201,6 +199,7 @@ class Worker:
             shared, consumer, self._installation, self._store.policies, last_published, name
         )
         add_agent(app, self._settings, ownership)
+        self._let_scrape(ownership, consumer, publisher)
         reporter = Reporter(self._store.policies, self._policies, self._metrics, name, lambda: ownership.using)
         self._watch("watching the store", self._store_watch.keep_watching())
         self._watch("watching the policy", keep_watching(self._policies, reporter))
@@ -225,6 +224,15 @@ class Worker:
             await _stopped_within(APP_STOP_SECONDS_MAX, app)
             await asyncio.to_thread(publisher.stop)
             await asyncio.to_thread(last_published.close)
+
+    def _let_scrape(self, ownership: Ownership, consumer: Consumer, publisher: KafkaPublisher) -> None:
+        """From now on a scrape also reads what becomes of partitions, and all clients of Kafka."""
+        metrics, installation = self._metrics, self._installation
+        scraped.read_ownership(metrics, ownership, self._settings.cache_bytes)
+        metrics.rebalances.read_from(lambda: {(): consumer.membership.rebalances})
+        clients = (consumer.membership.causes, consumer.fetcher.causes, publisher.causes)
+        counts = [installation.errors, *(causes.counts for causes in clients)]
+        scraped.read_kafka(metrics, self._settings, counts, lambda: max(installation.answered_at, consumer.heard_at))
 
     def _is_fit(self) -> bool:
         """Whether this worker could decide, if it had partitions."""

@@ -34,6 +34,8 @@ class StoreWatch:
         self._health = health
         self._was_written = False
         self._is_logged = True
+        self.memory = (0, 0)
+        """Bytes that the store used when it was asked last, and that it may use."""
 
     @property
     def is_well(self) -> bool:
@@ -60,6 +62,7 @@ class StoreWatch:
             self._health.trouble(STORE, f"the store does not answer, nothing is decided: {error}")
 
     def _judge(self, durability: Durability) -> None:
+        self.memory = durability.memory_used, durability.memory_limit
         if durability.eviction == NO_EVICTION:
             self._health.over(EVICTION)
         else:

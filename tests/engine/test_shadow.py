@@ -9,6 +9,7 @@ import pytest
 
 from arbiter.engine.render import DECISION_BYTES_MAX, encoded, message_of
 from arbiter.ledger.capacity import WholeStock
+from arbiter.ledger.model import Decision
 from arbiter.messages import ConsentChange, PolicyRef, ShadowDecision
 from arbiter.policy.rules.cap import CompiledCap
 from arbiter.policy.ruleset import Policy
@@ -116,7 +117,7 @@ def test_recalls_and_withdrawals_are_not_judged() -> None:
     desk.ask(request("a", send_after=MONDAY + DAY_MS))
     change = ConsentChange(customer_id="c1", purpose="marketing", state="withdrawn", captured_at=grant().captured_at)
     out = desk.send(msgspec.structs.replace(change, captured_at=request(requested_at=MONDAY).requested_at), LATER)
-    said = [(one.outcome, one.shadow_policy is not None) for one in out]  # type: ignore[union-attr]
+    said = [(one.outcome, one.shadow_policy is not None) for one in out if isinstance(one, Decision)]
 
     assert [("recalled", False), ("rejected", True)] == said
 

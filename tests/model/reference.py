@@ -23,7 +23,7 @@ from arbiter.engine.party import Event, Party, Review
 from arbiter.engine.render import message_of
 from arbiter.engine.routed import Forward, Join, Return, Routed
 from arbiter.engine.rule_inputs import asked_at
-from arbiter.engine.state import Anomaly, Context, Effect
+from arbiter.engine.state import Anomaly, Context, Effect, LifecycleEvent
 from arbiter.ledger.capacity import Draw, Level, Want, WholeStock
 from arbiter.ledger.contacts import Contact
 from arbiter.ledger.facts import Refused
@@ -98,6 +98,7 @@ class Reference:
         self.stock = Stock()
         self.told: list[Decision] = []
         self.notes: list[Anomaly] = []
+        self.lives: list[LifecycleEvent] = []
         self.refused: dict[Place, Refused] = {}
         self.on_the_way: list[Parcel] = []
         self.is_event_time = is_event_time
@@ -241,6 +242,8 @@ class Reference:
             self.told.append(effect)
         elif isinstance(effect, Anomaly):
             self.notes.append(effect)
+        elif isinstance(effect, LifecycleEvent):
+            self.lives.append(effect)
         elif isinstance(effect, Refused):
             self.refused[place if effect.stored is None else effect.stored.source] = effect
         else:

@@ -106,13 +106,13 @@ def test_a_partition_that_fails_is_stopped_alone(used: Site) -> None:
     assert "timers is a list and should be a zset" in reasons
     assert "ledger: it is in format 3, written by a newer build; this build reads formats up to 2" in reasons
     assert decided(used, "b") == [0, 0, 0, 0, 0, 2]
-    assert worker.metric("arbiter_partitions_stopped") == PARTITIONS - 1
+    assert worker.metric("arbiter_partitions", state="stopped") == PARTITIONS - 1
     assert worker.metric("arbiter_alarms_total", kind="partition") == PARTITIONS - 1
 
     mend()
     wait_until(lambda: decided(used, "b") == [2] * PARTITIONS, "the others are decided for once they are mended")
     worker.wait_ready()
-    assert worker.metric("arbiter_partitions_stopped") == 0
+    assert worker.metric("arbiter_partitions", state="stopped") == 0
     assert worker.log.read_text().count("ERROR") == PARTITIONS - 1
     assert letters(used) == []
 

@@ -39,7 +39,7 @@ def grow(site: Site, count: int, *topics: str) -> None:
 def wait_refused(worker: Worker, reason: str) -> None:
     """Wait until the worker decides for nothing and says why, with an alarm."""
     wait_until(lambda: reason in worker.reasons, f"the worker says `{reason}`", SOON_SECONDS)
-    wait_until(lambda: worker.metric("arbiter_partitions_claimed") == 0, "it decides for nothing", SOON_SECONDS)
+    wait_until(lambda: worker.metric("arbiter_partitions", state="claimed") == 0, "it decides for nothing", SOON_SECONDS)
     assert worker.metric("arbiter_alarms_total") >= 1
     assert reason in worker.tail()
 
@@ -114,7 +114,7 @@ def id_of(worker: Worker) -> str:
 def wait_lost(site: Site, worker: Worker, reason: str) -> str:
     """Wait until the worker refuses every partition for this reason; gives the id of the loss."""
     wait_until(lambda: worker.reasons.count(reason) == site.partitions, f"every partition says `{reason}`")
-    assert worker.metric("arbiter_partitions_claimed") == 0
+    assert worker.metric("arbiter_partitions", state="claimed") == 0
     return id_of(worker)
 
 

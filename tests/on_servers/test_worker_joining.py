@@ -65,7 +65,7 @@ def test_a_worker_without_its_store_takes_nothing(site: Site) -> None:
     site.audit()
 
     assert healthy.is_ready
-    assert healthy.metric("arbiter_partitions_claimed") == site.partitions
+    assert healthy.metric("arbiter_partitions", state="claimed") == site.partitions
     assert astray.metric("arbiter_partitions_assigned") == 0
     assert "not in the group" in astray.reasons
 
@@ -76,16 +76,16 @@ def test_a_worker_that_loses_its_store_leaves_its_partitions_to_others(site: Sit
     with Relay(valkey_url) as relay:
         (healthy,) = site.start()
         astray = site.start_one(redis=relay.url, stall_timeout_ms=STALL_MS).wait_ready()
-        wait_until(lambda: astray.metric("arbiter_partitions_claimed") > 0, "the partitions are shared out")
+        wait_until(lambda: astray.metric("arbiter_partitions", state="claimed") > 0, "the partitions are shared out")
 
         relay.cut()
         site.send(*Traffic(8).requests(200))
         astray.wait_unready("not in the group")
         site.audit()
-        share = healthy.metric("arbiter_partitions_claimed")
+        share = healthy.metric("arbiter_partitions", state="claimed")
         relay.mend()
         astray.wait_ready()
-        wait_until(lambda: astray.metric("arbiter_partitions_claimed") > 0, "it takes its share again")
+        wait_until(lambda: astray.metric("arbiter_partitions", state="claimed") > 0, "it takes its share again")
 
     assert share == site.partitions
     assert healthy.is_running

@@ -217,7 +217,7 @@ def test_nothing_is_decided_on_a_store_that_evicts(
     time.sleep(2)
     decided = entries_of(DECISIONS, site.entries())
     alarms = worker.metric("arbiter_alarms_total", kind="eviction")
-    claimed = second.metric("arbiter_partitions_claimed")
+    claimed = second.metric("arbiter_partitions", state="claimed")
     site.redis.config_set("maxmemory-policy", "noeviction")
     worker.wait_ready()
     second.wait_ready()

@@ -26,11 +26,14 @@ ARROWS: dict[str, frozenset[str]] = {
     "policy_check": frozenset({"policy", "ledger", "messages", "timing"}),
     "engine": frozenset({"policy", "ledger", "messages", "timing"}),
     "state": frozenset({"engine", "policy", "ledger", "messages", "timing", "addresses"}),
-    "worker": frozenset({"state", "engine", "policy", "ledger", "messages", "timing", "settings", "metrics"}),
+    "worker": frozenset(
+        {"state", "engine", "policy", "ledger", "messages", "timing", "settings", "metrics", "metric_types"}
+    ),
     "reports": frozenset(
         ("worker", "state", "engine", "policy_check", "policy", "ledger", "messages", "timing", "settings", "printable")
     ),
-    "metrics": frozenset({"messages"}),
+    "metrics": frozenset({"messages", "metric_types"}),
+    "metric_types": frozenset(),
     "settings": frozenset({"messages", "addresses"}),
     "addresses": frozenset(),
     "embedded": frozenset(),

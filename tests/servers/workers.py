@@ -213,7 +213,7 @@ class Site:
         return self.workers[-1]
 
     def _is_shared_out(self, workers: list[Worker]) -> bool:
-        claimed = [worker.metric("arbiter_partitions_claimed") for worker in workers]
+        claimed = [worker.metric("arbiter_partitions", state="claimed") for worker in workers]
         return min(claimed) > 0 and sum(claimed) == self.partitions
 
     def publish(self, document: Mapping[str, Any], *, recalls: bool = False) -> int:

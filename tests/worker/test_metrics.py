@@ -9,7 +9,8 @@ import prometheus_client
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from arbiter.metrics import RECORDS, SECONDS, Counter, Histogram, Metrics
+from arbiter.metric_types import Counter, Histogram
+from arbiter.metrics import RECORDS, SECONDS, Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}

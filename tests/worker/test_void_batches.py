@@ -144,7 +144,8 @@ async def test_its_dead_letters_go_out_once(site: SteppedCluster, store: Store) 
 
     assert (1, 1) == (meanwhile, len(site.dead))
     (code,) = [dict(record.headers)["arbiter-error-code"].decode() for record in site.dead]
-    assert 1 == site.metrics.registry.get_sample_value("arbiter_dead_letters_total", {"code": code})
+    labels = {"topic": "requests", "code": code}
+    assert 1 == site.metrics.registry.get_sample_value("arbiter_dead_letters_total", labels)
 
 
 async def test_that_it_waits_is_told(site: SteppedCluster, store: Store, caplog: pytest.LogCaptureFixture) -> None:

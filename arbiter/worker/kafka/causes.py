@@ -30,13 +30,29 @@ _ADVICE: Final = (
 )
 _TELLING: Final = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE)  # noqa: SLF001 - their names
 _UNANSWERED: Final = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT)  # noqa: SLF001
+KINDS: Final = ("transport", "timeout", "resolve", "tls", "authentication", "brokers_down", "refused", "other")
+"""The kinds of errors that are counted."""
+
+_KINDS: Final = {
+    KafkaError._TRANSPORT: "transport",  # noqa: SLF001
+    KafkaError._TIMED_OUT: "timeout",  # noqa: SLF001
+    KafkaError._RESOLVE: "resolve",  # noqa: SLF001
+    KafkaError._SSL: "tls",  # noqa: SLF001
+    KafkaError._AUTHENTICATION: "authentication",  # noqa: SLF001
+    KafkaError._ALL_BROKERS_DOWN: "brokers_down",  # noqa: SLF001
+}
+
 _VAGUE: Final = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
 
 
 class Causes:
-    """What one client said. ``config`` goes into the client's; the client must be polled for it."""
+    """What one client said. ``config`` goes into the client's; the client must be polled for it.
+
+    ``counts`` has how many errors it told, of every kind.
+    """
 
     def __init__(self) -> None:
+        self.counts = dict.fromkeys(KINDS, 0)
         self._telling = ""
         self._last = ""
 
@@ -60,10 +76,15 @@ class Causes:
 
     def failed(self, error: KafkaError) -> None:
         """Take note of an error; the client calls this."""
+        self.counts[_KINDS.get(error.code(), "other")] += 1
         if error.code() in _TELLING:
             self._telling = _plain(error.str())
         elif error.code() != _VAGUE:
             self._last = _plain(error.str())
+
+    def refused(self) -> None:
+        """Count that a broker refused to take records, or to give them."""
+        self.counts["refused"] += 1
 
     def log(self, _level: int, _form: str, *words: Any) -> None:
         """Take note of a log line, as a logger does: the first word is what it is about, the last what it is."""

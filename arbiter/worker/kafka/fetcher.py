@@ -99,7 +99,7 @@ class Fetcher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._careful = BoundedReader(settings)
-        self._causes = Causes()
+        self.causes: Final = Causes()
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._places: dict[TP, _Place] = {}
         self._by_name: dict[tuple[str | None, int | None], TP] = {}
@@ -175,7 +175,7 @@ class Fetcher:
         return await asyncio.to_thread(self._offsets, list(tps), _LATEST)
 
     def _new_admin(self) -> AdminClient:
-        return AdminClient({**client_config(self._settings), **self._causes.config})
+        return AdminClient({**client_config(self._settings), **self.causes.config})
 
     def _offsets(self, tps: list[TP], spec: OffsetSpec) -> dict[TP, int]:
         asked = {TopicPartition(*tp): spec for tp in tps}
@@ -196,7 +196,7 @@ class Fetcher:
     def _config(self) -> dict[str, Any]:
         return {
             **client_config(self._settings),
-            **self._causes.config,
+            **self.causes.config,
             "group.id": self._settings.group,  # the client wants one; it never joins
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
@@ -398,6 +398,7 @@ class Fetcher:
         if self._places.get(tp) is not place or not place.is_open:
             return
         self._refused[tp] = why
+        self.causes.refused()
         self._take_away(tp, place)
         again = lambda: self._commands.put(lambda: self._reopen(tp, place))  # noqa: E731 - one deferred command
         self._loop.call_soon_threadsafe(self._loop.call_later, REFUSED_SECONDS, again)

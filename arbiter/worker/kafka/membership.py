@@ -62,7 +62,7 @@ class Membership:
         self._settings = settings
         self._lead = settings.topic(REQUESTS)
         self._inputs = [settings.topic(name) for name in INPUTS]
-        self._causes = Causes()
+        self.causes: Final = Causes()
         self._stopping = threading.Event()
         self._prove_now = threading.Event()
         self._lock = threading.Lock()
@@ -75,6 +75,8 @@ class Membership:
         self.may_join = False
         self.has_joined = False
         """Whether the group has given us partitions, or none, since we last came to it."""
+        self.rebalances = 0
+        """How often it gave us partitions or took some away."""
         self.refusal = ""
         """Why the group, or the metadata, do not let us in now; empty if they do."""
         self.heartbeat_at = -1e9
@@ -136,12 +138,12 @@ class Membership:
 
     def _shared_out(self) -> set[int] | None:
         if self._admin is None:
-            self._admin = AdminClient({**client_config(self._settings), **self._causes.config})
+            self._admin = AdminClient({**client_config(self._settings), **self.causes.config})
         try:
             # The plain call of this name. It is deprecated for one that may abort the process.
             groups: Any = super(AdminClient, self._admin).list_groups(self._settings.group, timeout=DESCRIBE_SECONDS)
         except KafkaException as error:
-            raise KafkaAway(self._causes.why(error.args[0])) from error
+            raise KafkaAway(self.causes.why(error.args[0])) from error
         if not groups or groups[0].state != STABLE:
             return None
         return {number for member in groups[0].members for number in numbers_in(member.assignment, self._lead)}
@@ -152,7 +154,7 @@ class Membership:
         settings = self._settings
         return {
             **client_config(settings),
-            **self._causes.config,
+            **self.causes.config,
             "group.id": settings.group,
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": settings.session_timeout_ms,
@@ -186,7 +188,7 @@ class Membership:
         try:
             missing = [topic for topic in self._inputs if not self._is_known(topic)]
         except KafkaException as error:
-            self.refusal = f"Kafka does not name its topics: {self._causes.why(error.args[0])}"
+            self.refusal = f"Kafka does not name its topics: {self.causes.why(error.args[0])}"
             return
         if missing:
             self.refusal = (
@@ -194,7 +196,7 @@ class Membership:
             )
             self._stopping.wait(AGAIN_SECONDS)
             return
-        self._causes.over()
+        self.causes.over()
         self.refusal = ""
         self._is_subscribed = True
         self._consumer.subscribe(
@@ -222,6 +224,7 @@ class Membership:
         consumer.incremental_assign([])  # taken, and not to be read by this client
         numbers = {one.partition for one in partitions}
         self.numbers |= numbers
+        self.rebalances += bool(numbers)
         self.refusal, self.has_joined = "", True
         self.heard_at = monotonic()
         self._prove_now.set()
@@ -229,6 +232,7 @@ class Membership:
 
     def _on_revoke(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         """Release in good order. Nobody gets these partitions before that; the other partitions go on."""
+        self.rebalances += 1
         self._let_go({one.partition for one in partitions})
         consumer.incremental_unassign([])
 

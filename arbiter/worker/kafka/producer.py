@@ -112,6 +112,7 @@ class KafkaPublisher:
         await delivery.done
         self.causes.over()
         if failed := refused + delivery.failed:
+            self.causes.refused()
             raise PublishFailed(failed)
 
     async def _produce(self, record: OutRecord, delivery: _Delivery) -> KafkaError | None:

@@ -36,6 +36,7 @@ from arbiter.messages import (
 from arbiter.messages.forms import in_one_form
 from arbiter.messages.lenient import is_finer
 from arbiter.messages.traces import trace_in
+from arbiter.metrics import TOPICS
 from arbiter.settings import Settings
 from arbiter.timing.instants import DAY_MS, END_MS, to_datetime, to_ms
 from arbiter.worker.kafka.unpacking import HEADERS_MAX, OddName, TooManyHeaders, Unread
@@ -45,6 +46,12 @@ INPUTS: Final = (CONSENTS, PROFILES, OUTCOMES, ROUTED, REQUESTS)
 
 FACTS: Final = (CONSENTS, PROFILES, OUTCOMES, ROUTED)
 """What is read to its end after a claim, before a request is decided or a timer fires."""
+
+
+def topic_labels(settings: Settings) -> dict[str, str]:
+    """The input topics as they are called in Kafka, each with its label in metrics."""
+    return {settings.topic(name): label for name, label in TOPICS.items()}
+
 
 STRUCTURED: Final = b"application/cloudevents+json"
 

@@ -48,8 +48,8 @@ class Topics:
 
     def __init__(self, settings: Settings) -> None:
         self._wanted = all_topics(settings)
-        self._causes = Causes()
-        self._admin = admin(settings, self._causes)
+        self.causes: Final = Causes()
+        self._admin = admin(settings, self.causes)
         self._cluster = ""
         self._tells_ids = False
         self._seconds_max = TIMEOUT_SECONDS
@@ -65,9 +65,9 @@ class Topics:
                 counts, ids = self._described()
         except KafkaException as error:
             self._admin.poll(0)  # hear what was said beside it
-            raise KafkaAway(self._causes.why(error.args[0])) from error
+            raise KafkaAway(self.causes.why(error.args[0])) from error
         self._admin.poll(0)
-        self._causes.over()
+        self.causes.over()
         self._seconds_max = AGAIN_SECONDS
         return Layout(self._cluster, counts, ids)
 

@@ -113,6 +113,11 @@ class PartyCache:
         self._ready_bytes = 0
         self._packed_bytes = 0
 
+    @property
+    def size(self) -> int:
+        """What it takes."""
+        return self._ready_bytes + self._packed_bytes
+
     def take(self, name: str) -> StoredParty | bytes | None:
         """The party, or its bytes, if it is here; from now on it is the caller's."""
         party = self._ready.pop(name, None)

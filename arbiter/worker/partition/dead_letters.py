@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from arbiter import __version__
+from arbiter.worker.kafka.reader import topic_labels
 from arbiter.worker.partition.dead_letter_record import Dead, dead_letter
 from arbiter.worker.partition.retry import RetryPolicy, Shared
 from arbiter.worker.partition.tally import count_dead
@@ -16,6 +17,7 @@ class DeadLetters:
     def __init__(self, shared: Shared, retry: RetryPolicy) -> None:
         self._shared = shared
         self._retry = retry
+        self._names = topic_labels(shared.settings)
         self._published: set[tuple[str, int, int, str]] = set()
 
     async def publish(self, dead: Iterable[Dead]) -> None:
@@ -29,7 +31,7 @@ class DeadLetters:
         ]
         await self._retry.deliver(letters, is_begun=True)
         self._published.update(map(_name, news))
-        count_dead(self._shared.metrics, [letter.code for _, letter, _ in news])
+        count_dead(self._shared.metrics, [(record.topic, letter.code) for record, letter, _ in news], self._names)
 
     def committed(self) -> None:
         """The batch is committed: its records do not come again."""

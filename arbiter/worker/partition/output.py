@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from arbiter.engine.party import permit_ends
 from arbiter.engine.routed import Forward, Join, Leave, Return, Routed
-from arbiter.engine.state import Anomaly, Effect
+from arbiter.engine.state import Anomaly, Effect, LifecycleEvent
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.model import Decision
 from arbiter.messages import ContactRequest
 from arbiter.state.codec import OutRecord
+from arbiter.timing.instants import DAY_MS
 from arbiter.worker.kafka.reader import DeadLetter
 from arbiter.worker.partition.cache import StoredParty
 from arbiter.worker.partition.dead_letter_record import Dead, first_read, original
@@ -21,14 +23,17 @@ from arbiter.worker.partition.routing import Routing
 OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 """With more than that to publish, the rest is left for the next commit."""
 
+WEEK_MS = 7 * DAY_MS
+
 
 class Output:
     """Collects what comes of a batch's events.
 
     ``outbox`` is what the commit publishes, ``decisions`` the decisions in it. ``received_ms`` is when the requests
-    came that were answered for the first time. ``anomalies`` have the record that told of them. ``dead`` are the
-    records that become dead letters. ``facts`` counts the inputs that are no requests. ``routed`` has the kind of each
-    record for another partition.
+    came that were answered, and ``first`` those requests that were not answered before. ``anomalies`` have the record
+    that told of them; ``lives`` is what became of requests and no decision tells. ``in_week`` has, for each approval,
+    how many contacts the customer then has in a week. ``dead`` are the records that become dead letters. ``facts``
+    counts the inputs that are no requests. ``routed`` has the kind of each record for another partition.
     """
 
     def __init__(self, decisions_topic: str, partition: int, routing: Routing) -> None:
@@ -37,6 +42,9 @@ class Output:
         self.decisions: list[Decision] = []
         self.received_ms: list[int] = []
         self.anomalies: list[tuple[Anomaly, Source | None]] = []
+        self.lives: list[LifecycleEvent] = []
+        self.first: list[ContactRequest] = []
+        self.in_week: list[int] = []
         self.dead: list[Dead] = []
         self.routed: list[str] = []
         self.facts = 0
@@ -66,6 +74,8 @@ class Output:
         for effect in effects:
             if isinstance(effect, Decision):
                 self._add_decision(party, cause, effect, next(written))
+            elif isinstance(effect, LifecycleEvent):
+                self.lives.append(effect)
             elif isinstance(effect, Anomaly):
                 record = None if cause is None else input_record_of(cause)
                 self.anomalies.append((effect, None if record is None else record.source))
@@ -86,7 +96,14 @@ class Output:
         record = None if cause is None else input_record_of(cause)
         if record is not None and record.message is decision.request:
             self.received_ms.append(record.received_ms)
-        party.opened_ms = max(party.opened_ms, decision.valid_until_ms or 0)
+            if not decision.is_repeat:
+                self.first.append(record.message)
+        until_ms = decision.valid_until_ms
+        if until_ms is not None:
+            party.opened_ms = max(party.opened_ms, until_ms)
+            if decision.n and not decision.is_repeat:
+                contacts, customer = party.ledger.contacts, decision.request.customer_id
+                self.in_week.append(contacts.count_of(customer, until_ms - WEEK_MS, until_ms))
 
     def _add_routed(self, cause: Input, routed: Routed) -> None:
         """Packed at once: what happens to the party after this does not change it."""
@@ -97,4 +114,6 @@ class Output:
         self.routed.append(_KINDS[type(routed)])
 
 
-_KINDS = {Forward: "forward", Join: "join", Leave: "leave", Return: "return"}
+_KINDS: Final[dict[type[Routed], str]] = {Forward: "forward", Join: "join", Leave: "leave", Return: "return"}
+ROUTED_KINDS: Final = tuple(_KINDS.values())
+"""What is sent to other partitions."""

@@ -29,6 +29,11 @@ class PartyLoader:
         self._lent: dict[str, StoredParty] = {}
         self._quarantined = quarantined
 
+    @property
+    def cache_bytes(self) -> int:
+        """What its cache takes."""
+        return self._cache.size
+
     async def load(self, work: Work) -> tuple[dict[str, StoredParty], Quarantine]:
         """All parties of the work, and what cannot be read. Records whose customer lives elsewhere leave the work."""
         metrics, turn = self._shared.metrics, self._shared.turn

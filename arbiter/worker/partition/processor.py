@@ -64,6 +64,8 @@ class Processor:
         self._topics = tuple(placed.positions)
         self._routed_topic = settings.topic(ROUTED)
         self._is_paused = False
+        self.halted_by = ""
+        """Why it decides no more, as metrics call it; empty if it does."""
         # The claim's outbox was published again. It is cleared when idle, lest the next claim publishes it once more.
         self._has_outbox = True
         self._number: int | None = None
@@ -86,8 +88,9 @@ class Processor:
             self._queue.put(topic, fetched)
         except LogWentBack as error:
             self._halt(
+                "log_went_back",
                 f"{error}: the topic was made anew or lost records. Restore it; or restart the worker, which says what "
-                "to set to go on without them"
+                "to set to go on without them",
             )
             return
         self._heard_at = monotonic()
@@ -101,6 +104,18 @@ class Processor:
         """By which activation it decides now, and with which it is done; for the worker's report."""
         is_done = self._number is None
         return Using(self._number, (self._sweep if is_done else self._head).swept, self._head.activation)
+
+    @property
+    def state(self) -> str:
+        """What it does now, as metrics call it."""
+        if self._is_reading_facts:
+            return "catching_up"
+        return "rebuilding" if self._tokens.is_rebuilding else "claimed"
+
+    @property
+    def cache_bytes(self) -> int:
+        """What its cached ledgers take."""
+        return self._loader.cache_bytes
 
     def wake(self) -> None:
         """End the wait for records, since :meth:`run` is to end."""
@@ -173,8 +188,9 @@ class Processor:
             if checks and verdict is not CommitResult.OK:
                 raise self._lost(verdict, head.seq)
 
-    def _halt(self, reason: str) -> None:
+    def _halt(self, code: str, reason: str) -> None:
         """Decide no more for this partition, but keep it: no other worker could do better before a person helps."""
+        self.halted_by = code
         self._shared.health.trouble(f"partition {self.partition}", f"partition {self.partition}: {reason}", alarm=True)
         self._retry.abandon()
         self.wake()
@@ -352,11 +368,13 @@ class Processor:
     def _lost(self, verdict: CommitResult, seq: int) -> Stopped:
         """Another worker owns the partition, or the store has lost commits."""
         if verdict is CommitResult.FENCED:
+            self._shared.metrics.fenced.inc()
             self._shared.fatal(f"partition {self.partition} was claimed by another worker while this one held it")
         else:
             self._halt(
+                "lost_commits",
                 f"the store has lost commits (it does not know commit {seq} of this claim). Restore its data, "
-                "then restart the worker"
+                "then restart the worker",
             )
         return Stopped()
 

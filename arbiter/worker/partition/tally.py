@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from arbiter.engine.decisions import RULE_ERROR
 from arbiter.engine.state import Anomaly
 from arbiter.ledger.model import Decision
 from arbiter.messages.reason_codes import NOTES, REPORTED_NOTES
-from arbiter.metrics import OTHER, Counter, Metrics, ShadowMetrics
+from arbiter.metric_types import Counter
+from arbiter.metrics import COMPLAINED, OTHER, Metrics, ShadowMetrics, band, nth
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.kill_switches import KILL_SWITCH
 from arbiter.policy.ruleset import Policy
@@ -22,6 +23,11 @@ REPORTED_MAX = 20
 
 REPORTED = ("unapproved", "impossible_time", *REPORTED_NOTES)
 """The anomalies that are logged with their record, by how their name begins."""
+
+HELD = "held_for_arbitration"
+
+ENDS = {"expired": "expire", "would_expire": "expire", "withdrawn": "withdraw"}
+"""Code of a rejection → what is counted instead of `reject`."""
 
 log = logging.getLogger("arbiter")
 
@@ -37,7 +43,7 @@ SHADOW_RULE_ERROR = "shadow-rule-error"
 
 def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock: bool) -> None:
     """Count what was decided and confirmed; latency only where record time stamps and the clock are of one time."""
-    output = batch.output
+    output, departments = batch.output, policy.document.departments
     for decision in output.decisions:
         if decision.is_repeat:
             metrics.repeats.inc()
@@ -45,12 +51,18 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
             _count_decision(metrics, decision, policy.document)
     if policy.has_kills:
         _count_stopped(metrics, output.decisions)
+    for request in output.first:
+        metrics.requests.labels(_known(request.department, departments), band(request.priority)).inc()
+    for contacts in output.in_week:
+        metrics.contacts_in_week.labels(nth(contacts)).inc()
+    for one in output.lives:
+        _count_event(metrics, one.event, _known(one.department, departments))
     for kind in output.routed:
         metrics.routed.labels(kind).inc()
     metrics.facts.inc(output.facts)
     metrics.alarms.labels("undecidable").inc(batch.alarms)
     if output.anomalies:
-        _count_anomalies(metrics, output.anomalies, policy.document.departments)
+        _count_anomalies(metrics, output.anomalies, departments)
     if is_wall_clock and output.received_ms:
         now_ms = time.time() * 1_000
         metrics.latency_seconds.observe(*(max(0.0, now_ms - at_ms) / 1_000 for at_ms in output.received_ms))
@@ -58,16 +70,39 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
 
 def _count_decision(metrics: Metrics, decision: Decision, document: PolicyDocument) -> None:
     request = decision.request
-    department = request.department if request.department in document.departments else OTHER
-    channel = request.channel if request.channel in document.channels else OTHER
+    department, channel = _known(request.department, document.departments), _known(request.channel, document.channels)
     metrics.decisions.labels(decision.outcome, department, channel).inc()
+    if decision.n and (event := _event(decision)):
+        metrics.lifecycle.labels(event, department).inc()
     for finding in decision.findings:
         # Kill switches are numbered for ever; a label is not.
-        metrics.findings.labels(finding.rule if finding.kind != KILL_SWITCH else KILL_SWITCH).inc()
+        rule = finding.rule if finding.kind != KILL_SWITCH else KILL_SWITCH
+        metrics.findings.labels(rule, department).inc()
         if finding.code == RULE_ERROR:
             metrics.alarms.labels(RULE_FAILED).inc()
     if decision.shadow or decision.shadow_policy is not None:
         _count_shadows(metrics.shadow, metrics.alarms, decision)
+
+
+def _known(name: str, names: Container[str]) -> str:
+    return name if name in names else OTHER
+
+
+def _event(decision: Decision) -> str:
+    """What became of the request; empty for a recall, which is counted as an event of the permit."""
+    outcome = decision.outcome
+    if outcome == "deferred":
+        return "hold" if any(one.code == HELD for one in decision.findings) else "defer"
+    if outcome == "rejected":
+        return next((ENDS[one.code] for one in decision.findings if one.code in ENDS), "reject")
+    return "approve" if outcome == "approved" else ""
+
+
+def _count_event(metrics: Metrics, event: str, department: str) -> None:
+    if event == COMPLAINED:
+        metrics.complaints.labels(department).inc()
+    else:
+        metrics.lifecycle.labels(event, department).inc()
 
 
 def _count_stopped(metrics: Metrics, decisions: Iterable[Decision]) -> None:
@@ -116,9 +151,9 @@ def _count_shadows(metrics: ShadowMetrics, alarms: Counter, decision: Decision) 
             alarms.labels(SHADOW_RULE_ERROR).inc()
 
 
-def count_dead(metrics: Metrics, codes: Iterable[str]) -> None:
-    """Count dead letters by code."""
-    for code in codes:
-        metrics.dead_letters.labels(code).inc()
+def count_dead(metrics: Metrics, dead: Iterable[tuple[str, str]], names: Mapping[str, str]) -> None:
+    """Count dead letters by topic and code; ``names`` are the labels of topics."""
+    for topic, code in dead:
+        metrics.dead_letters.labels(names.get(topic, OTHER), code).inc()
         if code in ALARMING:
             metrics.alarms.labels(code).inc()

@@ -180,6 +180,12 @@ class Tokens:
         """Parties that cannot be read. They are not woken: they would take the places of others."""
         self._to_wake: list[str] = []
         self._wake_at = 0.0
+        self._rebuilds = 0
+
+    @property
+    def is_rebuilding(self) -> bool:
+        """Whether it waits for a central entry that is counted again."""
+        return self._rebuilds > 0
 
     async def reclaim(self, now_ms: int) -> None:
         """After a claim: give back what the last owner set aside and did not use, and read who waits."""
@@ -336,11 +342,17 @@ class Tokens:
         for _ in range(RESTOCK_TRIES):
             if await self._ask(draw, count, now_ms):
                 return
-            restock, shared = self._shared.store.stocks.restock, self._shared
-            sealed, ttl = self._held[draw].kept.sealed, ttl_ms(draw, now_ms)
-            made = await self._retry.ask(lambda: restock(draw.key, shared.partitions, sealed, ttl))  # noqa: B023
-            if not made:
-                await asyncio.sleep(RESTOCK_SECONDS)
+            self._rebuilds += 1
+            try:
+                await self._restock(draw, now_ms)
+            finally:
+                self._rebuilds -= 1
+
+    async def _restock(self, draw: Draw, now_ms: int) -> None:
+        restock, shared = self._shared.store.stocks.restock, self._shared
+        sealed, ttl = self._held[draw].kept.sealed, ttl_ms(draw, now_ms)
+        if not await self._retry.ask(lambda: restock(draw.key, shared.partitions, sealed, ttl)):
+            await asyncio.sleep(RESTOCK_SECONDS)
 
     async def _ask(self, draw: Draw, count: int, now_ms: int, *, is_begun: bool = False) -> bool:
         """Ask for tokens; ``False`` if there is no central entry, and so no token."""
