@@ -261,11 +261,11 @@ class Metrics:
         """Metrics of what becomes of requests and contacts."""
         self.lifecycle = Counter(
             "arbiter_lifecycle_events",
-            "What became of requests and permits, by the events of [lifecycle.md](lifecycle.md) and by department, each "
-            "under one name. Of requests: `defer`, `hold` (a deferral until an arbitration closes), `approve`, `reject`, "
-            "`expire` (a rejection since time runs out), `withdraw`. Of permits: `send`, `bounce`, `cancel`, `run_out` "
-            "(silence gives the place back), `recall` (taken back, surely not sent), `stop` (taken back, may have been "
-            "sent).",
+            "What became of requests and permits, by the events of [lifecycle.md](lifecycle.md) and by department, "
+            "each under one name. Of requests: `defer`, `hold` (a deferral until an arbitration closes), `approve`, "
+            "`reject`, `expire` (a rejection since time runs out), `withdraw`. Of permits: `send`, `bounce`, `cancel`, "
+            "`run_out` (silence gives the place back), `recall` (taken back, surely not sent), `stop` (taken back, may "
+            "have been sent).",
             ("event", "department"),
             registry=registry,
         )

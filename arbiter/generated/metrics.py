@@ -15,24 +15,26 @@ TOGETHER: Final = {"counter": "sum of `rate`", "histogram": "sum by (le) of `rat
 
 HEAD: Final = """# Metrics
 
-Each worker serves its metrics for Prometheus on `/metrics` of `ARBITER_HTTP`. `arbiter schemas` generates this page from
-`arbiter/metrics.py`.
+Each worker serves its metrics for Prometheus on `/metrics` of `ARBITER_HTTP`. `arbiter schemas` generates this page
+from `arbiter/metrics.py`.
 
 - Names are as a query has them. A counter ends in `_total`; a histogram also has `_sum` and `_count`.
-- Labels are names from the policy or from the source. No label is a customer, a request or what a record says. A department
-  or channel that the policy does not have is `other`.
+- Labels are names from the policy or from the source. No label is a customer, a request or what a record says. A
+  department or channel that the policy does not have is `other`.
 - Series whose labels are known beforehand begin at 0: at the start of the worker, or when it takes a policy. So
   `increase` sees the first event.
-- *Several workers* says how to read them together. What all workers read from one place must not be added up: take `max`.
-  In Grafana, write the sum around the rate: `sum by (department) (rate(arbiter_decisions_total[$__rate_interval]))`.
+- *Several workers* says how to read them together. What all workers read from one place must not be added up: take
+  `max`. In Grafana, write the sum around the rate:
+  `sum by (department) (rate(arbiter_decisions_total[$__rate_interval]))`.
 - A worker that ends takes its gauges with it, and its counters begin anew. `rate` and `increase` know that.
 """
 
 PROCESS: Final = """
 ## The process
 
-`process_resident_memory_bytes`, `process_virtual_memory_bytes`, `process_cpu_seconds_total`, `process_start_time_seconds`,
-`process_open_fds` and `process_max_fds` are those of Prometheus' client library, on Linux.
+`process_resident_memory_bytes`, `process_virtual_memory_bytes`, `process_cpu_seconds_total`,
+`process_start_time_seconds`, `process_open_fds` and `process_max_fds` are those of Prometheus' client library, on
+Linux.
 """
 
 

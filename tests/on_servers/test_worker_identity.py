@@ -39,7 +39,9 @@ def grow(site: Site, count: int, *topics: str) -> None:
 def wait_refused(worker: Worker, reason: str) -> None:
     """Wait until the worker decides for nothing and says why, with an alarm."""
     wait_until(lambda: reason in worker.reasons, f"the worker says `{reason}`", SOON_SECONDS)
-    wait_until(lambda: worker.metric("arbiter_partitions", state="claimed") == 0, "it decides for nothing", SOON_SECONDS)
+    wait_until(
+        lambda: worker.metric("arbiter_partitions", state="claimed") == 0, "it decides for nothing", SOON_SECONDS
+    )
     assert worker.metric("arbiter_alarms_total") >= 1
     assert reason in worker.tail()
 

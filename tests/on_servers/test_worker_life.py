@@ -160,7 +160,9 @@ def test_a_paused_worker_finds_its_partitions_taken(site: Site) -> None:
     with flowing(site, list(traffic.requests(2_000))):
         wait_until(lambda: sleeper.metric("arbiter_decisions_total") > 100, "records flow")
         sleeper.pause()
-        wait_until(lambda: waking.metric("arbiter_partitions", state="claimed") == site.partitions, "the other takes over")
+        wait_until(
+            lambda: waking.metric("arbiter_partitions", state="claimed") == site.partitions, "the other takes over"
+        )
     site.settle()
     sleeper.resume()
     site.send(*traffic.requests(500))
