@@ -9,6 +9,7 @@ from typing import Any
 import rich_click as click
 
 from arbiter import __version__
+from arbiter.cli.dlq import dlq
 from arbiter.cli.explain import explain_command
 from arbiter.cli.generated import schemas
 from arbiter.cli.kill import kill
@@ -51,5 +52,17 @@ def main() -> None:
     """Who may contact a customer, when, and how often: contact requests in, decisions with reasons out."""
 
 
-for _command in (worker, policy, kill, simulate, replay, explain_command, report_command, topics, settings, schemas):
+for _command in (
+    worker,
+    policy,
+    kill,
+    simulate,
+    replay,
+    explain_command,
+    report_command,
+    topics,
+    dlq,
+    settings,
+    schemas,
+):
     main.add_command(_command)

@@ -123,6 +123,8 @@ def described(entry: AuditEntry) -> str:
         what = "judged in shadow" if entry.action == "shadow_began" else "no longer judged in shadow"
     if entry.kill is not None:
         what = f"kill switch {entry.kill} ({_target(entry)}) {'ordered' if entry.action == 'killed' else what}"
+    if entry.letters is not None:
+        what += f" ({entry.letters} dead letters: {entry.selection})"
     if entry.action == "scheduled" and entry.from_ms is not None:
         what += f" from {_minute(entry.from_ms)}"
     if entry.until_ms is not None:

@@ -292,6 +292,9 @@ AuditAction = Literal[
     "shadow_began",
     "shadow_ended",
     "loss_accepted",
+    "replay_began",
+    "replay_ended",
+    "letters_parked",
 ]
 
 
@@ -304,8 +307,16 @@ class KillSwitch(Struct, frozen=True, kw_only=True, omit_defaults=True):
     includes_legal: bool = False
 
 
+class Letters(Struct, frozen=True, kw_only=True):
+    """Dead letters: how they were selected, and how many they are. At the end of a replay: how many were sent."""
+
+    selection: str
+    count: int
+
+
 class AuditRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that was done to the policies or with a kill switch, or a loss of state that a person accepted.
+    """One thing that was done to the policies, with a kill switch or with dead letters, or a loss of state that a
+    person accepted.
 
     Topic ``arbiter.audit.v1``.
 
@@ -327,6 +338,7 @@ class AuditRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     without_approval: bool = False
     recalls: bool = False
     kill_switch: KillSwitch | None = None
+    letters: Letters | None = None
 
 
 def encoder() -> msgspec.json.Encoder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arbiter.messages import AuditRecord, KillSwitch, PolicyRef
+from arbiter.messages import AuditRecord, KillSwitch, Letters, PolicyRef
 from arbiter.state.policy_store import AuditEntry
 from arbiter.timing.instants import to_datetime
 
@@ -21,6 +21,7 @@ def audit_record(entry: AuditEntry) -> AuditRecord:
         kill = KillSwitch(
             id=entry.kill, target=entry.target, name=entry.target_name, includes_legal=entry.includes_legal
         )
+    letters = None if entry.letters is None else Letters(selection=entry.selection, count=entry.letters)
     return AuditRecord(
         id=audit_id(entry),
         seq=entry.seq,
@@ -35,4 +36,5 @@ def audit_record(entry: AuditEntry) -> AuditRecord:
         without_approval=entry.is_alone,
         recalls=entry.recalls,
         kill_switch=kill,
+        letters=letters,
     )

@@ -242,9 +242,11 @@ class MemoryPolicyStore:
         """See ``PolicyStore.fetch``."""
         return self._records[version - 1] if 1 <= version <= len(self._records) else None
 
-    async def note(self, action: AuditAction, by: str, reason: str) -> None:
+    async def note(
+        self, action: AuditAction, by: str, reason: str, *, selection: str = "", letters: int | None = None
+    ) -> None:
         """See ``PolicyStore.note``."""
-        self._note(action=action, by=by, reason=reason)
+        self._note(action=action, by=by, reason=reason, selection=selection, letters=letters)
 
     async def history(self, limit: int) -> list[AuditEntry]:
         """See ``PolicyStore.history``."""

@@ -151,6 +151,8 @@ class AuditEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     target: Target | None = None
     target_name: str = ""
     includes_legal: bool = False
+    selection: str = ""
+    letters: int | None = None
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -263,8 +265,10 @@ class PolicyStore(Protocol):
     async def fetch(self, version: int) -> PolicyRecord | None:
         """A published version."""
 
-    async def note(self, action: AuditAction, by: str, reason: str) -> None:
-        """Add an audit entry that is about no policy."""
+    async def note(
+        self, action: AuditAction, by: str, reason: str, *, selection: str = "", letters: int | None = None
+    ) -> None:
+        """Add an audit entry that is about no policy, maybe about a selection of so many dead letters."""
 
     async def history(self, limit: int) -> list[AuditEntry]:
         """The newest ``limit`` audit entries, oldest first."""

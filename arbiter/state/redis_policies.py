@@ -147,9 +147,11 @@ class RedisPolicyStore:
         values = await self._client.command("HMGET", self._keys[0], *names)
         return None if values[0] is None else _record(version, values)
 
-    async def note(self, action: AuditAction, by: str, reason: str) -> None:
+    async def note(
+        self, action: AuditAction, by: str, reason: str, *, selection: str = "", letters: int | None = None
+    ) -> None:
         """See ``PolicyStore.note``."""
-        await self._order(_NOTE, action, by, reason)
+        await self._order(_NOTE, action, by, reason, selection, "" if letters is None else letters)
 
     async def history(self, limit: int) -> list[AuditEntry]:
         """See ``PolicyStore.history``."""

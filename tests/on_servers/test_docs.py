@@ -41,6 +41,16 @@ RECIPES = {
 }
 
 
+RUN_ELSEWHERE = (
+    "make ",
+    "python -m loadtests",
+    "python -m deploy.grafana",
+    "arbiter policy check ",
+    "arbiter dlq ",  # test_dlq.py
+)
+"""How lines begin that another test runs."""
+
+
 def commands(document: Path) -> list[str]:
     """The lines of a document's shell blocks."""
     return shell_lines(document.read_text())
@@ -93,7 +103,7 @@ def test_only_these_documents_have_a_session_with_servers() -> None:
         for document in DOCUMENTS[1:]
         if document not in OWN_SESSIONS and document.name not in (*SERVERLESS, *ON_SERVERS)
         for line in commands(document)
-        if not line.startswith(("make ", "python -m loadtests", "python -m deploy.grafana", "arbiter policy check "))
+        if not line.startswith(RUN_ELSEWHERE)
     }
 
     assert set() == strays

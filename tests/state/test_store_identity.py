@@ -150,3 +150,11 @@ async def test_a_note_is_an_audit_entry(policies: PolicyStore) -> None:
         "partition 3: no state",
     )
     assert [entry] == await policies.untold("teller", 1_000, 10)
+
+
+async def test_a_note_may_be_about_dead_letters(policies: PolicyStore) -> None:
+    """How they were selected, and how many they are; none is a number, too."""
+    await policies.note("replay_ended", "ana", "mended", selection="code empty", letters=0)
+    (entry,) = await policies.history(10)
+
+    assert (entry.action, entry.selection, entry.letters) == ("replay_ended", "code empty", 0)

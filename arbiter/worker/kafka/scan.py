@@ -125,6 +125,13 @@ class TopicReader:
         except KafkaException as error:
             raise self._away(error) from error
 
+    def ends(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+        """Where partitions of a topic (by its full name) end now."""
+        try:
+            return {number: self._watermarks(topic, number)[1] for number in partitions}
+        except KafkaException as error:
+            raise self._away(error) from error
+
     def record(self, topic: str, partition: int, offset: int) -> Stored | None:
         """A single record of a topic (by its full name); ``None`` if it is not there any more."""
         found = [stored(message) for message in self.between(topic, {partition: (offset, offset + 1)})]
@@ -135,11 +142,15 @@ class TopicReader:
         return KafkaAway(self._causes.why(error.args[0]))
 
     def _span(self, topic: str, number: int, count: int, bounds: Bounds) -> tuple[int, int]:
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), TIMEOUT_SECONDS)
+        low, high = self._watermarks(topic, number)
         if bounds.since_ms is not None:
             low = max(low, self._offset_at(topic, number, bounds.since_ms, high))
         if bounds.last is not None:
             low = max(low, high - max(bounds.last // count, 1))
+        return low, high
+
+    def _watermarks(self, topic: str, number: int) -> tuple[int, int]:
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), TIMEOUT_SECONDS)
         return low, high
 
     def _offset_at(self, topic: str, number: int, at_ms: int, high: int) -> int:
