@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from arbiter.ledger.capacity import Draw
 from arbiter.ledger.contacts import STATE, STATE_BITS, STATES, Contacts, Evidence, Kind
+from arbiter.ledger.identity import was_answered
 from arbiter.ledger.model import (
     Consent,
     Event,
@@ -240,7 +241,7 @@ def unpack_ledger(data: bytes) -> Ledger:
         if form == _LEDGER_FORMAT:
             waiting, open_ = _unpack_asked(wire.waiting, people, phrases), _unpack_asked(wire.open, people, phrases)
         else:
-            waiting, open_ = [*map(_asked_2, wire.waiting)], [*map(_asked_2, wire.open)]
+            waiting, open_ = [[_asked_2(one, members) for one in them] for them in (wire.waiting, wire.open)]
         contacts = _unpack_contacts_1(wire, names) if form == _FORMAT else _unpack_contacts(wire, people, phrases)
     except (IndexError, ValueError, TypeError, OverflowError, msgspec.DecodeError) as error:
         raise CodecError(f"ledger: damaged, {error}") from error
@@ -530,11 +531,16 @@ _decode_ledger_2: Final = msgspec.msgpack.Decoder(_LedgerWire[_Asked2]).decode
 _decode_request: Final = msgspec.json.Decoder(ContactRequest).decode
 
 
-def _asked_2(a: _Asked2) -> PendingRequest:
-    request = _decode_request(a.request)
-    names, row = pack_request(request, a.received_ms)
+def _asked_2(a: _Asked2, members: dict[str, Member]) -> PendingRequest:
+    """The request; where its JSON cannot be read, one that cannot be unpacked either, so that the others are read."""
+    try:
+        request = _decode_request(a.request)
+        customer, (names, row) = request.customer_id, pack_request(request, a.received_ms)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        asked = [name for name in members if was_answered(Ledger(members), name, a.identity)]
+        customer, names, row = (asked or [*members, ""])[0], (), a.request
     return PendingRequest(
-        a.identity, a.content, request.customer_id, a.received_ms, a.source, a.n, a.score, a.priority, names, row,
+        a.identity, a.content, customer, a.received_ms, a.source, a.n, a.score, a.priority, names, row,
         a.due_ms, a.held, a.recalled, a.awaits,
     )  # fmt: skip
 

@@ -12,7 +12,6 @@ from confluent_kafka import Consumer, TopicPartition
 from arbiter.ledger.keys import customer_party, household_party
 from arbiter.ledger.model import Ledger
 from arbiter.messages import ROUTED, ContactRequest, Profile
-from arbiter.state.codec import unpack_ledger
 from tests.inputs.builders import document
 from tests.servers.topics import Entry
 from tests.servers.workers import MakeSite, Sent, Site, wait_until
@@ -84,8 +83,7 @@ def test_a_household_changes_while_its_members_are_asked_for(
         approved[decision.key[1]] += decision.outcome == "approved"
     assert sum(isinstance(message, ContactRequest) for message in sent) == len(books.by_key)
     assert {} == books.letters
-    ledgers = {key.partition(b":l:")[2].decode(): unpack_ledger(packed) for key, packed in site.ledgers().items()}
-    check_places(ledgers, named, approved)
+    check_places(site.ledgers(), named, approved)
 
 
 def check_places(ledgers: dict[str, Ledger], named: dict[str, str | None], approved: Counter[str]) -> None:

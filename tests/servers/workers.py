@@ -23,14 +23,16 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
+from arbiter.ledger.model import Ledger
 from arbiter.messages import ConsentChange, ContactRequest, PreferenceChange, Profile, SuppressionChange
 from arbiter.policy.kill_switches import Kill, Target
 from arbiter.policy.ruleset import load as load_policy
 from arbiter.settings import Settings
 from arbiter.settings import load as load_settings
+from arbiter.state.codec import unpack_ledger
 from arbiter.state.keys import Keys
 from arbiter.state.policy_store import Activation, KillOrder, Order, PolicyStore
-from arbiter.state.redis_store import connect
+from arbiter.state.redis_store import RedisStore, connect
 from arbiter.worker.kafka import topics
 from tests.model.reference import Reference
 from tests.model.topics import differences, feed
@@ -239,11 +241,13 @@ class Site:
 
     def with_policies(self, work: Callable[[PolicyStore], Awaitable[Result]]) -> Result:
         """Do something with the policies of the installation."""
+        return self._with_store(lambda store: work(store.policies))
 
+    def _with_store(self, work: Callable[[RedisStore], Awaitable[Result]]) -> Result:
         async def connected() -> Result:
             store = connect(self.settings.redis, self.settings.redis_prefix)
             try:
-                return await work(store.policies)
+                return await work(store)
             finally:
                 await store.close()
 
@@ -306,10 +310,13 @@ class Site:
                     found[topic, number] = int(offset)
         return found
 
-    def ledgers(self) -> dict[bytes, bytes]:
-        """All parties' packed ledgers, by their keys."""
-        keys = sorted(self.redis.scan_iter(f"{self.name}:*:l:*", count=1_000))
-        return dict(zip(keys, self.redis.mget(keys), strict=True))
+    def ledgers(self) -> dict[str, Ledger]:
+        """All ledgers, by party."""
+
+        async def read(store: RedisStore) -> dict[str, Ledger]:
+            return {party: unpack_ledger(packed) async for party, packed in store.ledgers()}
+
+        return self._with_store(read)
 
     def unconfirmed(self) -> list[bytes]:
         """The partitions' packed outboxes that nobody has forgotten yet."""

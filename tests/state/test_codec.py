@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -299,6 +300,24 @@ def test_requests_are_read_from_format_2() -> None:
     assert {"age": 44, "vip": True} == ledger.members["a"].traits.attributes  # type: ignore[union-attr]
     assert ledger == unpack_ledger(pack_ledger(ledger))
     assert len(pack_ledger(ledger)) < len(REQUESTS_2) // 4
+
+
+@pytest.mark.parametrize("is_waiting", [True, False])
+def test_json_in_format_2_that_cannot_be_read_costs_one_request(is_waiting: bool) -> None:
+    """It alone cannot be unpacked, also once it is stored anew; the other request and the rest are read as before."""
+    name = b'{"request_id":"r-1"' if is_waiting else b'{"request_id":"r-2"'
+    good = unpack_ledger(bytes.fromhex(REQUESTS_2))
+    ledger = unpack_ledger(bytes.fromhex(REQUESTS_2).replace(name, b"?" + name[1:]))
+    (waits,), (is_open,) = ledger.waiting, ledger.open
+    damaged, other = (waits, is_open) if is_waiting else (is_open, waits)
+
+    assert (good.members, good.contacts) == (ledger.members, ledger.contacts)
+    assert other in good.waiting + good.open
+    assert damaged.customer in good.members
+    again = unpack_ledger(pack_ledger(ledger))
+    assert again == ledger
+    with pytest.raises(msgspec.DecodeError):
+        unpack_request(damaged.customer, damaged.names, damaged.row, damaged.received_ms)
 
 
 def test_a_household_is_read_from_format_1() -> None:
