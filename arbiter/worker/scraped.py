@@ -26,10 +26,11 @@ from arbiter.worker.partition.tally import ALARMING, RULE_FAILED, SHADOW_RULE_ER
 from arbiter.worker.policy_watcher import BROKEN, LOST, SHADOW_BROKEN
 from arbiter.worker.silence import RECORDS
 from arbiter.worker.store_watch import StoreWatch
+from arbiter.worker.topic_settings import LOSING
 
 ALARMS: Final = (
     *(*ALARMING, RULE_FAILED, SHADOW_RULE_ERROR, BROKEN, LOST, SHADOW_BROKEN, EVICTION, TROUBLE, INSTALLATION),
-    *(TOPICS_TROUBLE, COVERAGE, STALLED, RECORDS, "partition", "publish", "unread"),
+    *(TOPICS_TROUBLE, LOSING, COVERAGE, STALLED, RECORDS, "partition", "publish", "unread"),
 )
 """The kinds of alarms."""
 

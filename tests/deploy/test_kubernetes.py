@@ -88,7 +88,8 @@ def test_every_resource_is_valid(overlay: Path) -> None:
 
 def test_a_slip_is_found() -> None:
     """The schemas refuse a field that is none, in kinds of Kubernetes and of each operator."""
-    for kind in ("Deployment", "NetworkPolicy", "KafkaTopic", "KafkaUser", "ScaledObject", "ServiceMonitor"):
+    of_operators = ("KafkaTopic", "KafkaUser", "ScaledObject", "ServiceMonitor", "PrometheusRule")
+    for kind in ("Deployment", "NetworkPolicy", *of_operators):
         resource = deepcopy(of_kind(rendered(PRODUCTION), kind)[0])
         resource["spec"]["slip"] = 1
         assert [] != resource_faults(resource), kind

@@ -17,6 +17,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.harness.alerts import RUNBOOKS
 from tests.harness.guide import GUIDE, my_firm, section
 from tests.servers.process_group import Leashed
 from tests.servers.processes import ROOT, KafkaServer, ValkeyServer, free_port
@@ -27,8 +28,9 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "loadtests" / "README.md", *sorted((ROOT
 LIFE = ROOT / "docs" / "policy-life.md"
 
 # The guide's commands for the first hour run in tests/repository/test_guide.py.
-# Those of the page of deployment run in test_deployment.py, and are checked in tests/deploy/test_page.py.
-OWN_SESSIONS = (LIFE, GUIDE, ROOT / "docs" / "deployment.md")
+# Those of the page of deployment run in test_deployment.py, and are checked in tests/deploy/test_page.py; those of the
+# runbooks run in test_runbooks.py.
+OWN_SESSIONS = (LIFE, GUIDE, ROOT / "docs" / "deployment.md", *sorted(RUNBOOKS.glob("*.md")))
 
 RECIPES = {
     # `arbiter demo` runs in test_demo.py; this very run is pytest; the load test's parts run in test_loadtests.py.

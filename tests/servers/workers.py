@@ -64,12 +64,21 @@ class Worker:
         """Start it. ``environment`` has its settings; ``module`` is what is run, from the tree at ``root``."""
         self.log = log
         self._port = free_port()
+        self._command, self._root = [sys.executable, "-m", module, "worker"], root
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ARBITER_")}
-        with log.open("wb") as output:
-            self._process = Leashed(
-                [sys.executable, "-m", module, "worker"],
-                cwd=root,
-                env={**inherited, **environment, "ARBITER_HTTP": f"127.0.0.1:{self._port}"},
+        self._environment = {**inherited, **environment, "ARBITER_HTTP": f"127.0.0.1:{self._port}"}
+        self._process = self._started()
+
+    def start_again(self) -> None:
+        """Start it once more after it ended, at the same address, as a supervisor does."""
+        self._process = self._started()
+
+    def _started(self) -> Leashed:
+        with self.log.open("ab") as output:
+            return Leashed(
+                self._command,
+                cwd=self._root,
+                env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -81,6 +90,11 @@ class Worker:
     def address(self) -> str:
         """``host:port`` of its health and metrics."""
         return f"127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is part of the name by which it owns partitions."""
+        return self._process.pid
 
     @property
     def is_running(self) -> bool:
