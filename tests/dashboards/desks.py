@@ -56,7 +56,7 @@ class Desks:
 
     def _answer(self, decision: dict[str, Any]) -> None:
         """Most keep to the decision; one desk in two hundred sends what was put off."""
-        if decision["outcome"] == "approved" and "not_before" not in decision:
+        if decision["outcome"] == "approved" and decision["not_before"] <= decision["decided_at"]:
             self._report(decision, *self._random.choice(CONTACT))
         elif decision["outcome"] == "deferred" and self._random.random() < 0.005:
             self._report(decision, "sent")

@@ -19,6 +19,7 @@ from grafana_foundation_sdk.cog import plugins as grafana_plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as grafana_dashboard
 
+from deploy.grafana.source.dashboards import RUNBOOKS_AT
 from tests.dashboards.expressions import bare, kept, selectors
 from tests.dashboards.reading import FOLDER, all_panels, dashboards, filled, panels
 from tests.dashboards.units import WRITERS
@@ -139,3 +140,16 @@ def test_names_of_series_come_from_labels_that_they_have() -> None:
     for panel in (one for one in all_panels() if one.kind == "table"):
         key = panel.json["transformations"][0]["options"]["byField"]
         assert all({key} == kept(target["expr"]) - {"job"} for target in panel.targets), str(panel)
+
+
+def test_every_link_leads_to_a_runbook() -> None:
+    """The variable is a constant for the folder of runbooks; the files are in the repository."""
+    found = {link["url"] for panel in all_panels() for link in panel.json["links"]}
+    found |= {link["url"] for one in dashboards().values() for link in one["links"] if link["type"] == "link"}
+    variables = [one for each in dashboards().values() for one in each["templating"]["list"]]
+    there = {f"${{runbooks}}/{path.name}" for path in (ROOT / "docs" / "runbooks").iterdir()}
+
+    assert {RUNBOOKS_AT} == {one["query"] for one in variables if one["name"] == "runbooks"}
+    assert RUNBOOKS_AT.endswith("/docs/runbooks")
+    assert len(found) > 5
+    assert set() == found - there

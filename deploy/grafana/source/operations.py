@@ -70,7 +70,7 @@ def _health() -> list[Panel]:
             runbook="decisions-late.md",
         ),
         stat(
-            "Oldest undecided request",
+            "Oldest undecided",
             "Age of the oldest request that no worker has decided. The objective is below 30 s for 99.9 % of the time. "
             "A deferred request is decided: it is not counted here.",
             Query(highest("lag_seconds", topic="requests")),
@@ -80,12 +80,12 @@ def _health() -> list[Panel]:
             runbook="requests-undecided.md",
         ),
         stat(
-            "Partitions decided for",
-            "Partitions for which a worker decides. It must be the number of partitions of the topic.",
+            "Decided for",
+            "Partitions for which a worker decides. This must be the number of partitions of the topic.",
             Query(total("partitions", state="claimed")),
         ),
         stat(
-            "Partitions stopped",
+            "Stopped",
             "Partitions for which nothing is decided, because something is wrong with their state or their records.",
             Query(total("partitions", state="stopped")),
             thresholds=bad_from(1),
@@ -320,9 +320,9 @@ def _dependencies() -> list[Panel]:
         ),
         lines(
             "Errors of Kafka and Redis",
-            "By kind. A worker that meets one waits and tries again.",
-            Query(recent("kafka_errors_total", "kind"), "Kafka: {{kind}}"),
-            Query(recent("store_errors_total", "kind"), "Redis: {{kind}}"),
+            "By kind; kinds without errors are not drawn. A worker that meets one waits and tries again.",
+            Query(f"{recent('kafka_errors_total', 'kind')} > 0", "Kafka: {{kind}}"),
+            Query(f"{recent('store_errors_total', 'kind')} > 0", "Redis: {{kind}}"),
             runbook="servers.md",
         ),
         lines(
@@ -356,11 +356,12 @@ def _refused() -> list[Panel]:
         lines(
             "Records on other ways",
             "Records per second that were skipped because they were decided before, were sent on to their customer's "
-            "partition, or travel between partitions because of households; and fields that this build does not know.",
+            "partition, or travel between partitions because of households. Unknown fields and traceparents.",
             Query(rate("replayed_records_total"), "decided before"),
             Query(rate("misrouted_records_total"), "sent home"),
             Query(rate("routed_records_total", "what"), "household: {{what}}"),
             Query(rate("unknown_fields_total"), "unknown fields"),
+            Query(rate("malformed_traceparents_total"), "malformed traceparents"),
             unit="ops",
         ),
     ]

@@ -139,7 +139,7 @@ def lines(
         "drawStyle": "line",
         "lineWidth": 1,
         "fillOpacity": 30 if is_stacked else 0,
-        "showPoints": "never",
+        "showPoints": "auto",
         "spanNulls": False,
         "stacking": {"mode": "normal" if is_stacked else "none", "group": "A"},
     }
