@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from datetime import UTC, datetime
 from textwrap import indent
 from typing import Any
 
 from arbiter.printable import in_line, in_text
 from arbiter.settings import Settings
+
+RESERVED = ("time", "level", "event", "logger", "message", "exception")
+"""The fields of every line in JSON; an event's own have other names."""
+
+LIBRARY = "library"
+"""The event of a line that a library logs."""
 
 SAID_SECONDS = 60.0
 SAID_MAX = 1_000
@@ -19,16 +26,19 @@ log = logging.getLogger("arbiter")
 
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         entry = {
-            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "time": at.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
+            "event": getattr(record, "event", LIBRARY),
             "logger": record.name,
             "message": record.getMessage(),
+            **getattr(record, "fields", {}),
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         # JSON escapes line ends by itself; the rest of what is harmful is written as JSON would, so nothing is lost.
-        return in_text(json.dumps(entry, ensure_ascii=False))
+        return in_text(json.dumps(entry, ensure_ascii=False, default=str))
 
 
 class _TextFormatter(logging.Formatter):

@@ -140,6 +140,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     kafka_username: Annotated[str, _setting("The user at Kafka, with SASL.")] = ""
     kafka_password: Annotated[str, _setting("The user's password at Kafka, with SASL.")] = ""
     kafka_ca_file: Annotated[str, _setting("Certificates to trust for TLS to Kafka (PEM); empty: the system's.")] = ""
+    tracing: Annotated[
+        bool,
+        _setting(
+            "Send traces of the worker's own work with OpenTelemetry; needs `arbiter[otel]`. Its own variables say "
+            "where to (`OTEL_EXPORTER_OTLP_ENDPOINT`)."
+        ),
+    ] = False
     log_level: Annotated[Literal["debug", "info", "warning", "error"], _setting("What is logged.")] = "info"
     log_format: Annotated[Literal["text", "json"], _setting("How it is logged, to standard error.")] = "text"
 

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 from ruamel.yaml import YAML
 
+from arbiter import log_events
 from arbiter.engine.lifecycle import diagrams
 from arbiter.generated import topics
 from arbiter.generated.asyncapi import document
@@ -77,6 +78,7 @@ def generated() -> dict[str, str]:
     files["docs/lifecycle.md"] = lifecycle()
     files["docs/policy-check.md"] = catalogue.markdown()
     files["docs/settings.md"] = markdown()
+    files["docs/logs.md"] = log_events.markdown()
     files["docs/topics.md"] = topics.markdown()
     files["deploy/kubernetes/components/strimzi/topics.yaml"] = topics.strimzi()
     files["docs/metrics.md"] = metrics()

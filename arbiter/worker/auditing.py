@@ -8,11 +8,11 @@ the topic yet. After its death the next one may publish some again, with the sam
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Final
 
 import msgspec
 
+from arbiter import log_events
 from arbiter.messages import AUDIT, encoder
 from arbiter.state.audit import audit_record
 from arbiter.state.codec import OutRecord
@@ -29,7 +29,6 @@ TELL_SECONDS: Final = 1.0
 LEASE_MS: Final = 15_000
 TOLD_MAX: Final = 100
 
-log = logging.getLogger("arbiter")
 _encode = encoder().encode
 
 
@@ -64,12 +63,12 @@ async def keep_publishing(store: PolicyStore, publisher: Publisher, topic_prefix
         try:
             await tell(store, publisher, topic_prefix + AUDIT, teller)
         except StoreUnavailable as error:
-            log.debug("the audit cannot be read: %s", error)
+            log_events.AUDIT_UNREAD(why=error)
         except (StateDamaged, msgspec.DecodeError, ValueError) as error:
             wrong = f"the audit is damaged and cannot be published: {error}"
         except PublishFailed as error:
             wrong = f"the audit topic refuses records; they are kept and published again: {error}"
         if wrong and wrong != said:
-            log.warning("%s", wrong)
+            log_events.AUDIT_KEPT(why=wrong)
         said = wrong
         await asyncio.sleep(TELL_SECONDS)

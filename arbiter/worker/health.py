@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from time import monotonic
 
 from msgspec import Struct
 
+from arbiter import log_events
 from arbiter.metrics import Metrics
 
 STORE = "store"
@@ -14,8 +14,6 @@ STORE = "store"
 
 EVICTION = "eviction"
 """The store throws keys away, or may: nothing is decided."""
-
-log = logging.getLogger("arbiter")
 
 
 class _Trouble(Struct):
@@ -51,18 +49,18 @@ class Health:
             known.text = text
             return
         self._troubles[key] = _Trouble(text, monotonic())
-        log.error("%s", text)
+        log_events.TROUBLE_BEGAN(trouble=key, why=text)
         if alarm:
             self._metrics.alarms.labels(key.partition(" ")[0]).inc()
 
     def over(self, key: str) -> None:
         """It works (again)."""
         if self._troubles.pop(key, None) is not None:
-            log.info("%s: works %s", key, "again" if key in self._worked else "now")
+            log_events.TROUBLE_OVER(trouble=key, how="again" if key in self._worked else "now")
         self._worked.add(key)
 
     def drop(self, key: str, why: str) -> None:
         """Report it no longer, whether it works or not."""
         self._worked.discard(key)
         if self._troubles.pop(key, None) is not None:
-            log.info("%s: %s", key, why)
+            log_events.TROUBLE_DROPPED(trouble=key, why=why)

@@ -7,13 +7,13 @@ customers' ledgers would not be found, and with other topics records would be sk
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import Final
 
 from msgspec.structs import asdict
 
+from arbiter import log_events
 from arbiter.messages import DECISIONS
 from arbiter.settings import Settings, variable
 from arbiter.state.store import Installation, StateDamaged, Store, StoreUnavailable
@@ -24,8 +24,6 @@ from arbiter.worker.kafka.topics import KafkaAway, Layout, Topics, partitions_of
 LOOK_SECONDS: Final = 2.0
 TOPICS: Final = "topics"
 INSTALLATION: Final = "installation"
-
-log = logging.getLogger("arbiter")
 
 
 class InstallationCheck:
@@ -64,9 +62,7 @@ class InstallationCheck:
         ours = Installation(self._begun.cluster, settings.topic_prefix, settings.group, self.partitions)
         there, is_new = await self._store.enter(ours)
         if is_new:
-            log.info(
-                "the state under Redis prefix `%s` belongs from now on to: %s", settings.redis_prefix, _named(ours)
-            )
+            log_events.STATE_ADOPTED(prefix=settings.redis_prefix, installation=_named(ours))
         if there != ours:
             self._health.trouble(INSTALLATION, foreign(settings.redis_prefix, there, ours), alarm=True)
             return False
@@ -90,7 +86,7 @@ class InstallationCheck:
                 layout = await self._look()
                 is_ours = await self.is_ours()
             except (KafkaAway, StoreUnavailable, StateDamaged, ValueError) as error:
-                log.debug("cannot look whether state and topics belong together: %s", error)
+                log_events.TOPICS_UNKNOWN(why=error)
                 continue
             others = self._others(layout)
             wrong = others or self._missing(layout)

@@ -6,7 +6,6 @@ by its id. What goes on then has numbers of its own, so that nothing that was pu
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from secrets import token_hex
 from typing import Final
@@ -15,6 +14,7 @@ from faust.types import TP
 from msgspec import Struct
 from msgspec.structs import replace
 
+from arbiter import log_events
 from arbiter.messages import ROUTED
 from arbiter.settings import variable
 from arbiter.state.policy_store import PolicyStore
@@ -25,7 +25,6 @@ from arbiter.worker.partition.routing import TAKEN
 SETTING: Final = variable("accept_lost_state")
 ID_BYTES: Final = 4
 
-log = logging.getLogger("arbiter")
 
 Ranges = Mapping[TP, tuple[int, int]]
 
@@ -130,7 +129,7 @@ class Losses:
             return claim
         number = await self.accepted(partition, losses, retry)
         what = "; ".join(loss.what for loss in losses)
-        log.warning("partition %d goes on after a loss, as %s=%s says: %s", partition, SETTING, number, what)
+        log_events.LOSS_ACCEPTED(partition=partition, setting=SETTING, loss=number, what=what)
         reason = f"partition {partition}: {what} ({SETTING}={number})"
         await retry.ask(lambda: self._policies.note("loss_accepted", self._worker, reason))
         head, acceptance = claim.head, _acceptance(claim, losses, topics, self._shared.settings.topic(ROUTED))

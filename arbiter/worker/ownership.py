@@ -6,7 +6,6 @@ A partition number is owned as a whole, over all input topics, or not at all. No
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
@@ -15,6 +14,7 @@ from typing import TypeVar
 
 from faust.types import TP
 
+from arbiter import log_events
 from arbiter.messages import DECISIONS
 from arbiter.state.codec import CodecError, unpack_outbox
 from arbiter.state.policy_store import PolicyStore
@@ -30,6 +30,7 @@ from arbiter.worker.losses import Losses, Unfit, lost_records, lost_state, made_
 from arbiter.worker.partition.poison import CLAIMS_MAX
 from arbiter.worker.partition.processor import Processor
 from arbiter.worker.partition.retry import RetryPolicy, Shared, Stopped
+from arbiter.worker.partition.traced import processor_for
 from arbiter.worker.partition.work import PartitionStart
 from arbiter.worker.reporting import Using
 
@@ -44,8 +45,6 @@ STEADY_SECONDS = 5.0
 """How long (s) it must work before it counts as working again."""
 
 Answer = TypeVar("Answer")
-
-log = logging.getLogger("arbiter")
 
 
 class _Owned:
@@ -135,7 +134,7 @@ class Ownership:
         again = self._let_go(numbers)
         if self._is_draining or self._is_refused:
             return
-        log.info("assigned %d more partitions in generation %d", len(numbers), generation)
+        log_events.PARTITIONS_ASSIGNED(count=len(numbers), generation=generation)
         total = len(self._owned.keys() | set(numbers))
         for partition in sorted(numbers):
             owned = self._owned[partition] = _Owned(next(self._leases), generation, RetryPolicy(self._shared))
@@ -169,7 +168,7 @@ class Ownership:
         seconds = AWAY_SECONDS_MAX if self._shared.health.has(STORE) else DRAIN_SECONDS_MAX
         _, late = await asyncio.wait(tasks, timeout=seconds)
         if late:
-            log.error("%d partitions did not finish within %g s; the next claim will", len(late), seconds)
+            log_events.PARTITIONS_LATE(count=len(late), seconds=seconds)
         for owned in going.values():
             owned.retry.abandon()
         for partition in going:
@@ -217,14 +216,14 @@ class Ownership:
             placed = await self._claim(partition, owned, total)
             flow = ConsumerFlow(self._consumer, partition, owned.lease, self._silence_seconds_max)
             owned.retry.check()
-            owned.processor = Processor(self._shared, partition, placed, flow, owned.retry)
+            owned.processor = processor_for(self._shared, partition, placed, flow, owned.retry)
             # One that failed may fail again at once: it works when it has worked for a moment.
             delay = STEADY_SECONDS if owned.failures else 0
             steady = asyncio.get_running_loop().call_later(delay, self._recovered, owned, key)
             await owned.processor.run()
             owned.stopped_by = owned.processor.halted_by
         except Stopped:
-            log.debug("%s: dropped before it was claimed", key)
+            log_events.PARTITION_DROPPED(partition=partition)
         except Unfit as unfit:
             owned.stopped_by = "loss"
             return f"{key} is not decided for: {unfit}"
@@ -233,8 +232,8 @@ class Ownership:
                 await owned.processor.spare()
             owned.stopped_by = "damaged_state"
             return f"{key} is not decided for, its state cannot be used: {error}"
-        except Exception as error:
-            log.exception("%s failed", key)
+        except Exception as error:  # noqa: BLE001 - this partition fails, the others go on
+            log_events.PARTITION_FAILED(partition=partition, exc_info=True)
             owned.stopped_by = "error"
             return f"{key} is not decided for, it failed: {error!r}"
         finally:
@@ -282,7 +281,7 @@ class Ownership:
             if claim is not None:
                 shared.clock.observe(claim.time_ms, asked_at, monotonic())
                 if claim.adopted:
-                    log.info("partition %d: the ids of its topics are kept with its state from now on", partition)
+                    log_events.TOPICS_ADOPTED(partition=partition)
                 return claim
             await self._still_member(partition, owned)
             owned.generation += GENERATION_STEP
@@ -301,7 +300,7 @@ class Ownership:
         Then ours is the current generation, and the group has begun to count anew: Kafka forgets a group that was
         empty for a week. Otherwise a revocation is on its way, and ends this.
         """
-        log.warning("partition %d was claimed by a later generation of the group; asking the group", partition)
+        log_events.CLAIM_OUTRUN(partition=partition)
         refused_at = monotonic()
         await owned.retry.until(lambda: self._consumer.heartbeat_at > refused_at)
 
@@ -349,10 +348,7 @@ class Ownership:
         position = claim.head.positions.get(tp.topic)
         if position is not None and position < first:
             self._shared.metrics.alarms.labels("unread").inc()
-            log.error(
-                "%s, partition %d: offsets %d to %d were deleted (retention) before they were read; check the topic's "
-                "retention and what kept the workers from reading", tp.topic, tp.partition, position, first - 1
-            )  # fmt: skip
+            log_events.RECORDS_DELETED(topic=tp.topic, partition=tp.partition, first=position, last=first - 1)
         return min(max(first, position or 0), end)
 
     async def _republish(self, claim: Claim, owned: _Owned) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-
 from msgspec import Struct
 
+from arbiter import log_events
 from arbiter.metrics import Metrics
 from arbiter.policy.kill_switches import Kill
 from arbiter.policy.ruleset import Policy, PolicyError, load
@@ -19,8 +18,6 @@ AUDIT_LOOKS = (20, 1_000, AUDIT_KEPT)
 
 ABSENT, BROKEN, SHADOW_BROKEN = "policy", "policy-load", "shadow-policy-load"
 LOST = "policy-registry"
-
-log = logging.getLogger("arbiter")
 
 
 class Active(Struct, frozen=True):
@@ -108,7 +105,7 @@ class Policies:
                 if at_ms is not None or len(entries) < limit:
                     break
         except (StoreUnavailable, StateDamaged) as error:
-            log.debug("the audit does not tell when activation %d was made: %s", number, error)
+            log_events.ACTIVATION_UNDATED(activation=number, why=error)
             return
         self._metrics.policy_activated_at.put({} if at_ms is None else {(): at_ms / 1_000})
 
@@ -178,7 +175,7 @@ class Policies:
             self._metrics.shadow.failures.inc()
             self._metrics.alarms.labels(SHADOW_BROKEN).inc()
             self.shadow_trouble = f"shadow policy version {shadow.version} cannot be taken, none is judged: {error}"
-            log.error("%s", self.shadow_trouble)
+            log_events.SHADOW_REFUSED(why=self.shadow_trouble)
             return None
 
     def _put(self, activation: Activation, policy: Policy, recalls: int) -> None:
@@ -186,13 +183,13 @@ class Policies:
         beside = policy.shadow.ref[1] if policy.shadow is not None else 0
         before = self._last.policy if self._last is not None else None
         if before is None or before.ref != policy.ref:
-            log.info("policy %s version %d is in force (activation %d)", name, version, activation.number)
+            log_events.POLICY_IN_FORCE(policy=name, version=version, activation=activation.number)
         if activation.kills != self._kills:
             stopped = ", ".join(kill.label for kill in activation.kills) or "nothing"
-            log.warning("kill switches stop %s (activation %d)", stopped, activation.number)
+            log_events.KILLS_IN_FORCE(stopped=stopped, activation=activation.number)
         if activation.shadow != self._shadow:
             shown = f"version {beside}" if beside else "none"
-            log.info("shadow policy: %s (activation %d)", shown, activation.number)
+            log_events.SHADOW_IN_FORCE(shadow=shown, activation=activation.number)
         self._kills, self._shadow = activation.kills, activation.shadow
         self.current = self._last = Active(activation.number, policy, recalls, activation.shadow_moves)
         self.met = max(self.met, activation.number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import signal
 import socket
@@ -15,7 +14,7 @@ from typing import Any
 
 import faust
 
-from arbiter import __version__
+from arbiter import __version__, log_events
 from arbiter.metrics import Metrics
 from arbiter.settings import Settings, unknown
 from arbiter.state.redis_store import RedisStore, connect
@@ -40,6 +39,7 @@ from arbiter.worker.policy_watcher import Active, Policies
 from arbiter.worker.reporting import Reporter, keep_watching
 from arbiter.worker.store_watch import StoreWatch
 from arbiter.worker.topic_settings import TopicSettings
+from arbiter.worker.tracing import Tracing, TracingMissing
 from arbiter.worker.turn import Turn
 
 APP_STOP_SECONDS_MAX = 8.0
@@ -49,18 +49,20 @@ APP_STOP_SECONDS_MAX = 8.0
 GC_THRESHOLDS = (200_000, 20, 50)
 RETRY_SECONDS = 1.0
 
-log = logging.getLogger("arbiter")
-
 
 async def run(settings: Settings) -> int:
     """Run a worker until SIGTERM or SIGINT (gives 0), or until it cannot go on (1, and the log says why)."""
     gc.set_threshold(*GC_THRESHOLDS)
-    worker = Worker(settings)
+    try:
+        worker = Worker(settings)
+    except TracingMissing as error:
+        log_events.WORKER_FAILED(reason=error)
+        return 1
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop, f"{number.name} received")
     for sentence in unknown():
-        log.warning("%s", sentence)
+        log_events.SETTING_UNKNOWN(what=sentence)
     return await worker.run()
 
 
@@ -70,6 +72,8 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
+        self._name = _worker_name()
+        self._tracing = Tracing(self._name) if settings.tracing else None
         self._ending = asyncio.Event()
         self._failure: str | None = None
         self._metrics = metrics = Metrics()
@@ -88,14 +92,14 @@ class Worker:
 
     def stop(self, reason: str) -> None:
         """Begin to end, in an orderly way."""
-        log.info("stopping: %s", reason)
+        log_events.WORKER_STOPPING(reason=reason)
         self._ending.set()
 
     def fail(self, reason: str) -> None:
         """End, since only a new process can go on. May be called in any thread, and more than once."""
         if self._failure is None:
             self._failure = reason
-            log.error("cannot go on: %s", reason)
+            log_events.WORKER_FAILED(reason=reason)
         self._loop.call_soon_threadsafe(self._ending.set)
 
     def readiness(self) -> dict[str, Any]:
@@ -134,10 +138,10 @@ class Worker:
 
     async def run(self) -> int:
         """Run from start to end; see :func:`run`."""
-        log.info("arbiter worker %s starts", __version__)
+        log_events.WORKER_STARTING(version=__version__)
         try:
             address = await self._server.start(self._settings.http)
-            log.info("serving health and metrics on http://%s", address)
+            log_events.HTTP_SERVING(address=address)
             await self._ready()
             if not self._ending.is_set():
                 await self._decide()
@@ -149,7 +153,7 @@ class Worker:
             await self._server.stop()
             with suppress(Exception):
                 await self._store.close()
-        log.info("stopped")
+        log_events.WORKER_STOPPED()
         return 1 if self._failure else 0
 
     async def _ready(self) -> None:
@@ -190,10 +194,11 @@ class Worker:
             self._metrics,
             self.fail,
             Turn(self._store, publisher),
+            self._tracing,
         )
         app = make_app(self._settings)
         app.finalize()
-        name, last_published = _worker_name(), LastPublished(self._settings)
+        name, last_published = self._name, LastPublished(self._settings)
         consumer = consumer_of(app)
         ownership = self._ownership = Ownership(
             shared, consumer, self._installation, self._store.policies, last_published, name
@@ -224,6 +229,8 @@ class Worker:
             await _stopped_within(APP_STOP_SECONDS_MAX, app)
             await asyncio.to_thread(publisher.stop)
             await asyncio.to_thread(last_published.close)
+            if self._tracing is not None:
+                await asyncio.to_thread(self._tracing.stop)
 
     def _let_scrape(self, ownership: Ownership, consumer: Consumer, publisher: KafkaPublisher) -> None:
         """From now on a scrape also reads what becomes of partitions, and all clients of Kafka."""
@@ -269,7 +276,7 @@ async def _stopped_within(seconds: float, app: faust.App) -> None:
     stopping = asyncio.create_task(app.stop())
     done, _ = await asyncio.wait([stopping], timeout=seconds)
     if not done:
-        log.warning("the consumer did not stop within %g s (is Kafka away?)", seconds)
+        log_events.CONSUMER_LATE(seconds=seconds)
 
 
 def _worker_name() -> str:

@@ -7,19 +7,17 @@ older.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
+from arbiter import log_events
 from arbiter.metrics import Metrics
 from arbiter.state.policy_store import PolicyStore, WorkerReport
 from arbiter.state.store import StateDamaged, StoreUnavailable
 from arbiter.worker.policy_watcher import Policies
 
 POLL_SECONDS = 0.5
-
-log = logging.getLogger("arbiter")
 
 
 class Using(Struct, frozen=True):
@@ -92,7 +90,7 @@ async def keep_watching(policies: Policies, reporter: Reporter) -> None:
             if policies.current is not before:
                 await _report(reporter)
         except StoreUnavailable as error:
-            log.debug("policies cannot be read: %s", error)
+            log_events.POLICIES_UNREAD(why=error)
         await asyncio.sleep(POLL_SECONDS)
 
 
@@ -101,4 +99,4 @@ async def _report(reporter: Reporter) -> None:
     try:
         await reporter.report()
     except StateDamaged as error:
-        log.debug("the report of this worker cannot be stored: %s", error)
+        log_events.REPORT_UNSTORED(why=error)

@@ -8,9 +8,9 @@ in silence: nothing is decided on it, whether its memory is bounded now or only 
 from __future__ import annotations
 
 import asyncio
-import logging
 from time import monotonic
 
+from arbiter import log_events
 from arbiter.state.store import NO_EVICTION, Durability, Store, StoreUnavailable
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import EVICTION, STORE, Health
@@ -21,8 +21,6 @@ UNLOGGED = (
     "since its last snapshot are lost, unless a replica takes over. Set `appendonly yes`"
 )
 UNSEEN = "the store does not say whether it evicts keys, so nothing is decided: allow its user INFO (`+info`)"
-
-log = logging.getLogger("arbiter")
 
 
 class StoreWatch:
@@ -68,7 +66,7 @@ class StoreWatch:
         else:
             self._health.trouble(EVICTION, _evicts(durability) if durability.eviction else UNSEEN, alarm=True)
         if self._is_logged and not durability.is_logged:
-            log.warning("%s", UNLOGGED)
+            log_events.STORE_UNLOGGED(why=UNLOGGED)
         self._is_logged = durability.is_logged
 
     async def _write(self) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Final
 
+from arbiter import log_events
 from arbiter.settings import Settings
 from arbiter.worker.health import Health
 from arbiter.worker.kafka.topic_check import Difference, differences, fixes, look
@@ -14,8 +14,6 @@ from arbiter.worker.kafka.topic_check import Difference, differences, fixes, loo
 LOSING: Final = "topic-settings"
 TOLD_MAX: Final = 3
 CHECK: Final = "`arbiter topics check` lists all, each with its fix"
-
-log = logging.getLogger("arbiter")
 
 
 class TopicSettings:
@@ -45,7 +43,7 @@ class TopicSettings:
 
     def _warn(self, found: list[Difference]) -> None:
         if found != self._told:
-            log.warning("topics are not set as they should be: %s. %s", _listed(found), CHECK)
+            log_events.TOPICS_DIFFER(found=_listed(found), todo=CHECK)
         self._told = found
 
 

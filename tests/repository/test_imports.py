@@ -27,11 +27,24 @@ ARROWS: dict[str, frozenset[str]] = {
     "engine": frozenset({"policy", "ledger", "messages", "timing"}),
     "state": frozenset({"engine", "policy", "ledger", "messages", "timing", "addresses"}),
     "worker": frozenset(
-        {"state", "engine", "policy", "ledger", "messages", "timing", "settings", "metrics", "metric_types"}
+        [
+            "state",
+            "engine",
+            "policy",
+            "ledger",
+            "messages",
+            "timing",
+            "settings",
+            "metrics",
+            "metric_types",
+            "log_events",
+        ]
     ),
     "reports": frozenset(
         ("worker", "state", "engine", "policy_check", "policy", "ledger", "messages", "timing", "settings", "printable")
     ),
+    "log_events": frozenset({"logs"}),
+    "logs": frozenset({"printable", "settings"}),
     "metrics": frozenset({"messages", "metric_types"}),
     "metric_types": frozenset(),
     "settings": frozenset({"messages", "addresses"}),

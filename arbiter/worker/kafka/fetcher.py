@@ -8,7 +8,6 @@ fetched names its lease, so that what was read for an earlier claim can be dropp
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from faust.types import TP
 from msgspec import Struct
 
+from arbiter import log_events
 from arbiter.settings import Settings
 from arbiter.worker.kafka.bounded_reader import BoundedReader
 from arbiter.worker.kafka.causes import Causes
@@ -48,7 +48,6 @@ REFUSED_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 1.0
 JOIN_SECONDS_MAX: Final = 2.0
 
-log = logging.getLogger("arbiter")
 
 _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -312,7 +311,7 @@ class Fetcher:
             if tp is not None:
                 by_place.setdefault(tp, []).append(message)
             elif (error := message.error()) is not None:
-                log.debug("the fetcher: %s", error)
+                log_events.FETCHER_NOTICE(why=error)
         fetched: dict[TP, FetchedRecords] = {}
         for tp, there in by_place.items():
             place = self._places.get(tp)
@@ -351,7 +350,7 @@ class Fetcher:
             place.position = message.offset() or 0
             return True
         if error.code() in _UNREADABLE:
-            log.warning("%s, partition %d: librdkafka cannot read on: %s", tp.topic, tp.partition, error.str())
+            log_events.BATCH_UNREADABLE(topic=tp.topic, partition=tp.partition, why=error.str())
             self._read_carefully(tp, place)
         else:
             self._ask_again(tp, place, f"{tp.topic}, partition {tp.partition}: {error.name()}: {error.str()}")

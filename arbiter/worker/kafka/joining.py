@@ -7,14 +7,13 @@ is away for all, all leave, nothing is lost by it, and all come back when it ans
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
-LOOK_SECONDS = 0.25
+from arbiter import log_events
 
-log = logging.getLogger("arbiter")
+LOOK_SECONDS = 0.25
 
 
 class Group(Protocol):
@@ -57,8 +56,6 @@ class Joining:
             self._fit_at = now
         is_allowed = now - self._fit_at < self._seconds_max
         if self.is_allowed and not is_allowed:
-            log.error(
-                "leaving the group after %g s: others may be able to decide for its partitions", self._seconds_max
-            )
+            log_events.GROUP_LEFT(seconds=self._seconds_max)
         self.is_allowed = is_allowed
         self._group.allow(may_join=is_allowed)

@@ -9,7 +9,6 @@ its own. An offset that the group accepted in our generation is the proof that i
 from __future__ import annotations
 
 import asyncio
-import logging
 import struct
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
+from arbiter import log_events
 from arbiter.messages import REQUESTS
 from arbiter.settings import Settings
 from arbiter.worker.kafka.causes import Causes
@@ -40,8 +40,6 @@ STABLE: Final = "Stable"
 
 _MAGIC: Final = b"CGMDv2:"
 _GENERATION: Final = struct.Struct("=i")
-
-log = logging.getLogger("arbiter")
 
 
 class Listener(Protocol):
@@ -218,7 +216,7 @@ class Membership:
         except RuntimeError:  # it is closed
             self._stopping.set()
         while not answered.wait(ALIVE_SECONDS) and not self._stopping.is_set():
-            log.debug("the event loop is busy; the group is not polled")
+            log_events.GROUP_UNPOLLED()
 
     def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         consumer.incremental_assign([])  # taken, and not to be read by this client
@@ -251,7 +249,7 @@ class Membership:
         try:
             released.result(RELEASE_SECONDS_MAX)
         except TimeoutError:
-            log.error("%d partitions are let go before they were released: the event loop is stuck", len(numbers))
+            log_events.PARTITIONS_LET_GO(count=len(numbers))
 
     def _prove(self) -> None:
         """Commit our positions to the group, and note that it accepted them. Only a gauge: what fails is sent again."""
@@ -264,7 +262,7 @@ class Membership:
             committed = self._consumer.commit(offsets=offsets, asynchronous=False)
             is_heard = all(one.error is None for one in committed or ())
         except KafkaException as error:
-            log.debug("the group did not take our offsets: %r", error)
+            log_events.OFFSETS_REFUSED(why=repr(error))
             is_heard = False
         # The client itself may have left this generation meanwhile, and one without members takes anybody's offsets.
         if is_heard and generation == self.generation:

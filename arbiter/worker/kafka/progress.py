@@ -6,13 +6,13 @@ Finds whatever stands still without saying why. What has said already why it wai
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection, Iterable, Sequence
 from time import monotonic
 from typing import Protocol
 
 from faust.types import TP
 
+from arbiter import log_events
 from arbiter.worker.health import EVICTION, STORE, Health
 from arbiter.worker.kafka.topics import KafkaAway
 
@@ -32,8 +32,6 @@ EXPLAINED = (
     MEMBERSHIP,
 )
 """Troubles that stop every partition, and say so."""
-
-log = logging.getLogger("arbiter")
 
 
 class Group(Protocol):
@@ -101,7 +99,7 @@ class Progress:
             try:
                 await self.look()
             except KafkaAway as error:
-                log.debug("Kafka does not say how far logs reach: %r", error)
+                log_events.ENDS_UNKNOWN(why=repr(error))
 
     async def look(self) -> None:
         """Report what stands still. :class:`KafkaAway`."""

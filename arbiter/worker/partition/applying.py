@@ -9,7 +9,6 @@ a rule had failed.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
+from arbiter import log_events
 from arbiter.engine.events import Mode
 from arbiter.engine.party import Review
 from arbiter.engine.state import Context
@@ -34,8 +34,6 @@ CAPACITY_TRIES = 5
 
 Cause = Input | Review | None
 """What happens to a party: an input, a review, or (``None``) that time goes on."""
-
-log = logging.getLogger("arbiter")
 
 
 class CapacityNeeded(Struct, frozen=True):
@@ -180,8 +178,8 @@ class Applier:
                 self._apply(party, cause, now_ms, mode)
             except CapacityUnknown:
                 raise
-            except Exception as error:
-                log.exception("%s cannot be decided (%s)", _place(cause), mode.value)
+            except Exception as error:  # noqa: BLE001 - as above
+                log_events.EVENT_FAILED(exc_info=True, place=_place(cause), mode=mode.value)
                 failure = type(error).__name__
             else:
                 return None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 
+from arbiter import log_events
 from arbiter.engine.input_record import InputRecord
 from arbiter.state.codec import NewerFormat
 from arbiter.state.store import Head
@@ -14,8 +14,6 @@ from arbiter.worker.partition.poison import PoisonGuard
 from arbiter.worker.partition.retry import Shared
 from arbiter.worker.partition.routing import Routing
 from arbiter.worker.partition.work import Work
-
-log = logging.getLogger("arbiter")
 
 
 class BatchReader:
@@ -61,6 +59,7 @@ class BatchReader:
             return routing.read(record) if reader is None else reader.read(record, now_ms)
         except NewerFormat:
             raise
-        except Exception as error:
-            log.exception("%s/%d/%d cannot be read", record.topic, record.partition, record.offset)
+        except Exception as error:  # noqa: BLE001 - this record is a dead letter, its neighbours are read
+            topic, partition, offset = record.topic, record.partition, record.offset
+            log_events.RECORD_UNREADABLE(exc_info=True, topic=topic, partition=partition, offset=offset)
             return DeadLetter("undecidable", f"reading failed: {type(error).__name__}")

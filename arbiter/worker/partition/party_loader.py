@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 
+from arbiter import log_events
 from arbiter.engine.input_record import InputRecord
 from arbiter.ledger.keys import id_of
 from arbiter.worker.kafka.partitioner import partition_of
@@ -12,8 +12,6 @@ from arbiter.worker.partition.cache import PartyCache, StoredParty
 from arbiter.worker.partition.quarantine import UNREADABLE_STATE, Quarantine
 from arbiter.worker.partition.retry import RetryPolicy, Shared
 from arbiter.worker.partition.work import Work
-
-log = logging.getLogger("arbiter")
 
 
 class PartyLoader:
@@ -71,10 +69,7 @@ class PartyLoader:
             return
         for why in (why for party, why in unread.items() if party not in known):
             self._shared.metrics.alarms.labels(UNREADABLE_STATE).inc()
-            log.error(
-                "partition %d: a party is set aside, its records become dead letters (%s): %s",
-                self._partition, UNREADABLE_STATE, why,
-            )  # fmt: skip
+            log_events.PARTY_SET_ASIDE(partition=self._partition, code=UNREADABLE_STATE, why=why)
         known.difference_update(parties)
         known.update(unread)
 

@@ -11,7 +11,6 @@ whatever was committed meanwhile.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
@@ -21,6 +20,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from arbiter import log_events
 from arbiter.state.store import Head
 from arbiter.worker.kafka.reader import DeadLetter, Record
 from arbiter.worker.partition.retry import RetryPolicy, Shared
@@ -87,7 +87,6 @@ class Notes(Struct, frozen=True, array_like=True):
     by_topic: dict[str, Note]
 
 
-log = logging.getLogger("arbiter")
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Notes).decode
 
@@ -147,10 +146,7 @@ class PoisonGuard:
         work.due = [party for party in work.due if party != name]
         work.swept = [party for party in work.swept if party != name]
         self._shared.metrics.alarms.labels("undecidable").inc()
-        log.error(
-            "partition %d: workers ended when they reviewed a party; it is left alone until its next record or a new "
-            "policy", self._partition
-        )  # fmt: skip
+        log_events.PARTY_LEFT_ALONE(partition=self._partition)
 
     async def _begin(self, topic: str, note: Note) -> None:
         if not self._is_alone:

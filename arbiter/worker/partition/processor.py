@@ -6,7 +6,6 @@ it is. So a crash at any point repeats identical records at worst; see ``docs/ar
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -14,6 +13,7 @@ from time import monotonic
 
 from msgspec.structs import replace
 
+from arbiter import log_events
 from arbiter.ledger.identity import ANSWERS_KEPT_MS
 from arbiter.messages import ROUTED
 from arbiter.state.codec import OutRecord, pack_outbox
@@ -39,8 +39,6 @@ from arbiter.worker.partition.wakeups import Wakeups
 from arbiter.worker.partition.work import FlowControl, PartitionStart, Work
 from arbiter.worker.policy_watcher import LOST, Active
 from arbiter.worker.reporting import Using
-
-log = logging.getLogger("arbiter")
 
 
 class Processor:
@@ -135,7 +133,7 @@ class Processor:
                 elif await self._is_time():
                     await self._work(is_time=True)
         except Stopped:
-            log.debug("partition %d: stopped before a commit", self.partition)
+            log_events.PARTITION_STOPPED(partition=self.partition)
             self._tokens.forget()  # also what was asked for at this moment goes back
         # Also if the next batch was begun already: what was delivered must not be published again.
         with suppress(Stopped):

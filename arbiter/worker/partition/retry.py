@@ -18,6 +18,7 @@ from arbiter.worker.health import EVICTION, STORE, Health
 from arbiter.worker.kafka.producer import PublishFailed
 from arbiter.worker.policy_watcher import Active, Policies
 from arbiter.worker.refused import still_to_send
+from arbiter.worker.tracing import Tracing
 from arbiter.worker.turn import Turn
 
 Result = TypeVar("Result")
@@ -42,6 +43,7 @@ class Shared(Struct, frozen=True):
     metrics: Metrics
     fatal: Callable[[str], None]
     turn: Turn
+    tracing: Tracing | None = None
     alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the partition that tries something that may kill the process."""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 
+from arbiter import log_events
 from arbiter.engine.decisions import RULE_ERROR
+from arbiter.engine.render import decision_id
 from arbiter.engine.state import Anomaly
 from arbiter.ledger.model import Decision
 from arbiter.messages.reason_codes import NOTES, REPORTED_NOTES
+from arbiter.messages.traces import TRACE_ID_BYTES
 from arbiter.metric_types import Counter
 from arbiter.metrics import COMPLAINED, OTHER, Metrics, ShadowMetrics, band, nth
 from arbiter.policy.document import PolicyDocument
@@ -28,8 +30,6 @@ HELD = "held_for_arbitration"
 
 ENDS = {"expired": "expire", "would_expire": "expire", "withdrawn": "withdraw"}
 """Code of a rejection → what is counted instead of `reject`."""
-
-log = logging.getLogger("arbiter")
 
 RULE_FAILED = "rule-error"
 """The alarm's kind when a rule fails while judging: nothing is approved meanwhile."""
@@ -63,9 +63,26 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
     metrics.alarms.labels("undecidable").inc(batch.alarms)
     if output.anomalies:
         _count_anomalies(metrics, output.anomalies, departments)
+    _tell(output.decisions)
     if is_wall_clock and output.received_ms:
         now_ms = time.time() * 1_000
         metrics.latency_seconds.observe(*(max(0.0, now_ms - at_ms) / 1_000 for at_ms in output.received_ms))
+
+
+def _tell(decisions: Iterable[Decision]) -> None:
+    """Log each decision by the place of its request; at debug only, since it is one line per request."""
+    for decision in decisions if log_events.DECISION.is_on else ():
+        topic, partition, offset = decision.source
+        log_events.DECISION(
+            decision_id=decision_id(decision),
+            outcome=decision.outcome,
+            department=decision.request.department,
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            codes=[finding.code for finding in decision.findings],
+            trace_id=decision.trace[:TRACE_ID_BYTES].hex(),
+        )
 
 
 def _count_decision(metrics: Metrics, decision: Decision, document: PolicyDocument) -> None:
@@ -134,10 +151,17 @@ def _report(anomalies: Iterable[tuple[Anomaly, Source | None]]) -> None:
     reported = [(one, source) for one, source in anomalies if source and one.what.startswith(REPORTED)]
     for one, (topic, partition, offset) in reported[:REPORTED_MAX]:
         whose = f"{one.department}: " if one.department else ""
-        what = f"{NOTES[one.what]}: {one.detail}" if one.detail else NOTES[one.what]
-        log.warning("%s%s (%s/%d/%d)", whose, what, topic, partition, offset)
+        note = f"{whose}{NOTES[one.what]}: {one.detail}" if one.detail else f"{whose}{NOTES[one.what]}"
+        log_events.NOTE_REPORTED(
+            note=note,
+            department=one.department,
+            code=one.what,
+            topic=topic,
+            partition=partition,
+            offset=offset,
+        )
     if len(reported) > REPORTED_MAX:
-        log.warning("and %d more such records", len(reported) - REPORTED_MAX)
+        log_events.NOTES_OMITTED(count=len(reported) - REPORTED_MAX)
 
 
 def _count_shadows(metrics: ShadowMetrics, alarms: Counter, decision: Decision) -> None:
