@@ -10,6 +10,7 @@ import rich_click as click
 
 from arbiter import __version__
 from arbiter.cli.dlq import dlq
+from arbiter.cli.doctor import doctor
 from arbiter.cli.explain import explain_command
 from arbiter.cli.generated import schemas
 from arbiter.cli.kill import kill
@@ -62,6 +63,7 @@ for _command in (
     report_command,
     topics,
     dlq,
+    doctor,
     settings,
     schemas,
 ):

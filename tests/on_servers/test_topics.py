@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from tests.inputs.traffic import Traffic, bank
 from tests.servers.processes import ROOT
 from tests.servers.topics import CONSENTS, DECISIONS, entries_of
-from tests.servers.workers import Site, wait_until
+from tests.servers.workers import Site
 
 
 def arbiter(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
@@ -68,14 +68,15 @@ def test_a_worker_waits_until_topics_keep_their_records(site: Site) -> None:
     alter(site, site.settings.topic(DECISIONS), retention__ms="604800000")
     worker = site.start_one()
     worker.wait_unready(f"{consents}: cleanup.policy is compact, wanted delete: ")
-    site.send(*Traffic(seed=3).requests(20))
+    site.send(*Traffic(seed=15).requests(50))
     site.flush()
     waiting = site.entries()
     alter(site, consents, cleanup__policy="delete")
     worker.wait_ready()
-    wait_until(lambda: len(entries_of(DECISIONS, site.entries())) >= 20, "all is decided")
+    decided = site.audit()
 
     assert [] == entries_of(DECISIONS, waiting)
+    assert entries_of(DECISIONS, decided)
     log = worker.tail()
     assert f"topics are not set as they should be: {site.settings.topic(DECISIONS)}: retention.ms is 7 days" in log
     assert 1 == log.count("topics are not set as they should be")

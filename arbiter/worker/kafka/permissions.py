@@ -57,6 +57,13 @@ def commands(settings: Settings, missing: Iterable[tuple[str, AclOperation]], *,
 
 def verify(settings: Settings) -> None:
     """:class:`TopicsError` if a permission is missing, :class:`KafkaAway`. Blocks. Says nothing where none are kept."""
+    lines = missing_grants(settings)
+    if lines:
+        raise TopicsError(f"Kafka does not let this worker do all that it has to; grant it with: {'; '.join(lines)}")
+
+
+def missing_grants(settings: Settings) -> list[str]:
+    """The commands that grant what is missing; none if nothing is. :class:`KafkaAway`. Blocks."""
     causes = Causes()
     try:
         granted = _granted(settings, causes)
@@ -69,9 +76,7 @@ def verify(settings: Settings) -> None:
         for operation in operations
         if (there := granted.get(topic)) is not None and operation not in there
     ]
-    lines = commands(settings, missing, with_group=not may_read_group)
-    if lines:
-        raise TopicsError(f"Kafka does not let this worker do all that it has to; grant it with: {'; '.join(lines)}")
+    return commands(settings, missing, with_group=not may_read_group)
 
 
 def _granted(settings: Settings, causes: Causes) -> dict[str, set[AclOperation] | None]:

@@ -31,10 +31,11 @@ class Topic(Struct, frozen=True):
 
 
 class Cluster(Struct, frozen=True):
-    """The topics of an installation that are there, and the number of brokers."""
+    """The topics of an installation that are there, the number of brokers, and the cluster's id."""
 
     brokers: int
     topics: dict[str, Topic]
+    id: str = ""
 
 
 class Difference(Struct, frozen=True):
@@ -72,7 +73,8 @@ def look(settings: Settings, seconds_max: float = TIMEOUT_SECONDS) -> Cluster | 
     except KafkaException as error:
         client.poll(0)  # hear what was said beside it
         raise KafkaAway(causes.why(error.args[0])) from error
-    return Cluster(len(cluster.brokers), {name: _topic(shape, values.get(name)) for name, shape in shapes.items()})
+    topics = {name: _topic(shape, values.get(name)) for name, shape in shapes.items()}
+    return Cluster(len(cluster.brokers), topics, str(cluster.cluster_id))
 
 
 def _known(futures: dict[str, Any]) -> dict[str, Any]:
