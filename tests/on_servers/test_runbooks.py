@@ -17,6 +17,7 @@ from tests.inputs.builders import document, grant, request
 from tests.on_servers.test_docs import commands
 from tests.servers.processes import ValkeyServer
 from tests.servers.prometheus import PrometheusServer
+from tests.servers.topics import REQUESTS
 from tests.servers.workers import MakeSite, Site, wait_until
 
 PROGRAMS = ("arbiter ", "curl ", "promtool ", "redis-cli ")
@@ -30,7 +31,7 @@ def lines() -> list[str]:
 
 
 def decided(site: Site) -> None:
-    """Two versions of a policy, a shadow, and requests that were decided."""
+    """Two versions of a policy, a shadow, requests that were decided, and a dead letter."""
     cap = {"id": "two", "kind": "cap", "per": ["customer"], "limit": 2, "window": "rolling 7d"}
     site.publish(document(cap))
     site.publish(document({**cap, "limit": 1}))
@@ -40,6 +41,7 @@ def decided(site: Site) -> None:
     site.send(grant(captured=now_ms - HOUR_MS))
     site.barrier()
     site.send(*(request(f"r{number}", requested_at=now_ms, expires_at=now_ms + HOUR_MS) for number in range(3)))
+    site.put(REQUESTS, b"{garbage", b"c1")
     site.settle()
 
 
