@@ -87,6 +87,7 @@ class Worker:
         self._server = Server(self._metrics.registry, self.readiness)
         self._ownership: Ownership | None = None
         self._joining: Joining | None = None
+        self._progress: Progress | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         scraped.begin(metrics, settings, self._store, self._store_watch, self._installation, self._health)
 
@@ -108,7 +109,7 @@ class Worker:
         reasons = list(self._health.reasons)
         if self._joining is None or not self._joining.is_allowed:
             reasons.append("the worker is not in the group: it joins once Kafka and the store answer, with a policy")
-        elif owner is None or not self._joining.has_joined:
+        elif owner is None or not self._joining.has_joined or not self._has_share(owner):
             reasons.append("no partitions were assigned yet")
         elif owner.claimed < owner.assigned:
             reasons.append(f"{owner.assigned - owner.claimed} of {owner.assigned} partitions are not claimed yet")
@@ -126,6 +127,10 @@ class Worker:
             "store": self._store_watch.is_well,
             "reasons": reasons,
         }
+
+    def _has_share(self, owner: Ownership) -> bool:
+        """Whether the group gave it partitions. None is a share, too, once the other workers have them all."""
+        return owner.assigned > 0 or (self._progress is not None and self._progress.is_covered)
 
     def _shadow_shown(self, current: Active | None) -> dict[str, Any] | None:
         """The shadow policy, or why the one that was ordered is not judged. That makes no worker unready."""
@@ -216,7 +221,9 @@ class Worker:
         joining = self._joining = Joining(consumer.membership, self._is_fit, seconds_max)
         self._watch("joining the group", joining.keep_watching())
         inputs = [self._settings.topic(topic) for topic in INPUTS]
-        progress = Progress(consumer, ownership, self._health, inputs, self._installation.partitions, seconds_max)
+        partitions = self._installation.partitions
+        progress = Progress(consumer, ownership, self._health, inputs, partitions, seconds_max)
+        self._progress = progress
         self._watch("watching for progress", progress.keep_watching())
         prefix = self._settings.topic_prefix
         self._watch("telling the audit", keep_publishing(self._store.policies, publisher, prefix, name))

@@ -264,3 +264,14 @@ def test_numbers_are_read_from_a_packed_assignment() -> None:
 
     assert numbers_in(packed + struct.pack(">i", -1), LEAD) == {1, 30}
     assert numbers_in(b"", LEAD) == set()
+
+
+async def test_who_leaves_tells_the_group_nothing_more(member: Member) -> None:
+    """A commit that meets a rebalance is answered after it: it would keep the worker from leaving in time."""
+    await given(member, 1)
+    member.done({TP(LEAD, 1): 10})
+    member._stopping.set()  # noqa: SLF001
+    before = member.prove()
+
+    assert before < 0
+    assert [] == [one for one in member.client.done if isinstance(one, dict)]

@@ -148,3 +148,14 @@ async def test_a_rebalance_without_end_is_told(progress: Progress, group: Group,
     assert usual == []
     assert endless
     assert health.reasons == []
+
+
+async def test_all_is_shared_out_once_the_group_says_so(progress: Progress, group: Group) -> None:
+    """Not while it is sharing out, not while a partition has no worker, and not if this worker is no member."""
+    seen = [progress.is_covered]
+    for shared, is_member in ((None, True), ({0}, True), ({0, 1}, False), ({0, 1}, True), (None, True)):
+        group.shared, group.is_member = shared, is_member
+        await progress.look()
+        seen.append(progress.is_covered)
+
+    assert [False, False, False, False, True, False] == seen

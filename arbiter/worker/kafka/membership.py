@@ -34,7 +34,10 @@ POLL_INTERVAL_SECONDS_MAX: Final = 60.0
 METADATA_SECONDS: Final = 1.0
 AGAIN_SECONDS: Final = 0.5
 RELEASE_SECONDS_MAX: Final = 15.0
-JOIN_SECONDS_MAX: Final = 2.0
+JOIN_SECONDS_MAX: Final = 6.0
+"""How long (s) leaving may wait for what the threads ask Kafka. A commit that meets a rebalance is answered after it.
+Who does not leave keeps its partitions from others until the session time-out.
+"""
 DESCRIBE_SECONDS: Final = 5.0
 STABLE: Final = "Stable"
 
@@ -99,8 +102,9 @@ class Membership:
         """Leave the group. Blocks for a moment; call it off the event loop."""
         self._stopping.set()
         self._prove_now.set()
+        latest = monotonic() + JOIN_SECONDS_MAX
         for thread in self._threads:
-            thread.join(JOIN_SECONDS_MAX)
+            thread.join(max(latest - monotonic(), 0))
         if not any(thread.is_alive() for thread in self._threads):
             self._consumer.close()
 
@@ -255,6 +259,8 @@ class Membership:
         """Commit our positions to the group, and note that it accepted them. Only a gauge: what fails is sent again."""
         self._prove_now.wait(self._settings.heartbeat_interval_ms / 1_000)
         self._prove_now.clear()
+        if self._stopping.is_set():
+            return
         offsets, sent_at, generation = self._to_commit(), monotonic(), self.generation
         if not offsets or generation <= 0:
             return

@@ -90,6 +90,10 @@ class Progress:
         self._partitions = partitions
         self._seconds_max = seconds_max
         self._since: dict[str, float] = {}
+        self.is_covered = False
+        """Whether the group, with this worker in it, is done with sharing out: every partition had a worker when it was
+        asked last.
+        """
         self._waiting: dict[tuple[int, int], float] = {}
 
     async def keep_watching(self) -> None:
@@ -119,6 +123,7 @@ class Progress:
 
     async def _look_at_coverage(self) -> None:
         shared = await self._group.shared_out() if self._group.is_member else None
+        self.is_covered = shared is not None and shared.issuperset(range(self._partitions))
         lacking = [] if shared is None else [number for number in range(self._partitions) if number not in shared]
         if self._lasts(COVERAGE, is_so=bool(lacking)):
             text = f"no worker of the group has {_named(lacking)}: their records wait"
