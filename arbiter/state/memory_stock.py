@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -79,6 +79,11 @@ class MemoryStocks:
             entries[partition] = _Entry(part.head.epoch, 0, used, used)
         self._central[key] = _Central(made, entries, there is not None and there.is_open)
         return True
+
+    async def used(self, keys: Sequence[str]) -> list[int | None]:
+        """See ``Stocks.used``."""
+        found = [self._central.get(key) for key in keys]
+        return [None if one is None else one.grant(0).all_used for one in found]
 
     async def keys(self) -> list[str]:
         """See ``Stocks.keys``."""

@@ -7,6 +7,8 @@ used". An index names the windows, so that whoever claims a partition can take b
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Sequence
 from typing import Final
 
 from arbiter.state.keys import Keys
@@ -19,6 +21,8 @@ _ASK: Final = Script.read("stock_ask")
 _BEGIN: Final = Script.read("stock_begin")
 _SEAL: Final = Script.read("stock_seal")
 _MAKE: Final = Script.read("stock_make")
+
+_WHOLE: Final = re.compile(rb"-?\d{1,18}")
 
 LOCK_MS: Final = 5_000
 AT_A_TIME: Final = 32
@@ -63,6 +67,11 @@ class RedisStocks:
             await self._client.command("DEL", self._keys.stocks)
             return []
         return [key.decode() for key in names]
+
+    async def used(self, keys: Sequence[str]) -> list[int | None]:
+        """See ``Stocks.used``. An entry that cannot be read is counted anew when it is asked for next."""
+        told = await asyncio.gather(*(self._client.command("HGET", self._keys.stock(key), "used") for key in keys))
+        return [int(one) if one is not None and _WHOLE.fullmatch(one) else None for one in told]
 
     async def _restock(self, key: str, partitions: int, sealed: int, ttl_ms: int) -> bool:
         """Lock, name, seal, make. A lock that ran out is no harm: what an overtaken one would make is refused."""

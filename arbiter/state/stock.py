@@ -12,6 +12,7 @@ owner (epoch) under one central entry (``made``, a number that only grows); see
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -106,3 +107,6 @@ class Stocks(Protocol):
 
     async def keys(self) -> list[str]:
         """The windows that there are."""
+
+    async def used(self, keys: Sequence[str]) -> list[int | None]:
+        """How many places of each window are in use, as all partitions told; ``None`` if there is no central entry."""

@@ -56,6 +56,8 @@ class _Owned:
         self.retry = retry
         self.processor: Processor | None = None
         self.task: asyncio.Task[None] | None = None
+        self.reached: dict[str, int] | None = None
+        """What its last processor is done with; changed in place by it."""
         self.failures = 0
         self.stopped_by = ""
 
@@ -110,10 +112,24 @@ class Ownership:
         owned = self._owned.get(partition)
         return None if owned is None or owned.processor is None else owned.processor.reached
 
+    def positions(self, partition: int) -> dict[str, int] | None:
+        """:meth:`reached`, also of a partition that was claimed before and is not now."""
+        owned = self._owned.get(partition)
+        return None if owned is None else owned.reached
+
+    def oldest(self, partition: int) -> dict[str, int]:
+        """When the first record was written (ms) that is here and not done with, of each topic that has one."""
+        owned = self._owned.get(partition)
+        return {} if owned is None or owned.processor is None else owned.processor.oldest()
+
     @property
     def using(self) -> list[Using]:
         """By which activations the processors decide."""
         return [owned.processor.using for owned in self._owned.values() if owned.processor is not None]
+
+    def claimed_numbers(self) -> list[int]:
+        """The partitions that are decided for."""
+        return [number for number, owned in self._owned.items() if owned.processor is not None]
 
     def states(self) -> dict[int, str]:
         """How the partitions stand that the group gives us now, as metrics call it."""
@@ -217,6 +233,7 @@ class Ownership:
             flow = ConsumerFlow(self._consumer, partition, owned.lease, self._silence_seconds_max)
             owned.retry.check()
             owned.processor = processor_for(self._shared, partition, placed, flow, owned.retry)
+            owned.reached = owned.processor.reached
             # One that failed may fail again at once: it works when it has worked for a moment.
             delay = STEADY_SECONDS if owned.failures else 0
             steady = asyncio.get_running_loop().call_later(delay, self._recovered, owned, key)

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
@@ -21,17 +21,21 @@ from arbiter.state.redis_store import RedisStore, connect
 from arbiter.state.store import StateDamaged, StoreUnavailable
 from arbiter.worker import scraped, silence
 from arbiter.worker.auditing import keep_publishing
+from arbiter.worker.capacity_watch import CapacityWatch
+from arbiter.worker.census import Census
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import STORE, Health
 from arbiter.worker.http import Server
 from arbiter.worker.installation import InstallationCheck
 from arbiter.worker.kafka import permissions, topics
 from arbiter.worker.kafka.app import add_agent, consumer_of, make_app
+from arbiter.worker.kafka.bounded_reader import BoundedReader
 from arbiter.worker.kafka.joining import Joining
 from arbiter.worker.kafka.producer import KafkaPublisher
 from arbiter.worker.kafka.progress import Progress
-from arbiter.worker.kafka.reader import INPUTS
+from arbiter.worker.kafka.reader import INPUTS, topic_labels
 from arbiter.worker.kafka.transport import Consumer
+from arbiter.worker.lag import Lag
 from arbiter.worker.last_decision import LastPublished
 from arbiter.worker.ownership import Ownership
 from arbiter.worker.partition.retry import Shared
@@ -225,6 +229,12 @@ class Worker:
         progress = Progress(consumer, ownership, self._health, inputs, partitions, seconds_max)
         self._progress = progress
         self._watch("watching for progress", progress.keep_watching())
+        labels, reader = topic_labels(self._settings), BoundedReader(self._settings)
+        lag = Lag(consumer, ownership, reader, labels, self._installation.partitions, lambda: progress.ends)
+        self._metrics.lag_records.read_from(lag.records)
+        self._metrics.lag_seconds.read_from(lag.seconds)
+        self._watch("watching the lag", lag.keep_watching())
+        self._watch_slowly(ownership, shared)
         prefix = self._settings.topic_prefix
         self._watch("telling the audit", keep_publishing(self._store.policies, publisher, prefix, name))
         try:
@@ -247,6 +257,22 @@ class Worker:
         clients = (consumer.membership.causes, consumer.fetcher.causes, publisher.causes)
         counts = [installation.errors, *(causes.counts for causes in clients)]
         scraped.read_kafka(metrics, self._settings, counts, lambda: max(installation.answered_at, consumer.heard_at))
+
+    def _watch_slowly(self, ownership: Ownership, shared: Shared) -> None:
+        """What only metrics tell."""
+        metrics, policies = self._metrics, self._policies
+        capacity = CapacityWatch(self._store, policies, self._clock, shared.partitions, metrics.capacity)
+        self._watch("watching capacity", capacity.keep_watching())
+
+        def departments() -> Collection[str]:
+            return policies.current.policy.document.departments if policies.current is not None else ()
+
+        census = Census(self._store, ownership.claimed_numbers, departments)
+        metrics.waiting.requests.read_from(census.requests)
+        metrics.waiting.by_age.read_from(census.ages)
+        metrics.waiting.oldest.read_from(census.oldest)
+        metrics.waiting.census_at.read_from(census.ended)
+        self._watch("counting what waits", census.keep_counting())
 
     def _is_fit(self) -> bool:
         """Whether this worker could decide, if it had partitions."""

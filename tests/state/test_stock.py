@@ -305,3 +305,16 @@ async def test_who_waits_for_what(store: Store) -> None:
 
     assert [KEY] == await store.awaited(P)
     assert ([late], []) == (await store.waiting(P, KEY, 9), await store.waiting(P, other.name, 9))
+
+
+async def test_what_is_used_is_told_to_who_asks_for_nothing(store: Store) -> None:
+    """As all partitions told it; of a window without a central entry nothing."""
+    before = await store.stocks.used([KEY])
+    await opened(store)
+    for partition in (0, 1):
+        grant = await store.stocks.ask(KEY, ask(partition, want=2))
+        await spend(store, 2, grant, partition)
+        assert grant is not None
+        await store.stocks.ask(KEY, ask(partition, 2, previous=1, made=grant.made, used=2, want=0))
+
+    assert [[None], [4, None]] == [before, await store.stocks.used([KEY, "other/week:0:1"])]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from time import monotonic
 from typing import Any, Final, Protocol
 
@@ -40,6 +40,8 @@ Who does not leave keeps its partitions from others until the session time-out.
 """
 DESCRIBE_SECONDS: Final = 5.0
 STABLE: Final = "Stable"
+NOBODY: Final = ("Empty", "Dead")
+"""The states of a group without a member."""
 
 _MAGIC: Final = b"CGMDv2:"
 _GENERATION: Final = struct.Struct("=i")
@@ -138,6 +140,15 @@ class Membership:
         """
         return await asyncio.to_thread(self._shared_out)
 
+    async def committed(self, tps: Collection[TP]) -> dict[TP, int]:
+        """The offsets that the group knows; 0 where it knows none. Raises :class:`KafkaAway`."""
+        asked = [TopicPartition(*tp) for tp in tps]
+        try:
+            known = await asyncio.to_thread(self._consumer.committed, asked, METADATA_SECONDS)
+        except (KafkaException, RuntimeError) as error:
+            raise KafkaAway(repr(error)) from error
+        return {TP(one.topic, one.partition): max(one.offset, 0) for one in known}
+
     def _shared_out(self) -> set[int] | None:
         if self._admin is None:
             self._admin = AdminClient({**client_config(self._settings), **self.causes.config})
@@ -146,7 +157,9 @@ class Membership:
             groups: Any = super(AdminClient, self._admin).list_groups(self._settings.group, timeout=DESCRIBE_SECONDS)
         except KafkaException as error:
             raise KafkaAway(self.causes.why(error.args[0])) from error
-        if not groups or groups[0].state != STABLE:
+        if not groups or groups[0].state in NOBODY:
+            return set()
+        if groups[0].state != STABLE:
             return None
         return {number for member in groups[0].members for number in numbers_in(member.assignment, self._lead)}
 

@@ -89,6 +89,8 @@ class Progress:
         self._inputs = inputs
         self._partitions = partitions
         self._seconds_max = seconds_max
+        self.ends: dict[TP, int] = {}
+        """Where the logs of our partitions ended at the last look."""
         self._since: dict[str, float] = {}
         self.is_covered = False
         """Whether the group, with this worker in it, is done with sharing out: every partition had a worker when it was
@@ -134,7 +136,7 @@ class Progress:
     async def _look_at_logs(self) -> None:
         numbers = sorted(self._consumer.assigned)
         tps = [TP(topic, number) for number in numbers for topic in self._inputs]
-        ends = await self._consumer.end_offsets(tps) if tps else {}
+        ends = self.ends = await self._consumer.end_offsets(tps) if tps else {}
         if any(map(self._health.has, EXPLAINED)):
             numbers = []
         now, waiting = monotonic(), dict[tuple[int, int], float]()

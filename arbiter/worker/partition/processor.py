@@ -110,6 +110,10 @@ class Processor:
             return "catching_up"
         return "rebuilding" if self._tokens.is_rebuilding else "claimed"
 
+    def oldest(self) -> dict[str, int]:
+        """See :meth:`RecordQueue.oldest`."""
+        return self._queue.oldest()
+
     @property
     def cache_bytes(self) -> int:
         """What its cached ledgers take."""

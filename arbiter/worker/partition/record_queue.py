@@ -44,6 +44,7 @@ class RecordQueue:
         self.records = 0
         self.bytes = 0
         self._has_moved = False
+        self._taken: list[Record] = []
 
     @property
     def is_full(self) -> bool:
@@ -95,6 +96,7 @@ class RecordQueue:
                 break
         self.records -= len(taken)
         self.bytes -= size
+        self._taken = taken
         return taken
 
     def give_back(self, records: Sequence[Record]) -> None:
@@ -113,11 +115,21 @@ class RecordQueue:
         get = before.get
         return {name: there for name, topic in self._topics.items() if (there := topic.position) > get(name, 0)}
 
+    def oldest(self) -> dict[str, int]:
+        """When the first record was written (ms) that is not done with, of each topic that has one here."""
+        first: dict[str, Record] = {}
+        for record in self._taken:
+            first.setdefault(record.topic, record)
+        for name, topic in self._topics.items():
+            if topic.records:
+                first.setdefault(name, topic.records[0])
+        return {name: -1 if record.timestamp is None else record.timestamp for name, record in first.items()}
+
     def finish(self) -> dict[str, int]:
         """Everything that was taken is done with: the positions of the topics that are further than before."""
         moved = {name: there for name, topic in self._topics.items() if (there := topic.position) > self.done[name]}
         self.done.update(moved)
-        self._has_moved = False
+        self._has_moved, self._taken = False, []
         return moved
 
 
