@@ -30,6 +30,21 @@ from `arbiter/metrics.py`.
 """
 
 PROCESS: Final = """
+## What is looked at, and how often
+
+- Counters and histograms are counted when the records of a batch are confirmed: some milliseconds late, and never what
+  was not delivered.
+- The lag is looked at every 2 seconds, Redis every second, capacity every 15 seconds.
+- The census of waiting requests walks through all that waits, some hundred parties a second and worker; it works 2 % of
+  the time. A party that changes meanwhile may be counted as it was. A new owner of a partition counts it in its next
+  round.
+- A worker that is out of the group tells the lag of the partitions that no worker has. If several are, the same records
+  stand in the `arbiter_lag_records` of each.
+- `arbiter_capacity_used` is what workers have reported: a second late. A rule with `hourly` shows its main window.
+
+Counting costs a request about 3 µs and 28 calls, 1.4 % of what it costs to decide it (sample policy, one core). A
+scrape of 1,200 series takes 5 ms. [The load tests](../loadtests/README.md) measure both.
+
 ## The process
 
 `process_resident_memory_bytes`, `process_virtual_memory_bytes`, `process_cpu_seconds_total`,

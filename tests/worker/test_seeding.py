@@ -27,7 +27,7 @@ FIRST_EVENTS = {
     "arbiter_dead_letters_total": {"topic": "consents", "code": "malformed_json"},
     "arbiter_alarms_total": {"kind": "stalled"},
     "arbiter_outcome_notes_total": {"what": "unapproved_unknown", "department": "cards"},
-    "arbiter_lifecycle_events_total": {"event": "expired", "department": "loans"},
+    "arbiter_lifecycle_events_total": {"event": "expire", "department": "loans"},
     "arbiter_findings_total": {"rule": "two", "department": "cards"},
     "arbiter_kafka_errors_total": {"kind": "transport"},
     "arbiter_fenced_commits_total": {},
@@ -62,7 +62,7 @@ def happen(metrics: Metrics) -> None:
     count_dead(metrics, [("contact.consents.v1", "malformed_json")], {"contact.consents.v1": "consents"})
     metrics.alarms.labels("stalled").inc()
     metrics.notes.labels("unapproved_unknown", "cards").inc()
-    metrics.lifecycle.labels("expired", "loans").inc()
+    metrics.lifecycle.labels("expire", "loans").inc()
     metrics.findings.labels("two", "cards").inc()
     metrics.servers.kafka_errors.labels("transport").inc()
     metrics.fenced.inc()

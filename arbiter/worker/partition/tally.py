@@ -109,9 +109,12 @@ def _event(decision: Decision) -> str:
     """What became of the request; empty for a recall, which is counted as an event of the permit."""
     outcome = decision.outcome
     if outcome == "deferred":
-        return "hold" if any(one.code == HELD for one in decision.findings) else "defer"
+        return "hold" if HELD in [one.code for one in decision.findings] else "defer"
     if outcome == "rejected":
-        return next((ENDS[one.code] for one in decision.findings if one.code in ENDS), "reject")
+        for one in decision.findings:
+            if one.code in ENDS:
+                return ENDS[one.code]
+        return "reject"
     return "approve" if outcome == "approved" else ""
 
 
