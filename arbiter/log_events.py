@@ -230,6 +230,18 @@ ACTIVATION_UNDATED = _event(
     "the audit does not tell when activation %(activation)d was made: %(why)s",
     "The metric of the policy's age is missing.",
 )
+CAPACITY_UNREAD = _event(
+    "capacity.unread", _DEBUG, "capacity cannot be read: %(why)s", "Its metrics stay as they were for 15 seconds more."
+)
+CENSUS_ENDED = _event(
+    "census.ended", _DEBUG, "the census ended early: %(why)s", "Waiting requests stay as they were counted last."
+)
+CENSUS_PARTIAL = _event(
+    "census.partial",
+    _DEBUG,
+    "partition %(partition)d is not in the census: %(why)s",
+    "Its waiting requests are not counted while its state is damaged.",
+)
 AUDIT_KEPT = _event(
     "audit.kept", _WARNING, "%(why)s", "Entries of the audit are not on their topic yet; they stay in Redis."
 )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable
 from typing import Final
 
+from arbiter import log_events
 from arbiter.ledger.capacity import Want
 from arbiter.metrics import CapacityMetrics
 from arbiter.policy.ruleset import Policy
@@ -15,8 +15,6 @@ from arbiter.worker.clock import StoreClock
 from arbiter.worker.policy_watcher import Policies
 
 LOOK_SECONDS: Final = 15.0
-
-log = logging.getLogger("arbiter")
 
 
 class CapacityWatch:
@@ -37,7 +35,7 @@ class CapacityWatch:
             try:
                 await self.look()
             except (StoreUnavailable, StateDamaged) as error:
-                log.debug("capacity cannot be read: %s", error)
+                log_events.CAPACITY_UNREAD(why=error)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:

@@ -8,7 +8,6 @@ party that changes meanwhile is counted as it was or as it is, and rarely twice.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from time import perf_counter, time
@@ -16,6 +15,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
+from arbiter import log_events
 from arbiter.ledger.identity import answer_key
 from arbiter.ledger.model import Ledger
 from arbiter.metrics import AGES, OTHER
@@ -36,8 +36,6 @@ ROUND_SECONDS: Final = 10.0
 
 UNKNOWN: Final = "unknown"
 """The code of a request whose last answer is not there any more."""
-
-log = logging.getLogger("arbiter")
 
 Label = tuple[str, ...]
 
@@ -77,7 +75,7 @@ class Census:
             try:
                 await self.count()
             except StoreUnavailable as error:
-                log.debug("the census ended early: %s", error)
+                log_events.CENSUS_ENDED(why=error)
             await asyncio.sleep(ROUND_SECONDS)
 
     async def count(self) -> None:
@@ -87,7 +85,7 @@ class Census:
             try:
                 found[partition] = await self._walk(partition)
             except (StateDamaged, CodecError) as error:
-                log.debug("partition %d is not in the census: %s", partition, error)
+                log_events.CENSUS_PARTIAL(partition=partition, why=error)
         if found:
             self._found, self._ended_at = found, time()
 

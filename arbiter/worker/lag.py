@@ -11,7 +11,6 @@ leave, and records wait all the same.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
@@ -19,14 +18,13 @@ from typing import Protocol
 from faust.types import TP
 from msgspec import Struct
 
+from arbiter import log_events
 from arbiter.worker.kafka.reader import Record
 from arbiter.worker.kafka.topics import KafkaAway
 
 LOOK_SECONDS = 2.0
 READ_MAX = 32
 """How many partitions are read from at one look, for the time of their oldest record."""
-
-log = logging.getLogger("arbiter")
 
 
 class Group(Protocol):
@@ -117,7 +115,7 @@ class Lag:
             try:
                 await self.look()
             except KafkaAway as error:
-                log.debug("Kafka does not say how far logs reach: %r", error)
+                log_events.ENDS_UNKNOWN(why=repr(error))
             await asyncio.sleep(LOOK_SECONDS)
 
     def records(self) -> dict[tuple[str, ...], float]:
