@@ -81,7 +81,8 @@ def test_a_healthy_installation_is_well(make_site: MakeSite, kafka_bootstrap: st
 def test_what_is_broken_is_named(make_site: MakeSite, kafka_bootstrap: str, fresh_valkey: FreshValkey) -> None:
     """Redis evicts, keeps no file, is nearly full, is another's; topics lose records or are unequal; no policy."""
     site = make_site(kafka_bootstrap, fresh_valkey(appendonly="yes").url)
-    assert {"policy": State.FAIL, "workers": State.FAIL} == wrong(found(site))
+    fresh = {"policy": State.FAIL, "workers": State.FAIL}
+    wait_until(lambda: wrong(found(site)) == fresh, "the new topics are known, and only policy and workers are missing")
     site.publish(bank())
     site.kill("campaign", "spring")
     site.redis.config_set("maxmemory-policy", "allkeys-lru")
@@ -137,6 +138,7 @@ def test_a_server_that_is_away_or_refuses_is_named(
         "blind", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-zscan", "-eval", "-evalsha"]
     )
     blind = valkey.url.replace("redis://", "redis://blind:pw@")
+    wait_until(lambda: "hidden" in found(site, redis=blind, **login)["topics"].text, "the permissions are in force")
     refused = found(site, redis=blind, **login)
     no_kafka, no_redis = found(site, kafka="127.0.0.1:1"), found(site, redis="redis://127.0.0.1:1/0")
 
