@@ -101,6 +101,7 @@ def _binding() -> list[Panel]:
 
 
 def _shadows() -> list[Panel]:
+    answers = top(12, whole("shadow_policy_decisions_total", "live, shadow"))
     return [
         bars(
             "Approvals that rules in shadow mode would stop",
@@ -116,10 +117,10 @@ def _shadows() -> list[Panel]:
         bars(
             "What the shadow policy would answer",
             "Decisions in the time shown: the answer given, and the one that the shadow policy would have given.",
-            Query(top(12, whole("shadow_policy_decisions_total", "live, shadow")), "{{live}}, would be {{shadow}}"),
+            Query(f"{answers} > 0.5", "{{live}}, would be {{shadow}}"),
         ),
         stat(
-            "Shadow policies refused",
+            "Shadows refused",
             "Shadow policies that a worker could not take, in the time shown. Decisions are as without one.",
             Query(whole("shadow_policy_load_failures_total")),
             decimals=0,
