@@ -48,6 +48,11 @@ class Stage:
             self.scrape()
         return all(worker.is_ready for worker in self.running)
 
+    def await_census(self) -> None:
+        """Return once workers have counted what waits, and Prometheus has read it. They count now and then."""
+        waiting = f"sum(arbiter_waiting_requests) > 0 and count(arbiter_waiting_census_timestamp_seconds) == {WORKERS}"
+        wait_until(lambda: self.prometheus.query(waiting), "what waits is counted", RECOVERY_S)
+
     def scrape(self) -> None:
         """Prometheus scrapes all workers that run."""
         self.prometheus.scrape(*(worker.address for worker in self.running))

@@ -63,4 +63,5 @@ def play(stage: Stage, per_second: int, calm_s: float) -> Span:
             fault(stage)
             stage.recover()
         time.sleep(calm_s)
+        stage.await_census()
         return Span(begin, time.time(), SCRAPED_EVERY_S)
