@@ -26,6 +26,9 @@ CHANNELS = ("email", "sms")
 STEADY_SECONDS = 3.0
 """How long requests flow before the first restart, and after the last one."""
 
+START_SECONDS_MAX = 120.0
+"""How long a new worker may take: a busy machine starts processes slowly."""
+
 
 class Restarted(Struct, frozen=True):
     """What a rolling restart did. Times are seconds.
@@ -155,7 +158,8 @@ class _Steps:
 
     def _start(self) -> None:
         begun = time.monotonic()
-        self._site.start_one().wait_ready()
+        worker = self._site.start_one()
+        wait_until(lambda: worker.is_ready or not worker.is_running, "a new worker is ready", START_SECONDS_MAX)
         self.starts.append(time.monotonic() - begun)
 
     def _end(self, worker: Worker) -> None:
