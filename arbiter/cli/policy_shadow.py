@@ -11,13 +11,13 @@ from arbiter.policy.ruleset import PolicyError, load
 from arbiter.state.policy_store import Activation, PolicyRecord, PolicyStore, Shadow
 
 
-@click.command(short_help="CompiledRule a version beside the one in force; it stops nobody.")
+@click.command(short_help="Try a version beside the one in force; it stops nobody.")
 @click.argument("version", type=click.IntRange(min=1), required=False)
-@click.option("--off", "is_off", is_flag=True, help="CompiledRule none any more.")
+@click.option("--off", "is_off", is_flag=True, help="Try none any more.")
 @click.option("--by", default=user, show_default="you", metavar="NAME", help="Who orders it.")
 @click.option("--reason", default="", metavar="TEXT", help="What is to be found out; the audit keeps it.")
 def shadow(version: int | None, is_off: bool, by: str, reason: str) -> None:
-    """CompiledRule VERSION beside the policy in force, on the live stream, instead of any other shadow policy.
+    """Try VERSION beside the policy in force, on the live stream, instead of any other shadow policy.
 
     Every decision then says what it would have been under VERSION (`shadow_policy`), and `arbiter policy
     shadow-report` adds it up. It contacts and stops nobody, so no approval is needed; it ends with `--off`.
