@@ -105,6 +105,34 @@ class ShadowMetrics:
         )
 
 
+class CanaryMetrics:
+    """What the canary saw; its process has no other metrics of ours."""
+
+    def __init__(self) -> None:
+        self.registry = registry = Registry()
+        self.requests = Counter(
+            "arbiter_canary_requests",
+            "Requests of the canary: `decided` in time, `late`, or `wrong` (the decision is about another one).",
+            ("result",),
+            registry=registry,
+        )
+        self.requests.seed(("decided", "late", "wrong"))
+        self.seconds = Histogram(
+            "arbiter_canary_seconds",
+            "Time from sending a request of the canary to reading its decision.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.last_decided = Gauge(
+            "arbiter_canary_last_decided_timestamp_seconds",
+            "When the canary was last decided for in time, on the partition for which that is longest ago; at first "
+            "when it started.",
+            registry=registry,
+            together="max",
+        )
+        ProcessCollector(registry=registry)
+
+
 class WaitingMetrics:
     """What the census of waiting requests found."""
 

@@ -131,6 +131,12 @@ class Settings(Struct, frozen=True, kw_only=True):
             pattern=r"^(false|[0-9a-f]{8}(,[0-9a-f]{8})*)$",
         ),
     ] = ""
+    canary_interval_ms: Annotated[
+        int, _setting("How often `arbiter canary` sends a request to each partition.", ge=500, le=3_600_000)
+    ] = 10_000
+    canary_late_ms: Annotated[
+        int, _setting("A request of the canary that is not decided for this long is late.", ge=500, le=600_000)
+    ] = 5_000
     kafka_security_protocol: Annotated[
         Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], _setting("How to talk to Kafka.")
     ] = "PLAINTEXT"

@@ -9,6 +9,7 @@ from typing import Any
 import rich_click as click
 
 from arbiter import __version__
+from arbiter.cli.canary import canary
 from arbiter.cli.dlq import dlq
 from arbiter.cli.doctor import doctor
 from arbiter.cli.explain import explain_command
@@ -64,6 +65,7 @@ for _command in (
     topics,
     dlq,
     doctor,
+    canary,
     settings,
     schemas,
 ):

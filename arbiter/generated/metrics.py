@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from arbiter.metric_types import Metric, Registry
-from arbiter.metrics import Metrics
+from arbiter.metrics import CanaryMetrics, Metrics
 
 UNITS: Final = {"_timestamp_seconds": "Unix time", "_seconds": "seconds", "_bytes": "bytes", "_records": "records"}
 """How a name ends → its unit; what has no such end counts."""
@@ -27,6 +27,12 @@ from `arbiter/metrics.py`.
   `max`. In Grafana, write the sum around the rate:
   `sum by (department) (rate(arbiter_decisions_total[$__rate_interval]))`.
 - A worker that ends takes its gauges with it, and its counters begin anew. `rate` and `increase` know that.
+"""
+
+CANARY: Final = """
+## The canary
+
+Its process (`arbiter canary`) serves these, and no others of ours.
 """
 
 PROCESS: Final = """
@@ -55,8 +61,7 @@ Linux.
 
 def metrics() -> str:
     """The page."""
-    registry = Metrics().registry
-    return "\n".join([HEAD, *_table(registry), PROCESS])
+    return "\n".join([HEAD, *_table(Metrics().registry), CANARY, *_table(CanaryMetrics().registry), PROCESS])
 
 
 def _table(registry: Registry) -> Iterator[str]:

@@ -8,7 +8,7 @@ from copy import deepcopy
 from tests.harness.deployment import DEPLOY, compose, faults, image_environment, read_yaml, schema
 from tests.servers.processes import KAFKA_POM
 
-OURS = ("topics", "worker", "arbiter")
+OURS = ("topics", "worker", "canary", "arbiter")
 
 
 def test_it_is_a_compose_file() -> None:
@@ -59,14 +59,15 @@ def test_nothing_is_open_to_other_machines() -> None:
     assert [] == [port for port in ports if not port.startswith("127.0.0.1:")]
 
 
-def test_there_are_two_workers_and_prometheus_finds_both() -> None:
-    """It resolves the service's name, and asks at the port of the image."""
+def test_there_are_two_workers_and_prometheus_finds_them_and_the_canary() -> None:
+    """It resolves the services' names, and asks at the port of the image."""
     (scraped,) = read_yaml((DEPLOY / "prometheus" / "prometheus.yml").read_text())
-    (job,) = scraped["scrape_configs"]
-    (found,) = job["dns_sd_configs"]
+    jobs = [(job, *job["dns_sd_configs"]) for job in scraped["scrape_configs"]]
 
     assert 2 == compose()["services"]["worker"]["deploy"]["replicas"]
-    assert (["worker"], "A") == (found["names"], found["type"])
-    assert image_environment()["ARBITER_HTTP"].endswith(f":{found['port']}")
-    # Prometheus asks for /metrics unless told otherwise.
-    assert "metrics_path" not in job
+    assert ["canary"] == compose()["services"]["canary"]["command"]
+    assert [(["worker"], "A"), (["canary"], "A")] == [(found["names"], found["type"]) for _, found in jobs]
+    for job, found in jobs:
+        assert image_environment()["ARBITER_HTTP"].endswith(f":{found['port']}")
+        # Prometheus asks for /metrics unless told otherwise.
+        assert "metrics_path" not in job

@@ -54,7 +54,7 @@ def test_systemd_finds_the_workers() -> None:
     """By the unit of deploy/systemd."""
     ((_, units, *_),) = lines("journalctl")
     ((restart, unit),) = lines("systemctl")
-    (file,) = (DEPLOY / "systemd").glob("*.service")
+    (file,) = (DEPLOY / "systemd").glob("*@.service")
 
     assert ("restart", "arbiter-worker@*") == (restart, units)
     assert file.name == f"{unit.partition('@')[0]}@.service"

@@ -6,23 +6,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.harness.deployment import DEPLOY, PAGE
 
+CANARY = DEPLOY / "systemd" / "arbiter-canary.service"
 UNIT = DEPLOY / "systemd" / "arbiter-worker@.service"
 EXPOSURE_TENTHS_MAX = 20
 
 
-def instance(folder: Path) -> Path:
-    """The unit for port 8080, with a program that is here."""
+def instance(folder: Path, source: Path = UNIT) -> Path:
+    """The unit (a template's for port 8080), with a program that is here."""
     program = str(Path(sys.executable).with_name("arbiter"))
-    unit = folder / "arbiter-worker@8080.service"
-    unit.write_text(UNIT.read_text().replace("/opt/arbiter/bin/arbiter", program))
+    unit = folder / source.name.replace("@", "@8080")
+    unit.write_text(source.read_text().replace("/opt/arbiter/bin/arbiter", program))
     return unit
 
 
-def test_systemd_takes_the_unit(systemd_analyze: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", [UNIT, CANARY], ids=lambda path: path.stem)
+def test_systemd_takes_the_unit(systemd_analyze: str, tmp_path: Path, source: Path) -> None:
     """Every line is one that it knows."""
-    unit = instance(tmp_path)
+    unit = instance(tmp_path, source)
     done = subprocess.run([systemd_analyze, "verify", unit], capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     assert (0, "") == (done.returncode, said)
@@ -32,9 +36,10 @@ def test_systemd_takes_the_unit(systemd_analyze: str, tmp_path: Path) -> None:
     assert "NoNewPrivilege" in done.stderr
 
 
-def test_the_unit_is_shut_off(systemd_analyze: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", [UNIT, CANARY], ids=lambda path: path.stem)
+def test_the_unit_is_shut_off(systemd_analyze: str, tmp_path: Path, source: Path) -> None:
     """By systemd's own count of what a service could reach: `OK`, 2.0 of 10 at most."""
-    unit = instance(tmp_path)
+    unit = instance(tmp_path, source)
     check = ["security", "--offline=true", f"--threshold={EXPOSURE_TENTHS_MAX}", str(unit)]
     done = subprocess.run([systemd_analyze, *check], capture_output=True, text=True, check=False)
 

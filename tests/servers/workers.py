@@ -60,11 +60,19 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = WAIT_SE
 class Worker:
     """One ``arbiter worker`` process; its log goes to a file."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path, module: str = "arbiter", root: Path = ROOT) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        log: Path,
+        module: str = "arbiter",
+        root: Path = ROOT,
+        command: str = "worker",
+    ) -> None:
         """Start it. ``environment`` has its settings; ``module`` is what is run, from the tree at ``root``."""
         self.log = log
+        self.command = command
         self._port = free_port()
-        self._command, self._root = [sys.executable, "-m", module, "worker"], root
+        self._command, self._root = [sys.executable, "-m", module, command], root
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ARBITER_")}
         self._environment = {**inherited, **environment, "ARBITER_HTTP": f"127.0.0.1:{self._port}"}
         self._process = self._started()
@@ -217,15 +225,22 @@ class Site:
         started = [self.start_one(**settings) for _ in range(count)]
         for worker in started:
             worker.wait_ready()
-        alive = [worker for worker in self.workers if worker.is_running]
+        alive = [worker for worker in self.workers if worker.is_running and worker.command == "worker"]
         wait_until(lambda: self._is_shared_out(alive), "the partitions are shared out")
         return started
 
     def start_one(self, **settings: object) -> Worker:
         """Start a worker and wait for nothing."""
+        return self._run("worker", settings)
+
+    def start_canary(self) -> Worker:
+        """Start a canary, whose process is watched as a worker's, and wait for nothing."""
+        return self._run("canary", {})
+
+    def _run(self, command: str, settings: Mapping[str, object]) -> Worker:
         changed = {f"ARBITER_{name.upper()}": str(value) for name, value in settings.items()}
-        log = self._directory / f"{self.name}-worker-{len(self.workers) + 1}.log"
-        self.workers.append(Worker({**self.environment, **changed}, log, self.module, self.root))
+        log = self._directory / f"{self.name}-{command}-{len(self.workers) + 1}.log"
+        self.workers.append(Worker({**self.environment, **changed}, log, self.module, self.root, command))
         return self.workers[-1]
 
     def _is_shared_out(self, workers: list[Worker]) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from arbiter.engine.render import count_of
+from arbiter.messages.canary import CANARY
 from arbiter.messages.reason_codes import causes
 from arbiter.reports.policy_diff.fates import Names
 from arbiter.timing.instants import to_ms
@@ -104,7 +105,9 @@ class Tally:
         self.seen_ms: tuple[int, int] | None = None
 
     def add(self, seen: Seen) -> None:
-        """Count a decision. The order does not matter, and repeats are recognised."""
+        """Count a decision. The order does not matter, and repeats are recognised. The canary's are left out."""
+        if seen.department == CANARY:
+            return
         at_ms = to_ms(seen.decided_at)
         self._note_time(at_ms)
         if not self._is_inside(at_ms):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from arbiter.engine.simulate import SimulatedDecision
+from arbiter.messages.canary import CANARY
 from arbiter.messages.reason_codes import causes
 
 OUTCOMES = ("approved", "rejected", "waiting")
@@ -53,8 +54,10 @@ class Tally:
         self.turned_away: Counter[str] = Counter()
 
     def add(self, told: SimulatedDecision) -> None:
-        """Count a decision."""
+        """Count a decision; the canary's are left out."""
         decision = told.decision
+        if decision.request.department == CANARY:
+            return
         self.decisions[decision.outcome] += 1
         if decision.is_repeat:
             self.repeated += 1

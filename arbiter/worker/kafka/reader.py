@@ -33,6 +33,7 @@ from arbiter.messages import (
     SuppressionChange,
     lenient,
 )
+from arbiter.messages.canary import misused
 from arbiter.messages.forms import in_one_form
 from arbiter.messages.lenient import is_finer
 from arbiter.messages.traces import trace_in
@@ -180,6 +181,8 @@ class Reader:
             if not data.isascii() or b"\\u" in data:
                 normal = in_one_form(message)
                 message, data = (message, data) if normal is message else (normal, _encode(normal))
+            if why := misused(message):
+                raise Rejected("reserved_name", why)
             received_ms = self._received_ms(record, message, now_ms)
             self._check_times(message, received_ms, now_ms if self._is_wall_clock else received_ms)
         except Rejected as rejected:

@@ -10,6 +10,7 @@ from arbiter.engine.decisions import RULE_ERROR
 from arbiter.engine.render import decision_id
 from arbiter.engine.state import Anomaly
 from arbiter.ledger.model import Decision
+from arbiter.messages.canary import CANARY
 from arbiter.messages.reason_codes import NOTES, REPORTED_NOTES
 from arbiter.messages.traces import TRACE_ID_BYTES
 from arbiter.metric_types import Counter
@@ -42,16 +43,20 @@ SHADOW_RULE_ERROR = "shadow-rule-error"
 
 
 def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock: bool) -> None:
-    """Count what was decided and confirmed; latency only where record time stamps and the clock are of one time."""
+    """Count what was decided and confirmed, without the canary's.
+
+    Latency is counted only where record time stamps and the clock are of one time.
+    """
     output, departments = batch.output, policy.document.departments
-    for decision in output.decisions:
+    decisions = [decision for decision in output.decisions if decision.request.department != CANARY]
+    for decision in decisions:
         if decision.is_repeat:
             metrics.repeats.inc()
         else:
             _count_decision(metrics, decision, policy.document)
     if policy.has_kills:
-        _count_stopped(metrics, output.decisions)
-    for request in output.first:
+        _count_stopped(metrics, decisions)
+    for request in (request for request in output.first if request.department != CANARY):
         metrics.requests.labels(_known(request.department, departments), band(request.priority)).inc()
     for contacts in output.in_week:
         metrics.contacts_in_week.labels(nth(contacts)).inc()

@@ -1,0 +1,119 @@
+"""The canary's process: what ``arbiter canary`` runs. A round every few seconds, its own metrics, until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+import time
+import uuid
+from contextlib import suppress
+from typing import Any
+
+from arbiter import __version__
+from arbiter.metrics import CanaryMetrics
+from arbiter.settings import Settings, unknown
+from arbiter.worker.canary.round import Rounds, Seen, customers
+from arbiter.worker.http import Server
+from arbiter.worker.kafka.topics import KafkaAway
+
+log = logging.getLogger("arbiter")
+
+
+async def run(settings: Settings) -> int:
+    """Run the canary until SIGTERM or SIGINT (gives 0), or give 1 if its address is taken."""
+    canary = Canary(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, canary.stop, f"{number.name} received")
+    for sentence in unknown():
+        log.warning("%s", sentence)
+    return await canary.run()
+
+
+class Canary:
+    """Rounds, one after another, and what they saw."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = CanaryMetrics()
+        self._server = Server(self._metrics.registry, self.readiness)
+        self._ending = threading.Event()
+        self._stopped = asyncio.Event()
+        self._names: list[str] = []
+        self._decided_at: list[float] = []
+        self._troubles: dict[int, str] = {}
+        self._away = "nothing was decided yet"
+        self._started_at = time.time()
+
+    def stop(self, reason: str) -> None:
+        """Begin to end."""
+        log.info("stopping: %s", reason)
+        self._ending.set()
+        self._stopped.set()
+
+    def readiness(self) -> dict[str, Any]:
+        """What ``/readyz`` shows: whether the last round was decided in time on every partition."""
+        late = [f"partition {number}: {why}" for number, why in sorted(self._troubles.items())]
+        reasons = [*([self._away] if self._away else []), *late]
+        return {"ready": not reasons, "partitions": len(self._names), "reasons": reasons}
+
+    async def run(self) -> int:
+        """Run from start to end."""
+        log.info("arbiter canary %s starts", __version__)
+        self._metrics.last_decided.set(self._started_at)
+        try:
+            address = await self._server.start(self._settings.http)
+        except OSError as error:
+            log.error("cannot go on: %s", error)
+            return 1
+        log.info("serving health and metrics on http://%s", address)
+        rounds = Rounds(self._settings, f"canary-{uuid.uuid4().hex[:12]}", self._ending.is_set)
+        try:
+            while not self._ending.is_set():
+                began = time.monotonic()
+                await asyncio.to_thread(self._round, rounds)
+                await self._pause(began + self._settings.canary_interval_ms / 1_000 - time.monotonic())
+        finally:
+            await asyncio.to_thread(rounds.close)
+            await self._server.stop()
+        log.info("stopped")
+        return 0
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), max(seconds, 0.0))
+
+    def _round(self, rounds: Rounds) -> None:
+        """One round, in a thread. While Kafka is away, each of its requests is late: nobody is decided for."""
+        try:
+            count = rounds.partitions()
+            if count != len(self._names):
+                self._names = customers(count)
+                self._decided_at = [self._started_at] * count
+            for seen in rounds.run(self._names):
+                self._away = ""
+                self._note(seen)
+        except KafkaAway as error:
+            if not self._ending.is_set():
+                self._metrics.requests.labels("late").inc(max(len(self._names), 1))
+                self._tell_away(f"Kafka does not answer at {self._settings.kafka}: {error}")
+
+    def _tell_away(self, why: str) -> None:
+        if why != self._away:
+            log.warning("%s", why)
+        self._away = why
+
+    def _note(self, seen: Seen) -> None:
+        self._metrics.requests.labels(seen.result).inc()
+        if seen.result == "decided":
+            self._metrics.seconds.observe(seen.seconds)
+            self._decided_at[seen.partition] = time.time()
+            self._metrics.last_decided.set(min(self._decided_at))
+            if self._troubles.pop(seen.partition, None) is not None:
+                log.info("partition %d: decided in time again", seen.partition)
+            return
+        if seen.partition not in self._troubles:
+            log.warning("partition %d: %s", seen.partition, seen.why)
+        self._troubles[seen.partition] = seen.why

@@ -1,0 +1,73 @@
+"""``arbiter canary`` on a real Kafka with a real worker: what it measures, and that nothing else counts it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from click.testing import CliRunner
+
+from arbiter.cli import main
+from arbiter.messages.canary import CANARY
+from tests.inputs.builders import document
+from tests.inputs.builders import request as promotion
+from tests.servers.processes import KafkaServer
+from tests.servers.topics import DECISIONS, LETTERS, REQUESTS, Entry, read_topics
+from tests.servers.workers import MakeSite, Site, wait_until
+
+PARTITIONS = 2
+FreshKafka = Callable[..., KafkaServer]
+REQUESTS_TOTAL = "arbiter_canary_requests_total"
+
+
+def entries(site: Site, topic: str) -> list[Entry]:
+    """What stands on a topic."""
+    return read_topics(site.settings.kafka, site.settings.topic_prefix, (topic,))
+
+
+def test_it_measures_each_partition_and_is_counted_nowhere(
+    make_site: MakeSite, fresh_kafka: FreshKafka, valkey_url: str
+) -> None:
+    """Decided in time; late while the worker or Kafka is away; counted nowhere; nothing is kept; ends on SIGTERM."""
+    kafka = fresh_kafka()
+    times = {"canary_interval_ms": 500, "canary_late_ms": 1_500}
+    site = make_site(kafka.bootstrap, valkey_url, partitions=PARTITIONS, clock="wall", **times)
+    site.publish(document({"id": "many", "kind": "cap", "per": ["party"], "limit": 1_000, "window": "rolling 1d"}))
+    (worker,) = site.start()
+    canary = site.start_canary()
+    canary.wait_ready()
+    wait_until(lambda: canary.metric(REQUESTS_TOTAL, result="decided") >= 3 * PARTITIONS, "rounds are decided")
+    well = [canary.metric(REQUESTS_TOTAL, result=result) for result in ("late", "wrong")]
+    decided_at = canary.metric("arbiter_canary_last_decided_timestamp_seconds")
+    counted = worker.metric("arbiter_decisions_total")
+    report = CliRunner(env=site.environment).invoke(main, ["report"])
+    site.send(promotion("r1", department=CANARY), promotion("r2", customer_id=f"{CANARY}-1"))
+    site.settle()
+    refused = [entry.headers["arbiter-error-code"] for entry in entries(site, REQUESTS + LETTERS)]
+
+    worker.kill()
+    canary.wait_unready("partition 0: no decision within 1.5 s")
+    late = canary.metric(REQUESTS_TOTAL, result="late")
+    site.start()
+    canary.wait_ready()
+    kafka.pause()
+    canary.wait_unready("Kafka does not answer")
+    away = canary.metric(REQUESTS_TOTAL, result="late")
+    kafka.resume()
+    canary.wait_ready()
+    canary.terminate()
+
+    assert canary.ended() == 0
+    assert well == [0, 0]
+    assert decided_at > 0
+    assert (counted, report.exit_code, report.stderr.startswith("arbiter: no decisions")) == (0, 1, True)
+    assert refused == [b"reserved_name", b"reserved_name"]
+    assert 0 < late < away
+    told = [json.loads(entry.value or b"") for entry in entries(site, DECISIONS)]
+    assert {(one["department"], one["dry_run"], one["findings"][0]["code"]) for one in told} == {
+        (CANARY, True, "invalid")
+    }
+    assert {one["source"]["partition"] for one in told} == set(range(PARTITIONS))
+    kept = [ledger for party, ledger in site.ledgers().items() if CANARY in party]
+    assert len(kept) <= PARTITIONS
+    assert [one for one in kept if len(one.contacts) or one.waiting or one.open or one.draws] == []
