@@ -183,6 +183,7 @@ def test_what_would_do_harm_is_not_sent(site: Site) -> None:
     site.put(PROFILES, b'{"customer_id": "c1", "time_zones": 1}', b"c1")
     site.flush()
     site.send(Profile(customer_id="c1", time_zone="Europe/Lisbon"))
+    site.put(REQUESTS, b"{", b"c1", partition=0)
     site.settle()
     mend = 'echo \'{"customer_id": "c1"}\''
     dry = told(site, "replay", "--topic", PROFILES, "--mend", mend)
