@@ -80,6 +80,21 @@ CONSUMER_LATE = _event(
 )
 WORKER_STOPPED = _event("worker.stopped", _INFO, "stopped", "The process ends.")
 
+# The canary: its process logs `http.serving`, `setting.unknown`, `worker.failed` and `worker.stopped`, too
+
+CANARY_STARTING = _event("canary.starting", _INFO, "arbiter canary %(version)s starts", "A canary's process begins.")
+CANARY_STOPPING = _event("canary.stopping", _INFO, "stopping: %(reason)s", "The canary ends with its round.")
+CANARY_AWAY = _event("canary.away", _WARNING, "%(why)s", "Kafka does not answer the canary: all its requests are late.")
+CANARY_LATE = _event(
+    "canary.late",
+    _WARNING,
+    "partition %(partition)d: %(why)s",
+    "A request of the canary was not decided in time there, or its decision was wrong.",
+)
+CANARY_WELL = _event(
+    "canary.well", _INFO, "partition %(partition)d: decided in time again", "The canary is decided for there again."
+)
+
 # Troubles: what `/readyz` shows
 
 TROUBLE_BEGAN = _event(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import threading
 import time
@@ -11,14 +10,12 @@ import uuid
 from contextlib import suppress
 from typing import Any
 
-from arbiter import __version__
+from arbiter import __version__, log_events
 from arbiter.metrics import CanaryMetrics
 from arbiter.settings import Settings, unknown
 from arbiter.worker.canary.round import Rounds, Seen, customers
 from arbiter.worker.http import Server
 from arbiter.worker.kafka.topics import KafkaAway
-
-log = logging.getLogger("arbiter")
 
 
 async def run(settings: Settings) -> int:
@@ -28,7 +25,7 @@ async def run(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, canary.stop, f"{number.name} received")
     for sentence in unknown():
-        log.warning("%s", sentence)
+        log_events.SETTING_UNKNOWN(what=sentence)
     return await canary.run()
 
 
@@ -49,7 +46,7 @@ class Canary:
 
     def stop(self, reason: str) -> None:
         """Begin to end."""
-        log.info("stopping: %s", reason)
+        log_events.CANARY_STOPPING(reason=reason)
         self._ending.set()
         self._stopped.set()
 
@@ -61,14 +58,14 @@ class Canary:
 
     async def run(self) -> int:
         """Run from start to end."""
-        log.info("arbiter canary %s starts", __version__)
+        log_events.CANARY_STARTING(version=__version__)
         self._metrics.last_decided.set(self._started_at)
         try:
             address = await self._server.start(self._settings.http)
         except OSError as error:
-            log.error("cannot go on: %s", error)
+            log_events.WORKER_FAILED(reason=error)
             return 1
-        log.info("serving health and metrics on http://%s", address)
+        log_events.HTTP_SERVING(address=address)
         rounds = Rounds(self._settings, f"canary-{uuid.uuid4().hex[:12]}", self._ending.is_set)
         try:
             while not self._ending.is_set():
@@ -78,7 +75,7 @@ class Canary:
         finally:
             await asyncio.to_thread(rounds.close)
             await self._server.stop()
-        log.info("stopped")
+        log_events.WORKER_STOPPED()
         return 0
 
     async def _pause(self, seconds: float) -> None:
@@ -102,7 +99,7 @@ class Canary:
 
     def _tell_away(self, why: str) -> None:
         if why != self._away:
-            log.warning("%s", why)
+            log_events.CANARY_AWAY(why=why)
         self._away = why
 
     def _note(self, seen: Seen) -> None:
@@ -112,8 +109,8 @@ class Canary:
             self._decided_at[seen.partition] = time.time()
             self._metrics.last_decided.set(min(self._decided_at))
             if self._troubles.pop(seen.partition, None) is not None:
-                log.info("partition %d: decided in time again", seen.partition)
+                log_events.CANARY_WELL(partition=seen.partition)
             return
         if seen.partition not in self._troubles:
-            log.warning("partition %d: %s", seen.partition, seen.why)
+            log_events.CANARY_LATE(partition=seen.partition, why=seen.why)
         self._troubles[seen.partition] = seen.why
