@@ -24,6 +24,7 @@ ADDRESSES = {"kafka": kafka_fault, "redis": redis_fault}
 """What is wrong with a setting that may hold a password; no error repeats any part of such a value."""
 
 DAYS_MIN = 7
+PARTITIONS_MAX = 1024
 DAYS_FORM = f"a whole number of days, {DAYS_MIN} or more, or -1"
 
 # Kubernetes sets these for a service that is called `arbiter`; they are not ours.
@@ -58,7 +59,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         _setting("Put before every topic's name, so that two installations can share a Kafka.", pattern=r"^[\w.-]*$"),
     ] = ""
     partitions: Annotated[
-        int, _setting("Partitions of every topic, when topics are made. Fixed from then on.", ge=1, le=1024)
+        int, _setting("Partitions of every topic, when topics are made. Fixed from then on.", ge=1, le=PARTITIONS_MAX)
     ] = 32
     replication: Annotated[
         int,

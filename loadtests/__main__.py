@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from arbiter.policy.document import PolicyDocument
-from loadtests import cold, page, stored
+from loadtests import cold, page, sizes, stored
 from loadtests.cold import Cold
 from loadtests.contenders.arbiter_worker import ArbiterWorker
 from loadtests.contenders.base import Contender
@@ -32,7 +32,7 @@ from loadtests.stored import Cost
 
 RESULTS = ROOT / "loadtests" / "results"
 CONTENDERS: tuple[Contender, ...] = (ArbiterWorker(), NullTransport(), PlainConfluent(), QuixStreams(), StockFaust())
-PARTS = ("counts", "stored", "cold", "rounds")
+PARTS = ("counts", "stored", "cold", "sizes", "rounds")
 COLD_CUSTOMERS, COLD_ROUNDS = 5_000_000, 3
 NAMES = [contender.name for contender in CONTENDERS]
 
@@ -109,10 +109,11 @@ def check_contenders(chosen: Sequence[Contender]) -> None:
 def _all_parts(parts: Sequence[str], rounds_of: Callable[[], Report], console: Console) -> None:
     """Measure these parts, each kept as soon as it is there; the others stay as they were."""
     found = page.load()
-    measures: dict[str, Callable[[], Report | Counts | list[Cost] | Cold]] = {
+    measures: dict[str, Callable[[], Report | Counts | list[Cost] | Cold | dict[str, float]]] = {
         "counts": lambda: count_rules(console),
         "stored": lambda: stored.measure_all(console),
         "cold": lambda: cold.measure(COLD_CUSTOMERS, COLD_ROUNDS, console),
+        "sizes": sizes.measure,
         "rounds": rounds_of,
     }
     for part in parts:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from arbiter.sizing.figures import PACKAGED, packed, read_figures
 from loadtests.cells import Cells, markdown
 from loadtests.cold import Cold
 from loadtests.cold import table as cold_table
@@ -16,6 +17,7 @@ from loadtests.count import table as count_table
 from loadtests.goals import table as goals_table
 from loadtests.report import Report, scope
 from loadtests.report import tables as report_tables
+from loadtests.sizes import table as sizes_table
 from loadtests.stages import ROOT
 from loadtests.stored import Cost
 from loadtests.stored import table as stored_table
@@ -41,6 +43,7 @@ class Results(Struct):
     counts: Counts | None = None
     stored: list[Cost] | None = None
     cold: Cold | None = None
+    sizes: dict[str, float] | None = None
 
 
 def now() -> str:
@@ -54,8 +57,10 @@ def load(path: Path = RESULTS) -> Results:
 
 
 def save(found: Results, path: Path = RESULTS) -> None:
-    """Keep it."""
+    """Keep it; what `arbiter sizing` needs of it goes into the package, too."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    if path == RESULTS and None not in (found.rounds, found.stored, found.cold, found.sizes):
+        PACKAGED.write_bytes(packed(read_figures(path)))
 
 
 def figures(found: Results) -> str:
@@ -76,6 +81,8 @@ def figures(found: Results) -> str:
         parts += ["Memory, by `python -m loadtests.stored`.", markdown(stored_table(found.stored))]
     if found.cold is not None:
         parts += ["Cold cache, by `python -m loadtests.cold`.", markdown(cold_table(found.cold))]
+    if found.sizes is not None:
+        parts += ["The input, as it is published.", markdown(sizes_table(found.sizes))]
     return "\n\n".join(parts) + "\n"
 
 

@@ -20,6 +20,7 @@ from arbiter.cli.replay import replay
 from arbiter.cli.reporting import report_command
 from arbiter.cli.running import settings, worker
 from arbiter.cli.simulate import simulate
+from arbiter.cli.sizing import sizing
 from arbiter.cli.topics import topics
 from arbiter.printable import guarded
 
@@ -66,6 +67,7 @@ for _command in (
     dlq,
     doctor,
     canary,
+    sizing,
     settings,
     schemas,
 ):

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from arbiter.cli.common import EXIT_AWAY, EXIT_REFUSED, Failure, servers_may_be_away, settings_for
 from arbiter.reports.pages.console import paragraph, terminal
-from arbiter.settings import Settings, variable
+from arbiter.settings import PARTITIONS_MAX, Settings, variable
 from arbiter.worker.kafka import topics as kafka_topics
 from arbiter.worker.kafka.topic_check import Difference, differences, fixes, look
 from arbiter.worker.kafka.topic_table import TABLE, Kind, Value, in_words, values_of
@@ -29,7 +29,9 @@ def topics() -> None:
 
 
 @topics.command()
-@click.option("--partitions", type=click.IntRange(1, 1024), metavar="N", help="Instead of ARBITER_PARTITIONS.")
+@click.option(
+    "--partitions", type=click.IntRange(1, PARTITIONS_MAX), metavar="N", help="Instead of ARBITER_PARTITIONS."
+)
 def create(partitions: int | None) -> None:
     """Make the topics that are missing, set as `describe` says.
 

@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from arbiter import log_events
 from arbiter.engine.lifecycle import diagrams
-from arbiter.generated import topics
+from arbiter.generated import sizing, topics
 from arbiter.generated.asyncapi import document
 from arbiter.generated.metrics import metrics
 from arbiter.messages import (
@@ -80,6 +80,7 @@ def generated() -> dict[str, str]:
     files["docs/settings.md"] = markdown()
     files["docs/logs.md"] = log_events.markdown()
     files["docs/topics.md"] = topics.markdown()
+    files["docs/sizing.md"] = sizing.markdown()
     files["deploy/kubernetes/components/strimzi/topics.yaml"] = topics.strimzi()
     files["docs/metrics.md"] = metrics()
     return files

@@ -74,7 +74,7 @@ def test_make_targets_do_what_the_documents_say() -> None:
         assert RECIPES[target] in recipe.stdout
 
 
-SERVERLESS = ("policy-tests.md", "simulate.md")
+SERVERLESS = ("policy-tests.md", "simulate.md", "sizing.md")
 """Documents of which every command runs on the samples, without a server."""
 
 ON_SERVERS = ("explain-and-report.md", "shadow.md")

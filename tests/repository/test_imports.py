@@ -47,6 +47,7 @@ ARROWS: dict[str, frozenset[str]] = {
     "logs": frozenset({"printable", "settings"}),
     "metrics": frozenset({"messages", "metric_types"}),
     "metric_types": frozenset(),
+    "sizing": frozenset({"worker", "ledger", "messages", "timing", "settings"}),
     "settings": frozenset({"messages", "addresses"}),
     "addresses": frozenset(),
     "embedded": frozenset(),
