@@ -77,9 +77,9 @@ def test_make_targets_do_what_the_documents_say() -> None:
 SERVERLESS = ("policy-tests.md", "simulate.md", "sizing.md")
 """Documents of which every command runs on the samples, without a server."""
 
-ON_SERVERS = ("explain-and-report.md", "shadow.md")
+ON_SERVERS = ("explain-and-report.md", "shadow.md", "backup-and-upgrade.md")
 """Documents whose commands need an installation that has decided something; see test_explain.py,
-test_worker_shadow.py."""
+test_worker_shadow.py, test_backup.py."""
 
 
 @pytest.mark.parametrize("name", SERVERLESS)
