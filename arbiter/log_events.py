@@ -227,7 +227,7 @@ SHADOW_IN_FORCE = _event(
     "shadow.in_force", _INFO, "shadow policy: %(shadow)s (activation %(activation)d)", "The shadow policy has changed."
 )
 SHADOW_REFUSED = _event(
-    "shadow.refused", _ERROR, "%(why)s", "No shadow policy is judged; decisions do not change (alarm)."
+    "shadow.refused", _ERROR, "%(why)s", "No shadow policy is evaluated; decisions do not change (alarm)."
 )
 POLICIES_UNREAD = _event(
     "policies.unread", _DEBUG, "policies cannot be read: %(why)s", "The last one stays; it is read again at once."
@@ -351,7 +351,7 @@ _HEAD: Final = (
     "| `exception` | a traceback, where there is one |",
     "| others | the fields of the event, from the table below |",
     "",
-    "Single requests are told at debug only, and no event names a customer. At info and above a healthy worker logs",
+    "Single requests are logged at debug only, and no event names a customer. At info and above a healthy worker logs",
     "only that it starts, stops, gets partitions or a new policy. Libraries are heard from warning on, once a minute.",
     "",
     "| event | level | fields | means |",

@@ -88,13 +88,13 @@ class ShadowMetrics:
         )
         self.decisions = Counter(
             "arbiter_shadow_policy_decisions",
-            "Decisions that the shadow policy judged, too: what was answered, and what it would have answered.",
+            "Requests that the shadow policy decided, too: what was answered, and what it would have answered.",
             ("live", "shadow"),
             registry=registry,
         )
         self.version = Gauge(
             "arbiter_shadow_policy_version",
-            "Version of the shadow policy that is judged here; 0 for none.",
+            "Version of the shadow policy that is evaluated here; 0 for none.",
             registry=registry,
             together="max",
         )
@@ -162,7 +162,7 @@ class WaitingMetrics:
         self.census_at = Gauge(
             "arbiter_waiting_census_timestamp_seconds",
             "When the last complete census of waiting requests ended. The census runs slowly, beside the work; "
-            "nothing is told before the first one is complete.",
+            "there is no figure before the first one is complete.",
             registry=registry,
             together="min",
             is_late=True,
@@ -201,9 +201,9 @@ class ServerMetrics:
         )
         self.kafka_errors = Counter(
             "arbiter_kafka_errors",
-            "Errors that Kafka's clients told, by kind: `transport` (a connection ended or was not made; also one that "
-            "a broker closes because it was idle), `timeout`, `resolve`, `tls`, `authentication`, `brokers_down` (none "
-            "can be reached), `refused` (a broker refused records or gives none), `other`.",
+            "Errors that Kafka's clients reported, by kind: `transport` (a connection ended or was not made; also one "
+            "that a broker closes because it was idle), `timeout`, `resolve`, `tls`, `authentication`, `brokers_down` "
+            "(none can be reached), `refused` (a broker refused records or gives none), `other`.",
             ("kind",),
             registry=registry,
         )
@@ -270,7 +270,7 @@ class Metrics:
             registry=registry,
         )
         self.repeats = Counter(
-            "arbiter_repeated_decisions", "Decisions told again because the request came again.", registry=registry
+            "arbiter_repeated_decisions", "Decisions published again because the request came again.", registry=registry
         )
         self.findings = Counter(
             "arbiter_findings",
@@ -311,7 +311,7 @@ class Metrics:
             registry=registry,
         )
         notes = (
-            "What outcomes and customers' records told that was not as it should be, by what and whose "
+            "Outcomes and customers' records that were not as they should be, by what and whose "
             "([the codes](reason-codes.md))."
         )
         self.notes = Counter("arbiter_outcome_notes", notes, ("what", "department"), registry=registry)

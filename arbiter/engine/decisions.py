@@ -99,7 +99,7 @@ def await_own_contact(policy: Policy, decision: Decision, expires_ms: int) -> De
 
 
 def awaits_confirmation(decision: Decision) -> bool:
-    """Whether a recalled request waits for its department, which no evaluation of the request alone tells."""
+    """Whether a recalled request waits for its department, which no evaluation of the request alone shows."""
     return decision.outcome == "deferred" and any(finding.code == "recalled" for finding in decision.findings)
 
 

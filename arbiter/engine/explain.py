@@ -246,7 +246,7 @@ def _contacts_then(contacts: Contacts, at_ms: int) -> Contacts:
 
 
 class _StockThen:
-    """The capacity as the decision's findings tell it: what they do not name had room, and its cells were open."""
+    """The capacity as the decision's findings show it: what they do not name had room, and its cells were open."""
 
     def __init__(self, published: DecidedRequest) -> None:
         send_after = published.request.send_after

@@ -78,7 +78,7 @@ def reconsider(party: PartyState) -> None:
 
 
 def withdraw(party: PartyState, key: bytes, rule: str, message: str) -> ContactRequest | None:
-    """Reject a deferred request on its department's word, as ``withdrawn``; ``None`` if no such request waits.
+    """Reject a deferred request that was withdrawn, as ``withdrawn``; ``None`` if no such request waits.
 
     ``key`` is the request's identity; ``rule`` and ``message`` are those of the finding. Gives the request.
     """

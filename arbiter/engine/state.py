@@ -32,7 +32,7 @@ class Anomaly(Struct, frozen=True, gc=False):
 
 
 class LifecycleEvent(Struct, frozen=True, gc=False):
-    """Something that became of a request or its permit and that no decision tells, for the metrics."""
+    """A change of a request or its permit that no decision reports, for the metrics."""
 
     event: str
     department: str
@@ -68,7 +68,7 @@ class PartyState:
     ``answers`` are the loaded and the new ones, ``changed`` the keys of the new ones. ``requests`` has the open and
     waiting requests that are decoded. ``due_ms`` is when the party's next timer fires, ``queue_key`` its order among
     those that fire then. ``effects`` collects the effects of one event. With ``records_only`` an event is booked, and
-    what follows from it is left for the next look; with ``ends_undecidable`` what cannot be judged is ended.
+    what follows from it is left for the next look; with ``ends_undecidable`` what cannot be decided is ended.
     """
 
     __slots__ = (
@@ -202,7 +202,7 @@ class PartyState:
         self.effects.append(Anomaly(what, department, detail))
 
     def happened(self, event: str, department: str) -> None:
-        """Count an event of a life that no decision tells."""
+        """Count a lifecycle event that no decision reports."""
         self.effects.append(LifecycleEvent(event, department))
 
     def publish(

@@ -44,7 +44,7 @@ PROCESS: Final = """
 - The census of waiting requests walks through all that waits, some hundred parties a second and worker; it works 2 % of
   the time. A party that changes meanwhile may be counted as it was. A new owner of a partition counts it in its next
   round.
-- A worker that is out of the group tells the lag of the partitions that no worker has. If several are, the same records
+- A worker that is out of the group shows the lag of the partitions that no worker has. If several are, the same records
   stand in the `arbiter_lag_records` of each.
 - `arbiter_capacity_used` is what workers have reported: a second late. A rule with `hourly` shows its main window.
 

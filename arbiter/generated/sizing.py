@@ -62,7 +62,7 @@ Measured ({at}, policy `{policy}` with {rules} rules):
 
 Fixed in this build:
 
-- Answers are kept for {days} days, so that a repeated request is told the same. It is no setting.
+- Answers are kept for {days} days, so that a repeated request gets the same answer. It is no setting.
 - {partitions:,} partitions at most, whose number never changes while there is state.
 
 Judgements, not measured:

@@ -66,7 +66,7 @@ class Stock(Protocol):
     """The capacity that a decision may draw on."""
 
     def level(self, draw: Draw, limit: int) -> Level | None:
-        """How the window stands; ``None`` if that was not looked up. Then an approval is tried, and ``take`` tells."""
+        """How the window stands; ``None`` if that was not looked up. Then ``take`` shows whether there is room."""
 
     def need(self, draw: Draw) -> None:
         """It must be looked up, or the answer cannot stand."""
@@ -114,14 +114,14 @@ class EmptyStock:
         """There is nothing to be looked up."""
 
     def take(self, draw: Draw) -> None:
-        """Nobody counts."""
+        """Do nothing: nothing is counted."""
 
     def give(self, draw: Draw) -> None:
-        """Nobody to give it to."""
+        """Do nothing: nothing was taken."""
 
 
 class CapacityJournal:
-    """One party's hand in a stock. It can undo what a failed step took, and see again what it saw.
+    """What one party takes of a stock, recorded. It can undo what a failed step took, and see again what it saw.
 
     A step that fails is undone by leading the party through all its former steps once more. They must then end as
     they did, although other parties have drawn on the stock since: so they are shown the same levels, and what they

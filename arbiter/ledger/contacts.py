@@ -1,4 +1,4 @@
-"""A party's contacts, as columns: what caps count, and what outcomes tell of.
+"""A party's contacts, as columns: what caps count, and what outcomes are about.
 
 Nearly all that is done with contacts is to count them: which kind, when, and whether they use budgets. So a ledger
 keeps no object for each contact but a list for each field, and each kind once. :class:`Contact` is a view of one row,
@@ -50,13 +50,13 @@ class Kind(Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def shape(self) -> Shape:
-        """All but whose it was."""
+        """All fields but the customer."""
         return (self.department, self.campaign, self.channel, self.category, self.product, self.partner)
 
 
 class Evidence(Struct, frozen=True, array_like=True, gc=False):
-    """What was told of one contact: when it was sent (the last told), by when it was made at the latest (the first
-    reaction to it, or that nobody was reached), and when it bounced (the last told)."""
+    """What outcomes reported of a contact: when it was sent (the latest), by when it was made at the latest (the first
+    reaction to it, or that nobody was reached), and when it bounced (the latest)."""
 
     told_ms: int | None = None
     proven_ms: int | None = None
@@ -67,7 +67,7 @@ class Contacts:
     """The contacts of one party, oldest first, a list for each field.
 
     ``codes`` has each contact's kind and state, ``begins`` and ``ends`` the span of its permit (ms), ``counted`` when
-    it counts: the last instant of its permit until something was told of it, then ``sent``. ``refs`` has the first 8
+    it counts: the last instant of its permit until an outcome came, then ``sent``. ``refs`` has the first 8
     bytes of the request's identity. ``sent`` and ``evidence`` are by row, of those that have them. ``kinds`` are
     distinct, and ``shapes`` are theirs.
     """
@@ -159,11 +159,11 @@ class Contacts:
         return sum([theirs[code >> STATE_BITS] and code & STATE not in FREE for code in codes])
 
     def only(self, is_kept: Callable[[Contact], bool]) -> Contacts:
-        """A copy of the contacts for which this is so."""
+        """A copy with only the contacts for which ``is_kept`` is true."""
         return self._copy([one.row for one in self if is_kept(one)])
 
     def take_out(self, is_taken: Callable[[Contact], bool]) -> Contacts:
-        """Take those out for which this is so."""
+        """Remove the contacts for which ``is_taken`` is true, and return them."""
         taken = {one.row for one in self if is_taken(one)}
         out = self._copy(sorted(taken))
         if taken:
@@ -221,7 +221,7 @@ class Contacts:
                 self.evidence[row] = others.evidence[own]
 
     def _keep(self, rows: list[int]) -> None:
-        """Be these rows, in this order, with no kind that none of them has."""
+        """Keep only these rows, in this order, and drop kinds that none of them has."""
         if rows == [*range(len(self))]:
             return
         kept = self._copy(rows)
@@ -233,7 +233,7 @@ class Contact:
     """A view of one contact of a party: what is set here is set there.
 
     It is valid until rows are taken out. ``ref`` is the first 8 bytes of the request's identity. ``sent_at_ms`` is
-    when it counts if anything was told of it, or when it bounced; ``evidence`` is there where more was told than that
+    when it counts if an outcome came, or when it bounced; ``evidence`` is there where outcomes reported more than that
     and the state say.
     """
 
@@ -283,12 +283,12 @@ class Contact:
 
     @property
     def sent_at_ms(self) -> int | None:
-        """When it counts by what was told of it."""
+        """When it counts according to its outcomes."""
         return self._of.sent.get(self.row)
 
     @property
     def evidence(self) -> Evidence | None:
-        """What was told of it, where the state and ``sent_at_ms`` do not say it."""
+        """What outcomes reported of it, where the state and ``sent_at_ms`` do not say it."""
         return self._of.evidence.get(self.row)
 
     @evidence.setter
@@ -300,7 +300,7 @@ class Contact:
 
     @property
     def has_permit(self) -> bool:
-        """Whether it was ever approved; what was only told has no span in which it was to be sent."""
+        """Whether it was ever approved; a contact known from an outcome alone has no permit."""
         return self.valid_until_ms - self.not_before_ms > 1
 
     @property
@@ -309,7 +309,7 @@ class Contact:
         return self.state not in FREE
 
     def counts_at(self, at_ms: int) -> None:
-        """It was told when it was made. One that nobody approved is as long as that instant."""
+        """Record when it was made. One without a permit begins and ends at that instant."""
         of, row = self._of, self.row
         if not self.has_permit:
             of.begins[row], of.ends[row] = at_ms, at_ms + 1

@@ -39,15 +39,15 @@ def protects(message: Fact | Outcome) -> bool:
 
 
 def is_possible(stated_ms: int, received_ms: int, now_ms: int) -> bool:
-    """Whether something can have been said then: not in the future, and not in 1970 or before, which says no time."""
+    """Whether a statement can have been made then: not in the future, and not in 1970 or before, which says no time."""
     return LOST_MS <= stated_ms <= max(received_ms, now_ms)
 
 
 def dated(stated_ms: int, received_ms: int, now_ms: int, before: Iterable[int] = ()) -> int:
     """As of when a protective record counts: as it says, or when it was received if that is not possible.
 
-    ``before`` are the times of what it overrules: of those that it is not earlier than by its own word, it is not
-    earlier when it is dated anew.
+    ``before`` are the times of the records that it would replace. If it is dated anew, it still replaces all that it
+    would replace by its own time.
     """
     if is_possible(stated_ms, received_ms, now_ms):
         return stated_ms

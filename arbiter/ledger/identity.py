@@ -14,7 +14,7 @@ from arbiter.messages import ContactRequest, Scalar
 from arbiter.timing.instants import DAY_MS, FIRST_YEAR, LAST_YEAR, SECOND_MS, to_datetime, to_ms
 
 ANSWERS_KEPT_MS = 35 * DAY_MS
-"""How long answers are kept: the 30 days in which an id is told from a new one, and a margin."""
+"""How long answers are kept: the 30 days in which a known id is recognised, and a margin."""
 
 WHOLE_MAX = 2.0**53
 REF_BYTES = 8
@@ -36,7 +36,7 @@ _canonical = msgspec.msgpack.Encoder(order="deterministic")
 
 
 def identity(request: ContactRequest) -> bytes:
-    """The 16 bytes by which a request is told from others: department, customer and request id."""
+    """The 16 bytes that distinguish a request from all others: department, customer and request id."""
     named = (request.department, request.customer_id, request.request_id)
     return blake2b(_canonical.encode(named), digest_size=16).digest()
 
@@ -121,7 +121,7 @@ def answer_key(customer: str, request_identity: bytes) -> bytes:
     """Under which key an answer is kept: what the index holds of the identity, and the customer.
 
     So all answers of a customer can be found from the index, when they move. Two requests of one customer that share
-    64 bits of their hash (at 10,000 requests about once in 10^11 customers) are told apart by their content: the
+    64 bits of their hash (at 10,000 requests about once in 10^11 customers) are distinguished by their content: the
     second becomes a dead letter `request_id_reused`, and is never answered with the first one's decision.
     """
     return request_identity[:REF_BYTES] + customer.encode()
@@ -169,5 +169,5 @@ HOLD = "/recall/"
 
 
 def hold_of(identity: bytes) -> str:
-    """The hold under which a recalled request waits for its department's word."""
+    """The hold under which a recalled request waits for its department's confirmation."""
     return HOLD + identity.hex()

@@ -1,4 +1,4 @@
-"""A customer's preferences as they are told → as they are kept."""
+"""From a customer's preferences as a record states them to the form in which a ledger keeps them."""
 
 from __future__ import annotations
 

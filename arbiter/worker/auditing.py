@@ -47,7 +47,7 @@ def audit_out(entry: AuditEntry, topic: str) -> OutRecord:
 
 
 async def tell(store: PolicyStore, publisher: Publisher, topic: str, teller: str) -> int:
-    """Publish what is not on the topic yet; gives how many entries that were. Repeats after a failure."""
+    """Publish the entries that are not on the topic yet; gives how many those were. Repeats after a failure."""
     entries = await store.untold(teller, LEASE_MS, TOLD_MAX)
     if entries:
         await publisher.publish([audit_out(entry, topic) for entry in entries])

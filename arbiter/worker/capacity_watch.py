@@ -39,7 +39,7 @@ class CapacityWatch:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Tell how each live window stands. :class:`StoreUnavailable`, :class:`StateDamaged`."""
+        """Set the metrics of how each live window stands. :class:`StoreUnavailable`, :class:`StateDamaged`."""
         active = self._policies.current
         wants = [] if active is None or not self._clock.is_settled else _live(active.policy, self._clock.now_ms())
         self._tell(wants, await self._used([want.draw.key for want in wants]) if wants else [])

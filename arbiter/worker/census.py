@@ -79,7 +79,7 @@ class Census:
             await asyncio.sleep(ROUND_SECONDS)
 
     async def count(self) -> None:
-        """Count all that waits now; tell it when the round is complete. :class:`StoreUnavailable`."""
+        """Count all that waits now; publish the counts when the round is complete. :class:`StoreUnavailable`."""
         found: dict[int, Waiting] = {}
         for partition in sorted(self._claimed()):
             try:
@@ -166,7 +166,7 @@ def _add(
 
 
 def _ledger(packed: bytes | None) -> Ledger | None:
-    """The ledger; what cannot be read is told elsewhere."""
+    """The ledger; what cannot be read is reported elsewhere."""
     try:
         return unpack_ledger(packed) if packed else None
     except CodecError:

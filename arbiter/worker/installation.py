@@ -1,4 +1,4 @@
-"""Checks that the state in Redis and the topics in Kafka belong together: before anything is claimed, and ever again.
+"""Checks that the state in Redis and the topics in Kafka belong together: before a claim, and regularly after.
 
 State is spread over partition numbers, and says how far each topic was read. With another number of partitions
 customers' ledgers would not be found, and with other topics records would be skipped; so nothing is decided then.
@@ -39,7 +39,7 @@ class InstallationCheck:
         self._begun = Layout("", {}, {})
         self.partitions = 0
         self.answered_at = -1e9
-        """When Kafka last told of the topics (``time.monotonic()``)."""
+        """When Kafka last described the topics (``time.monotonic()``)."""
         self.reconnects = 0
         """How often it did again after it had not."""
         self._was_away = False
@@ -103,7 +103,7 @@ class InstallationCheck:
 
     @property
     def errors(self) -> Mapping[str, int]:
-        """What its client told, by kind."""
+        """What errors its client reported, by kind."""
         return self._topics.causes.counts
 
     async def _look(self) -> Layout:

@@ -1,11 +1,11 @@
 """How far a worker is behind: records that are not done with, and the age of the oldest of them.
 
 Where logs end is known from the watch over progress, which asks every two seconds. Where a partition stands is known
-here; of one that was never claimed here the group's committed offset tells. The time of the oldest record is that of a
-record in this process, or, of a partition that stands still without one, of a record that is read for it, once.
+here; of one that was never claimed here the group's committed offset is used. The time of the oldest record is that of
+a record in this process, or, of a partition that stands still without one, of a record that is read for it, once.
 
-A worker that is out of the group tells the lag of the partitions that no worker has: in an outage of Redis all workers
-leave, and records wait all the same.
+A worker that is out of the group reports the lag of the partitions that no worker has: in an outage of Redis all
+workers leave, and records wait all the same.
 """
 
 from __future__ import annotations

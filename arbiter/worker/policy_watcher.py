@@ -35,7 +35,7 @@ class Active(Struct, frozen=True):
 
     @property
     def ruling(self) -> int:
-        """The last number with which that changed by which is decided."""
+        """The number of the last activation that changed more than the shadow policy: what decides."""
         return self.number - self.shadow_moves
 
 
@@ -44,7 +44,7 @@ class Policies:
     has lost what was in force: orders may be among what it lost, so nothing is decided until it is whole.
 
     ``met`` is the highest activation that any worker has met. ``trouble`` says why nothing is decided, or not by the
-    newest; ``shadow_trouble`` why the shadow policy that was ordered is not judged; empty if there is none.
+    newest; ``shadow_trouble`` why the shadow policy that was ordered is not used; empty if there is none.
     """
 
     def __init__(self, store: PolicyStore, health: Health, metrics: Metrics) -> None:
@@ -97,7 +97,7 @@ class Policies:
             await self._date(self.current.number)
 
     async def _date(self, number: int) -> None:
-        """Tell when the activation was made, if the audit still has it."""
+        """Set the metric of when the activation was made, if the audit still has it."""
         try:
             for limit in AUDIT_LOOKS:
                 entries = await self._store.history(limit)
@@ -153,9 +153,9 @@ class Policies:
             self._put(activation, policy, self.current.recalls)
 
     async def _beside(self, live: PolicyRecord, activation: Activation) -> Policy | None:
-        """The shadow policy, with the same switches; ``None`` if there is none, or none that can be judged.
+        """The shadow policy, with the same switches; ``None`` if there is none, or none that can be used.
 
-        Beside itself a version would only say the same.
+        A version is not its own shadow: it would only say the same.
         """
         shadow, kills = activation.shadow, activation.kills
         if (shadow, kills) != self._tried:

@@ -137,7 +137,7 @@ class Worker:
         return owner.assigned > 0 or (self._progress is not None and self._progress.is_covered)
 
     def _shadow_shown(self, current: Active | None) -> dict[str, Any] | None:
-        """The shadow policy, or why the one that was ordered is not judged. That makes no worker unready."""
+        """The shadow policy, or why the one that was ordered is not used. That makes no worker unready."""
         if self._policies.shadow_trouble:
             return {"trouble": self._policies.shadow_trouble}
         if current is None or current.policy.shadow is None:
@@ -259,7 +259,7 @@ class Worker:
         scraped.read_kafka(metrics, self._settings, counts, lambda: max(installation.answered_at, consumer.heard_at))
 
     def _watch_slowly(self, ownership: Ownership, shared: Shared) -> None:
-        """What only metrics tell."""
+        """Watch, at a slower pace, what only metrics show."""
         metrics, policies = self._metrics, self._policies
         capacity = CapacityWatch(self._store, policies, self._clock, shared.partitions, metrics.capacity)
         self._watch("watching capacity", capacity.keep_watching())

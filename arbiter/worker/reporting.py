@@ -50,7 +50,7 @@ class Reporter:
         self._has_left = False
 
     async def report(self) -> None:
-        """Tell, and learn what others met; :class:`StoreUnavailable`."""
+        """Report to the store, and learn the highest activation that others met; :class:`StoreUnavailable`."""
         if self._has_left:
             return
         policies, using = self._policies, list(self._using())

@@ -166,7 +166,7 @@ class Rounds:
                 yield Seen(found, "wrong" if why else "decided", seconds, why)
 
     def _why(self, error: KafkaException) -> str:
-        self._consumer.poll(0)  # hear what was said beside it
+        self._consumer.poll(0)  # lets the client report errors and log lines to `causes`
         return self._causes.why(error.args[0])
 
 

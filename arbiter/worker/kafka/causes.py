@@ -48,7 +48,7 @@ _VAGUE: Final = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
 class Causes:
     """What one client said. ``config`` goes into the client's; the client must be polled for it.
 
-    ``counts`` has how many errors it told, of every kind.
+    ``counts`` has how many errors it reported, of every kind.
     """
 
     def __init__(self) -> None:

@@ -344,7 +344,7 @@ class Fetcher:
         return records
 
     def _went_on(self, tp: TP, place: _Place, message: Message, error: KafkaError) -> bool:
-        """Whether more of this partition may be among the messages behind what was said instead of a record."""
+        """Handle an error that came in place of a record; whether records of this partition may follow it."""
         if error.code() == _EOF:
             self._refused.pop(tp, None)
             place.position = message.offset() or 0

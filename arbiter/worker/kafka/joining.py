@@ -24,7 +24,7 @@ class Group(Protocol):
         """Whether the group has given us partitions, or none, since we last came to it."""
 
     def allow(self, *, may_join: bool) -> None:
-        """Join the group, or leave it. May be said again and again."""
+        """Join the group, or leave it. May be called repeatedly."""
 
 
 class Joining:

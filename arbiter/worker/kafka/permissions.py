@@ -94,7 +94,7 @@ def _granted(settings: Settings, causes: Causes) -> dict[str, set[AclOperation] 
         for name, future in described.items():
             found[name] = _operations(future)
     except KafkaException:
-        admin.poll(0)  # hear what was said beside it
+        admin.poll(0)  # lets the client report errors and log lines to `causes`
         raise
     return found
 

@@ -1,4 +1,4 @@
-"""Records out: an idempotent producer, and futures that come true when every delivery is confirmed."""
+"""Records out: an idempotent producer, and futures that are done when every delivery is confirmed."""
 
 from __future__ import annotations
 

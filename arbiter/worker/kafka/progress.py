@@ -1,6 +1,6 @@
 """Whether records get decided: compares the ends of logs with what was committed.
 
-Finds whatever stands still without saying why. What has said already why it waits is left alone.
+Finds whatever stands still without saying why. What has already reported why it waits is not reported again.
 """
 
 from __future__ import annotations

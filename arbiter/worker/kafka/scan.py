@@ -138,7 +138,7 @@ class TopicReader:
         return found[0] if found and found[0].offset == offset else None
 
     def _away(self, error: KafkaException) -> KafkaAway:
-        self._consumer.poll(0)  # hear what was said beside it
+        self._consumer.poll(0)  # lets the client report errors and log lines to `causes`
         return KafkaAway(self._causes.why(error.args[0]))
 
     def _span(self, topic: str, number: int, count: int, bounds: Bounds) -> tuple[int, int]:
@@ -174,7 +174,7 @@ def _within(batch: Sequence[Message], left: dict[int, tuple[int, int]]) -> Itera
 
 
 def _is_record(message: Message) -> bool:
-    """Whether it is a record, and not the word that a partition ends here; any other word is an error."""
+    """Whether it is a record, and not the notice that the partition ends here; any other notice is an error."""
     error = message.error()
     if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
         raise KafkaException(error)

@@ -71,7 +71,7 @@ def look(settings: Settings, seconds_max: float = TIMEOUT_SECONDS) -> Cluster | 
         told = client.describe_configs(resources, request_timeout=seconds_max) if resources else {}
         values = _known({resource.name: future for resource, future in told.items()})
     except KafkaException as error:
-        client.poll(0)  # hear what was said beside it
+        client.poll(0)  # lets the client report errors and log lines to `causes`
         raise KafkaAway(causes.why(error.args[0])) from error
     topics = {name: _topic(shape, values.get(name)) for name, shape in shapes.items()}
     return Cluster(len(cluster.brokers), topics, str(cluster.cluster_id))

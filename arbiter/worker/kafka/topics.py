@@ -64,7 +64,7 @@ class Topics:
             if self._tells_ids:
                 counts, ids = self._described()
         except KafkaException as error:
-            self._admin.poll(0)  # hear what was said beside it
+            self._admin.poll(0)  # lets the client report errors and log lines to `causes`
             raise KafkaAway(self.causes.why(error.args[0])) from error
         self._admin.poll(0)
         self.causes.over()

@@ -88,15 +88,15 @@ class Consumer(FaustConsumer):
         return {self._feed}
 
     def assign(self, lease: int, positions: Mapping[TP, int], bounded_until: Mapping[TP, int]) -> None:
-        """See :meth:`Fetcher.place`."""
+        """See :meth:`Fetcher.assign`."""
         self.fetcher.assign(lease, positions, bounded_until)
 
     def resume(self, lease: int, tps: Iterable[TP]) -> None:
-        """See :meth:`Fetcher.open`."""
+        """See :meth:`Fetcher.resume`."""
         self.fetcher.resume(lease, tps)
 
     def pause(self, lease: int, tps: Iterable[TP]) -> None:
-        """See :meth:`Fetcher.shut`."""
+        """See :meth:`Fetcher.pause`."""
         self.fetcher.pause(lease, tps)
 
     async def offset_ranges(self, tps: Iterable[TP]) -> dict[TP, tuple[int, int]]:

@@ -217,7 +217,7 @@ _scratch: Final = _Scratch()
 
 
 def _growing(decompress_into: Callable[[bytes, bytearray], int]) -> Callable[[bytes, int], bytes]:
-    """Unpack into room that grows; what says nothing beforehand of how long it will be fails in too little."""
+    """Unpack into a buffer that grows: data that does not state its length fails if the buffer is too small."""
 
     def unpack(data: bytes, limit: int) -> bytes:
         room = _scratch.room

@@ -60,7 +60,7 @@ class Orders(Struct, frozen=True, kw_only=True):
 
 
 class Replayer:
-    """Judges letters, and sends what can be taken; a context manager. Every method raises :class:`KafkaAway`."""
+    """Decides what becomes of letters, and sends them; a context manager. Every method raises :class:`KafkaAway`."""
 
     def __init__(self, settings: Settings, kafka: TopicReader, orders: Orders, now_ms: int) -> None:
         """``kafka`` reads the letters; ``now_ms`` is the time by which they are read again."""

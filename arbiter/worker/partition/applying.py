@@ -151,7 +151,7 @@ class Applier:
         self._output.add(party, None if isinstance(cause, Review) else cause, effects, records)
 
     def _rewind(self, party: StoredParty) -> None:
-        """The party as it was before the event under mode: loaded anew, and led through what it had gone through."""
+        """The party as it was before the current event: loaded anew, and led through what it had gone through."""
         party.journal.rewind()
         self._questions.clear()
         party.rewind()

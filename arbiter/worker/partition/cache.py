@@ -1,6 +1,6 @@
 """Parties kept in memory while the worker owns their partition: nobody else writes them, so they cannot be stale.
 
-Parties of late are kept decoded. The others are kept as their bytes.
+The most recently used parties are kept decoded, the others as their bytes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class StoredParty(Party):
     """A party as the store has it, and as it is now.
 
     ``packed`` are the bytes of the last commit (``None`` for a new party), ``known_due_ms``, ``known_queue_key`` and
-    ``waits`` what the store knows of when it comes back and what it waits for. In the batch under mode: ``steps`` are
+    ``waits`` what the store knows of when it comes back and what it waits for. In the current batch: ``steps`` are
     what it went through, ``loaded`` the answers that were read, ``context`` is what events are applied under,
     ``opened_ms`` the end of the last permit that it got, ``repacked`` its bytes to be. ``cost`` is what it takes of the
     cache.

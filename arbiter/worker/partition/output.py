@@ -31,7 +31,7 @@ class Output:
 
     ``outbox`` is what the commit publishes, ``decisions`` the decisions in it. ``received_ms`` is when the requests
     came that were answered, and ``first`` those requests that were not answered before. ``anomalies`` have the record
-    that told of them; ``lives`` is what became of requests and no decision tells. ``in_week`` has, for each approval,
+    that caused them; ``lives`` are lifecycle events that no decision reports. ``in_week`` has, for each approval,
     how many contacts the customer then has in a week. ``dead`` are the records that become dead letters. ``facts``
     counts the inputs that are no requests. ``routed`` has the kind of each record for another partition.
     """

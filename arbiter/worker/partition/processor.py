@@ -64,7 +64,7 @@ class Processor:
         self._is_paused = False
         self.halted_by = ""
         """Why it decides no more, as metrics call it; empty if it does."""
-        # The claim's outbox was published again. It is cleared when idle, lest the next claim publishes it once more.
+        # The claim's outbox was published again. It is cleared when idle: else the next claim publishes it again.
         self._has_outbox = True
         self._number: int | None = None
         self._retry = retry
@@ -311,7 +311,7 @@ class Processor:
         return batch, await self._tokens.spent(taken, work.now_ms) if taken else {}
 
     async def _over(self, active: Active, work: Work, batch: Batch, commit: Commit) -> None:
-        """It is committed and delivered."""
+        """Take note that the batch is committed and delivered."""
         await self._tokens.settle(commit.now_ms)
         if (batch.is_closed and not work.is_closed) or work.has_left_queue(commit):
             self._tokens.look_now()

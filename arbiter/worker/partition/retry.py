@@ -88,7 +88,7 @@ class RetryPolicy:
         return result
 
     async def ask(self, call: Callable[[], Awaitable[Result]], *, is_begun: bool = False) -> Result:
-        """Ask the store until it answers, and tell when it does not; :class:`Stopped`."""
+        """Ask the store until it answers, and report when it does not; :class:`Stopped`."""
         health = self._shared.health
         for attempt in count():
             try:

@@ -45,7 +45,7 @@ SHADOW_RULE_ERROR = "shadow-rule-error"
 def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock: bool) -> None:
     """Count what was decided and confirmed, without the canary's.
 
-    Latency is counted only where record time stamps and the clock are of one time.
+    Latency is counted only under the wall clock: a replay's record time stamps are of another time.
     """
     output, departments = batch.output, policy.document.departments
     decisions = [decision for decision in output.decisions if decision.request.department != CANARY]

@@ -233,9 +233,9 @@ class Tokens:
         await asyncio.gather(*(self._fetch(draw, count, stock.now_ms) for draw, count in counts.items()))
 
     def _wanted(self, stock: TokenStock, draw: Draw, count: int) -> int:
-        """How many tokens to ask for: all that the batch took, and if one more is needed, as many once more.
+        """How many tokens to ask for: all that the batch took; if it needs more than is spare, up to twice that.
 
-        Only a part of what is free, lest the others find nothing in the meantime; it goes back with the commit.
+        The extra ones are only a part of what is free, so that others find some; unused ones go back after the commit.
         """
         held, taken = self._held[draw], max(stock.changes[draw], 0)
         if held.limit is None:

@@ -45,7 +45,7 @@ class Wakeups:
             going_on = await self._tokens.due_first(active.policy, due, work.now_ms)
             work.due = [party for _, _, party in going_on]
             if due and not going_on:
-                await asyncio.sleep(LOOK_SECONDS)  # lest requests are tried in vain all the time
+                await asyncio.sleep(LOOK_SECONDS)  # so that requests are not tried in vain all the time
             work.is_closed |= len(going_on) < len(due) or (len(due) == DUE_MAX and active.policy.is_shared)
         elif not work.is_closed:
             # Only when it was idle for long the event clock moves on by itself, to the next timers.
