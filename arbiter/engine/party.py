@@ -56,7 +56,7 @@ class Party(PartyState):
             self.set_timer()
         self.now_ms = now_ms
         if event is not None:
-            # Most customers have no household. Households, and stubs of members, have a branch of their own.
+            # Most records take this short way. Profiles, and all that concerns members of a household, take the other.
             if isinstance(event, InputRecord) and self.ledger.stub is None and not isinstance(event.message, Profile):
                 apply_record(self, event)
             else:

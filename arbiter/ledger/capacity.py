@@ -66,7 +66,7 @@ class Stock(Protocol):
     """The capacity that a decision may draw on."""
 
     def level(self, draw: Draw, limit: int) -> Level | None:
-        """How the window stands; ``None`` if that was not looked up. Then ``take`` shows whether there is room."""
+        """How the window stands; ``None`` if that was not looked up. Then a rule says yes, and ``take`` asks."""
 
     def need(self, draw: Draw) -> None:
         """It must be looked up, or the answer cannot stand."""

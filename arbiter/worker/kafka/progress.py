@@ -1,6 +1,6 @@
 """Whether records get decided: compares the ends of logs with what was committed.
 
-Finds whatever stands still without saying why. What has already reported why it waits is not reported again.
+Finds whatever stands still without saying why. A partition that has already reported why it waits is left out.
 """
 
 from __future__ import annotations
