@@ -12,17 +12,17 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from arbiter.ledger.model import Decision
 from arbiter.messages import Finding, PolicyRef, ShadowDecision, UsedContact, instant_of, ms_of
 from arbiter.state.answers_1 import unpack_decision_1
 from arbiter.state.codec import FORMAT as FORMAT_1
 from arbiter.state.codec import CodecError, check_format
-from arbiter.state.phrases import FIRST, FORMAT, decode_phrase
+from arbiter.state.phrases import FIRST, FORMAT
 from arbiter.timing.instants import MINUTE_MS
 
 Phrase = tuple[Any, ...]
@@ -31,7 +31,6 @@ Place = Callable[[Phrase], int]
 
 CONTENT_BYTES: Final = 8
 INSTANT_BYTES: Final = 7
-COLUMNS: Final = 19
 
 _OUTCOMES: Final = ("approved", "deferred", "rejected", "recalled")
 _NUMBER, _DATE = "\x01", "\x02"
@@ -42,9 +41,40 @@ _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - a message has local times
 _MINUTE: Final = timedelta(minutes=1)
 
 
+Words = list[int]
+"""The place of a phrase, and what varies in it."""
+
+Findings = list[Words | int | None]
+"""Four values for each finding, see :func:`_finding`."""
+
+
+class _Row(Struct, array_like=True, gc=False):
+    """The columns that :func:`_row` writes; what is missing at the end was ``None``."""
+
+    head: Annotated[bytes, Meta(min_length=CONTENT_BYTES + INSTANT_BYTES, max_length=CONTENT_BYTES + INSTANT_BYTES)]
+    code: Annotated[int, Meta(ge=0)]
+    policy: int
+    source: int
+    offset: int
+    seq: int
+    score: int | float | None = None
+    not_before: int | None = None
+    valid_until: int | None = None
+    note: Words | None = None
+    findings: Findings | None = None
+    retry: int | None = None
+    ahead: int | None = None
+    eligible: int | None = None
+    shadow: Findings | None = None
+    notify: int | None = None
+    preferred: int | None = None
+    exceptions: Words | None = None
+    beside: tuple[int, int, Words, int | None, Findings] | None = None
+
+
 class _Wire(Struct, array_like=True, gc=False):
     phrases: list[bytes]
-    row: list[Any]
+    row: _Row
 
 
 class _Places(dict[Phrase, int]):
@@ -57,6 +87,7 @@ class _Places(dict[Phrase, int]):
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(_Wire).decode
+_decode_phrase: Final = msgspec.msgpack.Decoder(list[str | int | float | None]).decode
 
 
 def pack_decision(decision: Decision) -> bytes:
@@ -79,7 +110,7 @@ def unpack_decision(data: bytes) -> Decision:
     try:
         wire = _decode(data[1:])
         return _decision(wire.row, list(map(_phrase_in, wire.phrases)))
-    except (msgspec.DecodeError, IndexError, ValueError, TypeError, OverflowError) as error:
+    except (msgspec.DecodeError, LookupError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise CodecError(f"answer: damaged, {error}") from error
 
 
@@ -90,7 +121,7 @@ def _packed_phrase(phrase: Phrase) -> bytes:
 
 @lru_cache(maxsize=8_192)
 def _phrase_in(packed: bytes) -> Phrase:
-    return tuple(decode_phrase(packed))
+    return tuple(_decode_phrase(packed))
 
 
 def _row(a: Decision, place: Place) -> list[Any]:
@@ -123,35 +154,33 @@ def _row(a: Decision, place: Place) -> list[Any]:
     return row
 
 
-def _decision(row: list[Any], phrases: list[Phrase]) -> Decision:
-    row += [None] * (COLUMNS - len(row))
-    head, code, policy, source, offset, seq, score, not_before, valid_until, note, findings, retry, ahead, \
-        eligible, shadow, notify, preferred, exceptions, beside = row  # fmt: skip
+def _decision(row: _Row, phrases: list[Phrase]) -> Decision:
+    head, code, note = row.head, row.code, row.note
     content, at_ms = head[:CONTENT_BYTES], int.from_bytes(head[CONTENT_BYTES:], "big", signed=True)
-    name, version, digest = phrases[policy]
-    topic, partition = phrases[source]
+    name, version, digest = phrases[row.policy]
+    topic, partition = phrases[row.source]
     return Decision(
         _OUTCOMES[code >> 1 & 3],
         bool(code & 1),
         (name, version, digest),
         at_ms,
-        _findings(findings, at_ms, phrases),
-        _instant(retry, at_ms),
-        _instant(eligible, at_ms),
-        _instant(not_before, at_ms),
-        _instant(valid_until, at_ms),
-        None if notify is None else phrases[notify][0],
-        None if preferred is None else phrases[preferred][0],
-        score,
+        _findings(row.findings, at_ms, phrases),
+        _instant(row.retry, at_ms),
+        _instant(row.eligible, at_ms),
+        _instant(row.not_before, at_ms),
+        _instant(row.valid_until, at_ms),
+        None if row.notify is None else phrases[row.notify][0],
+        None if row.preferred is None else phrases[row.preferred][0],
+        row.score,
         None if note is None else _message(phrases[note[0]][-1], note[1:], at_ms),
-        _findings(shadow, at_ms, phrases),
-        tuple([phrases[one][0] for one in exceptions or ()]),
-        None if beside is None else _unshadow(beside, at_ms, phrases),
+        _findings(row.shadow, at_ms, phrases),
+        tuple([phrases[one][0] for one in row.exceptions or ()]),
+        None if row.beside is None else _unshadow(row.beside, at_ms, phrases),
         content=content,
         n=code >> 3,
-        source=(topic, partition, offset),
-        seq=seq,
-        ahead=ahead,
+        source=(topic, partition, row.offset),
+        seq=row.seq,
+        ahead=row.ahead,
     )
 
 
@@ -195,7 +224,7 @@ def _shadow(would: ShadowDecision, at_ms: int, place: Place) -> list[Any]:
     return [place(policy), place((would.outcome,)), rules, _since(retry_ms, at_ms), findings]
 
 
-def _unshadow(row: list[Any], at_ms: int, phrases: list[Phrase]) -> ShadowDecision:
+def _unshadow(row: tuple[int, int, Words, int | None, Findings], at_ms: int, phrases: list[Phrase]) -> ShadowDecision:
     policy, outcome, rules, retry, findings = row
     names = tuple([phrases[rule][0] for rule in rules])
     found, retry_at = _findings(findings, at_ms, phrases), _datetime(retry, at_ms)

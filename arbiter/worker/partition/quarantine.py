@@ -14,7 +14,7 @@ from arbiter.engine.events import POSTPONE_MS
 from arbiter.engine.party import answers_needed
 from arbiter.ledger.model import Decision
 from arbiter.state.answers import unpack_decision
-from arbiter.state.codec import CodecError, NewerFormat
+from arbiter.state.codec import NewerFormat
 from arbiter.timing.instants import FAR_MS
 from arbiter.worker.kafka.reader import DeadLetter
 from arbiter.worker.partition.cache import StoredParty
@@ -49,8 +49,8 @@ class Quarantine(Struct):
             return unpack_decision(packed)
         except NewerFormat:
             raise
-        except CodecError as error:
-            self.answers[name, key] = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one answer, the others are read
+            self.answers[name, key] = str(error) or type(error).__name__
             return None
 
     def letter(self, one: Input, party: StoredParty | None) -> DeadLetter | None:

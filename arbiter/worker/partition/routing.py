@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from arbiter.engine.input_record import from_stored
 from arbiter.engine.routed import Forward, Routed
 from arbiter.ledger.keys import id_of, is_household
-from arbiter.state.codec import CodecError, NewerFormat, OutRecord
+from arbiter.state.codec import NewerFormat, OutRecord
 from arbiter.state.envelopes import RoutedEnvelope, pack_envelope, unpack_envelope
 from arbiter.worker.kafka.partitioner import partition_of
 from arbiter.worker.kafka.reader import DeadLetter, Record
@@ -63,9 +62,9 @@ class Routing:
                 routed = replace(routed, record=from_stored(routed.stored))
         except NewerFormat:
             raise
-        except (CodecError, msgspec.DecodeError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one record, its sender's next ones are read
             self.skip(record)
-            return DeadLetter("undecidable", str(error))
+            return DeadLetter("undecidable", str(error) or type(error).__name__)
         last = self._read.get(envelope.home, self._before.get(f"{TAKEN}{envelope.home}")) or None
         if last is not None and envelope.seq <= last:
             return None
