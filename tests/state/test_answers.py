@@ -216,3 +216,29 @@ def test_a_number_that_was_lost_means_nothing() -> None:
         with pytest.raises(UnknownPhrase):
             reader.restore(short)
         assert newer == reader.shorten(reader.restore(newer))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [bytes(15), 0, 0, 1, 0, 0, None, None, None, {2: 2}],  # a map where words belong
+        [bytes(15), 0, 0, 1, 0, 0, None, None, None, None, [{}, None, None, None]],
+        [bytes(15), 0, 0, 1, 0, 0, None, {}],  # a map where an instant belongs
+        [bytes(15), 0, 0, 1, 0, 0, {}],
+        [bytes(15), 0, 7, 1, 0, 0],  # a phrase that is not there
+        [bytes(14), 0, 0, 1, 0, 0],  # too short for an instant
+    ],
+)
+def test_a_damaged_row_gives_the_named_error(row: list[object]) -> None:
+    """Whatever stands in a column, nothing but `CodecError` comes of it, and no decision that fails later."""
+    phrases = [msgspec.msgpack.encode(phrase) for phrase in (("p", 1, "d"), ("t", 0), ("x",))]
+    with pytest.raises(CodecError, match="answer: damaged"):
+        unpack_decision(b"\x02" + msgspec.msgpack.encode((phrases, row)))
+
+
+def test_a_deeply_nested_answer_gives_the_named_error() -> None:
+    """Nesting that no decision has ends as damage, not as a `RecursionError`."""
+    with pytest.raises(CodecError, match="answer: damaged"):
+        unpack_decision(b"\x02\x92\x90" + b"\x91" * 5_000 + b"\x90")
+    with pytest.raises(CodecError, match="answer: damaged"):
+        unpack_decision(b"\x02\x92" + msgspec.msgpack.encode([b"\x91" * 5_000 + b"\x90"]) + b"\x90")

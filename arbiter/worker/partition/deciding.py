@@ -32,7 +32,7 @@ from arbiter.worker.partition.work import Work
 PAUSE_EVERY = 200
 """How many records may keep the other partitions and the health checks waiting."""
 
-REVIEWS_EVERY = 20
+REVIEWS_EVERY = 5
 """How many parties are reviewed before other work may run: much may wait in each."""
 
 
