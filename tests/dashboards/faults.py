@@ -19,7 +19,7 @@ from tests.servers.prometheus import PrometheusServer
 from tests.servers.workers import Site, Worker, wait_until
 
 AWAY_S = 4.0
-RECOVERY_S = 60.0
+RECOVERY_S = 120.0
 WORKERS = 2
 
 

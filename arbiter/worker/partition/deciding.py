@@ -32,8 +32,8 @@ from arbiter.worker.partition.work import Work
 PAUSE_EVERY = 200
 """How many records may keep the other partitions and the health checks waiting."""
 
-REVIEWS_EVERY = 5
-"""How many parties are reviewed before other work may run: much may wait in each."""
+REVIEWS_EVERY = 1
+"""How many parties are reviewed before other work may run: much may wait in each, and each of it is decided anew."""
 
 
 class AnswersNeeded(Struct, frozen=True):

@@ -15,7 +15,7 @@ from arbiter.state.store import Store
 from arbiter.worker.partition.retry import RetryPolicy
 from arbiter.worker.policy_watcher import Active
 
-SWEPT_MAX = 200
+SWEPT_MAX = 50
 """How many parties one commit reviews."""
 
 PAGE = 500
