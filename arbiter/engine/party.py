@@ -31,10 +31,6 @@ class Review(Struct, frozen=True, gc=False):
 Event = InputRecord | Routed | Review
 
 
-ROUNDS_MAX = 100
-"""How often a party may be looked at again at one instant."""
-
-
 class Party(PartyState):
     """A customer or a household, with all that is known of it."""
 
@@ -54,14 +50,9 @@ class Party(PartyState):
             self.now_ms = now_ms
             self._apply_otherwise(event, mode)
             return effects
-        rounds = 0
         while not self.is_reading_facts and self.due_ms is not None and self.due_ms <= now_ms:
-            rounds = rounds + 1 if self.now_ms == (due_ms := self.due_ms if context.is_event_time else now_ms) else 0
-            self.now_ms = due_ms
-            if rounds > ROUNDS_MAX:
-                postpone(self)  # what stays due however often it is decided must not hold up the others
-            else:
-                review(self, recalls=False)
+            self.now_ms = self.due_ms if context.is_event_time else now_ms
+            review(self, recalls=False)
             self.set_timer()
         self.now_ms = now_ms
         if event is not None:

@@ -170,7 +170,8 @@ def _decide_all(party: PartyState) -> None:
     ledger.waiting = []
     winner: tuple[float, str] | None = None
     for pending, request in sorted(requests, key=lambda pair: best_first(pair[0])):
-        if pending.held is not None and ledger.holds.get(pending.held, 0) > now_ms:
+        # A hold may have been opened anew while facts were read and no timer fired. It keeps none beyond its own close.
+        if pending.held is not None and min(pending.due_ms, ledger.holds.get(pending.held, 0)) > now_ms:
             ledger.waiting.append(pending)
             continue
         arbitration, pending.held = pending.held, None

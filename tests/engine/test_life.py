@@ -236,6 +236,22 @@ def test_held_once() -> None:
     assert frees + 30 * MINUTE_MS == held.retry_at_ms
 
 
+@pytest.mark.timeout(10)
+def test_a_hold_that_is_opened_anew_keeps_nobody_beyond_its_own_close() -> None:
+    """A request that comes while facts are read, when no timer fires, leaves the close of an earlier one as it was."""
+    desk = Desk(policy(AUCTION), grant())
+    first = desk.ask(request("a"))
+    closes_ms = MONDAY + 30 * MINUTE_MS
+    assert closes_ms == first.retry_at_ms
+
+    (late,) = desk.read(request("b"), closes_ms + MINUTE_MS)
+    assert closes_ms + 31 * MINUTE_MS == late.retry_at_ms
+    back = desk.tick(closes_ms + 2 * MINUTE_MS)
+    assert [("a", "approved")] == [(one.request.request_id, one.outcome) for one in back]
+    assert ["b"] == [desk.party.request_in(one).request_id for one in desk.ledger.waiting]
+    assert [("b", "approved")] == [(one.request.request_id, one.outcome) for one in desk.tick(late.retry_at_ms)]
+
+
 def test_the_impossible_is_not_held() -> None:
     """What can never be approved is rejected at once, and so is what expires before the close."""
     assert "rejected" == Desk(policy(AUCTION)).ask(request()).outcome
