@@ -74,7 +74,12 @@ class Worker:
         self._port = free_port()
         self._command, self._root = [sys.executable, "-m", module, command], root
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ARBITER_")}
-        self._environment = {**inherited, **environment, "ARBITER_HTTP": f"127.0.0.1:{self._port}"}
+        self._environment = {
+            "PYTHONFAULTHANDLER": "1",
+            **inherited,
+            **environment,
+            "ARBITER_HTTP": f"127.0.0.1:{self._port}",
+        }
         self._process = self._started()
 
     def start_again(self) -> None:
