@@ -10,21 +10,24 @@ from typing import Any
 
 import pytest
 
-from arbiter.messages import REQUESTS
+from arbiter.messages import DECISIONS, REQUESTS
 from arbiter.settings import Settings, load
 from arbiter.worker.kafka.permissions import needed
 from arbiter.worker.kafka.topic_check import Cluster, Topic, differences
 from arbiter.worker.kafka.topic_table import kind_of, values_of
 from arbiter.worker.kafka.topics import all_topics
 from tests.harness.deployment import (
+    CANARY,
     KUBERNETES,
     SCHEMAS,
+    WORKER,
     Resource,
+    called,
     compose,
     container_of,
     faults,
     of_kind,
-    pod_of_worker,
+    pod_of,
     read_yaml,
     rendered,
     resource_faults,
@@ -35,11 +38,18 @@ from tests.servers.processes import ROOT
 pytestmark = pytest.mark.usefixtures("_kustomize")
 
 DEVELOPMENT, PRODUCTION = KUBERNETES / "overlays" / "development", KUBERNETES / "overlays" / "production"
+every_deployment = pytest.mark.parametrize("name", [WORKER, CANARY])
 every_overlay = pytest.mark.parametrize("overlay", [DEVELOPMENT, PRODUCTION], ids=lambda path: path.name)
 
 # Made by hand, or by Strimzi, before workers of the production overlay start: docs/deployment.md.
-SECRETS_MADE_ELSEWHERE = {("arbiter-redis", "url"), ("arbiter", "password"), ("kafka-cluster-ca-cert", "ca.crt")}
+SECRETS_MADE_ELSEWHERE = {
+    ("arbiter-redis", "url"),
+    ("arbiter", "password"),
+    ("arbiter-canary", "password"),
+    ("kafka-cluster-ca-cert", "ca.crt"),
+}
 REDIS_URL = "redis://valkey:6379/0"
+SERVED = (ROOT / "arbiter" / "worker" / "http.py").read_text()
 
 
 def pods(resources: list[Resource]) -> Iterator[Resource]:
@@ -47,13 +57,20 @@ def pods(resources: list[Resource]) -> Iterator[Resource]:
     return (resource["spec"]["template"] for resource in resources if "template" in resource.get("spec", {}))
 
 
-def environment(resources: list[Resource]) -> dict[str, str]:
-    """What the worker's container finds in its environment, with something for what comes from secrets."""
-    (settings,) = (
-        item["data"] for item in of_kind(resources, "ConfigMap") if item["metadata"]["name"].startswith("arb")
-    )
-    own = {item["name"]: item.get("value", "secret") for item in container_of(resources)["env"]}
-    return {**settings, **own, "ARBITER_REDIS": REDIS_URL}
+def environment(resources: list[Resource], deployment: str = WORKER) -> dict[str, str]:
+    """What a container of ours finds in its environment, with something for what comes from secrets."""
+    container = container_of(resources, deployment)
+    (source,) = container["envFrom"]
+    settings = called(resources, "ConfigMap", source["configMapRef"]["name"])["data"]
+    own = {item["name"]: item.get("value", "secret") for item in container["env"]}
+    return {**settings, **own, **({"ARBITER_REDIS": REDIS_URL} if "ARBITER_REDIS" in own else {})}
+
+
+def granted(resources: list[Resource], user: str) -> dict[tuple[str, str], set[str]]:
+    """What a user of Strimzi may do, by the type and the name of what it is done to."""
+    rules = called(resources, "KafkaUser", user)["spec"]["authorization"]["acls"]
+    assert {"literal"} == {rule["resource"].get("patternType", "literal") for rule in rules}
+    return {(rule["resource"]["type"], rule["resource"]["name"]): set(rule["operations"]) for rule in rules}
 
 
 def is_selected(labels: dict[str, str], selector: dict[str, str]) -> bool:
@@ -128,22 +145,27 @@ def test_every_pod_meets_the_restricted_standard(overlay: Path) -> None:
             assert re.search(r":\d+\.\d+\.\d+$", each["image"])
 
 
+@every_deployment
 @every_overlay
-def test_the_worker_can_start_with_its_environment(overlay: Path) -> None:
-    """Its settings are right; a certificate is where its volume is mounted."""
-    given = environment(rendered(overlay))
+def test_it_can_start_with_its_environment(overlay: Path, name: str) -> None:
+    """Its settings are right, with Redis for workers only; a certificate is where its volume is mounted."""
+    given = environment(rendered(overlay), name)
     certificate = given.pop("ARBITER_KAFKA_CA_FILE", None)
-    settings = load(given)
-    mounts = {mount["mountPath"]: mount["name"] for mount in container_of(rendered(overlay)).get("volumeMounts", [])}
+    # The command needs no Redis, and puts something for it.
+    settings = load({"ARBITER_REDIS": REDIS_URL, **given})
+    container = container_of(rendered(overlay), name)
+    mounts = {mount["mountPath"]: mount["name"] for mount in container.get("volumeMounts", [])}
 
+    assert [name.removeprefix("arbiter-")] == container["args"]
+    assert ("ARBITER_REDIS" in given) == (name == WORKER)
     assert ("SASL_SSL" if overlay == PRODUCTION else "PLAINTEXT") == settings.kafka_security_protocol
     assert (certificate is None) == (settings.kafka_security_protocol == "PLAINTEXT")
     if certificate is not None:
-        folder, _, name = certificate.rpartition("/")
+        folder, _, file = certificate.rpartition("/")
         (volume,) = (
-            each for each in pod_of_worker(rendered(overlay))["spec"]["volumes"] if each["name"] == mounts[folder]
+            each for each in pod_of(rendered(overlay), name)["spec"]["volumes"] if each["name"] == mounts[folder]
         )
-        assert [{"key": name, "path": name}] == volume["secret"]["items"]
+        assert [{"key": file, "path": file}] == volume["secret"]["items"]
 
 
 @every_overlay
@@ -166,81 +188,111 @@ def test_every_secret_and_map_is_there(overlay: Path) -> None:
     assert all(name in page for name, _ in made)
 
 
+@every_deployment
 @every_overlay
-def test_selectors_take_the_workers_and_nobody_else(overlay: Path) -> None:
-    """The Deployment, the Service, the budget of disruptions, the network's rules, the spread over nodes."""
+def test_selectors_take_its_pods_and_nobody_else(overlay: Path, name: str) -> None:
+    """The Deployment, the Service, the network's rules; of workers the budget of disruptions, the spread over nodes."""
     resources = rendered(overlay)
-    selectors = [resource["spec"]["selector"]["matchLabels"] for resource in of_kind(resources, "Deployment")]
-    selectors += [resource["spec"]["selector"]["matchLabels"] for resource in of_kind(resources, "PodDisruptionBudget")]
-    selectors += [resource["spec"]["podSelector"]["matchLabels"] for resource in of_kind(resources, "NetworkPolicy")]
-    selectors += [
-        each["labelSelector"]["matchLabels"] for each in pod_of_worker(resources)["spec"]["topologySpreadConstraints"]
+    pod = pod_of(resources, name)
+    selectors = [
+        called(resources, "Deployment", name)["spec"]["selector"]["matchLabels"],
+        called(resources, "NetworkPolicy", name)["spec"]["podSelector"]["matchLabels"],
+        called(resources, "Service", name)["spec"]["selector"],
+        *(each["labelSelector"]["matchLabels"] for each in pod["spec"].get("topologySpreadConstraints", [])),
     ]
-    (service,) = (each for each in of_kind(resources, "Service") if each["metadata"]["name"] == "arbiter-worker")
-    selectors.append(service["spec"]["selector"])
+    if name == WORKER:
+        selectors.append(called(resources, "PodDisruptionBudget", name)["spec"]["selector"]["matchLabels"])
     labels = [pod["metadata"]["labels"] for pod in pods(resources)]
 
-    assert 5 == len(selectors)
+    assert (5 if name == WORKER else 3) == len(selectors)
     for selector in selectors:
-        assert [pod_of_worker(resources)["metadata"]["labels"]] == [
-            each for each in labels if is_selected(each, selector)
-        ]
+        assert [pod["metadata"]["labels"]] == [each for each in labels if is_selected(each, selector)]
 
 
+@every_deployment
 @every_overlay
-def test_ports_and_paths_are_those_of_the_worker(overlay: Path) -> None:
-    """Probes, Service and network rule name the port of ARBITER_HTTP, and paths that the worker serves."""
+def test_ports_and_paths_are_those_that_it_serves(overlay: Path, name: str) -> None:
+    """Probes, Service and network rule name the port of ARBITER_HTTP, and paths that are served."""
     resources = rendered(overlay)
-    port = int(environment(resources)["ARBITER_HTTP"].rpartition(":")[2])
-    served = (ROOT / "arbiter" / "worker" / "http.py").read_text()
-    probes = {
-        name: container_of(resources)[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")
-    }
-    (rule,) = of_kind(resources, "NetworkPolicy")
-    (service,) = (each for each in of_kind(resources, "Service") if each["metadata"]["name"] == "arbiter-worker")
+    container = container_of(resources, name)
+    port = int(environment(resources, name)["ARBITER_HTTP"].rpartition(":")[2])
+    probes = [container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
+    rule = called(resources, "NetworkPolicy", name)
+    service = called(resources, "Service", name)
 
-    assert [{"name": "http", "containerPort": port}] == container_of(resources)["ports"]
-    assert ["/healthz", "/healthz", "/readyz"] == [probe["path"] for probe in probes.values()]
-    assert {"http"} == {probe["port"] for probe in probes.values()}
-    assert all(f'add_get("{probe["path"]}"' in served for probe in probes.values())
+    assert [{"name": "http", "containerPort": port}] == container["ports"]
+    assert ["/healthz", "/healthz", "/readyz"] == [probe["path"] for probe in probes]
+    assert {"http"} == {probe["port"] for probe in probes}
+    assert all(f'add_get("{probe["path"]}"' in SERVED for probe in probes)
     assert [{"name": "http", "port": port, "targetPort": "http"}] == service["spec"]["ports"]
     assert [port] == [each["port"] for each in values(rule["spec"]["ingress"], "ports") for each in each]
-    for monitor in of_kind(resources, "ServiceMonitor"):
-        (endpoint,) = monitor["spec"]["endpoints"]
-        assert "http" == endpoint["port"]
-        assert f'add_get("{endpoint["path"]}"' in served
-        assert is_selected(service["metadata"]["labels"], monitor["spec"]["selector"]["matchLabels"])
 
 
+@every_deployment
+def test_prometheus_scrapes_it(name: str) -> None:
+    """A ServiceMonitor takes its Service and no other, also while its pods are not ready; by a path that is served."""
+    resources = rendered(PRODUCTION)
+    monitor = called(resources, "ServiceMonitor", name)["spec"]
+    services = [
+        service["metadata"]["name"]
+        for service in of_kind(resources, "Service")
+        if is_selected(service["metadata"]["labels"], monitor["selector"]["matchLabels"])
+    ]
+    (endpoint,) = monitor["endpoints"]
+
+    assert [name] == services
+    assert called(resources, "Service", name)["spec"]["publishNotReadyAddresses"]
+    assert "http" == endpoint["port"]
+    assert f'add_get("{endpoint["path"]}"' in SERVED
+
+
+@every_deployment
 @every_overlay
-def test_the_worker_may_go_where_it_has_to(overlay: Path) -> None:
-    """Out through the network's rules: to the port of Kafka's address, to Redis, and to ask for names; nowhere else."""
-    (rule,) = of_kind(rendered(overlay), "NetworkPolicy")
-    settings = environment(rendered(overlay))
-    wanted = {int(settings[name].rpartition(":")[2].partition("/")[0]) for name in ("ARBITER_KAFKA", "ARBITER_REDIS")}
+def test_it_may_go_where_it_has_to(overlay: Path, name: str) -> None:
+    """Out through the network's rules: to Kafka's port, of workers to Redis, and to ask for names; nowhere else."""
+    rule = called(rendered(overlay), "NetworkPolicy", name)
+    settings = environment(rendered(overlay), name)
+    addresses = [settings[each] for each in ("ARBITER_KAFKA", "ARBITER_REDIS") if each in settings]
+    wanted = {int(address.rpartition(":")[2].partition("/")[0]) for address in addresses}
 
     assert ["Ingress", "Egress"] == rule["spec"]["policyTypes"]
     assert {53, *wanted} == {each["port"] for way in rule["spec"]["egress"] for each in way["ports"]}
 
 
-def test_the_users_permissions_are_those_that_a_worker_asks_for() -> None:
-    """No more and no less than it checks before it joins, and that it may see how the topics are set."""
+def test_the_workers_permissions_are_those_that_they_ask_for() -> None:
+    """No more and no less than a worker checks before it joins, and that it may see how the topics are set."""
     settings = Settings(kafka="", redis="")
-    (user,) = of_kind(rendered(PRODUCTION), "KafkaUser")
-    granted = {
-        (rule["resource"]["type"], rule["resource"]["name"]): set(rule["operations"])
-        for rule in user["spec"]["authorization"]["acls"]
-    }
     topics = {
         ("topic", name): {"DescribeConfigs", *(operation.name.capitalize() for operation in operations)}
         for name, operations in needed(settings).items()
     }
 
-    assert {**topics, ("group", settings.group): {"Read"}} == granted
-    assert environment(rendered(PRODUCTION))["ARBITER_KAFKA_USERNAME"] == user["metadata"]["name"]
-    assert all(
-        rule["resource"].get("patternType", "literal") == "literal" for rule in user["spec"]["authorization"]["acls"]
-    )
+    assert {**topics, ("group", settings.group): {"Read"}} == granted(rendered(PRODUCTION), "arbiter")
+
+
+def test_the_canarys_permissions_are_those_of_the_page() -> None:
+    """Each that docs/operations.md names, and no other; tests/on_servers runs a canary with just these."""
+    settings = Settings(kafka="", redis="")
+    page = (ROOT / "docs" / "operations.md").read_text().replace("\n", " ")
+
+    assert {
+        ("topic", settings.topic(REQUESTS)): {"Write"},
+        ("topic", settings.topic(DECISIONS)): {"Read"},
+        ("group", f"{settings.group}-reader"): {"Read"},
+    } == granted(rendered(PRODUCTION), CANARY)
+    assert "`Write` on `contact.requests.v1`, `Read` on `contact.decisions.v1` and on the group" in page
+
+
+@every_deployment
+def test_it_logs_in_as_its_own_user(name: str) -> None:
+    """With the password that Strimzi keeps in the secret of the user's name."""
+    resources = rendered(PRODUCTION)
+    (password,) = (each for each in container_of(resources, name)["env"] if each["name"] == "ARBITER_KAFKA_PASSWORD")
+    user = environment(resources, name)["ARBITER_KAFKA_USERNAME"]
+
+    assert "KafkaUser" == called(resources, "KafkaUser", user)["kind"]
+    assert {"name": user, "key": "password"} == password["valueFrom"]["secretKeyRef"]
+    assert (CANARY if name == CANARY else "arbiter") == user
 
 
 def test_the_topics_are_those_of_an_installation() -> None:
@@ -274,7 +326,7 @@ def test_keda_scales_the_workers_up_to_the_partitions() -> None:
     """By a trigger whose words KEDA knows, with variables that the worker has, between two workers and one each."""
     resources = rendered(PRODUCTION)
     (scaled,) = of_kind(resources, "ScaledObject")
-    (deployment,) = of_kind(resources, "Deployment")
+    deployment = called(resources, "Deployment", WORKER)
     (trigger,) = scaled["spec"]["triggers"]
     (login,) = of_kind(resources, "TriggerAuthentication")
     known = schema("keda")
@@ -299,7 +351,7 @@ def test_keda_scales_the_workers_up_to_the_partitions() -> None:
 
 def test_updates_and_drains_leave_workers_that_decide() -> None:
     """A new one is ready before an old one leaves, and nodes are drained one worker at a time."""
-    (deployment,) = of_kind(rendered(KUBERNETES / "base"), "Deployment")
+    deployment = called(rendered(KUBERNETES / "base"), "Deployment", WORKER)
     (budget,) = of_kind(rendered(KUBERNETES / "base"), "PodDisruptionBudget")
 
     assert 2 == deployment["spec"]["replicas"]

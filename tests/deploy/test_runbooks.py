@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.alerts import RULES, RUNBOOKS
-from tests.harness.deployment import DEPLOY, KUBERNETES, compose, of_kind, pod_of_worker, rendered
+from tests.harness.deployment import DEPLOY, KUBERNETES, WORKER, called, compose, pod_of, rendered
 from tests.on_servers.test_docs import commands
 from tests.on_servers.test_runbooks import PROGRAMS
 from tests.servers.processes import ROOT
@@ -41,11 +41,11 @@ def test_kubectl_finds_the_workers() -> None:
     ((deployment, ports),) = lines("kubectl", "--namespace", "arbiter", "port-forward")
     ((restarted,),) = lines("kubectl", "--namespace", "arbiter", "rollout", "restart")
     label, _, value = selector.partition("=")
-    (port,) = pod_of_worker(resources)["spec"]["containers"][0]["ports"]
-    (worker,) = of_kind(resources, "Deployment")
+    (port,) = pod_of(resources)["spec"]["containers"][0]["ports"]
+    worker = called(resources, "Deployment", WORKER)
 
     assert 3 == len(lines("kubectl"))
-    assert value == pod_of_worker(resources)["metadata"]["labels"][label]
+    assert value == pod_of(resources)["metadata"]["labels"][label]
     assert {f"deployment/{worker['metadata']['name']}"} == {deployment, restarted}
     assert f"{port['containerPort']}:{port['containerPort']}" == ports
 

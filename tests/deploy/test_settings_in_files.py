@@ -12,7 +12,7 @@ from arbiter import __version__
 from arbiter.settings import PREFIX, Settings, load, variable
 from arbiter.worker import ownership, process
 from arbiter.worker.kafka import producer
-from tests.harness.deployment import DEPLOY, KUBERNETES, PAGE, compose, image_environment, of_kind, rendered
+from tests.harness.deployment import DEPLOY, KUBERNETES, PAGE, compose, image_environment, pod_of, rendered
 
 KNOWN = {variable(field.name) for field in msgspec.structs.fields(Settings)}
 LEAVING_SECONDS_MAX = ownership.DRAIN_SECONDS_MAX + process.APP_STOP_SECONDS_MAX + producer.FLUSH_SECONDS_MAX
@@ -66,10 +66,9 @@ def test_the_version_is_this_one() -> None:
 @pytest.mark.usefixtures("_kustomize")
 def test_workers_have_the_time_to_leave() -> None:
     """Nobody kills a worker that still finishes its batches."""
-    (deployment,) = of_kind(rendered(KUBERNETES / "base"), "Deployment")
     unit = (DEPLOY / "systemd" / "arbiter-worker@.service").read_text()
     seconds = [
-        deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"],
+        pod_of(rendered(KUBERNETES / "base"))["spec"]["terminationGracePeriodSeconds"],
         int(compose()["services"]["worker"]["stop_grace_period"].removesuffix("s")),
         int(unit.partition("TimeoutStopSec=")[2].split()[0]),
     ]

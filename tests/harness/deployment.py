@@ -21,6 +21,9 @@ KUBERNETES = DEPLOY / "kubernetes"
 PAGE = ROOT / "docs" / "deployment.md"
 SCHEMAS = ROOT / "tests" / "deploy" / "schemas"
 
+WORKER, CANARY = "arbiter-worker", "arbiter-canary"
+"""The Deployments, and what else is called after them."""
+
 Resource = dict[str, Any]
 
 
@@ -73,16 +76,21 @@ def of_kind(resources: list[Resource], kind: str) -> list[Resource]:
     return [resource for resource in resources if kind == resource["kind"]]
 
 
-def pod_of_worker(resources: list[Resource]) -> Resource:
-    """The worker's pod template."""
-    (deployment,) = of_kind(resources, "Deployment")
-    template: Resource = deployment["spec"]["template"]
+def called(resources: list[Resource], kind: str, name: str) -> Resource:
+    """The one of this kind and name."""
+    (found,) = (resource for resource in of_kind(resources, kind) if resource["metadata"]["name"] == name)
+    return found
+
+
+def pod_of(resources: list[Resource], deployment: str = WORKER) -> Resource:
+    """A Deployment's pod template."""
+    template: Resource = called(resources, "Deployment", deployment)["spec"]["template"]
     return template
 
 
-def container_of(resources: list[Resource]) -> Resource:
-    """The worker's container."""
-    (found,) = pod_of_worker(resources)["spec"]["containers"]
+def container_of(resources: list[Resource], deployment: str = WORKER) -> Resource:
+    """A Deployment's only container."""
+    (found,) = pod_of(resources, deployment)["spec"]["containers"]
     assert isinstance(found, dict)
     return found
 

@@ -1,4 +1,4 @@
-"""``arbiter canary`` on a real Kafka with a real worker: what it measures, and that nothing else counts it."""
+"""``arbiter canary`` on a real Kafka with a real worker: what it measures, that nothing else counts it, what it may."""
 
 from __future__ import annotations
 
@@ -6,18 +6,28 @@ import json
 from collections.abc import Callable
 
 from click.testing import CliRunner
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from arbiter.cli import main
 from arbiter.messages.canary import CANARY
+from tests.harness.deployment import KUBERNETES, read_yaml
 from tests.inputs.builders import document
 from tests.inputs.builders import request as promotion
-from tests.servers.processes import KafkaServer
+from tests.servers.processes import KafkaServer, SecuredKafkaServer
 from tests.servers.topics import DECISIONS, LETTERS, REQUESTS, Entry, read_topics
 from tests.servers.workers import MakeSite, Site, wait_until
 
 PARTITIONS = 2
 FreshKafka = Callable[..., KafkaServer]
 REQUESTS_TOTAL = "arbiter_canary_requests_total"
+USER = KUBERNETES / "components" / "strimzi" / "canary-user.yaml"
 
 
 def entries(site: Site, topic: str) -> list[Entry]:
@@ -71,3 +81,44 @@ def test_it_measures_each_partition_and_is_counted_nowhere(
     kept = [ledger for party, ledger in site.ledgers().items() if CANARY in party]
     assert len(kept) <= PARTITIONS
     assert [one for one in kept if len(one.contacts) or one.waiting or one.open or one.draws] == []
+
+
+def test_the_user_of_kubernetes_is_all_that_it_needs(
+    make_site: MakeSite, secured_kafka: SecuredKafkaServer, valkey_url: str
+) -> None:
+    """A Kafka that allows nothing else lets it send and read; without what the user has, it says what is refused."""
+    kafka = secured_kafka
+    site = make_site(kafka.open_bootstrap, valkey_url, partitions=PARTITIONS, clock="wall", canary_interval_ms=500)
+    site.publish(document())
+    site.start()
+    login = {"kafka_username": kafka.USER, "kafka_password": kafka.PASSWORD, "kafka_sasl_mechanism": "PLAIN"}
+    canary = site.start_canary(kafka=kafka.bootstrap, kafka_security_protocol="SASL_PLAINTEXT", **login)
+    canary.wait_unready("uthoriz")
+    refused = canary.metric(REQUESTS_TOTAL, result="decided")
+    admin = AdminClient({"bootstrap.servers": kafka.open_bootstrap})
+    for future in admin.create_acls(rules_of_the_user(site)).values():
+        future.result()
+    canary.wait_ready()
+
+    assert 0 == refused
+    assert canary.metric(REQUESTS_TOTAL, result="decided") >= PARTITIONS
+
+
+def rules_of_the_user(site: Site) -> list[AclBinding]:
+    """What Strimzi makes of it, for the names of the installation: the topics have its prefix, the group is its own."""
+    (user,) = read_yaml(USER.read_text())
+    settings = site.settings
+    names = {"arbiter-reader": f"{settings.group}-reader"}
+    return [
+        AclBinding(
+            ResourceType[rule["resource"]["type"].upper()],
+            names.get(rule["resource"]["name"], settings.topic(rule["resource"]["name"])),
+            ResourcePatternType.LITERAL,
+            f"User:{SecuredKafkaServer.USER}",
+            "*",
+            AclOperation[operation.upper()],
+            AclPermissionType.ALLOW,
+        )
+        for rule in user["spec"]["authorization"]["acls"]
+        for operation in rule["operations"]
+    ]

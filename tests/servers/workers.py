@@ -244,9 +244,9 @@ class Site:
         """Start a worker and wait for nothing."""
         return self._run("worker", settings)
 
-    def start_canary(self) -> Worker:
+    def start_canary(self, **settings: object) -> Worker:
         """Start a canary, whose process is watched as a worker's, and wait for nothing."""
-        return self._run("canary", {})
+        return self._run("canary", settings)
 
     def _run(self, command: str, settings: Mapping[str, object]) -> Worker:
         changed = {f"ARBITER_{name.upper()}": str(value) for name, value in settings.items()}

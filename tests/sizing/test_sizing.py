@@ -11,11 +11,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from arbiter.cli import main
+from arbiter.messages import DECISIONS, REQUESTS
 from arbiter.settings import PARTITIONS_MAX, Settings
 from arbiter.sizing.figures import PACKAGED, Figures, packed, read_figures
+from arbiter.sizing.kafka import kept
 from arbiter.sizing.load import Load, load_of
 from arbiter.sizing.plan import GIB, plan
 from loadtests.page import RESULTS
+from tests.servers.processes import ROOT
 
 SETTINGS = Settings(kafka="", redis="")
 
@@ -189,3 +192,30 @@ def test_values_out_of_range_are_refused(words: list[str]) -> None:
 
     assert 2 == refused.exit_code
     assert words[0] in refused.stderr
+
+
+def test_the_pages_say_what_was_measured() -> None:
+    """What a request takes on Kafka, and what customers and answers take in Redis, wherever docs/ says it."""
+    figures = read_figures(PACKAGED)
+    asked = load_of(customers=1_000_000, per_second=100.0, per_week=None, replicas=1)
+    volumes = {one.topic: one.bytes for one in kept(asked, figures, SETTINGS)}
+    both = volumes[REQUESTS] + volumes[DECISIONS]
+    days = SETTINGS.retention_days
+    bank = next(case for case in json.loads(RESULTS.read_text())["stored"] if case["case"] == "bank")
+    answers = bank["of_answers"] / bank["customers"]
+
+    assert 90 == days
+    assert (
+        f"A request and its decisions take {both / days / 86_400 / 100 / 1e3:.1f} kB before compression: "
+        f"at 100 requests a second {both / 1e12:.1f} TB per replica in {days} days."
+    ) in text_of("operations.md")
+    assert f"Now it takes {bank['of_answers'] / bank['answers']:.0f}," in text_of("decisions/016-*.md")
+    assert (
+        f"a bank's log takes {bank['total'] / bank['customers']:,.0f}, of which answers are {answers:.0f}."
+    ) in text_of("decisions/021-*.md")
+
+
+def text_of(pattern: str) -> str:
+    """A page of docs/ in one line."""
+    (page,) = (ROOT / "docs").glob(pattern)
+    return " ".join(page.read_text().split())
