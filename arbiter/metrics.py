@@ -1,6 +1,7 @@
 """Every metric, named and described once, on a registry of our own.
 
-Labels are bounded: names from a policy or from this source, never a customer, a request or a record's own claim.
+Labels are bounded: names from a policy or from this source, and numbers of partitions; never a customer, a request or a
+record's own claim.
 ``docs/metrics.md`` is made of what stands here.
 """
 
@@ -189,6 +190,40 @@ class CapacityMetrics:
         return Gauge(name, text, ("rule",), registry=registry, together=SHARED)
 
 
+class FloorMetrics:
+    """How each floor stands that counts now: what should be reached, and what is. Every worker reads the same."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.reach = self._gauge("arbiter_floor_reach", "Contacts that a floor should reach, by rule.", registry)
+        self.approved = self._gauge(
+            "arbiter_floor_approved", "Contacts of a floor that were approved between its dates, by rule.", registry
+        )
+        self.due = self._gauge(
+            "arbiter_floor_due",
+            "Contacts of a floor that should be approved by now, if they came evenly from its first date to its last, "
+            "by rule.",
+            registry,
+        )
+        self.behind = self._gauge(
+            "arbiter_floor_behind", "Contacts that a floor lacks of those that are due by now, by rule.", registry
+        )
+        self.left = self._gauge(
+            "arbiter_floor_left", "Contacts that a floor lacks of all that it should reach, by rule.", registry
+        )
+        self.factor = self._gauge(
+            "arbiter_floor_score_factor",
+            "By how much a floor multiplies the score of its requests now, by rule; 1 if it is not behind.",
+            registry,
+        )
+        self.begins = self._gauge(
+            "arbiter_floor_start_timestamp_seconds", "The first date of a floor, by rule.", registry
+        )
+        self.ends = self._gauge("arbiter_floor_end_timestamp_seconds", "The last date of a floor, by rule.", registry)
+
+    def _gauge(self, name: str, text: str, registry: Registry) -> Gauge:
+        return Gauge(name, text, ("rule",), registry=registry, together=SHARED)
+
+
 class ServerMetrics:
     """Whether Kafka and the store answer."""
 
@@ -249,6 +284,7 @@ class Metrics:
         self._time_batches(registry)
         self.waiting = WaitingMetrics(registry)
         self.capacity = CapacityMetrics(registry)
+        self.floors = FloorMetrics(registry)
         self._tell_partitions(registry)
         self._tell_policy(registry)
         self.servers = ServerMetrics(registry)
@@ -413,6 +449,7 @@ class Metrics:
             registry=registry,
             together="sum by (reason)",
         )
+        self._tell_each_partition(registry)
         self.rebalances = Counter(
             "arbiter_rebalances", "How often the group gave partitions or took some away.", registry=registry
         )
@@ -432,6 +469,31 @@ class Metrics:
             "Memory that cached ledgers may take (`ARBITER_CACHE_BYTES`).",
             registry=registry,
             together="sum",
+        )
+
+    def _tell_each_partition(self, registry: Registry) -> None:
+        """Which partition it is. A worker tells of its own only, so all workers together have each once."""
+        self.partition_state = Gauge(
+            "arbiter_partition_state",
+            "1 for the state of each partition that the group gave to this worker; the states are those of "
+            "`arbiter_partitions`.",
+            ("partition", "state"),
+            registry=registry,
+            together="max by (partition, state)",
+        )
+        self.partition_lag_records = Gauge(
+            "arbiter_partition_lag_records",
+            "`arbiter_lag_records` by partition, over all input topics.",
+            ("partition",),
+            registry=registry,
+            together="max by (partition)",
+        )
+        self.partition_lag_seconds = Gauge(
+            "arbiter_partition_lag_seconds",
+            "`arbiter_lag_seconds` by partition: of the input topic that is furthest behind.",
+            ("partition",),
+            registry=registry,
+            together="max by (partition)",
         )
 
     def _tell_policy(self, registry: Registry) -> None:

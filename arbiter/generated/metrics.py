@@ -19,8 +19,8 @@ Each worker serves its metrics for Prometheus on `/metrics` of `ARBITER_HTTP`. `
 from `arbiter/metrics.py`.
 
 - Names are as a query has them. A counter ends in `_total`; a histogram also has `_sum` and `_count`.
-- Labels are names from the policy or from the source. No label is a customer, a request or what a record says. A
-  department or channel that the policy does not have is `other`.
+- Labels are names from the policy or from the source, and numbers of partitions. No label is a customer, a request or
+  what a record says. A department or channel that the policy does not have is `other`.
 - Series whose labels are known beforehand begin at 0: at the start of the worker, or when it takes a policy. So
   `increase` sees the first event.
 - *Several workers* says how to read them together. What all workers read from one place must not be added up: take
@@ -40,13 +40,15 @@ PROCESS: Final = """
 
 - Counters and histograms are counted when the records of a batch are confirmed: some milliseconds late, and never what
   was not delivered.
-- The lag is looked at every 2 seconds, Redis every second, capacity every 15 seconds.
+- The lag is looked at every 2 seconds, Redis every second, capacities and floors every 15 seconds.
 - The census of waiting requests walks through all that waits, some hundred parties a second and worker; it works 2 % of
   the time. A party that changes meanwhile may be counted as it was. A new owner of a partition counts it in its next
   round.
 - A worker that is out of the group shows the lag of the partitions that no worker has. If several are, the same records
   stand in the `arbiter_lag_records` of each.
+- The three metrics with the label `partition` have 96 series with 32 partitions, over all workers.
 - `arbiter_capacity_used` is what workers have reported: a second late. A rule with `hourly` shows its main window.
+- A floor is shown from its first date to its last, and none in shadow mode. It keeps no place: it only raises scores.
 
 Counting costs a request about 3 µs and 28 calls, 1.4 % of what it costs to decide it (sample policy, one core). A
 scrape of 1,200 series takes 5 ms. [The load tests](../loadtests/README.md) measure both.

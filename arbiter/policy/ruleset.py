@@ -25,6 +25,7 @@ from arbiter.policy.rules import (
     EXEMPTABLE,
     PROTECTING,
     CompiledArbitration,
+    CompiledFloor,
     CompiledRule,
     CompiledShared,
     Rule,
@@ -138,6 +139,11 @@ class Policy:
         """The windows at an instant of which there are only so many places."""
         wants = (want for one in self._shared for want in one.wants(self.zone, at_ms))
         return [want for want in wants if want.limit is not None and not want.draw.is_cell]
+
+    def floors(self, at_ms: int) -> list[CompiledFloor]:
+        """The floors that count at an instant and raise scores while they are behind."""
+        floors = (one for one in self._shared if isinstance(one, CompiledFloor) and not one.shadow)
+        return [one for one in floors if one.from_ms <= at_ms < one.until_ms and any(one.wants(self.zone, at_ms))]
 
     def wants_of(self, rule: str, at_ms: int) -> list[Want]:
         """What one rule counts for all customers at ``at_ms``, its main window first; nothing if it is off."""

@@ -1,4 +1,4 @@
-"""How the live window of each capacity stands, read from the central entries every 15 seconds."""
+"""How the live window of each capacity stands, and each floor: read from the central entries every 15 seconds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Final
 
 from arbiter import log_events
 from arbiter.ledger.capacity import Want
-from arbiter.metrics import CapacityMetrics
+from arbiter.metrics import CapacityMetrics, FloorMetrics
+from arbiter.policy.rules import CompiledFloor
 from arbiter.policy.ruleset import Policy
 from arbiter.state.store import StateDamaged, Store, StoreUnavailable
 from arbiter.worker.clock import StoreClock
@@ -21,13 +22,20 @@ class CapacityWatch:
     """Reads what all partitions use. It asks for no token, so it changes nothing."""
 
     def __init__(
-        self, store: Store, policies: Policies, clock: StoreClock, partitions: int, metrics: CapacityMetrics
+        self,
+        store: Store,
+        policies: Policies,
+        clock: StoreClock,
+        partitions: int,
+        metrics: CapacityMetrics,
+        floors: FloorMetrics,
     ) -> None:
         self._store = store
         self._policies = policies
         self._clock = clock
         self._partitions = partitions
         self._metrics = metrics
+        self._floors = floors
 
     async def keep_watching(self) -> None:
         """Look, for ever."""
@@ -39,10 +47,17 @@ class CapacityWatch:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Set the metrics of how each live window stands. :class:`StoreUnavailable`, :class:`StateDamaged`."""
-        active = self._policies.current
-        wants = [] if active is None or not self._clock.is_settled else _live(active.policy, self._clock.now_ms())
-        self._tell(wants, await self._used([want.draw.key for want in wants]) if wants else [])
+        """Set the metrics of how all stand. :class:`StoreUnavailable`, :class:`StateDamaged`."""
+        active, now_ms = self._policies.current, self._clock.now_ms() if self._clock.is_settled else None
+        if active is None or now_ms is None:
+            self._tell([], [])
+            self._tell_floors([], [], 0)
+            return
+        wants, floors = _live(active.policy, now_ms), active.policy.floors(now_ms)
+        keys = [*(want.draw.key for want in wants), *(floor.draw.key for floor in floors)]
+        used = [max(count, 0) for count in await self._used(keys)] if keys else []
+        self._tell(wants, used[: len(wants)])
+        self._tell_floors(floors, used[len(wants) :], now_ms)
 
     async def _used(self, keys: list[str]) -> list[int]:
         """Places in use; of a window without a central entry what the partitions have booked."""
@@ -55,13 +70,25 @@ class CapacityWatch:
         return sum(one.used for (one,) in kept)
 
     def _tell(self, wants: Iterable[Want], used: Iterable[int]) -> None:
-        stands = [((want.rule,), want, max(count, 0)) for want, count in zip(wants, used, strict=True)]
+        stands = [((want.rule,), want, count) for want, count in zip(wants, used, strict=True)]
         metrics = self._metrics
         metrics.limit.put({label: want.limit or 0 for label, want, _ in stands})
         metrics.used.put({label: count for label, _, count in stands})
         metrics.left.put({label: max((want.limit or 0) - count, 0) for label, want, count in stands})
         metrics.begins.put({label: want.draw.start_ms / 1_000 for label, want, _ in stands})
         metrics.ends.put({label: want.draw.end_ms / 1_000 for label, want, _ in stands})
+
+    def _tell_floors(self, floors: Iterable[CompiledFloor], approved: Iterable[int], now_ms: int) -> None:
+        stands = [((one.id,), one, done) for one, done in zip(floors, approved, strict=True)]
+        metrics = self._floors
+        metrics.reach.put({label: one.reach for label, one, _ in stands})
+        metrics.approved.put({label: done for label, _, done in stands})
+        metrics.due.put({label: one.expected(now_ms) for label, one, _ in stands})
+        metrics.behind.put({label: max(one.expected(now_ms) - done, 0) for label, one, done in stands})
+        metrics.left.put({label: max(one.reach - done, 0) for label, one, done in stands})
+        metrics.factor.put({label: one.factor(done, now_ms) for label, one, done in stands})
+        metrics.begins.put({label: one.draw.start_ms / 1_000 for label, one, _ in stands})
+        metrics.ends.put({label: one.draw.end_ms / 1_000 for label, one, _ in stands})
 
 
 def _live(policy: Policy, now_ms: int) -> list[Want]:

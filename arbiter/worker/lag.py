@@ -11,8 +11,9 @@ workers leave, and records wait all the same.
 from __future__ import annotations
 
 import asyncio
+import operator
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from faust.types import TP
@@ -120,21 +121,28 @@ class Lag:
 
     def records(self) -> dict[tuple[str, ...], float]:
         """Records that are not done with, by the label of their topic."""
-        found = dict.fromkeys(self._topics.values(), 0)
-        for tp in list(self._ends):
-            found[self._topics[tp.topic]] += self._behind(tp)
-        return {(label,): count for label, count in found.items()}
+        found = dict.fromkeys(self._topics.values(), 0.0)
+        return _joined(found, ((self._topics[tp.topic], self._behind(tp)) for tp in list(self._ends)), operator.add)
 
     def seconds(self) -> dict[tuple[str, ...], float]:
         """The age of the oldest record that is not done with, by the label of its topic."""
         found = dict.fromkeys(self._topics.values(), 0.0)
+        return _joined(found, ((self._topics[tp.topic], age) for tp, age in self._ages()), max)
+
+    def records_of_partitions(self) -> dict[tuple[str, ...], float]:
+        """:meth:`records` of each partition, over all topics."""
+        return _joined({}, ((str(tp.partition), self._behind(tp)) for tp in list(self._ends)), operator.add)
+
+    def seconds_of_partitions(self) -> dict[tuple[str, ...], float]:
+        """:meth:`seconds` of each partition, over all topics."""
+        return _joined({}, ((str(tp.partition), age) for tp, age in self._ages()), max)
+
+    def _ages(self) -> Iterator[tuple[TP, float]]:
+        """The age of the oldest record that is not done with, 0 if there is none."""
         now_ms = time.time() * 1_000
         for tp in list(self._ends):
             since_ms = self._since_ms(tp)
-            if since_ms is not None:
-                label = self._topics[tp.topic]
-                found[label] = max(found[label], (now_ms - since_ms) / 1_000)
-        return {(label,): age for label, age in found.items()}
+            yield tp, 0.0 if since_ms is None else max((now_ms - since_ms) / 1_000, 0.0)
 
     async def look(self) -> None:
         """Learn where logs end, and where partitions stand that are not claimed here. :class:`KafkaAway`."""
@@ -194,3 +202,12 @@ class Lag:
             return None
         stand = self._stands.get(tp)
         return stand.since_ms if stand is not None and stand.position == self._position(tp) else None
+
+
+def _joined(
+    found: dict[str, float], values: Iterable[tuple[str, float]], join: Callable[[float, float], float]
+) -> dict[tuple[str, ...], float]:
+    """What is known by label, with these values joined to it."""
+    for label, value in values:
+        found[label] = join(found.get(label, 0.0), value)
+    return {(label,): value for label, value in found.items()}

@@ -231,8 +231,7 @@ class Worker:
         self._watch("watching for progress", progress.keep_watching())
         labels, reader = topic_labels(self._settings), BoundedReader(self._settings)
         lag = Lag(consumer, ownership, reader, labels, self._installation.partitions, lambda: progress.ends)
-        self._metrics.lag_records.read_from(lag.records)
-        self._metrics.lag_seconds.read_from(lag.seconds)
+        scraped.read_lag(self._metrics, lag)
         self._watch("watching the lag", lag.keep_watching())
         self._watch_slowly(ownership, shared)
         prefix = self._settings.topic_prefix
@@ -261,7 +260,8 @@ class Worker:
     def _watch_slowly(self, ownership: Ownership, shared: Shared) -> None:
         """Watch, at a slower pace, what only metrics show."""
         metrics, policies = self._metrics, self._policies
-        capacity = CapacityWatch(self._store, policies, self._clock, shared.partitions, metrics.capacity)
+        shared_by_all = metrics.capacity, metrics.floors
+        capacity = CapacityWatch(self._store, policies, self._clock, shared.partitions, *shared_by_all)
         self._watch("watching capacity", capacity.keep_watching())
 
         def departments() -> Collection[str]:

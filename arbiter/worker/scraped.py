@@ -20,6 +20,7 @@ from arbiter.worker.installation import INSTALLATION, InstallationCheck
 from arbiter.worker.installation import TOPICS as TOPICS_TROUBLE
 from arbiter.worker.kafka.causes import KINDS
 from arbiter.worker.kafka.progress import COVERAGE, STALLED
+from arbiter.worker.lag import Lag
 from arbiter.worker.ownership import Ownership
 from arbiter.worker.partition.output import ROUTED_KINDS
 from arbiter.worker.partition.tally import ALARMING, RULE_FAILED, SHADOW_RULE_ERROR
@@ -82,9 +83,22 @@ def read_ownership(metrics: Metrics, ownership: Ownership, cache_bytes: int) -> 
     """Partitions can be claimed from now on."""
     metrics.partitions_assigned.set_function(lambda: ownership.assigned)
     metrics.partitions.read_from(lambda: _counted(ownership.states().values(), STATES))
+    metrics.partition_state.read_from(lambda: _states(ownership.states()))
     metrics.partitions_stopped_by.read_from(lambda: _counted(ownership.stop_reasons(), STOPS))
     metrics.cache_bytes.set_function(lambda: ownership.cache_bytes)
     metrics.cache_limit.set(cache_bytes)
+
+
+def read_lag(metrics: Metrics, lag: Lag) -> None:
+    """How far the worker is behind, by topic and by partition."""
+    metrics.lag_records.read_from(lag.records)
+    metrics.lag_seconds.read_from(lag.seconds)
+    metrics.partition_lag_records.read_from(lag.records_of_partitions)
+    metrics.partition_lag_seconds.read_from(lag.seconds_of_partitions)
+
+
+def _states(states: Mapping[int, str]) -> dict[tuple[str, ...], float]:
+    return {(str(number), state): 1.0 for number, state in states.items()}
 
 
 def _labelled(counts: Mapping[str, int]) -> dict[tuple[str, ...], float]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from arbiter.messages import ConsentChange, ContactRequest
+from arbiter.worker.kafka.partitioner import partition_of
 from tests.inputs.builders import document
 from tests.servers.processes import ValkeyServer
 from tests.servers.workers import MakeSite, Worker, wait_until
 
+WEEK = timedelta(days=7)
 ONE = {"id": "one", "kind": "cap", "per": ["party"], "limit": 1, "window": "rolling 1d"}
 CALLS = {"id": "calls", "kind": "capacity", "limit": 10, "window": "calendar day"}
+TODAY = datetime.now(UTC).date()
+GOAL = {"id": "goal", "kind": "floor", "reach": 8, "from": str(TODAY - WEEK), "until": str(TODAY + WEEK)}
 CUSTOMERS = [f"c{number}" for number in range(5)]
 
 
@@ -50,6 +54,9 @@ def stands(worker: Worker) -> dict[str, float]:
         "capacity": worker.metric("arbiter_capacity_limit", rule="calls"),
         "used": worker.metric("arbiter_capacity_used", rule="calls"),
         "left": worker.metric("arbiter_capacity_left", rule="calls"),
+        "goal": worker.metric("arbiter_floor_reach", rule="goal"),
+        "of the goal": worker.metric("arbiter_floor_approved", rule="goal"),
+        "each claimed": worker.metric("arbiter_partition_state", state="claimed"),
     }
 
 
@@ -59,20 +66,23 @@ def test_what_a_scrape_tells(
     """All is well: nothing is late, and the censuses come; then Redis is away, and what waits is told all the same."""
     valkey = fresh_valkey(appendonly="yes", appendfsync="always")
     site = make_site(kafka_bootstrap, valkey.url, clock="wall", stall_timeout_ms=3_000)
-    site.publish(document(ONE, CALLS))
+    site.publish(document(ONE, CALLS, GOAL))
     (worker,) = site.start()
     site.send(*map(consent, CUSTOMERS))
     site.send(*(asked(f"{name}-{customer}", customer) for customer in CUSTOMERS for name in "ab"))
     site.flush()
     well = {"claimed": site.partitions, "stopped": 0, "kafka": 1, "store": 1, "activation": 1, "approved": 5}
     well |= {"first in a week": 5, "asked": 10, "waiting": 5, "young": 5, "capacity": 10, "used": 5, "left": 5}
+    well |= {"goal": 8, "of the goal": 5, "each claimed": site.partitions}
     wait_until(lambda: stands(worker) == well, f"the worker tells {well}, and not {stands(worker)}", 60)
     now = datetime.now(UTC).timestamp()
 
     assert (0, 0) == (worker.metric("arbiter_lag_records"), worker.metric("arbiter_lag_seconds"))
+    assert (0, 0) == (worker.metric("arbiter_partition_lag_records"), worker.metric("arbiter_partition_lag_seconds"))
+    assert 1 == worker.metric("arbiter_partition_state", partition=str(site.partitions - 1))
     assert 0 < worker.metric("arbiter_store_memory_used_bytes")
     assert now - 120 < worker.metric("arbiter_policy_activated_timestamp_seconds") < now
-    assert now - 60 < worker.metric("arbiter_waiting_census_timestamp_seconds") < now + 1
+    assert 60 > abs(worker.metric("arbiter_waiting_census_timestamp_seconds") - now)
     assert 0 < worker.metric("arbiter_waiting_oldest_seconds", department="cards") < 120
     assert 0 < worker.metric("arbiter_ledger_cache_bytes") < worker.metric("arbiter_ledger_cache_limit_bytes")
     assert 0 < worker.metric("process_resident_memory_bytes")
@@ -86,6 +96,10 @@ def test_what_a_scrape_tells(
 
     assert 1 == worker.metric("arbiter_lag_records", topic="requests")
     assert 0 == worker.metric("arbiter_lag_seconds", topic="consents")
+    partition = str(partition_of(CUSTOMERS[0], site.partitions))
+    assert 1 == worker.metric("arbiter_partition_lag_records", partition=partition)
+    of_it = worker.metric("arbiter_partition_lag_seconds", partition=partition)
+    assert 8 < of_it <= worker.metric("arbiter_partition_lag_seconds") < of_it + 5
     assert 0 == worker.metric("arbiter_store_up")
     assert 0 < worker.metric("arbiter_store_errors_total", kind="connection")
     # By then the worker has left the group.

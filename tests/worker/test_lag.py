@@ -116,6 +116,19 @@ async def test_what_is_here_tells_its_own_time(world: World, lag: Lag) -> None:
     assert 0 == world.reads
 
 
+async def test_each_partition_tells_what_it_has_left(world: World, lag: Lag) -> None:
+    """Of all its topics together the records, and the age of the oldest; so the worst one is known by its number."""
+    world.assigned, world.claimed = {0, 1}, {number: dict.fromkeys(LABELS, 0) for number in (0, 1)}
+    world.ends = {REQUESTS: 3, TP("contact.consents", 0): 2}
+    world.here[0] = {topic: int((NOW_S - age) * 1_000) for topic, age in zip(LABELS, (4, 9), strict=True)}
+    before = lag.records_of_partitions(), lag.seconds_of_partitions()
+    await lag.look()
+
+    assert ({}, {}) == before
+    assert {("0",): 5, ("1",): 0} == lag.records_of_partitions()
+    assert {("0",): 9, ("1",): 0} == {label: round(age, 3) for label, age in lag.seconds_of_partitions().items()}
+
+
 async def test_a_partition_that_stands_still_is_read_from_once(world: World, lag: Lag) -> None:
     """Paused, stopped, or not yet reading: claimed or not, its oldest record tells how long it waits."""
     world.claimed[0], world.ends[REQUESTS], world.ages = {"contact.requests": 7}, 10, {7: 600.0}

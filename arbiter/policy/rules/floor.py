@@ -110,9 +110,9 @@ class CompiledFloor(CompiledShared):
 
     def __init__(self, rule: FloorRule, from_ms: int, until_ms: int, dates: tuple[int, int]) -> None:
         super().__init__(rule, from_ms, until_ms)
-        self._reach = rule.reach
+        self.reach = rule.reach
         self._ceiling = rule.ceiling
-        self._draw = Draw(f"{rule.id}/floor", *dates)
+        self.draw = Draw(f"{rule.id}/floor", *dates)
 
     def until(self, e: Inputs, at_ms: int) -> int:
         """Never a "no"."""
@@ -120,21 +120,28 @@ class CompiledFloor(CompiledShared):
 
     def boost(self, stock: Stock, now_ms: int) -> float:
         """The factor for a score at ``now``: from 1 to the ceiling, higher the further it is behind."""
-        start_ms, end_ms = self._draw.start_ms, self._draw.end_ms
-        if self.shadow or not start_ms < now_ms < end_ms:
+        if self.shadow or not self.draw.start_ms < now_ms < self.draw.end_ms:
             return 1.0
-        level = stock.level(self._draw, self._reach)
+        level = stock.level(self.draw, self.reach)
         if level is None:
-            stock.need(self._draw)
+            stock.need(self.draw)
             return 1.0
-        expected = self._reach * (now_ms - start_ms) / (end_ms - start_ms)
-        return 1.0 + (self._ceiling - 1.0) * min(max((expected - level.used) / expected, 0.0), 1.0)
+        return self.factor(level.used, now_ms)
+
+    def expected(self, now_ms: int) -> float:
+        """How many should be approved by ``now``, between the dates."""
+        return self.reach * (now_ms - self.draw.start_ms) / (self.draw.end_ms - self.draw.start_ms)
+
+    def factor(self, done: int, now_ms: int) -> float:
+        """:meth:`boost` between the dates, after so many approvals."""
+        expected = self.expected(now_ms)
+        return 1.0 + (self._ceiling - 1.0) * min(max((expected - done) / expected, 0.0), 1.0) if expected else 1.0
 
     def wants(self, zone: str, at_ms: int) -> Iterator[Want]:
         """Everything approved between the dates is counted. There is always room."""
-        if self._draw.start_ms <= at_ms < self._draw.end_ms:
-            yield Want(self.id, self._draw, None)
+        if self.draw.start_ms <= at_ms < self.draw.end_ms:
+            yield Want(self.id, self.draw, None)
 
     def draws(self, where: Where, at_ms: int) -> list[Draw]:
         """The count, between the dates."""
-        return [self._draw] if self._draw.start_ms <= at_ms < self._draw.end_ms else []
+        return [self.draw] if self.draw.start_ms <= at_ms < self.draw.end_ms else []
