@@ -36,7 +36,7 @@ class Stage:
     @property
     def running(self) -> list[Worker]:
         """The workers that run, the oldest first."""
-        return [worker for worker in self.site.workers if worker.is_running]
+        return [one for one in self.site.workers if one.is_running and one.command == "worker"]
 
     def recover(self) -> None:
         """Start workers for those that died, as a supervisor does, and return once all are ready."""
@@ -54,8 +54,8 @@ class Stage:
         wait_until(lambda: self.prometheus.query(waiting), "what waits is counted", RECOVERY_S)
 
     def scrape(self) -> None:
-        """Prometheus scrapes all workers that run."""
-        self.prometheus.scrape(*(worker.address for worker in self.running))
+        """Prometheus scrapes all workers that run, and the canary."""
+        self.prometheus.scrape(*(one.address for one in self.site.workers if one.is_running))
 
 
 def bad_records(stage: Stage) -> None:

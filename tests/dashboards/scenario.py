@@ -16,7 +16,7 @@ from tests.servers.workers import Site
 SEED = 11
 CUSTOMERS = 600
 SCRAPED_EVERY_S = 3.0
-SITE: dict[str, Any] = {"clock": "wall", "partitions": 8}
+SITE: dict[str, Any] = {"clock": "wall", "partitions": 8, "canary_interval_ms": 2_000}
 """The settings of the installation."""
 VALKEY = {"appendonly": "yes", "maxmemory": "256mb"}
 """The options of its store."""
@@ -55,6 +55,7 @@ def play(stage: Stage, per_second: int, calm_s: float) -> Span:
     site.send(*stage.bank.facts())
     site.flush()
     site.start(WORKERS)
+    site.start_canary()
     stage.scrape()
     begin = time.time()
     with Load(site, stage.bank, per_second), Desks(site, SEED):

@@ -84,7 +84,7 @@ def test_a_stat_shows_the_value_and_its_word() -> None:
 
 def test_bars_are_in_proportion() -> None:
     """The longest fills the room, and half its value half of the room."""
-    parts = bars.draw(panel("bargauge", unit="short"), [shown("a", 8), shown("b", 4)], BOX)
+    parts = bars.draw(panel("bargauge", unit="short", decimals=0), [shown("a", 8), shown("b", 4)], BOX)
     widths = [float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', "".join(parts))]
 
     assert ["a", "8", "b", "4"] == texts(parts)
@@ -113,6 +113,15 @@ def test_a_table_joins_the_answers_by_its_key() -> None:
     assert "Worker" == words[0]
     assert {"w1", "w2", "5", "7", "2"} <= set(words)
     assert 1 == words.count("2")
+
+
+def test_a_table_has_words_for_values() -> None:
+    """Where the panel maps them."""
+    found = next(one for one in panels("operations") if one.title == "Each partition")
+    answers = [shown("", 4, target="A", partition="3"), shown("", 12, target="B", partition="3")]
+    words = texts(table.draw(found, answers, Box(0, 0, 1_400, 200)))
+
+    assert ["Partition", "State", "Oldest record", "Records behind", "3", "stopped", "12.0 s", ""] == words
 
 
 def test_a_heatmap_has_a_cell_for_each_bucket_with_values() -> None:

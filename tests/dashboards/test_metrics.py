@@ -1,9 +1,9 @@
-"""Every query asks for a metric that workers have, and for labels that it has."""
+"""Every query asks for a metric that workers or the canary have, and for labels that it has."""
 
 from __future__ import annotations
 
 from arbiter.metric_types import Histogram
-from arbiter.metrics import Metrics
+from arbiter.metrics import CanaryMetrics, Metrics
 from tests.dashboards.expressions import asked, selectors
 from tests.dashboards.reading import all_panels
 
@@ -16,7 +16,7 @@ PROCESS = {"process_resident_memory_bytes", "process_cpu_seconds_total", "proces
 def declared() -> dict[str, set[str]]:
     """The labels of all samples of a scrape, by the samples' name."""
     found: dict[str, set[str]] = {name: set() for name in PROCESS}
-    for metric in Metrics().registry.metrics:
+    for metric in (*Metrics().registry.metrics, *CanaryMetrics().registry.metrics):
         labels = set(metric.label_names)
         if isinstance(metric, Histogram):
             found |= {f"{metric.name}_bucket": {*labels, "le"}}

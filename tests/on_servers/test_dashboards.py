@@ -27,6 +27,9 @@ MAY_BE_ZERO = {
     "operations: Activations apart": "A",
     "operations: Losses accepted": "A",
     "operations: Each worker": "DEFG",
+    "operations: Each partition": "ABC",
+    "operations: Furthest behind, and with which worker": "A",
+    "operations: Wrong answers": "A",
     # A scrape misses what is over in a moment, and the last scrape of a worker that ends.
     "operations: Partitions by state": "BCD",
     "operations: Changes of owner": "B",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.grafana.source.dashboards import Dashboard, Line, Row
-from deploy.grafana.source.panels import Panel, Query, bad_from, bars, lines, stat
+from deploy.grafana.source.panels import Panel, Query, bad_from, bars, count, lines, stat
 from deploy.grafana.source.queries import rate, top, total, whole
 
 CONTACTS = (*map(str, range(1, 10)), "10+")
@@ -47,6 +47,12 @@ def _summary() -> list[Panel]:
             Query(f"{_nth()} / {reached}"),
             decimals=2,
         ),
+        *_much(),
+    ]
+
+
+def _much() -> list[Panel]:
+    return [
         stat(
             "Share of the most contacted",
             "Approvals that were a customer's fourth or later contact in seven days.",
@@ -62,12 +68,10 @@ def _summary() -> list[Panel]:
             decimals=1,
             thresholds=bad_from(1, 5),
         ),
-        stat(
+        count(
             "Contacts without approval",
             "Contacts that departments made although nobody had approved them.",
             Query(whole("outcome_notes_total", what="~unapproved.*")),
-            decimals=0,
-            thresholds=bad_from(0.5),
             runbook="contacts-unapproved.md",
         ),
     ]

@@ -10,6 +10,8 @@ from deploy.grafana.source.panels import RUNBOOKS, SOURCE, Json, Panel
 
 COLUMNS = 24
 TAG = "arbiter"
+EITHER = '{__name__=~"arbiter_build_info|arbiter_canary_requests_total"}'
+"""What a worker has, or a canary, which is a job of its own."""
 RUNBOOKS_AT = "https://arbiter.example/docs/runbooks"
 
 
@@ -115,7 +117,7 @@ def _shared_variables() -> list[Json]:
     """Which Prometheus, which installation, and where the runbooks are."""
     return [
         {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus", "refresh": 1},
-        values_of("namespace", "namespace", "arbiter_build_info", "Namespace"),
-        values_of("job", "job", "arbiter_build_info", "Installation"),
+        values_of("namespace", "namespace", EITHER, "Namespace"),
+        values_of("job", "job", EITHER, "Installation"),
         {"name": "runbooks", "label": "Runbooks", "type": "constant", "query": RUNBOOKS_AT, "hide": 2},
     ]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from deploy.grafana.source.canary import canary
 from deploy.grafana.source.dashboards import Dashboard, Line, Row
 from deploy.grafana.source.panels import (
-    BLUE,
-    GREEN,
-    ORANGE,
     OUTCOMES,
     RED,
     Column,
@@ -14,12 +12,14 @@ from deploy.grafana.source.panels import (
     Query,
     bad_from,
     bars,
+    count,
     good_from,
     heatmap,
     lines,
     stat,
     table,
 )
+from deploy.grafana.source.partitions import each_partition, partitions
 from deploy.grafana.source.queries import (
     highest,
     lowest,
@@ -35,7 +35,6 @@ from deploy.grafana.source.queries import (
 )
 
 UP = {"0": "away", "1": "up"}
-STATES = {"claimed": GREEN, "claiming": BLUE, "catching_up": "light-blue", "rebuilding": ORANGE, "stopped": RED}
 
 
 def operations() -> Dashboard:
@@ -46,10 +45,12 @@ def operations() -> Dashboard:
         description="Is it well, does it keep up, where does time go, and which worker or partition is it?",
         since="now-3h",
         rows=[
-            Row("Is it well?", [Line(4, _health()), Line(4, _trouble())]),
+            Row("Is it well?", [Line(4, [*_objectives(), *_deciding(), *_servers()]), Line(4, _trouble())]),
+            Row("Does the canary get its answers?", [Line(7, canary(), widths=[4, 4, 8, 8])]),
             Row("Does it keep up?", [Line(8, _flow())]),
             Row("Where does time go?", [Line(8, _time()), Line(7, _efficiency())]),
-            Row("Which worker, which partition?", [Line(6, [_workers()]), Line(7, _partitions())]),
+            Row("Which worker?", [Line(5, [_workers()])]),
+            Row("Which partition?", [Line(8, each_partition(), widths=[10, 7, 7]), Line(7, partitions())]),
             Row("What does it stand on?", [Line(7, _dependencies())]),
             Row("What could not be taken, and what must a person look at?", [Line(8, _refused())]),
             Row("What does it use?", [Line(7, _resources())]),
@@ -57,7 +58,7 @@ def operations() -> Dashboard:
     )
 
 
-def _health() -> list[Panel]:
+def _objectives() -> list[Panel]:
     fast = f"{whole('latency_seconds_bucket', le='1.0')} / {whole('latency_seconds_count')}"
     return [
         stat(
@@ -79,6 +80,11 @@ def _health() -> list[Panel]:
             thresholds=bad_from(5, 30),
             runbook="requests-undecided.md",
         ),
+    ]
+
+
+def _deciding() -> list[Panel]:
+    return [
         stat(
             "Decided for",
             "Partitions for which a worker decides. This must be the number of partitions of the topic.",
@@ -98,44 +104,52 @@ def _health() -> list[Panel]:
             thresholds=good_from(1, 2),
             runbook="workers.md",
         ),
-        stat(
-            "Kafka",
-            "Whether every worker hears from Kafka.",
-            Query(lowest("kafka_up")),
-            texts=UP,
-            thresholds=good_from(1),
-            runbook="servers.md",
-        ),
-        stat(
-            "Redis",
-            "Whether every worker's last request to Redis was answered.",
-            Query(lowest("store_up")),
-            texts=UP,
-            thresholds=good_from(1),
-            runbook="servers.md",
-        ),
-        stat(
+    ]
+
+
+def _servers() -> list[Panel]:
+    return [
+        _up("Kafka", "Whether every worker hears from Kafka.", "kafka_up"),
+        _up("Redis", "Whether every worker's last request to Redis was answered.", "store_up"),
+        count(
             "Dead letters",
             "Records that could not be taken, in the time shown. Which and why is further below.",
             Query(whole("dead_letters_total")),
-            decimals=0,
-            thresholds=bad_from(0.5, 100),
+            many=100,
             runbook="dead-letters.md",
         ),
     ]
 
 
+def _up(title: str, description: str, metric: str) -> Panel:
+    lowest_of_all = Query(lowest(metric))
+    return stat(title, description, lowest_of_all, texts=UP, thresholds=good_from(1), runbook="servers.md")
+
+
 def _trouble() -> list[Panel]:
-    apart = f"{highest('policy_activation')} - {lowest('policy_activation')}"
+    return [*_alarms(), *_in_force(), _waiting()]
+
+
+def _alarms() -> list[Panel]:
     return [
-        stat(
+        count(
             "Alarms",
             "Things that a person must look at, in the time shown. Which they are is further below.",
             Query(whole("alarms_total")),
-            decimals=0,
-            thresholds=bad_from(0.5),
             runbook="alarms.md",
         ),
+        count(
+            "Losses accepted",
+            "Losses of state or records after which workers go on, because a person accepted them.",
+            Query(whole("accepted_losses_total")),
+            runbook="partitions.md",
+        ),
+    ]
+
+
+def _in_force() -> list[Panel]:
+    apart = f"{highest('policy_activation')} - {lowest('policy_activation')}"
+    return [
         stat(
             "Activations apart",
             "0 if all workers decide by the same activation of policy and kill switches.",
@@ -144,12 +158,10 @@ def _trouble() -> list[Panel]:
             thresholds=bad_from(1),
             runbook="policy.md",
         ),
-        stat(
+        count(
             "Policies refused",
             "Active policies that a worker could not take, in the time shown. It decides by the last good one.",
             Query(whole("policy_load_failures_total")),
-            decimals=0,
-            thresholds=bad_from(0.5),
             runbook="policy.md",
         ),
         stat(
@@ -158,22 +170,17 @@ def _trouble() -> list[Panel]:
             Query(highest("kill_switches")),
             thresholds=bad_from(1, 1_000),
         ),
-        stat(
-            "Losses accepted",
-            "Losses of state or records after which workers go on, because a person accepted them.",
-            Query(whole("accepted_losses_total")),
-            decimals=0,
-            thresholds=bad_from(0.5),
-            runbook="partitions.md",
-        ),
-        stat(
-            "Requests that wait",
-            "Deferred requests, as the last census counted them. They are decided: workers come back to each.",
-            Query(total("waiting_requests")),
-            unit="short",
-            decimals=0,
-        ),
     ]
+
+
+def _waiting() -> Panel:
+    return stat(
+        "Requests that wait",
+        "Deferred requests, as the last census counted them. They are decided: workers come back to each.",
+        Query(total("waiting_requests")),
+        unit="short",
+        decimals=0,
+    )
 
 
 def _flow() -> list[Panel]:
@@ -264,7 +271,7 @@ def _workers() -> Panel:
     age = f"time() - sum by (instance) ({process_of('process_start_time_seconds')} and {ours})"
     return table(
         "Each worker",
-        "What each worker does now. Its `/readyz` names the partitions that are stopped, and the reason.",
+        "What each worker does now. Its `/readyz` says why partitions are stopped.",
         {"instance": "Worker"},
         Column("Up since", age, "s", 0),
         Column("Assigned", each("partitions_assigned")),
@@ -278,33 +285,6 @@ def _workers() -> Panel:
         Column("Memory", memory, "bytes", 0),
         sort="Oldest record",
     )
-
-
-def _partitions() -> list[Panel]:
-    return [
-        lines(
-            "Partitions by state",
-            "A partition that moves is claimed, catches up on facts, and is then decided for. Each step takes seconds.",
-            *(Query(total("partitions", state=state), state) for state in STATES),
-            is_stacked=True,
-            colors=STATES,
-            runbook="partitions.md",
-        ),
-        lines(
-            "Why partitions are stopped",
-            "Stopped partitions by reason.",
-            Query(total("partitions_stopped_by", "reason"), "{{reason}}"),
-            runbook="partitions.md",
-        ),
-        lines(
-            "Changes of owner",
-            "How often workers were assigned other partitions, and how often a commit was refused because another "
-            "worker has the partition. A few of both are normal when a worker comes or goes.",
-            Query(recent("rebalances_total"), "assignments changed"),
-            Query(recent("fenced_commits_total"), "commits refused"),
-            runbook="workers.md",
-        ),
-    ]
 
 
 def _dependencies() -> list[Panel]:
@@ -353,18 +333,22 @@ def _refused() -> list[Panel]:
             thresholds=bad_from(0),
             runbook="alarms.md",
         ),
-        lines(
-            "Records on other ways",
-            "Records per second that were skipped because they were decided before, were sent on to their customer's "
-            "partition, or travel between partitions because of households. Unknown fields and traceparents.",
-            Query(rate("replayed_records_total"), "decided before"),
-            Query(rate("misrouted_records_total"), "sent home"),
-            Query(rate("routed_records_total", "what"), "household: {{what}}"),
-            Query(rate("unknown_fields_total"), "unknown fields"),
-            Query(rate("malformed_traceparents_total"), "malformed traceparents"),
-            unit="ops",
-        ),
+        _other_ways(),
     ]
+
+
+def _other_ways() -> Panel:
+    return lines(
+        "Records on other ways",
+        "Records per second that were skipped because they were decided before, were sent on to their customer's "
+        "partition, or travel between partitions because of households. Unknown fields and traceparents.",
+        Query(rate("replayed_records_total"), "decided before"),
+        Query(rate("misrouted_records_total"), "sent home"),
+        Query(rate("routed_records_total", "what"), "household: {{what}}"),
+        Query(rate("unknown_fields_total"), "unknown fields"),
+        Query(rate("malformed_traceparents_total"), "malformed traceparents"),
+        unit="ops",
+    )
 
 
 def _resources() -> list[Panel]:

@@ -110,7 +110,7 @@ def stat(
     if decimals is not None:
         defaults["decimals"] = decimals
     if texts:
-        defaults["mappings"] = [{"type": "value", "options": {value: {"text": text} for value, text in texts.items()}}]
+        defaults["mappings"] = _mappings(texts)
     options: Json = {
         "colorMode": "value" if thresholds is PLAIN else "background",
         "graphMode": "none",
@@ -121,6 +121,12 @@ def stat(
     }
     asked = [Query(query.expression, query.legend, is_instant=True) for query in queries]
     return Panel("stat", title, description, asked, unit, options, defaults, runbook=runbook)
+
+
+def count(title: str, description: str, query: Query, *, many: float | None = None, runbook: str = "") -> Panel:
+    """A stat of what should not happen: green without any, and red; orange up to ``many``, if some are usual."""
+    bounds = (0.5,) if many is None else (0.5, many)
+    return stat(title, description, query, decimals=0, thresholds=bad_from(*bounds), runbook=runbook)
 
 
 def lines(
@@ -135,15 +141,7 @@ def lines(
     runbook: str = "",
 ) -> Panel:
     """Values over time."""
-    custom: Json = {
-        "drawStyle": "line",
-        "lineWidth": 1,
-        "fillOpacity": 30 if is_stacked else 0,
-        "showPoints": "auto",
-        "spanNulls": False,
-        "stacking": {"mode": "normal" if is_stacked else "none", "group": "A"},
-    }
-    defaults: Json = {"custom": custom, "color": {"mode": "palette-classic"}}
+    defaults: Json = {"custom": _drawn(is_stacked=is_stacked), "color": {"mode": "palette-classic"}}
     if minimum is not None:
         defaults["min"] = minimum
     if maximum is not None:
@@ -154,6 +152,18 @@ def lines(
     }
     overrides = [_colored(name, color) for name, color in (colors or {}).items()]
     return Panel("timeseries", title, description, queries, unit, options, defaults, overrides, runbook=runbook)
+
+
+def _drawn(*, is_stacked: bool) -> Json:
+    """How the lines of a panel look."""
+    return {
+        "drawStyle": "line",
+        "lineWidth": 1,
+        "fillOpacity": 30 if is_stacked else 0,
+        "showPoints": "auto",
+        "spanNulls": False,
+        "stacking": {"mode": "normal" if is_stacked else "none", "group": "A"},
+    }
 
 
 def bars(
@@ -191,6 +201,7 @@ class Column:
     unit: str = "short"
     decimals: int | None = None
     thresholds: Json | None = None
+    texts: Mapping[str, str] | None = None
 
     def override(self) -> Json:
         """How its values look."""
@@ -202,6 +213,8 @@ class Column:
                 {"id": "thresholds", "value": self.thresholds},
                 {"id": "custom.cellOptions", "value": {"type": "color-text"}},
             ]
+        if self.texts:
+            properties.append({"id": "mappings", "value": _mappings(self.texts)})
         return {"matcher": {"id": "byName", "options": self.heading}, "properties": properties}
 
 
@@ -247,6 +260,11 @@ def heatmap(title: str, description: str, query: Query, unit: str, runbook: str 
     }
     asked = Query(query.expression, "{{le}}", "heatmap")
     return Panel("heatmap", title, description, [asked], unit, options, runbook=runbook)
+
+
+def _mappings(texts: Mapping[str, str]) -> list[Json]:
+    """Words that stand for values."""
+    return [{"type": "value", "options": {value: {"text": text} for value, text in texts.items()}}]
 
 
 def _colored(name: str, color: str) -> Json:

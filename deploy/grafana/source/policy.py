@@ -1,9 +1,9 @@
-"""Policy: what is in force, which rules bind, what would shadows do, and what is left of capacities?"""
+"""Policy: what is in force, which rules bind, what would shadows do, and how do capacities and floors stand?"""
 
 from __future__ import annotations
 
 from deploy.grafana.source.dashboards import Dashboard, Line, Row
-from deploy.grafana.source.panels import OUTCOMES, Column, Panel, Query, bad_from, bars, lines, stat, table
+from deploy.grafana.source.panels import OUTCOMES, Column, Panel, Query, bad_from, bars, count, lines, stat, table
 from deploy.grafana.source.queries import highest, lowest, of, rate, top, total, whole
 
 
@@ -12,13 +12,14 @@ def policy() -> Dashboard:
     return Dashboard(
         name="policy",
         title="Arbiter: policy",
-        description="What is in force, which rules bind, what would shadows do, and what is left of capacities?",
+        description="What is in force, which rules bind, what would shadows do, how do capacities and floors stand?",
         since="now-24h",
         rows=[
             Row("What is in force?", [Line(4, _in_force())]),
             Row("Which rules bind?", [Line(9, _binding())]),
             Row("What would shadows do?", [Line(8, _shadows(), widths=[7, 7, 7, 3])]),
             Row("What is left of capacities?", [Line(5, [_capacities()]), Line(8, _capacity())]),
+            Row("Are floors reached?", [Line(5, [_floors()]), Line(7, _floor())]),
             Row("What does competition do?", [Line(8, _competition())]),
         ],
     )
@@ -45,17 +46,21 @@ def _in_force() -> list[Panel]:
             Query(f"count({of('policy_activation')} == scalar({highest('policy_activation')}))"),
             runbook="policy.md",
         ),
+        *_beside(),
+    ]
+
+
+def _beside() -> list[Panel]:
+    return [
         stat(
             "Rules that bound",
             "Rules that said no at least once, in the time shown.",
             Query(f"count({whole('findings_total', 'rule')} > 0.5)"),
         ),
-        stat(
+        count(
             "Policies refused",
             "Active policies that a worker could not take, in the time shown. It decides by the last good one.",
             Query(whole("policy_load_failures_total")),
-            decimals=0,
-            thresholds=bad_from(0.5),
             runbook="policy.md",
         ),
         stat(
@@ -119,15 +124,18 @@ def _shadows() -> list[Panel]:
             "Decisions in the time shown: the answer given, and the one that the shadow policy would have given.",
             Query(f"{answers} > 0.5", "{{live}}, would be {{shadow}}"),
         ),
-        stat(
+        count(
             "Shadows refused",
             "Shadow policies that a worker could not take, in the time shown. Decisions are as without one.",
             Query(whole("shadow_policy_load_failures_total")),
-            decimals=0,
-            thresholds=bad_from(0.5),
             runbook="alarms.md",
         ),
     ]
+
+
+def _elapsed(begin: str, end: str) -> str:
+    """The share of a span that is over."""
+    return f"(time() - {begin}) / ({end} - {begin})"
 
 
 def _capacities() -> Panel:
@@ -142,7 +150,7 @@ def _capacities() -> Panel:
         Column("Approved", used, decimals=0),
         Column("Left", lowest("capacity_left", "rule"), decimals=0),
         Column("Used", f"{used} / {limit}", "percentunit", 0, bad_from(0.8, 1)),
-        Column("Elapsed", f"(time() - {begin}) / ({end} - {begin})", "percentunit", 0),
+        Column("Elapsed", _elapsed(begin, end), "percentunit", 0),
         Column("Ends in", f"{end} - time()", "s", 0),
         sort="Used",
         runbook="capacity-spent-early.md",
@@ -150,28 +158,64 @@ def _capacities() -> Panel:
 
 
 def _capacity() -> list[Panel]:
+    used = f"{highest('capacity_used', 'rule')} / {highest('capacity_limit', 'rule')}"
+    begin = highest("capacity_window_start_timestamp_seconds", "rule")
+    end = highest("capacity_window_end_timestamp_seconds", "rule")
     return [
         lines(
             "Used of capacities",
             "Share of the live window that is given to approvals.",
-            Query(
-                f"{highest('capacity_used', 'rule')} / {highest('capacity_limit', 'rule')}",
-                "{{rule}}",
-            ),
+            Query(used, "{{rule}}"),
             unit="percentunit",
             maximum=1,
             runbook="capacity-spent-early.md",
         ),
         lines(
-            "Left of capacities",
-            "Places of the live window that are left.",
-            Query(lowest("capacity_left", "rule"), "{{rule}}"),
+            "Used ahead of time",
+            "Share that is used, less the share of the window that is over. Above 0 it will be spent before the end.",
+            Query(f"{used} - {_elapsed(begin, end)}", "{{rule}}"),
+            unit="percentunit",
+            minimum=None,
             runbook="capacity-spent-early.md",
         ),
         lines(
             "Requests that wait for capacities, cells and kept places",
             "Deferred requests that wait for something that others use or that is kept.",
             Query(total("waiting_requests", "code", code="~capacity_exhausted|cell_too_small|reserved"), "{{code}}"),
+        ),
+    ]
+
+
+def _floors() -> Panel:
+    begin, end = (highest(f"floor_{which}_timestamp_seconds", "rule") for which in ("start", "end"))
+    return table(
+        "Floors between their dates",
+        "What campaigns and products should reach. A floor keeps no place: it raises scores while it is behind.",
+        {"rule": "Rule"},
+        Column("To reach", highest("floor_reach", "rule"), decimals=0),
+        Column("Approved", highest("floor_approved", "rule"), decimals=0),
+        Column("Left", highest("floor_left", "rule"), decimals=0),
+        Column("Due by now", highest("floor_due", "rule"), decimals=0),
+        Column("Behind", highest("floor_behind", "rule"), "short", 0, bad_from(1)),
+        Column("Score times", highest("floor_score_factor", "rule"), "none", 2),
+        Column("Elapsed", _elapsed(begin, end), "percentunit", 0),
+        Column("Ends in", f"{end} - time()", "s", 0),
+        sort="Behind",
+    )
+
+
+def _floor() -> list[Panel]:
+    return [
+        lines(
+            "Floors: approved of what is due by now",
+            "At 100 % a floor is on its way. One that stays below gets too few requests, or its requests are told no.",
+            Query(f"{highest('floor_approved', 'rule')} / {highest('floor_due', 'rule')}", "{{rule}}"),
+            unit="percentunit",
+        ),
+        lines(
+            "Floors: how much they raise scores",
+            "By how much the scores of a floor's requests are multiplied. 1: not at all. The ceiling is the most.",
+            Query(highest("floor_score_factor", "rule"), "{{rule}}"),
         ),
     ]
 

@@ -79,4 +79,7 @@ def _cell(value: Any, properties: dict[str, Any]) -> tuple[str, str]:
     if isinstance(value, str):
         return value, INK
     color = threshold_color(value, properties["thresholds"]) if "thresholds" in properties else INK
+    for mapping in properties.get("mappings", []):
+        if f"{value:g}" in mapping["options"]:
+            return mapping["options"][f"{value:g}"]["text"], color
     return written(value, properties["unit"], properties.get("decimals")), color

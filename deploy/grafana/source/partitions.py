@@ -1,0 +1,99 @@
+"""Panels of the partitions: which one is stopped or late, and what became of all of them."""
+
+from __future__ import annotations
+
+from deploy.grafana.source.panels import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    RED,
+    Column,
+    Json,
+    Panel,
+    Query,
+    bad_from,
+    bars,
+    lines,
+    steps,
+    table,
+)
+from deploy.grafana.source.queries import highest, of, recent, top, total
+
+STATES = {"claimed": GREEN, "claiming": BLUE, "catching_up": "light-blue", "rebuilding": ORANGE, "stopped": RED}
+"""The colour of each state of a partition."""
+
+
+def each_partition() -> list[Panel]:
+    """Which of them: in what state, how far behind, and with which worker."""
+    where = highest("partition_lag_seconds", "partition, instance")
+    return [
+        _table(),
+        bars(
+            "Furthest behind, and with which worker",
+            "Age of the oldest record that is not done with. The `/readyz` of that worker says why it waits.",
+            Query(top(8, where), "{{partition}} at {{instance}}"),
+            unit="s",
+            decimals=1,
+            thresholds=bad_from(5, 30),
+            runbook="partitions.md",
+        ),
+        lines(
+            "Not decided for",
+            "Partitions that were in another state than `claimed`, and in which. Each is 1.",
+            Query(
+                highest("partition_state", "partition, state", state=_states_but("claimed")), "{{partition}}: {{state}}"
+            ),
+            runbook="partitions.md",
+        ),
+    ]
+
+
+def _table() -> Panel:
+    states = " or ".join(f"{of('partition_state', state=state)} * {number}" for number, state in enumerate(STATES))
+    words = {str(number): state for number, state in enumerate(STATES)}
+    return table(
+        "Each partition",
+        "In what state it is, and how far behind over all its topics. One without a state has no worker.",
+        {"partition": "Partition"},
+        Column("State", f"max by (partition) ({states})", "none", 0, _by_state(), words),
+        Column("Oldest record", highest("partition_lag_seconds", "partition"), "s", 1, bad_from(5, 30)),
+        Column("Records behind", highest("partition_lag_records", "partition"), "short", 0),
+        sort="Oldest record",
+        runbook="partitions.md",
+    )
+
+
+def _by_state() -> Json:
+    return steps(*((number, color) for number, color in enumerate(STATES.values()) if number))
+
+
+def _states_but(one: str) -> str:
+    return "~" + "|".join(state for state in STATES if state != one)
+
+
+def partitions() -> list[Panel]:
+    """How many of them, over time."""
+    return [
+        lines(
+            "Partitions by state",
+            "A partition that moves is claimed, catches up on facts, and is then decided for. Each step takes seconds.",
+            *(Query(total("partitions", state=state), state) for state in STATES),
+            is_stacked=True,
+            colors=STATES,
+            runbook="partitions.md",
+        ),
+        lines(
+            "Why partitions are stopped",
+            "Stopped partitions by reason.",
+            Query(total("partitions_stopped_by", "reason"), "{{reason}}"),
+            runbook="partitions.md",
+        ),
+        lines(
+            "Changes of owner",
+            "How often workers were assigned other partitions, and how often a commit was refused because another "
+            "worker has the partition. A few of both are normal when a worker comes or goes.",
+            Query(recent("rebalances_total"), "assignments changed"),
+            Query(recent("fenced_commits_total"), "commits refused"),
+            runbook="workers.md",
+        ),
+    ]
