@@ -43,6 +43,8 @@ ARROWS: dict[str, frozenset[str]] = {
     "reports": frozenset(
         ("worker", "state", "engine", "policy_check", "policy", "ledger", "messages", "timing", "settings", "printable")
     ),
+    # What others build on; it knows nothing of how a worker decides.
+    "client": frozenset({"messages", "timing"}),
     "log_events": frozenset({"logs"}),
     "logs": frozenset({"printable", "settings"}),
     "metrics": frozenset({"messages", "metric_types"}),
@@ -56,6 +58,8 @@ ARROWS: dict[str, frozenset[str]] = {
 
 # Rooms without a clock, I/O or coroutines.
 PURE_ROOMS = frozenset({"timing", "messages", "ledger", "policy", "engine"})
+PURE_PARTS = ("arbiter.client.core",)
+"""The same for a part of another room."""
 
 # What the pure rooms may use besides its own: values and functions, nothing that reads a clock, the machine or the net.
 # zoneinfo reads the zone database, which is data like a table in the source.
@@ -94,9 +98,12 @@ PURE = frozenset(
         "typing",
         "typing_extensions",
         "unicodedata",
+        "weakref",
         "zoneinfo",
     )
 )
+# What the machine's own Python brings in before any import of ours.
+SITE = frozenset(("__main__", "__mp_main__", "_distutils_hack", "sitecustomize", "usercustomize"))
 CLOCK_READERS = frozenset({"now", "utcnow", "today", "time", "time_ns", "monotonic", "monotonic_ns", "localtime"})
 CLOCKS = frozenset({"datetime", "date", "time"})
 IO_BUILTINS = frozenset({"open", "print", "input", "breakpoint", "__import__"})
@@ -158,7 +165,7 @@ def impurities(package: Path) -> list[str]:
     known = modules(package)
     found = []
     for name, file in known.items():
-        if room_of(name) not in PURE_ROOMS:
+        if room_of(name) not in PURE_ROOMS and not name.startswith(PURE_PARTS):
             continue
         place = file.relative_to(package.parent)
         for target, line in imports(name, file, known):
@@ -221,6 +228,17 @@ def test_a_worker_does_not_load_the_check_of_policies() -> None:
 def test_the_pure_rooms_are_pure() -> None:
     """None of them reads a clock, does I/O, logs, waits or imports what does."""
     assert impurities(ROOT / "arbiter") == []
+
+
+def test_the_client_loads_nothing_of_the_worker() -> None:
+    """Who only asks needs neither Faust nor Redis nor a policy: confluent-kafka and msgspec are enough."""
+    loaded = "import sys, arbiter.client; print(*sys.modules)"
+    names = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    foreign = {name.partition(".")[0] for name in names.split()} - sys.stdlib_module_names - SITE
+
+    assert {"arbiter", "confluent_kafka", "msgspec", "typing_extensions"} >= foreign
+    rooms = {name.split(".")[1] for name in names.split() if name.startswith("arbiter.")}
+    assert {"client", "messages", "timing"} == rooms
 
 
 def test_no_module_imports_itself_in_a_ring() -> None:

@@ -1,0 +1,115 @@
+"""What was decided on each request: repeats are folded, and the newest decision stands."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from typing import Final
+from weakref import WeakValueDictionary
+
+from arbiter.client.core.decisions import Decision, number_of, wants_word
+from arbiter.client.core.permits import Clock, Permit
+from arbiter.messages import ContactRequest, DecisionMessage
+
+KEPT_MAX: Final = 100_000
+"""How many requests are remembered. One with a ticket or a permit in use is never forgotten."""
+
+DECISIONS_MAX: Final = 256
+"""How many decisions on one request are kept for who reads them late."""
+
+Key = tuple[str, str, str, bool]
+
+
+class History:
+    """The decisions on one request, in their order. ``watchers`` are called after each new one."""
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.watchers: list[Callable[[], None]] = []
+        self._decisions: deque[Decision] = deque(maxlen=DECISIONS_MAX)
+
+    @property
+    def newest(self) -> DecisionMessage | None:
+        """The message of the decision that stands."""
+        return self._decisions[-1].message if self._decisions else None
+
+    @property
+    def latest(self) -> Decision | None:
+        """The decision that stands."""
+        return self._decisions[-1] if self._decisions else None
+
+    def after(self, number: int) -> Decision | None:
+        """The first decision whose number is greater."""
+        return next((decision for decision in tuple(self._decisions) if decision.number > number), None)
+
+    def numbered(self, number: int) -> Decision | None:
+        """The decision of this number, if it is still kept."""
+        return next((decision for decision in tuple(self._decisions) if decision.number == number), None)
+
+    def permit_before(self, number: int) -> Permit | None:
+        """The permit that the decision of this number took back, if it is still kept."""
+        permits = [one.permit for one in tuple(self._decisions) if one.permit is not None and one.number < number]
+        return permits[-1] if permits else None
+
+    def add(self, decision: Decision) -> None:
+        """Take a newer decision, and tell who watches."""
+        self._decisions.append(decision)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let who watches look again."""
+        for watcher in tuple(self.watchers):
+            watcher()
+
+
+class Histories:
+    """The requests of which decisions were read or are waited for."""
+
+    def __init__(self, clock: Clock, kept_max: int = KEPT_MAX) -> None:
+        self._clock = clock
+        self._kept_max = kept_max
+        self._kept: OrderedDict[Key, History] = OrderedDict()
+        self._used: WeakValueDictionary[Key, History] = WeakValueDictionary()
+
+    def __iter__(self) -> Iterator[History]:
+        return iter(tuple(self._used.values()))
+
+    def of(self, request: ContactRequest) -> History:
+        """The history of a request, begun if need be."""
+        return self._of((request.department, request.customer_id, request.request_id, request.dry_run))
+
+    def decision(self, message: DecisionMessage) -> Decision:
+        """The decision of a message that was read. The permit of one that does not stand is void."""
+        history = self._of((message.department, message.customer_id, message.request_id, message.dry_run))
+        latest, number = history.latest, number_of(message)
+        if latest is None or number > latest.number:
+            decision = Decision(message, history, self._clock)
+            history.add(decision)
+            return decision
+        return history.numbered(number) or Decision(message, history, self._clock)
+
+    def _of(self, key: Key) -> History:
+        history = self._kept.get(key) or self._used.get(key)
+        if history is None:
+            history = self._used[key] = History(key)
+        self._kept[key] = history
+        self._kept.move_to_end(key)
+        if len(self._kept) > self._kept_max:
+            self._kept.popitem(last=False)
+        return history
+
+
+def is_told_unsent(about: Permit | Decision) -> bool:
+    """Whether ``cancelled`` should tell that a contact was not made.
+
+    It gives the place of an approval back, and confirms a recall that waits for the department's word. After any other
+    recall the request waits again already, and ``cancelled`` would withdraw it.
+    """
+    history = about.request
+    assert isinstance(history, History)  # noqa: S101 - both are made here
+    if isinstance(about, Permit):
+        recall = history.after(about.number)
+        return recall is None or (recall.outcome == "recalled" and wants_word(recall.message, about))
+    if about.permit is not None:
+        return is_told_unsent(about.permit)
+    return about.outcome == "recalled" and wants_word(about.message, history.permit_before(about.number))
