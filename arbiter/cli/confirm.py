@@ -59,7 +59,7 @@ async def _until(policies: PolicyStore, is_done: Callable[[WorkerReport], bool])
 
 def _decides_by(report: WorkerReport, number: int) -> bool:
     """Whether a worker uses this activation or a newer one. A worker without one never had a policy."""
-    return report.number >= number if number else not report.met
+    return report.number >= number if number else not report.highest_seen
 
 
 def _unconfirmed(reports: Reports, late: Reports, number: int) -> str:

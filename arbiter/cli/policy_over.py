@@ -27,7 +27,7 @@ async def tell_over(store: RedisStore, record: PolicyRecord) -> None:
     parties = unreadable = 0
     async for party, packed in store.ledgers():
         try:
-            over.look([(party, unpack_ledger(packed))])
+            over.count([(party, unpack_ledger(packed))])
         except CodecError:
             unreadable += 1
             continue
@@ -36,7 +36,7 @@ async def tell_over(store: RedisStore, record: PolicyRecord) -> None:
             click.echo(f"{parties:,} ledgers read", err=True)
     if unreadable:
         click.echo(f"left out: {unreadable:,} ledgers that this build cannot read (`/readyz` says more)", err=True)
-    found = over.look([])
+    found = over.count([])
     for cap in found:
         shadow = " (in shadow mode)" if cap.mode == "shadow" else ""
         click.echo(

@@ -15,7 +15,7 @@ from arbiter.cli.common import EXIT_AWAY, EXIT_REFUSED, Failure, servers_may_be_
 from arbiter.reports.pages.console import paragraph, terminal
 from arbiter.settings import PARTITIONS_MAX, Settings, variable
 from arbiter.worker.kafka import topics as kafka_topics
-from arbiter.worker.kafka.topic_check import Difference, differences, fixes, look
+from arbiter.worker.kafka.topic_check import Difference, differences, fetch_cluster, fixes
 from arbiter.worker.kafka.topic_table import TABLE, Kind, Value, in_words, values_of
 
 VISIBLE_SECONDS_MAX = 10.0
@@ -68,7 +68,7 @@ def check(*, is_json: bool) -> None:
     """
     settings = settings_for("kafka")
     with servers_may_be_away(settings):
-        cluster = look(settings)
+        cluster = fetch_cluster(settings)
     if cluster is None:
         raise Failure(f"Kafka at {settings.kafka} names no controller, so topics cannot be described", EXIT_AWAY)
     found = differences(settings, cluster)

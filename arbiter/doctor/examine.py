@@ -51,7 +51,7 @@ async def _all(checks: Sequence[Check], subject: Subject) -> dict[str, Result]:
 
 async def _bounded(check: Check, subject: Subject) -> Finding:
     try:
-        return await asyncio.wait_for(check.look(subject), CHECK_SECONDS_MAX)
+        return await asyncio.wait_for(check.run(subject), CHECK_SECONDS_MAX)
     except TimeoutError:
         return fail(f"no answer within {CHECK_SECONDS_MAX:g} s", _AGAIN)
     except (KafkaAway, TopicsError, StoreUnavailable, StateDamaged, CodecError, KafkaException) as error:

@@ -59,14 +59,14 @@ def fail(text: str, fix: str) -> Finding:
     return Finding(State.FAIL, text, fix)
 
 
-Look = Callable[[Subject], Awaitable[Finding]]
+Inspect = Callable[[Subject], Awaitable[Finding]]
 
 
 class Check(Struct, frozen=True):
     """A check, and the servers that must answer for it."""
 
     name: str
-    look: Look
+    run: Inspect
     needs: tuple[str, ...] = ()
     is_timed: bool = False
     """Whether it measures time, so that nothing else may be asked meanwhile."""
@@ -98,12 +98,12 @@ ORDER: Final = (
 KAFKA, REDIS = "Kafka", "Redis"
 
 
-def check(name: str, *needs: str, is_timed: bool = False) -> Callable[[Look], Look]:
+def check(name: str, *needs: str, is_timed: bool = False) -> Callable[[Inspect], Inspect]:
     """Register a check, which is asked only if the servers that it ``needs`` answer."""
 
-    def register(look: Look) -> Look:
-        CHECKS[name] = Check(name, look, needs, is_timed)
-        return look
+    def register(run: Inspect) -> Inspect:
+        CHECKS[name] = Check(name, run, needs, is_timed)
+        return run
 
     return register
 

@@ -11,7 +11,7 @@ from arbiter.settings import Settings
 from arbiter.state.keys import Keys
 from arbiter.state.redis_client import RedisClient
 from arbiter.state.redis_store import RedisStore
-from arbiter.worker.kafka.topic_check import Cluster, look
+from arbiter.worker.kafka.topic_check import Cluster, fetch_cluster
 from arbiter.worker.kafka.topics import KafkaAway
 
 SECONDS_MAX: Final = 5.0
@@ -50,7 +50,7 @@ class Subject:
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
     async def _cluster(self) -> Cluster:
-        found = await in_thread(lambda: look(self.settings, SECONDS_MAX))
+        found = await in_thread(lambda: fetch_cluster(self.settings, SECONDS_MAX))
         if found is None:
             raise KafkaAway("it names no controller, so its topics cannot be described")
         return found

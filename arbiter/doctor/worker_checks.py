@@ -125,13 +125,13 @@ async def workers(subject: Subject) -> Finding:
 def _at_work(heard: list[WorkerReport], total: int, taken: int, number: int) -> Finding:
     decided = sum(report.partitions for report in heard)
     count = "1 worker" if len(heard) == 1 else f"{len(heard)} workers"
-    look = "see /readyz of the workers: it names each partition and its reason"
+    fix = "see /readyz of the workers: it names each partition and its reason"
     if taken < total:
-        return fail(f"{count}; {total - taken} of {total} partitions have none", look)
+        return fail(f"{count}; {total - taken} of {total} partitions have none", fix)
     if decided < total:
-        return fail(f"{count}; {total - decided} of {total} partitions are stopped, or not decided for yet", look)
+        return fail(f"{count}; {total - decided} of {total} partitions are stopped, or not decided for yet", fix)
     if late := [report for report in heard if report.number < number]:
-        return warn(f"{count}; {late[0].name} does not decide by activation {number} yet", look)
+        return warn(f"{count}; {late[0].name} does not decide by activation {number} yet", fix)
     if len(heard) == 1:
         return warn(f"1 worker for all {total} partitions: nobody takes over", "start a second `arbiter worker`")
     return ok(f"{count} decide for all {total} partitions")

@@ -65,7 +65,7 @@ def evidence_of(contact: Contact) -> Evidence:
     if contact.evidence is not None:
         return contact.evidence
     if contact.state is ContactState.SENT:
-        return Evidence(told_ms=contact.sent_at_ms)
+        return Evidence(sent_ms=contact.sent_at_ms)
     return Evidence(bounced_ms=contact.sent_at_ms)
 
 
@@ -73,7 +73,7 @@ def book(contact: Contact, kind: str, at_ms: int, span: Span) -> bool:
     """Add an outcome other than a cancellation to a contact; ``False`` if its state does not allow that."""
     known = evidence_of(contact)
     if kind == "sent":
-        known = replace(known, told_ms=_last(known.told_ms, span.nearest(at_ms)))
+        known = replace(known, sent_ms=_last(known.sent_ms, span.nearest(at_ms)))
     elif kind == "bounced":
         known = replace(known, bounced_ms=_last(known.bounced_ms, span.nearest(at_ms)))
     else:
@@ -83,7 +83,7 @@ def book(contact: Contact, kind: str, at_ms: int, span: Span) -> bool:
     if not can(contact, "send" if state is ContactState.SENT else "bounce"):
         return False
     contact.state = state
-    contact.counts_at(counts_ms)
+    contact.set_counted_at(counts_ms)
     contact.evidence = None
     if evidence_of(contact) != known:
         contact.evidence = known
@@ -92,15 +92,15 @@ def book(contact: Contact, kind: str, at_ms: int, span: Span) -> bool:
 
 def _state_of(contact: Contact, known: Evidence) -> tuple[ContactState, int]:
     """The contact's state by this evidence, and when it counts (ms); if it bounced, when it did."""
-    told_ms, proven_ms, bounced_ms = known.told_ms, known.proven_ms, known.bounced_ms
-    if bounced_ms is not None and proven_ms is None and (told_ms is None or told_ms <= bounced_ms):
+    sent_ms, proven_ms, bounced_ms = known.sent_ms, known.proven_ms, known.bounced_ms
+    if bounced_ms is not None and proven_ms is None and (sent_ms is None or sent_ms <= bounced_ms):
         return ContactState.RELEASED, bounced_ms
-    if told_ms is not None:
-        return ContactState.SENT, told_ms
-    sent_ms = proven_ms or 0
+    if sent_ms is not None:
+        return ContactState.SENT, sent_ms
+    assumed_ms = proven_ms or 0
     if contact.has_permit:
-        sent_ms = max(contact.not_before_ms - TOLERANCE_MS, min(sent_ms, contact.valid_until_ms - 1))
-    return ContactState.SENT, sent_ms
+        assumed_ms = max(contact.not_before_ms - TOLERANCE_MS, min(assumed_ms, contact.valid_until_ms - 1))
+    return ContactState.SENT, assumed_ms
 
 
 def _last(one_ms: int | None, other_ms: int) -> int:

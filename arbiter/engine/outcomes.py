@@ -109,7 +109,7 @@ def _compare(party: PartyState, outcome: Outcome, contact: Contact, key: bytes, 
         is_repeated = outcome.kind == "bounced"
         what = "outcome_out_of_order" if is_before else "outcome_repeated" if is_repeated else "unapproved_released"
         party.note(what, outcome.department)
-    elif outcome.kind == "sent" and known.told_ms is not None:
+    elif outcome.kind == "sent" and known.sent_ms is not None:
         party.note("outcome_repeated", outcome.department)
     elif outcome.kind == "sent" and contact.has_permit and span.holds(at_ms):
         if at_ms >= contact.valid_until_ms:

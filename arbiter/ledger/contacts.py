@@ -58,7 +58,7 @@ class Evidence(Struct, frozen=True, array_like=True, gc=False):
     """What outcomes reported of a contact: when it was sent (the latest), by when it was made at the latest (the first
     reaction to it, or that nobody was reached), and when it bounced (the latest)."""
 
-    told_ms: int | None = None
+    sent_ms: int | None = None
     proven_ms: int | None = None
     bounced_ms: int | None = None
 
@@ -308,7 +308,7 @@ class Contact:
         """Whether it uses budgets."""
         return self.state not in FREE
 
-    def counts_at(self, at_ms: int) -> None:
+    def set_counted_at(self, at_ms: int) -> None:
         """Record when it was made. One without a permit begins and ends at that instant."""
         of, row = self._of, self.row
         if not self.has_permit:

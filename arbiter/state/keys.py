@@ -34,7 +34,7 @@ class PartitionKeys(Struct, frozen=True):
         return self.base + b"timers"
 
     @property
-    def turns(self) -> bytes:
+    def queue_keys(self) -> bytes:
         """A hash: for each party with a timer, its order among those due at the same instant."""
         return self.base + b"turns"
 
@@ -134,7 +134,7 @@ class Keys(Struct, frozen=True):
         return f"{self.prefix}:{{policy}}:audit".encode()
 
     @property
-    def policy_met(self) -> bytes:
+    def policy_highest_seen(self) -> bytes:
         """The highest activation number that a worker has seen: a registry below it has lost something."""
         return f"{self.prefix}:{{policy}}:met".encode()
 

@@ -46,7 +46,7 @@ class _Partition(Struct):
     ledgers: dict[str, bytes] = {}
     answers: dict[bytes, tuple[bytes, int]] = {}
     timers: dict[str, int] = {}
-    turns: dict[str, tuple[int, int]] = {}
+    queue_keys: dict[str, tuple[int, int]] = {}
     spent: dict[str, Kept] = {}
     waits: set[Wait] = set()
     opened: dict[str, int] = {}
@@ -201,9 +201,9 @@ class MemoryStore:
         return CommitResult.OK
 
     async def due(self, partition: int, now_ms: int, limit: int) -> list[Due]:
-        """See ``Store.due``; parties of one turn come in the order of their bytes."""
+        """See ``Store.due``; parties with the same key come in the order of their bytes."""
         kept = self.kept(partition)
-        ready = [(due_ms, kept.turns.get(party, (0, 0)), party.encode()) for party, due_ms in kept.timers.items()]
+        ready = [(due_ms, kept.queue_keys.get(party, (0, 0)), party.encode()) for party, due_ms in kept.timers.items()]
         return [(due_ms, turn, party.decode()) for due_ms, turn, party in sorted(ready)[:limit] if due_ms <= now_ms]
 
     async def timed(self, partition: int, cursor: str, count: int) -> tuple[list[str], str]:
@@ -270,8 +270,8 @@ def _write(kept: _Partition, head: Head, commit: Commit, now_ms: int) -> None:
             kept.timers.pop(party, None)
         else:
             kept.timers[party] = due_ms
-        kept.turns.pop(party, None)
-    kept.turns |= commit.queue_keys
+        kept.queue_keys.pop(party, None)
+    kept.queue_keys |= commit.queue_keys
     kept.waits |= {wait for wait, is_waiting in commit.waits.items() if is_waiting}
     kept.waits -= {wait for wait, is_waiting in commit.waits.items() if not is_waiting}
     if commit.opened:

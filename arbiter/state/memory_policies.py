@@ -62,17 +62,17 @@ class MemoryPolicyStore:
         self._ruled = 0
         self._kills: dict[int, Kill] = {}
         self._audit: list[AuditEntry] = []
-        self._seq = self._told = 0
+        self._seq = self._published = 0
         self._lease: tuple[str, int] = ("", 0)
-        self._met = 0
+        self._highest_seen = 0
         self._workers: dict[str, tuple[int, WorkerReport]] = {}
         self._stopped: Counter[tuple[int, str]] = Counter()
 
     def lose(self) -> None:
         """Lose all but the workers' reports, as when the registry's key is deleted."""
-        met, workers = self._met, self._workers
+        seen, workers = self._highest_seen, self._workers
         self.__init__(self._clock, self._grace_ms)  # type: ignore[misc]
-        self._met, self._workers = met, workers
+        self._highest_seen, self._workers = seen, workers
 
     async def publish(
         self, name: str, digest: str, author: str, document: bytes, *, reason: str = "", tests: bytes = b""
@@ -119,7 +119,7 @@ class MemoryPolicyStore:
             is_same = entry is self._in_force if is_now else entry.from_ms == from_ms
             return is_same and (entry.version, entry.until_ms) == (version, until_ms)
 
-        is_whole = self._met <= self._number
+        is_whole = self._highest_seen <= self._number
         if is_whole and not order.recalls and any(map(is_there, self._plan)):
             return self._view()
         entry = _Entry(self._ordered + 1, version, from_ms, until_ms, order.recalls)
@@ -212,7 +212,7 @@ class MemoryPolicyStore:
             self._kills[number] = kill
             self._ruled = self._renumber()
             # What has lost something may be restored, without this order: then that one must not look whole.
-            self._met += self._met > self._number
+            self._highest_seen += self._highest_seen > self._number
             more = {"until_ms": until_ms, "includes_legal": order.includes_legal, "number": self._number}
             self._tell_of(kill, "killed", order.by, order.reason, **more)
         return kill, self._view()
@@ -252,29 +252,29 @@ class MemoryPolicyStore:
         """See ``PolicyStore.history``."""
         return self._audit[-limit:]
 
-    async def untold(self, teller: str, lease_ms: int, limit: int) -> list[AuditEntry]:
-        """See ``PolicyStore.untold``."""
+    async def unpublished_audit(self, worker: str, lease_ms: int, limit: int) -> list[AuditEntry]:
+        """See ``PolicyStore.unpublished_audit``."""
         now_ms, (holder, ends_ms) = self._clock(), self._lease
-        untold = [entry for entry in self._audit if entry.seq > self._told]
-        if not untold or (holder != teller and ends_ms > now_ms):
+        unpublished = [entry for entry in self._audit if entry.seq > self._published]
+        if not unpublished or (holder != worker and ends_ms > now_ms):
             return []
-        self._lease = (teller, now_ms + lease_ms)
-        return untold[:limit]
+        self._lease = (worker, now_ms + lease_ms)
+        return unpublished[:limit]
 
-    async def told(self, teller: str, seq: int) -> None:
-        """See ``PolicyStore.told``."""
-        if self._told < seq <= self._seq:
-            self._told = seq
-        self._audit = self._audit[-max(AUDIT_KEPT, self._seq - self._told) :]
-        if self._lease[0] == teller:
+    async def mark_audit_published(self, worker: str, seq: int) -> None:
+        """See ``PolicyStore.mark_audit_published``."""
+        if self._published < seq <= self._seq:
+            self._published = seq
+        self._audit = self._audit[-max(AUDIT_KEPT, self._seq - self._published) :]
+        if self._lease[0] == worker:
             self._lease = ("", 0)
 
     async def report(self, worker: WorkerReport, stopped: Stopped) -> int:
         """See ``PolicyStore.report``."""
         self._workers[worker.name] = (self._clock(), worker)
-        self._met = max(self._met, worker.met)
+        self._highest_seen = max(self._highest_seen, worker.highest_seen)
         self._stopped.update({key: count for key, count in stopped.items() if key[0] in self._kills})
-        return self._met
+        return self._highest_seen
 
     async def leave(self, worker: str) -> None:
         """See ``PolicyStore.leave``."""
@@ -310,9 +310,9 @@ class MemoryPolicyStore:
         """The number of a new activation. A number behind what workers have seen does not move, unless it is being
         restored.
         """
-        if self._met <= self._number or restores:
+        if self._highest_seen <= self._number or restores:
             # Known of from now on, whether or not a worker runs to meet it.
-            self._number = self._met = max(self._number, self._met) + 1
+            self._number = self._highest_seen = max(self._number, self._highest_seen) + 1
         return self._number
 
     def _drop(self, kill: int) -> None:

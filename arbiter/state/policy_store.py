@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from arbiter.messages import AuditAction
 from arbiter.policy.kill_switches import Kill, Target
@@ -175,14 +175,14 @@ class WorkerReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a worker decides by.
 
     No batch of it uses an activation before ``number``, and it has swept everything that waits or is unsent for all
-    activations up to ``swept``. ``trouble`` says why it decides nothing, or not by the newest activation. ``met`` is
-    the highest activation that it has ever seen; ``silent_ms`` is the time since its report.
+    activations up to ``swept``. ``trouble`` says why it decides nothing, or not by the newest activation.
+    ``highest_seen`` is the highest activation that it has ever seen; ``silent_ms`` is the time since its report.
     """
 
     name: str
     number: int = 0
     swept: int = 0
-    met: int = 0
+    highest_seen: int = field(name="met", default=0)
     partitions: int = 0
     trouble: str = ""
     silent_ms: int = 0
@@ -273,10 +273,10 @@ class PolicyStore(Protocol):
     async def history(self, limit: int) -> list[AuditEntry]:
         """The newest ``limit`` audit entries, oldest first."""
 
-    async def untold(self, teller: str, lease_ms: int, limit: int) -> list[AuditEntry]:
+    async def unpublished_audit(self, worker: str, lease_ms: int, limit: int) -> list[AuditEntry]:
         """Audit entries that are not on the audit topic yet, oldest first; none while another worker has the lease."""
 
-    async def told(self, teller: str, seq: int) -> None:
+    async def mark_audit_published(self, worker: str, seq: int) -> None:
         """Note that the entries up to ``seq`` are on the topic, and give the lease back."""
 
     async def report(self, worker: WorkerReport, stopped: Stopped) -> int:

@@ -48,9 +48,9 @@ _SHADOW: Final = Script.read("registry", "policy_shadow")
 _UNSHADOW: Final = Script.read("registry", "policy_unshadow")
 _KILL: Final = Script.read("registry", "policy_kill")
 _LIFT: Final = Script.read("registry", "policy_lift")
-_UNTOLD: Final = Script.read("registry", "policy_untold")
+_UNPUBLISHED_AUDIT: Final = Script.read("registry", "policy_audit_unpublished")
 _NOTE: Final = Script.read("registry", "policy_note")
-_TOLD: Final = Script.read("registry", "policy_told")
+_AUDIT_PUBLISHED: Final = Script.read("registry", "policy_audit_published")
 _REPORT: Final = Script.read("registry", "policy_report")
 _WORKERS: Final = Script.read("registry", "policy_workers")
 
@@ -67,7 +67,7 @@ class RedisPolicyStore:
     def __init__(self, client: RedisClient, keys: Keys, kill_grace_ms: int = KILL_GRACE_MS) -> None:
         """A store that talks through ``client``."""
         self._client = client
-        self._keys = [keys.policies, keys.audit, keys.policy_met]
+        self._keys = [keys.policies, keys.audit, keys.policy_highest_seen]
         self._lease = keys.audit_lease
         self._workers = keys.workers
         self._grace_ms = kill_grace_ms
@@ -157,17 +157,19 @@ class RedisPolicyStore:
         """See ``PolicyStore.history``."""
         return _entries(await self._client.command("LRANGE", self._keys[1], -limit, -1))
 
-    async def untold(self, teller: str, lease_ms: int, limit: int) -> list[AuditEntry]:
-        """See ``PolicyStore.untold``."""
-        return _entries(await self._client.run(_UNTOLD, [*self._keys, self._lease], [teller, lease_ms, limit]))
+    async def unpublished_audit(self, worker: str, lease_ms: int, limit: int) -> list[AuditEntry]:
+        """See ``PolicyStore.unpublished_audit``."""
+        return _entries(
+            await self._client.run(_UNPUBLISHED_AUDIT, [*self._keys, self._lease], [worker, lease_ms, limit])
+        )
 
-    async def told(self, teller: str, seq: int) -> None:
-        """See ``PolicyStore.told``."""
-        await self._client.run(_TOLD, [*self._keys, self._lease], [teller, seq, AUDIT_KEPT])
+    async def mark_audit_published(self, worker: str, seq: int) -> None:
+        """See ``PolicyStore.mark_audit_published``."""
+        await self._client.run(_AUDIT_PUBLISHED, [*self._keys, self._lease], [worker, seq, AUDIT_KEPT])
 
     async def report(self, worker: WorkerReport, stopped: Stopped) -> int:
         """See ``PolicyStore.report``."""
-        words: list[Argument] = [worker.name, msgspec.json.encode(worker), worker.met]
+        words: list[Argument] = [worker.name, msgspec.json.encode(worker), worker.highest_seen]
         for (kill, outcome), count in stopped.items():
             words += (kill, outcome, count)
         reply = await self._client.run(_REPORT, [*self._keys, self._workers], words)

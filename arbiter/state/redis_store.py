@@ -254,22 +254,22 @@ class RedisStore:
         return _VERDICTS[reply[0]]
 
     async def due(self, partition: int, now_ms: int, limit: int) -> list[Due]:
-        """See ``Store.due``; parties of one turn come in the order of their bytes."""
+        """See ``Store.due``; parties with the same key come in the order of their bytes."""
         keys = self._keys.partition(partition)
         found = await self._timers(keys.timers, b"-inf", now_ms, limit)
         if len(found) == limit and limit:
-            # Of the last instant there may be more, whose turn it is before.
+            # Of the last instant there may be more, that come first.
             last_ms = found[-1][1]
             found = [timer for timer in found if timer[1] < last_ms]
             found += await self._timers(keys.timers, last_ms, last_ms, -1)
         if not found:
             return []
-        packed = await self._client.command("HMGET", keys.turns, *(party for party, _ in found))
-        with _readable(keys.turns):
-            turns = [_turn(turn) for turn in packed]
-        line = sorted((due_ms, turn, party) for (party, due_ms), turn in zip(found, turns, strict=True))
+        packed = await self._client.command("HMGET", keys.queue_keys, *(party for party, _ in found))
+        with _readable(keys.queue_keys):
+            order = [_queue_key(one) for one in packed]
+        line = sorted((due_ms, key, party) for (party, due_ms), key in zip(found, order, strict=True))
         with _readable(keys.timers):
-            return [(due_ms, turn, party.decode()) for due_ms, turn, party in line[:limit]]
+            return [(due_ms, key, party.decode()) for due_ms, key, party in line[:limit]]
 
     async def _timers(self, key: bytes, first_ms: int | bytes, last_ms: int, limit: int) -> list[tuple[bytes, int]]:
         words = (first_ms, last_ms, "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
@@ -302,7 +302,9 @@ class RedisStore:
         words = (b"[" + prefix + b"\0", b"(" + prefix + b"\1", "BYLEX", "LIMIT", 0, limit)
         found = await self._client.command("ZRANGE", waits, *words)
         with _readable(waits):
-            return [Wait(name, *_turn(turn), party.decode()) for _, turn, party in (m.split(b"\0", 2) for m in found)]
+            return [
+                Wait(name, *_queue_key(key), party.decode()) for _, key, party in (m.split(b"\0", 2) for m in found)
+            ]
 
     async def ledgers(self) -> AsyncIterator[tuple[str, bytes]]:
         """Every party and its ledger, in no order; only reads, some at a time. What changes meanwhile is told as it was
@@ -367,8 +369,8 @@ def _ms(seconds: bytes | int, microseconds: bytes | int) -> int:
     return int(seconds) * 1_000 + int(microseconds) // 1_000
 
 
-def _turn(packed: bytes | None) -> tuple[int, int]:
-    """``since.offset``; before there were offsets, ``since`` alone; and before there were turns, nothing."""
+def _queue_key(packed: bytes | None) -> tuple[int, int]:
+    """``since.offset``; before there were offsets, ``since`` alone; and before there were queue keys, nothing."""
     since_ms, _, offset = (packed or b"0").partition(b".")
     return int(since_ms), int(offset or 0)
 
@@ -427,7 +429,7 @@ def _commit_words(
     block: int,
 ) -> tuple[list[bytes], list[Argument]]:
     """The commit script's keys and arguments, in its order."""
-    names = [keys.head, keys.outbox, keys.timers, keys.waits, keys.opened, keys.turns]
+    names = [keys.head, keys.outbox, keys.timers, keys.waits, keys.opened, keys.queue_keys]
     names += [keys.ledger_phrases, keys.answer_phrases(block)]
     names += [keys.ledger(party) for party in commit.ledgers]
     names += [keys.answers(key[REF_BYTES:]) for key in commit.answers]
@@ -451,8 +453,8 @@ def _commit_words(
     words += ledgers
     words += answers
     for party, due_ms in commit.timers.items():
-        turn = commit.queue_keys.get(party)
-        words += (party, "" if due_ms is None else due_ms, f"{turn[0]}.{turn[1]}" if turn else "")
+        key = commit.queue_keys.get(party)
+        words += (party, "" if due_ms is None else due_ms, f"{key[0]}.{key[1]}" if key else "")
     for spent in commit.spent.values():
         words += (spent.used, spent.granted, spent.made, spent.ttl_ms)
     words += waits

@@ -115,7 +115,7 @@ class Durability(Struct, frozen=True):
 
 
 Due = tuple[int, tuple[int, int], str]
-"""When a party comes back (ms), its turn among those that do so then, and its name; they sort as they come."""
+"""When a party comes back (ms), its queue key and its name. The key orders those due at the same instant."""
 
 
 class Wait(Struct, frozen=True, order=True):
@@ -236,9 +236,7 @@ class Store(Protocol):
         """Forget the outbox of commit ``seq``: every record of it was delivered."""
 
     async def due(self, partition: int, now_ms: int, limit: int) -> list[Due]:
-        """Up to ``limit`` parties whose timer is due at ``now_ms``: the earliest first, of one instant those whose turn
-        it is.
-        """
+        """Up to ``limit`` parties whose timer is due at ``now_ms``: the earliest first, then by queue key."""
 
     async def timed(self, partition: int, cursor: str, count: int) -> tuple[list[str], str]:
         """Some ``count`` parties that have a timer, from ``cursor`` on (at first empty), and the next cursor.

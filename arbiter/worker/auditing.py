@@ -25,9 +25,9 @@ KEY: Final = b"policy"
 PARTITION: Final = 0
 """All on one, so that a reader sees them in order."""
 
-TELL_SECONDS: Final = 1.0
+PUBLISH_SECONDS: Final = 1.0
 LEASE_MS: Final = 15_000
-TOLD_MAX: Final = 100
+BATCH_MAX: Final = 100
 
 _encode = encoder().encode
 
@@ -46,22 +46,22 @@ def audit_out(entry: AuditEntry, topic: str) -> OutRecord:
     return OutRecord(topic, PARTITION, KEY, _encode(record), headers)
 
 
-async def tell(store: PolicyStore, publisher: Publisher, topic: str, teller: str) -> int:
-    """Publish the entries that are not on the topic yet; gives how many those were. Repeats after a failure."""
-    entries = await store.untold(teller, LEASE_MS, TOLD_MAX)
+async def publish_pending(store: PolicyStore, publisher: Publisher, topic: str, worker: str) -> int:
+    """Publish the entries that are not on the topic yet; give their number. After a failure some may be repeated."""
+    entries = await store.unpublished_audit(worker, LEASE_MS, BATCH_MAX)
     if entries:
         await publisher.publish([audit_out(entry, topic) for entry in entries])
-        await store.told(teller, entries[-1].seq)
+        await store.mark_audit_published(worker, entries[-1].seq)
     return len(entries)
 
 
-async def keep_publishing(store: PolicyStore, publisher: Publisher, topic_prefix: str, teller: str) -> None:
+async def keep_publishing(store: PolicyStore, publisher: Publisher, topic_prefix: str, worker: str) -> None:
     """Publish once a second, for ever. Others report that a server is away; anything else is logged once."""
     said = ""
     while True:
         wrong = ""
         try:
-            await tell(store, publisher, topic_prefix + AUDIT, teller)
+            await publish_pending(store, publisher, topic_prefix + AUDIT, worker)
         except StoreUnavailable as error:
             log_events.AUDIT_UNREAD(why=error)
         except (StateDamaged, msgspec.DecodeError, ValueError) as error:
@@ -71,4 +71,4 @@ async def keep_publishing(store: PolicyStore, publisher: Publisher, topic_prefix
         if wrong and wrong != said:
             log_events.AUDIT_KEPT(why=wrong)
         said = wrong
-        await asyncio.sleep(TELL_SECONDS)
+        await asyncio.sleep(PUBLISH_SECONDS)

@@ -15,7 +15,7 @@ from arbiter.state.store import StateDamaged, Store, StoreUnavailable
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.policy_watcher import Policies
 
-LOOK_SECONDS: Final = 15.0
+UPDATE_SECONDS: Final = 15.0
 
 
 class CapacityWatch:
@@ -38,26 +38,26 @@ class CapacityWatch:
         self._floors = floors
 
     async def keep_watching(self) -> None:
-        """Look, for ever."""
+        """Update the metrics, for ever."""
         while True:
             try:
-                await self.look()
+                await self.update()
             except (StoreUnavailable, StateDamaged) as error:
                 log_events.CAPACITY_UNREAD(why=error)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(UPDATE_SECONDS)
 
-    async def look(self) -> None:
+    async def update(self) -> None:
         """Set the metrics of how all stand. :class:`StoreUnavailable`, :class:`StateDamaged`."""
         active, now_ms = self._policies.current, self._clock.now_ms() if self._clock.is_settled else None
         if active is None or now_ms is None:
-            self._tell([], [])
-            self._tell_floors([], [], 0)
+            self._set([], [])
+            self._set_floors([], [], 0)
             return
         wants, floors = _live(active.policy, now_ms), active.policy.floors(now_ms)
         keys = [*(want.draw.key for want in wants), *(floor.draw.key for floor in floors)]
         used = [max(count, 0) for count in await self._used(keys)] if keys else []
-        self._tell(wants, used[: len(wants)])
-        self._tell_floors(floors, used[len(wants) :], now_ms)
+        self._set(wants, used[: len(wants)])
+        self._set_floors(floors, used[len(wants) :], now_ms)
 
     async def _used(self, keys: list[str]) -> list[int]:
         """Places in use; of a window without a central entry what the partitions have booked."""
@@ -69,7 +69,7 @@ class CapacityWatch:
         kept = await asyncio.gather(*(load(partition, [key]) for partition in range(self._partitions)))
         return sum(one.used for (one,) in kept)
 
-    def _tell(self, wants: Iterable[Want], used: Iterable[int]) -> None:
+    def _set(self, wants: Iterable[Want], used: Iterable[int]) -> None:
         stands = [((want.rule,), want, count) for want, count in zip(wants, used, strict=True)]
         metrics = self._metrics
         metrics.limit.put({label: want.limit or 0 for label, want, _ in stands})
@@ -78,7 +78,7 @@ class CapacityWatch:
         metrics.begins.put({label: want.draw.start_ms / 1_000 for label, want, _ in stands})
         metrics.ends.put({label: want.draw.end_ms / 1_000 for label, want, _ in stands})
 
-    def _tell_floors(self, floors: Iterable[CompiledFloor], approved: Iterable[int], now_ms: int) -> None:
+    def _set_floors(self, floors: Iterable[CompiledFloor], approved: Iterable[int], now_ms: int) -> None:
         stands = [((one.id,), one, done) for one, done in zip(floors, approved, strict=True)]
         metrics = self._floors
         metrics.reach.put({label: one.reach for label, one, _ in stands})

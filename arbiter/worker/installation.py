@@ -21,7 +21,7 @@ from arbiter.worker.health import Health
 from arbiter.worker.kafka.reader import INPUTS
 from arbiter.worker.kafka.topics import KafkaAway, Layout, Topics, partitions_of
 
-LOOK_SECONDS: Final = 2.0
+CHECK_SECONDS: Final = 2.0
 TOPICS: Final = "topics"
 INSTALLATION: Final = "installation"
 
@@ -35,7 +35,7 @@ class InstallationCheck:
         self._health = health
         self._read = [settings.topic(name) for name in (*INPUTS, DECISIONS)]
         self._topics = Topics(settings)
-        self._looking: asyncio.Task[Layout] | None = None
+        self._asking: asyncio.Task[Layout] | None = None
         self._begun = Layout("", {}, {})
         self.partitions = 0
         self.answered_at = -1e9
@@ -49,7 +49,7 @@ class InstallationCheck:
 
         Raises :class:`~arbiter.worker.kafka.topics.TopicsError` or :class:`~arbiter.worker.kafka.topics.KafkaAway`.
         """
-        layout = await self._look()
+        layout = await self._layout()
         self.partitions = partitions_of(self._settings, layout)
         self._begun = layout
 
@@ -74,16 +74,16 @@ class InstallationCheck:
 
         Raises :class:`~arbiter.worker.kafka.topics.KafkaAway`.
         """
-        layout = await self._look()
+        layout = await self._layout()
         return {name: layout.ids[name] for name in self._read if name in layout.ids}
 
     async def keep_watching(self, refuse: Callable[[], None]) -> None:
-        """Look every few seconds, until topics or state are others than at the beginning: ``refuse`` is called then."""
+        """Check every few seconds. Calls ``refuse`` and ends once topics or state are not those of the beginning."""
         before = ""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
             try:
-                layout = await self._look()
+                layout = await self._layout()
                 is_ours = await self.is_ours()
             except (KafkaAway, StoreUnavailable, StateDamaged, ValueError) as error:
                 log_events.TOPICS_UNKNOWN(why=error)
@@ -106,14 +106,14 @@ class InstallationCheck:
         """What errors its client reported, by kind."""
         return self._topics.causes.counts
 
-    async def _look(self) -> Layout:
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._ask())
-        return await asyncio.shield(self._looking)
+    async def _layout(self) -> Layout:
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._asking)
 
     async def _ask(self) -> Layout:
         try:
-            layout = await asyncio.to_thread(self._topics.look)
+            layout = await asyncio.to_thread(self._topics.layout)
         except KafkaAway:
             self._was_away = self.answered_at > 0
             raise

@@ -23,9 +23,9 @@ from arbiter import log_events
 from arbiter.worker.kafka.reader import Record
 from arbiter.worker.kafka.topics import KafkaAway
 
-LOOK_SECONDS = 2.0
+MEASURE_SECONDS = 2.0
 READ_MAX = 32
-"""How many partitions are read from at one look, for the time of their oldest record."""
+"""How many partitions are read from at one measurement, for the time of their oldest record."""
 
 
 class Group(Protocol):
@@ -75,7 +75,7 @@ class Work(Protocol):
 
 
 class _Stand(Struct):
-    """Where a partition of a topic stood at the last look: the next offset, and since when (ms) records wait there.
+    """Where a partition of a topic stood at the last measurement: the next offset, and since when records wait (ms).
 
     ``is_read`` says that this is the time of the record, and not the time at which it was seen to wait.
     """
@@ -104,20 +104,20 @@ class Lag:
         self._reader = reader
         self._topics = topics
         self._partitions = partitions
-        self._told_ends = ends
+        self._fetched_ends = ends
         self._first: dict[TP, int] = {}
         self._ends: dict[TP, int] = {}
         self._committed: dict[TP, int] = {}
         self._stands: dict[TP, _Stand] = {}
 
     async def keep_watching(self) -> None:
-        """Look every few seconds, for ever."""
+        """Measure every few seconds, for ever."""
         while True:
             try:
-                await self.look()
+                await self.measure()
             except KafkaAway as error:
                 log_events.ENDS_UNKNOWN(why=repr(error))
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(MEASURE_SECONDS)
 
     def records(self) -> dict[tuple[str, ...], float]:
         """Records that are not done with, by the label of their topic."""
@@ -144,16 +144,16 @@ class Lag:
             since_ms = self._since_ms(tp)
             yield tp, 0.0 if since_ms is None else max((now_ms - since_ms) / 1_000, 0.0)
 
-    async def look(self) -> None:
+    async def measure(self) -> None:
         """Learn where logs end, and where partitions stand that are not claimed here. :class:`KafkaAway`."""
         numbers = await self._numbers()
         tps = [TP(topic, number) for number in sorted(numbers) for topic in self._topics]
-        told = self._told_ends()
-        unknown = [tp for tp in tps if self._work.positions(tp.partition) is None or tp not in told]
+        fetched = self._fetched_ends()
+        unknown = [tp for tp in tps if self._work.positions(tp.partition) is None or tp not in fetched]
         ranges = await self._consumer.offset_ranges(unknown) if unknown else {}
         self._committed = await self._group.committed(unknown) if unknown else {}
         self._first = {tp: first for tp, (first, _) in ranges.items()}
-        self._ends = {tp: ranges[tp][1] if tp in ranges else told[tp] for tp in tps}
+        self._ends = {tp: ranges[tp][1] if tp in ranges else fetched[tp] for tp in tps}
         before, self._stands = self._stands, {}
         still = [tp for tp in tps if self._behind(tp) and self._stands_still(tp, before.get(tp))]
         for tp in still[:READ_MAX]:

@@ -246,7 +246,7 @@ class Ownership:
             return f"{key} is not decided for: {unfit}"
         except (StateDamaged, CodecError) as error:
             if owned.processor is not None:
-                await owned.processor.spare()
+                await owned.processor.clear_suspects()
             owned.stopped_by = "damaged_state"
             return f"{key} is not decided for, its state cannot be used: {error}"
         except Exception as error:  # noqa: BLE001 - this partition fails, the others go on

@@ -34,8 +34,8 @@ class Active(Struct, frozen=True):
     shadow_moves: int = 0
 
     @property
-    def ruling(self) -> int:
-        """The number of the last activation that changed more than the shadow policy: what decides."""
+    def deciding_number(self) -> int:
+        """The last activation that changed more than the shadow policy: its policy decides."""
         return self.number - self.shadow_moves
 
 
@@ -43,8 +43,9 @@ class Policies:
     """Watches what is active. ``current`` is ``None`` until there was a policy that could be taken, and while the store
     has lost what was in force: orders may be among what it lost, so nothing is decided until it is whole.
 
-    ``met`` is the highest activation that any worker has met. ``trouble`` says why nothing is decided, or not by the
-    newest; ``shadow_trouble`` why the shadow policy that was ordered is not used; empty if there is none.
+    ``highest_seen`` is the highest activation that any worker has seen. ``trouble`` says why nothing is decided, or
+    not by the newest activation; ``shadow_trouble`` why the shadow policy that was ordered is not used. Each is empty
+    if all is well.
     """
 
     def __init__(self, store: PolicyStore, health: Health, metrics: Metrics) -> None:
@@ -59,13 +60,13 @@ class Policies:
         self._judged: Policy | None = None
         self._last: Active | None = None
         self.current: Active | None = None
-        self.met = 0
+        self.highest_seen = 0
         self.trouble = ""
         self.shadow_trouble = ""
 
     async def refresh(self) -> None:
         """Take over what is active now, if it is new and good; :class:`StoreUnavailable`."""
-        met = self.met
+        seen = self.highest_seen
         try:
             activation = await self._store.active()
         except StoreUnavailable:
@@ -74,14 +75,14 @@ class Policies:
             self._lose(f"the policies in the store cannot be read ({error})")
             return
         self._metrics.kill_switches.set(len(activation.kills) if activation else 0)
-        if activation is None and not met:
+        if activation is None and not seen:
             fix = "`arbiter policy publish`, `approve` and `activate` one"
             self.trouble = f"no policy is active, nothing is decided: {fix}"
             self._health.trouble(ABSENT, self.trouble)
         elif activation is None:
-            self._lose(f"the policies in the store are gone (activation {met} was in force)")
-        elif activation.number < met:
-            self._lose(f"the policies in the store went back from activation {met} to {activation.number}")
+            self._lose(f"the policies in the store are gone (activation {seen} was in force)")
+        elif activation.number < seen:
+            self._lose(f"the policies in the store went back from activation {seen} to {activation.number}")
         else:
             await self._renew(activation)
 
@@ -192,7 +193,7 @@ class Policies:
             log_events.SHADOW_IN_FORCE(shadow=shown, activation=activation.number)
         self._kills, self._shadow = activation.kills, activation.shadow
         self.current = self._last = Active(activation.number, policy, recalls, activation.shadow_moves)
-        self.met = max(self.met, activation.number)
+        self.highest_seen = max(self.highest_seen, activation.number)
         seed_policy(self._metrics, policy)
         self._metrics.policy_version.set(version)
         self._metrics.policy_activation.set(activation.number)

@@ -235,7 +235,7 @@ class Worker:
         self._watch("watching the lag", lag.keep_watching())
         self._watch_slowly(ownership, shared)
         prefix = self._settings.topic_prefix
-        self._watch("telling the audit", keep_publishing(self._store.policies, publisher, prefix, name))
+        self._watch("publishing the audit", keep_publishing(self._store.policies, publisher, prefix, name))
         try:
             await self._until_the_end(app)
         finally:

@@ -22,12 +22,12 @@ POLL_SECONDS = 0.5
 
 class Using(Struct, frozen=True):
     """What one partition uses: the activation by which it decides this moment (``None``: it does not), the one up to
-    which it has looked at all that waits or is unsent, and the highest that it met.
+    which it has looked at all that waits or is unsent, and the highest that it has seen.
     """
 
     number: int | None
     swept: int
-    met: int
+    highest_seen: int
 
 
 class Reporter:
@@ -50,11 +50,11 @@ class Reporter:
         self._has_left = False
 
     async def report(self) -> None:
-        """Report to the store, and learn the highest activation that others met; :class:`StoreUnavailable`."""
+        """Report to the store, and learn the highest activation that others have seen; :class:`StoreUnavailable`."""
         if self._has_left:
             return
         policies, using = self._policies, list(self._using())
-        policies.met = max([policies.met, *(one.met for one in using)])
+        policies.highest_seen = max([policies.highest_seen, *(one.highest_seen for one in using)])
         current = policies.current
         newest = 0 if current is None else current.number
         stopped, self._metrics.stopped = self._metrics.stopped, {}
@@ -62,17 +62,17 @@ class Reporter:
             name=self._worker,
             number=min([newest, *(one.number for one in using if one.number is not None)]),
             swept=min([newest, *(one.swept for one in using)]),
-            met=policies.met,
+            highest_seen=policies.highest_seen,
             partitions=len(using),
             trouble=policies.trouble,
         )
         try:
-            met = await self._store.report(report, stopped)
+            seen = await self._store.report(report, stopped)
         except BaseException:
             for key, count in stopped.items():
                 self._metrics.stopped[key] = self._metrics.stopped.get(key, 0) + count
             raise
-        policies.met = max(policies.met, met)
+        policies.highest_seen = max(policies.highest_seen, seen)
 
     async def leave(self) -> None:
         """This worker ends: nobody need wait for it."""

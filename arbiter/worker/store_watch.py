@@ -15,7 +15,7 @@ from arbiter.state.store import NO_EVICTION, Durability, Store, StoreUnavailable
 from arbiter.worker.clock import StoreClock
 from arbiter.worker.health import EVICTION, STORE, Health
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 UNLOGGED = (
     "the store keeps no append-only file: if its server ends, the budgets used, withdrawals and answers of the time "
     "since its last snapshot are lost, unless a replica takes over. Set `appendonly yes`"
@@ -41,25 +41,25 @@ class StoreWatch:
         return self._was_written and not self._health.has(STORE) and not self._health.has(EVICTION)
 
     async def keep_watching(self) -> None:
-        """Look once a second, for ever."""
+        """Check once a second, for ever."""
         while True:
-            await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
+            await self.check()
+            await asyncio.sleep(CHECK_SECONDS)
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Read the clock, and how the store keeps what it is given; write, if it is not known that this works."""
         asked_at = monotonic()
         try:
             time_ms = await self._store.time_ms()
             self._clock.observe(time_ms, asked_at, monotonic())
             self._clock.settle()
-            self._judge(await self._store.durability())
+            self._check_durability(await self._store.durability())
             if not self._was_written or self._health.has(STORE):
                 await self._write()
         except StoreUnavailable as error:
             self._health.trouble(STORE, f"the store does not answer, nothing is decided: {error}")
 
-    def _judge(self, durability: Durability) -> None:
+    def _check_durability(self, durability: Durability) -> None:
         self.memory = durability.memory_used, durability.memory_limit
         if durability.eviction == NO_EVICTION:
             self._health.over(EVICTION)

@@ -9,7 +9,7 @@ from typing import Final
 from arbiter import log_events
 from arbiter.settings import Settings
 from arbiter.worker.health import Health
-from arbiter.worker.kafka.topic_check import Difference, differences, fixes, look
+from arbiter.worker.kafka.topic_check import Difference, differences, fetch_cluster, fixes
 
 LOSING: Final = "topic-settings"
 TOLD_MAX: Final = 3
@@ -29,7 +29,7 @@ class TopicSettings:
 
         Raises :class:`~arbiter.worker.kafka.topics.KafkaAway`.
         """
-        cluster = await asyncio.to_thread(look, self._settings)
+        cluster = await asyncio.to_thread(fetch_cluster, self._settings)
         found = [] if cluster is None else differences(self._settings, cluster)
         losing = [one for one in found if one.loses]
         if rest := [one for one in found if not one.loses]:

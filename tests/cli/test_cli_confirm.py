@@ -50,8 +50,8 @@ KILL = ("kill", "--all", "--for", "2h", "--reason", "wrong rate")
 def test_an_order_is_confirmed_by_workers() -> None:
     """Each says by what it decides; what a switch stopped is told, too."""
     assert "no worker reports" in arbiter("policy", "publish", FIRM, *ALONE).output
-    report(number=2, swept=2, met=1)
-    report(number=2, swept=2, met=1, name="w2")
+    report(number=2, swept=2, highest_seen=1)
+    report(number=2, swept=2, highest_seen=1, name="w2")
     ordered = arbiter(*KILL)
 
     assert 0 == ordered.exit_code
@@ -62,15 +62,15 @@ def test_an_order_is_confirmed_by_workers() -> None:
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"number": 1, "met": 1}, "w2: still decides by activation 1"),
-        ({"met": 1}, "w2: has not taken over anything yet"),
-        ({"number": 0, "met": 9, "trouble": "the store went back"}, "w2: the store went back"),
+        ({"number": 1, "highest_seen": 1}, "w2: still decides by activation 1"),
+        ({"highest_seen": 1}, "w2: has not taken over anything yet"),
+        ({"number": 0, "highest_seen": 9, "trouble": "the store went back"}, "w2: the store went back"),
     ],
 )
 def test_an_order_that_is_not_confirmed_says_so(fields: dict[str, Any], why: str) -> None:
     """With an exit code of its own; it names who does not follow, and why."""
     arbiter("policy", "publish", FIRM, *ALONE)
-    report(number=2, met=1)
+    report(number=2, highest_seen=1)
     report(name="w2", **fields)
     ordered = arbiter(*KILL)
 
@@ -84,7 +84,7 @@ def test_every_order_waits_for_workers() -> None:
     arbiter("policy", "publish", FIRM, *ALONE)
     arbiter("policy", "publish", BANK, *ALONE)
     arbiter(*KILL)
-    report(number=1, met=1)
+    report(number=1, highest_seen=1)
     orders = [
         ("kill", "lift", "1"), ("policy", "shadow", "1"), ("policy", "shadow", "--off"),
         ("policy", "rollback"), ("policy", "activate", "2", "--without-approval"),

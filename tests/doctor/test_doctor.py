@@ -69,7 +69,7 @@ def test_every_check_has_its_place() -> None:
     """In the order in which they are told, each once; each says what it looks at."""
     assert len(set(ORDER)) == len(ORDER)
     assert set(ORDER) == set(CHECKS)
-    assert all(check.look.__doc__ for check in CHECKS.values())
+    assert all(check.run.__doc__ for check in CHECKS.values())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_every_check_has_its_place() -> None:
 )
 async def test_what_redis_tells_is_judged(name: str, told: dict[str, str], state: State, text: str) -> None:
     """Each field by itself; what is not well has a fix."""
-    found = await CHECKS[name].look(Told(**told))
+    found = await CHECKS[name].run(Told(**told))
 
     assert state is found.state
     assert text in found.text

@@ -22,7 +22,7 @@ async def policies(server_url: str, admin: Redis) -> AsyncIterator[PolicyStore]:
     store = connect(server_url, "damaged")
     await store.policies.publish("p", "d", "ana", b"x")
     await store.policies.activate(1, Order(by="rui", is_alone=True))
-    await store.policies.report(WorkerReport(name="a", number=1, met=1), {})
+    await store.policies.report(WorkerReport(name="a", number=1, highest_seen=1), {})
     yield store.policies
     await store.close()
 
@@ -46,7 +46,7 @@ async def test_a_stop_waits_for_nothing_that_is_damaged_beside_it(
     assert active is not None
     assert (2, (kill,)) == (active.number, active.kills)
     assert "killed" == (await policies.history(1))[0].action
-    assert 2 == await policies.report(WorkerReport(name="a", number=2, met=2), {})
+    assert 2 == await policies.report(WorkerReport(name="a", number=2, highest_seen=2), {})
     assert (await admin.exists("damaged:{policy}:audit:damaged")) == (name == "audit")
 
 
@@ -70,7 +70,7 @@ async def test_a_new_report_that_cannot_be_read_is_no_consent(policies: PolicySt
 async def test_reports_begin_anew_where_there_is_something_else(policies: PolicyStore, admin: Redis) -> None:
     """Each worker writes its own twice a second."""
     await damage(admin, "workers", "x")
-    await policies.report(WorkerReport(name="a", number=1, met=1), {})
+    await policies.report(WorkerReport(name="a", number=1, highest_seen=1), {})
     assert ["a"] == [one.name for one in await policies.workers()]
     await damage(admin, "workers", "x")
 

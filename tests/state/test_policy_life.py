@@ -353,43 +353,43 @@ async def test_the_audit_says_what_was_done_alone(policies: PolicyStore) -> None
     assert (await policies.history(1))[0].is_alone
 
 
-async def test_untold_entries_are_told_once(policies: PolicyStore) -> None:
-    """Oldest first, by one teller at a time; what was told is not given again."""
+async def test_entries_are_published_once(policies: PolicyStore) -> None:
+    """Oldest first, by one worker at a time; what was published is not given again."""
     await published(policies)
-    first = await policies.untold("a", 60_000, 2)
-    others = await policies.untold("b", 60_000, 2)
-    again = await policies.untold("a", 60_000, 2)
-    await policies.told("a", first[-1].seq)
-    rest = await policies.untold("b", 60_000, 2)
-    await policies.told("b", rest[-1].seq)
+    first = await policies.unpublished_audit("a", 60_000, 2)
+    others = await policies.unpublished_audit("b", 60_000, 2)
+    again = await policies.unpublished_audit("a", 60_000, 2)
+    await policies.mark_audit_published("a", first[-1].seq)
+    rest = await policies.unpublished_audit("b", 60_000, 2)
+    await policies.mark_audit_published("b", rest[-1].seq)
 
     assert [1, 2] == [entry.seq for entry in first]
     assert ([], first, [3]) == (others, again, [entry.seq for entry in rest])
-    assert [] == await policies.untold("a", 60_000, 2)
+    assert [] == await policies.unpublished_audit("a", 60_000, 2)
     assert 3 == len(await policies.history(10))
 
 
-async def test_a_dead_teller_is_succeeded(policies: PolicyStore) -> None:
-    """Its lease ends; what it may have told is told again."""
+async def test_a_dead_publisher_is_succeeded(policies: PolicyStore) -> None:
+    """Its lease ends; what it may have published is published again."""
     await published(policies, 1)
-    first = await policies.untold("a", 50, 10)
+    first = await policies.unpublished_audit("a", 50, 10)
 
     async def is_given() -> bool:
-        return first == await policies.untold("b", 60_000, 10)
+        return first == await policies.unpublished_audit("b", 60_000, 10)
 
     await until(is_given)
 
 
-async def test_told_entries_are_bounded_and_untold_ones_are_not(
+async def test_published_entries_are_bounded_and_others_are_not(
     policies: PolicyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the topic has may be forgotten here; what it has not stays as long as it takes."""
     for module in ("memory_policies", "redis_policies"):
         monkeypatch.setattr(f"arbiter.state.{module}.AUDIT_KEPT", 2)
     await published(policies, 5)
-    await policies.told("a", 2)
-    untold = [entry.seq for entry in await policies.history(10)]
-    await policies.told("a", 5)
+    await policies.mark_audit_published("a", 2)
+    unpublished = [entry.seq for entry in await policies.history(10)]
+    await policies.mark_audit_published("a", 5)
 
-    assert [3, 4, 5] == untold
+    assert [3, 4, 5] == unpublished
     assert [4, 5] == [entry.seq for entry in await policies.history(10)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from arbiter.state.policy_store import Activation, KillOrder, Order, PolicyStore, WorkerReport
@@ -27,8 +28,8 @@ async def in_force(policies: PolicyStore, count: int = 1) -> None:
 
 async def test_workers_are_known_by_their_last_report(policies: PolicyStore) -> None:
     """All of it comes back, by name; who left is forgotten."""
-    first = WorkerReport(name="a", number=3, swept=2, met=3, partitions=4, trouble="slow")
-    second = WorkerReport(name="b", met=1)
+    first = WorkerReport(name="a", number=3, swept=2, highest_seen=3, partitions=4, trouble="slow")
+    second = WorkerReport(name="b", highest_seen=1)
     assert 3 == await policies.report(replace(first, number=2), {})
     assert 3 == await policies.report(second, {})
     assert 3 == await policies.report(first, {})
@@ -37,6 +38,13 @@ async def test_workers_are_known_by_their_last_report(policies: PolicyStore) -> 
 
     assert ["b"] == [one.name for one in await policies.workers()]
     assert 0 <= (await policies.workers())[0].silent_ms < 60_000
+
+
+def test_stored_names_stay_readable_by_workers_of_other_versions() -> None:
+    """The names in the stored report are those that released workers write."""
+    report = WorkerReport(name="a", number=3, swept=2, highest_seen=3, partitions=4, trouble="slow", silent_ms=5)
+
+    assert {"name", "number", "swept", "met", "partitions", "trouble", "silent_ms"} == set(msgspec.to_builtins(report))
 
 
 async def test_what_a_switch_stopped_is_added_up(policies: PolicyStore) -> None:
@@ -56,7 +64,7 @@ async def test_a_lost_registry_goes_on_above_what_workers_met(backend: Backend) 
     """Publishing and putting in force again gives a number that no worker takes for an old one."""
     policies = backend.policies
     await in_force(policies, 3)
-    await policies.report(WorkerReport(name="a", number=3, met=3), {})
+    await policies.report(WorkerReport(name="a", number=3, highest_seen=3), {})
     await backend.lose_policies()
     assert await policies.active() is None
     _, nothing = await policies.kill(stop())
@@ -72,7 +80,7 @@ async def test_a_registry_that_went_back_stands_still(backend: Backend) -> None:
     """No switch and no plan makes it look whole; only a version put in force by somebody, the same one too, does."""
     policies = backend.policies
     await in_force(policies)
-    await policies.report(WorkerReport(name="a", number=1, met=7), {})
+    await policies.report(WorkerReport(name="a", number=1, highest_seen=7), {})
     kill, stopped = await policies.kill(stop())
     lifted = await policies.lift(kill.id, "ops", "")
     beside = await policies.shadow(1, "ops", "")
@@ -89,7 +97,7 @@ async def test_a_switch_ordered_after_a_loss_is_not_lost_by_restoring(backend: B
     """Whoever restores the registry as it was before the order has not the order: workers take that for a loss."""
     policies = backend.policies
     await in_force(policies, 3)
-    worker = WorkerReport(name="a", number=3, met=3)
+    worker = WorkerReport(name="a", number=3, highest_seen=3)
     assert 3 == await policies.report(worker, {})
     await backend.lose_policies()
     await policies.kill(stop())

@@ -139,7 +139,7 @@ async def test_commits_go_on_from_an_accepted_loss(store: Store) -> None:
 
 
 async def test_a_note_is_an_audit_entry(policies: PolicyStore) -> None:
-    """It is told to the audit topic as every other one."""
+    """It is published on the audit topic as every other one."""
     await policies.note("loss_accepted", "worker-1", "partition 3: no state")
     (entry,) = await policies.history(10)
 
@@ -149,7 +149,7 @@ async def test_a_note_is_an_audit_entry(policies: PolicyStore) -> None:
         "worker-1",
         "partition 3: no state",
     )
-    assert [entry] == await policies.untold("teller", 1_000, 10)
+    assert [entry] == await policies.unpublished_audit("worker", 1_000, 10)
 
 
 async def test_a_note_may_be_about_dead_letters(policies: PolicyStore) -> None:

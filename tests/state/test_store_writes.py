@@ -78,8 +78,8 @@ async def test_of_one_instant_who_asked_first_comes_first(store: Store) -> None:
     """Also where more are due than are asked for; a timer that is set anew has a turn of its own."""
     names = ["a", "b", "c", "d", "e"]
     timers: dict[str, int | None] = {**dict.fromkeys(names, 7), "late": 8, "early": 6}
-    turns = {"a": (50, 2), "b": (50, 10), "c": (50, 1), "d": (40, 99), "early": (60, 0)}
-    await claimed(store, replace(FIRST, timers=timers, queue_keys=turns))
+    queue_keys = {"a": (50, 2), "b": (50, 10), "c": (50, 1), "d": (40, 99), "early": (60, 0)}
+    await claimed(store, replace(FIRST, timers=timers, queue_keys=queue_keys))
 
     assert ["early", "e", "d", "c", "a", "b", "late"] == [party for _, _, party in await store.due(P, 8, 10)]
     assert [(6, (60, 0), "early"), (7, (0, 0), "e"), (7, (40, 99), "d")] == await store.due(P, 8, 3)

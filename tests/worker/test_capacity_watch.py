@@ -82,10 +82,10 @@ def site() -> Site:
 
 async def test_the_live_window_is_told(site: Site) -> None:
     """The main window of the rule, in seconds; a rule that is not in force yet has none."""
-    await site.watch.look()
+    await site.watch.update()
     empty = site.told()
     await site.use(3)
-    await site.watch.look()
+    await site.watch.update()
     week = {
         "window_start_timestamp_seconds": site.draw.start_ms / 1_000,
         "window_end_timestamp_seconds": site.draw.end_ms / 1_000,
@@ -100,7 +100,7 @@ async def test_a_lost_central_entry_hides_nothing(site: Site) -> None:
     """What partitions have booked is used, whatever is counted again."""
     await site.use(3)
     site.store.stocks.flush()
-    await site.watch.look()
+    await site.watch.update()
 
     assert (3, 7) == (site.told()["used"], site.told()["left"])
 
@@ -133,8 +133,8 @@ async def test_a_floor_that_is_ahead_is_not_behind(site: Site) -> None:
 
 async def test_without_a_policy_there_is_no_capacity(site: Site) -> None:
     """A rule that is gone is told no longer."""
-    await site.watch.look()
+    await site.watch.update()
     site.policies.current = None
-    await site.watch.look()
+    await site.watch.update()
 
     assert {None} == {*site.told().values(), *site.floors("spring")}

@@ -25,7 +25,7 @@ def test_a_worker_joins_when_it_is_fit_and_leaves_after_the_bound(clock: Clock) 
     for seconds, is_fit in ((0, False), (1, True), (BOUND - 1, False), (1, False), (1, True)):
         clock.now += seconds
         fit[0] = is_fit
-        joining.look()
+        joining.update()
         allowed.append(membership.may_join)
 
     assert allowed == [False, True, True, False, True]

@@ -97,7 +97,7 @@ async def test_nothing_waits(world: World, lag: Lag) -> None:
     world.claimed[0] = {"contact.requests": 7}
     world.ends[REQUESTS] = 7
     before = lag.records(), lag.seconds()
-    await lag.look()
+    await lag.measure()
 
     assert (lag.records(), lag.seconds()) == before == ({("requests",): 0, ("consents",): 0},) * 2
 
@@ -106,8 +106,8 @@ async def test_what_is_here_tells_its_own_time(world: World, lag: Lag) -> None:
     """A record in a queue or a batch; nothing is read for it, and it is done with when the partition says so."""
     world.claimed[0], world.ends[REQUESTS] = {"contact.requests": 7}, 10
     world.here[0] = {"contact.requests": int((NOW_S - 4) * 1_000)}
-    await lag.look()
-    await lag.look()
+    await lag.measure()
+    await lag.measure()
     waiting = told(lag)
     world.claimed[0]["contact.requests"] = 10
     world.here.clear()
@@ -133,7 +133,7 @@ async def test_a_partition_that_stands_still_is_read_from_once(world: World, lag
     """Paused, stopped, or not yet reading: claimed or not, its oldest record tells how long it waits."""
     world.claimed[0], world.ends[REQUESTS], world.ages = {"contact.requests": 7}, 10, {7: 600.0}
     for _ in range(4):
-        await lag.look()
+        await lag.measure()
 
     stopped = told(lag)
     world.claimed[0]["contact.requests"] = 9
@@ -146,12 +146,12 @@ async def test_what_was_never_claimed_stands_where_the_group_says(world: World, 
     """And no further back than the log begins."""
     world.ends[REQUESTS], world.first[REQUESTS], world.offsets[REQUESTS] = 10, 2, 4
     world.ages = {4: 50.0, 2: 90.0}
-    await lag.look()
-    await lag.look()
+    await lag.measure()
+    await lag.measure()
     of_the_group = told(lag)
     del world.offsets[REQUESTS]
-    await lag.look()
-    await lag.look()
+    await lag.measure()
+    await lag.measure()
 
     assert [(6, 50.0), (8, 90.0)] == [of_the_group, told(lag)]
 
@@ -161,11 +161,11 @@ async def test_what_no_worker_has_is_told_by_who_is_out_of_the_group(world: Worl
     world.assigned, world.is_member, world.others = set(), False, {1}
     world.ends, world.ages = dict.fromkeys(both(), 5), {0: 30.0}
     world.ends[TP("contact.consents", 0)] = 0
-    await lag.look()
-    await lag.look()
+    await lag.measure()
+    await lag.measure()
     nobodys = told(lag)
     world.others = {0, 1}
-    await lag.look()
+    await lag.measure()
 
     assert [(5, 30.0), (0, 0.0)] == [nobodys, told(lag)]
 
@@ -175,11 +175,11 @@ async def test_while_kafka_is_away_what_waits_grows_older(
 ) -> None:
     """Nothing is forgotten then."""
     world.ends[REQUESTS], world.ages = 10, {0: 5.0}
-    await lag.look()
-    await lag.look()
+    await lag.measure()
+    await lag.measure()
     world.is_away = True
     with pytest.raises(KafkaAway):
-        await lag.look()
+        await lag.measure()
     monkeypatch.setattr("arbiter.worker.lag.time", SimpleNamespace(time=lambda: NOW_S + 100))
 
     assert (10, 105.0) == told(lag)

@@ -17,7 +17,7 @@ from arbiter.state.codec import OutRecord
 from arbiter.state.memory_policies import MemoryPolicyStore
 from arbiter.state.policy_store import KillOrder, Order
 from arbiter.state.store import StateDamaged
-from arbiter.worker.auditing import tell
+from arbiter.worker.auditing import publish_pending
 from arbiter.worker.health import Health
 from arbiter.worker.kafka.producer import PublishFailed
 from arbiter.worker.policy_watcher import Policies
@@ -127,12 +127,12 @@ class Topic:
         self.records += records
 
 
-async def test_the_audit_is_told_in_order_and_once(world: World) -> None:
-    """CloudEvents with an id of their own, all under one key on one partition; then there is nothing left to tell."""
+async def test_the_audit_is_published_in_order_and_once(world: World) -> None:
+    """CloudEvents with an id of their own, all under one key on one partition; then nothing is left to publish."""
     await world.put_in_force()
     await world.store.kill(STOP)
     topic = Topic()
-    counts = [await tell(world.store, topic, "arbiter.audit.v1", "w1") for _ in range(2)]
+    counts = [await publish_pending(world.store, topic, "arbiter.audit.v1", "w1") for _ in range(2)]
     said = [json.loads(record.value or b"") for record in topic.records]
 
     assert [3, 0] == counts
@@ -147,20 +147,20 @@ async def test_the_audit_is_told_in_order_and_once(world: World) -> None:
     assert said[1]["without_approval"] is True
 
 
-async def test_what_the_topic_refused_is_told_again_with_the_same_bytes(world: World) -> None:
+async def test_what_the_topic_refused_is_published_again_with_the_same_bytes(world: World) -> None:
     """Nothing is lost and nothing is skipped."""
     await world.put_in_force()
     topic = Topic()
     topic.refuses = True
     with pytest.raises(PublishFailed):
-        await tell(world.store, topic, "arbiter.audit.v1", "w1")
+        await publish_pending(world.store, topic, "arbiter.audit.v1", "w1")
     topic.refuses = False
-    await tell(world.store, topic, "arbiter.audit.v1", "w1")
+    await publish_pending(world.store, topic, "arbiter.audit.v1", "w1")
     first = topic.records
     repeated = Topic()
     again = MemoryPolicyStore()
-    again.__dict__.update(world.store.__dict__, _told=0)
-    await tell(again, repeated, "arbiter.audit.v1", "w2")
+    again.__dict__.update(world.store.__dict__, _published=0)
+    await publish_pending(again, repeated, "arbiter.audit.v1", "w2")
 
     assert 2 == len(first)
     assert first == repeated.records
@@ -200,7 +200,7 @@ async def test_a_shadow_policy_is_taken_over_with_the_policy(world: World) -> No
     current = world.policies.current
     assert current is not None
     assert current.policy.shadow is not None
-    stops = current.policy.shadow.has_kills, current.ruling
+    stops = current.policy.shadow.has_kills, current.deciding_number
     await world.store.unshadow("ana", "")
     await world.policies.refresh()
     after = world.policies.current
@@ -208,7 +208,7 @@ async def test_a_shadow_policy_is_taken_over_with_the_policy(world: World) -> No
     assert after is not None
     assert [(2, 1, 2), (4, 1, None)] == [during, beside(world)]
     assert (True, 3) == stops
-    assert (3, 2.0, 0.0) == (after.ruling, shown, value(world, "arbiter_shadow_policy_version"))
+    assert (3, 2.0, 0.0) == (after.deciding_number, shown, value(world, "arbiter_shadow_policy_version"))
 
 
 async def test_a_version_is_not_judged_beside_itself(world: World) -> None:
@@ -362,7 +362,7 @@ async def test_a_worker_reports_the_oldest_that_it_uses(world: World) -> None:
     await told.report()
     (report,) = await world.store.workers()
 
-    assert (1, 1, 2, 2, "") == (report.number, report.swept, report.met, report.partitions, report.trouble)
+    assert (1, 1, 2, 2, "") == (report.number, report.swept, report.highest_seen, report.partitions, report.trouble)
     await told.leave()
     await told.report()
     assert [] == await world.store.workers()

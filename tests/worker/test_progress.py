@@ -69,10 +69,10 @@ def progress(group: Group, work: Work, health: Health) -> Progress:
 
 
 async def passes(progress: Progress, clock: Clock, seconds: float = BOUND) -> None:
-    """Look, let time pass, look."""
-    await progress.look()
+    """Check, let time pass, check again."""
+    await progress.check()
     clock.now += seconds
-    await progress.look()
+    await progress.check()
 
 
 async def test_records_that_wait_without_a_commit_are_told(
@@ -90,7 +90,7 @@ async def test_records_that_wait_without_a_commit_are_told(
     await passes(progress, clock)
     (said,) = health.reasons
     work[1] = {"requests": 7}
-    await progress.look()
+    await progress.check()
 
     assert (level, soon, moved) == ([], [], [])
     assert said == "partition 1: no commit for 30 s; partition 1 of requests ends at offset 7 and is decided up to 3"
@@ -143,7 +143,7 @@ async def test_a_rebalance_without_end_is_told(progress: Progress, group: Group,
     await passes(progress, clock)
     endless = health.has(MEMBERSHIP)
     group.may_join = False
-    await progress.look()
+    await progress.check()
 
     assert usual == []
     assert endless
@@ -155,7 +155,7 @@ async def test_all_is_shared_out_once_the_group_says_so(progress: Progress, grou
     seen = [progress.is_covered]
     for shared, is_member in ((None, True), ({0}, True), ({0, 1}, False), ({0, 1}, True), (None, True)):
         group.shared, group.is_member = shared, is_member
-        await progress.look()
+        await progress.check()
         seen.append(progress.is_covered)
 
     assert [False, False, False, False, True, False] == seen

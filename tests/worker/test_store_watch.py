@@ -41,14 +41,14 @@ async def test_a_trouble_is_over_when_a_write_succeeds(health: Health, clock: Cl
     """That the clock can be read says nothing; who failed while the write was on its way has failed since."""
     store: Any = FullStore()
     watch = StoreWatch(store, StoreClock(health), health)
-    await watch.look()
+    await watch.check()
     at_start = watch.is_well, health.has(STORE)
     store.is_full = False
     clock.now += 1
-    await watch.look()
+    await watch.check()
     after = watch.is_well, health.has(STORE)
     writes = store.writes
-    await watch.look()
+    await watch.check()
 
     assert at_start == (False, True)
     assert after == (True, False)
@@ -70,14 +70,14 @@ async def test_nothing_is_decided_on_a_store_that_evicts(
     store: Any = FullStore()
     store.is_full = False
     watch = StoreWatch(store, StoreClock(health), health)
-    await watch.look()
+    await watch.check()
     before = watch.is_well
     store.keeps = keeps
-    await watch.look()
+    await watch.check()
     meanwhile, (said,) = watch.is_well, health.reasons
     store.keeps = Durability(NO_EVICTION, keeps.evicted, is_logged=True)
     clock.now += 1
-    await watch.look()
+    await watch.check()
 
     assert (before, meanwhile, watch.is_well) == (True, False, True)
     assert re.search(text, said)
@@ -89,7 +89,7 @@ async def test_a_store_without_a_log_is_warned_of_once(health: Health, caplog: p
     store.is_full, store.keeps = False, Durability(NO_EVICTION, 0, is_logged=False)
     watch = StoreWatch(store, StoreClock(health), health)
     for _ in range(3):
-        await watch.look()
+        await watch.check()
 
     assert watch.is_well
     assert [record.levelname for record in caplog.records] == ["WARNING"]

@@ -41,8 +41,8 @@ class Bench:
         if not self._seq:
             assert await self.store.claim(P, "o", 1) is not None
         self._seq += 1
-        turns = {name: (int(name), 0) for name, due_ms in timers.items() if due_ms is not None}
-        commit = replace(FIRST, seq=self._seq, timers=timers, queue_keys=turns)
+        queue_keys = {name: (int(name), 0) for name, due_ms in timers.items() if due_ms is not None}
+        commit = replace(FIRST, seq=self._seq, timers=timers, queue_keys=queue_keys)
         assert CommitResult.OK is (await self.store.commit(P, commit))[0]
         self.timers.moved(timers)
 

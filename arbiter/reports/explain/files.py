@@ -39,7 +39,7 @@ def find_in_file(file: Path, wanted: Wanted, progress: Progress) -> OnKafka:
     for number, item in enumerate(records.items()):
         if number % TELL_EVERY == 0:
             progress(records.read_bytes, total)
-        histories.look(item.content)
+        histories.add(item.content)
     return OnKafka(histories.in_order(), histories.read, 0)
 
 

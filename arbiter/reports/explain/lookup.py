@@ -73,12 +73,12 @@ def find(kafka: TopicReader, wanted: Wanted, bounds: Bounds, progress: Progress 
     """Find every decision on requests that may be meant: each once, in order, by request."""
     histories = Histories(wanted)
     for message in kafka.records(DECISIONS, bounds, progress):
-        histories.look(message.value() or b"")
+        histories.add(message.value() or b"")
     return OnKafka(histories.in_order(), histories.read, kafka.partitions(DECISIONS))
 
 
 class Histories:
-    """Picks the decisions that may be meant. ``read`` counts all that it looked at."""
+    """Picks the decisions that may be meant. ``read`` counts all that it was given."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
@@ -86,8 +86,8 @@ class Histories:
         self._found: dict[Key, dict[str, DecisionMessage]] = {}
         self.read = 0
 
-    def look(self, value: bytes) -> None:
-        """Look at a published decision. Anything else is skipped."""
+    def add(self, value: bytes) -> None:
+        """Keep a published decision that may be meant. Anything else is skipped."""
         self.read += 1
         if self._needle not in value:
             return

@@ -173,7 +173,7 @@ def standing(last: DecisionMessage | None, contact: Contact | None, zone: str, n
 
 def _approved(last: DecisionMessage, contact: Contact | None, zone: str, now_ms: int) -> str:
     if contact is not None and contact.state is ContactState.SENT and contact.sent_at_ms is not None:
-        if contact.evidence is None or contact.evidence.told_ms is not None:
+        if contact.evidence is None or contact.evidence.sent_ms is not None:
             return f"It was approved, and sent {when(contact.sent_at_ms, zone)}."
         counts = when(contact.sent_at_ms, zone)
         return f"It was approved, and sent, as what followed shows; nobody told when. It counts at {counts}."

@@ -51,7 +51,7 @@ class Unread(Struct, frozen=True):
     message: str
 
 
-class _Look(Struct):
+class _LineFields(Struct):
     """The fields that tell one kind of line from another."""
 
     type: str | None = None
@@ -77,7 +77,7 @@ class _Line(Struct, frozen=True):
     headers: Sequence[tuple[str, bytes | None]] = ()
 
 
-_look = msgspec.json.Decoder(_Look).decode
+_line_fields = msgspec.json.Decoder(_LineFields).decode
 
 
 class Lines:
@@ -136,23 +136,23 @@ class Lines:
         if item.fault:
             return item.place, DeadLetter("malformed_json", item.fault)
         try:
-            look = _look(item.content)
+            fields = _line_fields(item.content)
         except msgspec.DecodeError as error:
             return item.place, DeadLetter("malformed_json", str(error))
-        if look.payload is not None and look.topic is not None:
-            return _place_on_kafka(look) or item.place, self._stored(look, look.topic, look.payload)
-        if look.type is not None and look.type not in TOPIC_OF_TYPE:
-            text = f"`{look.type}` is no type; known are {', '.join(TOPIC_OF_TYPE)}"
+        if fields.payload is not None and fields.topic is not None:
+            return _place_on_kafka(fields) or item.place, self._stored(fields, fields.topic, fields.payload)
+        if fields.type is not None and fields.type not in TOPIC_OF_TYPE:
+            text = f"`{fields.type}` is no type; known are {', '.join(TOPIC_OF_TYPE)}"
             return item.place, DeadLetter("wrong_type", text)
-        topic = TOPIC_OF_TYPE[look.type] if look.type is not None else _topic_by_fields(look)
+        topic = TOPIC_OF_TYPE[fields.type] if fields.type is not None else _topic_by_fields(fields)
         return item.place, self._plain[topic].read(_Line(topic, item.content), FAR_MS)
 
-    def _stored(self, look: _Look, full_name: str, payload: str) -> InputRecord | DeadLetter:
+    def _stored(self, fields: _LineFields, full_name: str, payload: str) -> InputRecord | DeadLetter:
         topic = full_name.removeprefix(self._prefix)
         if topic not in INPUTS:
             return DeadLetter("misrouted", f"`{full_name}` is not an input topic of Arbiter")
-        key = look.key.encode() if look.key is not None else None
-        return self._stamped[topic].read(_Line(topic, payload.encode(), look.ts, key), FAR_MS)
+        key = fields.key.encode() if fields.key is not None else None
+        return self._stamped[topic].read(_Line(topic, payload.encode(), fields.ts, key), FAR_MS)
 
     def _time_of(self, message: Message) -> int | None:
         """When a record without a time stamp arrives: when it says that it was made, a fact not before the requests
@@ -169,12 +169,12 @@ class Lines:
         return self._asked_ms if self._asked_ms > FIRST_MS else at_ms if self._last_ms is None else self._last_ms
 
 
-def _topic_by_fields(look: _Look) -> str:
-    if look.request_id is None:
+def _topic_by_fields(fields: _LineFields) -> str:
+    if fields.request_id is None:
         return PROFILES
-    return REQUESTS if look.kind is None else OUTCOMES
+    return REQUESTS if fields.kind is None else OUTCOMES
 
 
-def _place_on_kafka(look: _Look) -> str:
-    known = look.partition is not None and look.offset is not None
-    return f"{look.topic}/{look.partition}/{look.offset}" if known else ""
+def _place_on_kafka(fields: _LineFields) -> str:
+    known = fields.partition is not None and fields.offset is not None
+    return f"{fields.topic}/{fields.partition}/{fields.offset}" if known else ""

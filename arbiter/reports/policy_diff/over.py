@@ -38,7 +38,7 @@ def changed_rules(old: PolicyDocument, new: PolicyDocument) -> list[str]:
 
 
 class OverCaps:
-    """Counts parties against new or changed caps. Call :meth:`look` once per ledger."""
+    """Counts parties against new or changed caps. Call :meth:`count` once per ledger."""
 
     def __init__(self, old: PolicyDocument, new: Policy, now_ms: int) -> None:
         changed = set(changed_rules(old, new.document))
@@ -56,7 +56,7 @@ class OverCaps:
         self._over: dict[str, int] = {rule.id: 0 for rule in self._rules}
         self._full: dict[str, int] = {rule.id: 0 for rule in self._rules}
 
-    def look(self, ledgers: Iterable[tuple[str, Ledger]]) -> list[Over]:
+    def count(self, ledgers: Iterable[tuple[str, Ledger]]) -> list[Over]:
         """The caps, and how many of these parties are at or over each of them."""
         for _, ledger in ledgers if self._rules else ():
             if sum(contact.counts for contact in ledger.contacts) >= self._few:

@@ -123,7 +123,7 @@ def simulate_side(order: Order, tell: Callable[[int, int], None]) -> Side:
         counts = _Counts(watch)
         for happening in run.up_to_the_last_record():
             counts.add(happening)
-        over = [] if new is policy else OverCaps(policy.document, new, run.simulation.now_ms).look(run.shelf.ledgers())
+        over = [] if new is policy else OverCaps(policy.document, new, run.simulation.now_ms).count(run.shelf.ledgers())
         last_ms = run.simulation.now_ms
         for happening in run.after_the_last_record():
             counts.add(happening)

@@ -18,9 +18,9 @@ if not is_same then
   set('kill:' .. kill.id, packed)
   kill.ends = ends
   if there then there.ends = ends else kills[#kills + 1] = kill end
-  local number, met = renumber(), highest()
+  local number, seen = renumber(), highest()
   -- A registry that has lost something may be restored, without this order: then that one must not look whole.
-  if met > tonumber(number) then redis.call('SET', KEYS[3], whole(met + 1)) end
+  if seen > tonumber(number) then redis.call('SET', KEYS[3], whole(seen + 1)) end
   audit({action = 'killed', by = kill.by, reason = kill.reason, number = number, kill = kill.id,
     target = kill.target, target_name = kill.name, until_ms = kill.until_ms, includes_legal = kill.includes_legal})
   keep(planned(), kills, tonumber(ARGV[1]))

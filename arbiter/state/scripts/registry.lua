@@ -1,5 +1,5 @@
 -- Goes before the scripts about policies. KEYS registry (a hash), audit (a list), the highest activation that was
--- ordered or that a worker has met (a number), …
+-- ordered or that a worker has seen (a number), …
 -- The registry has <version>:<field> of every version; `plan`, all activations ("id version from until state;" each,
 -- where state 0 has yet to begin, 2 too and then recalls, 1 has begun); `entry`, the activation in force, with `number`,
 -- `active` (its version) and `active_digest`; `kills`, the numbers of the switches, with kill:<number> of each; `shadow`
@@ -22,12 +22,12 @@ local function highest()
 end
 
 -- The number of a new activation. A registry that workers know to have been ahead has lost something: it goes on above
--- what they met only where a person `restores` it by putting a version in force, and stands still until then.
+-- what they saw only where a person `restores` it by putting a version in force, and stands still until then.
 local function renumber(restores)
-  local number, met = tonumber(get('number') or '0'), highest()
-  if met > number then
+  local number, seen = tonumber(get('number') or '0'), highest()
+  if seen > number then
     if not restores then return whole(number) end
-    set('number', whole(met))
+    set('number', whole(seen))
   end
   local number = raise('number')
   -- Known of from now on, whether or not a worker runs to meet it.

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from arbiter import log_events
 
-LOOK_SECONDS = 0.25
+UPDATE_SECONDS = 0.25
 
 
 class Group(Protocol):
@@ -44,12 +44,12 @@ class Joining:
         return self.is_allowed and self._group.has_joined
 
     async def keep_watching(self) -> None:
-        """Look again and again, for ever."""
+        """Update the membership four times a second, for ever."""
         while True:
-            self.look()
-            await asyncio.sleep(LOOK_SECONDS)
+            self.update()
+            await asyncio.sleep(UPDATE_SECONDS)
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Join or leave, if it is time to."""
         now = monotonic()
         if self._is_fit():

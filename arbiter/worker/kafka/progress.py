@@ -16,7 +16,7 @@ from arbiter import log_events
 from arbiter.worker.health import EVICTION, STORE, Health
 from arbiter.worker.kafka.topics import KafkaAway
 
-LOOK_SECONDS = 2.0
+CHECK_SECONDS = 2.0
 NAMED_MAX = 5
 MEMBERSHIP, COVERAGE, STALLED = "membership", "coverage", "stalled"
 EXPLAINED = (
@@ -90,7 +90,7 @@ class Progress:
         self._partitions = partitions
         self._seconds_max = seconds_max
         self.ends: dict[TP, int] = {}
-        """Where the logs of our partitions ended at the last look."""
+        """Where the logs of our partitions ended at the last check."""
         self._since: dict[str, float] = {}
         self.is_covered = False
         """Whether the group, with this worker in it, is done with sharing out: every partition had a worker when it was
@@ -99,21 +99,21 @@ class Progress:
         self._waiting: dict[tuple[int, int], float] = {}
 
     async def keep_watching(self) -> None:
-        """Look every few seconds, for ever."""
+        """Check every few seconds, for ever."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
             try:
-                await self.look()
+                await self.check()
             except KafkaAway as error:
                 log_events.ENDS_UNKNOWN(why=repr(error))
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Report what stands still. :class:`KafkaAway`."""
-        self._look_at_membership()
-        await self._look_at_coverage()
-        await self._look_at_logs()
+        self._check_membership()
+        await self._check_coverage()
+        await self._check_logs()
 
-    def _look_at_membership(self) -> None:
+    def _check_membership(self) -> None:
         group = self._group
         if group.refusal:
             self._health.trouble(MEMBERSHIP, group.refusal)
@@ -123,7 +123,7 @@ class Progress:
         elif group.is_member or not group.may_join:
             self._health.over(MEMBERSHIP)
 
-    async def _look_at_coverage(self) -> None:
+    async def _check_coverage(self) -> None:
         shared = await self._group.shared_out() if self._group.is_member else None
         self.is_covered = shared is not None and shared.issuperset(range(self._partitions))
         lacking = [] if shared is None else [number for number in range(self._partitions) if number not in shared]
@@ -133,7 +133,7 @@ class Progress:
         elif not lacking:
             self._health.over(COVERAGE)
 
-    async def _look_at_logs(self) -> None:
+    async def _check_logs(self) -> None:
         numbers = sorted(self._consumer.assigned)
         tps = [TP(topic, number) for number in numbers for topic in self._inputs]
         ends = self.ends = await self._consumer.end_offsets(tps) if tps else {}

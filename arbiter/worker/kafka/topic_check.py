@@ -57,7 +57,7 @@ class Difference(Struct, frozen=True):
         return f"{self.topic}: {name} is {found}, wanted {wanted}: {self.costs}"
 
 
-def look(settings: Settings, seconds_max: float = TIMEOUT_SECONDS) -> Cluster | None:
+def fetch_cluster(settings: Settings, seconds_max: float = TIMEOUT_SECONDS) -> Cluster | None:
     """The topics as they are now. ``None`` if nobody can be asked (librdkafka's mock). :class:`KafkaAway`. Blocks."""
     causes = Causes()
     client = admin(settings, causes)

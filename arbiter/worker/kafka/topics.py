@@ -16,7 +16,7 @@ from arbiter.worker.kafka.topic_table import REPLICAS, kind_of, values_of
 
 TIMEOUT_SECONDS = 10.0
 AGAIN_SECONDS = 4.0
-"""How long a look may take once Kafka has answered: a worker that ends waits for one that is under way."""
+"""How long a question may take once Kafka has answered: a worker that ends waits for one that is under way."""
 
 NO_ID: Final = "AAAAAAAAAAAAAAAAAAAAAA"
 """How a topic id of zeros is written: that of a broker which has none."""
@@ -44,7 +44,7 @@ class Layout(Struct, frozen=True):
 
 
 class Topics:
-    """Looks at an installation's topics, again and again, with a client of its own. Every method blocks."""
+    """Asks Kafka for the layout of an installation's topics, with one client of its own. Every method blocks."""
 
     def __init__(self, settings: Settings) -> None:
         self._wanted = all_topics(settings)
@@ -54,7 +54,7 @@ class Topics:
         self._tells_ids = False
         self._seconds_max = TIMEOUT_SECONDS
 
-    def look(self) -> Layout:
+    def layout(self) -> Layout:
         """The topics as they are now; :class:`KafkaAway`."""
         counts: dict[str, int] = {}
         ids: dict[str, str] = {}
@@ -124,7 +124,7 @@ def create(settings: Settings, partitions: int | None = None) -> list[str]:
     missing ones get as many as those have.
     """
     causes = Causes()
-    client, counts = admin(settings, causes), Topics(settings).look().counts
+    client, counts = admin(settings, causes), Topics(settings).layout().counts
     there = {counts[name] for name in all_topics(settings) if name in counts}
     if partitions is not None and there - {partitions}:
         listed = ", ".join(f"{name} has {counts[name]}" for name in all_topics(settings) if name in counts)
@@ -169,7 +169,7 @@ def _new_topic(name: str, settings: Settings, partitions: int, replicas: int) ->
 
 def verify(settings: Settings) -> int:
     """The number of partitions that all topics have; :class:`TopicsError`, or :class:`KafkaAway`. Blocks."""
-    return partitions_of(settings, Topics(settings).look())
+    return partitions_of(settings, Topics(settings).layout())
 
 
 def partitions_of(settings: Settings, layout: Layout) -> int:

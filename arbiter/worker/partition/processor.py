@@ -129,13 +129,13 @@ class Processor:
         try:
             await self._tokens.reclaim(self._head.now_ms)
             while not self._retry.is_stopping:
-                is_ready = self._queue.has_news or await self._is_time()
+                is_ready = self._queue.has_news or await self._has_reviews()
                 if not await self._begin(is_ready=is_ready):
                     await self._rest()
-                elif self._queue.has_news and not (self._reviews_alone and await self._is_time()):
+                elif self._queue.has_news and not (self._reviews_alone and await self._has_reviews()):
                     await self._work()
-                elif await self._is_time():
-                    await self._work(is_time=True)
+                elif await self._has_reviews():
+                    await self._work(has_reviews=True)
         except Stopped:
             log_events.PARTITION_STOPPED(partition=self.partition)
             self._tokens.forget()  # also what was asked for at this moment goes back
@@ -146,8 +146,8 @@ class Processor:
             await self._tokens.give_back(self._head.now_ms, is_begun=True)
             await self._poison.end()
 
-    async def spare(self) -> None:
-        """It ended because of its stored state: no record is to blame."""
+    async def clear_suspects(self) -> None:
+        """Clear the notes of what was tried last: its stored state ended it, and no record is to blame."""
         with suppress(Exception):
             await self._poison.end()
 
@@ -162,8 +162,8 @@ class Processor:
             await self._tokens.give_back(self._head.now_ms)
             await self._clear_outbox()
 
-    async def _is_time(self) -> bool:
-        """Whether there is work without a record: a timer is due, the policy is new, or capacity is free."""
+    async def _has_reviews(self) -> bool:
+        """Whether parties are to be reviewed: a timer is due, the policy is new, or capacity is free."""
         active = self._shared.in_force()
         if self._is_reading_facts or active is None:
             return False
@@ -199,9 +199,9 @@ class Processor:
 
     # One batch
 
-    async def _work(self, *, is_time: bool = False) -> None:
-        records = [] if is_time and self._reviews_alone else self._without_replays(self._take())
-        while records or is_time:
+    async def _work(self, *, has_reviews: bool = False) -> None:
+        records = [] if has_reviews and self._reviews_alone else self._without_replays(self._take())
+        while records or has_reviews:
             active = await self._ready()
             try:
                 verdict = await self._attempt(active, records)
@@ -280,7 +280,7 @@ class Processor:
         if verdict is CommitResult.OK:
             await self._publish(batch.output.outbox)
             self._adopt(commit)
-            await self._over(active, work, batch, commit)
+            await self._finish(active, work, batch, commit)
         else:
             self._sweep.give_back(work.swept)
         return verdict
@@ -310,8 +310,8 @@ class Processor:
         taken = batch.changes_of_capacity
         return batch, await self._tokens.spent(taken, work.now_ms) if taken else {}
 
-    async def _over(self, active: Active, work: Work, batch: Batch, commit: Commit) -> None:
-        """Take note that the batch is committed and delivered."""
+    async def _finish(self, active: Active, work: Work, batch: Batch, commit: Commit) -> None:
+        """Settle the capacity and count the batch, which is committed and delivered."""
         await self._tokens.settle(commit.now_ms)
         if (batch.is_closed and not work.is_closed) or work.has_left_queue(commit):
             self._tokens.look_now()

@@ -50,7 +50,7 @@ class Sweep:
 
     async def is_due(self, active: Active) -> bool:
         """Whether there are parties to review because of this activation."""
-        if active.ruling > self._number:
+        if active.deciding_number > self._number:
             self._begin(active)
         while self._scans and not self._parties:
             (scan, cursor), *rest = self._scans
@@ -70,7 +70,7 @@ class Sweep:
 
     def _begin(self, active: Active) -> None:
         self._done = self.swept
-        self._number = active.ruling
+        self._number = active.deciding_number
         self._recalls = active.recalls > self._done
         self._parties = []
         self._scans = [(self._store.timed, "")]
