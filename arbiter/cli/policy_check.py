@@ -16,7 +16,7 @@ from arbiter.cli.policy_notes import notes, tell_ended
 from arbiter.cli.report import github, sarif
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy_check.files import FileProblem, digest_of, document_bytes, read_policy
-from arbiter.policy_check.files.problem import Part, told
+from arbiter.policy_check.files.problem import Part, text_parts
 
 EXIT_BAD_POLICY = 1
 DIGEST_SHOWN = 16
@@ -74,7 +74,7 @@ def check(folder: Path, form: str, is_strict: bool) -> None:
 def tell(problems: Sequence[FileProblem]) -> None:
     """Print problems for people: on a terminal in colour and folded to its width."""
     width = min(shutil.get_terminal_size().columns, WIDTH_MAX) if sys.stdout.isatty() else None
-    text = "".join(click.style(part, **STYLES.get(kind, {})) for kind, part in told(problems, width))
+    text = "".join(click.style(part, **STYLES.get(kind, {})) for kind, part in text_parts(problems, width))
     if text:
         click.echo(text)
 

@@ -18,7 +18,7 @@ from arbiter.policy.ruleset import Policy
 from arbiter.reports.pages.console import terminal
 from arbiter.reports.pages.figures import policy_name
 from arbiter.reports.policy_diff.compare import as_builtins, compare
-from arbiter.reports.policy_diff.examples import tell
+from arbiter.reports.policy_diff.examples import examples_of
 from arbiter.reports.policy_diff.page import page
 from arbiter.reports.policy_diff.run import Material
 from arbiter.reports.policy_diff.sides import SideFailed, both_sides
@@ -72,7 +72,7 @@ def diff(
     """Tell what is written differently in the policies OLD and NEW, and what that changes for the same requests.
 
     OLD and NEW are folders, versions in Redis, or `active`. Without requests only the texts are compared, field by
-    field: `limit 4 → 2`. With --requests or --topic both policies decide them, and told are: who gains and who loses,
+    field: `limit 4 → 2`. With --requests or --topic both policies decide them. The output says who gains and who loses,
     by department, channel, category, campaign, segment and rule; how long approved requests wait; how many parties are
     over a new cap at once; and examples in words. `--html` writes the same as one page, which can be mailed.
     """
@@ -91,9 +91,9 @@ def diff(
         else:
             material = replace(_downloaded(folder, last, since), partitions=partitions, waits=waits)
             material = replace(material, facts=(*facts, *material.facts))
-        tellers = stack.enter_context(progress_bar(material, "before", "after"))
+        progresses = stack.enter_context(progress_bar(material, "before", "after"))
         try:
-            sides = both_sides(*policies, material, folder, tellers)
+            sides = both_sides(*policies, material, folder, progresses)
         except SideFailed as error:
             raise Failure(str(error), EXIT_FAILED) from None
         for line in sides[0].first_unread:
@@ -104,15 +104,15 @@ def diff(
         if not len(sides[0].fates):
             raise Failure("there are no requests to compare", EXIT_FAILED)
         comparison = compare(*sides, (policies[0].document, policies[1].document), examples)
-        told = tell(comparison.examples, *sides, material.files, policies[1].zone)
+        in_words = examples_of(comparison.examples, *sides, material.files, policies[1].zone)
     if form == "json":
-        plain = {"changes": list(map(as_plain, differences)), "effects": as_builtins(comparison, told)}
+        plain = {"changes": list(map(as_plain, differences)), "effects": as_builtins(comparison, in_words)}
         click.echo(json.dumps(plain, ensure_ascii=False))
     else:
         tell_changes(differences)
-        show(terminal(), comparison, told, policies[1].zone)
+        show(terminal(), comparison, in_words, policies[1].zone)
     if html is not None:
-        write_page(html, page(comparison, told, policies[1].zone, differences), form)
+        write_page(html, page(comparison, in_words, policies[1].zone, differences), form)
 
 
 def _tell_texts(policies: tuple[Policy, Policy], differences: list[Change], form: str, html: Path | None) -> None:

@@ -41,16 +41,16 @@ def _begin(version: int, by: str, reason: str) -> None:
     record, active, before = with_policies(work)
     number = active.number if active else 0
     instead = f", instead of version {before.version}" if before is not None and before.version != version else ""
-    click.echo(f"{shown(record)} is judged beside what is in force{instead} (activation {number}); {SOON}")
+    click.echo(f"{shown(record)} is evaluated beside what is in force{instead} (activation {number}); {SOON}")
     if active is not None and active.version == version:
-        click.echo(f"version {version} is in force itself: nothing is judged beside it until another one is")
+        click.echo(f"version {version} is in force itself: nothing is evaluated beside it until another one is")
     confirm(active)
     click.echo("next: `arbiter policy shadow-report`")
 
 
 def _end(by: str, reason: str) -> None:
     active = with_policies(lambda policies: policies.unshadow(by, reason))
-    click.echo(f"no shadow policy is judged any more (activation {active.number if active else 0}); {SOON}")
+    click.echo(f"no shadow policy is evaluated any more (activation {active.number if active else 0}); {SOON}")
     confirm(active)
 
 
@@ -59,4 +59,4 @@ def _check(record: PolicyRecord) -> None:
     try:
         load(record.document, record.version, record.digest)
     except PolicyError as error:
-        raise Failure(f"version {record.version} cannot be judged: {error}", EXIT_USAGE) from None
+        raise Failure(f"version {record.version} cannot be evaluated: {error}", EXIT_USAGE) from None

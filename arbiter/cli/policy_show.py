@@ -120,7 +120,7 @@ def described(entry: AuditEntry) -> str:
     """An audit entry in words: ``activated until 2026-12-24 18:00 UTC, without approval``."""
     what = entry.action.removeprefix("kill_").replace("_", " ")
     if entry.action in ("shadow_began", "shadow_ended"):
-        what = "judged in shadow" if entry.action == "shadow_began" else "no longer judged in shadow"
+        what = "evaluated in shadow" if entry.action == "shadow_began" else "no longer evaluated in shadow"
     if entry.kill is not None:
         what = f"kill switch {entry.kill} ({_target(entry)}) {'ordered' if entry.action == 'killed' else what}"
     if entry.letters is not None:
@@ -197,8 +197,8 @@ def _about(seen: _Seen, record: PolicyRecord) -> Iterator[str]:
         yield f"planned: version {planned.version} {begins}{until}"
     beside = seen.active.shadow if seen.active else None
     if beside is not None:
-        what = "judged beside what is in force; it decides nothing"
-        what = "in force itself, so nothing is judged beside it" if _is_active(seen, beside) else what
+        what = "evaluated beside what is in force; it decides nothing"
+        what = "in force itself, so nothing is evaluated beside it" if _is_active(seen, beside) else what
         yield f"shadow policy: version {beside.version}, {what}"
     for kill in seen.kills:
         yield f"kill switch {kill.id} stops {kill.label} until {_minute(kill.until_ms)}, by {kill.by}: {kill.reason}"

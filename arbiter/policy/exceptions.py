@@ -43,7 +43,7 @@ class Lift(Struct, frozen=True):
 
     @classmethod
     def of(cls, written: TemporaryException, zone: str) -> Lift:
-        """The exception as judged by; ``zone`` is the business zone. ``ValueError`` for a date that is none."""
+        """The compiled exception; ``zone`` is the business zone. ``ValueError`` for a date that is none."""
         begin_ms = moment(written.from_, zone, "start") if written.from_ else -FAR_MS
         end_ms = moment(written.until, zone, "end")
         return cls(written.id, frozenset(written.rules), Matcher(written.when), begin_ms, end_ms)

@@ -80,7 +80,7 @@ class PolicyFrame(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_
     timezone: Annotated[str, Meta(description="The business zone, an IANA name such as Europe/Lisbon.")]
     unknown_customer_zone: Annotated[
         Literal["every_candidate", "business"],
-        Meta(description="Where quiet hours are judged for a customer without a zone."),
+        Meta(description="Where quiet hours are evaluated for a customer without a zone."),
     ] = "every_candidate"
     candidate_zones: Annotated[
         list[str], Meta(description="Where customers may be; the business zone if left out.")

@@ -1,7 +1,7 @@
 """Kill switches: from one moment to the next nothing more of a campaign, a channel, a department, or at all.
 
 A switch is no part of the policy's document: it is ordered in an emergency, by one person, and ends by itself. It
-stands beside the policy that judges, as one more rule that says "not now" until its end. Categories whose purpose is
+stands beside the policy in force, as one more rule that says "not now" until its end. Categories whose purpose is
 legal pass, unless the switch names them. What is approved and unsent is recalled.
 """
 

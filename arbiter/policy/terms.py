@@ -69,9 +69,9 @@ WHYS = {
     "recall": "what may have been sent counts, and nobody gets two permits for one contact",
     "sent": "its department said so",
     "cancelled": "its department said so",
-    "waiting": "what cannot be judged is not approved",
-    "retry_at": "what cannot be judged is not approved",
-    "policy": "what cannot be judged is not approved",
+    "waiting": "what cannot be evaluated is not approved",
+    "retry_at": "what cannot be evaluated is not approved",
+    "policy": "what cannot be evaluated is not approved",
 }
 
 

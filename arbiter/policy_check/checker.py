@@ -52,13 +52,13 @@ class RuleChecker:
         self, field: Field, code: str, message: str, fix: str, *, other: Other | None = None, at_key: bool = False
     ) -> None:
         """See ``Checker.error``."""
-        self._tell(field, code, message, fix, other=other, at_key=at_key)
+        self._report(field, code, message, fix, other=other, at_key=at_key)
 
     def warning(self, field: Field, code: str, message: str, fix: str, *, other: Other | None = None) -> None:
         """See ``Checker.warning``."""
-        self._tell(field, code, message, fix, severity="warning", other=other)
+        self._report(field, code, message, fix, severity="warning", other=other)
 
-    def _tell(
+    def _report(
         self, field: Field, code: str, message: str, fix: str, *, other: Other | None,
         at_key: bool = False, severity: Literal["error", "warning"] = "error",
     ) -> None:  # fmt: skip

@@ -1,6 +1,6 @@
 """Corrections of texts that are nearly right: zones, days, hours, durations, windows.
 
-Each function returns the text that was most likely meant, or an empty one if it cannot tell.
+Each function returns the text that was most likely meant, or an empty one if none is likely.
 """
 
 from __future__ import annotations

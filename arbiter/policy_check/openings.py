@@ -24,12 +24,12 @@ AlwaysClosing = tuple[int, Rule, Closing]
 
 def never_open(document: PolicyDocument, reach: Reach, skip: frozenset[int]) -> Iterator[Problem]:
     """Rules that together never leave a channel open for as long as the shortest permit."""
-    told: set[tuple[int, ...]] = set()
+    reported: set[tuple[int, ...]] = set()
     for rules, channels in _groups(document, reach, skip):
         culprits = _fewest(rules, document)
         numbers = tuple(index for index, *_ in culprits)
-        if culprits and numbers not in told:
-            told.add(numbers)
+        if culprits and numbers not in reported:
+            reported.add(numbers)
             yield _never(culprits, channels, document)
 
 
@@ -38,14 +38,14 @@ def never_open_without_zone(document: PolicyDocument, reach: Reach) -> Iterator[
     zones = tuple(document.candidate_zones)
     if document.unknown_customer_zone != "every_candidate" or len(zones) < 2:  # noqa: PLR2004 - one zone is no spread
         return
-    told: set[int] = set()
+    reported: set[int] = set()
     for rules, channels in _groups(document, reach, frozenset()):
         quiet = [one for one in rules if one[2].is_local]
         if not quiet or _opens(_merged(quiet), zones, document):
             continue
         index, _, closing = quiet[-1]
-        if index not in told:
-            told.add(index)
+        if index not in reported:
+            reported.add(index)
             message = (
                 f"customers without a known zone can never be contacted by {_or(channels)}: it is never open in all"
             )

@@ -22,15 +22,15 @@ def always_stricter(document: PolicyDocument, reach: Reach) -> Iterator[Problem]
             for index, rule in enumerate(document.rules)
             if isinstance(rule, kind) and rule.mode != "off"
         ]
-        told: set[int] = set()
+        reported: set[int] = set()
         for index, idle, narrow, (from_ms, until_ms) in rules:
             for other, strict, wide, span in rules:
-                if index == other or other in told or strict.mode != "enforce" or not narrow or narrow & ~wide:
+                if index == other or other in reported or strict.mode != "enforce" or not narrow or narrow & ~wide:
                     continue
                 is_long_enough = span[0] <= from_ms and until_ms <= span[1]
                 is_wide = is_long_enough and reach.covers(strict.when, idle.when, idle.kind)
                 if is_wide and strict.is_as_strict_as(idle, reach):
-                    told.add(index)
+                    reported.add(index)
                     yield _idle(index, idle, other, strict)
                     break
 

@@ -111,17 +111,17 @@ class _Writer:
 
     def _member(self, member: Member) -> dict[str, Any]:
         """What was known of a customer when the decision was made."""
-        told: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         traits, wishes = member.traits, member.preferences
         if traits is not None:
             attributes = {name: traits.attributes[name] for name in self._looked_at if name in traits.attributes}
-            told["profile"] = _present(
+            fields["profile"] = _present(
                 time_zone=traits.time_zone,
                 time_zones=traits.time_zones,
                 attributes=attributes,
                 relationship_owner=traits.relationship_owner,
             )
-        told["consents"] = [
+        fields["consents"] = [
             _flow(
                 _present(
                     purpose=one.purpose,
@@ -136,7 +136,7 @@ class _Writer:
             for one in member.consents
             if one.captured_at_ms <= self._decided_ms
         ]
-        told["suppressions"] = [
+        fields["suppressions"] = [
             _flow(
                 {"list": one.list, "at": self._time(one.captured_at_ms)}
                 | ({} if one.active else {"active": False})
@@ -147,7 +147,7 @@ class _Writer:
         ]
         if wishes is not None and wishes.captured_at_ms <= self._decided_ms:
             maximum = {"limit": wishes.maximum_limit, "window": wishes.maximum_window}
-            told["preferences"] = _present(
+            fields["preferences"] = _present(
                 closed=wishes.closed,
                 refused_channels=wishes.refused_channels,
                 refused_products=wishes.refused_products,
@@ -155,7 +155,7 @@ class _Writer:
                 snooze_until=self._maybe(wishes.snooze_until_ms),
                 maximum=maximum if wishes.maximum_limit is not None else None,
             )
-        return {name: value for name, value in told.items() if value}
+        return {name: value for name, value in fields.items() if value}
 
     def _was_there(self, contact: Contact) -> bool:
         """Whether the contact was approved by then and had not been given back."""
@@ -178,16 +178,16 @@ class _Writer:
         out.
         """
         asked = self._found.request
-        told = {
+        fields = {
             name: getattr(kind, name)
             for name in ("department", "campaign", "channel", "category", "product", "partner")
             if getattr(kind, name) and getattr(kind, name) != getattr(asked, name)
         }
-        return told | ({"customer": self._names[kind.customer]} if kind.customer in self._names else {})
+        return fields | ({"customer": self._names[kind.customer]} if kind.customer in self._names else {})
 
     def _request(self, *, is_late: bool, is_named: bool) -> dict[str, Any]:
         asked = self._found.request
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             name: getattr(asked, name)
             for name in ("department", "campaign", "channel", "category", "product", "partner")
             if getattr(asked, name)
@@ -195,21 +195,21 @@ class _Writer:
         for name in ("priority", "value", "propensity", "recallable", "dry_run"):
             default = getattr(Request(department="d", channel="c", category="c"), name)
             if getattr(asked, name) != default:
-                told[name] = getattr(asked, name)
+                fields[name] = getattr(asked, name)
         if not is_late and self._found.asked_ms != self._decided_ms:
-            told["requested_at"] = self._time(self._found.asked_ms)
+            fields["requested_at"] = self._time(self._found.asked_ms)
         for name in ("send_after", "expires_at"):
             at = getattr(asked, name)
             if at is not None:
-                told[name] = self._time(to_ms(at))
+                fields[name] = self._time(to_ms(at))
         if asked.attributes:
-            told["attributes"] = {n: asked.attributes[n] for n in self._looked_at if n in asked.attributes}
+            fields["attributes"] = {n: asked.attributes[n] for n in self._looked_at if n in asked.attributes}
         if is_named:
-            told["customer_id"] = self._me
-        return {name: value for name, value in told.items() if value not in (None, {})}
+            fields["customer_id"] = self._me
+        return {name: value for name, value in fields.items() if value not in (None, {})}
 
     def _expect(self, decision: DecisionMessage) -> dict[str, Any]:
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "outcome": decision.outcome,
             "rules": list(dict.fromkeys(finding.rule for finding in decision.findings)),
             "codes": list(dict.fromkeys(finding.code for finding in decision.findings)),
@@ -217,8 +217,8 @@ class _Writer:
         for name in ("retry_at", "next_eligible_at", "not_before", "valid_until"):
             at = getattr(decision, name)
             if at is not None:
-                told[name] = self._time(to_ms(at))
-        return told
+                fields[name] = self._time(to_ms(at))
+        return fields
 
     def _maybe(self, at_ms: int | None) -> str | None:
         return None if at_ms is None else self._time(at_ms)

@@ -20,7 +20,7 @@ class NotFound(Exception):
 def look_up(settings: Settings, wanted: Wanted, last: int, progress: Progress | None) -> tuple[Found, Policy]:
     """The latest decision (recalls aside) on a request among the ``last`` ones, what belongs to it, and its policy.
 
-    Raises :class:`NotFound` if there is none, if several requests have that id and nothing tells them apart, or if
+    Raises :class:`NotFound` if there is none, if several requests have that id and nothing distinguishes them, or if
     Kafka or Redis no longer has what is needed. Raises ``KafkaAway``, ``StoreUnavailable``.
     """
     with TopicReader(settings) as kafka:

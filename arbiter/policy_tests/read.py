@@ -99,14 +99,14 @@ class _File:
 
     def tests(self, document: PolicyDocument) -> list[Test]:
         """The tests that can be made from what the file has."""
-        wrong = {path for path, place in self._places.items() if place.is_told}
+        wrong = {path for path, place in self._places.items() if place.is_reported}
         for path, _, problem in odd_characters(self._value, self._places):
             wrong.add(path)
             self.problems.append(problem)
         shapes = list(shapes_against(plain_cases_schema(), Whole(self._value, self._places, "the file")))
         for shape in shapes:
             if shape.path not in wrong:
-                self._tell(shape.path, shape.code, shape.message, shape.help, at_key=shape.at_key)
+                self._report(shape.path, shape.code, shape.message, shape.help, at_key=shape.at_key)
         wrong |= {shape.path for shape in shapes}
         self._check_names(document)
         for path, value in _leaves(self._value, ()):
@@ -124,11 +124,11 @@ class _File:
         missing = [name for name in REQUIRED if name not in asked]
         for name in missing:
             fix = f"add `{name}:` to its `request`, or to that at the top of the file"
-            self._tell(path, "missing-field", f"the request of test `{case.name}` has no `{name}`", fix)
+            self._report(path, "missing-field", f"the request of test `{case.name}` has no `{name}`", fix)
         at = case.at or file.at
         if at is None:
             fix = "add `at:` to the test, or to the top of the file"
-            self._tell(path, "missing-field", f"test `{case.name}` does not say when: it has no `at`", fix)
+            self._report(path, "missing-field", f"test `{case.name}` does not say when: it has no `at`", fix)
         if missing or at is None or self.problems:
             return None
         times = Times(at, document.timezone)
@@ -146,7 +146,7 @@ class _File:
                 continue
             if name in seen:
                 text = f"`{name}` is the name of the test in line {seen[name]}, too"
-                self._tell(path, "duplicate-name", text, "give each test a name of its own")
+                self._report(path, "duplicate-name", text, "give each test a name of its own")
             seen.setdefault(name, self._places[path].value[0])
         holders: list[Path] = [("given", "used")]
         holders += [("tests", index, "given", "used") for index in range(len(_listed(self._value.get("tests"))))]
@@ -155,7 +155,7 @@ class _File:
             for name in used if isinstance(used, dict) else ():
                 if name not in shared:
                     text = f"the policy has no capacity, floor or cell `{name}`"
-                    self._tell((*holder, name), "unknown-rule", text, nearest(name, shared), at_key=True)
+                    self._report((*holder, name), "unknown-rule", text, nearest(name, shared), at_key=True)
 
     def _at(self, path: Path) -> Any:
         """The value at a path; ``None`` if the file has none there."""
@@ -175,13 +175,13 @@ class _File:
             known: Iterable[str] = getattr(document, NAMED[field])
             if value not in known:
                 text = f"the policy has no {SINGULAR[NAMED[field]]} `{value}`"
-                self._tell(path, f"unknown-{field}", text, nearest(str(value), known))
+                self._report(path, f"unknown-{field}", text, nearest(str(value), known))
         elif "expect" in path and field in ("rules", "rules_include", "shadow"):
             rules = [rule.id for rule in document.rules]
             if value not in rules and value not in OWN_RULES:
-                self._tell(path, "unknown-rule", f"the policy has no rule `{value}`", nearest(str(value), rules))
+                self._report(path, "unknown-rule", f"the policy has no rule `{value}`", nearest(str(value), rules))
         elif "expect" in path and field == "codes" and value not in MEANINGS:
-            self._tell(path, "unknown-code", f"there is no reason code `{value}`", nearest(str(value), MEANINGS))
+            self._report(path, "unknown-code", f"there is no reason code `{value}`", nearest(str(value), MEANINGS))
 
     def _check_time(self, path: Path, value: str, zone: str) -> None:
         is_own = path in (("at",), (*path[:2], "at")) and path[:1] != ("given",)
@@ -191,8 +191,8 @@ class _File:
             else:
                 Times("2000-01-01", zone)(value)
         except ValueError as error:
-            told = str(error).partition(";")[0]
-            self._tell(path, "bad-time", told if told.startswith("`") else f"`{value}` is no time", HELP)
+            wrong = str(error).partition(";")[0]
+            self._report(path, "bad-time", wrong if wrong.startswith("`") else f"`{value}` is no time", HELP)
 
     def _expected_codes(self, path: Path) -> list[str]:
         """The codes that the test around this place expects."""
@@ -200,7 +200,7 @@ class _File:
             return []
         return _listed(self._at((*path[:2], "expect", "codes")))
 
-    def _tell(self, path: Path, code: str, message: str, fix: str, *, at_key: bool = False) -> None:
+    def _report(self, path: Path, code: str, message: str, fix: str, *, at_key: bool = False) -> None:
         while path and path not in self._places:
             path, at_key = path[:-1], True
         place = self._places[path]

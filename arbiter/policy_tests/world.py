@@ -82,12 +82,12 @@ class World:
                 raise Impossible(f"a request before is made at `{asked.at}`, which is after the test's `at`")
             self._take(self._earlier(number, asked, at_ms), at_ms)
         request = self._request()
-        told = self._take(request, self._times.at_ms)
+        effects = self._take(request, self._times.at_ms)
         if self._test.case.after is not None:
-            told += self._wake(self._times.at_ms)
-            told += self._apply(None, self._times.at_ms + duration_ms(self._test.case.after))
-        mine = [one for one in told if isinstance(one, Decision) and one.identity == identity(request)]
-        refused = next((one.message for one in told if isinstance(one, Refused)), "there is no answer")
+            effects += self._wake(self._times.at_ms)
+            effects += self._apply(None, self._times.at_ms + duration_ms(self._test.case.after))
+        mine = [one for one in effects if isinstance(one, Decision) and one.identity == identity(request)]
+        refused = next((one.message for one in effects if isinstance(one, Refused)), "there is no answer")
         if not mine:
             raise Impossible(f"the request is refused: {refused}")
         return mine[-1]

@@ -52,8 +52,8 @@ REFUSALS: Final[dict[str, str]] = {
     "full": "too many are there already",
     "too_long": "it must end within 30 days",
     "unknown_kill": "there is no such kill switch; `arbiter kill list` lists those in force",
-    "nothing_in_force": "no policy is in force that it could be judged beside; activate one first",
-    "no_shadow": "no shadow policy is judged beside the one in force",
+    "nothing_in_force": "no policy is in force that it could be evaluated beside; activate one first",
+    "no_shadow": "no shadow policy is evaluated beside the one in force",
 }
 """Why the store refuses, by code."""
 

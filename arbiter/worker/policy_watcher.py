@@ -57,7 +57,7 @@ class Policies:
         self._kills: tuple[Kill, ...] = ()
         self._shadow: Shadow | None = None
         self._tried: tuple[Shadow | None, tuple[Kill, ...]] = (None, ())
-        self._judged: Policy | None = None
+        self._compiled_shadow: Policy | None = None
         self._last: Active | None = None
         self.current: Active | None = None
         self.highest_seen = 0
@@ -161,12 +161,12 @@ class Policies:
         shadow, kills = activation.shadow, activation.kills
         if (shadow, kills) != self._tried:
             self.shadow_trouble = ""
-            self._judged = None if shadow is None else await self._taken(shadow, kills)
+            self._compiled_shadow = None if shadow is None else await self._compile_shadow(shadow, kills)
             self._tried = (shadow, kills)
         is_itself = shadow is not None and (shadow.version, shadow.digest) == (live.version, live.digest)
-        return None if is_itself else self._judged
+        return None if is_itself else self._compiled_shadow
 
-    async def _taken(self, shadow: Shadow, kills: tuple[Kill, ...]) -> Policy | None:
+    async def _compile_shadow(self, shadow: Shadow, kills: tuple[Kill, ...]) -> Policy | None:
         try:
             record = await self._fetch(shadow.version, shadow.digest)
             return load(record.document, record.version, record.digest, kills)
@@ -175,7 +175,7 @@ class Policies:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the policy in force must not suffer
             self._metrics.shadow.failures.inc()
             self._metrics.alarms.labels(SHADOW_BROKEN).inc()
-            self.shadow_trouble = f"shadow policy version {shadow.version} cannot be taken, none is judged: {error}"
+            self.shadow_trouble = f"shadow policy version {shadow.version} cannot be taken, none is evaluated: {error}"
             log_events.SHADOW_REFUSED(why=self.shadow_trouble)
             return None
 

@@ -367,12 +367,14 @@ def test_a_version_is_judged_in_shadow_and_no_longer() -> None:
 
     assert [0, 0, 0] == [begun.exit_code, shown.exit_code, ended.exit_code]
     assert "version 2" in begun.output
-    assert "is judged beside what is in force (activation 2); running workers take it over within two" in begun.output
-    assert "shadow policy: version 2, judged beside what is in force; it decides nothing" in shown.output
+    assert (
+        "is evaluated beside what is in force (activation 2); running workers take it over within two" in begun.output
+    )
+    assert "shadow policy: version 2, evaluated beside what is in force; it decides nothing" in shown.output
     assert (1, True, 2) == (as_json["version"], as_json["active"], as_json["shadow"]["version"])
-    assert "no shadow policy is judged any more (activation 3)" in ended.output
-    assert "judged in shadow" in told
-    assert "no longer judged in shadow" in told
+    assert "no shadow policy is evaluated any more (activation 3)" in ended.output
+    assert "evaluated in shadow" in told
+    assert "no longer evaluated in shadow" in told
     assert "what would a bank say?" in told
     assert [("shadow_began", "ana", 2), ("shadow_ended", "rui", 3)] == [
         (one["action"], one["by"], one["activation"]) for one in history()[-2:]
@@ -388,8 +390,8 @@ def test_another_shadow_takes_the_place_of_the_first() -> None:
     other = arbiter("policy", "shadow", "1")
 
     assert "instead of version 2" in other.output
-    assert "version 1 is in force itself: nothing is judged beside it until another one is" in other.output
-    assert "in force itself, so nothing is judged beside it" in arbiter("policy", "show").output
+    assert "version 1 is in force itself: nothing is evaluated beside it until another one is" in other.output
+    assert "in force itself, so nothing is evaluated beside it" in arbiter("policy", "show").output
 
 
 @pytest.mark.parametrize(
@@ -398,8 +400,8 @@ def test_another_shadow_takes_the_place_of_the_first() -> None:
         ((), 2, "give either a VERSION or --off"),
         (("1", "--off"), 2, "give either a VERSION or --off"),
         (("7",), 2, "there is no version 7"),
-        (("1",), 1, "no policy is in force that it could be judged beside"),
-        (("--off",), 1, "no shadow policy is judged"),
+        (("1",), 1, "no policy is in force that it could be evaluated beside"),
+        (("--off",), 1, "no shadow policy is evaluated"),
         (("1", "--by", " "), 2, "--by is empty"),
     ],
 )

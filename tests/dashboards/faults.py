@@ -93,7 +93,7 @@ def refused_policies(stage: Stage) -> None:
 
 
 def shadow_policy(stage: Stage) -> None:
-    """A stricter policy is judged beside the one in force."""
+    """A stricter policy is evaluated beside the one in force."""
     _put_in_shadow(stage, policy(offers_a_week=1))
 
 

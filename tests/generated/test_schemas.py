@@ -157,7 +157,7 @@ def test_a_whole_policy_fits_the_whole_schema() -> None:
 
 
 def test_each_rule_kind_has_its_own_schema() -> None:
-    """A rule is judged by its kind alone."""
+    """A rule is checked against its kind alone."""
     for kind, schema in rule_schemas().items():
         assert schema["properties"]["kind"]["enum"] == [kind]
         assert "$ref" not in json.dumps(schema)

@@ -88,7 +88,7 @@ def test_what_follows(changes: dict[str, Any], told: str) -> None:
     [
         (ContactState.SENT, MONDAY + HOUR_MS, "It was approved, and sent 2026-03-02 11:00."),
         (ContactState.RELEASED, None, "It was approved, and given back"),
-        (ContactState.APPROVED, None, "nobody has told whether it was sent; that counts as sent"),
+        (ContactState.APPROVED, None, "nobody has reported whether it was sent; that counts as sent"),
     ],
 )
 def test_what_became_of_an_approval(state: ContactState, sent_ms: int | None, told: str) -> None:
@@ -114,7 +114,9 @@ def test_when_it_was_sent_is_not_made_up() -> None:
     contact = Contacts().append(kind, b"12345678", MONDAY, MONDAY + 2 * HOUR_MS, ContactState.SENT, MONDAY + HOUR_MS)
     contact.evidence = Evidence(proven_ms=MONDAY + HOUR_MS)
 
-    assert "nobody told when. It counts at 2026-03-02 11:00." in sentences.standing(decision(), contact, ZONE, MONDAY)
+    assert "nobody reported when. It counts at 2026-03-02 11:00." in sentences.standing(
+        decision(), contact, ZONE, MONDAY
+    )
 
 
 def test_a_campaign_is_told_only_if_the_decision_tells_it() -> None:
@@ -166,7 +168,7 @@ def explained(desk: Desk, *decided: Any, missing: bool = False, gone: bool = Fal
 
 
 def test_the_text_fits_and_has_it_all() -> None:
-    """On 80 columns: counters, owner, who used the budget, what would have let it through, what it was judged on."""
+    """On 80 columns: counters, owner, who used the budget, what would have let it through, what it was evaluated on."""
     desk = Desk(policy(ONE_A_DAY), grant())
     desk.ask(request("a", department="loans", campaign="secret"))
     _, text = explained(desk, desk.ask(request("b"), MONDAY + HOUR_MS))
@@ -177,7 +179,7 @@ def test_the_text_fits_and_has_it_all() -> None:
     assert "Why: because of one. Ask one-owner." in flat
     assert "Used by 2026-03-03 10:00 loans by email" in flat
     assert "What would have let it through: • Without `one` it would have been approved at once." in flat
-    assert "Judged again with the policy version that decided" in flat
+    assert "Evaluated again with the policy version that decided" in flat
     assert "secret" not in text
 
 
@@ -196,7 +198,7 @@ def test_what_cannot_be_told_is_said(lost: dict[str, bool], why: str) -> None:
 
 
 def test_an_uncertain_answer_is_marked() -> None:
-    """Where judging again gives another answer, the reader is warned."""
+    """Where a second evaluation gives another answer, the reader is warned."""
     desk = Desk(policy(ONE_A_DAY), grant())
     desk.ask(request("a"))
     second = desk.ask(request("b"), MONDAY + HOUR_MS)
@@ -204,4 +206,4 @@ def test_an_uncertain_answer_is_marked() -> None:
     told, text = explained(desk, second)
 
     assert told.steps[0].is_same is False
-    assert "take this with care" in " ".join(text.split())
+    assert "this list is uncertain" in " ".join(text.split())

@@ -19,7 +19,7 @@ from arbiter.policy.document import PolicyDocument
 from arbiter.policy.ruleset import Policy, load
 from arbiter.policy_check.files import digest_of, document_bytes, read_policy
 from arbiter.reports.policy_diff.compare import Comparison, compare
-from arbiter.reports.policy_diff.examples import Example, tell
+from arbiter.reports.policy_diff.examples import Example, examples_of
 from arbiter.reports.policy_diff.page import page
 from arbiter.reports.policy_diff.run import Material
 from arbiter.reports.policy_diff.sides import Order, Side, simulate_side
@@ -64,7 +64,7 @@ def compared(
         made.append(simulate_side(order, lambda *_: None))
     sides = made[0], made[1]
     comparison = compare(*sides, (policies[0].document, policies[1].document))
-    return comparison, tell(comparison.examples, *sides, files.files, "Europe/Lisbon")
+    return comparison, examples_of(comparison.examples, *sides, files.files, "Europe/Lisbon")
 
 
 FOUR = [grant(), *(ask(f"r{n}", n, department=d, expires_at=None) for n, d in enumerate(("cards", "cards", "loans")))]

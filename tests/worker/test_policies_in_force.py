@@ -170,7 +170,7 @@ async def test_what_the_topic_refused_is_published_again_with_the_same_bytes(wor
 
 
 def beside(world: World) -> tuple[int, int, int | None]:
-    """Activation number, version, and the version that is judged beside it."""
+    """Activation number, version, and the version that is evaluated beside it."""
     current = world.policies.current
     assert current is not None
     shadow = current.policy.shadow

@@ -106,7 +106,7 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
         return kind_of(type(self))
 
     def compile(self, policy: PolicyFrame, from_ms: int, until_ms: int) -> CompiledRule:
-        """The rule as requests are judged by, in force in [from, until). ``ValueError`` if its text makes no sense."""
+        """The compiled rule, in force in [from, until). ``ValueError`` if its text makes no sense."""
         raise NotImplementedError  # pragma: no cover - a kind without it is refused
 
     def words(self, policy: PolicyFrame) -> Iterator[str]:
@@ -276,7 +276,7 @@ class CompiledShared(CompiledRule):
     """A rule that counts over all customers together: approvals draw on its numbers."""
 
     def wants(self, zone: str, at_ms: int) -> Iterator[Want]:
-        """The places that a request judged at ``at_ms`` may take; ``zone`` is the business zone."""
+        """The places that a request evaluated at ``at_ms`` may take; ``zone`` is the business zone."""
         raise NotImplementedError  # pragma: no cover
 
     def draws(self, where: Where, at_ms: int) -> list[Draw]:

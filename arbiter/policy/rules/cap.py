@@ -1,7 +1,7 @@
 """``cap``: at most ``limit`` contacts (or points) in a window, per party or customer and any other field.
 
-Yes if used + own ≤ limit. A rolling window ``w`` judged at ``at`` holds the contacts later than ``at − w``, future ones
-included: so the cap holds whenever they are sent. A calendar window holds the contacts inside it, and a permit that
+Yes if used + own ≤ limit. A rolling window ``w`` evaluated at ``at`` holds the contacts later than ``at − w``, also
+future ones: so the cap holds whenever they are sent. A calendar window holds the contacts inside it, and a permit that
 draws on it ends with it.
 """
 

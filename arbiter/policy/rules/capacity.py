@@ -172,7 +172,7 @@ class CompiledCapacity(CompiledShared):
         return [ceiling.draw(where.business_zone, at_ms) for ceiling in self._ceilings]
 
     def wants(self, zone: str, at_ms: int) -> Iterator[Want]:
-        """The places that a request judged at ``at_ms`` may take."""
+        """The places that a request evaluated at ``at_ms`` may take."""
         for ceiling in self._ceilings:
             yield Want(self.id, ceiling.draw(zone, at_ms), None if self.shadow else ceiling.limit)
 

@@ -43,7 +43,7 @@ def _missing(kind: type[Rule]) -> Iterator[str]:
     yield from (f"a meaning of the reason code `{name}`" for name, code in declared.get("codes", {}).items()
                 if not code.meaning.strip())  # fmt: skip
     if kind.compile is Rule.compile:
-        yield "`compile` (the compiled rule that judges requests)"
+        yield "`compile` (the compiled rule that evaluates requests)"
     if kind.words is Rule.words:
         yield "`words` (the rule in sentences)"
     yield from (f"a stand-in for its required field `{field}` (`stand_ins`)"

@@ -90,7 +90,7 @@ class ConsentRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_un
 
 
 class CompiledConsent(CompiledRule):
-    """Judges by the customer's consents, never by those of the rest of the party."""
+    """Evaluates the customer's consents, never those of the rest of the party."""
 
     cuts = True
 

@@ -45,7 +45,7 @@ class QuietHoursRule(
         `closed` maps days to hours: `{weekdays: 21:00-09:00, sat: [00:00-10:00, 18:00-24:00], sun: all day, holidays:
         all day}`. Days are mon … sun, ranges such as `mon-thu`, `weekdays`, `weekend`, `every day` and `holidays` (of
         the calendars that `holidays: [NAME]` lists; they add to the weekday's hours). Hours that pass midnight belong
-        to the day on which they begin. Judged in the customer's zone. Defer to the opening.
+        to the day on which they begin. Evaluated in the customer's zone. Defer to the opening.
         """
     codes = {"quiet_hours": Code("it is outside the hours at which this customer may be contacted")}
     mistakes = {

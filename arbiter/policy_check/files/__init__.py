@@ -62,8 +62,8 @@ def read_policy(directory: FilePath) -> tuple[PolicyDocument | None, list[FilePr
         except Refused as refused:
             return None, [*found, refused.problem]
         is_whole = len(documents) == len(folder.files) and not any(map(_is_error, folder.problems))
-        is_whole = is_whole and not any(node.is_told for _, node in documents)
-        document, wrong = _judge(merged, is_whole=is_whole)
+        is_whole = is_whole and not any(node.is_reported for _, node in documents)
+        document, wrong = _checked(merged, is_whole=is_whole)
         found += [*merged.problems, *_ambiguous_words(merged), *wrong]
         if document is not None and not any(map(_is_error, found)):
             found += _warned(merged, document)
@@ -85,7 +85,7 @@ def digest_of(document: bytes) -> str:
     return hashlib.sha256(document).hexdigest()
 
 
-class _Told(msgspec.Struct, frozen=True):
+class _Reported(msgspec.Struct, frozen=True):
     """Problems of values and names that were reported already. What follows from them is not."""
 
     values: set[Path]
@@ -93,16 +93,17 @@ class _Told(msgspec.Struct, frozen=True):
     problems: list[FileProblem]
 
 
-def _judge(merged: Merged, *, is_whole: bool) -> tuple[PolicyDocument | None, list[FileProblem]]:
+def _checked(merged: Merged, *, is_whole: bool) -> tuple[PolicyDocument | None, list[FileProblem]]:
     """The document, and the problems of its values. Nothing is missing unless the files are the whole policy."""
-    told = _odd(merged)
+    reported = _odd(merged)
     shapes = list(wrong_shapes(Whole(merged.value, merged.places)))
-    found = told.problems + [
+    found = reported.problems + [
         _placed(merged, shape.path, shape.code, shape.message, shape.help, at_key=shape.at_key)
         for shape in shapes
-        if shape.path not in told.values | told.names and (is_whole or shape.path or shape.code != "missing-field")
+        if shape.path not in reported.values | reported.names
+        and (is_whole or shape.path or shape.code != "missing-field")
     ]
-    usable = mended(merged.value, [*shapes, *(Shape(path, "spoilt", "", "") for path in told.values if path)])
+    usable = mended(merged.value, [*shapes, *(Shape(path, "spoilt", "", "") for path in reported.values if path)])
     if usable is None:
         return None, found
     try:
@@ -110,32 +111,32 @@ def _judge(merged: Merged, *, is_whole: bool) -> tuple[PolicyDocument | None, li
     except msgspec.ValidationError as error:
         text = _MSGSPEC_PATH.sub("", str(error))
         return None, [*found, _placed(merged, (), "wrong-type", f"the policy cannot be read: {text}", "")]
-    usable.unsure |= set(SINGULAR) & {str(path[0]) for path in told.names if len(path) == 2}  # noqa: PLR2004 - a name
+    usable.unsure |= set(SINGULAR) & {str(path[0]) for path in reported.names if len(path) == 2}  # noqa: PLR2004 - a name
     usable.unsure.update(() if is_whole else ("rules", *SINGULAR))
     for problem in problems(document, usable.doubtful, is_whole=usable.is_whole):
         path = usable.path_of(problem.path)
-        if path not in told.values | told.names and not usable.follows(problem):
-            found += _told(merged, replace(problem, path=path))
+        if path not in reported.values | reported.names and not usable.follows(problem):
+            found += _at_places(merged, replace(problem, path=path))
     return (None if shapes or not is_whole else document), found
 
 
-def _odd(merged: Merged) -> _Told:
+def _odd(merged: Merged) -> _Reported:
     """Values whose YAML is wrong, which is reported already, and characters that are surely not meant."""
-    told = _Told({path for path, place in merged.places.items() if place.is_told}, set(), [])
+    reported = _Reported({path for path, place in merged.places.items() if place.is_reported}, set(), [])
     for path, is_name, problem in odd_characters(merged.value, merged.places):
-        (told.names if is_name else told.values).add(path)
-        told.problems.append(problem)
-    return told
+        (reported.names if is_name else reported.values).add(path)
+        reported.problems.append(problem)
+    return reported
 
 
 def _warned(merged: Merged, document: PolicyDocument) -> Iterator[FileProblem]:
     """The warnings, without those that a comment in their line or the line above allows."""
     texts = {source.name: source.lines for source in merged.sources}
-    warnings = [told for problem in lints(document) for told in _told(merged, problem)]
-    for told in [*warnings, *_ambiguous_numbers(merged)]:
-        beside = texts[told.file][max(told.line - 2, 0) : told.line]
-        if not any(told.code in _allowed(line) for line in beside):
-            yield told
+    warnings = [found for problem in lints(document) for found in _at_places(merged, problem)]
+    for warning in [*warnings, *_ambiguous_numbers(merged)]:
+        beside = texts[warning.file][max(warning.line - 2, 0) : warning.line]
+        if not any(warning.code in _allowed(line) for line in beside):
+            yield warning
 
 
 def _ambiguous_numbers(merged: Merged) -> Iterator[FileProblem]:
@@ -145,8 +146,8 @@ def _ambiguous_numbers(merged: Merged) -> Iterator[FileProblem]:
             number, digits = f"{_at(merged.value, path):g}", place.written.replace(".", "")
             message = f"`{place.written}` is {number} here, not {digits}"
             fix = f"write `{digits}` if that is meant, else `{number}`"
-            told = _placed(merged, path, "ambiguous-number", message, fix)
-            yield replace(told, severity="warning")
+            problem = _placed(merged, path, "ambiguous-number", message, fix)
+            yield replace(problem, severity="warning")
 
 
 def _allowed(line: str) -> list[str]:
@@ -173,7 +174,7 @@ def _at(value: Any, path: Path) -> Any:
     return value
 
 
-def _told(merged: Merged, problem: Problem) -> Iterator[FileProblem]:
+def _at_places(merged: Merged, problem: Problem) -> Iterator[FileProblem]:
     """A problem of the policy with its place in the files."""
     message, fix = problem.message, problem.help
     place = merged.places.get(problem.path)

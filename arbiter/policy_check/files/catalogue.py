@@ -127,7 +127,7 @@ FIELDS = _group(
             "Write it in digits only.",
         ),
         "odd-character": (
-            "A character in a name, time or window that nobody sees or tells from another: a dash, a space, a quote.",
+            "A character in a name, time or window that is invisible or looks like another: a dash, a space, a quote.",
             "Write the one that is on the keyboard.",
         ),
         "wrong-size": (

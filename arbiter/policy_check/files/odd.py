@@ -27,12 +27,12 @@ def odd_characters(value: dict[str, Any], places: Mapping[Path, Place]) -> Itera
     for path, place in places.items():
         if path and isinstance(path[-1], str) and place.key is not None:
             has_form = len(path) == 1 or has_own_form(path[:-1])
-            yield from _told(path, place, place.key, path[-1], has_form=has_form, is_name=True)
+            yield from _odd_in(path, place, place.key, path[-1], has_form=has_form, is_name=True)
         text: Any = value
         for part in path:
             text = text[part]
         if isinstance(text, str) and not _is_free(path):
-            yield from _told(path, place, place.value, text, has_form=has_own_form(path))
+            yield from _odd_in(path, place, place.value, text, has_form=has_own_form(path))
 
 
 def _is_free(path: Path) -> bool:
@@ -40,7 +40,7 @@ def _is_free(path: Path) -> bool:
     return bool(names) and (names[-1] in PROSE or names == [FOLDED])
 
 
-def _told(path: Path, place: Place, mark: Mark, text: str, *, has_form: bool, is_name: bool = False) -> Iterator[Odd]:
+def _odd_in(path: Path, place: Place, mark: Mark, text: str, *, has_form: bool, is_name: bool = False) -> Iterator[Odd]:
     index = first_odd(text, has_form=has_form)
     if index is None:
         return

@@ -61,7 +61,7 @@ class FileProblem(Struct, frozen=True, kw_only=True):
             yield "message", f"{_folded(printable(self.help), width, len('  help: '), len('  help: '))}\n"
 
 
-def told(problems: Iterable[FileProblem], width: int | None = None) -> Iterator[tuple[Part, str]]:
+def text_parts(problems: Iterable[FileProblem], width: int | None = None) -> Iterator[tuple[Part, str]]:
     """Many problems in parts, with a blank line after each place. Several problems of one place show its line once."""
     before: FileProblem | None = None
     for problem in problems:

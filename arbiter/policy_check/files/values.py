@@ -45,9 +45,9 @@ _IDENTIFIERS = {r"^[a-z0-9][a-z0-9._-]{0,63}$": "._-", r"^[a-z0-9][a-z0-9-]{0,63
 _SPELT = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa", "ł": "l"}
 
 
-Told = tuple[str, str, str]
+Description = tuple[str, str, str]
 """Code, message, fix."""
-Teller = Callable[["Value", Schema, str], Told]
+Describer = Callable[["Value", Schema, str], Description]
 """Takes the value, its schema, and what the field means."""
 
 
@@ -81,7 +81,7 @@ class Value(Struct, frozen=True):
         return f'`"{shortened(self.plain)}"`' if self.is_quoted else f"`{shortened(self.written)}`"
 
 
-def wrong_type(value: Value, schema: Schema, meaning: str) -> Told:
+def wrong_type(value: Value, schema: Schema, meaning: str) -> Description:
     """A value of another type than the field has."""
     types = types_of(schema)
     if "integer" in types and isinstance(value.plain, str | float) and not isinstance(value.plain, bool):
@@ -140,7 +140,7 @@ def _as_number(text: str, *, is_whole: bool, percent: int) -> str:
     return ""
 
 
-def not_whole(value: Value, schema: Schema, meaning: str) -> Told:  # noqa: ARG001 - one signature
+def not_whole(value: Value, schema: Schema, meaning: str) -> Description:  # noqa: ARG001 - one signature
     """A number that is not whole, or not written as one."""
     written = shortened(value.written)
     how = "without point or comma" if re.search("[.,]", written) else "in digits only"
@@ -157,11 +157,11 @@ def not_whole(value: Value, schema: Schema, meaning: str) -> Told:  # noqa: ARG0
     return "not-whole", text, f"{fix}, whichever is meant" if len(set(meant)) > 1 else fix if meant else meaning
 
 
-def _unknown_value(value: Value, schema: Schema, meaning: str) -> Told:  # noqa: ARG001 - one signature
+def _unknown_value(value: Value, schema: Schema, meaning: str) -> Description:  # noqa: ARG001 - one signature
     return "unknown-value", f"{value.called} cannot be {value.said}", nearest(str(value.plain), schema["enum"])
 
 
-def _bad_text(value: Value, schema: Schema, meaning: str) -> Told:
+def _bad_text(value: Value, schema: Schema, meaning: str) -> Description:
     """A text that does not fit its pattern: an identifier, with the wrong character, or a duration."""
     text = str(value.plain)
     more = _IDENTIFIERS.get(schema["pattern"])
@@ -189,22 +189,22 @@ def _identifier(text: str, more: str) -> str:
     return re.sub(rf"[^a-z0-9{re.escape(more)}]+", "-", plain).strip(f"-{more}")[:64] or "a-name"
 
 
-def _bound(word: str, keyword: str) -> Teller:
-    def tell(value: Value, schema: Schema, meaning: str) -> Told:
+def _bound(word: str, keyword: str) -> Describer:
+    def describe(value: Value, schema: Schema, meaning: str) -> Description:
         return "out-of-range", f"{value.called} must be {word} {schema[keyword]:g}, not {value.said}", meaning
 
-    return tell
+    return describe
 
 
-def _size(word: str, keyword: str, one: str, many: str) -> Teller:
-    def tell(value: Value, schema: Schema, meaning: str) -> Told:
+def _size(word: str, keyword: str, one: str, many: str) -> Describer:
+    def describe(value: Value, schema: Schema, meaning: str) -> Description:
         limit = schema[keyword]
         return "wrong-size", f"{value.called} must have at {word} {limit} {one if limit == 1 else many}", meaning
 
-    return tell
+    return describe
 
 
-TELLERS: dict[str, Teller] = {
+DESCRIBERS: dict[str, Describer] = {
     "type": wrong_type,
     "enum": _unknown_value,
     "pattern": _bad_text,

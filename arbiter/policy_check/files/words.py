@@ -17,9 +17,9 @@ from msgspec import Struct
 from arbiter.ledger.names import nearest
 from arbiter.policy_check.files.schema import Schema, common_schema, frame_schema, rule_schemas
 from arbiter.policy_check.files.values import (
-    TELLERS,
+    DESCRIBERS,
     WHOLE,
-    Teller,
+    Describer,
     Value,
     name_of,
     not_whole,
@@ -72,7 +72,7 @@ def wrong_shapes(whole: Whole) -> Iterator[Shape]:
 def shapes_against(schema: Schema, whole: Whole) -> Iterator[Shape]:
     """As :func:`wrong_shapes`, against a schema without references."""
     errors = Draft202012Validator(schema).iter_errors(whole.value)
-    found = [shape for error in errors for shape in _told(error, schema, (), whole)]
+    found = [shape for error in errors for shape in _shapes(error, schema, (), whole)]
     yield from _without_misspelt([*found, *_fractions(schema, whole.value, (), whole)])
 
 
@@ -88,7 +88,7 @@ def _without_misspelt(found: list[Shape]) -> Iterator[Shape]:
 def _all_wrong_shapes(policy: Whole) -> Iterator[Shape]:
     frame = frame_schema()
     for error in _frame_validator().iter_errors(policy.value):
-        yield from _told(error, frame, (), policy)
+        yield from _shapes(error, frame, (), policy)
     yield from _fractions(frame, policy.value, (), policy)
     rules = policy.value.get("rules")
     for index, rule in enumerate(rules if isinstance(rules, list) else ()):
@@ -122,7 +122,7 @@ def near_kind(kind: Any) -> str:
 
 def _judged(schema: Schema, path: Path, rule: dict[str, Any], whole: Whole) -> Iterator[Shape]:
     for error in _validator(schema["title"]).iter_errors(rule):
-        yield from _told(error, schema, path, whole)
+        yield from _shapes(error, schema, path, whole)
     yield from _fractions(schema, rule, path, whole)
 
 
@@ -156,7 +156,7 @@ def _validator(title: str) -> Draft202012Validator:
     return Draft202012Validator(next(schema for schema in schemas if schema["title"] == title))
 
 
-def _told(error: ValidationError, schema: Schema, base: Path, whole: Whole) -> Iterator[Shape]:
+def _shapes(error: ValidationError, schema: Schema, base: Path, whole: Whole) -> Iterator[Shape]:
     """The shapes of one error. ``schema`` is what it violates, ``base`` the path in the policy where that begins."""
     *steps, keyword = error.schema_path
     spot = _follow(schema, steps)
@@ -179,7 +179,7 @@ def _told(error: ValidationError, schema: Schema, base: Path, whole: Whole) -> I
         yield Shape((*path, name), "bad-name", message, "use 1 to 64 characters", at_key=True)
     else:
         yield _shape(
-            TELLERS[str(keyword)], Value(path, error.instance, whole.places.get(path)), spot, _meaning(schema, steps)
+            DESCRIBERS[str(keyword)], Value(path, error.instance, whole.places.get(path)), spot, _meaning(schema, steps)
         )
 
 
@@ -193,7 +193,7 @@ def _path_of(error: ValidationError, base: Path, whole: Whole) -> Path:
     return tuple(path)
 
 
-def _shape(tell: Teller, value: Value, schema: Schema, meaning: str) -> Shape:
+def _shape(describe: Describer, value: Value, schema: Schema, meaning: str) -> Shape:
     if value.plain is None:
         is_group = types_of(schema) == ["object"] and not schema.get("required") and "minProperties" not in schema
         # In braces, `email:, ` is a name that ends in a colon.
@@ -201,7 +201,7 @@ def _shape(tell: Teller, value: Value, schema: Schema, meaning: str) -> Shape:
         fix = f"write `{name}: {{}}` if nothing is to be set, or remove the line" if is_group else ""
         message = f"`{name}` has no value" if isinstance(value.path[-1], str) else f"{value.called} has no value"
         return Shape(value.path, "empty-value", message, fix or "write one, or remove the line", at_key=True)
-    return Shape(value.path, *tell(value, schema, meaning))
+    return Shape(value.path, *describe(value, schema, meaning))
 
 
 def _union(error: ValidationError, schema: Schema, base: Path, whole: Whole) -> Iterator[Shape]:
@@ -210,7 +210,7 @@ def _union(error: ValidationError, schema: Schema, base: Path, whole: Whole) -> 
     for errors in kind.context:
         if not any(inner.kind.name == "type" and inner.instance_path == error.instance_path for inner in errors):
             for inner in errors:
-                yield from _told(inner, schema, base, whole)
+                yield from _shapes(inner, schema, base, whole)
             return
     path = _path_of(error, base, whole)
     types = [name for branch in _follow(schema, error.schema_path) for name in types_of(branch)]

@@ -52,7 +52,7 @@ OLD_BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 class Place(Struct, frozen=True):
     """The place of a value: its file, its mark and, in a mapping, its key's mark; and how it is written there.
 
-    ``written`` is the text of a scalar before it became a number or the like. ``is_told``: its YAML is wrong, or
+    ``written`` is the text of a scalar before it became a number or the like. ``is_reported``: its YAML is wrong, or
     fields of the mapping were left out, and that is reported already. What follows from it is not.
     """
 
@@ -61,7 +61,7 @@ class Place(Struct, frozen=True):
     key: Mark | None = None
     is_quoted: bool = False
     written: str = ""
-    is_told: bool = False
+    is_reported: bool = False
 
 
 class Node(Struct):
@@ -71,7 +71,7 @@ class Node(Struct):
     content: Any
     is_quoted: bool = False
     written: str = ""
-    is_told: bool = False
+    is_reported: bool = False
 
 
 class Refused(Exception):
@@ -102,7 +102,7 @@ def expand(node: Node, path: Path, source: Source, places: dict[Path, Place], ke
     """The plain value of a node. Adds its places under ``path``. Raises :class:`TooManyValues`."""
     if len(places) > VALUES_MAX:
         raise TooManyValues(f"the policy has more than {VALUES_MAX} values once its aliases are written out")
-    places[path] = Place(source, node.mark, key, node.is_quoted, node.written, node.is_told)
+    places[path] = Place(source, node.mark, key, node.is_quoted, node.written, node.is_reported)
     if isinstance(node.content, list):
         return [expand(item, (*path, index), source, places) for index, item in enumerate(node.content)]
     if isinstance(node.content, dict):
@@ -144,7 +144,7 @@ class _Reader:
             raise self._refuse(event, "too-deep", f"values are nested more than {DEPTH_MAX} deep", "close the brackets")
         if isinstance(event, AliasEvent):
             named = self._alias(event)
-            return Node(mark, named.content, named.is_quoted, named.written, named.is_told)
+            return Node(mark, named.content, named.is_quoted, named.written, named.is_reported)
         if event.tag is not None:
             text, fix = (
                 f"`{_as_written(event.tag)}` is a YAML tag; a policy has none",
@@ -177,11 +177,11 @@ class _Reader:
             name, mark = normalize("NFC", str(event.value)), _mark(event)
             if name == "<<" and event.style is None:
                 fix = "write the fields out; a whole value can be repeated with `*name`"
-                self._tell(event, "merge-key", "`<<` (merging) is not part of YAML 1.2", fix)
+                self._report(event, "merge-key", "`<<` (merging) is not part of YAML 1.2", fix)
                 self._spoilt.add(_mark(start))
             elif name in entries:
                 text = f"`{name}` is here twice, first in line {entries[name][0][0]}"
-                self._tell(event, "duplicate-key", text, "keep one of the two")
+                self._report(event, "duplicate-key", text, "keep one of the two")
             node = self._node(next(self._events), depth + 1)
             if name != "<<":
                 entries.setdefault(name, (mark, node))
@@ -232,12 +232,12 @@ class _Reader:
             raise self._refuse(event, "bad-alias", f"there is no anchor `&{name}` above this line", fix)
         return self._anchors[name]
 
-    def _tell(self, event: Event, code: str, message: str, fix: str) -> None:
+    def _report(self, event: Event, code: str, message: str, fix: str) -> None:
         self.problems.append(self._source.problem(*_mark(event), code, message, fix))
 
     def _spoil(self, event: Event, code: str, message: str, fix: str) -> None:
-        """As :meth:`_tell`, for a value about which nothing more is reported."""
-        self._tell(event, code, message, fix)
+        """As :meth:`_report`, for a value about which nothing more is reported."""
+        self._report(event, code, message, fix)
         self._spoilt.add(_mark(event))
 
     def _refuse(self, event: Event, code: str, message: str, fix: str) -> Refused:

@@ -63,38 +63,38 @@ def headline(report: Report) -> list[str]:
 
 
 def _claims_by(report: Report) -> str:
-    told = [f"{line.name} {claimed(line)}" for line in claimants(report.departments)[:CULPRITS_SHOWN]]
-    return f" ({', '.join(told)})" if told else ""
+    parts = [f"{line.name} {claimed(line)}" for line in claimants(report.departments)[:CULPRITS_SHOWN]]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def left_out(report: Report) -> list[str]:
     """What was read but not counted."""
     m = report.material
-    told = [
+    parts = [
         (m.outside, "decisions outside the period"),
         (m.repeated, "repeated decisions"),
         (m.dry_runs, "trials (dry runs)"),
         (m.earlier, "requests asked before the period"),
         (m.unreadable, "records that could not be read"),
     ]
-    return [f"{what}: {count:,}" for count, what in told if count]
+    return [f"{what}: {count:,}" for count, what in parts if count]
 
 
 def reasons(line: Line) -> str:
     """Why requests were rejected: the most frequent codes."""
-    told = [f"{code} {count:,}" for code, count in list(line.rejected_by_code.items())[:CODES_SHOWN]]
-    return ", ".join(told) or NONE
+    parts = [f"{code} {count:,}" for code, count in list(line.rejected_by_code.items())[:CODES_SHOWN]]
+    return ", ".join(parts) or NONE
 
 
 def culprits(report: Report, department: str) -> str:
     """Whose contacts used the budgets that stopped a department: ``cards 62 %, itself 30 %``."""
     mine = [one for one in report.in_the_way if one.department == department]
     whole = sum(one.contacts for one in mine)
-    told = [
+    parts = [
         f"{'itself' if one.by == department else one.by} {100 * one.contacts / whole:.0f}\u00a0%"
         for one in mine[:CULPRITS_SHOWN]
     ]
-    return ", ".join(told) or NONE
+    return ", ".join(parts) or NONE
 
 
 def campaign(line: Line) -> str:

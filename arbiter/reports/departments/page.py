@@ -227,8 +227,8 @@ def _lines(title: str, lines: Sequence[Line], name_of: Callable[[Line], str]) ->
 
 def _footer(report: Report) -> str:
     m = report.material
-    told = figures.left_out(report)
-    rest = f" Left out: {'; '.join(told)}." if told else ""
+    left_out = figures.left_out(report)
+    rest = f" Left out: {'; '.join(left_out)}." if left_out else ""
     return (
         f"<footer>Made by <code>arbiter report</code> from {m.decisions:,} decisions ({in_html(m.source)}). Claimed "
         f"priorities: {in_html(m.claims)}. A request counts in the period of its first answer.{in_html(rest)}</footer>"

@@ -23,11 +23,11 @@ EARLY_MS = HOUR_MS
 
 TELL_EVERY = 4_096
 
-Told = Callable[[str], None]
-"""Told a sentence about what could not be read."""
+Report = Callable[[str], None]
+"""Called with a sentence about what could not be read."""
 
 
-def decisions_on_kafka(kafka: TopicReader, since_ms: int, progress: Progress | None, told: Told) -> Iterator[Seen]:
+def decisions_on_kafka(kafka: TopicReader, since_ms: int, progress: Progress | None, report: Report) -> Iterator[Seen]:
     """Read the decisions published since the period's beginning. The tally decides which of them fall into the period.
 
     It reads to the topic's end: under the event clock a record may be written at any time after the instant it is
@@ -38,7 +38,7 @@ def decisions_on_kafka(kafka: TopicReader, since_ms: int, progress: Progress | N
         try:
             yield read_decision(message.value() or b"")
         except msgspec.DecodeError as error:
-            told(f"{message.topic()}/{message.partition()}/{message.offset()}: {error}")
+            report(f"{message.topic()}/{message.partition()}/{message.offset()}: {error}")
 
 
 def claims_on_kafka(kafka: TopicReader, settings: Settings, tally: Tally, progress: Progress | None) -> None:
@@ -51,7 +51,7 @@ def claims_on_kafka(kafka: TopicReader, settings: Settings, tally: Tally, progre
                 tally.claim(_key(identity(read.message)), read.message.priority)
 
 
-def decisions_in_file(file: Path, progress: Progress | None, told: Told) -> Iterator[Seen]:
+def decisions_in_file(file: Path, progress: Progress | None, report: Report) -> Iterator[Seen]:
     """Read decisions from a file that ``arbiter simulate --out`` wrote (``.gz`` too). Raises ``OSError``."""
     records, total = FileOfRecords(file), file.stat().st_size
     for number, item in enumerate(records.items()):
@@ -60,17 +60,17 @@ def decisions_in_file(file: Path, progress: Progress | None, told: Told) -> Iter
         try:
             yield read_decision(item.content)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            told(f"{item.place}: {item.fault or error}")
+            report(f"{item.place}: {item.fault or error}")
 
 
-def claims_in_file(file: Path, tally: Tally, progress: Progress | None, told: Told) -> None:
+def claims_in_file(file: Path, tally: Tally, progress: Progress | None, report: Report) -> None:
     """Like :func:`claims_on_kafka`, from a file that ``arbiter simulate`` decides. Other messages are skipped."""
     lines, total = Lines(lambda _: 0), file.stat().st_size
     for number, one in enumerate(lines.read(file)):
         if progress is not None and number % TELL_EVERY == 0:
             progress(lines.read_bytes, total)
         if isinstance(one, Unread):
-            told(f"{one.place}: {one.message}")
+            report(f"{one.place}: {one.message}")
         elif isinstance(one.message, ContactRequest):
             tally.claim(_key(identity(one.message)), one.message.priority)
 

@@ -21,7 +21,7 @@ OUTCOMES: Final = {"approved": APPROVED, "deferred": DEFERRED, "rejected": REJEC
 UNKNOWN: Final = -1
 FULL_PRIORITY: Final = 100.0
 KEY_HEX: Final = 16
-"""So many digits of a decision id tell its request from others: 64 bits of its identity."""
+"""So many digits of a decision id identify its request: 64 bits of its identity."""
 
 Shape = tuple[str, str, str]
 """Department, campaign, channel."""

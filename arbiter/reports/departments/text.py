@@ -80,8 +80,8 @@ def _starving(console: Console, report: Report) -> None:
     table = _table("department", "approved", "wait p90", "stopped first")
     table.add_column("whose contacts used the budgets", overflow="fold")
     for one in report.starving:
-        told = share(one.approval_share, 1), figures.length(one.wait_p90_s), f"{one.stopped:,}"
-        table.add_row(cell(one.department), *told, cell(figures.culprits(report, one.department)))
+        values = share(one.approval_share, 1), figures.length(one.wait_p90_s), f"{one.stopped:,}"
+        table.add_row(cell(one.department), *values, cell(figures.culprits(report, one.department)))
     _print(console, "who starves: less gets through than of all together", table)
 
 
@@ -128,6 +128,6 @@ def _rejections(console: Console, report: Report) -> None:
 def _footer(console: Console, report: Report) -> None:
     m = report.material
     paragraph(console, f"From {m.decisions:,} decisions, {m.source}. Claimed priorities: {m.claims}.", "dim")
-    told = figures.left_out(report)
-    if told:
-        paragraph(console, f"Left out: {'; '.join(told)}.", "dim")
+    left_out = figures.left_out(report)
+    if left_out:
+        paragraph(console, f"Left out: {'; '.join(left_out)}.", "dim")

@@ -54,7 +54,7 @@ class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reasons: Annotated[list[Sentence], Meta(description="Each finding of the decision, in the same order.")]
     watching: Annotated[list[Sentence], Meta(description="What rules in shadow mode would have said.")] = []
     shadow_policy: Annotated[
-        InShadow | None, Meta(description="What the shadow policy would have answered, if one judged it.")
+        InShadow | None, Meta(description="What the shadow policy would have answered, if one evaluated the request.")
     ] = None
     decision: Annotated[DecisionMessage, Meta(description="As it was published.")]
     otherwise: Annotated[list[Otherwise], Meta(description="Without each rule that said no, dropped alone.")] = []
@@ -65,7 +65,9 @@ class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_same: (
         Annotated[
             bool,
-            Meta(description="Whether judging again gives the published answer; if not, `otherwise` is uncertain."),
+            Meta(
+                description="Whether a second evaluation gives the published answer; if not, `otherwise` is uncertain."
+            ),
         ]
         | None
     ) = None
@@ -81,10 +83,10 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     campaign: str
     channel: str
     category: str
-    zone: Annotated[str, Meta(description="The policy's zone, in which sentences tell times.")]
+    zone: Annotated[str, Meta(description="The policy's zone, in which sentences give times.")]
     standing: Annotated[Sentence, Meta(description="How it stands.")]
     request: Annotated[ContactRequest, Meta(description="As it was asked, if it is still on Kafka.")] | None = None
     received_at: datetime | None = None
     steps: list[Step] = []
-    rebuilt: Annotated[list[Sentence], Meta(description="What `otherwise` was judged on.")] = []
+    rebuilt: Annotated[list[Sentence], Meta(description="What `otherwise` was evaluated on.")] = []
     searched: Sentence

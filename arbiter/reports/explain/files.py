@@ -18,7 +18,7 @@ from arbiter.reports.policy_diff.files import FileOfRecords
 from arbiter.reports.policy_diff.run import Material, Run
 
 TELL_EVERY = 4_096
-NOT_GIVEN = "the requests and the policy were not given (--requests and --policy), so it is not judged again"
+NOT_GIVEN = "the requests and the policy were not given (--requests and --policy), so it is not evaluated again"
 
 Progress = Callable[[int, int], None]
 

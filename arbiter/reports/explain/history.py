@@ -42,7 +42,7 @@ def explain(found: Found, now_ms: int) -> Explanation:
     steps = [_step(found, decision, zone) for decision in found.decisions]
     counted = [decision for decision in found.decisions if not decision.dry_run]
     asked = found.asked.get(place_of((counted or found.decisions)[0].source))
-    judged = [step for step in steps if step.otherwise or step.together]
+    evaluated = [step for step in steps if step.otherwise or step.together]
     return Explanation(
         request_id=newest.request_id,
         customer_id=newest.customer_id,
@@ -55,7 +55,7 @@ def explain(found: Found, now_ms: int) -> Explanation:
         request=asked.request if asked else None,
         received_at=to_datetime(asked.received_ms) if asked else None,
         steps=steps,
-        rebuilt=sentences.rebuilt() if judged else [],
+        rebuilt=sentences.rebuilt() if evaluated else [],
         searched=found.searched,
     )
 
@@ -78,7 +78,7 @@ def _step(found: Found, decision: DecisionMessage, zone: str) -> Step:
         elif asked is None:
             unknown = GONE
         else:
-            dropped, together, is_same = _judged(
+            dropped, together, is_same = _counterfactuals(
                 policy, found.state.ledger, DecidedRequest(decision, asked.request, asked.received_ms)
             )
     return Step(
@@ -96,10 +96,10 @@ def _step(found: Found, decision: DecisionMessage, zone: str) -> Step:
     )
 
 
-def _judged(
-    policy: Policy, ledger: Ledger, told: DecidedRequest
+def _counterfactuals(
+    policy: Policy, ledger: Ledger, decided: DecidedRequest
 ) -> tuple[Sequence[Dropped], Dropped | None, bool | None]:
-    found = counterfactuals(policy, ledger, told)
+    found = counterfactuals(policy, ledger, decided)
     return ((), None, None) if found is None else (found.dropped, found.together, found.is_same)
 
 

@@ -125,7 +125,7 @@ def fetch_requests(kafka: TopicReader, settings: Settings, history: Iterable[Dec
     reader = Reader(REQUESTS, settings.record_bytes, is_wall_clock=False)
     for place, decision in {place_of(decision.source): decision for decision in history}.items():
         record = kafka.record(*place)
-        # A record without a time stamp was received when it was first decided, as near as can be told.
+        # A record without a time stamp was received when it was first decided, as near as can be known.
         read = None if record is None else reader.read(record, to_ms(decision.decided_at))
         if isinstance(read, InputRecord) and isinstance(read.message, ContactRequest):
             found[place] = Asked(read.message, read.received_ms)

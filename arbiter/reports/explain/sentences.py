@@ -53,13 +53,13 @@ OF_THE_REQUEST = ("expires_at", "requested_at")
 """What a finding of no rule may name that the request said, not the policy."""
 
 LOOKED_AT_AGAIN = {"recalled", RULE_ERROR, *(name for name, code in CODES.items() if code.ends_early == "always")}
-"""Codes of a "no" whose end is when it is judged again, and not when the answer is known to be yes."""
+"""Codes of a "no" whose end is when the request is evaluated again, not when the answer is known to be yes."""
 
 THEN = {
     "approved": "Afterwards the approval is void, and a new request is needed.",
     "deferred": "Nothing has to be resent: the request waits here, and is looked at earlier if something frees; "
     "it ends approved or rejected.",
-    "recalled": "The request is decided anew at once; the next decision tells how.",
+    "recalled": "The request is decided anew at once; the next decision says how.",
 }
 """What follows from an answer."""
 
@@ -176,13 +176,13 @@ def _approved(last: DecisionMessage, contact: Contact | None, zone: str, now_ms:
         if contact.evidence is None or contact.evidence.sent_ms is not None:
             return f"It was approved, and sent {when(contact.sent_at_ms, zone)}."
         counts = when(contact.sent_at_ms, zone)
-        return f"It was approved, and sent, as what followed shows; nobody told when. It counts at {counts}."
+        return f"It was approved, and sent, as what followed shows; nobody reported when. It counts at {counts}."
     if contact is not None and not contact.counts:
         why = "cancelled, bounced, recalled, or never confirmed where silence frees the place"
         return f"It was approved, and given back: {why}. It uses no budget."
     if last.valid_until is not None and to_ms(last.valid_until) <= now_ms:
         end = when(last.valid_until, zone)
-        return f"It was approved until {end}, and nobody has told whether it was sent; that counts as sent."
+        return f"It was approved until {end}, and nobody has reported whether it was sent; that counts as sent."
     return f"It is approved: send it between {_span(last, zone)}."
 
 
@@ -210,12 +210,12 @@ def listed(rules: Sequence[str], last: str = "and") -> str:
 def rebuilt() -> list[str]:
     """What the "otherwise" answers were evaluated on."""
     kept = (
-        "Judged again with the policy version that decided, on what is kept of the customer today, made to be what it "
-        "was at the decision: later contacts, consents, lists and wishes are left out, and this request's own contact."
+        "Evaluated again with the policy version that decided, and with the customer's data of today. Contacts, "
+        "consents, lists and wishes from after the decision are left out, and so is this request's own contact."
     )
     lost = (
-        "Not kept, and so taken as it is today: the profile; consents and lists that a newer record replaced; contacts "
-        "cancelled since. Capacity is as the decision told it. Recalls of other approvals are not tried."
+        "Not kept, and so taken as it is today: the profile, consents and lists that a newer record replaced, and "
+        "contacts cancelled since. Capacity is as the decision reported it. Recalls of other approvals are not tried."
     )
     return [kept, lost]
 

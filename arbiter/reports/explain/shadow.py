@@ -61,14 +61,14 @@ def _reason(finding: Finding, zone: str) -> str:
     return reason(finding, zone, in_shadow=True)
 
 
-def remarks(would: ShadowDecision, told: InShadow) -> Iterable[str]:
+def remarks(would: ShadowDecision, shown: InShadow) -> Iterable[str]:
     """Which rules of the policy in force say no here as well, and which do not, where the answer does not show it."""
-    if would.outcome == "approved" or (told.is_alike and not told.reasons and not told.unsaid):
+    if would.outcome == "approved" or (shown.is_alike and not shown.reasons and not shown.unsaid):
         return
-    if told.likewise:
-        yield _sentence_case(f"{listed(told.likewise)} {_says(told.likewise)} no as in the policy in force.")
-    if told.unsaid and would.outcome != RULE_ERROR:
-        yield f"Of {listed(told.unsaid)}, which {_says(told.unsaid)} no in force, it says nothing."
+    if shown.likewise:
+        yield _sentence_case(f"{listed(shown.likewise)} {_says(shown.likewise)} no as in the policy in force.")
+    if shown.unsaid and would.outcome != RULE_ERROR:
+        yield f"Of {listed(shown.unsaid)}, which {_says(shown.unsaid)} no in force, it says nothing."
 
 
 def _says(rules: Sequence[str]) -> str:

@@ -13,33 +13,34 @@ from arbiter.reports.pages.console import paragraph
 
 COLOURS = {"approved": "green", "deferred": "yellow", "rejected": "red", "recalled": "red"}
 UNCERTAIN = (
-    "Judged again on what is known today, the answer comes out otherwise than it was told: something has changed or "
-    "was forgotten since, so take this with care."
+    "A second evaluation, on today's data, gives another answer than the published one. Something has changed or was "
+    "forgotten since, so this list is uncertain."
 )
 
 
-def show(console: Console, told: Explanation) -> None:
+def show(console: Console, explanation: Explanation) -> None:
     """Print everything."""
-    _line(console, 0, f"Request {told.request_id} of {told.department} for customer {told.customer_id}", "bold")
-    _line(console, 2, _what(told))
-    if told.request is not None:
-        _line(console, 2, _asked(told, told.request))
-    _line(console, 2, told.standing, "bold")
-    _line(console, 2, f"Times are those of {told.zone}.", "dim")
-    for step in told.steps:
-        _step(console, step, told.zone)
-    if told.rebuilt:
+    title = f"Request {explanation.request_id} of {explanation.department} for customer {explanation.customer_id}"
+    _line(console, 0, title, "bold")
+    _line(console, 2, _what(explanation))
+    if explanation.request is not None:
+        _line(console, 2, _asked(explanation, explanation.request))
+    _line(console, 2, explanation.standing, "bold")
+    _line(console, 2, f"Times are those of {explanation.zone}.", "dim")
+    for step in explanation.steps:
+        _step(console, step, explanation.zone)
+    if explanation.rebuilt:
         console.print()
         _line(console, 0, "How “without” was found", "bold")
-    for sentence in told.rebuilt:
+    for sentence in explanation.rebuilt:
         _line(console, 2, sentence, "dim")
     console.print()
-    _line(console, 0, told.searched, "dim")
+    _line(console, 0, explanation.searched, "dim")
 
 
-def _what(told: Explanation) -> str:
-    text = f"{told.campaign} by {told.channel}, {told.category}"
-    asked = told.request
+def _what(explanation: Explanation) -> str:
+    text = f"{explanation.campaign} by {explanation.channel}, {explanation.category}"
+    asked = explanation.request
     if asked is None:
         return f"{text} (the request itself is not at hand)"
     named = [f"{name} {value}" for name, value in (("product", asked.product), ("partner", asked.partner)) if value]
@@ -48,13 +49,13 @@ def _what(told: Explanation) -> str:
     return ", ".join([text, *named])
 
 
-def _asked(told: Explanation, asked: ContactRequest) -> str:
-    at = asked.requested_at or told.received_at
-    parts = [f"Asked {sentences.when(at, told.zone)}" if at is not None else "Asked"]
+def _asked(explanation: Explanation, asked: ContactRequest) -> str:
+    at = asked.requested_at or explanation.received_at
+    parts = [f"Asked {sentences.when(at, explanation.zone)}" if at is not None else "Asked"]
     if asked.send_after is not None:
-        parts.append(f"to be sent from {sentences.when(asked.send_after, told.zone)}")
+        parts.append(f"to be sent from {sentences.when(asked.send_after, explanation.zone)}")
     if asked.expires_at is not None:
-        parts.append(f"expires {sentences.when(asked.expires_at, told.zone)}")
+        parts.append(f"expires {sentences.when(asked.expires_at, explanation.zone)}")
     else:
         parts.append("expires after seven days")
     return f"{', '.join(parts)}."
@@ -79,13 +80,13 @@ def _step(console: Console, step: Step, zone: str) -> None:
         _beside(console, decision.shadow_policy, step.shadow_policy)
 
 
-def _beside(console: Console, would: ShadowDecision, told: InShadow) -> None:
+def _beside(console: Console, would: ShadowDecision, shown: InShadow) -> None:
     """What the shadow policy would have answered; dim if it is the same."""
-    _line(console, 3, f"◦ {told.sentence}", "dim" if told.is_alike else "", hanging=2)
-    for finding, reason in zip(would.findings, told.reasons, strict=True):
+    _line(console, 3, f"◦ {shown.sentence}", "dim" if shown.is_alike else "", hanging=2)
+    for finding, reason in zip(would.findings, shown.reasons, strict=True):
         _line(console, 5, f"◦ {reason}", "dim", hanging=2)
         _line(console, 7, sentences.background(finding), "dim")
-    for sentence in shadow.remarks(would, told):
+    for sentence in shadow.remarks(would, shown):
         _line(console, 5, f"◦ {sentence}", "dim", hanging=2)
 
 
@@ -99,12 +100,12 @@ def _finding(console: Console, decision: DecisionMessage, finding: Finding, reas
 
 def _without(console: Console, step: Step) -> None:
     if step.unknown is not None:
-        _line(console, 3, f"What would have let it through cannot be told: {step.unknown}.", "dim")
+        _line(console, 3, f"What would have let it through cannot be said: {step.unknown}.", "dim")
     if not step.otherwise:
         return
-    told = (step.decision.outcome, step.decision.retry_at)
-    moved = [one for one in step.otherwise if (one.outcome, one.at) != told]
-    idle = [one.rules[0] for one in step.otherwise if (one.outcome, one.at) == told]
+    published = (step.decision.outcome, step.decision.retry_at)
+    moved = [one for one in step.otherwise if (one.outcome, one.at) != published]
+    idle = [one.rules[0] for one in step.otherwise if (one.outcome, one.at) == published]
     through = any(one.outcome == "approved" for one in step.otherwise)
     _line(
         console,

@@ -90,23 +90,23 @@ def document(title: str, body: Iterable[str], style: str = "") -> str:
 
 def cards(entries: Iterable[tuple[str, str]]) -> str:
     """Figures, each with its label."""
-    told = "".join(f'<div class="card"><b>{in_html(b)}</b><span>{in_html(text)}</span></div>' for b, text in entries)
-    return f'<div class="cards">{told}</div>'
+    items = "".join(f'<div class="card"><b>{in_html(b)}</b><span>{in_html(text)}</span></div>' for b, text in entries)
+    return f'<div class="cards">{items}</div>'
 
 
 def section(title: str, text: str, *content: str) -> str:
     """A section of the page. ``text`` says what it shows, ``content`` is HTML."""
     # Reachable by keyboard, so that who has no mouse can scroll, too.
     label = f'tabindex="0" role="region" aria-label="{in_html(title)}"'
-    told = "".join(f'<div class="scroll" {label}>{part}</div>' for part in content if part)
+    parts = "".join(f'<div class="scroll" {label}>{part}</div>' for part in content if part)
     heading = f'<h2>{in_html(title)}</h2><p class="sub">{in_html(text)}</p>'
-    return f"<section>{heading}{told}</section>"
+    return f"<section>{heading}{parts}</section>"
 
 
 def legend(*entries: tuple[str, str]) -> str:
     """What the colours mean: kind and name."""
-    told = "".join(f'<span><i class="{kind}"></i>{in_html(text)}</span>' for kind, text in entries)
-    return f'<div class="legend">{told}</div>'
+    items = "".join(f'<span><i class="{kind}"></i>{in_html(text)}</span>' for kind, text in entries)
+    return f'<div class="legend">{items}</div>'
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1, total: str = "") -> str:

@@ -47,7 +47,7 @@ class _Envelope(Struct):
 _envelope = msgspec.json.Decoder(_Envelope).decode
 
 
-def tell(numbers: Sequence[int], old: Side, new: Side, files: Sequence[Path], zone: str) -> list[Example]:
+def examples_of(numbers: Sequence[int], old: Side, new: Side, files: Sequence[Path], zone: str) -> list[Example]:
     """The examples of these requests, read from ``files``; times are in ``zone``. Raises ``OSError``."""
     return [_example(number, old, new, files, zone) for number in numbers]
 

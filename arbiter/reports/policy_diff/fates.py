@@ -90,7 +90,7 @@ class Fates(Struct):
 
 
 class Watch:
-    """Fills :class:`Fates` during a simulation: :meth:`arrived` before each record, :meth:`told` after each answer."""
+    """Fills :class:`Fates` during a simulation: :meth:`arrived` before a record, :meth:`decided` after a decision."""
 
     def __init__(self, said: BinaryIO, segments_of: Callable[[SimulatedDecision], frozenset[str]]) -> None:
         """``said`` is the file for sentences; ``segments_of`` gives a customer's segments."""
@@ -126,17 +126,17 @@ class Watch:
         self._small["shape"][-1] = self._shapes[shape_of(message)]
         self._small["party"][-1] = NEVER
 
-    def told(self, told: SimulatedDecision) -> None:
+    def decided(self, simulated: SimulatedDecision) -> None:
         """Note a decision. Repeats add nothing."""
-        decision = told.decision
+        decision = simulated.decision
         if decision.is_repeat or not decision.n:
             return
         number = self._numbers[decision.identity]
         rules = self._rule_sets[frozenset(finding.rule for finding in causes(decision.findings))]
         place, outcome = self._keep(decision), OUTCOMES.index(decision.outcome)
         if decision.n == 1:
-            self._small["party"][number] = self._parties[told.party]
-            self._small["group"][number] = self._groups[self._segments_of(told)]
+            self._small["party"][number] = self._parties[simulated.party]
+            self._small["group"][number] = self._groups[self._segments_of(simulated)]
             self._outcome["first"][number] = outcome
             self._small["first_rules"][number] = rules
             self._wide["first_said"][number] = place

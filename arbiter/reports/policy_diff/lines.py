@@ -52,7 +52,7 @@ class Unread(Struct, frozen=True):
 
 
 class _LineFields(Struct):
-    """The fields that tell one kind of line from another."""
+    """The fields by which kinds of lines differ."""
 
     type: str | None = None
     request_id: object = None

@@ -47,11 +47,11 @@ class OverCaps:
         self._policy = new
         self._now_ms = now_ms
         self._applies = {rule.id: Matcher(_known_part(rule.when)) for rule in self._rules}
-        judges = [compile_rule(rule, new.document) for rule in self._rules]
+        caps = [compile_rule(rule, new.document) for rule in self._rules]
         points = max(new.points.values(), default=1)
         costs = {rule.id: points if rule.unit == "points" else 1 for rule in self._rules}
         # With no more contacts than this nobody can be at any of the limits, whatever they were.
-        leasts = [judge.least // max(costs[judge.id], 1) for judge in judges if isinstance(judge, CompiledCap)]
+        leasts = [cap.least // max(costs[cap.id], 1) for cap in caps if isinstance(cap, CompiledCap)]
         self._few = min(leasts, default=0)
         self._over: dict[str, int] = {rule.id: 0 for rule in self._rules}
         self._full: dict[str, int] = {rule.id: 0 for rule in self._rules}
@@ -80,9 +80,9 @@ class OverCaps:
                         found[rule.id] = found.get(rule.id, False) or is_over
         return found
 
-    def _speaks(self, judge: CompiledCap, e: RuleInputs) -> bool:
-        applies = self._applies[judge.id]
-        is_in_force = judge.from_ms <= self._now_ms < judge.until_ms
+    def _speaks(self, cap: CompiledCap, e: RuleInputs) -> bool:
+        applies = self._applies[cap.id]
+        is_in_force = cap.from_ms <= self._now_ms < cap.until_ms
         return is_in_force and (applies.shape_only or applies.rest_matches(e))
 
     def _is_known(self, kind: Kind) -> bool:

@@ -73,10 +73,10 @@ def _ends(c: Comparison) -> str:
     before = [(kind, sum(n for (b, _), n in c.ends.items() if b == kind)) for kind in kinds]
     after = [(kind, sum(n for (_, a), n in c.ends.items() if a == kind)) for kind in kinds]
     moves = [(pair, count) for pair, count in c.ends.most_common() if pair[0] != pair[1]]
-    told = "; ".join(f"{count:,} {b} → {a}" for (b, a), count in moves) or "no request ends otherwise"
+    summary = "; ".join(f"{count:,} {b} → {a}" for (b, a), count in moves) or "no request ends otherwise"
     chart = stacks([("before", before), ("after", after)], "How requests end, before and after")
     key = legend(*((kind, kind) for kind in kinds))
-    return section("How requests end", told, key + chart)
+    return section("How requests end", summary, key + chart)
 
 
 def _dimension(name: str, lines: Sequence[Line]) -> str:
@@ -118,12 +118,12 @@ def _over(c: Comparison) -> str:
 def _examples(examples: Sequence[Example], zone: str) -> str:
     if not examples:
         return ""
-    told = "".join(
+    articles = "".join(
         f"<article><h3>{in_html(one.title)}</h3><p>{in_html(one.about)}</p>"
         f'<div class="sides">{_side("before", one.old)}{_side("after", one.new)}</div></article>'
         for one in examples
     )
-    return f'<h2>Examples</h2><p class="sub">Times are those of {in_html(zone)}</p>{told}'
+    return f'<h2>Examples</h2><p class="sub">Times are those of {in_html(zone)}</p>{articles}'
 
 
 def _side(when: str, answer: Answer) -> str:

@@ -49,7 +49,7 @@ async def from_store(name: str, policies: PolicyStore) -> Policy:
         name = str(active.version)
     record = await policies.fetch(int(name))
     if record is None:
-        raise NoSuchPolicy(f"there is no version {name}; `arbiter policy history` tells the versions")
+        raise NoSuchPolicy(f"there is no version {name}; `arbiter policy history` lists the versions")
     return loaded(record)
 
 

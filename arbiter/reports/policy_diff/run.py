@@ -16,7 +16,7 @@ from arbiter.reports.policy_diff.shelf import PackedShelf
 from arbiter.worker.kafka.partitioner import partition_of
 
 LOOK_EVERY = 1_000
-"""After so many records the progress is told."""
+"""After so many records the progress is reported."""
 
 Progress = Callable[[int, int], None]
 """Takes the records read so far, and the bytes of the files that they were read from."""
@@ -92,14 +92,14 @@ class Run:
                 yield from self.simulation.take(record)
                 self.records += 1
                 if self.records % LOOK_EVERY == 0:
-                    self._tell()
-        self._tell()
+                    self._report()
+        self._report()
 
     def after_the_last_record(self) -> Iterator[Simulated]:
         """What is decided again as time goes on after the last record."""
         if not self._material.waits:
             yield from self.simulation.finish()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self._progress is not None:
             self._progress(self.records, self.lines.read_bytes)

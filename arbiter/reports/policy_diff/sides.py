@@ -57,7 +57,7 @@ class Order(Struct, frozen=True):
 
 
 def both_sides(
-    old: Policy, new: Policy, material: Material, folder: Path, tellers: Sequence[Progress]
+    old: Policy, new: Policy, material: Material, folder: Path, progresses: Sequence[Progress]
 ) -> tuple[Side, Side]:
     """Run both simulations at once; ``folder`` holds what is too long for memory. Raises :class:`SideFailed`,
     ``OSError``.
@@ -77,7 +77,7 @@ def both_sides(
             there.close()
             processes.append(process)
             ends.append(here)
-        results = _collected(ends, tellers)
+        results = _collected(ends, progresses)
     finally:
         for process in processes:
             process.terminate()
@@ -85,22 +85,22 @@ def both_sides(
     return results[0], results[1]
 
 
-def _collected(ends: Sequence[Connection], tellers: Sequence[Progress]) -> list[Side]:
+def _collected(ends: Sequence[Connection], progresses: Sequence[Progress]) -> list[Side]:
     """Pass on the processes' progress until each has given its result."""
     results: dict[int, Side] = {}
     while len(results) < len(ends):
         for ready in wait([end for number, end in enumerate(ends) if number not in results]):
             number = next(number for number, end in enumerate(ends) if end is ready)
             try:
-                told: Any = ends[number].recv()
+                message: Any = ends[number].recv()
             except EOFError:
                 raise SideFailed("the process ended without a result; is there enough memory?") from None
-            if isinstance(told, Side):
-                results[number] = told
-            elif isinstance(told, BaseException):
-                raise told if isinstance(told, OSError) else SideFailed(f"{type(told).__name__}: {told}")
+            if isinstance(message, Side):
+                results[number] = message
+            elif isinstance(message, BaseException):
+                raise message if isinstance(message, OSError) else SideFailed(f"{type(message).__name__}: {message}")
             else:
-                tellers[number](*told)
+                progresses[number](*message)
     return [results[number] for number in range(len(ends))]
 
 
@@ -109,17 +109,17 @@ def _work(packed: bytes, end: Connection) -> None:
     try:
         order: Order = pickle.loads(packed)  # noqa: S301 - the parent made it
         end.send(simulate_side(order, lambda records, read: end.send((records, read))))
-    except Exception as error:  # noqa: BLE001 - the parent tells it
+    except Exception as error:  # noqa: BLE001 - the parent reports it
         end.send(error if isinstance(error, OSError) else RuntimeError(f"{type(error).__name__}: {error}"))
 
 
-def simulate_side(order: Order, tell: Callable[[int, int], None]) -> Side:
+def simulate_side(order: Order, progress: Callable[[int, int], None]) -> Side:
     """One side, in this process."""
     policy = load(order.document, order.ref[1], order.ref[2])
     with order.said.open("wb") as said:
         new = _other(order) or policy
-        watch = Watch(said, lambda told: _segments(new, run, told))
-        run = Run(policy, order.material, tell, lambda file, at, record: watch.arrived(file * LINES + at, record))
+        watch = Watch(said, lambda simulated: _segments(new, run, simulated))
+        run = Run(policy, order.material, progress, lambda file, at, record: watch.arrived(file * LINES + at, record))
         counts = _Counts(watch)
         for happening in run.up_to_the_last_record():
             counts.add(happening)
@@ -143,7 +143,7 @@ class _Counts:
 
     def add(self, happening: object) -> None:
         if isinstance(happening, SimulatedDecision):
-            self._watch.told(happening)
+            self._watch.decided(happening)
         elif isinstance(happening, Unread):
             self.unread += 1
             if len(self.shown) < self.SHOWN_MAX:
@@ -160,10 +160,10 @@ def _other(order: Order) -> Policy | None:
     return load(content, version, digest)
 
 
-def _segments(policy: Policy, run: Run, told: SimulatedDecision) -> frozenset[str]:
+def _segments(policy: Policy, run: Run, simulated: SimulatedDecision) -> frozenset[str]:
     """The customer's segments, as the new policy has them."""
     if not policy.document.segments:
         return frozenset()
-    party = run.shelf.take(told.party)
-    run.shelf.put(told.party, party)
-    return policy.segments_of(party.ledger, told.decision.request.customer_id)
+    party = run.shelf.take(simulated.party)
+    run.shelf.put(simulated.party, party)
+    return policy.segments_of(party.ledger, simulated.decision.request.customer_id)

@@ -16,22 +16,22 @@ class Ends:
 
     def __init__(self) -> None:
         self.requests = 0
-        self._told: Counter[str] = Counter()
+        self._outcomes: Counter[str] = Counter()
 
-    def add(self, told: SimulatedDecision) -> None:
+    def add(self, simulated: SimulatedDecision) -> None:
         """Count a decision that is not a repeat."""
-        self.requests += told.decision.n == 1
-        self._told[told.decision.outcome] += 1
+        self.requests += simulated.decision.n == 1
+        self._outcomes[simulated.decision.outcome] += 1
 
     @property
     def approved(self) -> int:
         """Requests that hold an approval in the end."""
-        return self._told["approved"] - self._told["recalled"]
+        return self._outcomes["approved"] - self._outcomes["recalled"]
 
     @property
     def rejected(self) -> int:
         """Requests that got a final no."""
-        return self._told["rejected"]
+        return self._outcomes["rejected"]
 
     @property
     def waiting(self) -> int:
@@ -53,9 +53,9 @@ class Tally:
         self.owners: dict[str, str] = {}
         self.turned_away: Counter[str] = Counter()
 
-    def add(self, told: SimulatedDecision) -> None:
+    def add(self, simulated: SimulatedDecision) -> None:
         """Count a decision; the canary's are left out."""
-        decision = told.decision
+        decision = simulated.decision
         if decision.request.department == CANARY:
             return
         self.decisions[decision.outcome] += 1
@@ -64,9 +64,9 @@ class Tally:
         elif not decision.n:
             self.dry_runs += 1
         else:
-            self.all.add(told)
-            self.departments[decision.request.department].add(told)
-            self.came_back += told.record is None
+            self.all.add(simulated)
+            self.departments[decision.request.department].add(simulated)
+            self.came_back += simulated.record is None
         if decision.n == 1 and not decision.is_repeat:
             for finding in decision.findings:
                 self.owners[finding.rule] = finding.owner

@@ -45,8 +45,8 @@ def changes_section(changes: Sequence[Change]) -> str:
     """The differences as a section of a page that has :data:`STYLE`."""
     if not changes:
         return '<h2>What is written differently</h2><p class="sub">Nothing: both say the same.</p>'
-    told = "".join(_change(change) for change in changes)
-    return f"<section><h2>What is written differently</h2>{told}</section>"
+    changed = "".join(_change(change) for change in changes)
+    return f"<section><h2>What is written differently</h2>{changed}</section>"
 
 
 def _entry(entry: Entry) -> str:

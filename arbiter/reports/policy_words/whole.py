@@ -80,8 +80,8 @@ def _policy(document: PolicyDocument) -> Iterator[str]:
     yield f"Contacts are remembered for {duration(document.history)}."
     yield f"An approval that would be good for less than {duration(document.permit.min)} is put off instead."
     yield f"A request may ask for a time at most {duration(document.reserve_ahead)} ahead."
-    tells = "department, channel and campaign" if document.disclose == "campaign" else "department and channel"
-    yield f"A desk that is refused learns the {tells} of the contacts that used the budget."
+    fields = "department, channel and campaign" if document.disclose == "campaign" else "department and channel"
+    yield f"A desk that is refused learns the {fields} of the contacts that used the budget."
     yield f"At most {counted(document.waiting_max, 'request')} may wait for one party; more are rejected."
     defaults = document.score_defaults
     yield (

@@ -87,7 +87,7 @@ def _rules(tally: Tally, known: Known, zone: str) -> list[RuleInShadow]:
 
 
 def _counted(tally: Tally, known: Known) -> tuple[dict[str, _Counts], dict[str, WatchedRule]]:
-    """For each rule in shadow mode what it judged and would have stopped, and the rule as the newest policy has it."""
+    """For each rule in shadow mode, what it evaluated and would have stopped, and its form in the newest policy."""
     shapes, stopped = tally.shapes, tally.stopped
     rules = [known.rules(ref) for ref in tally.policies]
     counts: dict[str, _Counts] = defaultdict(lambda: _Counts(Counter(), defaultdict(Counter)))

@@ -42,7 +42,7 @@ class Stopped(Struct, frozen=True, kw_only=True):
 
 
 class RuleInShadow(Struct, frozen=True, kw_only=True):
-    """A rule in shadow mode. ``since`` is when it began to be judged without a break; null if the audit has no more."""
+    """A rule in shadow mode. ``since`` is when its current evaluation began; null if the audit is cut before that."""
 
     rule: str
     kind: str
@@ -52,7 +52,7 @@ class RuleInShadow(Struct, frozen=True, kw_only=True):
     judged: Annotated[int, Meta(description="Requests that it was about, each counted once, by its newest decision.")]
     is_exact: Annotated[
         bool,
-        Meta(description="False: the rule asks for more than a decision tells, so `judged` is an upper bound."),
+        Meta(description="False: the rule asks for more than a decision says, so `judged` is an upper bound."),
     ]
     would_stop: int
     approved: Annotated[int, Meta(description="Of those it would have stopped, how many were approved in truth.")]
@@ -136,5 +136,5 @@ class ShadowReport(Struct, frozen=True, kw_only=True):
     unreadable: int
     policies: Annotated[list[str], Meta(description="The policies in force that decided.")]
     rules: list[RuleInShadow]
-    policy: Annotated[ShadowPolicy | None, Meta(description="The shadow policy that judged last.")]
-    earlier: Annotated[list[str], Meta(description="Shadow policies that judged before it, and are not counted here.")]
+    policy: Annotated[ShadowPolicy | None, Meta(description="The shadow policy that was evaluated last.")]
+    earlier: Annotated[list[str], Meta(description="Earlier shadow policies, which are not counted here.")]

@@ -37,16 +37,16 @@ def _of_rule(decision: DecisionMessage, rule: str, zone: str) -> Example:
 def _of_policy(decision: DecisionMessage, allowed_ms: int, zone: str) -> Example:
     """``allowed_ms`` is when it would have been approved before, if ever."""
     would = decision.shadow_policy
-    assert would is not None  # noqa: S101 - only judged decisions are kept as examples
-    told = {finding.rule for finding in would.findings}
-    alike = [finding for finding in decision.findings if finding.rule in would.rules and finding.rule not in told]
+    assert would is not None  # noqa: S101 - only decisions with an evaluation are kept as examples
+    named = {finding.rule for finding in would.findings}
+    alike = [finding for finding in decision.findings if finding.rule in would.rules and finding.rule not in named]
     reasons = _reasons([*would.findings, *alike])
     if allowed_ms:
         sentence = f"approved at {_when(to_datetime(allowed_ms), zone)}"
         return _example(decision, zone, Said(sentence=sentence))
     sentence = {
         "deferred": f"put off until {_when(would.retry_at, zone)}",
-        "rule_error": "not judged, since a rule failed",
+        "rule_error": "not evaluated, since a rule failed",
     }.get(would.outcome, would.outcome)
     return _example(decision, zone, Said(sentence=sentence, reasons=reasons))
 

@@ -10,9 +10,9 @@ from arbiter.timing.instants import to_ms
 from arbiter.timing.windows import local_time
 
 LIMIT = (
-    "Each request was judged against what really happened: what a shadow would have stopped still counts against the "
-    "next one, so effects do not add up. What would become of everybody under another policy, `arbiter policy diff` "
-    "simulates."
+    "Each request was evaluated against what really happened. What a shadow would have stopped still counts against "
+    "the next request, so effects do not add up. `arbiter policy diff` simulates what would become of everybody under "
+    "another policy."
 )
 OUTCOMES = ("approved", "deferred", "rejected", "rule_error")
 
@@ -40,8 +40,8 @@ def since(at: datetime | None, zone: str) -> str:
     return "since before the audit begins" if at is None else f"since {moment(at, zone)}"
 
 
-def judged(rule: RuleInShadow) -> str:
-    """How many requests a rule was about."""
+def evaluated(rule: RuleInShadow) -> str:
+    """How many requests the rule was evaluated for."""
     most = "" if rule.is_exact else "at most "
     return f"{most}{rule.judged:,}"
 
@@ -49,8 +49,8 @@ def judged(rule: RuleInShadow) -> str:
 def rule_sentence(rule: RuleInShadow) -> str:
     """What a rule in shadow mode would have done."""
     if not rule.would_stop:
-        return f"would have stopped none of {judged(rule)} requests"
-    stopped = f"would have said no to {rule.would_stop:,} of {judged(rule)} requests"
+        return f"would have stopped none of {evaluated(rule)} requests"
+    stopped = f"would have said no to {rule.would_stop:,} of {evaluated(rule)} requests"
     real = f"{rule.approved:,} of them were approved ({share(rule.approved, rule.would_stop)})"
     which = "all" if rule.put_off == rule.approved else f"{rule.put_off:,}"
     put_off = f", {which} of which it would only have put off" if rule.put_off else ""
@@ -74,7 +74,7 @@ def policy_sentences(total: Effect) -> list[str]:
         which = "waiting instead of rejected, or rejected instead of waiting"
         sentences.append(f"not approved either way, but {which}: {total.otherwise:,}")
     if total.failed:
-        sentences.append(f"not judged, since a rule of the shadow policy failed: {total.failed:,}")
+        sentences.append(f"not evaluated, since a rule of the shadow policy failed: {total.failed:,}")
     return sentences
 
 

@@ -17,7 +17,7 @@ SHADOW: Final = "shadow"
 IN_FORCE: Final = ("activated", "began", "resumed", "rolled_back")
 """What the audit says when a version comes into force."""
 
-TOLD: Final = ("department", "campaign", "channel", "category")
+SHAPE_FIELDS: Final = ("department", "campaign", "channel", "category")
 """The fields of a decision by which it can be seen whether a rule was about it."""
 
 
@@ -37,7 +37,7 @@ class WatchedRule(Struct, frozen=True):
     exempt: frozenset[str]
 
     def is_about(self, shape: Shape, at_ms: int) -> bool:
-        """Whether it judged requests of this shape then, as far as a decision shows."""
+        """Whether it evaluated requests of this shape then, as far as a decision shows."""
         department, campaign, channel, category = shape
         is_there = self.from_ms <= at_ms < self.until_ms and category not in self.exempt
         return is_there and self.matcher.shape_matches((department, campaign, channel, category, None, None))
@@ -98,15 +98,15 @@ def _watched(document: PolicyDocument) -> list[WatchedRule]:
             continue
         begin_ms, end_ms = rule.in_force(document.timezone)
         exempt = [name for name, category in document.categories.items() if rule.kind in category.exempt]
-        told = {field: condition for field, condition in rule.when.items() if field in TOLD}
+        by_shape = {field: condition for field, condition in rule.when.items() if field in SHAPE_FIELDS}
         found.append(
             WatchedRule(
                 rule.id,
                 rule.kind,
                 rule.owner,
                 rule.why,
-                len(told) == len(rule.when),
-                Matcher(told),
+                len(by_shape) == len(rule.when),
+                Matcher(by_shape),
                 begin_ms,
                 end_ms,
                 frozenset(exempt),

@@ -71,9 +71,9 @@ def _paragraph(text: str) -> str:
 def _policy(policy: ShadowPolicy, report: ShadowReport) -> list[str]:
     total = policy.total
     earlier = f" What {', '.join(report.earlier)} said before is not counted." if report.earlier else ""
-    judged = f"The policy {figures.policy_title(policy)}, judged {figures.since(policy.since, report.zone)}.{earlier}"
+    title = f"The policy {figures.policy_title(policy)}, evaluated {figures.since(policy.since, report.zone)}.{earlier}"
     return [
-        f'<h2>Shadow policy</h2><p class="sub">{in_html(judged)}</p>',
+        f'<h2>Shadow policy</h2><p class="sub">{in_html(title)}</p>',
         _policy_cards(total),
         _matrix(policy),
         _effects("By department", policy.departments),
@@ -93,14 +93,14 @@ def _policy_cards(total: Effect) -> str:
         (f"{total.otherwise:,}", "not approved either way, but waiting instead of rejected, or rejected instead"),
     ]
     if total.failed:
-        entries.append((f"{total.failed:,}", "not judged: a rule of the shadow policy failed"))
+        entries.append((f"{total.failed:,}", "not evaluated: a rule of the shadow policy failed"))
     return cards(entries)
 
 
 def _matrix(policy: ShadowPolicy) -> str:
     text = (
-        "Rows: what was answered last. Columns: what the shadow policy said to that; what it would have approved "
-        "before, the figures above tell"
+        "Rows: the last answer. Columns: what the shadow policy said to the same request then. The figures above say "
+        "what it would have approved earlier"
     )
     rows = [
         (live, [(f"{cell:,}", cell / policy.total.requests) for cell in cells])
@@ -183,14 +183,14 @@ def _campaigns(lines: Sequence[Stopped]) -> str:
 def _examples(title: str, examples: Sequence[Example], *, is_folded: bool) -> str:
     if not examples:
         return ""
-    told = "".join(
+    articles = "".join(
         f"<article><h3>{in_html(one.title)}</h3><p>{in_html(one.about)}</p>"
         f'<div class="sides">{_side("in force", one.live)}{_side("in shadow", one.shadow)}</div></article>'
         for one in examples
     )
     if is_folded:
-        return f"<details><summary>{in_html(title)}</summary>{told}</details>"
-    return f"<h2>{in_html(title)}</h2>{told}"
+        return f"<details><summary>{in_html(title)}</summary>{articles}</details>"
+    return f"<h2>{in_html(title)}</h2>{articles}"
 
 
 def _side(which: str, said: Said) -> str:

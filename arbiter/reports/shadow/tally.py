@@ -15,7 +15,7 @@ from arbiter.reports.policy_diff.fates import Names
 from arbiter.timing.instants import to_ms
 
 KEY_HEX: Final = 16
-"""So many digits of a decision id tell its request from others: 64 bits of its identity."""
+"""So many digits of a decision id identify its request: 64 bits of its identity."""
 
 SAMPLES: Final = 10
 GROUPS_MAX: Final = 50

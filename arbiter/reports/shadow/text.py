@@ -33,7 +33,7 @@ def show(console: Console, report: ShadowReport) -> None:
 
 def _policy(console: Console, policy: ShadowPolicy, report: ShadowReport) -> None:
     paragraph(console, f"Shadow policy {figures.policy_title(policy)}", "bold")
-    paragraph(console, f"judged {figures.since(policy.since, report.zone)}", "dim")
+    paragraph(console, f"evaluated {figures.since(policy.since, report.zone)}", "dim")
     for sentence in figures.policy_sentences(policy.total):
         paragraph(console, f"• {sentence}", hanging=2)
     if report.earlier:

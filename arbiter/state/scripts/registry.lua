@@ -158,7 +158,7 @@ local function shadow_moves()
   return there[1] and there[1] == there[2] and there[3] or '0'
 end
 
--- Let `version` (empty for none) be judged beside what is in force; gives the activation's number.
+-- Let `version` (empty for none) be evaluated beside what is in force; gives the activation's number.
 local function put_beside(version)
   local moves = whole(tonumber(shadow_moves()) + 1)
   local number = renumber()

@@ -33,13 +33,13 @@ ENDS = {"expired": "expire", "would_expire": "expire", "withdrawn": "withdraw"}
 """Code of a rejection → what is counted instead of `reject`."""
 
 RULE_FAILED = "rule-error"
-"""The alarm's kind when a rule fails while judging: nothing is approved meanwhile."""
+"""The alarm's kind when the evaluation of a rule fails: nothing is approved meanwhile."""
 
 ALARMING = ("undecidable", "unreadable_state")
 """The codes of dead letters that are not the sender's fault."""
 
 SHADOW_RULE_ERROR = "shadow-rule-error"
-"""The alarm's kind when a shadow policy fails while judging; nobody suffers, but its numbers do."""
+"""The alarm's kind when the evaluation of a shadow policy fails; decisions go on, its figures are incomplete."""
 
 
 def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock: bool) -> None:

@@ -71,7 +71,7 @@ def _beside() -> list[Panel]:
         ),
         stat(
             "Shadow policy",
-            "Version that is judged beside the one in force; 0 for none.",
+            "Version that is evaluated beside the one in force; 0 for none.",
             Query(highest("shadow_policy_version")),
         ),
     ]
