@@ -1,4 +1,8 @@
-"""What one partition sends another about a party: a member's record, or a customer's part of a ledger."""
+"""What one partition sends another about a party: a member's record, or a customer's part of a ledger.
+
+:class:`Leave` and :class:`Emptied` travel as they are, so their tags and the order of their fields are fixed. The
+others have a form of their own on the wire, see ``state/envelopes.py``.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +39,7 @@ class Join(Struct, frozen=True):
     part: Part
 
 
-class Leave(Struct, frozen=True):
+class Leave(Struct, frozen=True, array_like=True, tag="leave"):
     """Home asks the household ``party`` for a customer's part of its ledger."""
 
     party: str
@@ -52,7 +56,7 @@ class Return(Struct, frozen=True):
     part: Part
 
 
-class Emptied(Struct, frozen=True):
+class Emptied(Struct, frozen=True, array_like=True, tag="nothing"):
     """What is left of a :class:`Forward` that was too long to be carried: its place in the order."""
 
     party: str

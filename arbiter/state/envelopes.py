@@ -1,7 +1,9 @@
 """What one partition sends another about a party, as bytes: ``arbiter.routed.v1``.
 
-The first byte names the format, the rest is MessagePack: who sent it and where it stands among what was sent, then one
-of a tagged union. Ledgers and answers in it are packed as the store has them.
+The first byte names the format. The rest is MessagePack: who sent it and where it stands among what was sent, then one
+of a tagged union. :class:`Leave` and :class:`Emptied` are the engine's own. The other three differ on the wire:
+:class:`Join` and :class:`Return` carry their ledger and answers packed as the store has them, and packing is the
+store's, which the engine does not import; :class:`Forward` also holds the decoded record, which is not sent.
 """
 
 from __future__ import annotations
@@ -25,13 +27,9 @@ class _Forward(Struct, frozen=True, array_like=True, tag="forward"):
     stored: StoredRecord
 
 
-class _Leave(Struct, frozen=True, array_like=True, tag="leave"):
-    party: str
-    customer: str
-    version: int
+class _Transfer(Struct, frozen=True, array_like=True):
+    """A customer's part, packed."""
 
-
-class _Join(Struct, frozen=True, array_like=True, tag="join"):
     party: str
     customer: str
     version: int
@@ -39,16 +37,15 @@ class _Join(Struct, frozen=True, array_like=True, tag="join"):
     answers: list[tuple[bytes, bytes]]
 
 
-class _Return(Struct, frozen=True, array_like=True, tag="return"):
-    party: str
-    customer: str
-    version: int
-    ledger: bytes
-    answers: list[tuple[bytes, bytes]]
+class _Join(_Transfer, frozen=True, array_like=True, tag="join"):
+    pass
 
 
-class _Nothing(Struct, frozen=True, array_like=True, tag="nothing"):
-    party: str
+class _Return(_Transfer, frozen=True, array_like=True, tag="return"):
+    pass
+
+
+_Body = _Forward | Leave | _Join | _Return | Emptied
 
 
 class RoutedEnvelope(Struct, frozen=True, array_like=True):
@@ -60,7 +57,7 @@ class RoutedEnvelope(Struct, frozen=True, array_like=True):
     home: int
     after: int
     seq: int
-    body: _Forward | _Leave | _Join | _Return | _Nothing
+    body: _Body
 
     @property
     def party(self) -> str:
@@ -68,14 +65,12 @@ class RoutedEnvelope(Struct, frozen=True, array_like=True):
         return self.body.party
 
     def open(self) -> Routed:
-        """What is in it, new each time, since a party's ledger takes over what it is given; :class:`CodecError`."""
+        """What is in it. The ledger is new each time, since a party takes it over. :class:`CodecError`."""
         body = self.body
         if isinstance(body, _Forward):
             return Forward(body.party, body.stored)
-        if isinstance(body, _Nothing):
-            return Emptied(body.party)
-        if isinstance(body, _Leave):
-            return Leave(body.party, body.customer, body.version)
+        if isinstance(body, (Leave, Emptied)):
+            return body
         answers = {key: unpack_decision(packed) for key, packed in body.answers}
         make = Join if isinstance(body, _Join) else Return
         return make(body.party, body.customer, body.version, Part(unpack_ledger(body.ledger), answers))
@@ -86,13 +81,13 @@ _decode: Final = msgspec.msgpack.Decoder(RoutedEnvelope).decode
 
 
 def pack_envelope(home: int, after: int, seq: int, routed: Routed) -> bytes:
-    """The bytes of a envelope."""
+    """The bytes of an envelope."""
     return _FORMAT + _encode(RoutedEnvelope(home, after, seq, _wire(routed)))
 
 
 def emptied(envelope: RoutedEnvelope) -> bytes:
-    """The bytes of the same envelope with nothing in it: what was in it goes elsewhere, its number must still come."""
-    return _FORMAT + _encode(RoutedEnvelope(envelope.home, envelope.after, envelope.seq, _Nothing(envelope.party)))
+    """The bytes of the same envelope with nothing in it. The content goes elsewhere; the number must still come."""
+    return _FORMAT + _encode(RoutedEnvelope(envelope.home, envelope.after, envelope.seq, Emptied(envelope.party)))
 
 
 def unpack_envelope(data: bytes) -> RoutedEnvelope:
@@ -105,13 +100,11 @@ def unpack_envelope(data: bytes) -> RoutedEnvelope:
         raise CodecError(f"routed record: damaged, {error}") from error
 
 
-def _wire(routed: Routed) -> _Forward | _Leave | _Join | _Return | _Nothing:
+def _wire(routed: Routed) -> _Body:
     if isinstance(routed, Forward):
         return _Forward(routed.party, routed.stored)
-    if isinstance(routed, Emptied):
-        return _Nothing(routed.party)
-    if isinstance(routed, Leave):
-        return _Leave(routed.party, routed.customer, routed.version)
+    if isinstance(routed, (Leave, Emptied)):
+        return routed
     answers = [(key, pack_decision(answer)) for key, answer in routed.part.answers.items()]
     make = _Join if isinstance(routed, Join) else _Return
     return make(routed.party, routed.customer, routed.version, pack_ledger(routed.part.ledger), answers)
