@@ -162,8 +162,8 @@ async def test_a_worker_waits_while_records_are_lost(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It says which topic and the command; what is only worse than it should be is warned of, once."""
-    looks = [changed(CONSENTS, cleanup__policy="compact"), *2 * [changed(AUDIT, retention__ms="1")], None]
-    monkeypatch.setattr(topic_settings, "look", lambda _: looks.pop(0))
+    clusters = [changed(CONSENTS, cleanup__policy="compact"), *2 * [changed(AUDIT, retention__ms="1")], None]
+    monkeypatch.setattr(topic_settings, "fetch_cluster", lambda _: clusters.pop(0))
     health = Health(Metrics())
     check = topic_settings.TopicSettings(SETTINGS, health)
 
