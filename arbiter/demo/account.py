@@ -236,7 +236,7 @@ class Account:
         return self.became[key][0] if key in self.became else None
 
     def _made(self, key: Key, answer: Answer) -> datetime:
-        """When a contact was made, or else could have been at the latest: messages have whole milliseconds."""
+        """When a contact was made, or the latest time at which it can have been. Messages have whole milliseconds."""
         told = self.became.get(key)
         return _instant(answer.valid_until) - timedelta(milliseconds=1) if told is None else _instant(told[1])
 

@@ -92,7 +92,9 @@ def _started(settings: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
 
 @contextmanager
 def _signals_later() -> Iterator[None]:
-    """Delay Ctrl-C and SIGTERM to the end of the block: in the middle of a start nobody knows the process yet."""
+    """Delay Ctrl-C and SIGTERM to the end of the block. During a start the process is not known yet, so none could end
+    it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -20,7 +20,7 @@ TOLERANCE_MS = 5 * MINUTE_MS
 class Span(Struct, frozen=True, gc=False):
     """When the event of an outcome can have happened: from the permit's beginning until the outcome was received.
 
-    ``first_ms`` and ``last_ms`` include a tolerance for clocks. ``known_ms`` is an instant by which it had happened.
+    ``first_ms`` and ``last_ms`` include a tolerance for clocks. At ``known_ms`` it had happened for sure.
     """
 
     first_ms: int

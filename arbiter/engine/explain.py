@@ -122,7 +122,10 @@ def ledgers_then(ledger: Ledger, published: DecidedRequest) -> Iterator[Ledger]:
 
 
 def _rebuild(policy: Policy, ledger: Ledger, published: DecidedRequest) -> tuple[Ledger, Decision]:
-    """The first ledger that gives the published decision, else the likeliest one; and the decision it gives."""
+    """A ledger of the time of the decision, and the decision that it gives.
+
+    It is the first ledger that gives the published decision; if none does, the likeliest one.
+    """
     tried: list[tuple[Ledger, Decision]] = []
     for then in ledgers_then(ledger, published):
         again = decide_then(policy, then, published)

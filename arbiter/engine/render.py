@@ -37,7 +37,7 @@ def _without_contacts(message: DecisionMessage) -> DecisionMessage:
 
 
 def _with_half_the_findings(message: DecisionMessage) -> DecisionMessage:
-    """The first half, so that the codes that decided it stay; rejects first, then what lasts longest."""
+    """The first half of the findings: those that decided it stay. Rejects come first, then what lasts longest."""
 
     def weight(finding: Finding) -> tuple[bool, float]:
         return finding.defers, -(finding.until.timestamp() if finding.until else 0)

@@ -229,7 +229,7 @@ class Simulation:
                     party.answers[key] = answered
 
     def _wake(self) -> Iterator[Simulated]:
-        """Review the parties that wait for places that were given back, first come first, as many as there are places.
+        """Review the parties that wait for freed places: as many as there are places, first come first.
 
         A party that does not take its place leaves it to the next.
         """

@@ -23,7 +23,9 @@ class Draw(Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def is_cell(self) -> bool:
-        """Whether it counts who waits for a cell: it is one for all time, and nobody's approval takes of it."""
+        """Whether it counts who waits for a cell. A cell has one window for all time, and approvals take nothing from
+        it.
+        """
         return self.name.endswith(CELL)
 
     @property
@@ -39,9 +41,9 @@ class Draw(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Want(Struct, frozen=True, gc=False):
-    """A place that a request may take, and how many there are; ``None`` where the rule only counts.
+    """A place that a request may take, and the limit of places; ``None`` where the rule only counts.
 
-    ``opens_at`` is set for a cell: once so many places were in use at one time, it is open for good.
+    ``opens_at`` is set for a cell: it opens for good once so many places were in use at the same time.
     """
 
     rule: str

@@ -113,7 +113,7 @@ def _instant(instant: datetime | None) -> datetime | None:
 
 
 def _number(value: Scalar) -> Scalar:
-    """The one form of a number: a whole one if it is whole (so there is no -0). Integers are read up to 2^53."""
+    """The one form of a number: an integer if it is whole, so there is no -0. Integers are read up to 2^53."""
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= WHOLE_MAX else value
 
 

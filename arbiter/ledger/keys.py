@@ -1,6 +1,6 @@
-"""Whose attention is spent: the customer, or the household that the customer's profile names.
+"""The party of a request: the customer, or the household that the customer's profile names.
 
-A party's name says which of the two it is, so that a household and a customer of the same id never meet.
+A party's name says which of the two it is, so a household and a customer with the same id are different parties.
 """
 
 from __future__ import annotations

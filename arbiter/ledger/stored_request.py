@@ -108,7 +108,9 @@ def _like(names: Names) -> tuple[ContactRequest, tuple[str, ...]]:
 
 
 def thousandths(number: float) -> float:
-    """A number as whole thousandths where that is exact, which takes fewer bytes; the type tells the two apart."""
+    """A number as whole thousandths where that is exact, which takes fewer bytes. The type shows which of the two it
+    is.
+    """
     if number and -SMALL < number < SMALL:
         whole = round(number * THOUSAND)
         if whole / THOUSAND == number:

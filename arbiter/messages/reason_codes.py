@@ -10,17 +10,17 @@ from typing import Protocol, TypeVar
 
 CODES: dict[str, str] = {
     "kill_switch": "a kill switch stops it for the time being",
-    "recalled": "an approval was taken back, and the request waits for what follows from that",
+    "recalled": "an approval was taken back; the next decision on the request follows",
     "withdrawn": "the department cancelled the waiting request, or sent it without an approval",
     "waiting_full": "too many requests wait for this customer",
     "customer_preference": "the customer's own wish stands in the way",
     "permit_too_short": "an approval now would be good for less than the policy's shortest permit",
     "too_early": "`send_after` lies further ahead than budgets may be reserved",
     "would_expire": "the request expires before it could be approved",
-    "expired": "the request is past its `expires_at`, or too old to be told from a repeat",
+    "expired": "the request is past its `expires_at`, or so old that it may be a repeat",
     "not_allowed": "the department may not ask for this category or use this channel",
     "invalid": "the department, channel or category is not known to the policy",
-    "rule_error": "a rule failed while judging; the request is refused to be on the safe side",
+    "rule_error": "a rule failed, so the request is refused to be on the safe side",
 }
 """What the ``code`` of a finding can be that no rule of the policy made."""
 
@@ -28,36 +28,36 @@ REFUSALS: dict[str, str] = {
     "empty": "the record has no value",
     "oversized": "the record is larger than the setting allows",
     "not_utf8": "the value, or the name of a header, is not UTF-8",
-    "unreadable_batch": "a batch of records is damaged or unpacks to too much; headers say from which offset to which",
+    "unreadable_batch": "a batch of records is damaged or unpacks to too much; the letter's headers have the offsets",
     "malformed_json": "the value is not one JSON object",
     "duplicate_key": "a key stands twice in the same JSON object",
     "wrong_type": "a field has a value of the wrong type or out of range",
     "missing_field": "a required field is missing",
-    "far_future": "the record says a time that is more than a day ahead, and is not one that protects a customer",
+    "far_future": "the record has a time more than a day ahead, and is not one that protects a customer",
     "bad_preference": "a preference's hours or window cannot be understood",
     "too_many_consents": "the customer has more consent records than are kept",
     "reserved_name": "it uses the department or the customers of the canary",
     "request_id_reused": "the request id was used before for a request with other content",
     "misrouted": "the record was sent from partition to partition too often",
     "unreadable_state": "what is stored about its party is damaged; send it again once that is restored",
-    "undecidable": "the record could not be decided; its message says what stood in the way",
+    "undecidable": "the record could not be decided; its message says why",
 }
 """What the ``error-code`` of a dead letter can be."""
 
 NOTES: dict[str, str] = {
     "unapproved_unknown": "a contact was sent that nobody had asked for",
     "unapproved_waiting": "a contact was sent while its request still waited; the request is withdrawn",
-    "unapproved_released": "a contact was sent whose place had been given back",
+    "unapproved_released": "a contact was sent after its place had been given back",
     "unapproved_recalled": "a contact was sent although its approval had been recalled",
     "unapproved_late": "a contact was sent after its permit had run out",
     "unapproved_early": "a contact was sent before its permit began",
-    "impossible_time": "an outcome told a time at which it cannot have been; the nearest possible one is taken",
-    "outcome_repeated": "an outcome was told again",
-    "outcome_out_of_order": "a sending was told after the bounce that followed it",
+    "impossible_time": "an outcome reported an impossible time; the nearest possible one is taken",
+    "outcome_repeated": "an outcome was reported again",
+    "outcome_out_of_order": "`sent` was reported after the bounce that followed it",
     "outcome_unknown": "an outcome is about a request that nobody knows",
-    "outcome_illegal": "an outcome does not fit where the contact stands",
-    "recall_untold": "an approval had to be recalled whose request cannot be read, so its department was not told",
-    "dated_at_receipt": "a withdrawal, suppression or preference told a time that cannot be (ahead of the clock, or "
+    "outcome_illegal": "an outcome does not fit the state of the contact",
+    "recall_untold": "an approval had to be recalled, but its request is unreadable; its department was not informed",
+    "dated_at_receipt": "a withdrawal, suppression or preference reported an impossible time (ahead of the clock, or "
     "1970 and before); it counts from its receipt",
     "purpose_unknown": "a consent or withdrawal names a purpose that no category of the policy has; it has no effect",
     "list_unknown": "a suppression names a list that no rule of the policy names; it has no effect",

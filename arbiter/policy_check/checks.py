@@ -73,7 +73,7 @@ def _permits(document: PolicyDocument) -> Iterator[Problem]:
         if channel not in document.permit.max:
             message = f"channel `{channel}` has no longest permit"
             yield Problem(
-                ("permit", "max", channel), "missing-permit", message, f"add `{channel}: 24h` or what suits it"
+                ("permit", "max", channel), "missing-permit", message, f"add `{channel}: 24h` or another duration"
             )
 
 
@@ -142,7 +142,7 @@ def _exceptions(document: PolicyDocument) -> Iterator[Problem]:
             yield from known_name((*path, "rules", place), "rule", name, kinds)
             rule = kinds.get(name)
             if rule is not None and (rule.protects or not rule.codes):
-                reason = "nothing lifts such a rule" if rule.protects else "such a rule never says no"
+                reason = "an exception cannot lift such a rule" if rule.protects else "such a rule never says no"
                 message = f"`{name}` is of the kind `{rule.kind}`, and {reason}"
                 yield Problem((*path, "rules", place), "cannot-lift", message, "take it out of the exception")
         yield from conditions((*path, "when"), one.when, document)

@@ -59,7 +59,7 @@ def _purposes(document: PolicyDocument) -> Iterator[Problem]:
         close = get_close_matches(category.purpose.lower(), PURPOSES, n=1, cutoff=0.8)
         if close and category.purpose != close[0]:
             message = f"the purpose `{category.purpose}` is not `{close[0]}`, so nothing for that purpose applies"
-            fix = f"did you mean `{close[0]}`? else choose a word that is less similar"
+            fix = f"write `{close[0]}`, or choose a word that is less similar"
             yield _warning((*path, "purpose"), "odd-purpose", message, fix)
 
 
@@ -83,7 +83,7 @@ def _idle_names(document: PolicyDocument, reach: Reach) -> Iterator[Problem]:
             if not reach.having(field, [name]):
                 path: Path = (group, name)
                 if group == "departments":
-                    message = f"department `{name}` may use no channel, so whatever it asks is refused"
+                    message = f"department `{name}` may use no channel, so all its requests are refused"
                     yield _warning((*path, "channels"), "idle-name", message, "name its channels, or remove the field")
                 else:
                     message = f"no department may ask for {field} `{name}`"
@@ -116,7 +116,9 @@ def _owners(document: PolicyDocument) -> Iterator[Problem]:
     for owner, paths in places.items():
         if not is_known(owner):
             where = f" ({len(paths)} times here)" if len(paths) > 1 else ""
-            message = f"a department that is refused is sent to `{owner}`{where}, and nothing says how to reach them"
+            message = (
+                f"refused departments are referred to `{owner}`{where}, but the policy does not say how to reach them"
+            )
             fix = "add an e-mail address, a telephone number or a link, here or where the same name is used"
             yield _warning(paths[0], "unreachable-owner", message, fix)
 

@@ -51,7 +51,7 @@ def zone(text: str) -> str:
 def zone_help(text: str) -> str:
     """How to name the zone that was meant."""
     if _OFFSET.fullmatch(text.strip()):
-        return "an offset knows no summer time: name a place of that zone, for example `Europe/Lisbon`"
+        return "an offset has no summer time: name a zone, for example `Europe/Lisbon`"
     meant = zone(text)
     return f"did you mean `{meant}`?" if meant else ""
 

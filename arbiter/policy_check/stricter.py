@@ -1,4 +1,4 @@
-"""Rules beside which another is always at least as strict: they can never be what stops a contact.
+"""Rules beside which another is always at least as strict: they never stop a contact by themselves.
 
 Each kind says whether one of its rules is as strict as another (``Rule.is_as_strict_as``). That follows from what the
 rules mean (docs/rule-kinds.md), for every customer at every instant.
@@ -37,8 +37,6 @@ def always_stricter(document: PolicyDocument, reach: Reach) -> Iterator[Problem]
 
 def _idle(index: int, idle: Rule, other: int, strict: Rule) -> Problem:
     compared = f" ({strict.in_short} against {idle.in_short})" if strict.in_short else ""
-    message = (
-        f"rule `{idle.id}` can never be what stops a contact: `{strict.id}` is always at least as strict{compared}"
-    )
-    fix = f"remove `{idle.id}`, or make it stricter where it should say more"
+    message = f"rule `{idle.id}` never stops a contact by itself: `{strict.id}` is always at least as strict{compared}"
+    fix = f"remove `{idle.id}`, or make it stricter"
     return Problem(("rules", index, "id"), "always-stricter", message, fix, "warning", first=("rules", other, "id"))

@@ -268,7 +268,9 @@ class PolicyStore(Protocol):
     async def note(
         self, action: AuditAction, by: str, reason: str, *, selection: str = "", letters: int | None = None
     ) -> None:
-        """Add an audit entry that is about no policy, maybe about a selection of so many dead letters."""
+        """Add an audit entry that is not about a policy. It may be about a selection of dead letters, and how many
+        those are.
+        """
 
     async def history(self, limit: int) -> list[AuditEntry]:
         """The newest ``limit`` audit entries, oldest first."""

@@ -133,7 +133,9 @@ class RedisClient:
             return [error] * len(questions)
 
     async def _connected(self) -> Line:
-        """The line; all that need one at a time wait for the same, and who gives up does not end it for the others."""
+        """The line. All that need one at the same time wait for the same one. Who gives up does not end it for the
+        others.
+        """
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._connect())
         return await asyncio.shield(self._connecting)

@@ -47,7 +47,7 @@ class Spent(Struct, frozen=True):
 
 
 class Kept(Struct, frozen=True):
-    """What a partition's own entry of a window says: how many it uses, and the central entry it was sealed for.
+    """A partition's own entry of a window: how many tokens it uses, and the central entry that it belongs to.
 
     Grants of an older central entry are void.
     """
@@ -79,7 +79,7 @@ class Ask(Struct, frozen=True):
 
 
 class Grant(Struct, frozen=True):
-    """The answer: how many tokens the partition may use in all, and how many all partitions were granted and use."""
+    """The answer: how many tokens the partition may use, and how many all partitions were granted and use."""
 
     made: int
     granted: int
@@ -94,8 +94,8 @@ class Stocks(Protocol):
     async def ask(self, key: str, ask: Ask) -> Grant | None:
         """Raise or lower a partition's grant; ``None`` if there is no central entry to be trusted.
 
-        A partition never gets less than it uses, nor more than the limit leaves; a late ask (a lower epoch or
-        version than the last one) changes nothing and is granted 0.
+        A partition never gets less than it uses, nor more than the limit leaves. A late question (its epoch or version
+        is below the last one) changes nothing and is granted 0.
         """
 
     async def restock(self, key: str, partitions: int, sealed: int, ttl_ms: int) -> bool:

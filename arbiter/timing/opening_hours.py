@@ -215,7 +215,7 @@ class Closings:
         return until
 
     def _through(self, at_ms: int) -> int:
-        """An instant until which it is closed: a later one than ``at_ms`` if that is in a long range of whole days."""
+        """An instant until which it is closed: later than ``at_ms`` if that lies in a long range of closed days."""
         if at_ms >= FAR_MS:
             return FAR_MS
         number = at_ms // DAY_MS

@@ -118,7 +118,7 @@ class Ownership:
         return None if owned is None else owned.reached
 
     def oldest(self, partition: int) -> dict[str, int]:
-        """When the first record was written (ms) that is here and not done with, of each topic that has one."""
+        """When the oldest record that is not done with was written (ms), for each topic that has one here."""
         owned = self._owned.get(partition)
         return {} if owned is None or owned.processor is None else owned.processor.oldest()
 

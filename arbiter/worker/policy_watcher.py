@@ -21,11 +21,10 @@ LOST = "policy-registry"
 
 
 class Active(Struct, frozen=True):
-    """A policy with the kill switches and the shadow policy beside it, and the number of the activation that put this
-    in force.
+    """The policy in force with its kill switches, the shadow policy beside it, and the number of the activation.
 
-    ``recalls`` is the last number at which approvals that the policy no longer allows were to be recalled; with the
-    last ``shadow_moves`` numbers only the shadow policy changed.
+    ``recalls`` is the last number at which approvals that the policy no longer allows were to be recalled. The last
+    ``shadow_moves`` numbers changed only the shadow policy.
     """
 
     number: int

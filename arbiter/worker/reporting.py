@@ -1,7 +1,6 @@
 """What a worker reports: by which activation it decides, and what kill switches stopped.
 
-An order is confirmed by these reports and not by its being written: the command waits until no worker uses anything
-older.
+These reports confirm an order, not the fact that it was stored. The command waits until no worker uses anything older.
 """
 
 from __future__ import annotations

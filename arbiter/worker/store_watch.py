@@ -1,8 +1,8 @@
 """Whether the store can be worked with: asked once a second, busy or idle.
 
 A store that is full, read-only or cannot save answers every question and refuses every commit. So a trouble with the
-store is over when something could be written, and nowhere but here. A store that evicts loses withdrawals and budgets
-in silence: nothing is decided on it, whether its memory is bounded now or only will be.
+store ends only here, after a successful write. A store that evicts keys loses withdrawals and budgets in silence.
+Nothing is decided on such a store, even if its memory has no limit yet.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def test_a_new_kind_is_checked(told: Mapping[str, tuple[int, str]]) -> None:
 def test_a_new_kind_warns_and_is_compared(told: Mapping[str, tuple[int, str]]) -> None:
     """Its own warning, and a rule beside which another one is always as strict."""
     assert "rules.yaml:7:11: warning: every-weekday: the rule allows every day" in told["idle"][1]
-    assert "always-stricter: rule `wider` can never be what stops a contact" in told["wider"][1]
+    assert "always-stricter: rule `wider` never stops a contact by itself" in told["wider"][1]
 
 
 def test_a_new_kind_is_shown_in_its_words(told: Mapping[str, tuple[int, str]]) -> None:

@@ -199,7 +199,7 @@ class CapRule(Rule, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             c.warning(("keep", "slots"), "all-kept", message, "keep fewer, or raise the limit")
 
     def is_as_strict_as(self, other: Self, reach: Reach) -> bool:
-        """It counts all that the other counts, in a window that holds the other's, with no more room."""
+        """It counts all that the other counts, its window contains the other's, and its limit leaves no more room."""
         return (
             self.unit == other.unit
             and reach.covers_contacts(_counted(self), _counted(other))
@@ -409,7 +409,7 @@ class CompiledCap(CompiledCounting):
         return FAR_MS
 
     def _filled(self, e: Inputs, spent: Sequence[Used], room: int) -> int | None:
-        """When the contact counts that is the first beyond ``room``, from the newest back (ms); ``None`` if none is."""
+        """When the first contact beyond ``room`` counts (ms), from the newest back; ``None`` if there is none."""
         if not self._in_points:
             return spent[-room - 1][0] if len(spent) > room else None
         for one in reversed(spent):

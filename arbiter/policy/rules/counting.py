@@ -37,7 +37,7 @@ class CompiledCounting(CompiledRule):
     def is_shared(self, shape: Shape, other: Shape) -> bool:
         """Whether contacts of shape ``other``, if they count, share a budget with requests of ``shape``.
 
-        That depends on nothing but the fields in which the two are equal.
+        Only fields that are equal in both matter.
         """
         return True
 

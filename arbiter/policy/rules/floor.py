@@ -31,7 +31,7 @@ class FloorRule(
     tag="floor",
     rename={"from_": "from"},
 ):
-    """Should reach so many contacts between two dates: while it is behind, its requests score higher."""
+    """A floor: so many contacts between two dates. While it is behind, its requests score higher."""
 
     reach: Annotated[int, Meta(ge=1, description="How many contacts should be approved between the dates.")]
     from_: Annotated[str, Meta(description="The first day, or a local time, in the business zone.")]

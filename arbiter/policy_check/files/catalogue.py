@@ -37,7 +37,7 @@ FILES = _group(
             "Remove or rename it.",
         ),
         "outside-link": (
-            "A symbolic link that leads out of the policy's folder. Links that stay inside are followed.",
+            "A symbolic link to a file outside the policy's folder. Links inside it are followed.",
             "Copy the file into the folder.",
         ),
         "unreadable": ("A file or the folder cannot be read.", "Check its permissions."),
@@ -99,7 +99,7 @@ YAML = _group(
             "Use a smaller one, or quotes if it is a name.",
         ),
         "leading-zero": (
-            "A number that begins with 0: eight to some readers of YAML, ten to others, where `010` is written.",
+            "A number that begins with 0: `010` is eight to some readers of YAML and ten to others.",
             "Write it without the 0, or in quotes if it is a name.",
         ),
         "duplicate-key": ("A field or a name that is given twice.", "Keep one of the two."),
@@ -136,7 +136,7 @@ FIELDS = _group(
         ),
         "out-of-range": ("A number that is too small or too large.", "Keep within the range that the message names."),
         "bad-name": ("A name that is empty or longer than 64 characters.", "Use 1 to 64 characters."),
-        "bad-text": ("A text of another form than the field has.", "Write it as the help shows."),
+        "bad-text": ("A text that does not have the form of the field.", "Write it as the help shows."),
         "unknown-value": ("A word that is none of those the field can have.", "Use one of those offered."),
         "unknown-kind": ("A rule kind that does not exist; the nearest one is offered.", "Correct it."),
     },
@@ -202,14 +202,14 @@ CONTRADICTIONS = _group(
     "contradictions",
     {
         "marketing-without-consent": (
-            "Marketing that a department may ask for and to which no enforced consent rule surely applies.",
+            "A department may ask for marketing to which, for all that is known, no enforced consent rule applies.",
             "Add a consent rule whose `when` names the category and nothing narrower.",
         ),
         "never-open": (
-            "Quiet hours and blackouts that together never leave the shortest permit's time.",
+            "Quiet hours and blackouts that together leave no time as long as the shortest permit.",
             "Leave hours open; to forbid a channel, take it out of the departments' `channels`.",
         ),
-        "never-in-force": ("A rule whose own dates lie outside of its `effective`.", "Let the two overlap."),
+        "never-in-force": ("A rule whose own dates are all outside of its `effective`.", "Let the two overlap."),
         "empty-span": ("Dates that end before they begin.", "Swap them."),
         "impossible-condition": (
             "A condition that nothing can meet: an empty list, or `at_least` not below `below`.",
@@ -249,8 +249,8 @@ WARNINGS = _group(
             "Correct `when`, or what departments may ask for.",
         ),
         "always-stricter": (
-            "A rule beside which another is always at least as strict: wider, over a longer window, with no more room.",
-            "Remove it, or make it stricter where it should say more.",
+            "Another rule is always at least as strict: it applies to more, over a longer window, with no more room.",
+            "Remove it, or make it stricter.",
         ),
         "limit-zero": (
             "A limit of 0: what the rule applies to is rejected for good, not deferred.",
@@ -273,7 +273,7 @@ WARNINGS = _group(
             "Remove them, or write `every_candidate`.",
         ),
         "unreachable-owner": (
-            "An owner of the policy or a rule whose address (e-mail, telephone, link, chat) is nowhere in the policy.",
+            "The policy gives no address (e-mail, telephone, link, chat) for its own owner or that of a rule.",
             "Add the address, here or where the same name stands.",
         ),
         "never-open-without-zone": (

@@ -97,10 +97,10 @@ def _left_out(path: Path) -> list[FileProblem]:
         fix = f"rename it so that its name ends in {SUFFIX}"
         return [whole(place, "wrong-suffix", f"`{name}` would not be read", fix)]
     if _is_folder(path):
-        text, fix = f"the folder `{name}` is not read", "move its files up, or move it out of the policy"
+        text, fix = f"the folder `{name}` is not read", "move its files up, or move it out of the folder"
     elif not is_yaml_like and (path.suffix.lower() in BESIDES or path.name in BESIDES_NAMES):
         return []
     else:
         text = f"`{name}` is not read"
-        fix = f"if it is a part of the policy, let its name end in {SUFFIX} and not begin with a dot; else move it away"
+        fix = f"if it belongs to the policy, rename it to end in {SUFFIX} and begin without a dot; else move it away"
     return [whole(place, "ignored-file", text, fix, "warning")]

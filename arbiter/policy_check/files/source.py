@@ -78,10 +78,10 @@ def _content(path: Path) -> bytes:
     """
     real = os.path.realpath(path)
     if not os.path.lexists(real):
-        raise _Refused("unreadable", "the link leads to nothing", "correct the link, or remove it")
+        raise _Refused("unreadable", "the target of the link does not exist", "correct the link, or remove it")
     if not Path(real).is_relative_to(os.path.realpath(path.parent)):
-        fix = "copy the file into the folder in place of the link"
-        raise _Refused("outside-link", "this is a link that leads out of the policy's folder", fix)
+        fix = "replace the link by a copy of the file"
+        raise _Refused("outside-link", "this is a link to a file outside the policy's folder", fix)
     _check_regular(Path(real).stat().st_mode)
     # The path may have been replaced since: no link is followed, and no pipe is waited for.
     file = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)

@@ -37,7 +37,7 @@ SINGULAR = {
     "segments": "segment",
     "holidays": "holiday calendar",
 }
-COMMA = "if it belongs to the number before it, write that without a comma"
+COMMA = "if it belongs to the number before it, write that number without a comma"
 NAMED_BY = {"rules": ("rule", "id"), "tests": ("test", "name")}
 """List whose entries have names → what one is called, and the field with its name."""
 

@@ -31,7 +31,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
      "close it with the same quote mark"),
     (r"found character '(?P<found>.)' that cannot start", "bad-character", "a text cannot begin with `{found}`",
      "put the text in quotes"),
-    (r"found unknown escape character", "bad-escape", "`\\` and the next character mean nothing here",
+    (r"found unknown escape character", "bad-escape", "`\\` and the next character are no escape sequence",
      "use single quotes, in which `\\` is an ordinary character"),
     (r"expected <block end>|expected '?<document start>|could not find expected ':'", "bad-indentation",
      "this line does not fit the lines before it", _INDENT),

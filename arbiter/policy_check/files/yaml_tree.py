@@ -190,7 +190,7 @@ class _Reader:
     def _scalar(self, event: Event) -> str | int | float | bool | None:
         text = normalize("NFC", event.value)
         if any("\ud800" <= c <= "\udfff" for c in text):
-            self._spoil(event, "bad-character", "the text has half of a character", "write the character itself")
+            self._spoil(event, "bad-character", "the text has an incomplete character", "write the character itself")
             return ""
         if event.style is not None:
             return text
@@ -212,7 +212,7 @@ class _Reader:
             if _LEADING_ZERO.match(text):
                 fix = f'write `{int(text)}`, or `"{text}"` if it is a name'
                 self._spoil(
-                    event, "leading-zero", f"`{text}` begins with 0, which readers of YAML understand differently", fix
+                    event, "leading-zero", f"`{text}` begins with 0, and readers of YAML disagree on its value", fix
                 )
             return int(text)
         number = float(text)
@@ -224,7 +224,7 @@ class _Reader:
     def _alias(self, event: Event) -> Node:
         name = event.anchor
         if name in self._open:
-            text, fix = f"`*{name}` is inside of `&{name}` itself", "write the value out"
+            text, fix = f"`*{name}` stands inside its own anchor `&{name}`", "write the value out"
             raise self._refuse(event, "bad-alias", text, fix)
         if name not in self._anchors:
             close = get_close_matches(name, self._anchors, n=1)

@@ -43,9 +43,10 @@ class BoundedReader:
         self._alone = asyncio.Lock()
 
     async def read(self, tp: TP, position: int, *, bytes_max: int) -> tuple[list[Record], int]:
-        """The next records from this position on, and the position behind them; :class:`KafkaAway` says why not.
+        """The next records from this position on, and the position behind them. :class:`KafkaAway` says why there are
+        none.
 
-        At least those of one batch, and no more of them than ``bytes_max`` hold.
+        It gives at least one batch, and no more batches than fit in ``bytes_max``.
         """
         async with self._alone:
             try:

@@ -87,7 +87,7 @@ class Causes:
         self.counts["refused"] += 1
 
     def log(self, _level: int, _form: str, *words: Any) -> None:
-        """Take note of a log line, as a logger does: the first word is what it is about, the last what it is."""
+        """Note a log line. The signature is a logger's: the first argument is the subject, the last the text."""
         if words and str(words[0]) == "FAIL":
             self._last = self._last or _plain(str(words[-1]).partition("]: ")[2] or str(words[-1]))
 

@@ -393,7 +393,7 @@ class Fetcher:
         self._reopen(tp, place)
 
     def _ask_again(self, tp: TP, place: _Place, why: str) -> None:
-        """Kafka gives no records: a permission was taken away, or data is damaged. Ask again, as while it is away."""
+        """Kafka gives no records, for lack of a permission or since data is damaged. Ask again, as during an outage."""
         if self._places.get(tp) is not place or not place.is_open:
             return
         self._refused[tp] = why

@@ -93,7 +93,7 @@ class TopicReader:
         return len(found.partitions)
 
     def records(self, name: str, bounds: Bounds, progress: Progress | None = None) -> Iterator[Message]:
-        """The records of a topic within the bounds, each partition in its order, up to where it ends now."""
+        """The records of a topic within the bounds, up to its present end. Each partition's come in order."""
         topic, count = self._settings.topic(name), self.partitions(name)
         try:
             spans = {number: self._span(topic, number, count, bounds) for number in range(count)}

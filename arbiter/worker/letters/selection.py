@@ -1,4 +1,4 @@
-"""Which dead letters are meant, and the reading of them: all that stand on the topics, with what became of each."""
+"""Selects dead letters. It reads all that are on the topics, with what became of each."""
 
 from __future__ import annotations
 

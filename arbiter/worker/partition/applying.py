@@ -1,10 +1,10 @@
-"""An event applied to a party of a batch, whatever fails: undone, tried again, and in the end tried otherwise.
+"""Applies an event to a party of a batch, also if it fails: it is undone and tried again, and then tried in other ways.
 
-An event that fails is undone: its party is read from its bytes again and led through what came before. Then the event
-is tried once more. A record that fails again is booked, and what follows from it is left for later: so a request that
-cannot be decided never stands in the way of a withdrawal. If even that fails, the record becomes a dead letter, and
-its party goes on as if it had never come. A waiting request that cannot be decided when it is due is rejected, as if
-a rule had failed.
+An undone event leaves nothing: its party is read from its bytes again, and the events before are applied again. Then
+the event is tried once more. A record that fails again is booked, and what follows from it is left for later, so an
+undecidable request never holds up a withdrawal. If even that fails, the record becomes a dead letter, and its party
+goes on as if it had never come. A waiting request that cannot be decided when it is due is rejected, as if a rule had
+failed.
 """
 
 from __future__ import annotations
@@ -151,7 +151,9 @@ class Applier:
         self._output.add(party, None if isinstance(cause, Review) else cause, effects, records)
 
     def _rewind(self, party: StoredParty) -> None:
-        """The party as it was before the current event: loaded anew, and led through what it had gone through."""
+        """The party as it was before the current event: loaded again, with the earlier events of the batch applied
+        again.
+        """
         party.journal.rewind()
         self._questions.clear()
         party.rewind()

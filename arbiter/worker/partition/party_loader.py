@@ -1,4 +1,4 @@
-"""The parties of a batch: from the cache or the store; and which of its records do not belong here at all."""
+"""Loads the parties of a batch from the cache or the store, and finds the records that belong to another partition."""
 
 from __future__ import annotations
 

@@ -69,5 +69,5 @@ class Quarantine(Struct):
         return DeadLetter(UNREADABLE_STATE, f"{why}; restore it, then send this record again")
 
     def put_off(self, name: str, now_ms: int, *, is_event_clock: bool) -> None:
-        """Let a due party come back in some minutes; under the event clock, which would run on, not by itself."""
+        """Let a due party come back in some minutes. Under the event clock it does not come back by itself."""
         self.timers[name] = NEVER_MS if is_event_clock else now_ms + POSTPONE_MS

@@ -116,7 +116,7 @@ class RecordQueue:
         return {name: there for name, topic in self._topics.items() if (there := topic.position) > get(name, 0)}
 
     def oldest(self) -> dict[str, int]:
-        """When the first record was written (ms) that is not done with, of each topic that has one here."""
+        """When the oldest record that is not done with was written (ms), for each topic that has one here."""
         first: dict[str, Record] = {}
         for record in self._taken:
             first.setdefault(record.topic, record)

@@ -131,7 +131,7 @@ def _count_event(metrics: Metrics, event: str, department: str) -> None:
 
 
 def _count_stopped(metrics: Metrics, decisions: Iterable[Decision]) -> None:
-    """Count what each switch stopped; what it recalled is not counted once more when it then waits."""
+    """Count the requests that each switch stopped. One that it recalled is not counted again while it waits."""
     recalled: set[tuple[int, bytes]] = set()
     for decision in decisions:
         for finding in () if decision.is_repeat else decision.findings:

@@ -45,9 +45,9 @@ KNOWN_SECONDS = 10.0
 
 
 class _Window(Struct):
-    """One window as this partition knows it: what it uses (committed), the last grant, and what it reported with that.
+    """A window as this partition knows it: the committed use, the last grant, and the use reported with that.
 
-    ``asked_at`` is 0 while nothing was heard of it.
+    ``asked_at`` is 0 until the first answer.
     """
 
     kept: Kept
@@ -331,7 +331,9 @@ class Tokens:
                 self._held[draw] = _Window(kept, reported=kept.used)
 
     async def _report(self, draws: Iterable[Draw], now_ms: int, *, is_begun: bool) -> None:
-        """Give back the spare tokens of these, and of windows that an earlier try of a batch may have been granted."""
+        """Give back the spare tokens of these windows, and of windows whose grant to an earlier try of a batch is in
+        doubt.
+        """
         doubtful, self._doubtful = self._doubtful - self._held.keys(), set()
         await self._look_up(doubtful, is_begun=is_begun)
         told = [*draws, *doubtful]
