@@ -107,10 +107,10 @@ async def test_a_lost_central_entry_hides_nothing(site: Site) -> None:
 
 async def test_floors_are_told_between_their_dates(site: Site) -> None:
     """From 0 on; what is due by now, what is lacking, and what that does to scores; none in shadow mode."""
-    await site.watch.look()
+    await site.watch.update()
     empty = site.floors("spring")
     await site.use(12, site.floor.draw)
-    await site.watch.look()
+    await site.watch.update()
     begin, end = site.floor.draw.start_ms, site.floor.draw.end_ms
     due = 60 * (MONDAY + HOUR_MS - begin) / (end - begin)
     dates = [begin / 1_000, end / 1_000]
@@ -126,7 +126,7 @@ async def test_floors_are_told_between_their_dates(site: Site) -> None:
 async def test_a_floor_that_is_ahead_is_not_behind(site: Site) -> None:
     """Nothing is lacking, and its requests score as they are."""
     await site.use(60, site.floor.draw)
-    await site.watch.look()
+    await site.watch.update()
 
     assert [0, 0, 1] == site.floors("spring")[3:6]
 

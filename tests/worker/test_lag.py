@@ -122,7 +122,7 @@ async def test_each_partition_tells_what_it_has_left(world: World, lag: Lag) -> 
     world.ends = {REQUESTS: 3, TP("contact.consents", 0): 2}
     world.here[0] = {topic: int((NOW_S - age) * 1_000) for topic, age in zip(LABELS, (4, 9), strict=True)}
     before = lag.records_of_partitions(), lag.seconds_of_partitions()
-    await lag.look()
+    await lag.measure()
 
     assert ({}, {}) == before
     assert {("0",): 5, ("1",): 0} == lag.records_of_partitions()
