@@ -253,7 +253,12 @@ class Worker:
         metrics, installation = self._metrics, self._installation
         scraped.read_ownership(metrics, ownership, self._settings.cache_bytes)
         metrics.rebalances.read_from(lambda: {(): consumer.membership.rebalances})
-        clients = (consumer.membership.causes, consumer.fetcher.causes, publisher.causes)
+        clients = (
+            consumer.membership.causes,
+            consumer.fetcher.causes,
+            consumer.log_offsets.causes,
+            publisher.causes,
+        )
         counts = [installation.errors, *(causes.counts for causes in clients)]
         scraped.read_kafka(metrics, self._settings, counts, lambda: max(installation.answered_at, consumer.heard_at))
 

@@ -15,8 +15,7 @@ from operator import methodcaller
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from faust.types import TP
 from msgspec import Struct
 
@@ -26,7 +25,7 @@ from arbiter.worker.kafka.bounded_reader import BoundedReader
 from arbiter.worker.kafka.causes import Causes
 from arbiter.worker.kafka.reader import INPUTS, Record
 from arbiter.worker.kafka.scan import Stored
-from arbiter.worker.kafka.topics import TIMEOUT_SECONDS, KafkaAway, client_config
+from arbiter.worker.kafka.topics import KafkaAway, client_config
 from arbiter.worker.kafka.unpacking import HEADERS_MAX, TooManyHeaders
 
 GATHER_SECONDS: Final = 0.01
@@ -49,8 +48,6 @@ LOOK_SECONDS: Final = 1.0
 JOIN_SECONDS_MAX: Final = 2.0
 
 
-_EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-_LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EOF: Final = KafkaError._PARTITION_EOF  # noqa: SLF001 - its name
 _UNREADABLE: Final = frozenset(
     (
@@ -120,7 +117,6 @@ class Fetcher:
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._consumer = Consumer(self._config())
-        self._admin = self._new_admin()
         self._thread = threading.Thread(target=self._run, name="fetcher", daemon=True)
         self._thread.start()
 
@@ -160,35 +156,6 @@ class Fetcher:
         fetched, self._fetched = self._fetched, {}
         self._taken.set()
         return fetched
-
-    async def offset_ranges(self, tps: Iterable[TP]) -> dict[TP, tuple[int, int]]:
-        """First and end offset of each partition; the end is that of committed transactions. :class:`KafkaAway`."""
-        wanted = list(tps)
-        first, end = await asyncio.gather(
-            asyncio.to_thread(self._offsets, wanted, _EARLIEST), asyncio.to_thread(self._offsets, wanted, _LATEST)
-        )
-        return {tp: (first[tp], end[tp]) for tp in wanted}
-
-    async def end_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """End offset of each partition, that of committed transactions. :class:`KafkaAway`."""
-        return await asyncio.to_thread(self._offsets, list(tps), _LATEST)
-
-    def _new_admin(self) -> AdminClient:
-        return AdminClient({**client_config(self._settings), **self.causes.config})
-
-    def _offsets(self, tps: list[TP], spec: OffsetSpec) -> dict[TP, int]:
-        asked = {TopicPartition(*tp): spec for tp in tps}
-        admin = self._admin
-        try:
-            listed = admin.list_offsets(
-                asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=TIMEOUT_SECONDS
-            )
-            return {TP(one.topic, one.partition): future.result().offset for one, future in listed.items()}
-        except KafkaException as error:
-            # It goes on asking whoever led the partitions before; a new one looks who leads them now.
-            if self._admin is admin:
-                self._admin = self._new_admin()
-            raise KafkaAway(str(error.args[0].str())) from error
 
     # In the thread
 

@@ -19,6 +19,7 @@ from faust.types import TP, ConsumerMessage
 from arbiter.messages import REQUESTS
 from arbiter.settings import Settings
 from arbiter.worker.kafka.fetcher import FetchedRecords, Fetcher
+from arbiter.worker.kafka.log_offsets import EARLIEST, LATEST, LogOffsets
 from arbiter.worker.kafka.membership import Membership
 
 GENERATION: Final = 1
@@ -45,6 +46,7 @@ class Consumer(FaustConsumer):
         self._feed = TP(settings.topic(REQUESTS), 0)
         self.membership = Membership(settings)
         self.fetcher = Fetcher(settings)
+        self.log_offsets = LogOffsets(settings)
 
     async def on_start(self) -> None:
         """Begin to be a member, and to fetch."""
@@ -100,12 +102,17 @@ class Consumer(FaustConsumer):
         self.fetcher.pause(lease, tps)
 
     async def offset_ranges(self, tps: Iterable[TP]) -> dict[TP, tuple[int, int]]:
-        """See :meth:`Fetcher.offset_ranges`."""
-        return await self.fetcher.offset_ranges(tps)
+        """First and end offset of each partition; the end is that of committed transactions. :class:`KafkaAway`."""
+        wanted = list(tps)
+        first, end = await asyncio.gather(
+            asyncio.to_thread(self.log_offsets.of, wanted, EARLIEST),
+            asyncio.to_thread(self.log_offsets.of, wanted, LATEST),
+        )
+        return {tp: (first[tp], end[tp]) for tp in wanted}
 
     async def end_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """See :meth:`Fetcher.end_offsets`."""
-        return await self.fetcher.end_offsets(tps)
+        """End offset of each partition, that of committed transactions. :class:`KafkaAway`."""
+        return await asyncio.to_thread(self.log_offsets.of, list(tps), LATEST)
 
     def done(self, positions: Mapping[TP, int]) -> None:
         """See :meth:`Membership.done`."""
