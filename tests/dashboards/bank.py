@@ -77,7 +77,7 @@ def _shared(calls_an_hour: int) -> Iterator[Rule]:
     yield {"id": "call-centre", "kind": "capacity", "when": {"channel": "phone"}, **calls}
     mails = {"limit": 20_000, "window": "calendar week"}
     yield {"id": "newsletter", "kind": "capacity", "when": {"channel": "email"}, **mails}
-    for campaign, reach in (("spring", 600), ("advice", 60)):
+    for campaign, reach in (("spring", 600), ("advice", 2_000)):
         dates = {"from": begin, "until": end}
         yield {"id": f"{campaign}-goal", "kind": "floor", "when": {"campaign": campaign}, "reach": reach, **dates}
     yield {"id": "seminar", "kind": "cell", "when": {"campaign": "seminar"}, "size": 60, "deadline": end}

@@ -134,7 +134,9 @@ def damaged_partition(stage: Stage) -> None:
     kept = f"{stage.site.name}:kept"
     redis.rename(timers, kept)
     redis.rpush(timers, "x")
-    time.sleep(2 * AWAY_S)
+    stopped = 'sum(arbiter_partitions{state="stopped"}) > 0'
+    wait_until(lambda: stage.prometheus.query(stopped), "the partition is seen to be stopped", RECOVERY_S)
+    time.sleep(AWAY_S)
     redis.rename(kept, timers)
 
 

@@ -7,7 +7,7 @@ from html import escape
 
 from tests.dashboards.asking import Shown, Span, ask
 from tests.dashboards.drawing import BACK, FAINT, GRID, INK, PAPER, Box, fitting, rectangle, text
-from tests.dashboards.kinds import bars, heat, lines, stat, table
+from tests.dashboards.kinds import bars, heat, lines, stat, table, timeline
 from tests.dashboards.reading import Panel, dashboards, panels
 from tests.servers.prometheus import PrometheusServer
 
@@ -52,6 +52,8 @@ def _inside(panel: Panel, shown: list[Shown], span: Span, box: Box) -> list[str]
     inside = box.inner(8, 26, 8, 6)
     if panel.kind == "timeseries":
         return lines.draw(panel, shown, inside, span)
+    if panel.kind == "state-timeline":
+        return timeline.draw(panel, shown, inside, span)
     if panel.kind == "heatmap":
         return heat.draw(panel, shown, inside, span)
     simple = {"stat": stat.draw, "bargauge": bars.draw, "table": table.draw}

@@ -10,8 +10,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.dashboards.asking import Shown, Span
-from tests.dashboards.drawing import Box
-from tests.dashboards.kinds import bars, heat, lines, stat, table
+from tests.dashboards.drawing import NAMED, Box
+from tests.dashboards.kinds import bars, heat, lines, stat, table, timeline
 from tests.dashboards.reading import Panel, panels
 from tests.dashboards.scales import marks, times
 from tests.dashboards.units import written
@@ -122,6 +122,25 @@ def test_a_table_has_words_for_values() -> None:
     words = texts(table.draw(found, answers, Box(0, 0, 1_400, 200)))
 
     assert ["Partition", "State", "Oldest record", "Records behind", "3", "stopped", "12.0 s", ""] == words
+
+
+def test_a_timeline_has_a_cell_for_each_stretch() -> None:
+    """In the colour of the value and as long as it lasted; where there is no value there is a gap."""
+    one = Shown("A", "7", Series({}, ((10.0, 0), (20.0, 0), (30.0, 4), (60.0, 0))))
+    parts = timeline.draw(panel("state-timeline"), [one], BOX, Span(0.0, 100.0, 10.0))
+    cells = re.findall(r'<rect x="([\d.]+)" y="5.0" width="([\d.]+)" height="[\d.]+" fill="([^"]+)"', "".join(parts))
+    tenth = (BOX.width - timeline.AXIS - 8) / 10
+
+    assert [(1, 2, "green"), (3, 1, "red"), (6, 1, "green")] == [
+        (
+            round((float(left) - timeline.AXIS) / tenth),
+            round(float(width) / tenth),
+            {v: k for k, v in NAMED.items()}[fill],
+        )
+        for left, width, fill in cells
+    ]
+    assert {"7", "claimed", "stopped"} <= set(texts(parts))
+    assert ["No data"] == texts(timeline.draw(panel("state-timeline"), [], BOX, SPAN))
 
 
 def test_a_heatmap_has_a_cell_for_each_bucket_with_values() -> None:

@@ -50,7 +50,7 @@ def operations() -> Dashboard:
             Row("Does it keep up?", [Line(8, _flow())]),
             Row("Where does time go?", [Line(8, _time()), Line(7, _efficiency())]),
             Row("Which worker?", [Line(5, [_workers()])]),
-            Row("Which partition?", [Line(8, each_partition(), widths=[10, 7, 7]), Line(7, partitions())]),
+            Row("Which partition?", [Line(8, each_partition(), widths=[8, 8, 8]), Line(7, partitions())]),
             Row("What does it stand on?", [Line(7, _dependencies())]),
             Row("What could not be taken, and what must a person look at?", [Line(8, _refused())]),
             Row("What does it use?", [Line(7, _resources())]),

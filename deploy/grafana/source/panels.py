@@ -262,6 +262,27 @@ def heatmap(title: str, description: str, query: Query, unit: str, runbook: str 
     return Panel("heatmap", title, description, [asked], unit, options, runbook=runbook)
 
 
+def timeline(
+    title: str, description: str, query: Query, *, thresholds: Json, texts: Mapping[str, str], runbook: str = ""
+) -> Panel:
+    """A bar for each series, with the colour and the word of what it was at each time."""
+    defaults: Json = {
+        "custom": {"fillOpacity": 80, "lineWidth": 0},
+        "thresholds": thresholds,
+        "color": {"mode": "thresholds"},
+        "mappings": _mappings(texts),
+    }
+    options: Json = {
+        "showValue": "never",
+        "mergeValues": True,
+        "rowHeight": 0.9,
+        "alignValue": "left",
+        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+        "tooltip": {"mode": "single", "sort": "none"},
+    }
+    return Panel("state-timeline", title, description, [query], "none", options, defaults, runbook=runbook)
+
+
 def _mappings(texts: Mapping[str, str]) -> list[Json]:
     """Words that stand for values."""
     return [{"type": "value", "options": {value: {"text": text} for value, text in texts.items()}}]

@@ -16,11 +16,13 @@ from deploy.grafana.source.panels import (
     lines,
     steps,
     table,
+    timeline,
 )
 from deploy.grafana.source.queries import highest, of, recent, top, total
 
 STATES = {"claimed": GREEN, "claiming": BLUE, "catching_up": "light-blue", "rebuilding": ORANGE, "stopped": RED}
-"""The colour of each state of a partition."""
+"""The colour of each state of a partition, from well to worst."""
+WORDS = {str(number): state for number, state in enumerate(STATES)}
 
 
 def each_partition() -> list[Panel]:
@@ -37,25 +39,23 @@ def each_partition() -> list[Panel]:
             thresholds=bad_from(5, 30),
             runbook="partitions.md",
         ),
-        lines(
-            "Not decided for",
-            "Partitions that were in another state than `claimed`, and in which. Each is 1.",
-            Query(
-                highest("partition_state", "partition, state", state=_states_but("claimed")), "{{partition}}: {{state}}"
-            ),
+        timeline(
+            "States of each partition",
+            "What became of each partition, over time. A gap: no worker had it, or none was scraped.",
+            Query(_states(), "{{partition}}"),
+            thresholds=_colors(),
+            texts=WORDS,
             runbook="partitions.md",
         ),
     ]
 
 
 def _table() -> Panel:
-    states = " or ".join(f"{of('partition_state', state=state)} * {number}" for number, state in enumerate(STATES))
-    words = {str(number): state for number, state in enumerate(STATES)}
     return table(
         "Each partition",
         "In what state it is, and how far behind over all its topics. One without a state has no worker.",
         {"partition": "Partition"},
-        Column("State", f"max by (partition) ({states})", "none", 0, _by_state(), words),
+        Column("State", _states(), "none", 0, _colors(), WORDS),
         Column("Oldest record", highest("partition_lag_seconds", "partition"), "s", 1, bad_from(5, 30)),
         Column("Records behind", highest("partition_lag_records", "partition"), "short", 0),
         sort="Oldest record",
@@ -63,12 +63,15 @@ def _table() -> Panel:
     )
 
 
-def _by_state() -> Json:
+def _states() -> str:
+    """The number of each partition's state; the worst one while it has two owners."""
+    each = (f"{of('partition_state', state=state)} * {number}" for number, state in enumerate(STATES))
+    return f"max by (partition) ({' or '.join(each)})"
+
+
+def _colors() -> Json:
+    """Of those numbers."""
     return steps(*((number, color) for number, color in enumerate(STATES.values()) if number))
-
-
-def _states_but(one: str) -> str:
-    return "~" + "|".join(state for state in STATES if state != one)
 
 
 def partitions() -> list[Panel]:
