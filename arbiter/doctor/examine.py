@@ -8,7 +8,7 @@ from typing import Final
 
 from confluent_kafka import KafkaException
 
-from arbiter.doctor import kafka_checks, policy_checks, redis_checks, worker_checks
+from arbiter.doctor import clock_checks, kafka_checks, policy_checks, redis_checks, worker_checks
 from arbiter.doctor.registry import CHECKS, KAFKA, REDIS, Check, Finding, Result, State, fail, in_order
 from arbiter.doctor.subject import Subject
 from arbiter.settings import Settings
@@ -16,7 +16,7 @@ from arbiter.state.codec import CodecError
 from arbiter.state.store import StateDamaged, StoreUnavailable
 from arbiter.worker.kafka.topics import KafkaAway, TopicsError
 
-MODULES: Final = (kafka_checks, policy_checks, redis_checks, worker_checks)
+MODULES: Final = (clock_checks, kafka_checks, policy_checks, redis_checks, worker_checks)
 """They are in the registry once they are imported."""
 
 CHECK_SECONDS_MAX: Final = 12.0

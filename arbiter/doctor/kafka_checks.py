@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
+from typing import Final
 
 from confluent_kafka import KafkaException
 
@@ -11,8 +12,13 @@ from arbiter.doctor.subject import SECONDS_MAX, Subject, in_thread
 from arbiter.settings import Settings
 from arbiter.worker.kafka import permissions
 from arbiter.worker.kafka.causes import Causes
-from arbiter.worker.kafka.topic_check import PARTITIONS, TOPIC, Difference, differences
+from arbiter.worker.kafka.topic_check import PARTITIONS, TOPIC, differences
 from arbiter.worker.kafka.topics import KafkaAway, admin, all_topics
+
+MISSING: Final = (
+    "for a new installation: arbiter topics create\n"
+    "if it was there before, what stood on it is lost: docs/backup-and-upgrade.md, A topic was deleted"
+)
 
 
 @check(KAFKA)
@@ -55,18 +61,11 @@ async def topics(subject: Subject) -> Finding:
     found = [one for one in differences(subject.settings, await subject.cluster()) if one.setting != PARTITIONS]
     if not found:
         return ok(f"all {len(all_topics(subject.settings))} are as they should be")
-    is_bad = any(one.loses or one.setting == TOPIC for one in found)
-    fix = "arbiter topics create" if all(one.setting == TOPIC for one in found) else "arbiter topics check"
-    return (fail if is_bad else warn)(_told(found), fix)
-
-
-def _told(found: list[Difference]) -> str:
-    first, more = found[0], len(found) - 1
-    missing = [one.topic for one in found if one.setting == TOPIC]
-    if missing:
-        others = f" and {len(missing) - 1} others" if len(missing) > 1 else ""
-        return f"{missing[0]}{others} missing"
-    return first.sentence + (f"; and {more} more" if more else "")
+    if missing := [one.topic for one in found if one.setting == TOPIC]:
+        others = f" and {len(missing) - 1} more are" if len(missing) > 1 else " is"
+        return fail(f"{missing[0]}{others} missing: workers do not start, or decide nothing", MISSING)
+    text = found[0].sentence + (f"; and {len(found) - 1} more" if len(found) > 1 else "")
+    return (fail if found[0].loses else warn)(text, "run the commands that `arbiter topics check` prints")
 
 
 @check("partitions", KAFKA)

@@ -1,31 +1,24 @@
-"""The installation as a whole: settings, whose state it is, clocks, the workers, and what waits."""
+"""The installation as a whole: settings, whose state it is, the workers, and what waits."""
 
 from __future__ import annotations
 
-import time
-from typing import Any, Final
+from typing import Final
 
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from faust.types import TP
 
 from arbiter.doctor.registry import KAFKA, REDIS, Finding, check, fail, ok, warn
 from arbiter.doctor.subject import SECONDS_MAX, Subject, in_thread
 from arbiter.messages import REQUESTS
-from arbiter.settings import Settings, unknown, variable
+from arbiter.settings import unknown, variable
 from arbiter.state.policy_store import WorkerReport
 from arbiter.state.store import Installation
 from arbiter.worker.installation import foreign
-from arbiter.worker.kafka.causes import Causes
+from arbiter.worker.kafka.log_offsets import EARLIEST, LATEST, LogOffsets
 from arbiter.worker.kafka.membership import Membership
 from arbiter.worker.kafka.reader import INPUTS
-from arbiter.worker.kafka.topics import KafkaAway, admin
 
-CLOCK_MS_MAX: Final = 1_000
-CLOCK_WRONG_MS: Final = 60_000
 SILENT_MS: Final = 3_000
 LAG_MAX: Final = 10_000
-
-Ends = dict[tuple[str, int], Any]
 
 
 @check("settings")
@@ -57,52 +50,6 @@ async def state(subject: Subject) -> Finding:
         text, _, fix = foreign(prefix, there, ours).partition(". ")
         return fail(text, fix)
     return ok(f"Redis prefix {prefix} is this installation's")
-
-
-@check("clocks", REDIS)
-async def clocks(subject: Subject) -> Finding:
-    """How far the clock of Redis, by which workers decide, is from that of this machine and of Kafka's records."""
-    began = time.time()
-    there_ms = await subject.store.time_ms()
-    here_ms = (began + time.time()) / 2 * 1_000
-    away_ms = there_ms - here_ms
-    newest_ms = await _newest(subject)
-    ahead_ms = max(newest_ms - there_ms, 0)
-    fix = "let NTP set the clocks of all machines; workers decide by that of Redis"
-    if abs(away_ms) > CLOCK_MS_MAX:
-        text = f"Redis is {abs(away_ms) / 1_000:,.1f} s {'ahead of' if away_ms > 0 else 'behind'} this machine"
-        return (fail if abs(away_ms) > CLOCK_WRONG_MS else warn)(text, fix)
-    if ahead_ms > CLOCK_MS_MAX:
-        text = f"the newest request on Kafka is from {ahead_ms / 1_000:,.1f} s in the future"
-        return warn(text, "let NTP set the clocks of Kafka and of the senders")
-    requests = "; no request is from the future" if newest_ms else ""
-    return ok(f"Redis and this machine differ by {abs(away_ms):.0f} ms{requests}")
-
-
-async def _newest(subject: Subject) -> int:
-    """The time of the newest request (ms); 0 if there is none, or Kafka does not say."""
-    topic = subject.settings.topic(REQUESTS)
-    try:
-        count = (await subject.cluster()).topics[topic].partitions
-        found = await in_thread(
-            lambda: _offsets(subject.settings, {topic: count}, OffsetSpec.max_timestamp())  # type: ignore[no-untyped-call]
-        )
-    except (KafkaAway, KeyError):
-        return 0
-    return max((one.timestamp for one in found.values()), default=0)
-
-
-def _offsets(settings: Settings, counts: dict[str, int], spec: Any) -> Ends:
-    """What Kafka says of these topics' logs. :class:`KafkaAway`."""
-    causes = Causes()
-    client: AdminClient = admin(settings, causes)
-    asked = {TopicPartition(topic, number): spec for topic, count in counts.items() for number in range(count)}
-    try:
-        futures = client.list_offsets(asked, request_timeout=SECONDS_MAX) if asked else {}
-        return {(tp.topic, tp.partition): future.result() for tp, future in futures.items()}
-    except KafkaException as error:
-        client.poll(0)
-        raise KafkaAway(causes.why(error.args[0])) from error
 
 
 @check("workers", KAFKA, REDIS)
@@ -143,18 +90,16 @@ async def lag(subject: Subject) -> Finding:
     cluster = await subject.cluster()
     names = [name for one in INPUTS if (name := subject.settings.topic(one)) in cluster.topics]
     counts = {name: cluster.topics[name].partitions for name in names}
-    first = await in_thread(
-        lambda: _offsets(subject.settings, counts, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-    )
-    ends = await in_thread(
-        lambda: _offsets(subject.settings, counts, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-    )
+    tps = [TP(topic, number) for topic, count in counts.items() for number in range(count)]
+    logs = LogOffsets(subject.settings)
+    first = await in_thread(lambda: logs.of(tps, EARLIEST, SECONDS_MAX))
+    ends = await in_thread(lambda: logs.of(tps, LATEST, SECONDS_MAX))
     heads = await subject.store.heads(max(counts.values(), default=0))
     waiting: dict[tuple[str, int], int] = {}
     for (topic, number), end in ends.items():
         head = heads[number]
-        position = max(first[topic, number].offset, head.positions.get(topic, 0) if head else 0)
-        waiting[topic, number] = max(end.offset - position, 0)
+        position = max(first[TP(topic, number)], head.positions.get(topic, 0) if head else 0)
+        waiting[topic, number] = max(end - position, 0)
     total = sum(waiting.values())
     if not total:
         return ok("nothing waits")

@@ -13,7 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from arbiter.cli import main
-from arbiter.doctor import examine, kafka_checks, redis_checks, subject
+from arbiter.doctor import clock_checks, examine, kafka_checks, redis_checks, subject
+from arbiter.doctor.clock_checks import Clocks
+from arbiter.doctor.logs import partition_of_group
 from arbiter.doctor.registry import CHECKS, EXIT_CODES, ORDER, Check, Finding, Result, State, ok, worst
 from arbiter.doctor.subject import Subject
 from arbiter.settings import Settings
@@ -105,6 +107,40 @@ async def test_what_redis_tells_is_judged(name: str, told: dict[str, str], state
     assert state is found.state
     assert text in found.text
     assert bool(found.fix) == (state is not State.OK)
+
+
+NOW_MS = 1_800_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "text"),
+    [
+        ({}, State.OK, "Redis and this machine differ by 4 ms"),
+        ({"kafka_ms": NOW_MS - 9_000, "commits_every_ms": 3_000}, State.OK, "; Kafka's clock fits"),
+        ({"kafka_ms": NOW_MS - 900_000}, State.OK, "differ by 4 ms"),
+        ({"kafka_ms": NOW_MS + 2_000}, State.WARN, "Kafka's clock is 2.0 s ahead of Redis"),
+        ({"kafka_ms": NOW_MS - 60_000, "commits_every_ms": 3_000}, State.WARN, "Kafka's clock is 60.0 s behind Redis"),
+        ({"newest_ms": NOW_MS - 5}, State.OK, "no request is from the future"),
+        ({"newest_ms": NOW_MS + 30_000}, State.WARN, "from 30.0 s in the future"),
+        ({"ahead_ms": -2_000.0, "newest_ms": NOW_MS + 9_000}, State.WARN, "Redis is 2.0 s behind this machine"),
+        ({"ahead_ms": 61_000.0}, State.FAIL, "Redis is 61.0 s ahead of this machine"),
+    ],
+)
+def test_clocks_are_compared(found: dict[str, float], state: State, text: str) -> None:
+    """That of Kafka by what brokers write: what is old says nothing, unless workers are at work."""
+    finding = clock_checks.evaluated(Clocks(**{"redis_ms": NOW_MS, "ahead_ms": 4.0, **found}))  # type: ignore[arg-type]
+
+    assert state is finding.state
+    assert text in finding.text
+    assert bool(finding.fix) == (state is not State.OK)
+
+
+@pytest.mark.parametrize(
+    ("group", "number"), [("arbiter", -748_985_111), ("bank-3", -1_396_347_678), ("größe", 98_762_257)]
+)
+def test_a_group_is_found_where_kafka_keeps_it(group: str, number: int) -> None:
+    """The number is what Java's `hashCode` gives."""
+    assert partition_of_group(group, 50) == abs(number) % 50
 
 
 async def test_a_redis_that_is_no_valkey_has_its_own_version() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.servers.processes import ROOT
 
-PLACES = {"arbiter/doctor/logs.py", "arbiter/doctor/worker_checks.py"}
+PLACES = {"arbiter/doctor/logs.py"}
 """Here the partitions' leaders are known before it is asked."""
 
 
