@@ -257,3 +257,16 @@ async def test_as_many_are_woken_as_are_free(desks: list[Desk], monkeypatch: pyt
 
     assert [[], ["c:3", "c:4"]] == woken
     assert LIMIT - 1 == await one.take(LIMIT - 1)
+
+
+async def test_a_window_that_cannot_be_counted_is_told_until_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One partition was never claimed: nothing is granted, and that is told between two looks, too."""
+    monkeypatch.setattr("arbiter.worker.partition.tokens.RESTOCK_SECONDS", 0.0)
+    store = MemoryStore()
+    await store.claim(0, "o", 1)
+    one = Desk(store, 0, policy(CALLS))
+    told = [(await one.take(1), one.tokens.is_rebuilding)]
+    await store.claim(1, "o", 1)
+    told.append((await one.take(1), one.tokens.is_rebuilding))
+
+    assert [(0, True), (1, False)] == told

@@ -31,6 +31,9 @@ RESTOCK_TRIES = 5
 RESTOCK_SECONDS = 0.1
 
 WAKE_SECONDS = 1.0
+MISSED_SECONDS = 3.0
+"""How long (s) a window counts as not counted after it was asked for in vain: who waits for it asks once a second."""
+
 WAKE_MAX = 200
 """How many parties are reviewed at a time because capacity was given back."""
 
@@ -180,12 +183,12 @@ class Tokens:
         """Parties that cannot be read. They are not woken: they would take the places of others."""
         self._to_wake: list[str] = []
         self._wake_at = 0.0
-        self._rebuilds = 0
+        self._uncounted: dict[Draw, float] = {}
 
     @property
     def is_rebuilding(self) -> bool:
-        """Whether it waits for a central entry that is counted again."""
-        return self._rebuilds > 0
+        """Whether it wants tokens of a window that is counted again, or cannot be: nothing is granted meanwhile."""
+        return any(monotonic() - missed_at < MISSED_SECONDS for missed_at in self._uncounted.values())
 
     async def reclaim(self, now_ms: int) -> None:
         """After a claim: give back what the last owner set aside and did not use, and read who waits."""
@@ -343,12 +346,12 @@ class Tokens:
         """Ask; where there is no central entry, have it made from what all partitions use, and ask again."""
         for _ in range(RESTOCK_TRIES):
             if await self._ask(draw, count, now_ms):
+                self._uncounted.pop(draw, None)
                 return
-            self._rebuilds += 1
-            try:
-                await self._restock(draw, now_ms)
-            finally:
-                self._rebuilds -= 1
+            now = monotonic()
+            self._uncounted = {one: at for one, at in self._uncounted.items() if now - at < MISSED_SECONDS}
+            self._uncounted[draw] = now
+            await self._restock(draw, now_ms)
 
     async def _restock(self, draw: Draw, now_ms: int) -> None:
         restock, shared = self._shared.store.stocks.restock, self._shared
