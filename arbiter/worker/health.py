@@ -15,6 +15,9 @@ STORE = "store"
 EVICTION = "eviction"
 """The store throws keys away, or may: nothing is decided."""
 
+TOPICS = "topics"
+"""Topics that are read are gone, or were made anew: nothing is decided, since a withdrawal may be lost with them."""
+
 
 class _Trouble(Struct):
     text: str
@@ -37,6 +40,10 @@ class Health:
     def has(self, key: str) -> bool:
         """Whether this trouble lasts."""
         return key in self._troubles
+
+    def why(self, *keys: str) -> str:
+        """The text of the first of these troubles that lasts; empty if none does."""
+        return next((self._troubles[key].text for key in keys if key in self._troubles), "")
 
     def began_at(self, key: str) -> float | None:
         """Since when this trouble lasts (``time.monotonic()``); ``None`` if it does not."""

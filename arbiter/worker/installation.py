@@ -17,13 +17,14 @@ from arbiter import log_events
 from arbiter.messages import DECISIONS
 from arbiter.settings import Settings, variable
 from arbiter.state.store import Installation, StateDamaged, Store, StoreUnavailable
-from arbiter.worker.health import Health
+from arbiter.worker.health import TOPICS, Health
 from arbiter.worker.kafka.reader import INPUTS
 from arbiter.worker.kafka.topics import KafkaAway, Layout, Topics, partitions_of
 
 CHECK_SECONDS: Final = 2.0
-TOPICS: Final = "topics"
 INSTALLATION: Final = "installation"
+BESIDE: Final = "topics beside"
+"""Topics are wrong without which decisions are right all the same."""
 
 
 class InstallationCheck:
@@ -43,6 +44,7 @@ class InstallationCheck:
         self.reconnects = 0
         """How often it did again after it had not."""
         self._was_away = False
+        self._told: dict[str, str] = {}
 
     async def begin(self) -> None:
         """Note the topics as they are now: the worker begins with these.
@@ -79,27 +81,36 @@ class InstallationCheck:
 
     async def keep_watching(self, refuse: Callable[[], None]) -> None:
         """Check every few seconds. Calls ``refuse`` and ends once topics or state are not those of the beginning."""
-        before = ""
+        before = "", ""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             try:
                 layout = await self._layout()
-                is_ours = await self.is_ours()
+                others = self._others(layout)
+                wrong = others or self._gone(layout)
+                # Nothing is known of a state while Kafka is not the one that we began with: it is not made ours.
+                is_ours = bool(wrong) or await self.is_ours()
             except (KafkaAway, StoreUnavailable, StateDamaged, ValueError) as error:
                 log_events.TOPICS_UNKNOWN(why=error)
                 continue
-            others = self._others(layout)
-            wrong = others or self._missing(layout)
-            if not wrong:
-                self._health.over(TOPICS)
             # A broker that just started may not know better yet: what comes twice is believed, and that topics grew.
-            is_sure = wrong == before or self._has_grown(layout)
-            if wrong and is_sure:
-                self._health.trouble(TOPICS, wrong, alarm=True)
+            is_sure = wrong == before[0] or self._has_grown(layout)
+            self._tell(TOPICS, wrong, is_sure=is_sure)
+            beside = self._beside(layout)
+            self._tell(BESIDE, beside, is_sure=beside == before[1])
             if not is_ours or (others and is_sure):
                 refuse()
                 return
-            before = wrong
+            before = wrong, beside
+
+    def _tell(self, key: str, wrong: str, *, is_sure: bool) -> None:
+        if not wrong:
+            self._health.over(key)
+        elif is_sure:
+            if self._told.get(key) != wrong:
+                self._health.drop(key, "it is otherwise now")
+                self._told[key] = wrong
+            self._health.trouble(key, wrong, alarm=True)
 
     @property
     def errors(self) -> Mapping[str, int]:
@@ -134,12 +145,21 @@ class InstallationCheck:
             )
         return ""
 
-    def _missing(self, now: Layout) -> str:
-        """Which topics are not there any more, or beside the others; empty if all is well."""
-        missing = [name for name in self._begun.counts if name not in now.counts]
-        if missing:
-            return f"missing topics: {', '.join(missing)}; if they were deleted, their records are lost"
-        if counts := self._recounted(now, self._begun.counts):
+    def _gone(self, now: Layout) -> str:
+        """Which topics that state is about are not there any more, and what to do; empty if all are."""
+        if missing := [name for name in self._read if name not in now.counts]:
+            return (
+                f"nothing is decided: Kafka does not know {', '.join(missing)}, or hides it from this user. If it was "
+                "deleted, what stood on it is lost: docs/backup-and-upgrade.md, A topic was deleted"
+            )
+        return ""
+
+    def _beside(self, now: Layout) -> str:
+        """What is wrong with the topics that are only written to; empty if all is well."""
+        written = [name for name in self._begun.counts if name not in self._read]
+        if missing := [name for name in written if name not in now.counts]:
+            return f"missing topics: {', '.join(missing)}; make them anew with `arbiter topics create`"
+        if counts := self._recounted(now, written):
             return f"{counts}, the others {self.partitions}: make it anew with as many, or no worker will start again"
         return ""
 
@@ -159,11 +179,14 @@ def foreign(redis_prefix: str, there: Installation, ours: Installation) -> str:
     if [*differing] == ["partitions"]:
         return _spread(f"the topics have {ours.partitions} partitions", there.partitions)
     told = ", ".join(f"{_NAMES[name]} `{value}`, here `{here[name]}`" for name, value in differing.items())
-    return (
+    text = (
         f"nothing is claimed: the state under Redis prefix `{redis_prefix}` is another installation's ({told}). Set "
         f"{variable('redis_prefix')} to one of its own; or, if it is to be that installation, set {variable('kafka')}, "
         f"{variable('topic_prefix')} and {variable('group')} as there"
     )
+    if [*differing] == ["cluster"]:
+        text += "; or, if that Kafka is lost and this one takes its place: docs/backup-and-upgrade.md, Kafka is lost"
+    return text
 
 
 _NAMES: Final = {

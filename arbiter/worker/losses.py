@@ -118,7 +118,7 @@ class Losses:
         if number not in self._named:
             cures = ". ".join(dict.fromkeys(loss.cure for loss in losses))
             prices = "; ".join(dict.fromkeys(loss.price for loss in losses))
-            raise Unfit(f"{what}. {cures}; or set {SETTING}={number} to accept this loss, once: {prices}")
+            raise Unfit(f"{_shortened(losses)}. {cures}; or set {SETTING}={number} to accept this loss, once: {prices}")
         return number
 
     async def settle(
@@ -139,6 +139,16 @@ class Losses:
         self._shared.metrics.accepted_losses.inc()
         positions = head.positions | acceptance.positions
         return replace(claim, head=replace(head, seq=acceptance.seq, positions=positions, topics=topics), fresh=False)
+
+
+def _shortened(losses: list[Loss]) -> str:
+    """What was lost, for people: of topics that were lost in the same way, the first."""
+    alike: dict[str, list[Loss]] = {}
+    for loss in losses:
+        alike.setdefault(loss.cure, []).append(loss)
+    return "; ".join(
+        first.what + (f" (and {len(more)} more topics)" if more else "") for first, *more in alike.values()
+    )
 
 
 def _acceptance(claim: Claim, losses: list[Loss], topics: Mapping[str, str], routed: str) -> Acceptance:

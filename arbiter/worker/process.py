@@ -8,11 +8,13 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import faust
+from faust.types import TP
 
 from arbiter import __version__, log_events
 from arbiter.metrics import Metrics
@@ -31,14 +33,17 @@ from arbiter.worker.kafka import permissions, topics
 from arbiter.worker.kafka.app import add_agent, consumer_of, make_app
 from arbiter.worker.kafka.bounded_reader import BoundedReader
 from arbiter.worker.kafka.joining import Joining
+from arbiter.worker.kafka.outside import Outside
 from arbiter.worker.kafka.producer import KafkaPublisher
 from arbiter.worker.kafka.progress import Progress
 from arbiter.worker.kafka.reader import INPUTS, topic_labels
 from arbiter.worker.kafka.transport import Consumer
+from arbiter.worker.lag import Consumer as LagConsumer
 from arbiter.worker.lag import Lag
+from arbiter.worker.lag import Work as LagWork
 from arbiter.worker.last_decision import LastPublished
 from arbiter.worker.ownership import Ownership
-from arbiter.worker.partition.retry import Shared
+from arbiter.worker.partition.retry import HOLDS, Shared
 from arbiter.worker.policy_watcher import Active, Policies
 from arbiter.worker.reporting import Reporter, keep_watching
 from arbiter.worker.store_watch import StoreWatch
@@ -92,6 +97,7 @@ class Worker:
         self._ownership: Ownership | None = None
         self._joining: Joining | None = None
         self._progress: Progress | None = None
+        self._outside: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         scraped.begin(metrics, settings, self._store, self._store_watch, self._installation, self._health)
 
@@ -184,8 +190,31 @@ class Worker:
                 self._health.trouble(STORE, f"the store does not say whose state it has, nothing is claimed: {error}")
             else:
                 if is_ours and are_safe:
-                    return
+                    break
+            self._tell_lag_meanwhile()
             await self._pause()
+        if self._outside is not None:
+            self._outside.cancel()
+            await asyncio.wait([self._outside])
+
+    def _tell_lag_meanwhile(self) -> None:
+        """Tell how long records wait, from when on it is known what there is to ask for."""
+        if self._outside is None and self._installation.partitions:
+            self._outside = self._watch("watching the lag from outside", self._watch_from_outside())
+
+    async def _watch_from_outside(self) -> None:
+        outside = Outside(self._settings)
+        try:
+            await self._lag(outside, outside, dict).keep_watching()
+        finally:
+            await outside.close()
+
+    def _lag(self, consumer: LagConsumer, work: LagWork, ends: Callable[[], Mapping[TP, int]]) -> Lag:
+        """From now on a scrape reads this one."""
+        labels, reader = topic_labels(self._settings), BoundedReader(self._settings)
+        found = Lag(consumer, work, reader, labels, self._installation.partitions, ends)
+        scraped.read_lag(self._metrics, found)
+        return found
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
@@ -214,7 +243,8 @@ class Worker:
         )
         add_agent(app, self._settings, ownership)
         self._let_scrape(ownership, consumer, publisher)
-        reporter = Reporter(self._store.policies, self._policies, self._metrics, name, lambda: ownership.using)
+        held_by = partial(self._health.why, *HOLDS)
+        reporter = Reporter(self._store.policies, self._policies, self._metrics, name, lambda: ownership.using, held_by)
         self._watch("watching the store", self._store_watch.keep_watching())
         self._watch("watching the policy", keep_watching(self._policies, reporter))
         self._watch("watching topics and state", self._installation.keep_watching(ownership.refuse))
@@ -229,9 +259,7 @@ class Worker:
         progress = Progress(consumer, ownership, self._health, inputs, partitions, seconds_max)
         self._progress = progress
         self._watch("watching for progress", progress.keep_watching())
-        labels, reader = topic_labels(self._settings), BoundedReader(self._settings)
-        lag = Lag(consumer, ownership, reader, labels, self._installation.partitions, lambda: progress.ends)
-        scraped.read_lag(self._metrics, lag)
+        lag = self._lag(consumer, ownership, lambda: progress.ends)
         self._watch("watching the lag", lag.keep_watching())
         self._watch_slowly(ownership, shared)
         prefix = self._settings.topic_prefix
@@ -291,10 +319,11 @@ class Worker:
         if not starting.done():
             starting.cancel()
 
-    def _watch(self, what: str, forever: Any) -> None:
-        task = asyncio.create_task(forever)
+    def _watch(self, what: str, forever: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(forever)
         task.add_done_callback(self._check(what))
         self._tasks.append(task)
+        return task
 
     def _check(self, what: str) -> Callable[[asyncio.Task[Any]], None]:
         def ended(task: asyncio.Task[Any]) -> None:

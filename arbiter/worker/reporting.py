@@ -39,13 +39,15 @@ class Reporter:
         metrics: Metrics,
         worker: str,
         using: Callable[[], Iterable[Using]],
+        held_by: Callable[[], str] = str,
     ) -> None:
-        """``worker`` names this process, unlike any other."""
+        """``worker`` names this process, unlike any other. ``held_by`` says why it decides nothing, if so."""
         self._store = store
         self._policies = policies
         self._metrics = metrics
         self._worker = worker
         self._using = using
+        self._held_by = held_by
         self._has_left = False
 
     async def report(self) -> None:
@@ -63,7 +65,7 @@ class Reporter:
             swept=min([newest, *(one.swept for one in using)]),
             highest_seen=policies.highest_seen,
             partitions=len(using),
-            trouble=policies.trouble,
+            trouble=policies.trouble or self._held_by(),
         )
         try:
             seen = await self._store.report(report, stopped)

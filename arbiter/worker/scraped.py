@@ -16,8 +16,8 @@ from arbiter.state.redis_client import ERROR_KINDS
 from arbiter.state.redis_store import RedisStore
 from arbiter.worker.clock import TROUBLE
 from arbiter.worker.health import EVICTION, STORE, Health
+from arbiter.worker.health import TOPICS as TOPICS_TROUBLE
 from arbiter.worker.installation import INSTALLATION, InstallationCheck
-from arbiter.worker.installation import TOPICS as TOPICS_TROUBLE
 from arbiter.worker.kafka.causes import KINDS
 from arbiter.worker.kafka.progress import COVERAGE, STALLED
 from arbiter.worker.lag import Lag

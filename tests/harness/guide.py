@@ -177,9 +177,9 @@ def blocks(language: str, text: str = "") -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text or GUIDE.read_text(), re.MULTILINE | re.DOTALL)
 
 
-def section(title: str) -> str:
-    """The text of the guide under a heading of the second level."""
-    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+def section(title: str, page: Path = GUIDE) -> str:
+    """The text of a page under a heading of the second level."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", page.read_text(), re.MULTILINE | re.DOTALL)
     assert found is not None, title
     return found[1]
 

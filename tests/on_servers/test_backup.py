@@ -1,4 +1,7 @@
-"""The commands of docs/backup-and-upgrade.md: a copy of Redis that is restored as the page says, and an older one."""
+"""The commands of docs/backup-and-upgrade.md: a copy of Redis that is restored as the page says, and an older one.
+
+Those about Kafka run in test_disasters.py.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,16 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.harness.guide import section
 from tests.inputs.traffic import Traffic, bank
-from tests.on_servers.test_docs import commands
+from tests.on_servers.test_docs import shell_lines
 from tests.servers.processes import ROOT, ValkeyServer
 from tests.servers.topics import DECISIONS, entries_of
 from tests.servers.workers import MakeSite, wait_until
 
-BACK_UP, *RESTORE = commands(ROOT / "docs" / "backup-and-upgrade.md")
+PAGE = ROOT / "docs" / "backup-and-upgrade.md"
+(BACK_UP,) = shell_lines(section("Back up Redis", PAGE))
+RESTORE = shell_lines(section("Restore Redis", PAGE))
 
 
 def run(line: str, valkey: ValkeyServer, folder: Path) -> str:

@@ -79,7 +79,7 @@ SERVERLESS = ("policy-tests.md", "simulate.md", "sizing.md")
 
 ON_SERVERS = ("explain-and-report.md", "shadow.md", "backup-and-upgrade.md")
 """Documents whose commands need an installation that has decided something; see test_explain.py,
-test_worker_shadow.py, test_backup.py."""
+test_worker_shadow.py, test_backup.py, test_disasters.py."""
 
 
 @pytest.mark.parametrize("name", SERVERLESS)

@@ -63,7 +63,7 @@ def stands(worker: Worker) -> dict[str, float]:
 def test_what_a_scrape_tells(
     make_site: MakeSite, kafka_bootstrap: str, fresh_valkey: Callable[..., ValkeyServer]
 ) -> None:
-    """All is well: nothing is late, and the censuses come; then Redis is away, and what waits is told all the same."""
+    """All is well: nothing is late, and the censuses come; Redis is away: what waits is told, by new workers, too."""
     valkey = fresh_valkey(appendonly="yes", appendfsync="always")
     site = make_site(kafka_bootstrap, valkey.url, clock="wall", stall_timeout_ms=3_000)
     site.publish(document(ONE, CALLS, GOAL))
@@ -106,8 +106,15 @@ def test_what_a_scrape_tells(
     wait_until(lambda: worker.metric("arbiter_partitions_assigned") == 0, "the worker has left the group", 60)
     wait_until(lambda: worker.metric("arbiter_lag_seconds", topic="requests") > 10, "it is late all the same", 60)
 
+    other = site.start_one()
+    wait_until(lambda: other.metric("arbiter_lag_seconds", topic="requests") > 10, "the next worker tells it, too", 60)
+
+    assert 1 == other.metric("arbiter_lag_records", topic="requests")
+    assert "the store does not say whose state it has" in other.reasons
+
     valkey.start()
-    worker.wait_ready()
-    wait_until(lambda: worker.metric("arbiter_lag_seconds") == 0, "nothing is late any more", 60)
+    for one in (worker, other):
+        one.wait_ready()
+        wait_until(lambda: one.metric("arbiter_lag_seconds") == 0, "nothing is late any more", 60)  # noqa: B023
 
     assert 1 <= worker.metric("arbiter_store_reconnects_total")

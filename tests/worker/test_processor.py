@@ -12,6 +12,7 @@ from arbiter.ledger.keys import customer_party
 from arbiter.messages import CONSENTS, DECISIONS, DLQ_SUFFIX, PROFILES, REQUESTS, ROUTED
 from arbiter.state.codec import unpack_outbox
 from arbiter.state.envelopes import unpack_envelope
+from arbiter.worker.health import TOPICS
 from arbiter.worker.kafka.reader import INPUTS
 from arbiter.worker.policy_watcher import Active
 from tests.harness.partition import CAP, CUSTOMERS, STRANGER, P, PartitionCluster
@@ -154,6 +155,20 @@ async def test_without_a_policy_nothing_is_decided(world: PartitionCluster) -> N
 
     assert world.commits == []
     assert world.published == []
+
+
+async def test_while_a_topic_is_gone_nothing_is_decided(world: PartitionCluster) -> None:
+    """It may have held a withdrawal. What waits is decided once the topic is there again."""
+    world.health.trouble(TOPICS, "contact.consents.v1 is gone")
+    world.request("a")
+    process = await world.start()
+    await asyncio.sleep(0.1)
+    before = len(world.commits)
+    world.health.over(TOPICS)
+    await world.settled(world.is_done)
+    await process.stop()
+
+    assert [0, 1] == [before, len(world.of(DECISIONS))]
 
 
 async def test_a_full_runner_shuts_its_topics_and_opens_them_again(

@@ -87,12 +87,20 @@ class Membership:
         self.heard_at = -1e9
         """The same, or when it last gave us partitions: that is no proof that it counts on us now."""
 
+    def open(self) -> None:
+        """Make the client, which can be asked from then on, and joins nothing by itself."""
+        self._consumer = Consumer(self._config())
+
+    def close(self) -> None:
+        """Let go of a client that was only asked. Blocks for a moment."""
+        self._consumer.close()
+
     def start(self, listener: Listener, failed: Callable[[BaseException], None]) -> None:
         """Begin, in the event loop; ``failed`` is called in it when only a new process can go on."""
         self._listener = listener
         self._failed = failed
         self._loop = asyncio.get_running_loop()
-        self._consumer = Consumer(self._config())
+        self.open()
         self._threads = [
             threading.Thread(target=self._until_stopped, args=(turn,), name=f"group {turn.__name__[1:]}", daemon=True)
             for turn in (self._poll, self._prove)

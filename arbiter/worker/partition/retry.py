@@ -14,7 +14,7 @@ from arbiter.settings import Settings
 from arbiter.state.codec import OutRecord
 from arbiter.state.store import Store, StoreUnavailable
 from arbiter.worker.clock import StoreClock
-from arbiter.worker.health import EVICTION, STORE, Health
+from arbiter.worker.health import EVICTION, STORE, TOPICS, Health
 from arbiter.worker.kafka.producer import PublishFailed
 from arbiter.worker.policy_watcher import Active, Policies
 from arbiter.worker.refused import still_to_send
@@ -24,6 +24,9 @@ from arbiter.worker.turn import Turn
 Result = TypeVar("Result")
 
 LOOK_SECONDS = 0.05
+HOLDS = (EVICTION, TOPICS)
+"""Troubles while which nothing is decided, by no partition."""
+
 BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -49,7 +52,7 @@ class Shared(Struct, frozen=True):
 
     def in_force(self) -> Active | None:
         """What to decide by; ``None`` while nothing may be decided."""
-        may_decide = self.clock.is_settled and not self.health.has(EVICTION)
+        may_decide = self.clock.is_settled and not any(map(self.health.has, HOLDS))
         return self.policies.current if may_decide else None
 
 
