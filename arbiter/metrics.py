@@ -363,9 +363,19 @@ class Metrics:
             ("topic", "code"),
             registry=registry,
         )
+        self.answered_letters = Counter(
+            "arbiter_answered_letters",
+            "Dead letters of requests that were answered on the topic of decisions, since their request id could still "
+            "be read, by [code](reason-codes.md) and by the department that they name. Subtracted from "
+            '`arbiter_dead_letters_total{topic="requests"}` that leaves the senders who were not told.',
+            ("code", "department"),
+            registry=registry,
+        )
         self.unknown_fields = Counter(
             "arbiter_unknown_fields", "Fields in messages that this build does not know.", registry=registry
         )
+        text = "Requests with fields that are not known, decided for the first time, by department; each was told so."
+        self.noted_requests = Counter("arbiter_noted_requests", text, ("department",), registry=registry)
         text = "Headers `traceparent` that are malformed; their records are decided as without one."
         self.malformed_traces = Counter("arbiter_malformed_traceparents", text, registry=registry)
         self.replays = Counter(

@@ -116,6 +116,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     record_bytes: Annotated[
         int, _setting("A record with a longer value is a dead letter.", ge=1_024, le=16_777_216)
     ] = 262_144
+    unknown_fields: Annotated[
+        Literal["note", "refuse"],
+        _setting(
+            "What becomes of a request with a field that is not known. `note`: it is decided without that field, and "
+            "each decision on it says so. `refuse`: it is a dead letter, and is answered with `invalid_unknown_field`."
+        ),
+    ] = "note"
     activate_alone: Annotated[
         bool,
         _setting(

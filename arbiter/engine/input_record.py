@@ -11,7 +11,7 @@ from msgspec import Struct
 from arbiter.ledger.facts import Fact
 from arbiter.ledger.keys import CUSTOMER
 from arbiter.ledger.model import StoredRecord
-from arbiter.messages import ContactRequest, CustomerChange, Outcome, Profile
+from arbiter.messages import ContactRequest, CustomerChange, FieldNote, Outcome, Profile
 from arbiter.messages.traces import trace_in
 
 Message = ContactRequest | Fact | Outcome
@@ -33,7 +33,8 @@ class InputRecord(Struct, frozen=True, gc=False):
 
     ``key``, ``value`` and ``headers`` are the record's own (``value`` only where it is not the JSON alone), so that
     it can still become a dead letter elsewhere; ``hops`` says how often it was sent on. ``identity`` is that of a
-    request, where it was worked out already; ``trace`` is the trace that its headers name, or empty.
+    request, where it was worked out already; ``trace`` is the trace that its headers name, or empty. ``notes`` tell the
+    sender what was ignored of a request.
     """
 
     message: Message
@@ -46,6 +47,7 @@ class InputRecord(Struct, frozen=True, gc=False):
     hops: int = 0
     identity: bytes = b""
     trace: bytes = b""
+    notes: tuple[FieldNote, ...] = ()
 
     @property
     def party(self) -> str:
@@ -57,7 +59,7 @@ def to_stored(record: InputRecord) -> StoredRecord:
     """The record as it is kept or sent on."""
     a = record
     headers = tuple((name, value or b"") for name, value in a.headers)
-    return StoredRecord(_what(a.message), a.source, a.received_ms, a.raw, a.key, a.value, headers, a.hops)
+    return StoredRecord(_what(a.message), a.source, a.received_ms, a.raw, a.key, a.value, headers, a.hops, a.notes)
 
 
 def _what(message: Message) -> _What:
@@ -72,4 +74,4 @@ def from_stored(stored: StoredRecord) -> InputRecord:
     """What was kept or sent on, as it arrived; ``msgspec.DecodeError`` for what no reader had let through."""
     a, message = stored, _READ[stored.what](stored.raw)
     trace = trace_in(a.headers) or b""
-    return InputRecord(message, a.source, a.received_ms, a.raw, a.key, a.value, a.headers, a.hops, b"", trace)
+    return InputRecord(message, a.source, a.received_ms, a.raw, a.key, a.value, a.headers, a.hops, b"", trace, a.notes)

@@ -62,7 +62,7 @@ def decision_id(decision: Decision) -> str:
 
 
 def count_of(decision_id: str) -> int:
-    """Which decision on its request this is, from 1; 0 for a dry run."""
+    """Which decision on its request this is, from 1; 0 for a dry run and for the answer to a dead letter."""
     _, _, n = decision_id.rpartition(":")
     return int(n) % COUNTS_MAX if n.isdecimal() else 0
 
@@ -101,4 +101,5 @@ def message_of(decision: Decision) -> DecisionMessage:
         0,
         decision.exceptions,
         decision.shadow_policy,
+        decision.notes,
     )

@@ -57,7 +57,7 @@ def ask(party: PartyState, record: InputRecord, request: ContactRequest) -> None
     evaluation = Evaluation(party.policy, ledger, request, record.received_ms, party.now_ms, party.stock)
     place = record.received_ms, record.source
     ranked = evaluation.inputs.score, evaluation.inputs.priority
-    pending = PendingRequest(key, content, customer, *place, 0, *ranked, trace=record.trace)
+    pending = PendingRequest(key, content, customer, *place, 0, *ranked, trace=record.trace, notes=record.notes)
     found = hold_for(evaluation, ledger.holds)
     if found is None:
         _decide(party, pending, evaluation, "received", None, None)
@@ -144,7 +144,7 @@ def _dry_run(party: PartyState, record: InputRecord, request: ContactRequest, ke
     """Decide a dry run as a new request. Nothing is kept."""
     evaluation = evaluate(party, request, record.received_ms)
     decision = in_future(party.policy.document, evaluation.decision(), party.now_ms)
-    place = {"source": record.source, "seq": party.seq, "trace": record.trace}
+    place = {"source": record.source, "seq": party.seq, "trace": record.trace, "notes": record.notes}
     party.effects.append(replace(decision, request=request, identity=key, final=True, **place))
 
 

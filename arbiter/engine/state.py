@@ -223,6 +223,8 @@ class PartyState:
         decision.request, decision.identity, decision.content = request, pending.identity, pending.content
         decision.n, decision.source, decision.seq, decision.ahead = pending.n, pending.source, self.seq, ahead
         decision.trace = pending.trace
+        if pending.notes:
+            decision.notes = pending.notes
         key = answer_key(request.customer_id, pending.identity)
         self.answers[key], self.changed[key] = decision, None
         self.effects.append(decision)

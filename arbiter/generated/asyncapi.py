@@ -11,8 +11,14 @@ from typing import Any
 from arbiter.messages import AUDIT, CONSENTS, DECISIONS, DLQ_SUFFIX, OUTCOMES, PROFILES, REQUESTS
 from arbiter.messages.traces import HEADER
 
-VERSION = "2.1.0"
+VERSION = "2.2.0"
 """Of the messages, not of the program: the last part grows with a new optional field, the first with a new topic."""
+
+DECISIONS_TEXT = (
+    "The answers; a consumer keeps the highest `:n`. One that ends in `:0` answers a request that became a dead "
+    "letter: it is rejected, `notes` has the fields at fault, and the id stays free. Where the customer cannot be "
+    "read, its key is that of the record."
+)
 
 Part = dict[str, Any]
 
@@ -55,7 +61,7 @@ _DEAD_LETTER_HEADERS = {
 def document() -> Part:
     """The whole document, as plain values."""
     channels = {name: _channel(*rest) for name, rest in _INPUTS.items()}
-    channels["decisions"] = _channel(DECISIONS, "The answers; a consumer keeps the highest `:n`.", ("decision",))
+    channels["decisions"] = _channel(DECISIONS, DECISIONS_TEXT, ("decision",))
     text = "What was done to policies and kill switches, in order, on partition 0; a repeated record has the same `id`."
     channels["audit"] = _channel(AUDIT, text, ("audit-record",))
     for name, (topic, _, _) in _INPUTS.items():

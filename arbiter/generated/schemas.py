@@ -32,7 +32,7 @@ from arbiter.messages import (
     Profile,
     SuppressionChange,
 )
-from arbiter.messages.reason_codes import NOTES, REFUSALS
+from arbiter.messages.reason_codes import ANSWERABLE, FIXES, NOTES, REFUSALS, answered_code
 from arbiter.policy.rules import EXEMPTABLE, KINDS, MEANINGS, Rule, kind_of
 from arbiter.policy.rules.complete import required
 from arbiter.policy_check.files import catalogue
@@ -143,6 +143,21 @@ def reason_codes() -> str:
             "## In a decision: the `code` of a finding",
             "",
             *_table(MEANINGS),
+            "",
+            "## In the answer to a dead letter: the `code` of its finding",
+            "",
+            "A request that becomes a dead letter is answered with a decision, if its `request_id` can still be read:",
+            "`rejected`, a `decision_id` that ends in `:0`, and the fields at fault in `notes`. Nothing is booked, and",
+            "the id stays free: the corrected request is decided as a new one. The last column says what to do.",
+            "",
+            "| Code | Meaning | What to do |",
+            "|---|---|---|",
+            *(f"| `{answered_code(code)}` | {REFUSALS[code]} | {FIXES[code]} |" for code in ANSWERABLE),
+            "",
+            "## In a decision: the `code` of a note",
+            "",
+            "The code of a note on a field is that of the dead letter, or `unknown_field` beside a decision: the",
+            "request has a field that is not known, and was decided without it.",
             "",
             "## In a dead letter: the header `arbiter-error-code`",
             "",

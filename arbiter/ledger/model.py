@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from arbiter.ledger.capacity import Draw
 from arbiter.ledger.contacts import Contacts, Kind
 from arbiter.ledger.stored_request import Names
-from arbiter.messages import ContactRequest, Finding, OutcomeName, Scalar, ShadowDecision
+from arbiter.messages import ContactRequest, FieldNote, Finding, OutcomeName, Scalar, ShadowDecision
 
 
 class Consent(Struct, frozen=True, array_like=True, gc=False):
@@ -83,7 +83,7 @@ class PendingRequest(Struct, array_like=True, gc=False):
     ``names`` and ``row`` are the request itself, as ``arbiter.ledger.stored_request`` packs it; ``n`` counts the
     decisions published on it, ``due_ms`` is when to look at it again (0: never by itself), ``held`` the arbitration it
     waits for, ``recalled`` that it was recalled once already, ``awaits`` the capacities it waits for, ``trace`` the
-    trace that its record named, if it did.
+    trace that its record named, if it did, ``notes`` what was ignored of it.
     """
 
     identity: bytes
@@ -101,6 +101,7 @@ class PendingRequest(Struct, array_like=True, gc=False):
     recalled: bool = False
     awaits: list[str] = []
     trace: bytes = b""
+    notes: tuple[FieldNote, ...] = ()
 
 
 def best_first(asked: PendingRequest) -> tuple[float, float, int, int, bytes]:
@@ -120,7 +121,8 @@ class StoredRecord(Struct, frozen=True, array_like=True, gc=False):
     """A record as it was read, to be sent on, kept, or made a dead letter of, byte for byte.
 
     ``what`` is the kind of message, ``raw`` is its JSON; ``value`` is the record's value
-    where that is not ``raw`` (a CloudEvents envelope), ``hops`` how often it was sent on.
+    where that is not ``raw`` (a CloudEvents envelope), ``hops`` how often it was sent on, ``notes`` what was ignored of
+    a request; earlier builds read it without them.
     """
 
     what: Literal["request", "change", "profile", "outcome"]
@@ -131,6 +133,7 @@ class StoredRecord(Struct, frozen=True, array_like=True, gc=False):
     value: bytes | None = None
     headers: tuple[tuple[str, bytes], ...] = ()
     hops: int = 0
+    notes: tuple[FieldNote, ...] = ()
 
 
 class MembershipStub(Struct, array_like=True, gc=False):
@@ -183,8 +186,8 @@ class Decision(Struct, gc=False):
     when it is published: whose it is, a hash of the request's content, its number ``n`` among the decisions on this
     request (0: a dry run), where the request was read (topic, partition, offset), the number of the commit, and how
     many requests of the party wait with a better claim. ``is_repeat`` marks one that was published before and is
-    published again, byte for byte. ``trace`` is the trace of the record that asked for it, if that named one. The store
-    keeps neither ``request`` nor ``identity`` nor ``trace``.
+    published again, byte for byte. ``trace`` is the trace of the record that asked for it, if that named one, ``notes``
+    what was ignored of the request. The store keeps neither ``request`` nor ``identity`` nor ``trace``.
     """
 
     outcome: OutcomeName
@@ -212,3 +215,4 @@ class Decision(Struct, gc=False):
     ahead: int | None = None
     is_repeat: bool = False
     trace: bytes = b""
+    notes: tuple[FieldNote, ...] = ()

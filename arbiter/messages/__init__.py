@@ -219,6 +219,16 @@ class Obligations(Struct, frozen=True, omit_defaults=True, gc=False):
     preferred_channel: str | None = None
 
 
+class FieldNote(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What is to be said of one field of a request: why the request was refused, or what was ignored of it."""
+
+    field: Annotated[str, Meta(description="As `send_after` or `attributes.age`; empty: the whole message.")]
+    code: Annotated[str, Meta(description="A code from docs/reason-codes.md.")]
+    message: Annotated[str, Meta(description="What is wrong, as a sentence.")]
+    fix: Annotated[str, Meta(description="What the sender has to change.")]
+    meant: Annotated[str, Meta(description="The field that was probably meant.")] | None = None
+
+
 OutcomeName = Literal["approved", "deferred", "rejected", "recalled"]
 
 
@@ -241,7 +251,8 @@ class DecisionMessage(Struct, frozen=True, omit_defaults=True, gc=False):
 
     ``decision_id`` ends in ``:n``, n counting the decisions on that request; a consumer keeps the highest n
     and ignores a repeated id. After an accepted loss of state n is above all earlier ones, and its last six digits
-    count. An approval is void from ``valid_until`` on.
+    count. An approval is void from ``valid_until`` on. One that ends in ``:0`` answers a record that could not be taken
+    as a request (``rejected``, with the fields at fault in ``notes``); what cannot be read of that record is empty.
     """
 
     decision_id: str
@@ -274,6 +285,19 @@ class DecisionMessage(Struct, frozen=True, omit_defaults=True, gc=False):
     findings_omitted: Annotated[int, Meta(description="Findings left out because there were too many to send.")] = 0
     exceptions: Annotated[tuple[str, ...], Meta(description="The policy's exceptions that lifted a rule here.")] = ()
     shadow_policy: ShadowDecision | None = None
+    notes: Annotated[
+        tuple[FieldNote, ...],
+        Meta(description="What is to be said of the request's fields: those at fault, or those that were ignored."),
+    ] = ()
+
+
+LETTER_ANSWER: Final = ":0"
+"""How the ``decision_id`` ends that answers a record which became a dead letter."""
+
+
+def is_letter_answer(decision_id: str) -> bool:
+    """Whether it answers a record that could not be taken: it is none of the decisions on a request."""
+    return decision_id.endswith(LETTER_ANSWER)
 
 
 AuditAction = Literal[

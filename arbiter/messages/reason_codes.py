@@ -33,6 +33,7 @@ REFUSALS: dict[str, str] = {
     "duplicate_key": "a key stands twice in the same JSON object",
     "wrong_type": "a field has a value of the wrong type or out of range",
     "missing_field": "a required field is missing",
+    "unknown_field": "a request has a field that is not known, and `ARBITER_UNKNOWN_FIELDS` is `refuse`",
     "far_future": "the record has a time more than a day ahead, and is not one that protects a customer",
     "bad_preference": "a preference's hours or window cannot be understood",
     "too_many_consents": "the customer has more consent records than are kept",
@@ -43,6 +44,40 @@ REFUSALS: dict[str, str] = {
     "undecidable": "the record could not be decided; its message says why",
 }
 """What the ``error-code`` of a dead letter can be."""
+
+FIXES: dict[str, str] = {
+    "empty": "send the request as one JSON object",
+    "oversized": "send less: long texts and lists do not belong into a request",
+    "not_utf8": "send the JSON in UTF-8",
+    "unreadable_batch": "send the records again, in smaller batches or without compression",
+    "malformed_json": "send one JSON object, made by a JSON library",
+    "duplicate_key": "name each field once",
+    "wrong_type": "correct the fields that `notes` names",
+    "missing_field": "add the fields that `notes` names",
+    "unknown_field": "correct or leave out the fields that `notes` names",
+    "far_future": "set the sender's clock, or leave `requested_at` out",
+    "reserved_name": "choose another name",
+    "request_id_reused": "send this one under a new id",
+    "misrouted": "send it again later",
+    "unreadable_state": "nothing is wrong with it: wait until the state is restored, then send it again",
+    "undecidable": "nothing may be wrong with it: tell those who run the arbiter, who can send it again",
+}
+"""What the sender of a request that became a dead letter can do, by the letter's code."""
+
+NOT_THE_SENDERS: frozenset[str] = frozenset({"misrouted", "unreadable_state", "undecidable"})
+"""Codes of letters whose requests may be as they should be."""
+
+ANSWERABLE: tuple[str, ...] = tuple(code for code in FIXES if code not in {"empty", "unreadable_batch"})
+"""Codes of letters whose requests may be told, so that they are answered."""
+
+
+def answered_code(code: str) -> str:
+    """The code of the finding that answers a letter of this code."""
+    return code if code in NOT_THE_SENDERS else f"invalid_{code}"
+
+
+ANSWERED: dict[str, str] = {answered_code(code): REFUSALS[code] for code in ANSWERABLE}
+"""What the ``code`` of the finding can be that answers a dead letter of a request."""
 
 NOTES: dict[str, str] = {
     "unapproved_unknown": "a contact was sent that nobody had asked for",

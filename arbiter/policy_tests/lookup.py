@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from arbiter.engine.rule_inputs import asked_at
-from arbiter.messages import DecisionMessage
+from arbiter.messages import DecisionMessage, is_letter_answer
 from arbiter.policy.ruleset import Policy
 from arbiter.policy_tests.capture import Found
 from arbiter.reports.explain.lookup import OnKafka, Wanted, fetch_requests, fetch_state, find, place_of
@@ -38,7 +38,10 @@ def look_up(settings: Settings, wanted: Wanted, last: int, progress: Progress | 
 
 
 def _the_one(wanted: Wanted, found: OnKafka, last: int) -> DecisionMessage:
-    kept = {key: [one for one in history if one.outcome != "recalled"] for key, history in found.histories.items()}
+    kept = {
+        key: [one for one in history if one.outcome != "recalled" and not is_letter_answer(one.decision_id)]
+        for key, history in found.histories.items()
+    }
     histories = {key: history for key, history in kept.items() if history}
     if not histories:
         raise NotFound(

@@ -16,9 +16,10 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import astuple
 
 from arbiter.ledger.model import Decision
-from arbiter.messages import Finding, PolicyRef, ShadowDecision, UsedContact, instant_of, ms_of
+from arbiter.messages import FieldNote, Finding, PolicyRef, ShadowDecision, UsedContact, instant_of, ms_of
 from arbiter.state.answers_1 import unpack_decision_1
 from arbiter.state.codec import FORMAT as FORMAT_1
 from arbiter.state.codec import CodecError, check_format
@@ -49,7 +50,9 @@ Findings = list[Words | int | None]
 
 
 class _Row(Struct, array_like=True, gc=False):
-    """The columns that :func:`_row` writes; what is missing at the end was ``None``."""
+    """The columns that :func:`_row` writes; what is missing at the end was ``None``. ``notes`` came later: a build that
+    does not know them reads the row without them.
+    """
 
     head: Annotated[bytes, Meta(min_length=CONTENT_BYTES + INSTANT_BYTES, max_length=CONTENT_BYTES + INSTANT_BYTES)]
     code: Annotated[int, Meta(ge=0)]
@@ -70,6 +73,7 @@ class _Row(Struct, array_like=True, gc=False):
     preferred: int | None = None
     exceptions: Words | None = None
     beside: tuple[int, int, Words, int | None, Findings] | None = None
+    notes: Words | None = None
 
 
 class _Wire(Struct, array_like=True, gc=False):
@@ -149,6 +153,8 @@ def _row(a: Decision, place: Place) -> list[Any]:
         [place((name,)) for name in a.exceptions] if a.exceptions else None,
         None if a.shadow_policy is None else _shadow(a.shadow_policy, at_ms, place),
     ]
+    if a.notes:
+        row.append([place(astuple(note)) for note in a.notes])
     while row[-1] is None:
         row.pop()
     return row
@@ -181,6 +187,7 @@ def _decision(row: _Row, phrases: list[Phrase]) -> Decision:
         source=(topic, partition, row.offset),
         seq=row.seq,
         ahead=row.ahead,
+        notes=tuple([FieldNote(*phrases[one]) for one in row.notes]) if row.notes else (),
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from arbiter.ledger.capacity import Draw
 from arbiter.ledger.contacts import STATE, STATE_BITS, STATES, Contacts, Evidence, Kind
@@ -33,7 +34,7 @@ from arbiter.ledger.model import (
     Traits,
 )
 from arbiter.ledger.stored_request import Names, of_thousandths, pack_request, thousandths
-from arbiter.messages import ContactRequest, Scalar
+from arbiter.messages import ContactRequest, FieldNote, Scalar
 from arbiter.timing.instants import MINUTE_MS, SECOND_MS
 
 FORMAT: Final = 1
@@ -108,13 +109,17 @@ class _MemberWire(Struct, array_like=True, gc=False):
     preferences: Preferences | None = None
 
 
+StoredNote = tuple[str, str, str, str, str | None]
+"""The fields of a note on a field."""
+
+
 class _AskedWire(Struct, array_like=True, gc=False):
     """A request as stored. What is empty at the end is left out.
 
     ``key`` is the identity and the hash of the content; ``names`` and ``topic`` (with the partition) are places of
     phrases. ``received`` is the time since the one before it in its list was received, ``due`` the time from then on,
-    doubled and one more (0: never). ``owner`` is the customer, as a member's place or by name. ``trace`` came later: a
-    build that does not know it reads the row without it.
+    doubled and one more (0: never). ``owner`` is the customer, as a member's place or by name. ``trace`` and ``notes``
+    came later: a build that does not know them reads the row without them.
     """
 
     key: bytes
@@ -132,6 +137,7 @@ class _AskedWire(Struct, array_like=True, gc=False):
     held: str | None = None
     awaits: list[str] = []
     trace: bytes = b""
+    notes: list[StoredNote] = []
 
 
 _Request = TypeVar("_Request")
@@ -377,10 +383,12 @@ def _pack_asked(requests: list[PendingRequest], ledger: Ledger, phrases: _Phrase
             a.due_ms and (a.due_ms - received_ms) << 1 | 1,
         ]  # fmt: skip
         owner = 0 if a.customer == next(iter(ledger.members), None) else _place_of(a.customer, ledger)
-        if owner != 0 or a.recalled or a.held is not None or a.awaits or a.trace:
+        if owner != 0 or a.recalled or a.held is not None or a.awaits or a.trace or a.notes:
             row += (owner, a.recalled, a.held, a.awaits)
-            if a.trace:
+            if a.trace or a.notes:
                 row.append(a.trace)
+            if a.notes:
+                row.append([astuple(note) for note in a.notes])
         rows.append(row)
         before_ms = received_ms
     return rows
@@ -400,7 +408,10 @@ def _unpack_asked(rows: list[_AskedWire], people: list[str], phrases: list[bytes
         names, due_ms = _unpack_names(phrases[w.names]), received_ms + (w.due >> 1) if w.due else 0
         place = customer, received_ms, source, w.n, of_thousandths(w.score), of_thousandths(w.priority)
         key, content = w.key[:IDENTITY_BYTES], w.key[IDENTITY_BYTES:]
-        found.append(PendingRequest(key, content, *place, names, w.row, due_ms, w.held, w.recalled, w.awaits, w.trace))
+        request = PendingRequest(key, content, *place, names, w.row, due_ms, w.held, w.recalled, w.awaits, w.trace)
+        if w.notes:
+            request.notes = tuple([FieldNote(*note) for note in w.notes])
+        found.append(request)
     return found
 
 

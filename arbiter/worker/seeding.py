@@ -7,7 +7,7 @@ from typing import Final, get_args
 
 from arbiter.engine.decisions import RULE_ERROR
 from arbiter.messages import OutcomeName
-from arbiter.messages.reason_codes import NOTES
+from arbiter.messages.reason_codes import ANSWERABLE, NOTES
 from arbiter.metrics import BANDS, LIFECYCLE, OTHER, Metrics
 from arbiter.policy.document import PolicyDocument
 from arbiter.policy.kill_switches import KILL_SWITCH
@@ -29,6 +29,8 @@ def seed_policy(metrics: Metrics, policy: Policy) -> None:
     metrics.lifecycle.seed(LIFECYCLE, departments)
     metrics.complaints.seed(departments)
     metrics.notes.seed(NOTES, departments)
+    metrics.answered_letters.seed(ANSWERABLE, departments)
+    metrics.noted_requests.seed(departments)
     pairs = _pairs(document, departments)
     if len(pairs) <= SERIES_MAX:
         for rule, department in pairs:

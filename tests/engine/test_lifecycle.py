@@ -124,7 +124,8 @@ async def test_a_decision_that_is_not_listed_is_a_dead_letter(monkeypatch: pytes
     await site.end(0)
     (ledger,) = (await site.ledgers(["c:c1"])).values()
 
-    assert ([], []) == (told(site), [*ledger.contacts])
+    assert ([("a", "rejected")], []) == (told(site), [*ledger.contacts])
+    assert site.decisions[0]["decision_id"].endswith(":0")
     assert ["undecidable"] == [dict(letter.headers)["arbiter-error-code"].decode() for letter in site.dead]
 
 

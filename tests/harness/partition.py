@@ -46,8 +46,18 @@ class PartitionCluster(Cluster):
 
     @property
     def outcomes(self) -> dict[str, str]:
-        """The latest outcome by request id."""
-        return {decision["request_id"]: decision["outcome"] for decision in self.decisions}
+        """The latest outcome by request id; answers to dead letters are none."""
+        decided = [decision for decision in self.decisions if not decision["decision_id"].endswith(":0")]
+        return {decision["request_id"]: decision["outcome"] for decision in decided}
+
+    @property
+    def answers(self) -> dict[str, list[str]]:
+        """The codes of the answers to dead letters, by request id."""
+        found: dict[str, list[str]] = {}
+        for decision in self.decisions:
+            if decision["decision_id"].endswith(":0"):
+                found.setdefault(decision["request_id"], []).append(decision["findings"][0]["code"])
+        return found
 
     @property
     def letters(self) -> list[tuple[str, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from click.testing import CliRunner
@@ -21,7 +20,7 @@ from tests.harness.deployment import KUBERNETES, read_yaml
 from tests.inputs.builders import document
 from tests.inputs.builders import request as promotion
 from tests.servers.processes import KafkaServer, SecuredKafkaServer
-from tests.servers.topics import DECISIONS, LETTERS, REQUESTS, Entry, read_topics
+from tests.servers.topics import DECISIONS, LETTERS, REQUESTS, Entry, decisions_of, read_topics
 from tests.servers.workers import MakeSite, Site, wait_until
 
 PARTITIONS = 2
@@ -73,7 +72,7 @@ def test_it_measures_each_partition_and_is_counted_nowhere(
     assert (counted, report.exit_code, report.stderr.startswith("arbiter: no decisions")) == (0, 1, True)
     assert refused == [b"reserved_name", b"reserved_name"]
     assert 0 < late < away
-    told = [json.loads(entry.value or b"") for entry in entries(site, DECISIONS)]
+    told = [entry.fields() for entry in decisions_of(entries(site, DECISIONS))]
     assert {(one["department"], one["dry_run"], one["findings"][0]["code"]) for one in told} == {
         (CANARY, True, "invalid")
     }

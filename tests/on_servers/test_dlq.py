@@ -21,7 +21,16 @@ from arbiter.messages import AUDIT, Profile
 from tests.inputs.builders import document
 from tests.inputs.builders import request as promotion
 from tests.servers.processes import ROOT
-from tests.servers.topics import DECISIONS, LETTERS, PROFILES, REQUESTS, Entry, read_topics
+from tests.servers.topics import (
+    DECISIONS,
+    LETTERS,
+    PROFILES,
+    REQUESTS,
+    Entry,
+    decisions_of,
+    is_answer,
+    read_topics,
+)
 from tests.servers.workers import MakeSite, Site, wait_until
 
 MEND = "sed 's/\"high\"/50/'"
@@ -71,8 +80,14 @@ def entries(site: Site, topic: str) -> list[Entry]:
 
 
 def decided(site: Site) -> list[str]:
-    """The requests that were answered."""
-    return sorted(str(entry.fields()["request_id"]) for entry in entries(site, DECISIONS))
+    """The requests that were decided."""
+    return sorted(str(entry.fields()["request_id"]) for entry in decisions_of(entries(site, DECISIONS)))
+
+
+def answered(site: Site) -> dict[str, list[str]]:
+    """The codes of the answers to letters, by request id."""
+    told = [entry.fields() for entry in entries(site, DECISIONS) if is_answer(entry)]
+    return {one["request_id"]: [finding["code"] for finding in one["findings"]] for one in told}
 
 
 def letters(site: Site) -> list[Entry]:
@@ -106,7 +121,8 @@ def test_a_mended_letter_is_decided_and_the_audit_says_who_sent_it(site: Site) -
     raw = arbiter(site, "show", bad["place"], "--raw")
     unmended = told(site, "replay", *of_type, "--yes", "--by", "ana", "--reason", "again")
     dry = told(site, "replay", *of_type, "--mend", MEND)
-    before = decided(site)
+    before, told_senders = decided(site), answered(site)
+    explained = CliRunner(env=site.environment).invoke(main, ["explain", "r1", "--json"])
     mending = ("--mend", MEND, "--yes", "--by", "ana", "--reason", "a word for a number")
     sent = told(site, "replay", *of_type, *mending)
     wait_until(lambda: decided(site) == ["r1", "r2"], "both are decided")
@@ -124,6 +140,9 @@ def test_a_mended_letter_is_decided_and_the_audit_says_who_sent_it(site: Site) -
     assert raw.stdout_bytes == b'{"department": "cards", \x1b]0;evil\x07\xff'
     assert (unmended["sent"], unmended["refused_again"], unmended["dry_run"]) == (0, {"wrong_type": 2}, False)
     assert (dry["sent"], dry["dry_run"], before) == (2, True, [])
+    assert told_senders == {key: ["invalid_wrong_type"] for key in ("r1", "r2")}
+    assert "It was never taken, so nothing stands" in explained.output
+    assert "send a number from 0 to 100" in explained.output
     assert (sent["sent"], again["letters"]) == (2, 0)
     mended = [entry for entry in entries(site, REQUESTS) if "replay-attempts" in entry.headers]
     assert {(entry.key, entry.headers["replay-attempts"]) for entry in mended} == {(b"c1", b"1"), (b"c2", b"1")}

@@ -16,7 +16,7 @@ from arbiter.worker.kafka.partitioner import partition_of
 from tests.inputs.builders import MONDAY, document, grant
 from tests.inputs.builders import request as promotion
 from tests.servers.processes import ValkeyServer
-from tests.servers.topics import DECISIONS, LETTERS
+from tests.servers.topics import LETTERS, decisions_of
 from tests.servers.workers import MakeSite, Site, wait_until
 
 CAP = {"id": "two", "kind": "cap", "owner": "o", "why": "w", "per": ["party"], "limit": 2, "window": "rolling 1d"}
@@ -44,7 +44,7 @@ def to_everybody(name: str) -> list[ContactRequest]:
 
 def decided(site: Site, name: str) -> list[int]:
     """How many of these requests have a decision, by partition."""
-    told = [entry.fields() for entry in site.entries() if entry.topic == DECISIONS]
+    told = [entry.fields() for entry in decisions_of(site.entries())]
     homes = [partition_of(one["customer_id"], PARTITIONS) for one in told if one["request_id"].startswith(name)]
     return [homes.count(number) for number in range(PARTITIONS)]
 

@@ -14,7 +14,7 @@ from arbiter.timing.instants import FAR_MS
 from tests.inputs.builders import MONDAY, document, grant
 from tests.inputs.builders import request as promotion
 from tests.servers.deadly import DEADLY, DEADLY_LOOK
-from tests.servers.topics import DECISIONS, LETTERS
+from tests.servers.topics import LETTERS, decisions_of
 from tests.servers.workers import MakeSite, Site, wait_until
 
 PARTITIONS = 2
@@ -40,7 +40,7 @@ def request(name: str, customer: str = OURS, campaign: str = "gold") -> ContactR
 
 def decided(site: Site) -> set[str]:
     """The requests that have a decision."""
-    return {str(entry.fields()["request_id"]) for entry in site.entries() if entry.topic == DECISIONS}
+    return {str(entry.fields()["request_id"]) for entry in decisions_of(site.entries())}
 
 
 def letters(site: Site) -> list[tuple[str, bytes | None]]:

@@ -20,7 +20,7 @@ from tests.inputs.builders import document
 from tests.inputs.builders import request as promotion
 from tests.servers.raw_kafka import Raw, batch, produce
 from tests.servers.small import MEMORY_BYTES
-from tests.servers.topics import DECISIONS, LETTERS, REQUESTS, Entry, read_topics
+from tests.servers.topics import DECISIONS, LETTERS, REQUESTS, Entry, decisions_of, read_topics
 from tests.servers.workers import MakeSite, Site, wait_until
 
 PARTITIONS = 2
@@ -75,7 +75,7 @@ def entries(site: Site) -> list[Entry]:
 
 def decided(site: Site) -> list[str]:
     """The requests that have a decision, in order of their names."""
-    return sorted(str(entry.fields()["request_id"]) for entry in entries(site) if entry.topic == DECISIONS)
+    return sorted(str(entry.fields()["request_id"]) for entry in decisions_of(entries(site)))
 
 
 def letters(site: Site) -> dict[int, list[Entry]]:

@@ -1,6 +1,7 @@
 """The invariants, checked on what stands on the topics: plain JSON, own identities, no code of Arbiter's.
 
-- I1: every input record has exactly one decision history or one distinct dead letter, and none is missing.
+- I1: every input record has exactly one decision history or one distinct dead letter, and none is missing. A dead
+  letter of a request whose value is an object that names the request is answered once, and nothing else is.
 - I2: no approval takes a customer over a cap, or goes against consent or a suppression list.
 - I3: one content per ``decision_id``; per request a legal walk through the outcomes; no deferral that is due at or
   before its decision.
@@ -18,6 +19,7 @@ beside the ledger, with households. Both give a sentence for each breach, with t
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -34,6 +36,10 @@ Key = tuple[str, str, str]
 
 Documents = Mapping[int, Mapping[str, Any]]
 """Policy documents by version."""
+
+ID_MAX = 128
+BEGUN_ANEW = 10**15
+"""Commits of a partition that began anew after a loss are numbered above this: it reads its records once more."""
 
 FIELDS = ("department", "campaign", "channel", "category", "product", "partner")
 
@@ -61,7 +67,8 @@ class Decision:
         source = self.said["source"]
         self.source: Place = source["topic"].removeprefix(prefix), source["partition"], source["offset"]
         self.id: str = self.said["decision_id"]
-        self.is_dry_run = bool(self.said.get("dry_run"))
+        self.is_answer = self.id.endswith(":0")
+        self.is_dry_run = bool(self.said.get("dry_run")) and not self.is_answer
         self.n = 0 if self.is_dry_run else int(self.id.rpartition(":")[2])
         self.outcome: str = self.said["outcome"]
         self.key = key_of(self.said)
@@ -80,12 +87,16 @@ class Books:
         self.inputs: dict[Place, Entry] = {}
         self.decisions: dict[str, Decision] = {}
         self.letters: dict[Place, list[Entry]] = defaultdict(list)
+        self.answers: defaultdict[Place, list[Decision]] = defaultdict(list)
+        """Of dead letters, by the place of the record."""
         for entry in entries:
             if entry.topic in (*INPUTS, ROUTED):
                 self.inputs[entry.place] = entry
             elif entry.topic == DECISIONS:
                 decision = Decision(entry, prefix)
                 known = self.decisions.setdefault(decision.id, decision)
+                if decision.is_answer and known is decision:
+                    self.answers[decision.source].append(decision)
                 if known is not decision:
                     known.records.append(entry)
             else:
@@ -95,7 +106,7 @@ class Books:
         for decision in sorted(self.decisions.values(), key=lambda decision: decision.n):
             if decision.is_dry_run:
                 self.dry_runs[decision.source] = decision
-            else:
+            elif not decision.is_answer:
                 self.by_key[decision.key].append(decision)
         self._profiles = [entry.fields() for entry in self.inputs.values() if entry.topic == PROFILES]
 
@@ -179,12 +190,41 @@ def _letters(books: Books) -> Iterator[str]:
         if len(codes) > 1:
             yield f"I1: {named(entry)} became dead letters of different codes, {sorted(codes)}"
     for decision in books.decisions.values():
-        if decision.source in books.letters:
+        if decision.source in books.letters and not decision.is_answer:
             yield f"I1: {'/'.join(map(str, decision.source))} has both a dead letter and {decision}"
+    yield from _answers(books)
+
+
+def _answers(books: Books) -> Iterator[str]:
+    """Nobody waits in vain: who sent a letter of a request that names itself is told so, once; and only they are."""
+    for place, letters in books.letters.items():
+        entry = books.inputs.get(place)
+        if entry is not None and entry.topic == REQUESTS and (name := _request_id(entry.value)):
+            told = [one.said["request_id"] for one in books.answers[place]]
+            is_once = len([one for one in books.answers[place] if one.said["seq"] < BEGUN_ANEW]) <= 1
+            if set(told) != {name} or not is_once:
+                yield f"I1: {named(letters[0])} of request {name} is answered {len(told)} times, for {told}"
+    for place, answers in books.answers.items():
+        for answer in answers:
+            if place not in books.letters:
+                yield f"I1: {answer} answers {'/'.join(map(str, place))}, which is no dead letter"
+            if (answer.outcome, answer.said["final"], bool(answer.said["findings"])) != ("rejected", True, True):
+                yield f"I1: {answer} is not a rejection with its reason"
+
+
+def _request_id(value: bytes | None) -> str:
+    """The request id that a record's value surely names; empty if that is not sure."""
+    try:
+        said = json.loads(value or b"")
+    except (ValueError, RecursionError):
+        return ""
+    name = said.get("request_id") if isinstance(said, dict) else None
+    is_once = (value or b"").count(b'"request_id"') == 1
+    return name if isinstance(name, str) and 0 < len(name) <= ID_MAX and is_once and name.isascii() else ""
 
 
 def _unasked(books: Books) -> Iterator[str]:
-    for decision in books.decisions.values():
+    for decision in (decision for decision in books.decisions.values() if not decision.is_answer):
         entry, source = books.inputs.get(decision.source), "/".join(map(str, decision.source))
         if entry is None or key_of(entry.fields()) != decision.key:
             yield f"I1: {decision} names {source}, where no such request stands"

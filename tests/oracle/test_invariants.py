@@ -64,14 +64,16 @@ class World:
         for place in sorted(reference.refused):
             self.bury(place)
 
-    def bury(self, place: tuple[str, int, int], code: bytes = b"wrong_type") -> None:
-        """Append the dead letter of a record."""
+    def bury(self, place: tuple[str, int, int], code: bytes = b"wrong_type", *, is_answered: bool = True) -> None:
+        """Append the dead letter of a request, and its answer."""
         entry = next(entry for entry in self.entries if entry.place == place)
         topic, partition, offset = place
         self.put(
             topic + LETTERS, partition, entry.value, entry.key, arbiter_topic=topic.encode(),
             arbiter_partition=b"%d" % partition, arbiter_offset=b"%d" % offset, arbiter_error_code=code,
         )  # fmt: skip
+        if is_answered and topic == REQUESTS and "request_id" in entry.fields():
+            self.put(DECISIONS, partition, encode(answer_to(entry)), entry.key)
 
     def violations(self, edit: Edit = lambda entries: entries) -> list[str]:
         """What the checker finds after ``edit``."""
@@ -98,6 +100,22 @@ def true() -> World:
 def first_approval(entries: list[Entry]) -> int:
     """The index of the first approval."""
     return next(i for i, entry in enumerate(entries) if entry.fields().get("outcome") == "approved")
+
+
+def answer_to(entry: Entry) -> dict[str, Any]:
+    """What is told to whoever sent a request that became a dead letter."""
+    topic, partition, offset = entry.place
+    return {
+        **dict.fromkeys(("department", "customer_id", "campaign", "channel", "category"), ""),
+        "decision_id": f"{partition:016x}{offset:016x}:0",
+        "request_id": entry.fields()["request_id"],
+        "outcome": "rejected",
+        "final": True,
+        "findings": [{"code": "invalid_wrong_type"}],
+        "source": {"topic": topic, "partition": partition, "offset": offset},
+        "seq": 1,
+        "decided_at": "2026-03-02T09:00:00Z",
+    }
 
 
 def altered(entry: Entry, **fields: Any) -> Entry:
@@ -229,6 +247,25 @@ def test_a_dead_letter_for_a_good_record_is_found() -> None:
     world.bury((REQUESTS, home_of("c1", PARTITIONS), 0))
 
     assert ["both a dead letter and" in sentence for sentence in world.violations()] == [True]
+
+
+def test_a_dead_letter_without_its_answer_is_found() -> None:
+    """Whoever sent it would wait in vain; two answers, and one to what is no dead letter, break I1 as well."""
+    world, place = World(), (REQUESTS, 0, 0)
+    entry = world.put(REQUESTS, 0, b'{"request_id":"r1"}')
+    world.bury(place, is_answered=False)
+    silent = world.violations()
+    world.put(DECISIONS, 0, encode(answer_to(entry)))
+    told = world.violations()
+    world.put(DECISIONS, 0, encode({**answer_to(entry), "decision_id": "00:0"}))
+    twice = world.violations()
+    good = world.put(REQUESTS, 0, b'{"request_id":"r2"}')
+    world.put(DECISIONS, 0, encode(answer_to(good)))
+
+    assert ["is answered 0 times" in sentence for sentence in silent] == [True]
+    assert told == []
+    assert ["is answered 2 times" in sentence for sentence in twice] == [True]
+    assert any("answers contact.requests.v1/0/1, which is no dead letter" in one for one in world.violations())
 
 
 def test_a_record_that_never_came_home_is_found() -> None:

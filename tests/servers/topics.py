@@ -56,6 +56,16 @@ def entries_of(topic: str, entries: Iterable[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.topic == topic]
 
 
+def is_answer(entry: Entry) -> bool:
+    """Whether it answers a dead letter, and is no decision on a request."""
+    return str(entry.fields().get("decision_id", "")).endswith(":0")
+
+
+def decisions_of(entries: Iterable[Entry]) -> list[Entry]:
+    """The decisions on requests, in order."""
+    return [entry for entry in entries_of(DECISIONS, entries) if not is_answer(entry)]
+
+
 class Barrier(Struct, frozen=True):
     """All facts below ``facts`` are taken in before any request from ``requests`` on is decided, by (topic, partition)
     and by partition. A test makes it true (it waits, or it starts the worker later) and writes it down.

@@ -47,6 +47,7 @@ def test_nobody_else_uses_its_names(dry_run: bool) -> None:
 def message(**changes: Any) -> Any:
     """A decision on the canary's request, as a client gives it."""
     told = {
+        "decision_id": "00:dry-3-9",
         "request_id": "canary-1",
         "customer_id": f"{CANARY}-7",
         "department": CANARY,
@@ -90,7 +91,10 @@ def test_a_worker_counts_no_decision_of_the_canary() -> None:
     asked = [request("r1"), request("r2", department=CANARY, customer_id=f"{CANARY}-1", dry_run=True)]
     decisions = [SimpleNamespace(**{**FIELDS, "request": one}) for one in asked]
     output = SimpleNamespace(
-        decisions=decisions, first=asked, in_week=[], lives=[], routed=[], facts=0, anomalies=[], received_ms=[]
+        decisions=decisions,
+        first=asked,
+        **dict.fromkeys(("in_week", "lives", "routed", "anomalies", "received_ms", "answered", "noted"), ()),
+        facts=0,
     )
     metrics = Metrics()
     count_batch(metrics, SimpleNamespace(output=output, alarms=0), desk.policy, is_wall_clock=False)  # type: ignore[arg-type]

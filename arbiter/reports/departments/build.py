@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from arbiter.reports.departments.document import Day, InTheWay, Line, Material, Report, RuleLine, Starving
+from arbiter.reports.departments.document import Day, InTheWay, Line, Material, Mistake, Report, RuleLine, Starving
 from arbiter.reports.departments.tally import APPROVED, FULL_PRIORITY, REJECTED, UNKNOWN, Shape, Tally
 from arbiter.timing.instants import SECOND_MS, to_datetime
 from arbiter.timing.windows import QUARTER_MS, local_time
@@ -65,6 +65,12 @@ def build(tally: Tally, since_ms: int, until_ms: int, zone: str, material: Mater
         days=[
             Day(day=day, approved_at_once=ends[0], approved_later=ends[1], waiting=ends[2], rejected=ends[3])
             for day, ends in sorted(days.items())
+        ],
+        mistakes=[
+            Mistake(department=department, code=code, field=field, meant=meant, records=count)
+            for (department, code, field, meant), count in sorted(
+                tally.mistakes.items(), key=lambda entry: (-entry[1], entry[0])
+            )
         ],
     )
 

@@ -80,6 +80,16 @@ class Starving(Struct, frozen=True, kw_only=True):
     by_others: Annotated[Count, Meta(description="Of these, where contacts of others were among those that had.")]
 
 
+class Mistake(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a sender did wrong, and was told: requests that could not be taken, or that have fields nobody knows."""
+
+    department: Annotated[str, Meta(description="As the record says; empty if that could not be read.")]
+    code: Annotated[str, Meta(description="`invalid_…`: it was not taken; `unknown_field`: decided without the field.")]
+    field: Annotated[str, Meta(description="The field at fault; empty: the whole message.")] = ""
+    meant: Annotated[str, Meta(description="The field that was probably meant.")] = ""
+    records: Count
+
+
 class Day(Struct, frozen=True, kw_only=True):
     """Requests first answered on one day, and how they stood in the end."""
 
@@ -119,3 +129,4 @@ class Report(Struct, frozen=True, kw_only=True):
     starving: list[Starving]
     in_the_way: list[InTheWay]
     days: list[Day]
+    mistakes: Annotated[list[Mistake], Meta(description="What senders did wrong, the most frequent first.")] = []

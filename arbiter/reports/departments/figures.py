@@ -13,6 +13,8 @@ from arbiter.timing.windows import local_time
 
 NONE = "–"
 CODES_SHOWN = 3
+MISTAKES_SHOWN = 20
+MISTAKES = "What senders did wrong, and were told: requests that were not taken, or fields that nobody knows"
 CULPRITS_SHOWN = 3
 
 
@@ -29,6 +31,19 @@ def waited(line: Line) -> str:
 def claimed(line: Line) -> str:
     """The share of requests with priority 100."""
     return share(line.claims_of_100, line.claims_known)
+
+
+def mistakes(report: Report) -> list[tuple[str, str, str, str]]:
+    """What senders did wrong, as rows: department, code, field, how many records."""
+    return [
+        (
+            one.department or NONE,
+            one.code,
+            f"{one.field or NONE}{f' → {one.meant}' if one.meant else ''}",
+            f"{one.records:,}",
+        )
+        for one in report.mistakes[:MISTAKES_SHOWN]
+    ]
 
 
 def period(report: Report) -> str:

@@ -43,6 +43,7 @@ def page(report: Report) -> str:
         _rules(report),
         _claims(report),
         _rejections(report),
+        _mistakes(report),
         _lines("By channel", report.channels, lambda line: line.name),
         _lines("By campaign", report.campaigns, figures.campaign),
         _footer(report),
@@ -214,6 +215,14 @@ def _rejections(report: Report) -> str:
     rows.append([report.total.name, figures.reasons(report.total), f"{report.total.rejected:,}"])
     heads = ["department", "codes", "rejected"]
     return section("Why requests are rejected", text, table(heads, rows, texts=2, total=report.total.name))
+
+
+def _mistakes(report: Report) -> str:
+    rows = [list(row) for row in figures.mistakes(report)]
+    if not rows:
+        return ""
+    heads = ["department", "code", "field", "records"]
+    return section("What senders did wrong", figures.MISTAKES, table(heads, rows, texts=3))
 
 
 def _lines(title: str, lines: Sequence[Line], name_of: Callable[[Line], str]) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from arbiter.engine.render import count_of
+from arbiter.messages import is_letter_answer
 from arbiter.messages.canary import CANARY
 from arbiter.messages.reason_codes import causes
 from arbiter.reports.policy_diff.fates import Names
@@ -25,6 +26,9 @@ KEY_HEX: Final = 16
 
 Shape = tuple[str, str, str]
 """Department, campaign, channel."""
+
+Mistake = tuple[str, str, str, str]
+"""A sender's mistake: department, reason code, field, and the field that was probably meant."""
 
 
 class SeenContact(Struct, frozen=True, gc=False):
@@ -43,6 +47,14 @@ class SeenFinding(Struct, frozen=True):
     code: str
     owner: str
     contacts: list[SeenContact] = []
+
+
+class SeenNote(Struct, frozen=True, gc=False):
+    """What is said of a field of the request."""
+
+    field: str
+    code: str
+    meant: str = ""
 
 
 class SeenPolicy(Struct, frozen=True, gc=False):
@@ -73,6 +85,7 @@ class Seen(Struct, frozen=True):
     source: SeenSource
     findings: list[SeenFinding] = []
     shadow: list[SeenFinding] = []
+    notes: list[SeenNote] = []
     dry_run: bool = False
 
 
@@ -101,6 +114,8 @@ class Tally:
         self.with_others: Counter[str] = Counter()
         self.policies: set[tuple[str, int]] = set()
         self.spans: dict[str, dict[int, tuple[int, int]]] = {}
+        self.mistakes: Counter[Mistake] = Counter()
+        self._answered: set[str] = set()
         self.decisions = self.repeated = self.outside = self.dry_runs = 0
         self.seen_ms: tuple[int, int] | None = None
 
@@ -112,6 +127,9 @@ class Tally:
         self._note_time(at_ms)
         if not self._is_inside(at_ms):
             self.outside += 1
+            return
+        if is_letter_answer(seen.decision_id):
+            self._untaken(seen)
             return
         key, _, count = seen.decision_id.partition(":")
         if seen.dry_run or not count.isdecimal():
@@ -176,8 +194,20 @@ class Tally:
             self.priority.append(UNKNOWN)
         return number
 
+    def _untaken(self, seen: Seen) -> None:
+        """A record that became a dead letter, and was answered."""
+        if seen.decision_id in self._answered:
+            self.repeated += 1
+            return
+        self._answered.add(seen.decision_id)
+        code = next((finding.code for finding in seen.findings), "")
+        noted = {(note.field, note.meant) for note in seen.notes if note.field} or {("", "")}
+        self.mistakes.update((seen.department, code, field, meant) for field, meant in noted)
+
     def _first(self, number: int, seen: Seen, at_ms: int) -> None:
         self.first_ms[number] = at_ms
+        if seen.notes:
+            self.mistakes.update({(seen.department, note.code, note.field, note.meant) for note in seen.notes})
         self._note_place(seen.source)
         if seen.findings:
             rules = tuple(sorted({finding.rule for finding in causes(seen.findings)}))

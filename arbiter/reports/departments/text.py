@@ -37,6 +37,7 @@ def show(console: Console, report: Report) -> None:
     _rules(console, figures.watching(report), "what rules in shadow mode would have stopped")
     _claims(console, report)
     _rejections(console, report)
+    _mistakes(console, report)
     _footer(console, report)
 
 
@@ -123,6 +124,18 @@ def _rejections(console: Console, report: Report) -> None:
     for line in lines:
         table.add_row(cell(line.name), f"{line.rejected:,}", cell(figures.reasons(line)))
     _print(console, "why requests are rejected", table)
+
+
+def _mistakes(console: Console, report: Report) -> None:
+    if not report.mistakes:
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for head in ("department", "code", "field"):
+        table.add_column(head, overflow="fold")
+    table.add_column("records", justify="right", no_wrap=True)
+    for row in figures.mistakes(report):
+        table.add_row(*map(cell, row))
+    _print(console, figures.MISTAKES, table)
 
 
 def _footer(console: Console, report: Report) -> None:

@@ -11,7 +11,7 @@ from arbiter.engine.render import count_of
 from arbiter.ledger.contacts import Contact
 from arbiter.ledger.identity import REF_BYTES, identity_of
 from arbiter.ledger.model import Ledger
-from arbiter.messages import DecisionMessage
+from arbiter.messages import DecisionMessage, is_letter_answer
 from arbiter.policy.ruleset import Policy
 from arbiter.reports.explain import sentences
 from arbiter.reports.explain.document import Explanation, Otherwise, Step
@@ -36,11 +36,11 @@ class Found(Struct, frozen=True):
 
 def explain(found: Found, now_ms: int) -> Explanation:
     """The whole history in words. ``now_ms`` is used only to say whether an approval has ended."""
-    newest = found.decisions[-1]
+    counted = [one for one in found.decisions if not one.dry_run and not is_letter_answer(one.decision_id)]
+    newest = (counted or found.decisions)[-1]
     policy = found.state.policies.get(newest.policy.digest)
     zone = "UTC" if policy is None else policy.zone
     steps = [_step(found, decision, zone) for decision in found.decisions]
-    counted = [decision for decision in found.decisions if not decision.dry_run]
     asked = found.asked.get(place_of((counted or found.decisions)[0].source))
     evaluated = [step for step in steps if step.otherwise or step.together]
     return Explanation(
@@ -51,7 +51,9 @@ def explain(found: Found, now_ms: int) -> Explanation:
         channel=newest.channel,
         category=newest.category,
         zone=zone,
-        standing=sentences.standing(counted[-1] if counted else None, _contact(found, newest), zone, now_ms),
+        standing=sentences.standing(counted[-1], _contact(found, newest), zone, now_ms)
+        if counted
+        else sentences.never_decided(found.decisions),
         request=asked.request if asked else None,
         received_at=to_datetime(asked.received_ms) if asked else None,
         steps=steps,
@@ -72,7 +74,7 @@ def _step(found: Found, decision: DecisionMessage, zone: str) -> Step:
     together, is_same, unknown = None, None, None
     policy = found.state.policies.get(decision.policy.digest)
     asked = found.asked.get(place_of(decision.source))
-    if decision.outcome in ("deferred", "rejected"):
+    if decision.outcome in ("deferred", "rejected") and not is_letter_answer(decision.decision_id):
         if policy is None:
             unknown = found.state.missing.get(decision.policy.digest)
         elif asked is None:

@@ -41,8 +41,8 @@ class Wanted(Struct, frozen=True):
         """Whether a decision is about it."""
         return (
             decision.request_id == self.request_id
-            and self.department in (None, decision.department)
-            and self.customer in (None, decision.customer_id)
+            and (self.department is None or decision.department in (self.department, ""))
+            and (self.customer is None or decision.customer_id in (self.customer, ""))
         )
 
 
@@ -98,7 +98,13 @@ class Histories:
 
     def in_order(self) -> dict[Key, list[DecisionMessage]]:
         """The decisions on each request, oldest first."""
-        return {key: sorted(history.values(), key=_order) for key, history in self._found.items()}
+        found = {key: dict(history) for key, history in self._found.items()}
+        for key in [key for key in found if "" in key]:
+            # Part of whose it was could not be read: it belongs to the one request that it may be about.
+            whole = [one for one in found if "" not in one and all(a in (b, "") for a, b in zip(key, one, strict=True))]
+            if len(whole) == 1:
+                found[whole[0]] |= found.pop(key)
+        return {key: sorted(history.values(), key=_order) for key, history in found.items()}
 
 
 def _read(value: bytes) -> DecisionMessage | None:

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from arbiter.engine.decisions import RULE_ERROR
 from arbiter.engine.explain import Dropped
 from arbiter.ledger.contacts import Contact, ContactState
-from arbiter.messages import DecisionMessage, Finding, PolicyRef, UsedContact
+from arbiter.messages import DecisionMessage, Finding, PolicyRef, UsedContact, is_letter_answer
+from arbiter.messages.reason_codes import NOT_THE_SENDERS
 from arbiter.policy.preferences import RULE as PREFERENCE
 from arbiter.policy.rules import CODES, ends_early
 from arbiter.policy.terms import SETTINGS
@@ -29,6 +30,8 @@ def when(at: datetime | int, zone: str) -> str:
 
 def headline(decision: DecisionMessage, zone: str) -> str:
     """What was answered."""
+    if is_letter_answer(decision.decision_id):
+        return "Not taken: the record became a dead letter, and nothing was decided or booked."
     if decision.outcome == "approved":
         text = f"Approved: send it between {_span(decision, zone)}."
     elif decision.outcome == "deferred":
@@ -83,6 +86,8 @@ def consequences(decision: DecisionMessage, zone: str) -> list[str]:
 
 
 def _remarks(decision: DecisionMessage) -> Iterable[str]:
+    for note in decision.notes:
+        yield f"{note.message}: {note.fix}{'' if note.fix.endswith('?') else '.'}"
     if decision.exceptions:
         yield f"Some rules were lifted for it by the policy's exception {listed(decision.exceptions)}."
     if decision.findings_omitted:
@@ -152,13 +157,19 @@ def used_by(contact: UsedContact, decided_at: datetime, zone: str) -> str:
     return f"{when(contact.at, zone)}  {contact.department} by {contact.channel or 'unknown'}{campaign}{unsent}"
 
 
-def standing(last: DecisionMessage | None, contact: Contact | None, zone: str, now_ms: int) -> str:
-    """How a request stands now, from its newest decision and its contact in the ledger.
-
-    Without a decision there were only dry runs.
-    """
-    if last is None:
+def never_decided(answers: Sequence[DecisionMessage]) -> str:
+    """How a request stands on which there were only dry runs, or answers to records that could not be taken."""
+    untaken = [one for one in answers if is_letter_answer(one.decision_id)]
+    if not untaken:
         return "Only trials (dry runs) were made; nothing stands."
+    codes = {finding.code for finding in untaken[-1].findings}
+    if codes & NOT_THE_SENDERS:
+        return "It was not taken, through no fault of its sender; those who run the arbiter can send it again."
+    return "It was never taken, so nothing stands: corrected, it can be sent again under the same id."
+
+
+def standing(last: DecisionMessage, contact: Contact | None, zone: str, now_ms: int) -> str:
+    """How a request stands now, from its newest decision and its contact in the ledger."""
     if last.outcome == "approved":
         return _approved(last, contact, zone, now_ms)
     if last.outcome == "deferred":

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from arbiter.messages import is_letter_answer
 from arbiter.reports.policy_diff.fates import Names
 from arbiter.timing.instants import to_ms
 
@@ -168,8 +169,8 @@ class Tally:
         """Count a decision. Raises ``msgspec.DecodeError`` if it is none."""
         seen = _decode(value)
         at_ms = to_ms(seen.decided_at)
-        if at_ms not in self._span or seen.dry_run or seen.outcome == RECALLED:
-            # What is recalled is decided anew in the same moment.
+        if at_ms not in self._span or seen.dry_run or seen.outcome == RECALLED or is_letter_answer(seen.decision_id):
+            # What is recalled is decided anew in the same moment; what is a dead letter was not decided.
             return
         identity, _, number = seen.decision_id.rpartition(":")
         key, n = int(identity[:KEY_HEX], 16), int(number)

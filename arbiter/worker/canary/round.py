@@ -7,6 +7,7 @@ from where their partitions ended before the requests were sent, so a round read
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, Literal
 
@@ -14,7 +15,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from msgspec import Struct
 
-from arbiter.messages import DECISIONS, REQUESTS, ContactRequest, Source
+from arbiter.messages import DECISIONS, REQUESTS, ContactRequest, Source, is_letter_answer
 from arbiter.messages.canary import CANARY
 from arbiter.settings import Settings
 from arbiter.worker.kafka.causes import Causes
@@ -40,6 +41,7 @@ class Seen(Struct, frozen=True):
 class _Said(Struct):
     """What the canary looks at in a decision."""
 
+    decision_id: str
     request_id: str
     customer_id: str
     department: str
@@ -197,10 +199,10 @@ def _decisions(messages: Iterable[Message]) -> Iterator[_Said]:
         key: Any = message.key()
         if message.error() is not None or not (key or b"").startswith(start):
             continue
-        try:
-            yield msgspec.json.decode(message.value() or b"", type=_Said)
-        except msgspec.DecodeError:
-            continue  # nobody's decision; the request becomes late
+        with suppress(msgspec.DecodeError):  # nobody's decision; the request becomes late
+            said = msgspec.json.decode(message.value() or b"", type=_Said)
+            if not is_letter_answer(said.decision_id):  # nor is it decided, if it became a dead letter
+                yield said
 
 
 def _fault(said: _Said, one: _Sent, topic: str, partition: int) -> str:

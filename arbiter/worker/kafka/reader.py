@@ -27,10 +27,12 @@ from arbiter.messages import (
     ConsentChange,
     ContactRequest,
     CustomerChange,
+    FieldNote,
     Outcome,
     PreferenceChange,
     Profile,
     SuppressionChange,
+    field_notes,
     lenient,
 )
 from arbiter.messages.canary import misused
@@ -154,6 +156,9 @@ _KINDS: Final[dict[str, _Kind]] = {
     ),
 }
 
+_Read = tuple[Message, bytes, tuple[FieldNote, ...]]
+"""A message, its JSON, and what is to be said of its fields."""
+
 _envelope = msgspec.json.Decoder(_Envelope).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -165,9 +170,14 @@ class Reader:
     ``traceparent`` that are none.
     """
 
-    def __init__(self, topic: str, bytes_max: int, *, is_wall_clock: bool) -> None:
-        """``topic`` is the name in ``arbiter.messages``; without a wall clock "now" is the record's time stamp."""
+    def __init__(self, topic: str, bytes_max: int, *, is_wall_clock: bool, refuses_unknown: bool = False) -> None:
+        """``topic`` is the name in ``arbiter.messages``; without a wall clock "now" is the record's time stamp.
+
+        With ``refuses_unknown`` a request with a field that is not known is a dead letter, else its record has a note.
+        """
         self._kind = _KINDS[topic]
+        self._is_of_requests = topic == REQUESTS
+        self._refuses_unknown = refuses_unknown
         self._bytes_max = bytes_max
         self._is_wall_clock = is_wall_clock
         self.unknown_fields = 0
@@ -177,7 +187,7 @@ class Reader:
         """The input record, or the dead letter that it becomes. Never raises for what a record holds."""
         try:
             data = self._data(record)
-            message, data = self._message(data)
+            message, data, notes = self._message(data)
             if not data.isascii() or b"\\u" in data:
                 normal = in_one_form(message)
                 message, data = (message, data) if normal is message else (normal, _encode(normal))
@@ -191,7 +201,7 @@ class Reader:
         source = (record.topic, record.partition, record.offset)
         key = identity(message) if isinstance(message, ContactRequest) else b""
         trace = self._trace(record) if record.headers else b""
-        return InputRecord(message, source, received_ms, data, record.key, value, record.headers, 0, key, trace)
+        return InputRecord(message, source, received_ms, data, record.key, value, record.headers, 0, key, trace, notes)
 
     def _trace(self, record: Record) -> bytes:
         """The trace that the record belongs to. A malformed header harms nothing but the trace; it is counted."""
@@ -210,7 +220,7 @@ class Reader:
             raise Rejected("oversized", f"the value has {len(value):,} bytes, at most {self._bytes_max:,} are read")
         if record.headers or record.key:
             self._check_rest(record)
-        if record.headers and _header(record, "content-type").lower().startswith(STRUCTURED):
+        if is_structured(record):
             return _structured(value)
         return value
 
@@ -226,8 +236,8 @@ class Reader:
         if size > self._bytes_max:
             raise Rejected("oversized", f"key and headers have {size:,} bytes, at most {self._bytes_max:,} are read")
 
-    def _message(self, data: bytes) -> tuple[Message, bytes]:
-        """The message, and its JSON as the strict decoder reads it."""
+    def _message(self, data: bytes) -> _Read:
+        """The message, and its JSON as the strict decoder reads it; and what is to be said of its fields."""
         # The decoder reads strings only as far as it needs them; this reads all, at memory speed.
         if not data.isascii():
             _check_utf8(data)
@@ -246,9 +256,9 @@ class Reader:
         # was spelled out, or quotes were escaped): then look closer.
         if b"\\" in data or data.count(b'"') != _encode(message).count(b'"'):
             _names(data)
-        return message, data
+        return message, data, ()
 
-    def _less_strictly(self, data: bytes) -> tuple[Message, bytes]:
+    def _less_strictly(self, data: bytes) -> _Read:
         """A message with fields that are not known, or in a form that is not the usual one."""
         try:
             message: Message = self._kind.tolerant(data)
@@ -256,10 +266,9 @@ class Reader:
             return self._leniently(data, error)
         if is_finer(data):
             return self._leniently(data, None)
-        self.unknown_fields += len(_names(data) - self._kind.fields)
-        return message, data
+        return message, data, self._unknown(data)
 
-    def _leniently(self, data: bytes, refused: msgspec.ValidationError | None) -> tuple[Message, bytes]:
+    def _leniently(self, data: bytes, refused: msgspec.ValidationError | None) -> _Read:
         """What a message means that the strict decoder ``refused``; it is passed on in the usual form."""
         try:
             message: Message = lenient.read(data, self._kind.structs)
@@ -268,8 +277,18 @@ class Reader:
         except (msgspec.DecodeError, RecursionError) as error:
             why = str(error if isinstance(error, msgspec.ValidationError) or refused is None else refused)
             raise Rejected("missing_field" if "missing required field" in why else "wrong_type", why) from error
-        self.unknown_fields += len(_names(data) - self._kind.fields)
-        return message, _encode(message)
+        return message, _encode(message), self._unknown(data)
+
+    def _unknown(self, data: bytes) -> tuple[FieldNote, ...]:
+        """Count the fields that are not known. A request's are noted, or refused: facts are taken as they come."""
+        names = _names(data) - self._kind.fields
+        self.unknown_fields += len(names)
+        if not names or not self._is_of_requests:
+            return ()
+        notes = field_notes.unknown(names, is_refused=self._refuses_unknown)
+        if self._refuses_unknown:
+            raise Rejected(field_notes.UNKNOWN_FIELD, "; ".join(f"{note.message}: {note.fix}" for note in notes))
+        return notes
 
     def _received_ms(self, record: Record, message: Message, now_ms: int) -> int:
         """When it was received; a fact no later than now, whatever the clock of its sender says."""
@@ -289,6 +308,11 @@ class Reader:
         if at_ms > now_ms + DAY_MS and (isinstance(message, ContactRequest) or not protects(message)):
             now = to_datetime(now_ms).isoformat(timespec="seconds")
             raise Rejected("far_future", f"`{name}` is more than a day after {now}")
+
+
+def is_structured(record: Record) -> bool:
+    """Whether its value is a CloudEvents envelope."""
+    return bool(record.headers) and _header(record, "content-type").lower().startswith(STRUCTURED)
 
 
 def _structured(value: bytes) -> bytes:
@@ -338,8 +362,11 @@ def readers_of(settings: Settings, topics: Iterable[str]) -> dict[str, Reader]:
     """A reader for each input topic, by its full name; what goes between partitions is read otherwise."""
     prefix, is_wall_clock = settings.topic_prefix, settings.clock == "wall"
     inputs = [topic for topic in topics if topic != settings.topic(ROUTED)]
+    refuses = settings.unknown_fields == "refuse"
     return {
-        topic: Reader(topic.removeprefix(prefix), settings.record_bytes, is_wall_clock=is_wall_clock)
+        topic: Reader(
+            topic.removeprefix(prefix), settings.record_bytes, is_wall_clock=is_wall_clock, refuses_unknown=refuses
+        )
         for topic in inputs
     }
 

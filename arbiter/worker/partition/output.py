@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from arbiter.engine.party import permit_ends
@@ -11,12 +11,14 @@ from arbiter.engine.state import Anomaly, Effect, LifecycleEvent
 from arbiter.ledger.facts import Refused
 from arbiter.ledger.model import Decision
 from arbiter.messages import ContactRequest
+from arbiter.policy.ruleset import Policy
 from arbiter.state.codec import OutRecord
 from arbiter.timing.instants import DAY_MS
 from arbiter.worker.kafka.reader import DeadLetter
 from arbiter.worker.partition.cache import StoredParty
 from arbiter.worker.partition.dead_letter_record import Dead, first_read, original
 from arbiter.worker.partition.inputs import Input, RoutedRecord, Source, input_record_of
+from arbiter.worker.partition.letter_answers import Answered, AnsweringCommit, answers
 from arbiter.worker.partition.publishing import record_of
 from arbiter.worker.partition.routing import Routing
 
@@ -33,7 +35,8 @@ class Output:
     came that were answered, and ``first`` those requests that were not answered before. ``anomalies`` have the record
     that caused them; ``lives`` are lifecycle events that no decision reports. ``in_week`` has, for each approval,
     how many contacts the customer then has in a week. ``dead`` are the records that become dead letters. ``facts``
-    counts the inputs that are no requests. ``routed`` has the kind of each record for another partition.
+    counts the inputs that are no requests. ``routed`` has the kind of each record for another partition. ``answered``
+    are the dead letters that are answered, ``noted`` those of ``first`` with fields that nobody knows.
     """
 
     def __init__(self, decisions_topic: str, partition: int, routing: Routing) -> None:
@@ -47,6 +50,8 @@ class Output:
         self.in_week: list[int] = []
         self.dead: list[Dead] = []
         self.routed: list[str] = []
+        self.noted: list[ContactRequest] = []
+        self.answered: list[Answered] = []
         self.facts = 0
         self._topic = decisions_topic
         self._partition = partition
@@ -89,6 +94,15 @@ class Output:
         """Make an input a dead letter that was tried so many times."""
         self.dead.append((first_read(one), letter, attempts))
 
+    def answer(self, dead: Iterable[Dead], requests: str, policy: Policy, seq: int, now_ms: int) -> None:
+        """Answer those of all the commit's dead letters whose requests can still be told; once, when all is decided.
+
+        ``requests`` is the topic of requests.
+        """
+        commit = AnsweringCommit(policy, seq, now_ms, self._topic, self._partition)
+        self.answered = [*answers(dead, requests, commit)]
+        self.outbox += [one.record for one in self.answered]
+
     def _add_decision(self, party: StoredParty, cause: Input | None, decision: Decision, written: OutRecord) -> None:
         self.outbox.append(written)
         self._bytes += len(written.value or b"")
@@ -98,6 +112,8 @@ class Output:
             self.received_ms.append(record.received_ms)
             if not decision.is_repeat:
                 self.first.append(record.message)
+                if record.notes:
+                    self.noted.append(record.message)
         until_ms = decision.valid_until_ms
         if until_ms is not None:
             party.opened_ms = max(party.opened_ms, until_ms)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from arbiter import log_events
 from arbiter.ledger.identity import ANSWERS_KEPT_MS
-from arbiter.messages import ROUTED
+from arbiter.messages import REQUESTS, ROUTED
 from arbiter.state.codec import OutRecord, pack_outbox
 from arbiter.state.stock import Spent
 from arbiter.state.store import Commit, CommitResult
@@ -60,7 +60,7 @@ class Processor:
         settings = shared.settings
         self._is_wall_clock = settings.clock == "wall"
         self._topics = tuple(placed.positions)
-        self._routed_topic = settings.topic(ROUTED)
+        self._routed_topic, self._requests = settings.topic(ROUTED), settings.topic(REQUESTS)
         self._is_paused = False
         self.halted_by = ""
         """Why it decides no more, as metrics call it; empty if it does."""
@@ -306,6 +306,8 @@ class Processor:
         )
         self._queue.give_back(batch.late)
         work.dead += batch.output.dead
+        if work.dead:
+            batch.output.answer(work.dead, self._requests, active.policy, self._head.seq + 1, batch.now_ms)
         self._loader.note(parties, quarantine)
         taken = batch.changes_of_capacity
         return batch, await self._tokens.spent(taken, work.now_ms) if taken else {}

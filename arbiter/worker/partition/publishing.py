@@ -23,14 +23,16 @@ CONSTANT_HEADERS = (
 def record_of(decision: Decision, topic: str, partition: int) -> OutRecord:
     """Keyed by its customer, with the headers of a CloudEvent, and the trace. Raises if it cannot be written."""
     message, value = encoded(decision)
-    headers = [
-        *CONSTANT_HEADERS,
-        ("ce_id", message.decision_id.encode()),
-        ("ce_time", _time_header(decision.decided_at_ms)),
-    ]
-    if decision.trace:
-        headers.append(header_of(decision.trace))
+    headers = headers_of(message.decision_id, decision.decided_at_ms, decision.trace)
     return OutRecord(topic, partition, message.customer_id.encode(), value, headers)
+
+
+def headers_of(decision_id: str, decided_at_ms: int, trace: bytes) -> list[tuple[str, bytes]]:
+    """The headers of a decision."""
+    headers = [*CONSTANT_HEADERS, ("ce_id", decision_id.encode()), ("ce_time", _time_header(decided_at_ms))]
+    if trace:
+        headers.append(header_of(trace))
+    return headers
 
 
 @lru_cache(maxsize=1_024)

@@ -20,6 +20,7 @@ from arbiter.policy.kill_switches import KILL_SWITCH
 from arbiter.policy.ruleset import Policy
 from arbiter.worker.partition.deciding import Batch
 from arbiter.worker.partition.inputs import Source
+from arbiter.worker.partition.output import Output
 
 REPORTED_MAX = 20
 """How many records one commit names in the log."""
@@ -62,6 +63,7 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
         metrics.contacts_in_week.labels(nth(contacts)).inc()
     for one in output.lives:
         _count_event(metrics, one.event, _known(one.department, departments))
+    _count_mistakes(metrics, output, departments)
     for kind in output.routed:
         metrics.routed.labels(kind).inc()
     metrics.facts.inc(output.facts)
@@ -72,6 +74,14 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
     if is_wall_clock and output.received_ms:
         now_ms = time.time() * 1_000
         metrics.latency_seconds.observe(*(max(0.0, now_ms - at_ms) / 1_000 for at_ms in output.received_ms))
+
+
+def _count_mistakes(metrics: Metrics, output: Output, departments: Container[str]) -> None:
+    """Count what senders did wrong and were told."""
+    for answer in output.answered:
+        metrics.answered_letters.labels(answer.code, _known(answer.department, departments)).inc()
+    for request in output.noted:
+        metrics.noted_requests.labels(_known(request.department, departments)).inc()
 
 
 def _tell(decisions: Iterable[Decision]) -> None:
