@@ -109,8 +109,8 @@ class Ticket:
     def decisions(self, timeout: float | None = None) -> Iterator[Decision]:
         """Every decision in its order, as it comes: deferred, approved, recalled …, until no other can follow.
 
-        It ends after a rejection, and when a permit has ended. :class:`DecisionTimeout` if the next takes longer than
-        ``timeout``.
+        It ends after a rejection, and when a permit was used or has ended. :class:`DecisionTimeout` if the next takes
+        longer than ``timeout``.
         """
         last: Decision | None = None
         while True:

@@ -19,9 +19,11 @@ LOOK_SECONDS: Final = 60.0
 
 
 def next_wait(last: Decision | None, clock: Clock) -> float | None:
-    """For how many seconds another decision can come after this one; ``None`` if there is no end to it."""
+    """For how many seconds another decision that matters can come after this one; ``None`` if there is no end to it."""
     if last is None or last.permit is None:
         return 0.0 if last is not None and last.is_last else None
+    if last.permit.state == "used":
+        return 0.0
     return max((last.permit.ends_at + AFTER_END - clock()).total_seconds(), 0.0)
 
 
