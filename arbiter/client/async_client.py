@@ -24,7 +24,7 @@ from arbiter.client.core.fields import (
 )
 from arbiter.client.core.histories import Histories, History, is_told_unsent
 from arbiter.client.core.permits import Permit
-from arbiter.client.core.records import Record
+from arbiter.client.core.records import Place, Record
 from arbiter.client.core.sender import About
 from arbiter.client.core.waiting import opening_wait
 from arbiter.messages import ConsentChange, OutcomeKind, PreferenceChange, Profile, SuppressionChange
@@ -59,7 +59,7 @@ class AsyncClient:
         asked = self._sender.ask({"request_id": uuid4().hex, **fields}, self._trace(traceparent))
         await self._listen()
         history = self._histories.of(asked.request)
-        return AsyncTicket(asked, history, await self.send(asked.record), self.check, self._chosen.clock)
+        return AsyncTicket(asked, history, await self.send(asked.record), self, self._chosen.clock)
 
     async def ask_again(self, ticket: AsyncTicket) -> None:
         """Send the same request once more: what was decided is told again, and nothing is decided twice."""
@@ -145,6 +145,10 @@ class AsyncClient:
         """Raise if the client was closed, or has failed."""
         if self._trouble is not None:
             raise self._trouble
+
+    def refusal(self, place: Place) -> Decision | None:
+        """The answer to the record at this place, if it could not be taken."""
+        return self._histories.refusal(place)
 
     async def close(self, timeout: float = CLOSE_SECONDS) -> None:  # noqa: ASYNC109 - the same as in Client
         """Wait until Kafka has everything, at most so long; :class:`NotDelivered` names what was not confirmed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from arbiter.client.async_halves import AsyncProducer
 from arbiter.client.choices import DECISION_SECONDS
@@ -54,17 +54,24 @@ async def wait_on(history: History, look: Callable[[], Found | None], seconds: f
         history.watchers.remove(changed.set)
 
 
+class AsyncLink(Protocol):
+    """What a ticket needs of its client."""
+
+    def check(self) -> None:
+        """Raise once the client is closed or has failed: no decision comes then."""
+
+    def refusal(self, place: Place) -> Decision | None:
+        """The answer to the record at this place, if it could not be taken."""
+
+
 class AsyncTicket:
     """A request that was asked, and what is decided on it."""
 
-    def __init__(
-        self, asked: Asked, history: History, delivery: AsyncDelivery, check: Callable[[], None], clock: Clock
-    ) -> None:
-        """``check`` raises once the client is closed or has failed."""
+    def __init__(self, asked: Asked, history: History, delivery: AsyncDelivery, link: AsyncLink, clock: Clock) -> None:
         self.request = asked.request
         self.record = asked.record
         self._history = history
-        self._check_client = check
+        self._link = link
         self._clock = clock
         self.sent(delivery)
 
@@ -101,7 +108,7 @@ class AsyncTicket:
     async def decisions(self, timeout: float | None = None) -> AsyncIterator[Decision]:  # noqa: ASYNC109
         """Every decision in its order, as it comes; see :meth:`Ticket.decisions`."""
         last: Decision | None = None
-        while True:
+        while last is None or not last.is_last:
             ends_in = next_wait(last, self._clock)
             seconds = min((wait for wait in (ends_in, timeout) if wait is not None), default=None)
             last = await wait_on(self._history, partial(self._after, last), seconds)
@@ -113,17 +120,16 @@ class AsyncTicket:
                 raise timed_out(self.record, self.delivery.place, self._history, seconds)
 
     def _newest(self) -> Decision | None:
-        if self._history.latest is None:
-            self._check()
-        return self._history.latest
+        return self._looked(self._history.latest)
 
     def _after(self, last: Decision | None) -> Decision | None:
-        found = self._history.after(-1 if last is None else last.number)
-        if found is None:
-            self._check()
-        return found
+        return self._looked(self._history.after(-1 if last is None else last.number))
 
-    def _check(self) -> None:
-        """Raise if no decision can come."""
-        self._check_client()
-        self.delivery.place  # noqa: B018 - raises if Kafka did not take the request
+    def _looked(self, known: Decision | None) -> Decision | None:
+        """What is known, or that this very record could not be taken; raises if no decision can come."""
+        fate = self.delivery.slot.result() if self.delivery.slot.done() else None
+        refusal = self._link.refusal(fate) if isinstance(fate, Place) else None
+        if refusal is None and known is None:
+            self._link.check()
+            self.delivery.place  # noqa: B018 - raises if Kafka did not take the request
+        return refusal or known

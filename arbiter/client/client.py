@@ -23,7 +23,7 @@ from arbiter.client.core.fields import (
 from arbiter.client.core.following import ReadDecision
 from arbiter.client.core.histories import Histories, History, is_told_unsent
 from arbiter.client.core.permits import Permit
-from arbiter.client.core.records import Record
+from arbiter.client.core.records import Place, Record
 from arbiter.client.core.sender import About
 from arbiter.client.core.waiting import opening_wait
 from arbiter.client.live import Live
@@ -168,6 +168,10 @@ class Client:
         """Raise if the client was closed, or has failed."""
         if self._trouble is not None:
             raise self._trouble
+
+    def refusal(self, place: Place) -> Decision | None:
+        """The answer to the record at this place, if it could not be taken."""
+        return self._histories.refusal(place)
 
     def close(self, timeout: float = CLOSE_SECONDS) -> None:
         """Wait until Kafka has everything, at most so long, and let go of the connections.

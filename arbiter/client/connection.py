@@ -11,8 +11,11 @@ from msgspec import Struct
 
 LOG: Final = logging.getLogger("arbiter.client")
 
-ASK_SECONDS: Final = 10.0
+ASK_SECONDS: Final = 5.0
 """How long a question to the brokers may take."""
+
+OPEN_SECONDS: Final = 30.0
+"""For how long a question is asked again while brokers are away."""
 
 
 class Connection(Struct, frozen=True):
@@ -36,6 +39,7 @@ class Said:
     def __init__(self) -> None:
         self.text = ""
         self.fatal = ""
+        self._last: int | None = None
 
     def config(self, connection: Connection) -> dict[str, Any]:
         """The client's settings: where, how, and that errors come here."""
@@ -44,8 +48,12 @@ class Said:
             **connection.options,
             "bootstrap.servers": connection.servers,
             "error_cb": self._failed,
-            "logger": LOG,
+            "logger": self,
         }
+
+    def log(self, _level: int, form: str, *words: Any) -> None:
+        """A line of librdkafka's log: it tells every attempt to connect, many a second."""
+        LOG.debug(form, *words)
 
     def why(self, otherwise: str) -> str:
         """The last trouble that was reported, or another reason."""
@@ -55,4 +63,6 @@ class Said:
         if error.fatal():
             self.fatal = error.str()
         elif error.code() != KafkaError._ALL_BROKERS_DOWN or not self.text:  # noqa: SLF001 - its name
-            self.text = error.str()
+            if error.code() != self._last:
+                LOG.warning("Kafka: %s", error.str())
+            self._last, self.text = error.code(), error.str()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from functools import partial
+from time import monotonic, sleep
+from typing import Any, Final, TypeVar
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from msgspec import Struct
 
-from arbiter.client.connection import ASK_SECONDS, LOG, Connection, Said
+from arbiter.client.connection import ASK_SECONDS, LOG, OPEN_SECONDS, Connection, Said
 from arbiter.client.core.errors import ClientFailed, KafkaUnreachable
 from arbiter.client.core.following import ReadDecision
 from arbiter.client.core.records import Place
@@ -18,6 +20,9 @@ from arbiter.messages import DECISIONS, DecisionMessage
 from arbiter.timing.instants import to_ms
 
 MESSAGES_MAX: Final = 1_000
+AGAIN_SECONDS: Final = 0.2
+
+Answer = TypeVar("Answer")
 NO_GROUP: Final = "arbiter-client"
 """librdkafka wants the name of a group from every consumer; a reader of given offsets joins none."""
 
@@ -67,10 +72,7 @@ class DecisionReader:
 
     def partitions(self) -> int:
         """How many partitions the topic has; :class:`KafkaUnreachable`."""
-        try:
-            found = self._consumer.list_topics(self._topic, ASK_SECONDS).topics[self._topic]
-        except KafkaException as error:
-            raise self._unreachable(error) from error
+        found = self._asked(lambda: self._consumer.list_topics(self._topic, ASK_SECONDS).topics[self._topic])
         if found.error is not None:
             fix = "check the topics' prefix, or make the topics with `arbiter topics create`"
             raise KafkaUnreachable(f"topic {self._topic}: {found.error.str()}; {fix}")
@@ -88,10 +90,7 @@ class DecisionReader:
         """The first offsets that were written at this time or later; :class:`KafkaUnreachable`."""
         ends = self.ends()
         wanted = [TopicPartition(self._topic, number, max(to_ms(at), 0)) for number in ends]
-        try:
-            found = self._consumer.offsets_for_times(wanted, ASK_SECONDS)
-        except KafkaException as error:
-            raise self._unreachable(error) from error
+        found = self._asked(lambda: self._consumer.offsets_for_times(wanted, ASK_SECONDS))
         return {one.partition: one.offset if one.offset >= 0 else ends[one.partition] for one in found}
 
     def start(self, offsets: Mapping[int, int]) -> None:
@@ -115,7 +114,10 @@ class DecisionReader:
     def read(self, seconds: float) -> list[ReadDecision]:
         """The next decisions; nothing if none come for so long. :class:`ClientFailed` if none can come any more."""
         read = []
-        for message in self._consumer.consume(MESSAGES_MAX, seconds):
+        # `consume` with a time would wait until it has all that it may give.
+        first = self._consumer.poll(seconds)
+        batch = [] if first is None else [first, *self._consumer.consume(MESSAGES_MAX, 0)]
+        for message in batch:
             if self._is_record(message):
                 self.positions[message.partition() or 0] = (message.offset() or 0) + 1
                 decision = self._decision(message)
@@ -153,15 +155,21 @@ class DecisionReader:
             return None
 
     def _watermarks(self) -> dict[int, tuple[int, int]]:
-        found = {}
-        for number in range(self.partitions()):
-            try:
-                low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), ASK_SECONDS)
-            except KafkaException as error:
-                raise self._unreachable(error) from error
-            found[number] = (low, high)
-        return found
+        return {number: self._asked(partial(self._watermark, number)) for number in range(self.partitions())}
 
-    def _unreachable(self, error: KafkaException) -> KafkaUnreachable:
-        self._consumer.poll(0)  # lets the client report its errors
-        return KafkaUnreachable(f"Kafka does not answer: {self._said.why(error.args[0].str())}")
+    def _watermark(self, number: int) -> tuple[int, int]:
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), ASK_SECONDS)
+        return low, high
+
+    def _asked(self, ask: Callable[[], Answer]) -> Answer:
+        """The brokers' answer; asked again for a while if they are away. :class:`KafkaUnreachable`."""
+        end = monotonic() + OPEN_SECONDS
+        while True:
+            try:
+                return ask()
+            except KafkaException as error:
+                self._consumer.poll(0)  # lets the client report its errors
+                if monotonic() > end:
+                    why = self._said.why(error.args[0].str())
+                    raise KafkaUnreachable(f"Kafka does not answer: {why}") from error
+                sleep(AGAIN_SECONDS)

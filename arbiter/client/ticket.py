@@ -69,6 +69,9 @@ class Link(Protocol):
     def check(self) -> None:
         """Raise once the client is closed or has failed: no decision comes then."""
 
+    def refusal(self, place: Place) -> Decision | None:
+        """The answer to the record at this place, if it could not be taken."""
+
 
 class Ticket:
     """A request that was asked, and what is decided on it. Its methods block."""
@@ -113,7 +116,7 @@ class Ticket:
         longer than ``timeout``.
         """
         last: Decision | None = None
-        while True:
+        while last is None or not last.is_last:
             ends_in = next_wait(last, self._clock)
             seconds = min((wait for wait in (ends_in, timeout) if wait is not None), default=None)
             last = wait_on(self._history, partial(self._after, last), seconds)
@@ -134,17 +137,16 @@ class Ticket:
         return delivery
 
     def _newest(self) -> Decision | None:
-        if self._history.latest is None:
-            self._check()
-        return self._history.latest
+        return self._looked(self._history.latest)
 
     def _after(self, last: Decision | None) -> Decision | None:
-        found = self._history.after(-1 if last is None else last.number)
-        if found is None:
-            self._check()
-        return found
+        return self._looked(self._history.after(-1 if last is None else last.number))
 
-    def _check(self) -> None:
-        """Raise if no decision can come."""
-        self._link.check()
-        self.delivery.place  # noqa: B018 - raises if Kafka did not take the request
+    def _looked(self, known: Decision | None) -> Decision | None:
+        """What is known, or that this very record could not be taken; raises if no decision can come."""
+        fate = self.delivery.slot.result() if self.delivery.slot.done() else None
+        refusal = self._link.refusal(fate) if isinstance(fate, Place) else None
+        if refusal is None and known is None:
+            self._link.check()
+            self.delivery.place  # noqa: B018 - raises if Kafka did not take the request
+        return refusal or known

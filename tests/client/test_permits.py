@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,44 +20,8 @@ from arbiter.client.core.permits import Permit
 from arbiter.client.core.records import Place, envelope, record_of
 from arbiter.client.core.sender import Sender, stable_id
 from arbiter.client.core.waiting import next_wait, opening_wait, timed_out
-from arbiter.messages import ContactRequest, DecisionMessage, Finding, PolicyRef, Source
-
-NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-IDENTITY = "3afff301bef5f1482c30bc2780ef507b"
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        """The time that was set."""
-        return self.now
-
-
-def message(number: int, outcome: Any, *codes: str, request_id: str = "r1", **fields: Any) -> DecisionMessage:
-    """A decision as it comes from the topic; an approval opens in an hour, for an hour."""
-    permit = {"not_before": NOON + HOUR, "valid_until": NOON + 2 * HOUR} if outcome == "approved" else {}
-    findings = tuple(Finding("rule", "cap", code, "defer", "owner", "why", f"because of {code}") for code in codes)
-    given: dict[str, Any] = {
-        "customer_id": "c1",
-        "department": "cards",
-        "campaign": "gold",
-        "channel": "email",
-        "category": "promotional",
-        "final": outcome != "deferred",
-        "policy": PolicyRef("bank", 1, "0"),
-        "source": Source("contact.requests.v1", 0, 0),
-        "seq": number,
-        "decided_at": NOON,
-        "findings": findings,
-        **permit,
-        **fields,
-    }
-    return DecisionMessage(decision_id=f"{IDENTITY}:{number}", request_id=request_id, outcome=outcome, **given)
+from arbiter.messages import ContactRequest
+from tests.client.inputs import ASKED, HOUR, NOON, Clock, message
 
 
 def permit_of(decision: Decision) -> Permit:
@@ -257,15 +221,6 @@ def test_waiting_for_a_permit_looks_at_the_clock_again() -> None:
         opening_wait(permit)
 
 
-ASKED: dict[str, Any] = {
-    "request_id": "r1",
-    "customer_id": "c1",
-    "campaign": "gold",
-    "channel": "email",
-    "category": "x",
-}
-
-
 def test_a_time_out_says_what_to_check() -> None:
     """Whether Kafka has the request, and where dead letters and workers are looked at."""
     asked = Sender("cards", envelope("cards"), Clock()).ask(ASKED)
@@ -273,7 +228,7 @@ def test_a_time_out_says_what_to_check() -> None:
     unconfirmed = str(timed_out(asked.record, None, history, 30))
     confirmed = str(timed_out(asked.record, Place("contact.requests.v1", 3, 812), history, 30))
 
-    assert "no decision on request `r` of customer `c1` within 30 s, and Kafka has not confirmed" in unconfirmed
+    assert "no decision on request `r1` of customer `c1` within 30 s, and Kafka has not confirmed" in unconfirmed
     for hint in ("contact.requests.v1/3/812", "`arbiter doctor`", "`arbiter dlq list`", "prefix", "is safe"):
         assert hint in confirmed
 

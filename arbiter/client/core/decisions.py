@@ -20,6 +20,11 @@ def number_of(message: DecisionMessage) -> int:
     return int(n) if n.isascii() and n.isdigit() else 0
 
 
+def answers_letter(message: DecisionMessage) -> bool:
+    """Whether it answers a record that could not be taken (``:0``): it decides nothing about other records."""
+    return message.outcome == "rejected" and not message.dry_run and number_of(message) == 0
+
+
 class Decision:
     """One decision on a request. ``permit`` is there if it is an approval; a dry run gives none."""
 

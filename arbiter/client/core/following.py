@@ -29,12 +29,15 @@ class Fold:
 
     def __init__(self, seen_max: int = SEEN_MAX) -> None:
         self._seen_max = seen_max
-        self._seen: OrderedDict[tuple[str, str, str, bool], int] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str, str, tuple[int, int] | None], int] = OrderedDict()
 
     def is_new(self, message: DecisionMessage) -> bool:
         """Whether this decision is newer; it counts as given from then on."""
-        key = (message.department, message.customer_id, message.request_id, message.dry_run)
-        number, known = number_of(message), self._seen.get(key, -1)
+        number = number_of(message)
+        # What is not counted (a dry run, the answer to a dead letter) is known by the record that it answers.
+        place = (message.source.partition, message.source.offset) if number == 0 else None
+        key = (message.department, message.customer_id, message.request_id, place)
+        known = self._seen.get(key, -1)
         self._seen[key] = max(number, known)
         self._seen.move_to_end(key)
         if len(self._seen) > self._seen_max:

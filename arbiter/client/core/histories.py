@@ -7,8 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Final
 from weakref import WeakValueDictionary
 
-from arbiter.client.core.decisions import Decision, number_of, wants_word
+from msgspec.structs import asdict, replace
+
+from arbiter.client.core.decisions import Decision, answers_letter, number_of, wants_word
+from arbiter.client.core.errors import InvalidMessage
+from arbiter.client.core.faults import Fault
 from arbiter.client.core.permits import Clock, Permit
+from arbiter.client.core.records import Place
 from arbiter.messages import ContactRequest, DecisionMessage
 
 KEPT_MAX: Final = 100_000
@@ -16,6 +21,9 @@ KEPT_MAX: Final = 100_000
 
 DECISIONS_MAX: Final = 256
 """How many decisions on one request are kept for who reads them late."""
+
+REFUSED_MAX: Final = 10_000
+"""How many answers to records that could not be taken are kept."""
 
 Key = tuple[str, str, str, bool]
 
@@ -26,6 +34,7 @@ class History:
     def __init__(self, key: Key) -> None:
         self.key = key
         self.watchers: list[Callable[[], None]] = []
+        self.asked: ContactRequest | None = None
         self._decisions: deque[Decision] = deque(maxlen=DECISIONS_MAX)
 
     @property
@@ -44,12 +53,18 @@ class History:
 
     def numbered(self, number: int) -> Decision | None:
         """The decision of this number, if it is still kept."""
-        return next((decision for decision in tuple(self._decisions) if decision.number == number), None)
+        return next((decision for decision in reversed(tuple(self._decisions)) if decision.number == number), None)
 
     def permit_before(self, number: int) -> Permit | None:
         """The permit that the decision of this number took back, if it is still kept."""
         permits = [one.permit for one in tuple(self._decisions) if one.permit is not None and one.number < number]
         return permits[-1] if permits else None
+
+    def is_newer(self, message: DecisionMessage) -> bool:
+        """Whether this decision follows all others. The dry runs of a request are not counted: each is new."""
+        if self.newest is None or number_of(message) > number_of(self.newest):
+            return True
+        return message.dry_run and message.source != self.newest.source
 
     def add(self, decision: Decision) -> None:
         """Take a newer decision, and tell who watches."""
@@ -70,23 +85,49 @@ class Histories:
         self._kept_max = kept_max
         self._kept: OrderedDict[Key, History] = OrderedDict()
         self._used: WeakValueDictionary[Key, History] = WeakValueDictionary()
+        self._refused: OrderedDict[tuple[int, int], Decision] = OrderedDict()
 
     def __iter__(self) -> Iterator[History]:
         return iter(tuple(self._used.values()))
 
     def of(self, request: ContactRequest) -> History:
-        """The history of a request, begun if need be."""
-        return self._of((request.department, request.customer_id, request.request_id, request.dry_run))
+        """The history of a request that is asked, begun if need be.
+
+        :class:`InvalidMessage` if something else was asked under its id: that would be refused.
+        """
+        history = self._of((request.department, request.customer_id, request.request_id, request.dry_run))
+        request = replace(request, requested_at=None)
+        if history.asked is not None and history.asked != request:
+            before, now = asdict(history.asked), asdict(request)
+            other = ", ".join(f"`{name}`" for name in now if before[name] != now[name])
+            fault = f"`{request.request_id}` was asked before with another {other}"
+            raise InvalidMessage("request", [Fault("request_id", fault, "another question needs an id of its own")])
+        history.asked = request
+        return history
 
     def decision(self, message: DecisionMessage) -> Decision:
         """The decision of a message that was read. The permit of one that does not stand is void."""
         history = self._of((message.department, message.customer_id, message.request_id, message.dry_run))
-        latest, number = history.latest, number_of(message)
-        if latest is None or number > latest.number:
-            decision = Decision(message, history, self._clock)
-            history.add(decision)
-            return decision
-        return history.numbered(number) or Decision(message, history, self._clock)
+        if answers_letter(message):
+            return self._refuse(message, history)
+        if history.is_newer(message):
+            history.add(Decision(message, history, self._clock))
+        return history.numbered(number_of(message)) or Decision(message, history, self._clock)
+
+    def refusal(self, place: Place) -> Decision | None:
+        """The answer to a record that could not be taken, by where that record stands."""
+        return self._refused.get((place.partition, place.offset))
+
+    def _refuse(self, message: DecisionMessage, history: History) -> Decision:
+        """Keep the answer to a dead letter apart: what was decided on the request by another record still stands."""
+        at = message.source.partition, message.source.offset
+        decision = self._refused.setdefault(at, Decision(message, history, self._clock))
+        if len(self._refused) > REFUSED_MAX:
+            self._refused.popitem(last=False)
+        for other in self:
+            if _may_be(message.customer_id, other.key[1]) and _may_be(message.request_id, other.key[2]):
+                other.wake()
+        return decision
 
     def _of(self, key: Key) -> History:
         history = self._kept.get(key) or self._used.get(key)
@@ -97,6 +138,11 @@ class Histories:
         if len(self._kept) > self._kept_max:
             self._kept.popitem(last=False)
         return history
+
+
+def _may_be(read: str, name: str) -> bool:
+    """What could not be read of a record is empty in its answer."""
+    return read in ("", name)
 
 
 def is_told_unsent(about: Permit | Decision) -> bool:

@@ -15,13 +15,18 @@ Clock = Callable[[], datetime]
 State = Literal["not_open", "open", "expired", "void", "used"]
 
 
-class Request(Protocol):
-    """What a permit knows of its request: the newest decision, and whom to tell of a newer one."""
-
-    watchers: list[Callable[[], None]]
+class Later(Protocol):
+    """A decision that came later."""
 
     @property
-    def newest(self) -> DecisionMessage | None: ...  # noqa: D102
+    def message(self) -> DecisionMessage: ...  # noqa: D102
+
+
+class Request(Protocol):
+    """What a permit knows of its request."""
+
+    def after(self, number: int) -> Later | None:
+        """The first decision whose number is greater."""
 
 
 class Permit:
@@ -62,9 +67,9 @@ class Permit:
 
     @property
     def revoked_by(self) -> DecisionMessage | None:
-        """The newer decision that made it void, if there is one."""
-        newest = self.request.newest
-        return None if newest is None or newest.decision_id == self.decision_id else newest
+        """The later decision that made it void, if there is one."""
+        later = self.request.after(self.number)
+        return None if later is None else later.message
 
     @property
     def opens_in(self) -> timedelta:
