@@ -422,7 +422,8 @@ class Metrics:
         )
         self.latency_seconds = Histogram(
             "arbiter_latency_seconds",
-            "Time from a request's record timestamp to its confirmed decision (wall clock only).",
+            "Time from a request's record timestamp to its first decision, confirmed by Kafka (wall clock only). "
+            "Repeated requests and the canary's are not counted.",
             buckets=SECONDS,
             registry=registry,
         )

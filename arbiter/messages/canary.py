@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from arbiter.messages import ConsentChange, ContactRequest, Outcome, PreferenceChange, Profile, SuppressionChange
+from arbiter.messages import ContactRequest
 
 CANARY: Final = "arbiter-canary"
 """The canary's department. Its customers' ids begin so."""
 
-Message = ContactRequest | ConsentChange | PreferenceChange | SuppressionChange | Profile | Outcome
 
+def misused(request: ContactRequest) -> str:
+    """What is wrong with a request that uses the canary's names; empty if it does not, or is the canary's.
 
-def misused(message: Message) -> str:
-    """What is wrong with a message that uses the canary's names; empty if it does not, or is the canary's."""
-    is_customer = message.customer_id.startswith(CANARY)
-    if not isinstance(message, ContactRequest):
-        return _REFUSED if is_customer else ""
-    is_department = message.department == CANARY
-    if is_customer == is_department and (not is_customer or message.dry_run):
+    Facts are never refused for their customer's id: a withdrawal must always be heard.
+    """
+    is_customer, is_department = request.customer_id.startswith(CANARY), request.department == CANARY
+    if is_customer == is_department and (not is_customer or request.dry_run):
         return ""
     return _REFUSED
 

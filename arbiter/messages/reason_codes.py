@@ -37,7 +37,7 @@ REFUSALS: dict[str, str] = {
     "far_future": "the record has a time more than a day ahead, and is not one that protects a customer",
     "bad_preference": "a preference's hours or window cannot be understood",
     "too_many_consents": "the customer has more consent records than are kept",
-    "reserved_name": "it uses the department or the customers of the canary",
+    "reserved_name": "the request names the department or a customer of the canary",
     "request_id_reused": "the request id was used before for a request with other content",
     "misrouted": "the record was sent from partition to partition too often",
     "unreadable_state": "what is stored about its party is damaged; send it again once that is restored",

@@ -7,15 +7,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka import ConsumerRecord
 
-from arbiter.messages import Outcome, Profile
-from arbiter.messages.canary import CANARY, Message, misused
+from arbiter.engine.input_record import InputRecord
+from arbiter.messages import CONSENTS, OUTCOMES, PROFILES
+from arbiter.messages.canary import CANARY, misused
 from arbiter.metrics import Metrics
-from arbiter.timing.instants import to_datetime
 from arbiter.worker.canary.round import _decisions, _fault, _Sent, customers
 from arbiter.worker.kafka.partitioner import partition_of
+from arbiter.worker.kafka.reader import Reader
 from arbiter.worker.partition.tally import count_batch
-from tests.inputs.builders import Desk, policy, request
+from tests.inputs.builders import MONDAY, Desk, policy, request
 
 TOPIC = "contact.requests.v1"
 
@@ -32,16 +34,31 @@ def test_each_partition_has_a_customer() -> None:
 def test_nobody_else_uses_its_names(dry_run: bool) -> None:
     """Only both of them together, in a dry run, are the canary's; whatever else has one is refused with the fix."""
     other = {"dry_run": dry_run}
-    wrong: list[Message] = [
-        request("r", department=CANARY, **other),
-        request("r", customer_id=f"{CANARY}-1", **other),
-        Profile(customer_id=f"{CANARY}-1"),
-        Outcome(department="cards", customer_id=CANARY, request_id="r", kind="sent", at=to_datetime(0)),
-    ]
+    wrong = [request("r", department=CANARY, **other), request("r", customer_id=f"{CANARY}-1", **other)]
 
     assert all("choose another name" in misused(message) for message in wrong)
     assert bool(misused(request("r", department=CANARY, customer_id=f"{CANARY}-1", **other))) is not dry_run
-    assert misused(request("r")) == misused(Profile(customer_id="c1")) == ""
+    assert misused(request("r")) == ""
+
+
+@pytest.mark.parametrize(
+    ("topic", "fact"),
+    [
+        (CONSENTS, {"type": "suppression", "list": "all", "active": True}),
+        (CONSENTS, {"type": "consent", "channel": "email", "purpose": "marketing", "state": "withdrawn"}),
+        (PROFILES, {}),
+        (OUTCOMES, {"department": "cards", "request_id": "r", "kind": "complained"}),
+    ],
+)
+def test_what_is_said_about_its_customers_is_heard(topic: str, fact: dict[str, str]) -> None:
+    """Somebody may have such an id: a withdrawal is worth more than a name. Only requests are refused."""
+    told = {"customer_id": f"{CANARY}-ann", "captured_at": "2026-03-02T09:00:00Z", "at": "2026-03-02T09:00:00Z", **fact}
+    read = Reader(topic, 10_000, is_wall_clock=True).read(
+        ConsumerRecord(topic, 0, 0, MONDAY, 0, b"k", msgspec.json.encode(told), None, 1, 1, ()), MONDAY
+    )
+
+    assert isinstance(read, InputRecord), read
+    assert read.message.customer_id == f"{CANARY}-ann"
 
 
 def message(**changes: Any) -> Any:
@@ -92,18 +109,18 @@ def test_a_worker_counts_no_decision_of_the_canary() -> None:
     decisions = [SimpleNamespace(**{**FIELDS, "request": one}) for one in asked]
     output = SimpleNamespace(
         decisions=decisions,
-        first=asked,
-        **dict.fromkeys(("in_week", "lives", "routed", "anomalies", "received_ms", "answered", "noted"), ()),
+        first=[(one, MONDAY) for one in asked],
+        **dict.fromkeys(("in_week", "lives", "routed", "anomalies", "answered", "noted"), ()),
         facts=0,
     )
     metrics = Metrics()
-    count_batch(metrics, SimpleNamespace(output=output, alarms=0), desk.policy, is_wall_clock=False)  # type: ignore[arg-type]
+    count_batch(metrics, SimpleNamespace(output=output, alarms=0), desk.policy, is_wall_clock=True)  # type: ignore[arg-type]
     values = [
-        sum(sample.value for sample in one.samples)
-        for one in (*metrics.decisions.collect(), *metrics.requests.collect())
+        sum(sample.value for sample in one.samples if not sample.name.endswith(("_sum", "_bucket")))
+        for one in (*metrics.decisions.collect(), *metrics.requests.collect(), *metrics.latency_seconds.collect())
     ]
 
-    assert values == [1, 1]
+    assert values == [1, 1, 1]
 
 
 FIELDS = {"is_repeat": False, "n": 0, "outcome": "approved", "findings": (), "shadow": (), "shadow_policy": None}

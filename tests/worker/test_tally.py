@@ -89,3 +89,15 @@ async def test_what_became_of_requests_is_counted(world: PartitionCluster) -> No
         ("cards", "withdraw"): 1,
     } == counted(world, "lifecycle_events")
     assert {("cards",): 1} == counted(world, "complaints")
+
+
+async def test_latency_is_of_first_decisions(world: PartitionCluster) -> None:
+    """A repeated request is answered, and is no other request; a dry run is one."""
+    for name in ("a", "b", "a"):
+        world.request(name)
+    world.request("dry", CUSTOMERS[1], dry_run=True)
+    await world.run()
+    (family,) = world.metrics.latency_seconds.collect()
+
+    assert 4 == len(world.decisions)
+    assert [3] == [sample.value for sample in family.samples if sample.name.endswith("_count")]

@@ -191,7 +191,7 @@ class Reader:
             if not data.isascii() or b"\\u" in data:
                 normal = in_one_form(message)
                 message, data = (message, data) if normal is message else (normal, _encode(normal))
-            if why := misused(message):
+            if isinstance(message, ContactRequest) and (why := misused(message)):
                 raise Rejected("reserved_name", why)
             received_ms = self._received_ms(record, message, now_ms)
             self._check_times(message, received_ms, now_ms if self._is_wall_clock else received_ms)

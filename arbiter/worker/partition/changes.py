@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from msgspec import Struct
 
 from arbiter.engine.state import FREES_FIRST, QueueKey
+from arbiter.ledger.model import Ledger
 from arbiter.state.answers import pack_decision
 from arbiter.state.codec import pack_ledger
 from arbiter.state.store import Wait
 from arbiter.worker.partition.cache import StoredParty
+
+EMPTY: Final = pack_ledger(Ledger())
+"""What a party begins with. It is not written, so a dry run for a new customer leaves nothing."""
 
 
 class Changes(Struct, frozen=True):
@@ -43,9 +48,11 @@ def changes_of(parties: Mapping[str, StoredParty], reviewed: Collection[str]) ->
 
 
 def _add_party(changes: Changes, party: StoredParty) -> None:
-    packed = party.repacked = pack_ledger(party.ledger)
-    if packed != party.packed:
-        changes.ledgers[party.name] = packed
+    packed = pack_ledger(party.ledger)
+    if party.packed is not None or packed != EMPTY:
+        party.repacked = packed
+        if packed != party.packed:
+            changes.ledgers[party.name] = packed
     for key in party.changed:
         if key in party.answers:  # it may have moved on with its customer
             changes.answers[key] = pack_decision(party.answers[key])

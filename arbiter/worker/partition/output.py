@@ -31,22 +31,21 @@ WEEK_MS = 7 * DAY_MS
 class Output:
     """Collects what comes of a batch's events.
 
-    ``outbox`` is what the commit publishes, ``decisions`` the decisions in it. ``received_ms`` is when the requests
-    came that were answered, and ``first`` those requests that were not answered before. ``anomalies`` have the record
-    that caused them; ``lives`` are lifecycle events that no decision reports. ``in_week`` has, for each approval,
-    how many contacts the customer then has in a week. ``dead`` are the records that become dead letters. ``facts``
-    counts the inputs that are no requests. ``routed`` has the kind of each record for another partition. ``answered``
-    are the dead letters that are answered, ``noted`` those of ``first`` with fields that nobody knows.
+    ``outbox`` is what the commit publishes, ``decisions`` the decisions in it. ``first`` has the requests that were not
+    answered before, each with when it was received (ms). ``anomalies`` have the record that caused them; ``lives`` are
+    lifecycle events that no decision reports. ``in_week`` has, for each approval, how many contacts the customer then
+    has in a week. ``dead`` are the records that become dead letters. ``facts`` counts the inputs that are no requests.
+    ``routed`` has the kind of each record for another partition. ``answered`` are the dead letters that are answered,
+    ``noted`` the requests of ``first`` with fields that nobody knows.
     """
 
     def __init__(self, decisions_topic: str, partition: int, routing: Routing) -> None:
         """``routing`` numbers what goes to other partitions."""
         self.outbox: list[OutRecord] = []
         self.decisions: list[Decision] = []
-        self.received_ms: list[int] = []
         self.anomalies: list[tuple[Anomaly, Source | None]] = []
         self.lives: list[LifecycleEvent] = []
-        self.first: list[ContactRequest] = []
+        self.first: list[tuple[ContactRequest, int]] = []
         self.in_week: list[int] = []
         self.dead: list[Dead] = []
         self.routed: list[str] = []
@@ -108,16 +107,14 @@ class Output:
         self._bytes += len(written.value or b"")
         self.decisions.append(decision)
         record = None if cause is None else input_record_of(cause)
-        if record is not None and record.message is decision.request:
-            self.received_ms.append(record.received_ms)
-            if not decision.is_repeat:
-                self.first.append(record.message)
-                if record.notes:
-                    self.noted.append(record.message)
+        if record is not None and record.message is decision.request and not decision.is_repeat:
+            self.first.append((record.message, record.received_ms))
+            if record.notes:
+                self.noted.append(record.message)
         until_ms = decision.valid_until_ms
-        if until_ms is not None:
+        if until_ms is not None and decision.n:
             party.opened_ms = max(party.opened_ms, until_ms)
-            if decision.n and not decision.is_repeat:
+            if not decision.is_repeat:
                 contacts, customer = party.ledger.contacts, decision.request.customer_id
                 self.in_week.append(contacts.count_of(customer, until_ms - WEEK_MS, until_ms))
 

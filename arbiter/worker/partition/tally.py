@@ -10,6 +10,7 @@ from arbiter.engine.decisions import RULE_ERROR
 from arbiter.engine.render import decision_id
 from arbiter.engine.state import Anomaly
 from arbiter.ledger.model import Decision
+from arbiter.messages import ContactRequest
 from arbiter.messages.canary import CANARY
 from arbiter.messages.reason_codes import NOTES, REPORTED_NOTES
 from arbiter.messages.traces import TRACE_ID_BYTES
@@ -57,8 +58,7 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
             _count_decision(metrics, decision, policy.document)
     if policy.has_kills:
         _count_stopped(metrics, decisions)
-    for request in (request for request in output.first if request.department != CANARY):
-        metrics.requests.labels(_known(request.department, departments), band(request.priority)).inc()
+    _count_requests(metrics, output.first, departments, is_wall_clock=is_wall_clock)
     for contacts in output.in_week:
         metrics.contacts_in_week.labels(nth(contacts)).inc()
     for one in output.lives:
@@ -71,9 +71,18 @@ def count_batch(metrics: Metrics, batch: Batch, policy: Policy, *, is_wall_clock
     if output.anomalies:
         _count_anomalies(metrics, output.anomalies, departments)
     _tell(output.decisions)
-    if is_wall_clock and output.received_ms:
+
+
+def _count_requests(
+    metrics: Metrics, first: Iterable[tuple[ContactRequest, int]], departments: Container[str], *, is_wall_clock: bool
+) -> None:
+    """Count the departments' requests, and how long each waited for its first decision."""
+    asked = [(request, at_ms) for request, at_ms in first if request.department != CANARY]
+    for request, _ in asked:
+        metrics.requests.labels(_known(request.department, departments), band(request.priority)).inc()
+    if is_wall_clock and asked:
         now_ms = time.time() * 1_000
-        metrics.latency_seconds.observe(*(max(0.0, now_ms - at_ms) / 1_000 for at_ms in output.received_ms))
+        metrics.latency_seconds.observe(*(max(0.0, now_ms - at_ms) / 1_000 for _, at_ms in asked))
 
 
 def _count_mistakes(metrics: Metrics, output: Output, departments: Container[str]) -> None:
