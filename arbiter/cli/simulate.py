@@ -17,9 +17,8 @@ from rich.table import Table
 from arbiter.cli.common import reading
 from arbiter.cli.unreadable import Unreadable
 from arbiter.cli.whatif import material_options, policy_named, progress_bar
-from arbiter.engine.render import message_of
+from arbiter.engine.render import encoded
 from arbiter.engine.simulate import Simulated, SimulatedDecision
-from arbiter.messages import encoder
 from arbiter.reports.pages.console import cell, terminal
 from arbiter.reports.policy_diff.lines import Unread
 from arbiter.reports.policy_diff.run import Material, Run
@@ -62,12 +61,12 @@ def simulate(
         file = None if out is None else stack.enter_context(_opened(out))
         (tell,) = stack.enter_context(progress_bar(material, "deciding"))
         run = Run(policy, material, tell)
-        encode = encoder().encode
         for happening in run.happenings():
             if isinstance(happening, SimulatedDecision):
                 tally.add(happening)
                 if file is not None:
-                    file.write(encode(message_of(happening.decision)) + b"\n")
+                    _, value = encoded(happening.decision)
+                    file.write(value + b"\n")
             else:
                 account.add(happening)
     account.close()

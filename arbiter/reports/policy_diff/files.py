@@ -31,6 +31,8 @@ from arbiter.messages import (
 BOM: Final = codecs.BOM_UTF8
 WIDE_BOMS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 BEGIN_BYTES: Final = 64 * 1024
+CELL_CHARACTERS_MAX: Final = 2**31 - 1
+"""Nothing is too long for a cell of CSV: whether a record is, its reader says."""
 _MAPS: Final = ("attributes",)
 """Fields that are maps: a column ``attributes.balance`` is one entry."""
 _JSON_WORD: Final = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?|true|false")
@@ -146,6 +148,7 @@ class _Counted:
 
 def _csv(text: IO[bytes], path: Path, _from: int = 0) -> Iterator[Item]:
     lines = _Counted(text)
+    csv.field_size_limit(CELL_CHARACTERS_MAX)
     rows = csv.reader(iter(lines), dialect=_dialect(text), strict=True)
     columns: list[str] = []
     while True:

@@ -27,7 +27,7 @@ from arbiter.messages import (
 )
 from arbiter.reports.policy_diff.files import FileOfRecords, Item
 from arbiter.timing.instants import END_MS, FAR_MS, FIRST_MS, to_ms
-from arbiter.worker.kafka.reader import DeadLetter, Reader
+from arbiter.worker.kafka.reader import DeadLetter, Reader, too_long
 
 BYTES_MAX = 256 * 1024
 """A longer line is not read, as a worker (by default) does not read a longer record."""
@@ -63,6 +63,7 @@ class _LineFields(Struct):
     offset: int | None = None
     ts: int = -1
     key: str | None = None
+    headers: object = None
 
 
 class _Line(Struct, frozen=True):
@@ -138,12 +139,12 @@ class Lines:
         try:
             fields = _line_fields(item.content)
         except msgspec.DecodeError as error:
-            return item.place, DeadLetter("malformed_json", str(error))
+            return item.place, too_long(item.content, BYTES_MAX) or DeadLetter("malformed_json", str(error))
         if fields.payload is not None and fields.topic is not None:
             return _place_on_kafka(fields) or item.place, self._stored(fields, fields.topic, fields.payload)
         if fields.type is not None and fields.type not in TOPIC_OF_TYPE:
             text = f"`{fields.type}` is no type; known are {', '.join(TOPIC_OF_TYPE)}"
-            return item.place, DeadLetter("wrong_type", text)
+            return item.place, too_long(item.content, BYTES_MAX) or DeadLetter("wrong_type", text)
         topic = TOPIC_OF_TYPE[fields.type] if fields.type is not None else _topic_by_fields(fields)
         return item.place, self._plain[topic].read(_Line(topic, item.content), FAR_MS)
 
@@ -152,7 +153,8 @@ class Lines:
         if topic not in INPUTS:
             return DeadLetter("misrouted", f"`{full_name}` is not an input topic of Arbiter")
         key = fields.key.encode() if fields.key is not None else None
-        return self._stamped[topic].read(_Line(topic, payload.encode(), fields.ts, key), FAR_MS)
+        line = _Line(topic, payload.encode(), fields.ts, key, headers=_headers(fields.headers))
+        return self._stamped[topic].read(line, FAR_MS)
 
     def _time_of(self, message: Message) -> int | None:
         """When a record without a time stamp arrives: when it says that it was made, a fact not before the requests
@@ -173,6 +175,14 @@ def _topic_by_fields(fields: _LineFields) -> str:
     if fields.request_id is None:
         return PROFILES
     return REQUESTS if fields.kind is None else OUTCOMES
+
+
+def _headers(flat: object) -> tuple[tuple[str, bytes | None], ...]:
+    """Headers as ``kcat`` prints them: names and values in turn."""
+    if not isinstance(flat, list):
+        return ()
+    pairs = zip(flat[::2], flat[1::2], strict=False)
+    return tuple([(str(name), None if value is None else str(value).encode()) for name, value in pairs])
 
 
 def _place_on_kafka(fields: _LineFields) -> str:

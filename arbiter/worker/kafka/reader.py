@@ -93,6 +93,13 @@ class Rejected(Exception):
         self.letter = DeadLetter(code, message)
 
 
+def too_long(value: bytes, bytes_max: int) -> DeadLetter | None:
+    """The dead letter that a value of more bytes becomes, whatever is in it."""
+    if len(value) <= bytes_max:
+        return None
+    return DeadLetter("oversized", f"the value has {len(value):,} bytes, at most {bytes_max:,} are read")
+
+
 class _Envelope(Struct):
     data: Raw | UnsetType = UNSET
     data_base64: str | UnsetType = UNSET
@@ -216,8 +223,8 @@ class Reader:
             raise Rejected("unreadable_batch", f"records from offset {value.first} on cannot be read: {value.why}")
         if not value:
             raise Rejected("empty", "the record has no value (a tombstone or an empty message)")
-        if len(value) > self._bytes_max:
-            raise Rejected("oversized", f"the value has {len(value):,} bytes, at most {self._bytes_max:,} are read")
+        if (letter := too_long(value, self._bytes_max)) is not None:
+            raise Rejected(letter.code, letter.message)
         if record.headers or record.key:
             self._check_rest(record)
         if is_structured(record):
