@@ -306,11 +306,15 @@ class Tokens:
         await self._look_up([draw])
         held = self._held[draw]
         held.want, held.used_at = want, monotonic()
+
+        async def places() -> int:
+            await self._fetch(draw, 0, now_ms)
+            return max(held.spare + held.free, 0)
+
+        if not draw.is_cell:
+            return await self._global_order.waiting_first(waiting, places)
         await self._fetch(draw, 0, now_ms)
-        if draw.is_cell:
-            return waiting if held.grant.is_open else []
-        places = max(held.spare + held.free, 0)
-        return await self._global_order.waiting_first(waiting, places) if places else []
+        return waiting if held.grant.is_open else []
 
     async def due_first(self, policy: Policy, due: Sequence[Due], now_ms: int) -> Sequence[Due]:
         """Of the due parties, those that go on now. The others leave the last places to parties of other partitions."""
@@ -320,9 +324,13 @@ class Tokens:
         await self._look_up(wants)
         for draw, want in wants.items():
             self._held[draw].want, self._held[draw].used_at = want, monotonic()
-        await asyncio.gather(*(self._fetch(draw, max(self._held[draw].spare, 0), now_ms) for draw in wants))
-        left = [self._held[draw].spare + self._held[draw].free for draw in wants]
-        return await self._global_order.due_first(due, min((count for count in left if count > 0), default=0))
+
+        async def places() -> int:
+            await asyncio.gather(*(self._fetch(draw, max(self._held[draw].spare, 0), now_ms) for draw in wants))
+            left = [self._held[draw].spare + self._held[draw].free for draw in wants]
+            return min((count for count in left if count > 0), default=0)
+
+        return await self._global_order.due_first(due, places)
 
     async def _look_up(self, draws: Iterable[Draw], *, is_begun: bool = False) -> None:
         """Read what this partition uses of the windows that it does not know."""
