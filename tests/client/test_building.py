@@ -109,6 +109,7 @@ FAULTS: list[tuple[dict[str, Any], list[str]]] = [
         "`requested_at`: 2026-03-04T10:00:00+00:00 is more than a day ahead; it says when something was"
     ]),
     ({"department": CANARY}, [f"`department`: {misused(MISNAMED)}"]),
+    ({"customer_id": f"{CANARY}-7"}, [f"`customer_id`: {misused(MISNAMED)}"]),
 ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import FieldInfo, fields
 
 from arbiter.client.core.faults import Fault, near
 from arbiter.messages import ConsentChange, ContactRequest, Outcome, PreferenceChange, Profile, SuppressionChange
-from arbiter.messages.canary import misused
+from arbiter.messages.canary import CANARY, misused
 from arbiter.messages.forms import in_one_form
 from arbiter.messages.lenient import INSTANTS
 from arbiter.timing.dates import instant_ms
@@ -128,8 +128,8 @@ def _misread(message: Message) -> Iterator[Fault]:
 
 
 def _misplaced(message: Message, now: datetime) -> Iterator[Fault]:
-    if why := misused(message):
-        yield Fault("department" if isinstance(message, ContactRequest) else "customer_id", why)
+    if isinstance(message, ContactRequest) and (why := misused(message)):
+        yield Fault("department" if message.department == CANARY else "customer_id", why)
     name = _AHEAD.get(type(message))
     at = getattr(message, name) if name else None
     if name and at is not None and to_ms(at) > to_ms(now) + DAY_MS:
