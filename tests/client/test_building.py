@@ -121,6 +121,36 @@ def test_every_fault_is_named_with_its_fix(wrong: dict[str, Any], faults: list[s
     assert told(ContactRequest, **given) == faults
 
 
+MEANT: list[tuple[type[Message], dict[str, Any], list[str]]] = [
+    (Profile, {"time_zone": "Europe/Lisboa"}, [
+        "`time_zone`: there is no time zone `Europe/Lisboa`; did you mean `Europe/Lisbon`?"
+    ]),
+    (Profile, {"time_zones": ["Europe/Lisbon", "+01:00"]}, [
+        (
+            "`time_zones`: there is no time zone `+01:00`; "
+            "name a place of that zone, for example `Europe/Lisbon`"
+        )
+    ]),
+    (PreferenceChange, {"captured_at": NOW, "closed": {"holidays": "all day"}}, [
+        "`closed`: `holidays` cannot stand in a customer's own hours; name weekdays instead"
+    ]),
+    (PreferenceChange, {"captured_at": NOW, "closed": {"Mon – Fri": "8:00 – 9:30"}}, []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "given", "faults"), MEANT)
+def test_what_nobody_understands_is_a_fault(kind: type[Message], given: dict[str, Any], faults: list[str]) -> None:
+    """A worker would ignore the zone, and refuse the hours."""
+    assert told(kind, customer_id="c1", **given) == faults
+
+
+def test_an_unknown_window_is_a_fault() -> None:
+    """With what a window looks like."""
+    (fault,) = told(PreferenceChange, customer_id="c1", captured_at=NOW, maximum={"limit": 1, "window": "weekly"})
+
+    assert fault.startswith("`maximum.window`: ")
+
+
 def test_all_faults_are_named_at_once() -> None:
     """Whoever corrects a message need not try again after each correction."""
     faults = told(ContactRequest, **{**ASKED, "chanel": "email", "priority": -1, "propensity": 2})

@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import FieldInfo, fields
 
 from arbiter.client.core.faults import Fault, near
+from arbiter.client.core.meaning import without_meaning
 from arbiter.messages import ConsentChange, ContactRequest, Outcome, PreferenceChange, Profile, SuppressionChange
 from arbiter.messages.canary import CANARY, misused
 from arbiter.messages.forms import in_one_form
@@ -42,7 +43,7 @@ def build(kind: type[Kind], given: Mapping[str, Any], now: datetime) -> tuple[Ki
     if faults:
         return None, faults
     message = in_one_form(kind(**{name: msgspec.convert(value, known[name].type) for name, value in values.items()}))
-    faults = [*_misread(message), *_misplaced(message, now)]
+    faults = [*_misread(message), *_misplaced(message, now), *without_meaning(message)]
     return (None, faults) if faults else (message, [])
 
 

@@ -33,7 +33,7 @@ class Decision:
         self.message = message
         self.number = number_of(message)
         self.request = request
-        is_permit = message.outcome == "approved" and not message.dry_run
+        is_permit = message.outcome == "approved" and not message.dry_run and message.valid_until is not None
         self.permit = Permit(message, self.number, request, clock) if is_permit else None
 
     @property
