@@ -59,7 +59,9 @@ class AsyncClient:
         asked = self._sender.ask({"request_id": uuid4().hex, **fields}, self._trace(traceparent))
         await self._listen()
         history = self._histories.of(asked.request)
-        return AsyncTicket(asked, history, await self.send(asked.record), self, self._chosen.clock)
+        delivery = await self.send(asked.record)
+        history.sent(asked.request)
+        return AsyncTicket(asked, history, delivery, self, self._chosen.clock)
 
     async def ask_again(self, ticket: AsyncTicket) -> None:
         """Send the same request once more: what was decided is told again, and nothing is decided twice."""

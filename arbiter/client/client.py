@@ -72,7 +72,9 @@ class Client:
         self._listen()
         with self._lock:
             history = self._histories.of(asked.request)
-        return Ticket(asked, history, self, self._chosen.clock)
+        ticket = Ticket(asked, history, self, self._chosen.clock)
+        history.sent(asked.request)
+        return ticket
 
     def decisions(self, start: Start = "end", *, group: str = "") -> DecisionStream:
         """The department's decisions, on all its requests, also later ones and recalls.
@@ -224,7 +226,9 @@ class Client:
 
     def _failed(self, error: ClientError) -> None:
         self._trouble = self._trouble or error
-        for history in self._histories:
+        with self._lock:
+            histories = list(self._histories)
+        for history in histories:
             history.wake()
 
     def _void(self, permit: Permit) -> bool | None:

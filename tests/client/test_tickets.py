@@ -65,7 +65,10 @@ class Desk:
     def ticket(self, **fields: Any) -> Ticket:
         """Ask, for threads."""
         asked = self.ask(**fields)
-        return Ticket(asked, self.histories.of(asked.request), self, self.clock)
+        history = self.histories.of(asked.request)
+        ticket = Ticket(asked, history, self, self.clock)
+        history.sent(asked.request)
+        return ticket
 
     def async_ticket(self, **fields: Any) -> AsyncTicket:
         """Ask, in the running loop."""
@@ -204,13 +207,15 @@ def test_a_refusal_that_came_before_the_confirmation_is_found() -> None:
 
 
 def test_another_question_under_the_same_id_is_refused_before_it_is_sent() -> None:
-    """It would become a dead letter; the same question may be asked again."""
+    """It would become a dead letter; the same question may be asked again, and what was refused be corrected."""
     desk = Desk()
     desk.ticket()
     desk.ticket(requested_at=desk.clock.now)
     with pytest.raises(InvalidMessage, match="`r1` was asked before with another `campaign`, `priority`; "):
         desk.ticket(campaign="silver", priority=70)
     desk.ticket(campaign="silver", dry_run=True)
+    desk.hear(letter())
+    assert desk.ticket(campaign="silver").request.campaign == "silver"
 
 
 def test_each_dry_run_is_answered_anew() -> None:

@@ -66,6 +66,10 @@ class History:
             return True
         return message.dry_run and message.source != self.newest.source
 
+    def sent(self, request: ContactRequest) -> None:
+        """This was asked, and nothing else may be asked under the same id; a repeat may be stamped anew."""
+        self.asked = replace(request, requested_at=None)
+
     def add(self, decision: Decision) -> None:
         """Take a newer decision, and tell who watches."""
         self._decisions.append(decision)
@@ -91,18 +95,16 @@ class Histories:
         return iter(tuple(self._used.values()))
 
     def of(self, request: ContactRequest) -> History:
-        """The history of a request that is asked, begun if need be.
+        """The history of a request that is about to be sent, begun if need be; :meth:`History.sent` when it was.
 
         :class:`InvalidMessage` if something else was asked under its id: that would be refused.
         """
         history = self._of((request.department, request.customer_id, request.request_id, request.dry_run))
-        request = replace(request, requested_at=None)
-        if history.asked is not None and history.asked != request:
-            before, now = asdict(history.asked), asdict(request)
+        if history.asked is not None and history.asked != replace(request, requested_at=None):
+            before, now = asdict(history.asked), asdict(replace(request, requested_at=None))
             other = ", ".join(f"`{name}`" for name in now if before[name] != now[name])
             fault = f"`{request.request_id}` was asked before with another {other}"
             raise InvalidMessage("request", [Fault("request_id", fault, "another question needs an id of its own")])
-        history.asked = request
         return history
 
     def decision(self, message: DecisionMessage) -> Decision:
@@ -120,6 +122,7 @@ class Histories:
 
     def _refuse(self, message: DecisionMessage, history: History) -> Decision:
         """Keep the answer to a dead letter apart: what was decided on the request by another record still stands."""
+        history.asked = None  # what was refused may be corrected, and asked again
         at = message.source.partition, message.source.offset
         decision = self._refused.setdefault(at, Decision(message, history, self._clock))
         if len(self._refused) > REFUSED_MAX:
