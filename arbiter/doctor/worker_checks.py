@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from faust.types import TP
+from msgspec.structs import replace
 
 from arbiter.doctor.registry import KAFKA, REDIS, Finding, check, fail, ok, warn
 from arbiter.doctor.subject import SECONDS_MAX, Subject, in_thread
@@ -57,8 +58,9 @@ async def workers(subject: Subject) -> Finding:
     """Who decides, whether every partition has somebody, and whether all decide by the same policy."""
     reports, active = await subject.store.policies.workers(), await subject.store.policies.active()
     heard = [report for report in reports if report.silent_ms <= SILENT_MS]
+    silent = len(reports) - len(heard)
+    gone = f"; {silent} fell silent within the last minute" if silent else ""
     if not heard:
-        gone = f"; {len(reports)} fell silent within the last minute" if reports else ""
         return fail(f"none decides{gone}", "start `arbiter worker`; if one runs, its /readyz says why it waits")
     if troubled := [report for report in heard if report.trouble]:
         return fail(f"{troubled[0].name}: {troubled[0].trouble}", "see /readyz of that worker: docs/operations.md")
@@ -66,7 +68,8 @@ async def workers(subject: Subject) -> Finding:
     total = requests.partitions if requests else 0
     shared = await Membership(subject.settings).shared_out()
     taken = total if shared is None else len(shared)
-    return _at_work(heard, total, taken, number=active.number if active else 0)
+    found = _at_work(heard, total, taken, number=active.number if active else 0)
+    return replace(found, text=found.text + gone)
 
 
 def _at_work(heard: list[WorkerReport], total: int, taken: int, number: int) -> Finding:
