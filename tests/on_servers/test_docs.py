@@ -77,9 +77,10 @@ def test_make_targets_do_what_the_documents_say() -> None:
 SERVERLESS = ("policy-tests.md", "simulate.md", "sizing.md")
 """Documents of which every command runs on the samples, without a server."""
 
-ON_SERVERS = ("explain-and-report.md", "shadow.md", "backup-and-upgrade.md")
+ON_SERVERS = ("explain-and-report.md", "shadow.md", "backup-and-upgrade.md", "schemas.md", "verify-sender.md")
 """Documents whose commands need an installation that has decided something; see test_explain.py,
-test_worker_shadow.py, test_backup.py, test_disasters.py."""
+test_worker_shadow.py, test_backup.py, test_disasters.py, test_dlq.py, and in other rooms test_registry.py and
+test_verify_sender.py."""
 
 
 @pytest.mark.parametrize("name", SERVERLESS)
