@@ -22,6 +22,7 @@ from arbiter.cli.running import settings, worker
 from arbiter.cli.simulate import simulate
 from arbiter.cli.sizing import sizing
 from arbiter.cli.topics import topics
+from arbiter.cli.verify_sender import verify_sender
 from arbiter.printable import guarded
 
 __all__ = ["main"]
@@ -70,5 +71,6 @@ for _command in (
     sizing,
     settings,
     schemas,
+    verify_sender,
 ):
     main.add_command(_command)

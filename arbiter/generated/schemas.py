@@ -40,6 +40,7 @@ from arbiter.policy_check.files.schema import DIALECT, Schema, common_schema, pa
 from arbiter.policy_tests.schema import cases_schema
 from arbiter.reports.departments.document import Report
 from arbiter.reports.explain.document import Explanation
+from arbiter.reports.senders.document import SenderReport
 from arbiter.reports.shadow.document import ShadowReport
 from arbiter.settings import markdown
 
@@ -61,7 +62,12 @@ READ = (ContactRequest, ConsentChange, PreferenceChange, SuppressionChange, Prof
 PUBLIC_NAMES = {"DecisionMessage": "Decision"}
 """Class → the name that its schema has."""
 
-PRINTED: dict[str, type[Struct]] = {"explanation": Explanation, "report": Report, "shadow-report": ShadowReport}
+PRINTED: dict[str, type[Struct]] = {
+    "explanation": Explanation,
+    "report": Report,
+    "sender-report": SenderReport,
+    "shadow-report": ShadowReport,
+}
 """File name → what a command prints with ``--json``."""
 
 

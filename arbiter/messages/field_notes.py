@@ -48,7 +48,8 @@ def meant(name: str, known: Iterable[str]) -> str | None:
     return next(iter(get_close_matches(plain, names, n=1, cutoff=CLOSE)), None)
 
 
-def names_of(kinds: Iterable[type[Struct]]) -> frozenset[str]:
+@lru_cache
+def names_of(kinds: tuple[type[Struct], ...]) -> frozenset[str]:
     """The fields of these messages."""
     found: set[str] = set()
     for kind in kinds:

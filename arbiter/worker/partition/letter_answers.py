@@ -26,7 +26,7 @@ from arbiter.messages import (
     encoder,
     instant_of,
 )
-from arbiter.messages.field_notes import MISSING_FIELD, REQUEST, UNKNOWN_FIELD, WRONG_TYPE, cut, faults, unknown
+from arbiter.messages.field_notes import MISSING_FIELD, UNKNOWN_FIELD, WRONG_TYPE, cut, faults, names_of, unknown
 from arbiter.messages.reason_codes import FIXES, NOT_THE_SENDERS, answered_code
 from arbiter.messages.traces import trace_in
 from arbiter.policy.ruleset import Policy
@@ -78,13 +78,15 @@ def answers(dead: Iterable[Dead], requests: str, commit: AnsweringCommit) -> Ite
                 yield _answer(record, letter, said, commit)
 
 
-def notes_on(letter: DeadLetter, said: Readable) -> tuple[FieldNote, ...]:
-    """The fields at fault; the whole message, where no field is to blame."""
-    fields, found = said.fields, list[FieldNote]()
+def notes_on(
+    letter: DeadLetter, said: Readable, kind: type[Struct] = ContactRequest, spoken: str = "a request"
+) -> tuple[FieldNote, ...]:
+    """The fields at fault; the whole message, where no field is to blame. ``spoken`` is what the ``kind`` is called."""
+    fields, found, known = said.fields, list[FieldNote](), names_of((kind,))
     if letter.code in (WRONG_TYPE, MISSING_FIELD):
-        found = faults(fields, ContactRequest)
+        found = faults(fields, kind)
     if found or letter.code == UNKNOWN_FIELD:
-        found += unknown(fields.keys() - REQUEST, is_refused=True)
+        found += unknown(fields.keys() - known, known, spoken, is_refused=True)
     elif letter.code == "duplicate_key":
         fix = FIXES[letter.code]
         found = [FieldNote(name, letter.code, f"`{name}` has several values", fix) for name in sorted(said.twice)]
