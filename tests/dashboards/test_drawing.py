@@ -121,7 +121,7 @@ def test_a_table_has_words_for_values() -> None:
     answers = [shown("", 4, target="A", partition="3"), shown("", 12, target="B", partition="3")]
     words = texts(table.draw(found, answers, Box(0, 0, 1_400, 200)))
 
-    assert ["Partition", "State", "Oldest record", "Records behind", "3", "stopped", "12.0 s", ""] == words
+    assert ["Partition", "State", "Oldest record", "Records", "3", "stopped", "12.0 s", ""] == words
 
 
 def test_a_timeline_has_a_cell_for_each_stretch() -> None:

@@ -57,7 +57,7 @@ def _table() -> Panel:
         {"partition": "Partition"},
         Column("State", _states(), "none", 0, _colors(), WORDS),
         Column("Oldest record", highest("partition_lag_seconds", "partition"), "s", 1, bad_from(5, 30)),
-        Column("Records behind", highest("partition_lag_records", "partition"), "short", 0),
+        Column("Records", highest("partition_lag_records", "partition"), "short", 0),
         sort="Oldest record",
         runbook="partitions.md",
     )
