@@ -95,6 +95,31 @@ CANARY_WELL = _event(
     "canary.well", _INFO, "partition %(partition)d: decided in time again", "The canary is decided for there again."
 )
 
+# The gateway: its process logs `http.serving`, `setting.unknown`, `worker.failed` and `worker.stopped`, too
+
+GATEWAY_STARTING = _event(
+    "gateway.starting", _INFO, "arbiter gateway %(version)s starts, with %(keys)d keys", "A gateway's process begins."
+)
+GATEWAY_STOPPING = _event(
+    "gateway.stopping", _INFO, "stopping: %(reason)s", "The gateway answers the calls under way, and ends."
+)
+GATEWAY_SERVING = _event("gateway.serving", _INFO, "calls are taken at %(address)s", "Departments can call.")
+GATEWAY_AWAY = _event(
+    "gateway.away", _WARNING, "decisions cannot be read: %(why)s", "Calls that want to wait get no decision meanwhile."
+)
+GATEWAY_KEYS_FAILED = _event(
+    "gateway.keys_failed",
+    _ERROR,
+    "%(why)s",
+    "The file of keys was changed to something that cannot be used. Mend it; keys that were revoked in it still work.",
+)
+GATEWAY_DEFECT = _event(
+    "gateway.defect",
+    _ERROR,
+    "%(path)s: a call failed",
+    "A defect: the call was answered with 500. The log has the stack.",
+)
+
 # Troubles: what `/readyz` shows
 
 TROUBLE_BEGAN = _event(

@@ -134,6 +134,57 @@ class CanaryMetrics:
         ProcessCollector(registry=registry)
 
 
+class GatewayMetrics:
+    """What a gateway did; its process has no other metrics of ours."""
+
+    def __init__(self) -> None:
+        self.registry = registry = Registry()
+        self.calls = Counter(
+            "arbiter_gateway_calls",
+            "Calls that were answered, by path and status. `path` is `other` for what the gateway does not have.",
+            ("path", "status"),
+            registry=registry,
+        )
+        self.refused = Counter(
+            "arbiter_gateway_refused",
+            "Calls that were refused, by the last part of the problem's `type`.",
+            ("problem",),
+            registry=registry,
+        )
+        self.records = Counter(
+            "arbiter_gateway_records",
+            "Records that Kafka confirmed, by topic.",
+            ("topic",),
+            registry=registry,
+        )
+        self.records.seed(topic for topic in TOPICS.values() if topic != TOPICS[ROUTED])
+        self.confirm_seconds = Histogram(
+            "arbiter_gateway_confirm_seconds",
+            "Time from handing a call's records to Kafka to the last confirmation.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.decision_seconds = Histogram(
+            "arbiter_gateway_decision_seconds",
+            "Time from taking a call to its last decision, of calls that waited for it in time.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "arbiter_gateway_calls_in_flight",
+            "Calls that are worked on now, without streams.",
+            registry=registry,
+            together="sum",
+        )
+        self.keys = Gauge("arbiter_gateway_keys", "Keys in force.", registry=registry, together="max")
+        self.key_failures = Counter(
+            "arbiter_gateway_key_file_failures",
+            "How often a changed file of keys could not be used; the earlier keys stay in force.",
+            registry=registry,
+        )
+        ProcessCollector(registry=registry)
+
+
 class WaitingMetrics:
     """What the census of waiting requests found."""
 

@@ -145,6 +145,45 @@ class Settings(Struct, frozen=True, kw_only=True):
     canary_late_ms: Annotated[
         int, _setting("A request of the canary that is not decided for this long is late.", ge=500, le=600_000)
     ] = 5_000
+    gateway_http: Annotated[
+        str,
+        _setting(
+            "Where `arbiter gateway` takes calls; port 0 takes a free one. It speaks plain HTTP: put what ends TLS "
+            "before it.",
+            "host:port",
+            pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:]+):\d{1,5}$",
+        ),
+    ] = "127.0.0.1:8088"
+    gateway_keys_file: Annotated[
+        str, _setting("The gateway's file of keys; `arbiter gateway key new` writes it.", "the path of a file")
+    ] = ""
+    gateway_body_bytes: Annotated[int, _setting("The gateway refuses longer bodies.", ge=1_024, le=67_108_864)] = (
+        1_048_576
+    )
+    gateway_body_ms: Annotated[
+        int, _setting("The gateway gives up a call whose body takes longer.", ge=100, le=600_000)
+    ] = 10_000
+    gateway_batch_max: Annotated[int, _setting("Messages that the gateway takes in one call.", ge=1, le=10_000)] = 500
+    gateway_rate: Annotated[
+        int,
+        _setting("Messages a second that one key may send to one gateway, in the long run; 0: no limit.", ge=0),
+    ] = 1_000
+    gateway_calls_max: Annotated[
+        int, _setting("Calls that a gateway works on at a time; further ones are refused for now.", ge=1, le=100_000)
+    ] = 1_000
+    gateway_confirm_ms: Annotated[
+        int,
+        _setting("How long Kafka may take to confirm a call's records before it is refused.", ge=500, le=120_000),
+    ] = 10_000
+    gateway_wait_ms: Annotated[
+        int,
+        _setting(
+            "How long a call may wait for its decision; a longer `Prefer: wait` is cut to this.", ge=100, le=600_000
+        ),
+    ] = 30_000
+    gateway_idempotency_hours: Annotated[
+        int, _setting("How long the gateway remembers what an Idempotency-Key was used for.", ge=1, le=8_760)
+    ] = 24
     kafka_security_protocol: Annotated[
         Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], _setting("How to talk to Kafka.")
     ] = "PLAINTEXT"

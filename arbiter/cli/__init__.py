@@ -13,6 +13,7 @@ from arbiter.cli.canary import canary
 from arbiter.cli.dlq import dlq
 from arbiter.cli.doctor import doctor
 from arbiter.cli.explain import explain_command
+from arbiter.cli.gateway import gateway
 from arbiter.cli.generated import schemas
 from arbiter.cli.kill import kill
 from arbiter.cli.policy import policy
@@ -68,6 +69,7 @@ for _command in (
     dlq,
     doctor,
     canary,
+    gateway,
     sizing,
     settings,
     schemas,

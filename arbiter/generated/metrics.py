@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from arbiter.metric_types import Metric, Registry
-from arbiter.metrics import CanaryMetrics, Metrics
+from arbiter.metrics import CanaryMetrics, GatewayMetrics, Metrics
 
 UNITS: Final = {"_timestamp_seconds": "Unix time", "_seconds": "seconds", "_bytes": "bytes", "_records": "records"}
 """How a name ends → its unit; what has no such end counts."""
@@ -33,6 +33,12 @@ CANARY: Final = """
 ## The canary
 
 Its process (`arbiter canary`) serves these, and no others of ours.
+"""
+
+GATEWAY: Final = """
+## The gateway
+
+Each process of `arbiter gateway` serves these, and no others of ours.
 """
 
 PROCESS: Final = """
@@ -63,7 +69,8 @@ Linux.
 
 def metrics() -> str:
     """The page."""
-    return "\n".join([HEAD, *_table(Metrics().registry), CANARY, *_table(CanaryMetrics().registry), PROCESS])
+    canary, gateway = CanaryMetrics().registry, GatewayMetrics().registry
+    return "\n".join([HEAD, *_table(Metrics().registry), CANARY, *_table(canary), GATEWAY, *_table(gateway), PROCESS])
 
 
 def _table(registry: Registry) -> Iterator[str]:

@@ -103,6 +103,10 @@ class Keys(Struct, frozen=True):
         """Empty: written to see whether writes work; it expires within a minute."""
         return f"{self.prefix}:probe".encode()
 
+    def once(self, digest: bytes) -> bytes:
+        """A digest of what an Idempotency-Key of the gateway was first used for; it expires."""
+        return f"{self.prefix}:once:".encode() + digest
+
     @property
     def any_ledger(self) -> bytes:
         """A pattern of the keys of all ledgers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arbiter.metric_types import Histogram
-from arbiter.metrics import CanaryMetrics, Metrics
+from arbiter.metrics import CanaryMetrics, GatewayMetrics, Metrics
 from tests.dashboards.expressions import asked, selectors
 from tests.dashboards.reading import all_panels
 
@@ -16,7 +16,7 @@ PROCESS = {"process_resident_memory_bytes", "process_cpu_seconds_total", "proces
 def declared() -> dict[str, set[str]]:
     """The labels of all samples of a scrape, by the samples' name."""
     found: dict[str, set[str]] = {name: set() for name in PROCESS}
-    for metric in (*Metrics().registry.metrics, *CanaryMetrics().registry.metrics):
+    for metric in (metric for own in (Metrics(), CanaryMetrics(), GatewayMetrics()) for metric in own.registry.metrics):
         labels = set(metric.label_names)
         if isinstance(metric, Histogram):
             found |= {f"{metric.name}_bucket": {*labels, "le"}}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from arbiter.metrics import CanaryMetrics, Metrics
+from arbiter.metrics import CanaryMetrics, GatewayMetrics, Metrics
 from arbiter.worker.scraped import ALARMS
 from tests.harness.alerts import (
     BASE,
@@ -83,7 +83,11 @@ def test_the_rules_for_kubernetes_are_the_same() -> None:
 
 def test_the_rules_name_metrics_as_they_are_exposed() -> None:
     """A misspelt one would never fire."""
-    families = [*Metrics().registry.collect(), *CanaryMetrics().registry.collect()]
+    families = [
+        *Metrics().registry.collect(),
+        *CanaryMetrics().registry.collect(),
+        *GatewayMetrics().registry.collect(),
+    ]
     exposed = {sample.name for family in families for sample in family.samples}
     exposed |= {f"{family.name}{end}" for family in families for end in SUFFIXES[family.type]}
     named = set(re.findall(r"\b(?<!job:)(?:arbiter|process)_[a-z_]+\b", RULES.read_text()))

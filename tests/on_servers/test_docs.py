@@ -26,11 +26,13 @@ from tests.servers.workers import wait_until
 DOCUMENTS = [ROOT / "README.md", ROOT / "loadtests" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 LIFE = ROOT / "docs" / "policy-life.md"
+GATEWAY = ROOT / "docs" / "gateway.md"
 
 # The guide's commands for the first hour run in tests/repository/test_guide.py.
+# Those of the gateway's page run in test_gateway.py.
 # Those of the page of deployment run in test_deployment.py, and are checked in tests/deploy/test_page.py; those of the
 # runbooks run in test_runbooks.py.
-OWN_SESSIONS = (LIFE, GUIDE, ROOT / "docs" / "deployment.md", *sorted(RUNBOOKS.glob("*.md")))
+OWN_SESSIONS = (LIFE, GUIDE, GATEWAY, ROOT / "docs" / "deployment.md", *sorted(RUNBOOKS.glob("*.md")))
 
 RECIPES = {
     # `arbiter demo` runs in test_demo.py; this very run is pytest; the load test's parts run in test_loadtests.py.

@@ -45,6 +45,7 @@ ARROWS: dict[str, frozenset[str]] = {
     ),
     # What others build on; it knows nothing of how a worker decides.
     "client": frozenset({"messages", "timing"}),
+    "gateway": frozenset(("client", "worker", "state", "messages", "timing", "settings", "metrics", "log_events")),
     "log_events": frozenset({"logs"}),
     "logs": frozenset({"printable", "settings"}),
     "metrics": frozenset({"messages", "metric_types"}),
@@ -58,7 +59,7 @@ ARROWS: dict[str, frozenset[str]] = {
 
 # Rooms without a clock, I/O or coroutines.
 PURE_ROOMS = frozenset({"timing", "messages", "ledger", "policy", "engine"})
-PURE_PARTS = ("arbiter.client.core",)
+PURE_PARTS = ("arbiter.client.core", "arbiter.gateway.core")
 """The same for a part of another room."""
 
 # What the pure rooms may use besides its own: values and functions, nothing that reads a clock, the machine or the net.
@@ -84,6 +85,7 @@ PURE = frozenset(
         "functools",
         "hashlib",
         "heapq",
+        "hmac",
         "itertools",
         "json",
         "math",

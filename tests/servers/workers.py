@@ -248,6 +248,10 @@ class Site:
         """Start a canary, whose process is watched as a worker's, and wait for nothing."""
         return self._run("canary", settings)
 
+    def start_gateway(self, **settings: object) -> Worker:
+        """Start a gateway, whose process is watched as a worker's, and wait for nothing."""
+        return self._run("gateway", settings)
+
     def _run(self, command: str, settings: Mapping[str, object]) -> Worker:
         changed = {f"ARBITER_{name.upper()}": str(value) for name, value in settings.items()}
         log = self._directory / f"{self.name}-{command}-{len(self.workers) + 1}.log"

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from arbiter.metric_types import Counter, Histogram
-from arbiter.metrics import RECORDS, SECONDS, CanaryMetrics, Metrics
+from arbiter.metrics import RECORDS, SECONDS, CanaryMetrics, GatewayMetrics, Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
@@ -57,7 +57,11 @@ def test_a_counter_is_as_the_usual_one() -> None:
 
 def test_documents_name_metrics_as_they_are_exposed() -> None:
     """A name that a reader copies into a query finds something: counters end in `_total`."""
-    families = [*Metrics().registry.collect(), *CanaryMetrics().registry.collect()]
+    families = [
+        *Metrics().registry.collect(),
+        *CanaryMetrics().registry.collect(),
+        *GatewayMetrics().registry.collect(),
+    ]
     exposed = {sample.name for family in families for sample in family.samples}
     exposed |= {f"{family.name}{end}" for family in families for end in SUFFIXES[family.type]}
     documents = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -1,0 +1,28 @@
+"""What the handlers of a gateway share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from arbiter.client.connection import Connection
+from arbiter.gateway.core.limits import Rates
+from arbiter.gateway.keys_file import Keys
+from arbiter.gateway.live import Live
+from arbiter.gateway.once import Once
+from arbiter.gateway.publishing import Publisher
+from arbiter.metrics import GatewayMetrics
+from arbiter.settings import Settings
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Made once, by the process."""
+
+    settings: Settings
+    connection: Connection
+    keys: Keys
+    rates: Rates
+    once: Once
+    publisher: Publisher
+    live: Live
+    metrics: GatewayMetrics

@@ -1,0 +1,99 @@
+"""The gateway's process: what ``arbiter gateway`` runs. Its calls on one port, health and metrics on another."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+from arbiter import __version__, log_events
+from arbiter.client.connection import Connection
+from arbiter.gateway.core.limits import Rates
+from arbiter.gateway.keys_file import Keys
+from arbiter.gateway.live import Live
+from arbiter.gateway.once import Once
+from arbiter.gateway.parts import Parts
+from arbiter.gateway.publishing import Publisher
+from arbiter.gateway.server import Server
+from arbiter.metrics import GatewayMetrics
+from arbiter.settings import Settings, unknown
+from arbiter.worker.http import Server as Health
+from arbiter.worker.kafka.topics import client_config
+
+
+async def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT (gives 0), or give 1 if an address is taken; ``KeysError``."""
+    gateway = Gateway(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, gateway.stop, f"{number.name} received")
+    for sentence in unknown():
+        log_events.SETTING_UNKNOWN(what=sentence)
+    return await gateway.run()
+
+
+class Gateway:
+    """One gateway, made within its loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._parts = parts_of(settings)
+        self._metrics = self._parts.metrics
+        self._metrics.keys.set_function(lambda: len(self._parts.keys.now()))
+        self._server = Server(self._parts)
+        self._health = Health(self._metrics.registry, self.readiness)
+        self._stopped = asyncio.Event()
+
+    def stop(self, reason: str) -> None:
+        """Begin to end."""
+        log_events.GATEWAY_STOPPING(reason=reason)
+        self._stopped.set()
+
+    def readiness(self) -> dict[str, Any]:
+        """What ``/readyz`` shows: whether decisions can be read, which is whether Kafka answers."""
+        reasons = [*([self._parts.live.trouble] if self._parts.live.trouble else [])]
+        reasons += ["it is stopping"] if self._stopped.is_set() else []
+        return {"ready": not reasons, "reasons": reasons}
+
+    async def run(self) -> int:
+        """Run from start to end."""
+        parts = self._parts
+        log_events.GATEWAY_STARTING(version=__version__, keys=len(parts.keys.now()))
+        parts.live.start()
+        try:
+            log_events.HTTP_SERVING(address=await self._health.start(parts.settings.http))
+            log_events.GATEWAY_SERVING(address=await self._server.start(parts.settings.gateway_http))
+            await self._stopped.wait()
+        except OSError as error:
+            log_events.WORKER_FAILED(reason=error)
+            return 1
+        finally:
+            await self._server.stop()
+            await parts.publisher.close()
+            await parts.live.close()
+            await parts.once.close()
+            await self._health.stop()
+        log_events.WORKER_STOPPED()
+        return 0
+
+
+def parts_of(settings: Settings) -> Parts:
+    """Everything that calls need; ``KeysError``."""
+    metrics = GatewayMetrics()
+
+    def keys_failed(why: str) -> None:
+        metrics.key_failures.inc()
+        log_events.GATEWAY_KEYS_FAILED(why=why)
+
+    options = client_config(settings)
+    connection = Connection(settings.kafka, settings.topic_prefix, options)
+    return Parts(
+        settings,
+        connection,
+        Keys(Path(settings.gateway_keys_file), keys_failed),
+        Rates(settings.gateway_rate, settings.gateway_batch_max),
+        Once(settings.redis, settings.redis_prefix, settings.gateway_idempotency_hours),
+        Publisher(connection, settings.gateway_confirm_ms / 1_000),
+        Live(connection, lambda why: log_events.GATEWAY_AWAY(why=why)),
+        metrics,
+    )
