@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
 from arbiter.client.connection import Connection
-from arbiter.client.core.errors import NotDelivered, QueueFull, Undelivered
+from arbiter.client.core.errors import ClientError, NotDelivered, QueueFull, Undelivered
 from arbiter.client.core.following import ReadDecision
 from arbiter.client.core.records import Place, Record
 from arbiter.client.producing import DELIVERY_SECONDS, FULL_SECONDS, QUEUE_MAX, Fate, Outbox, Told, tell
@@ -124,12 +124,13 @@ class AsyncDecisionReader:
         if self._reading is None:
             loop = asyncio.get_running_loop()
             self._reading = loop.run_in_executor(self._thread, self._read, seconds)
-        reading = self._reading
         try:
-            batch, self.positions = await asyncio.shield(reading)
-        finally:
-            if reading.done():
-                self._reading = None
+            batch, positions = await asyncio.shield(self._reading)
+        except ClientError:
+            self._reading = None
+            raise
+        self._reading = None
+        self.positions = positions
         return batch
 
     async def batches(self) -> AsyncIterator[list[ReadDecision]]:
