@@ -93,6 +93,7 @@ class Account:
         self._contents: dict[str, int] = {}
         self._kinds: dict[Kind, Kind] = {}
         self._names: dict[str, str] = {}
+        self.answered_letters: set[str] = set()
         self._example_worth = 0
         self._approved: list[dict[str, Any]] = []
 
@@ -151,6 +152,9 @@ class Account:
         if before != content:
             self.contradictions.append(f"decision {name} was published with two contents")
         key, n = self._key(decision), int(name.rpartition(":")[2])
+        if not n:  # it answers a dead letter, which is counted by itself
+            self.answered_letters.add(name)
+            return
         known = self.latest.get(key)
         if known is not None and known.n >= n:
             return

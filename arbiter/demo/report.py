@@ -127,7 +127,8 @@ def _account(account: Account, books: Books, seconds: float) -> Text:
     )
     if codes:
         listed = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
-        text.append(f"\ndead letters (poison that was mixed in): {listed}")
+        told = f"; answered: {len(account.answered_letters)}" if account.answered_letters else ""
+        text.append(f"\ndead letters (poison that was mixed in): {listed}{told}")
     for sentence in _wrong(account, books):
         text.append(f"\n{sentence}", style=bad)
     return text

@@ -225,6 +225,17 @@ def test_what_nobody_answered_is_lost(account: Account) -> None:
     )
 
 
+def test_the_answer_to_a_dead_letter_is_no_decision(account: Account) -> None:
+    """Its sender is told, and the account has a dead letter as before."""
+    before = account.totals(0)
+    told = json.loads(decision(7, "rejected", final=True)) | {"decision_id": "00:0"}
+    account.take(DECISIONS, 0, 9, json.dumps(told).encode())
+
+    assert account.totals(0) == before
+    assert account.answered_letters == {"00:0"}
+    assert account.settled == 3
+
+
 def test_repeats_count_once(account: Account) -> None:
     """The same records again change nothing in the books."""
     before = account.totals(0)
