@@ -14,10 +14,10 @@ from arbiter.engine.explain import Dropped
 from arbiter.engine.render import message_of
 from arbiter.ledger.contacts import Contacts, ContactState, Evidence, Kind
 from arbiter.ledger.model import Ledger
-from arbiter.messages import DecisionMessage, Finding, Obligations, UsedContact
+from arbiter.messages import DecisionMessage, FieldNote, Finding, Obligations, UsedContact, encoder
 from arbiter.reports.explain import sentences
 from arbiter.reports.explain.history import Found, explain
-from arbiter.reports.explain.lookup import Asked, InRedis, place_of
+from arbiter.reports.explain.lookup import Asked, Histories, InRedis, Wanted, place_of
 from arbiter.reports.explain.text import show
 from arbiter.timing.instants import HOUR_MS, to_datetime
 from tests.inputs.builders import MONDAY, Desk, grant, policy, request
@@ -81,6 +81,34 @@ def test_headlines(changes: dict[str, Any], told: str) -> None:
 def test_what_follows(changes: dict[str, Any], told: str) -> None:
     """What to do, what happens by itself, what else is to know."""
     assert told in " ".join(sentences.consequences(decision(**changes), ZONE))
+
+
+def test_the_answer_to_a_dead_letter_is_told_as_such() -> None:
+    """What was wrong and what to do; nothing stands, and whose fault it was decides who sends it again."""
+    note = FieldNote("priority", "wrong_type", "`priority`: expected a number", "send a number")
+    finding = Finding("request", "policy", "invalid_wrong_type", "reject", "o", "w", "m")
+    answer = decision(decision_id="00:0", outcome="rejected", notes=(note,), findings=(finding,))
+    ours = decision(decision_id="00:0", outcome="rejected", findings=(replace(finding, code="undecidable"),))
+
+    assert "Not taken: the record became a dead letter" in sentences.headline(answer, ZONE)
+    assert "`priority`: expected a number: send a number." in sentences.consequences(answer, ZONE)
+    assert "corrected, it can be sent again under the same id" in sentences.never_decided([answer])
+    assert "through no fault of its sender" in sentences.never_decided([ours])
+    assert "Only trials" in sentences.never_decided([decision(dry_run=True)])
+
+
+def test_an_answer_of_which_part_is_lost_belongs_to_its_request() -> None:
+    """Where the customer could not be read, it is told with the one request that it may be about."""
+    whole = decision(request_id="r1")
+    part = replace(whole, decision_id="00:0", customer_id="", outcome="rejected")
+    histories = Histories(Wanted("r1"))
+    for one in (whole, part, whole):
+        histories.add(encoder().encode(one))
+
+    assert {(whole.department, whole.customer_id)} == set(histories.in_order())
+    assert {"00:0", whole.decision_id} == {
+        one.decision_id for history in histories.in_order().values() for one in history
+    }
 
 
 @pytest.mark.parametrize(

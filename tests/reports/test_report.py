@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from arbiter.cli import main
 from arbiter.engine.render import message_of
 from arbiter.ledger.identity import identity
-from arbiter.messages import DecisionMessage, encoder
+from arbiter.messages import DecisionMessage, FieldNote, Finding, encoder
 from arbiter.reports.departments.build import build, earlier
 from arbiter.reports.departments.document import Line, Material, Report
 from arbiter.reports.departments.page import page
@@ -142,6 +142,27 @@ def test_repeats_and_trials_are_not_counted() -> None:
 
     assert (len(decisions) - 1, len(decisions) - 1, 2) == (tally.decisions, tally.repeated, tally.dry_runs)
     assert reported(tally).total == reported(tallied(decisions)).total
+
+
+def test_what_senders_did_wrong_is_told_by_field() -> None:
+    """Requests that were not taken, each record once, and fields that nobody knows; none of it counts as asked."""
+    (good,) = history(Desk(policy(ONE_A_DAY), grant()), ("a", MONDAY, {}))
+    unknown = FieldNote("sendAfter", "unknown_field", "it is none", "did you mean `send_after`?", "send_after")
+    wrong = FieldNote("priority", "wrong_type", "it is text", "send a number")
+    finding = Finding("request", "policy", "invalid_wrong_type", "reject", "o", "w", "m")
+    untaken = replace(good, decision_id="00:0", outcome="rejected", findings=(finding,), notes=(wrong,))
+    report = reported(
+        tallied([replace(good, notes=(unknown,)), untaken, untaken, replace(untaken, decision_id="01:0")])
+    )
+    told = [(one.department, one.code, one.field, one.meant, one.records) for one in report.mistakes]
+
+    assert told == [
+        ("cards", "invalid_wrong_type", "priority", "", 2),
+        ("cards", "unknown_field", "sendAfter", "send_after", 1),
+    ]
+    assert (1, 1) == (report.total.asked, report.material.repeated)
+    assert "What senders did wrong" in page(report)
+    assert "sendAfter → send_after" in page(report)
 
 
 def test_a_request_counts_in_the_period_of_its_first_answer() -> None:
