@@ -94,6 +94,8 @@ def test_a_department_asks_uses_its_permit_and_hears_of_a_recall(decided: Site) 
         taken_in(decided, client.confirm(permit))
         over = client.request(request_id="r2", customer_id="c1", **ASK).decision()
         first.ask_again()
+        with client_of(decided) as other:
+            reused = other.request(request_id="r1", customer_id="c1", **{**ASK, "campaign": "silver"}).decision()
 
         opens = datetime.now(UTC) + timedelta(seconds=90)
         second = client.request(request_id="r3", customer_id="c2", **ASK, send_after=opens)
@@ -110,10 +112,15 @@ def test_a_department_asks_uses_its_permit_and_hears_of_a_recall(decided: Site) 
 
     with pytest.raises(PermitUsed):
         permit.use()
+    assert (reused.outcome, reused.codes) == ("rejected", ("invalid_request_id_reused",))
     assert (over.outcome, over.codes, over.permit) == ("deferred", ("cap_reached",), None)
     assert [outcome for _, outcome in told] == ["approved", "recalled", "rejected"]
     by_request = {name: [one.outcome for one in seen if one.request_id == name] for name in ("r1", "r2", "r3")}
-    assert by_request == {"r1": ["approved"], "r2": ["deferred"], "r3": ["approved", "recalled", "rejected"]}
+    assert by_request == {
+        "r1": ["approved", "rejected"],
+        "r2": ["deferred"],
+        "r3": ["approved", "recalled", "rejected"],
+    }
     entries = decided.entries()
     outcomes = [entry.fields()["kind"] for entry in entries_of(OUTCOMES, entries)]
     assert sorted(outcomes) == ["cancelled", "sent"]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from arbiter.client.core.permits import Clock, Permit, Request
-from arbiter.messages import DecisionMessage, Finding, OutcomeName
+from arbiter.messages import DecisionMessage, FieldNote, Finding, OutcomeName, is_letter_answer
 from arbiter.messages.reason_codes import causes
 
 STOPS: Final = frozenset(("consent_missing", "consent_withdrawn", "consent_expired", "suppressed", "kill_switch"))
@@ -22,7 +22,7 @@ def number_of(message: DecisionMessage) -> int:
 
 def answers_letter(message: DecisionMessage) -> bool:
     """Whether it answers a record that could not be taken (``:0``): it decides nothing about other records."""
-    return message.outcome == "rejected" and not message.dry_run and number_of(message) == 0
+    return message.outcome == "rejected" and not message.dry_run and is_letter_answer(message.decision_id)
 
 
 class Decision:
@@ -70,6 +70,11 @@ class Decision:
     def findings(self) -> Sequence[Finding]:
         """Every rule that said no."""
         return self.message.findings
+
+    @property
+    def notes(self) -> Sequence[FieldNote]:
+        """What is to be said of the request's fields: those at fault, or those that were ignored."""
+        return self.message.notes
 
     @property
     def codes(self) -> tuple[str, ...]:
