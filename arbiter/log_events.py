@@ -113,6 +113,12 @@ GATEWAY_KEYS_FAILED = _event(
     "%(why)s",
     "The file of keys was changed to something that cannot be used. Mend it; keys that were revoked in it still work.",
 )
+GATEWAY_WEBHOOK_FAILED = _event(
+    "gateway.webhook_failed",
+    _WARNING,
+    "webhook %(webhook)s: %(why)s",
+    "A receiver did not take a decision at the first attempt; it is sent again until it does, and later ones wait.",
+)
 GATEWAY_DEFECT = _event(
     "gateway.defect",
     _ERROR,

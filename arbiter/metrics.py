@@ -172,7 +172,26 @@ class GatewayMetrics:
         )
         self.in_flight = Gauge(
             "arbiter_gateway_calls_in_flight",
-            "Calls that are worked on now, without streams.",
+            "Calls that are worked on now, streams among them.",
+            registry=registry,
+            together="sum",
+        )
+        self.webhooks = Counter(
+            "arbiter_gateway_webhook_attempts",
+            "Decisions sent to webhooks: `delivered`, or `failed` and to be sent again.",
+            ("result",),
+            registry=registry,
+        )
+        self.webhooks.seed(("delivered", "failed"))
+        self.waiting = Gauge(
+            "arbiter_gateway_waiting",
+            "Requests whose decision somebody waits for.",
+            registry=registry,
+            together="sum",
+        )
+        self.streams = Gauge(
+            "arbiter_gateway_streams",
+            "Readers of a department's decisions: streams, and pages under way.",
             registry=registry,
             together="sum",
         )

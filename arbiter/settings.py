@@ -171,6 +171,20 @@ class Settings(Struct, frozen=True, kw_only=True):
     gateway_calls_max: Annotated[
         int, _setting("Calls that a gateway works on at a time; further ones are refused for now.", ge=1, le=100_000)
     ] = 1_000
+    gateway_webhooks_file: Annotated[
+        str,
+        _setting(
+            "Where the gateway sends decisions to; empty: nowhere. docs/gateway.md has its form.", "the path of a file"
+        ),
+    ] = ""
+    gateway_streams_max: Annotated[
+        int,
+        _setting(
+            "Readers of decisions that a gateway has at a time; each has a connection to Kafka of its own.",
+            ge=1,
+            le=10_000,
+        ),
+    ] = 64
     gateway_confirm_ms: Annotated[
         int,
         _setting("How long Kafka may take to confirm a call's records before it is refused.", ge=500, le=120_000),

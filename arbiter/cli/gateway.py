@@ -14,6 +14,7 @@ import rich_click as click
 
 from arbiter.cli.common import EXIT_REFUSED, EXIT_USAGE, Failure, settings_for
 from arbiter.gateway.core.keys import ROLES, Key, KeysError, Role, digest, token
+from arbiter.gateway.core.signing import WebhooksError
 from arbiter.logs import log_to_stderr
 
 VARIABLE = "ARBITER_GATEWAY_KEYS_FILE"
@@ -39,6 +40,8 @@ def gateway(context: click.Context) -> None:
         raise SystemExit(asyncio.run(run(settings)))
     except KeysError as error:
         raise Failure(f"{settings.gateway_keys_file}: {error}", EXIT_USAGE) from None
+    except WebhooksError as error:
+        raise Failure(f"{settings.gateway_webhooks_file}: {error}", EXIT_USAGE) from None
 
 
 @gateway.group(short_help="Make, list and revoke keys.")

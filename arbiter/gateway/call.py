@@ -14,7 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from arbiter.client.core.building import Message
 from arbiter.gateway.core.intake import Body, Sending, Taken, body_of, taken
 from arbiter.gateway.core.keys import Caller, Role, recognised
-from arbiter.gateway.core.prefer import idempotency_key
+from arbiter.gateway.core.prefer import idempotency_key, wait_seconds
 from arbiter.gateway.core.problems import CONTENT_TYPE, Refused
 from arbiter.gateway.parts import Parts
 from arbiter.messages.traces import HEADER
@@ -33,6 +33,10 @@ class Call:
         self.caller: Caller = recognised(request.headers.get("Authorization"), parts.keys.now(), self.at)
         self.caller.needs(role)
         self.key = idempotency_key(request.headers.get("Idempotency-Key"))
+
+    def again(self) -> None:
+        """Refuse the call if its key has ended meanwhile."""
+        recognised(self.request.headers.get("Authorization"), self.parts.keys.now(), datetime.now(UTC))
 
     async def body(self) -> Body:
         """What the body says; counted against what the key may send."""
@@ -73,6 +77,12 @@ class Call:
             if len(data) > most:
                 raise Refused("body-too-large", f"at most {most:,} bytes are read; send the messages in parts")
         return bytes(data)
+
+
+def wait_of(call: Call) -> float | None:
+    """For how long the call wants to wait, and may."""
+    prefer = ",".join(call.request.headers.getall("Prefer", []))
+    return wait_seconds(prefer, call.parts.settings.gateway_wait_ms / 1_000)
 
 
 def answer(status: int, reply: Any, headers: Mapping[str, str] | None = None) -> web.Response:

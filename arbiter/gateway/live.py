@@ -55,10 +55,9 @@ class Live:
                 await self._task
 
     @contextmanager
-    def watching(self, requests: Sequence[ContactRequest]) -> Iterator[list[Slot]]:
+    def watching(self, keys: Sequence[About]) -> Iterator[list[Slot]]:
         """The next decision on each of these requests. Watch first, and send then."""
         loop = asyncio.get_running_loop()
-        keys = [about(request) for request in requests]
         slots: list[Slot] = [loop.create_future() for _ in keys]
         for key, slot in zip(keys, slots, strict=True):
             self._slots[key].append(slot)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 
+import msgspec
 from aiohttp import web
 
 from arbiter import log_events
-from arbiter.gateway.call import problem
+from arbiter.gateway.call import JSON, problem
 from arbiter.gateway.core.problems import Refused
+from arbiter.gateway.openapi import document
 from arbiter.gateway.parts import Parts
 from arbiter.gateway.routes import ROUTES, Handler
 
@@ -26,6 +29,7 @@ class Server:
         app = web.Application(middlewares=[self._answered], handler_args={"max_field_size": HEADERS_MAX})
         for route in ROUTES:
             app.router.add_route(route.method, route.path, self._handled(route.handler))
+        app.router.add_get("/openapi.json", _openapi)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=parts.settings.gateway_wait_ms / 1_000 + 5)
 
     async def start(self, address: str) -> str:
@@ -81,3 +85,13 @@ class Server:
         except Exception:  # noqa: BLE001 - every call is answered
             log_events.GATEWAY_DEFECT(exc_info=True, path=request.path)
             raise Refused("internal", "the log of the gateway has the cause; try again") from None
+
+
+async def _openapi(_: web.Request) -> web.Response:
+    """The document; anyone may read it."""
+    return web.Response(body=_document(), content_type=JSON, charset="utf-8")
+
+
+@lru_cache(maxsize=1)
+def _document() -> bytes:
+    return msgspec.json.encode(document())

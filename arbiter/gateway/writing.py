@@ -11,13 +11,12 @@ from aiohttp import web
 
 from arbiter.client.core.building import Message
 from arbiter.client.core.following import ReadDecision
-from arbiter.gateway.call import Call, answer
+from arbiter.gateway.call import Call, answer, wait_of
 from arbiter.gateway.core.intake import Body, Taken, with_ids
 from arbiter.gateway.core.keys import Role
-from arbiter.gateway.core.prefer import wait_seconds
 from arbiter.gateway.core.problems import Refused
 from arbiter.gateway.core.replies import AskedReply, ToldReply, asked
-from arbiter.gateway.live import Slot
+from arbiter.gateway.live import Slot, about
 from arbiter.gateway.parts import Parts
 from arbiter.messages import ContactRequest
 from arbiter.metrics import TOPICS
@@ -32,7 +31,7 @@ async def ask(request: web.Request, parts: Parts) -> web.StreamResponse:
     body = await call.body()
     found = call.built(ContactRequest, _named(call, body))
     await call.once(body)
-    wait = _wait(call)
+    wait = wait_of(call)
     replies = await _asked(call, found, wait)
     is_decided = all(reply.decision is not None for reply in replies)
     headers = {} if wait is None else {"Preference-Applied": f"wait={wait:g}"}
@@ -49,7 +48,7 @@ async def check(request: web.Request, parts: Parts) -> web.StreamResponse:
     body = _named(call, await call.body())
     dry = Body([{**item, "dry_run": True} for item in body.items], body.is_many)
     found = call.built(ContactRequest, dry)
-    wait = _wait(call) or min(CHECK_SECONDS, parts.settings.gateway_wait_ms / 1_000)
+    wait = wait_of(call) or min(CHECK_SECONDS, parts.settings.gateway_wait_ms / 1_000)
     if parts.live.trouble:
         raise Refused("kafka-away", f"decisions cannot be read now: {parts.live.trouble}")
     replies = await _asked(call, found, wait)
@@ -75,11 +74,6 @@ def _named(call: Call, body: Body) -> Body:
     return with_ids(body, call.key, call.caller.department, lambda: uuid4().hex)
 
 
-def _wait(call: Call) -> float | None:
-    prefer = ",".join(call.request.headers.getall("Prefer", []))
-    return wait_seconds(prefer, call.parts.settings.gateway_wait_ms / 1_000)
-
-
 async def _asked(call: Call, found: Sequence[Taken], wait: float | None) -> list[AskedReply]:
     """Send the requests, and wait for their decisions if the call wants to."""
     requests = [one.message for one in found if isinstance(one.message, ContactRequest)]
@@ -87,7 +81,7 @@ async def _asked(call: Call, found: Sequence[Taken], wait: float | None) -> list
         await _send(call, found)
         return [asked(request, call.at, None) for request in requests]
     began = monotonic()
-    with call.parts.live.watching(requests) as slots:
+    with call.parts.live.watching([about(request) for request in requests]) as slots:
         await _send(call, found)
         decisions = await _decisions(slots, wait)
     if None not in decisions:

@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 
 from arbiter import log_events
 from arbiter.engine.lifecycle import diagrams
+from arbiter.gateway import openapi
 from arbiter.generated import sizing, topics
 from arbiter.generated.asyncapi import document
 from arbiter.generated.metrics import metrics
@@ -79,6 +80,7 @@ def generated() -> dict[str, str]:
     files["schemas/policy-part.schema.json"] = _json(part_schema())
     files["schemas/policy-test.schema.json"] = _json(cases_schema())
     files["schemas/asyncapi.yaml"] = _yaml(document())
+    files["schemas/openapi.yaml"] = _yaml(openapi.document())
     files["docs/reason-codes.md"] = reason_codes()
     files["docs/rule-kinds.md"] = rule_kinds()
     files["docs/lifecycle.md"] = lifecycle()

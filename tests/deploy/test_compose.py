@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from copy import deepcopy
 
+from arbiter.settings import load
 from tests.harness.deployment import DEPLOY, compose, faults, image_environment, read_yaml, schema
 from tests.servers.processes import KAFKA_POM
 
-OURS = ("topics", "worker", "canary", "arbiter")
+OURS = ("topics", "worker", "canary", "gateway", "arbiter")
 
 
 def test_it_is_a_compose_file() -> None:
@@ -57,6 +58,19 @@ def test_nothing_is_open_to_other_machines() -> None:
 
     assert len(ports) >= 2
     assert [] == [port for port in ports if not port.startswith("127.0.0.1:")]
+
+
+def test_a_gateway_can_start_with_its_environment() -> None:
+    """Its port is the one that is passed on, and its keys are where the secret is."""
+    gateway = compose()["services"]["gateway"]
+    settings = load({**image_environment(), **gateway["environment"]})
+    (secret,) = gateway["secrets"]
+
+    assert ["gateway"] == gateway["command"] == gateway["profiles"]
+    assert settings.gateway_keys_file == f"/run/secrets/{secret['target']}"
+    assert gateway["ports"] == [f"127.0.0.1:8088:{settings.gateway_http.rpartition(':')[2]}"]
+    assert secret["source"] in compose()["secrets"]
+    assert int(gateway["stop_grace_period"].removesuffix("s")) > settings.gateway_wait_ms / 1_000 + 15
 
 
 def test_there_are_two_workers_and_prometheus_finds_them_and_the_canary() -> None:

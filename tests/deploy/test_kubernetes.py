@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from copy import deepcopy
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from arbiter.messages import DECISIONS, REQUESTS
+from arbiter.client.reading import NO_GROUP
+from arbiter.messages import CONSENTS, DECISIONS, OUTCOMES, PROFILES, REQUESTS
 from arbiter.settings import Settings, load
 from arbiter.worker.kafka.permissions import needed
 from arbiter.worker.kafka.topic_check import Cluster, Topic, differences
@@ -281,6 +283,55 @@ def test_the_canarys_permissions_are_those_of_the_page() -> None:
         ("group", f"{settings.group}-reader"): {"Read"},
     } == granted(rendered(PRODUCTION), CANARY)
     assert "`Write` on `contact.requests.v1`, `Read` on `contact.decisions.v1` and on the group" in page
+
+
+@pytest.fixture
+def with_gateway(tmp_path: Path) -> list[Resource]:
+    """The base with the gateway and Strimzi, as the page says."""
+    here = {name: os.path.relpath(KUBERNETES / name, tmp_path) for name in ("base", "components")}
+    (tmp_path / "kustomization.yaml").write_text(
+        f"resources: [{here['base']}]\n"
+        f"components: [{here['components']}/gateway, {here['components']}/strimzi]\n"
+        "images: [{name: arbiter, newTag: 0.1.0}]\n"
+    )
+    return rendered(tmp_path)
+
+
+def test_the_gateway_can_be_added(with_gateway: list[Resource]) -> None:
+    """It is valid, can start, is reached where it listens, and logs in as its own user, who may what it needs."""
+    gateway = "arbiter-gateway"
+    given = environment(with_gateway, gateway)
+    certificate = given.pop("ARBITER_KAFKA_CA_FILE")
+    settings = load({"ARBITER_REDIS": REDIS_URL, **given})
+    ports = {each["name"]: each["containerPort"] for each in container_of(with_gateway, gateway)["ports"]}
+    pod = pod_of(with_gateway, gateway)
+    rule = called(with_gateway, "NetworkPolicy", gateway)["spec"]
+    (service,) = called(with_gateway, "Service", gateway)["spec"]["ports"]
+    (user,) = (one for one in of_kind(with_gateway, "KafkaUser") if one["metadata"]["name"] == gateway)
+
+    assert [] == [fault for one in with_gateway for fault in resource_faults(one)]
+    assert [gateway] == [
+        name for name in (WORKER, CANARY, gateway)
+        if is_selected(pod_of(with_gateway, name)["metadata"]["labels"],
+                       called(with_gateway, "Service", gateway)["spec"]["selector"])
+    ]  # fmt: skip
+    assert ports == {"http": port_of(settings.http), "calls": port_of(settings.gateway_http)}
+    assert (service["port"], service["targetPort"]) == (ports["calls"], "calls")
+    assert {*ports.values()} == {each["port"] for way in rule["ingress"] for each in way["ports"]}
+    assert {53, 6379, 9093} == {each["port"] for way in rule["egress"] for each in way["ports"]}
+    assert settings.kafka_username == gateway
+    mounts = {each["mountPath"] for each in container_of(with_gateway, gateway)["volumeMounts"]}
+    assert {file.rpartition("/")[0] for file in (certificate, settings.gateway_keys_file)} == mounts
+    assert pod["spec"]["terminationGracePeriodSeconds"] > settings.gateway_wait_ms / 1_000 + 15
+    granted_to_it = {one["resource"]["name"]: one["operations"] for one in user["spec"]["authorization"]["acls"]}
+    inputs = {name: ["Write"] for name in (REQUESTS, OUTCOMES, CONSENTS, PROFILES)}
+    groups = {name: ["Read"] for name in (NO_GROUP, f"{settings.group}-webhook-")}
+    assert granted_to_it == {**inputs, DECISIONS: ["Read"], **groups}
+
+
+def port_of(address: str) -> int:
+    """The port of ``host:port``."""
+    return int(address.rpartition(":")[2])
 
 
 @every_deployment

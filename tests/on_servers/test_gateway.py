@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from click.testing import CliRunner
@@ -17,6 +23,7 @@ from tests.inputs.builders import document
 from tests.on_servers.test_docs import shell_lines
 from tests.servers.gateway import Gateway, Reply, new_key
 from tests.servers.processes import ROOT, KafkaServer
+from tests.servers.receiver import SECRET, receiving
 from tests.servers.topics import CONSENTS, OUTCOMES, PROFILES, REQUESTS, Entry, read_topics
 from tests.servers.workers import MakeSite, Site, wait_until
 
@@ -34,6 +41,14 @@ def gateway(make_site: MakeSite, kafka_bootstrap: str, valkey_url: str, tmp_path
     running = Gateway(site, tmp_path, gateway_batch_max=50, gateway_body_bytes=20_000, gateway_rate=0)
     site.start()
     return site, running.wait_ready()
+
+
+@pytest.fixture
+def standing(make_site: MakeSite, kafka_bootstrap: str, valkey_url: str, tmp_path: Path) -> Gateway:
+    """A gateway with nobody who decides."""
+    site = make_site(kafka_bootstrap, valkey_url, partitions=2, clock="wall")
+    site.publish(document())
+    return Gateway(site, tmp_path, gateway_wait_ms=100, gateway_rate=0).wait_ready()
 
 
 def on(site: Site, topic: str) -> list[Entry]:
@@ -193,6 +208,141 @@ def test_a_call_that_is_cut_sends_nothing(gateway: tuple[Site, Gateway]) -> None
     assert whole.status == 200
     assert (len(on(site, REQUESTS)), refused) == (1, 2)
     assert calls.process.metric("arbiter_gateway_calls_in_flight") == 0
+
+
+def events(calls: Gateway, path: str, count: int, headers: dict[str, str] | None = None) -> list[dict[str, str]]:
+    """So many events with data of a stream, and then it is closed."""
+    connection = http.client.HTTPConnection("127.0.0.1", calls.port, timeout=30)
+    given = {"Authorization": f"Bearer {calls.key}", "Accept": "text/event-stream", **(headers or {})}
+    try:
+        connection.request("GET", path, headers=given)
+        reply = connection.getresponse()
+        assert (reply.status, reply.headers["Content-Type"]) == (200, "text/event-stream")
+        found: list[dict[str, str]] = []
+        event: dict[str, str] = {}
+        while len(found) < count:
+            line = reply.readline().decode().rstrip("\n")
+            name, _, value = line.partition(": ")
+            if line:
+                event[name] = value
+            else:
+                found += [event] if "data" in event else []
+                event = {}
+        return found
+    finally:
+        connection.close()
+
+
+def test_a_department_reads_what_became_of_its_requests(gateway: tuple[Site, Gateway]) -> None:
+    """History, page and stream have each decision once and in order; none is missed; no other department sees it."""
+    site, calls = gateway
+    began = datetime.now(UTC).isoformat()
+    other = new_key(calls.keys, "loans", "--role", "reader")
+    first = calls.post("/v1/requests", {**ASKED, "request_id": "r/1"}, Prefer="wait=20")
+    calls.post("/v1/requests", {**ASKED, "request_id": "r2"}, Prefer="wait=20")
+
+    history = calls.call("GET", first.headers["location"])
+    nothing = calls.call("GET", "/v1/requests/nobody?customer_id=c1")
+    page = calls.call("GET", f"/v1/decisions?since={quote(began)}", headers={"Prefer": "wait=20"})
+    stream = events(calls, f"/v1/decisions?since={quote(began)}", 2)
+    with ThreadPoolExecutor(2) as pool:
+        waits = {"Prefer": "wait=30"}
+        paged = pool.submit(calls.call, "GET", f"/v1/decisions?after={page.said['next']}", headers=waits)
+        streamed = pool.submit(events, calls, "/v1/decisions", 2, {"Last-Event-ID": stream[0]["id"]})
+        calls.post("/v1/outcomes", {"customer_id": "c1", "request_id": "r/1", "kind": "cancelled"})
+        later, again = paged.result(), streamed.result()
+    wait_until(lambda: calls.call("GET", "/v1/decisions", key=other).status == 200, "the other key works")
+    unseen = calls.call("GET", f"/v1/decisions?since={quote(began)}", key=other).said["decisions"]
+    unread = calls.call("GET", first.headers["location"], key=other).said["decisions"]
+    policy = calls.call("GET", "/v1/policy").said
+    status = calls.call("GET", "/v1/status").said
+
+    assert history.said["decisions"] == [first.said["decision"]]
+    assert (nothing.status, nothing.said["decisions"], nothing.headers["retry-after"]) == (200, [], "1")
+    outcomes = [(one["request_id"], one["outcome"]) for one in page.said["decisions"]]
+    assert outcomes == [("r/1", "approved"), ("r2", "deferred")]
+    assert [json.loads(one["data"]) for one in stream] == page.said["decisions"]
+    assert [one["event"] for one in stream] == ["approved", "deferred"]
+    assert [(one["request_id"], one["outcome"]) for one in later.said["decisions"]] == [("r2", "approved")]
+    assert [json.loads(one["data"])["decision_id"] for one in again] == [
+        page.said["decisions"][1]["decision_id"],
+        later.said["decisions"][0]["decision_id"],
+    ]
+    assert (unseen, unread) == ([], [])
+    assert (policy["policy"], policy["version"], status["ready"], status["keys"]) == ("test", 1, True, 2)
+    assert site.workers[0].is_running
+
+
+def test_a_webhook_gets_every_decision_in_order(
+    make_site: MakeSite, kafka_bootstrap: str, valkey_url: str, tmp_path: Path
+) -> None:
+    """Signed, tried again until it is taken, also by a gateway that is started after one was killed."""
+    site = make_site(kafka_bootstrap, valkey_url, partitions=2, clock="wall")
+    site.publish(document(CAPPED))
+    with receiving() as receiver:
+        hook = {"name": "cards", "department": "cards", "url": receiver.url, "secret": SECRET}
+        (tmp_path / "hooks.json").write_text(json.dumps({"webhooks": [hook]}))
+        calls = Gateway(site, tmp_path, gateway_webhooks_file=tmp_path / "hooks.json")
+        site.start()
+        calls.wait_ready()
+        for name in ("r1", "r2"):
+            assert calls.post("/v1/requests", {**ASKED, "request_id": name}, Prefer="wait=20").status == 200
+        wait_until(lambda: len(receiver.told()) == 2, "both were delivered")
+        receiver.is_down = True
+        calls.post("/v1/outcomes", {"customer_id": "c1", "request_id": "r1", "kind": "cancelled"})
+        tried = receiver.attempts
+        wait_until(lambda: receiver.attempts > tried, "it is tried")
+        calls.process.kill()
+        receiver.is_down = False
+        calls.process.start_again()
+        wait_until(lambda: len(receiver.told()) == 3, "what was not taken is delivered")
+        calls.process.terminate()
+        ended = calls.process.ended()
+
+    assert receiver.told() == [("r1", "approved"), ("r2", "deferred"), ("r2", "approved")]
+    assert (receiver.forged, ended) == ([], 0)
+
+
+WRONG = {
+    "/v1/requests/r1?customer=c1": "query-invalid: `customer`: there is no such parameter; did you mean `customer_id`?",
+    "/v1/requests/r1?since=yesterday": "query-invalid: `since`: ",
+    "/v1/decisions?after=nonsense": "cursor-invalid: give it as the gateway gave it",
+    "/v1/decisions?after=0.999999999": "cursor-invalid: partition 0 has no such offset yet",
+}
+
+
+def test_a_wrong_query_has_a_clear_answer(standing: Gateway) -> None:
+    """It names the parameter and the fix."""
+    problems = [standing.call("GET", path).problem for path in WRONG]
+
+    assert [said for said, begin in zip(problems, WRONG.values(), strict=True) if not said.startswith(begin)] == []
+
+
+# Nobody decides there, so a check may end with 504.
+NO_WORKER = '[[operations]]\ninclude-path = "/v1/check"\nchecks.not_a_server_error.enabled = false\n'
+
+
+def test_schemathesis_finds_nothing(standing: Gateway, tmp_path: Path) -> None:
+    """Whatever is sent by the document, right or wrong, is answered as the document says, and never with 500."""
+    pytest.importorskip("schemathesis")
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(NO_WORKER)
+    checks = (
+        "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
+        "response_schema_conformance,negative_data_rejection,unsupported_method,ignored_auth"
+    )
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)),
+        *("run", f"http://127.0.0.1:{standing.port}/openapi.json"),
+        *("--header", f"Authorization: Bearer {standing.key}", "--checks", checks, "--max-examples", "8"),
+        *("--phases", "examples,coverage,fuzzing", "--seed", "1", "--no-color", "--request-timeout", "20"),
+        *("--exclude-path", "/v1/decisions"),
+    ]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout[-6_000:] + done.stderr[-2_000:]
+    assert standing.process.metric("arbiter_gateway_refused_total", problem="internal") == 0
 
 
 FreshKafka = Callable[..., KafkaServer]

@@ -33,6 +33,45 @@ class ToldReply(Struct, frozen=True):
     accepted: int
 
 
+class HistoryReply(Struct, frozen=True):
+    """The decisions on one request that were made from ``searched_from`` on, oldest first. The last one stands.
+
+    None: it is not decided yet, or was never asked, or was decided earlier.
+    """
+
+    request_id: str
+    department: str
+    searched_from: datetime
+    decisions: list[Raw]
+
+
+class DecisionsReply(Struct, frozen=True):
+    """Decisions and recalls of a department. ``next`` goes into ``after`` of the next call."""
+
+    decisions: list[Raw]
+    next: str
+
+
+class PolicyReply(Struct, frozen=True):
+    """The policy in force."""
+
+    policy: str
+    version: int
+    digest: str
+    activation: int
+
+
+class StatusReply(Struct, frozen=True):
+    """How this gateway is. ``trouble`` says why decisions cannot be read; empty if they can."""
+
+    version: str
+    ready: bool
+    trouble: str
+    waiting: int
+    streams: int
+    keys: int
+
+
 def asked(request: ContactRequest, now: datetime, decision: bytes | None) -> AskedReply:
     """The answer about one request."""
     return AskedReply(

@@ -1,0 +1,48 @@
+"""Webhooks: a signature that others can check, and a file that says what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from arbiter.gateway.core.signing import Webhook, WebhooksError, headers, read
+
+HOOK: dict[str, Any] = {
+    "name": "cards",
+    "department": "cards",
+    "url": "https://cards.bank.example/decisions",
+    "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+}
+
+
+def test_the_signature_is_that_of_the_standard() -> None:
+    """The example in the documentation of Standard Webhooks' libraries."""
+    body = b'{"test": 2432232314}'
+
+    found = headers(Webhook(**HOOK), "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
+
+    assert found["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    assert (found["webhook-id"], found["webhook-timestamp"]) == ("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"secret": "whsec_c2hvcnQ="}, "webhook `cards`: `secret` is `whsec_` and 24 random bytes"),
+        ({"secret": "plain"}, "secret"),
+        ({"url": "ftp://x"}, "url"),
+        ({"departments": "x"}, "departments"),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_why(changed: dict[str, Any], said: str) -> None:
+    """It names the field."""
+    with pytest.raises(WebhooksError, match=said):
+        read(json.dumps({"webhooks": [{**HOOK, **changed}]}).encode())
+
+
+def test_each_webhook_has_a_name_of_its_own() -> None:
+    """Under it is kept what was delivered."""
+    with pytest.raises(WebhooksError, match="two webhooks have the same name"):
+        read(json.dumps({"webhooks": [HOOK, HOOK]}).encode())
