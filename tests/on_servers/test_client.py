@@ -40,7 +40,7 @@ from tests.servers.workers import MakeSite, Site, wait_until
 
 PARTITIONS = 4
 ASK: dict[str, Any] = {"campaign": "gold", "channel": "email", "category": "promotional"}
-CAP = {"id": "one", "kind": "cap", "per": ["customer"], "limit": 1, "window": "rolling 7d"}
+CAP = {"id": "one", "kind": "cap", "per": ["customer"], "limit": 1, "window": "rolling 1d"}
 LISTED = {"id": "listed", "kind": "suppression", "lists": ["do_not_contact"]}
 
 FreshKafka = Callable[..., KafkaServer]
