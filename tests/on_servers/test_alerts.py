@@ -272,6 +272,12 @@ def the_last_worker_that_is_killed(scene: Scene) -> Iterator[None]:
     yield
 
 
+def a_canary_that_is_killed(scene: Scene) -> Iterator[None]:
+    """The canary is killed, and nobody starts it."""
+    scene.canary.kill()
+    yield
+
+
 FAULTS: dict[Fault, tuple[str, ...]] = {
     records_that_cannot_be_taken: (
         "ArbiterDeadLetters",
@@ -297,6 +303,7 @@ FAULTS: dict[Fault, tuple[str, ...]] = {
     requests_that_waited: ("ArbiterDecisionsLate", "ArbiterDecisionsOftenLate"),
     a_partition_that_lost_its_head: ("ArbiterPartitionsStopped", "ArbiterPartitionsSlowToStart"),
     a_department_without_consents: ("ArbiterDepartmentStarves",),
+    a_canary_that_is_killed: ("ArbiterCanarySilent",),
     a_worker_that_is_killed: ("ArbiterWorkerSilent",),
     the_last_worker_that_is_killed: ("ArbiterWorkersAbsent",),
 }
