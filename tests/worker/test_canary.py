@@ -95,6 +95,18 @@ def test_a_decision_must_be_on_its_own_record(changes: dict[str, Any], fault: st
     assert (fault in found) if fault else not found
 
 
+def test_a_decision_that_lacks_what_a_worker_writes_is_wrong_and_not_overlooked() -> None:
+    """A stranger's may have no id."""
+    stranger = message(department="cards")
+    fields = msgspec.json.decode(stranger.value())
+    del fields["decision_id"]
+    stranger.value = lambda: msgspec.json.encode(fields)
+
+    (said,) = _decisions([stranger])
+
+    assert "is about cards" in _fault(said, _Sent("canary-1", f"{CANARY}-7", 0.0, 9), TOPIC, 3)
+
+
 def test_others_decisions_are_not_read() -> None:
     """They are known by their key; what cannot be read is nobody's."""
     broken: Any = SimpleNamespace(error=lambda: None, key=CANARY.encode, value=lambda: b"{")

@@ -41,12 +41,12 @@ class Seen(Struct, frozen=True):
 class _Said(Struct):
     """What the canary looks at in a decision."""
 
-    decision_id: str
     request_id: str
     customer_id: str
     department: str
     source: Source
     dry_run: bool = False
+    decision_id: str = ""
 
 
 class _Sent(Struct):
