@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from arbiter import __version__, log_events
 from arbiter.client.connection import Connection
 from arbiter.gateway.core.limits import Rates
@@ -53,8 +55,11 @@ class Gateway:
         self._server = Server(self._parts)
         self._health = Health(self._metrics.registry, self.readiness)
         self._stopped = asyncio.Event()
+        # A gateway that is killed is followed as soon as a worker is.
+        options = {**self._parts.connection.options, "session.timeout.ms": settings.session_timeout_ms}
+        members = msgspec.structs.replace(self._parts.connection, options=options)
         self._deliveries = [
-            Deliveries(webhook, self._parts.connection, settings.group, self._metrics)
+            Deliveries(webhook, members, settings.group, self._metrics)
             for webhook in webhooks_of(settings.gateway_webhooks_file)
         ]
 

@@ -73,14 +73,16 @@ def test_a_gateway_can_start_with_its_environment() -> None:
     assert int(gateway["stop_grace_period"].removesuffix("s")) > settings.gateway_wait_ms / 1_000 + 15
 
 
-def test_there_are_two_workers_and_prometheus_finds_them_and_the_canary() -> None:
+def test_there_are_two_workers_and_prometheus_finds_all_that_is_ours() -> None:
     """It resolves the services' names, and asks at the port of the image."""
     (scraped,) = read_yaml((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     jobs = [(job, *job["dns_sd_configs"]) for job in scraped["scrape_configs"]]
 
     assert 2 == compose()["services"]["worker"]["deploy"]["replicas"]
     assert ["canary"] == compose()["services"]["canary"]["command"]
-    assert [(["worker"], "A"), (["canary"], "A")] == [(found["names"], found["type"]) for _, found in jobs]
+    assert [(["worker"], "A"), (["canary"], "A"), (["gateway"], "A")] == [
+        (found["names"], found["type"]) for _, found in jobs
+    ]
     for job, found in jobs:
         assert image_environment()["ARBITER_HTTP"].endswith(f":{found['port']}")
         # Prometheus asks for /metrics unless told otherwise.

@@ -306,7 +306,8 @@ def test_the_gateway_can_be_added(with_gateway: list[Resource]) -> None:
     ports = {each["name"]: each["containerPort"] for each in container_of(with_gateway, gateway)["ports"]}
     pod = pod_of(with_gateway, gateway)
     rule = called(with_gateway, "NetworkPolicy", gateway)["spec"]
-    (service,) = called(with_gateway, "Service", gateway)["spec"]["ports"]
+    services = {each["targetPort"]: each["port"] for each in called(with_gateway, "Service", gateway)["spec"]["ports"]}
+    monitor = called(rendered(PRODUCTION), "ServiceMonitor", gateway)["spec"]
     (user,) = (one for one in of_kind(with_gateway, "KafkaUser") if one["metadata"]["name"] == gateway)
 
     assert [] == [fault for one in with_gateway for fault in resource_faults(one)]
@@ -316,7 +317,11 @@ def test_the_gateway_can_be_added(with_gateway: list[Resource]) -> None:
                        called(with_gateway, "Service", gateway)["spec"]["selector"])
     ]  # fmt: skip
     assert ports == {"http": port_of(settings.http), "calls": port_of(settings.gateway_http)}
-    assert (service["port"], service["targetPort"]) == (ports["calls"], "calls")
+    assert services == ports
+    assert is_selected(
+        called(with_gateway, "Service", gateway)["metadata"]["labels"], monitor["selector"]["matchLabels"]
+    )
+    assert monitor["endpoints"][0]["port"] in services
     assert {*ports.values()} == {each["port"] for way in rule["ingress"] for each in way["ports"]}
     assert {53, 6379, 9093} == {each["port"] for way in rule["egress"] for each in way["ports"]}
     assert settings.kafka_username == gateway
