@@ -10,6 +10,7 @@ import rich_click as click
 
 from arbiter import __version__
 from arbiter.cli.canary import canary
+from arbiter.cli.dev import dev
 from arbiter.cli.dlq import dlq
 from arbiter.cli.doctor import doctor
 from arbiter.cli.explain import explain_command
@@ -58,6 +59,7 @@ def main() -> None:
 
 
 for _command in (
+    dev,
     worker,
     policy,
     kill,

@@ -28,7 +28,7 @@ def demo(limit: int | None, is_json: bool, seed: int) -> None:
     from arbiter.demo import report  # noqa: PLC0415 - other commands need not wait for these imports
     from arbiter.demo.feed import FeedError  # noqa: PLC0415
     from arbiter.demo.run import run  # noqa: PLC0415
-    from arbiter.demo.worker import DemoError  # noqa: PLC0415
+    from arbiter.dev.processes import ProcessFailed  # noqa: PLC0415
     from arbiter.embedded import EmbeddedError  # noqa: PLC0415
     from arbiter.reports.pages.console import terminal  # noqa: PLC0415
 
@@ -36,7 +36,7 @@ def demo(limit: int | None, is_json: bool, seed: int) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = run(terminal(stderr=True), limit, seed)
-    except (DemoError, FeedError, EmbeddedError) as error:
+    except (ProcessFailed, FeedError, EmbeddedError) as error:
         raise click.ClickException(str(error)) from None
     if is_json:
         click.echo(json.dumps(msgspec.to_builtins(result.books.totals)))

@@ -19,7 +19,7 @@ from arbiter.demo.aftermath import outcome_of
 from arbiter.demo.feed import POISON, POISON_FROM_REQUESTS, Feed
 from arbiter.demo.households import households
 from arbiter.demo.watch import Watch
-from arbiter.demo.worker import DemoError, Worker, activate_policy, running_worker
+from arbiter.dev.processes import ProcessFailed, Running, activate_policy, running
 from arbiter.embedded import embedded_broker, embedded_redis
 from arbiter.messages import AUDIT, DECISIONS, DLQ_SUFFIX, OUTCOMES, PROFILES, REQUESTS
 from arbiter.worker.kafka.reader import INPUTS
@@ -61,11 +61,11 @@ def policy_folder() -> Path:
     for folder in (package.parent / "deploy" / "policies" / POLICY, package / "demo" / "policies" / POLICY):
         if folder.is_dir():
             return folder
-    raise DemoError(f"the sample policy {POLICY} is not here; run the demonstration in a checkout, or reinstall")
+    raise ProcessFailed(f"the sample policy {POLICY} is not here; run the demonstration in a checkout, or reinstall")
 
 
 def run(console: Console, limit: int | None, seed: int) -> Result:
-    """The whole demonstration, with its progress on ``console``. Raises :class:`DemoError` and the servers' errors."""
+    """The whole demonstration, with its progress on ``console``. Raises ``ProcessFailed`` and the servers' errors."""
     policy = policy_folder()
     with ExitStack() as stack:
         # Servers first: what is missing is told before anybody waits.
@@ -80,7 +80,7 @@ def run(console: Console, limit: int | None, seed: int) -> Result:
             "ARBITER_PARTITIONS": str(PARTITIONS),
             "ARBITER_HTTP": "127.0.0.1:0",
         }
-        activate_policy(policy, settings)
+        activate_policy(policy, settings, "demo")
         progress = stack.enter_context(_progress(console))
         clients, homes, requests = _material(limit, seed)
         account = Account()
@@ -88,7 +88,7 @@ def run(console: Console, limit: int | None, seed: int) -> Result:
         # All facts are there before the worker is: it reads them to their end before it decides the first request.
         feed.facts(customers.facts(clients, seed, homes))
         watch = stack.enter_context(Watch(broker, WATCHED, PARTITIONS, account))
-        worker = stack.enter_context(running_worker(settings, folder / "worker.log"))
+        worker = stack.enter_context(running("worker", settings, folder / "worker.log"))
         return _Flow(feed, watch, worker, account, progress).run(requests, policy)
 
 
@@ -124,7 +124,7 @@ def _chunks(requests: list[generate.Dated]) -> Iterator[tuple[int, int]]:
 class _Flow:
     """Sends requests and reads decisions as they come, with no more under way than the broker can keep."""
 
-    def __init__(self, feed: Feed, watch: Watch, worker: Worker, account: Account, progress: Progress) -> None:
+    def __init__(self, feed: Feed, watch: Watch, worker: Running, account: Account, progress: Progress) -> None:
         self._feed = feed
         self._watch = watch
         self._worker = worker

@@ -19,7 +19,7 @@ from arbiter.demo import bank, customers, generate, run
 from arbiter.demo.account import Account, Books, Totals
 from arbiter.demo.households import households
 from arbiter.demo.propensity import Propensity
-from arbiter.demo.worker import running_worker
+from arbiter.dev.processes import running
 from arbiter.embedded import EmbeddedError
 from arbiter.messages import CONSENTS, PROFILES
 
@@ -196,11 +196,11 @@ def test_a_signal_while_the_worker_starts_leaves_no_worker(
         signal.raise_signal(number)
         return started[0]
 
-    monkeypatch.setattr("arbiter.demo.worker.subprocess.Popen", interrupted)
+    monkeypatch.setattr("arbiter.dev.processes.subprocess.Popen", interrupted)
     before = signal.signal(number, signal.default_int_handler)  # a background job ignores SIGINT
     settings = {"ARBITER_KAFKA": "127.0.0.1:1", "ARBITER_REDIS": "redis://127.0.0.1:1", "ARBITER_HTTP": "127.0.0.1:0"}
     try:
-        with pytest.raises(KeyboardInterrupt), running_worker(settings, tmp_path / "log"):
+        with pytest.raises(KeyboardInterrupt), running("worker", settings, tmp_path / "log"):
             raise AssertionError("the block is not reached")
         assert started[0].poll() is not None
     finally:

@@ -1,8 +1,9 @@
 """Get what the tests' servers need: ``python -m tests.servers.setup``; called by ``make test``.
 
 Kafka's jars come through Maven into ``.cache/kafka/libs``, the YAML language server and the schema of SARIF through npm
-into ``.cache/editor``. On a Debian where we are root, missing programs are installed with apt. What cannot be had is
-printed and left to the tests, which skip by name or, in CI, fail.
+into ``.cache/editor``, and what the examples for Java and Node.js need into ``.cache/examples``. On a Debian where we
+are root, missing programs are installed with apt. What cannot be had is printed and left to the tests, which skip by
+name or, in CI, fail.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+from tests.harness.examples import JAVA, JAVA_LIBS, NODE, NODE_CACHE, java_libs, node_modules
 from tests.harness.language_server import EDITOR, EDITOR_CACHE, language_server_program, node, sarif_schema
 from tests.servers.processes import (
     KAFKA_LIBS,
@@ -29,9 +31,8 @@ from tests.servers.processes import (
 )
 from tests.servers.prometheus import prometheus, promtool
 
-STAMP = KAFKA_LIBS / "pom.sha256"
-EDITOR_STAMP = EDITOR_CACHE / "lock.sha256"
-EDITOR_LOCK = EDITOR / "package-lock.json"
+POM_STAMP, LOCK_STAMP, LOCK = "pom.sha256", "lock.sha256", "package-lock.json"
+PROGRAMS = (node, language_server_program, sarif_schema, node_modules, java_libs)
 POLICY = Path("/usr/sbin/policy-rc.d")
 MAVEN_ATTEMPTS = 3
 
@@ -39,10 +40,12 @@ MAVEN_ATTEMPTS = 3
 def main() -> int:
     """Set up what is missing; 0 even if something stays missing."""
     install_packages(missing_packages())
-    fetch_kafka()
-    fetch_with_npm()
+    fetch_jars("Kafka's jars", KAFKA_POM, KAFKA_LIBS)
+    fetch_jars("the jars of the example for Java", JAVA / "pom.xml", JAVA_LIBS)
+    fetch_packages("the YAML language server and a schema", EDITOR, EDITOR_CACHE)
+    fetch_packages("the packages of the example for Node.js", NODE, NODE_CACHE)
     servers = (java, kafka_libs, ValkeyServer.binary, RedisServer.binary, prometheus, promtool)
-    for problem in filter(None, map(problem_of, (*servers, node, language_server_program, sarif_schema))):
+    for problem in filter(None, map(problem_of, (*servers, *PROGRAMS))):
         say(f"MISSING: {problem}")
     return 0
 
@@ -61,20 +64,27 @@ def problem_of(probe: Callable[[], object]) -> str | None:
     return None
 
 
-def is_fetched(stamp: Path = STAMP, origin: Path = KAFKA_POM) -> bool:
-    """Whether what was fetched is what ``origin``, the pom say, asks for as it is now."""
+def is_fetched(stamp: Path, origin: Path) -> bool:
+    """Whether what was fetched is what ``origin``, a pom or a lock file, asks for as it is now."""
     return stamp.exists() and stamp.read_text() == sha256(origin.read_bytes()).hexdigest()
 
 
 def missing_packages() -> list[str]:
     """Debian packages for the programs that are not here."""
+    has_jars = all(
+        is_fetched(libs / POM_STAMP, pom) for pom, libs in ((KAFKA_POM, KAFKA_LIBS), (JAVA / "pom.xml", JAVA_LIBS))
+    )
+    has_packages = all(
+        is_fetched(cache / LOCK_STAMP, origin / LOCK) for origin, cache in ((EDITOR, EDITOR_CACHE), (NODE, NODE_CACHE))
+    )
     wanted = {
-        "openjdk-17-jre-headless": problem_of(java) is not None,
-        "maven": not is_fetched() and shutil.which("mvn") is None,
+        # The example for Java is compiled.
+        "openjdk-17-jdk-headless": problem_of(java) is not None or shutil.which("javac") is None,
+        "maven": not has_jars and shutil.which("mvn") is None,
         "redis-server": problem_of(RedisServer.binary) is not None,
         "prometheus": problem_of(prometheus) is not None,
         "nodejs": problem_of(node) is not None,
-        "npm": not is_fetched(EDITOR_STAMP, EDITOR_LOCK) and shutil.which("npm") is None,
+        "npm": not has_packages and shutil.which("npm") is None,
     }
     return [package for package, is_missing in wanted.items() if is_missing]
 
@@ -105,31 +115,31 @@ def services_stay_off() -> Iterator[None]:
         POLICY.unlink()
 
 
-def fetch_kafka() -> None:
-    """Copy Kafka's jars from Maven's repository, unless they are those of the pom already."""
-    if is_fetched() or shutil.which("mvn") is None:
+def fetch_jars(what: str, pom: Path, libs: Path) -> None:
+    """Copy the jars that a pom names from Maven's repository, unless they are those of the pom already."""
+    if is_fetched(libs / POM_STAMP, pom) or shutil.which("mvn") is None:
         return
-    say(f"fetching Kafka's jars with Maven into {KAFKA_LIBS.relative_to(ROOT)}")
-    shutil.rmtree(KAFKA_LIBS, ignore_errors=True)
-    KAFKA_LIBS.mkdir(parents=True)
-    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={KAFKA_LIBS}"]
-    command = ["mvn", "--quiet", "--batch-mode", "--file", str(KAFKA_POM), *goal]
+    say(f"fetching {what} with Maven into {libs.relative_to(ROOT)}")
+    shutil.rmtree(libs, ignore_errors=True)
+    libs.mkdir(parents=True)
+    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={libs}"]
+    command = ["mvn", "--quiet", "--batch-mode", "--file", str(pom), *goal]
     # Maven keeps what it has got, so another attempt goes on where a broken connection ended the one before.
     if any(run(command) for _ in range(MAVEN_ATTEMPTS)):
-        STAMP.write_text(sha256(KAFKA_POM.read_bytes()).hexdigest())
+        (libs / POM_STAMP).write_text(sha256(pom.read_bytes()).hexdigest())
 
 
-def fetch_with_npm() -> None:
-    """Install the YAML language server and the schema of SARIF, unless they are those that the lock file names."""
-    if is_fetched(EDITOR_STAMP, EDITOR_LOCK) or shutil.which("npm") is None:
+def fetch_packages(what: str, origin: Path, cache: Path) -> None:
+    """Install with npm what a lock file names, unless it is there already."""
+    if is_fetched(cache / LOCK_STAMP, origin / LOCK) or shutil.which("npm") is None:
         return
-    say(f"fetching the YAML language server and a schema with npm into {EDITOR_CACHE.relative_to(ROOT)}")
-    EDITOR_CACHE.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(EDITOR / name, EDITOR_CACHE)
+    say(f"fetching {what} with npm into {cache.relative_to(ROOT)}")
+    cache.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", LOCK):
+        shutil.copy(origin / name, cache)
     # npm takes a path through a symbolic link for another package.
-    if run(["npm", "ci", "--prefix", str(EDITOR_CACHE.resolve()), "--ignore-scripts", "--no-audit", "--no-fund"]):
-        EDITOR_STAMP.write_text(sha256(EDITOR_LOCK.read_bytes()).hexdigest())
+    if run(["npm", "ci", "--prefix", str(cache.resolve()), "--ignore-scripts", "--no-audit", "--no-fund"]):
+        (cache / LOCK_STAMP).write_text(sha256((origin / LOCK).read_bytes()).hexdigest())
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> bool:

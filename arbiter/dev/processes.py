@@ -1,4 +1,4 @@
-"""A real worker in a process of its own, as in production: started with settings, stopped with SIGTERM."""
+"""The processes of an installation on this machine: each with its own settings, stopped with SIGTERM."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 
 STOP_SECONDS_MAX = 15.0
 LOG_LINES_MAX = 12
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ARBITER = (sys.executable, "-m", "arbiter")
 
 
-class DemoError(RuntimeError):
-    """The demonstration cannot go on. The text says why and what to do."""
+class ProcessFailed(RuntimeError):
+    """A process of the installation did not start, or stopped. The text says why and what to do."""
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -27,28 +27,32 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, **settings}
 
 
-def activate_policy(folder: Path, settings: Mapping[str, str]) -> None:
-    """Publish the policy and put it in force with the owners' own command. Raises :class:`DemoError`."""
-    who = ("--author", "demo", "--reason", "a demonstration: nobody is there to approve it")
+def activate_policy(folder: Path, settings: Mapping[str, str], author: str) -> None:
+    """Publish the policy and put it in force with the owners' own command. Raises :class:`ProcessFailed`."""
+    who = ("--author", author, "--reason", f"arbiter {author}: nobody is there to approve it")
     command = [*ARBITER, "policy", "publish", "--activate", "--without-approval", *who, str(folder)]
     alone = {**settings, "ARBITER_ACTIVATE_ALONE": "true"}
     done = subprocess.run(command, env=environment(alone), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise DemoError(f"the policy in {folder} was not taken:\n{done.stdout}{done.stderr}")
+        raise ProcessFailed(f"the policy in {folder} was not taken:\n{done.stdout}{done.stderr}")
 
 
-class Worker:
-    """A running worker. ``check`` raises :class:`DemoError` with the end of its log if it has stopped."""
+class Running:
+    """A running process. ``check`` raises :class:`ProcessFailed` with the end of its log if it has stopped."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, command: str, process: subprocess.Popen[bytes], log: Path) -> None:
+        """``command`` is of ``arbiter``: `worker`."""
+        self._command = command
         self._process = process
         self._log = log
 
     def check(self) -> None:
-        """Raise if the worker has stopped."""
+        """Raise if it has stopped."""
         code = self._process.poll()
         if code is not None:
-            raise DemoError(f"the worker stopped with exit code {code}; the end of its log:\n{self.log_end()}")
+            raise ProcessFailed(
+                f"`arbiter {self._command}` stopped with exit code {code}; the end of its log:\n{self.log_end()}"
+            )
 
     def log_end(self) -> str:
         """The last lines that it logged."""
@@ -65,23 +69,23 @@ class Worker:
 
 
 @contextmanager
-def running_worker(settings: Mapping[str, str], log: Path) -> Iterator[Worker]:
-    """A worker that stops at the end of the block. It logs to the file ``log``."""
-    worker = None
+def running(command: str, settings: Mapping[str, str], log: Path) -> Iterator[Running]:
+    """A command of ``arbiter`` that stops at the end of the block. It logs to the file ``log``."""
+    process = None
     try:
         with _signals_later():
-            worker = Worker(_started(settings, log), log)
-        yield worker
+            process = Running(command, _started(command, settings, log), log)
+        yield process
     finally:
-        if worker is not None:
-            worker.stop()
+        if process is not None:
+            process.stop()
 
 
-def _started(settings: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+def _started(command: str, settings: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
-        # Ctrl-C goes to every process of the terminal; the worker is stopped by us, when it is its turn.
+        # Ctrl-C goes to every process of the terminal; this one is stopped by us, when it is its turn.
         return subprocess.Popen(
-            [*ARBITER, "worker"],
+            [*ARBITER, command],
             env=environment(settings),
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -92,8 +96,9 @@ def _started(settings: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
 
 @contextmanager
 def _signals_later() -> Iterator[None]:
-    """Delay Ctrl-C and SIGTERM to the end of the block. During a start the process is not known yet, so none could end
-    it.
+    """Delay Ctrl-C and the other signals that end us to the end of the block.
+
+    During a start the process is not known yet, so none could end it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
