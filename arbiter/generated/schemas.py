@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from arbiter import log_events
 from arbiter.engine.lifecycle import diagrams
 from arbiter.gateway import openapi
-from arbiter.generated import sizing, topics
+from arbiter.generated import life_picture, message_page, sizing, topics
 from arbiter.generated.asyncapi import document
 from arbiter.generated.metrics import metrics
 from arbiter.messages import (
@@ -91,7 +91,13 @@ def generated() -> dict[str, str]:
     files["docs/sizing.md"] = sizing.markdown()
     files["deploy/kubernetes/components/strimzi/topics.yaml"] = topics.strimzi()
     files["docs/metrics.md"] = metrics()
+    files["docs/messages.html"] = message_page.html(document(), _public_schemas())
+    files["docs/pictures/life-of-a-request.svg"] = life_picture.picture()
     return files
+
+
+def _public_schemas() -> dict[str, Schema]:
+    return {f"{name}.schema.json": message_schema(kind) for name, kind in MESSAGES.items()}
 
 
 def drifted(root: Path) -> list[str]:

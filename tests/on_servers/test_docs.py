@@ -19,6 +19,7 @@ import pytest
 
 from tests.harness.alerts import RUNBOOKS
 from tests.harness.guide import GUIDE, my_firm, section
+from tests.harness.senders import SENDERS
 from tests.servers.process_group import Leashed
 from tests.servers.processes import ROOT, KafkaServer, ValkeyServer, free_port
 from tests.servers.workers import wait_until
@@ -28,11 +29,12 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "loadtests" / "README.md", *sorted((ROOT
 LIFE = ROOT / "docs" / "policy-life.md"
 GATEWAY = ROOT / "docs" / "gateway.md"
 
+# The senders' guide runs in test_senders.py, its examples in other languages in test_examples.py.
 # The guide's commands for the first hour run in tests/repository/test_guide.py.
 # Those of the gateway's page run in test_gateway.py.
 # Those of the page of deployment run in test_deployment.py, and are checked in tests/deploy/test_page.py; those of the
 # runbooks run in test_runbooks.py.
-OWN_SESSIONS = (LIFE, GUIDE, GATEWAY, ROOT / "docs" / "deployment.md", *sorted(RUNBOOKS.glob("*.md")))
+OWN_SESSIONS = (LIFE, GUIDE, GATEWAY, SENDERS, ROOT / "docs" / "deployment.md", *sorted(RUNBOOKS.glob("*.md")))
 
 RECIPES = {
     # `arbiter demo` runs in test_demo.py; this very run is pytest; the load test's parts run in test_loadtests.py.

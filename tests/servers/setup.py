@@ -122,10 +122,8 @@ def fetch_jars(what: str, pom: Path, libs: Path) -> None:
     say(f"fetching {what} with Maven into {libs.relative_to(ROOT)}")
     shutil.rmtree(libs, ignore_errors=True)
     libs.mkdir(parents=True)
-    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={libs}"]
-    command = ["mvn", "--quiet", "--batch-mode", "--file", str(pom), *goal]
     # Maven keeps what it has got, so another attempt goes on where a broken connection ended the one before.
-    if any(run(command) for _ in range(MAVEN_ATTEMPTS)):
+    if any(run(jars_command(pom, libs)) for _ in range(MAVEN_ATTEMPTS)):
         (libs / POM_STAMP).write_text(sha256(pom.read_bytes()).hexdigest())
 
 
@@ -138,8 +136,19 @@ def fetch_packages(what: str, origin: Path, cache: Path) -> None:
     for name in ("package.json", LOCK):
         shutil.copy(origin / name, cache)
     # npm takes a path through a symbolic link for another package.
-    if run(["npm", "ci", "--prefix", str(cache.resolve()), "--ignore-scripts", "--no-audit", "--no-fund"]):
+    if run(packages_command(cache.resolve())):
         (cache / LOCK_STAMP).write_text(sha256((origin / LOCK).read_bytes()).hexdigest())
+
+
+def jars_command(pom: Path, libs: Path) -> list[str]:
+    """Copies the jars of a pom."""
+    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={libs}"]
+    return ["mvn", "--quiet", "--batch-mode", "--file", str(pom), *goal]
+
+
+def packages_command(folder: Path) -> list[str]:
+    """Installs what the lock file of a folder names."""
+    return ["npm", "ci", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund"]
 
 
 def run(command: list[str], environment: dict[str, str] | None = None) -> bool:
