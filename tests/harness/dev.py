@@ -69,6 +69,8 @@ class Dev:
             self.process.wait()
             raise
         self._reader.join()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         return code
 
     def _read(self) -> None:
