@@ -20,7 +20,9 @@ Arbiter decides here. Ctrl-C ends all of it, and what was sent is gone.
 
   Kafka    {kafka}
   Valkey   {redis}
-  worker   http://{http}/readyz, metrics on /metrics, log in {log}
+  worker   http://{http}/readyz, metrics on /metrics
+  gateway  http://{gateway}/v1, key of `{department}`: {key}
+  logs     {logs}
   policy   {policy}
 
 Next, in another terminal:
@@ -28,11 +30,13 @@ Next, in another terminal:
 {exports}
   arbiter policy show
   arbiter explain REQUEST_ID
+  arbiter gateway key new --department NAME --file {keys}
+  curl -H 'Authorization: Bearer {key}' http://{gateway}/v1/policy
 
 Send requests to {prefix}contact.requests.v1 and read {prefix}contact.decisions.v1: docs/senders.md tells how."""
 
 
-@click.command(short_help="Start broker, store and worker on this machine.")
+@click.command(short_help="Start broker, store, worker and gateway on this machine.")
 @click.option(
     "--policy",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -43,7 +47,7 @@ Send requests to {prefix}contact.requests.v1 and read {prefix}contact.decisions.
     "--kafka", metavar="HOST:PORT", help="Use this Kafka, without a login; its new topics are removed at the end."
 )
 def dev(policy: Path | None, kafka: str | None) -> None:
-    """A broker, Valkey and a worker on this machine, to build and test a system that asks. Nothing is kept.
+    """A broker, Valkey, a worker and a gateway on this machine, to build and test a system that asks. Nothing is kept.
 
     The broker is part of the Kafka client, and keeps some MiB in memory. It serves clients of Python, C and Node, and
     one member of a consumer group. For clients of Java, start a Kafka and name it with `--kafka`. Valkey comes with the
@@ -56,7 +60,11 @@ def dev(policy: Path | None, kafka: str | None) -> None:
     for number in STOPPING:
         signal.signal(number, _interrupt)
     folder = policy or run.SAMPLE
-    click.echo("starting a broker, Valkey and a worker" if kafka is None else "starting Valkey and a worker")
+    click.echo(
+        "starting a broker, Valkey, a worker and a gateway"
+        if kafka is None
+        else "starting Valkey, a worker and a gateway"
+    )
     try:
         with run.installation(folder, kafka) as started:
             click.echo(_told(started, folder))
@@ -77,7 +85,11 @@ def _told(started: Installation, policy: Path) -> str:
         kafka=settings["ARBITER_KAFKA"],
         redis=settings["ARBITER_REDIS"],
         http=started.http,
-        log=started.log,
+        logs=started.logs,
+        gateway=started.gateway.http,
+        department=started.gateway.department,
+        key=started.gateway.key,
+        keys=started.gateway.keys,
         policy=policy,
         prefix=settings.get("ARBITER_TOPIC_PREFIX", ""),
         exports="\n".join(f"  export {name}={value}" for name, value in settings.items()),

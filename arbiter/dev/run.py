@@ -14,6 +14,7 @@ from urllib.request import urlopen
 from msgspec import Struct
 
 from arbiter.dev import broker
+from arbiter.dev.http import Gateway, gateway
 from arbiter.dev.processes import ProcessFailed, Running, activate_policy, running
 from arbiter.embedded import embedded_redis
 
@@ -30,11 +31,13 @@ class Installation(Struct, frozen=True):
     settings: dict[str, str]
     http: str
     worker: Running
-    log: Path
+    gateway: Gateway
+    logs: Path
 
     def check(self) -> None:
         """Raise :class:`ProcessFailed` if a process has stopped."""
         self.worker.check()
+        self.gateway.process.check()
 
 
 @contextmanager
@@ -51,9 +54,12 @@ def installation(policy: Path, kafka: str | None) -> Iterator[Installation]:
     ):
         settings = {"ARBITER_REDIS": redis, **topics}
         activate_policy(policy, settings, "dev")
-        http, log = f"127.0.0.1:{_free_port()}", Path(folder) / "worker.log"
-        with running("worker", {**settings, "ARBITER_HTTP": http}, log) as worker:
-            started = Installation(settings, http, worker, log)
+        http, logs = _free_address(), Path(folder)
+        with (
+            running("worker", {**settings, "ARBITER_HTTP": http}, logs / "worker.log") as worker,
+            gateway(policy, settings, logs, (_free_address(), _free_address())) as over_http,
+        ):
+            started = Installation(settings, http, worker, over_http, logs)
             _wait_until_ready(started)
             yield started
 
@@ -65,20 +71,19 @@ def last(started: Installation) -> None:
         sleep(LOOK_SECONDS)
 
 
-def _free_port() -> int:
+def _free_address() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 def _wait_until_ready(started: Installation) -> None:
     end = monotonic() + READY_SECONDS_MAX
-    while not _is_ready(started.http):
+    while not (_is_ready(started.http) and _is_ready(started.gateway.health)):
         started.check()
         if monotonic() > end:
-            text = f"the worker is not ready after {READY_SECONDS_MAX:g} s; the end of its log:"
-            raise ProcessFailed(f"{text}\n{started.worker.log_end()}")
+            logs = f"{started.worker.log_end()}\n{started.gateway.process.log_end()}"
+            raise ProcessFailed(f"not ready after {READY_SECONDS_MAX:g} s; the ends of the logs:\n{logs}")
         sleep(LOOK_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""The page ``docs/messages.html``: topics and messages of the AsyncAPI document and their schemas, for a browser.
+"""The page ``docs/messages.html``: the AsyncAPI document, the schemas and the OpenAPI document, for a browser.
 
 One file that loads nothing and runs nothing. Whatever a description should hold is text.
 """
@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from arbiter.generated.calls_html import calls
+from arbiter.generated.fields_html import fields, prose
 from arbiter.printable import in_html
 from arbiter.reports.pages.shell import document as page
 
@@ -34,17 +36,18 @@ h3 { font-size: 15px; margin: 22px 0 6px; } p { margin: 0 0 10px; }
 SENT, READ = "you send", "you read"
 
 
-def html(asyncapi: Part, schemas: Mapping[str, Part]) -> str:
+def html(asyncapi: Part, schemas: Mapping[str, Part], openapi: Part) -> str:
     """The page. ``schemas`` are the JSON Schemas by the file names that the document refers to."""
     info = asyncapi["info"]
     body = [
         "<header>",
         f"<h1>{in_html(info['title'])}: topics and messages</h1>",
         f'<p class="sub">Version {in_html(str(info["version"]))} of the messages</p>',
-        f"<p>{_prose(info['description'])}</p>",
+        f"<p>{prose(info['description'])}</p>",
         "</header>",
         *_contents(asyncapi),
         *(line for name in asyncapi["channels"] for line in _channel(name, asyncapi, schemas)),
+        *calls(openapi),
         "<footer>Written by <code>arbiter schemas</code>, as are the files of <code>schemas/</code>.</footer>",
     ]
     return page(f"{info['title']}: topics and messages", body, STYLE)
@@ -54,6 +57,7 @@ def _contents(asyncapi: Part) -> Iterator[str]:
     yield "<nav>"
     for name, channel in asyncapi["channels"].items():
         yield f'<a href="#{_anchor(name)}">{in_html(channel["address"])}</a>'
+    yield '<a href="#http">over HTTP</a>'
     yield "</nav>"
 
 
@@ -61,7 +65,7 @@ def _channel(name: str, asyncapi: Part, schemas: Mapping[str, Part]) -> Iterator
     channel = asyncapi["channels"][name]
     yield f'<h2 id="{_anchor(name)}">{in_html(channel["address"])}</h2>'
     yield f'<p class="sub">{_direction(name, asyncapi)}</p>'
-    yield f"<p>{_prose(channel.get('description', ''))}</p>"
+    yield f"<p>{prose(channel.get('description', ''))}</p>"
     for key in channel["messages"]:
         yield from _message(asyncapi["components"]["messages"][key], schemas)
 
@@ -79,81 +83,17 @@ def _message(message: Part, schemas: Mapping[str, Part]) -> Iterator[str]:
     file = payload.get("$ref", "").removeprefix("./")
     schema = schemas.get(file, payload)
     if text := message.get("description") or schema.get("description"):
-        yield f"<p>{_prose(text)}</p>"
+        yield f"<p>{prose(text)}</p>"
     key = message.get("bindings", {}).get("kafka", {}).get("key", {})
     if key:
-        yield f"<p>Key: {_prose(key.get('description') or json.dumps(key.get('const')))}</p>"
-    yield from _fields("field", schema, schema)
-    yield from _fields("header", message["headers"], message["headers"])
+        yield f"<p>Key: {prose(key.get('description') or json.dumps(key.get('const')))}</p>"
+    yield from fields("field", schema)
+    yield from fields("header", message["headers"])
     for name, inner in schema.get("$defs", {}).items():
         if inner.get("properties"):
             yield f"<h3>{in_html(name)}</h3>"
-            yield f"<p>{_prose(inner.get('description', ''))}</p>"
-            yield from _fields("field", inner, schema)
-
-
-def _fields(what: str, schema: Part, root: Part) -> Iterator[str]:
-    properties = schema.get("properties", {})
-    if not properties:
-        return
-    required = schema.get("required", ())
-    yield f'<p class="sub what">{what.title()}s</p>'
-    yield f'<table class="fields"><thead><tr><th>{what}</th><th>form</th><th>meaning</th></tr></thead><tbody>'
-    for name, field in properties.items():
-        must = ' <span class="must">required</span>' if name in required else ""
-        first = f"<td><code>{in_html(name)}</code>{must}</td>"
-        yield f'<tr>{first}<td class="type">{_form(field, root)}</td><td>{_meaning(field)}</td></tr>'
-    yield "</tbody></table>"
-
-
-def _form(field: Part, root: Part) -> str:
-    """The form of a value in words: `text`, `one of …`, `list of …`."""
-    if "$ref" in field:
-        return in_html(str(field["$ref"]).rpartition("/")[2])
-    if "const" in field:
-        return f"<code>{in_html(json.dumps(field['const'], ensure_ascii=False))}</code>"
-    if "enum" in field:
-        names = [f"<code>{in_html(str(one))}</code>" for one in field["enum"] if one is not None]
-        return ", ".join(names) if len(names) == 1 else f"one of {', '.join(names)}"
-    if "anyOf" in field:
-        kinds = [_form(one, root) for one in field["anyOf"] if one.get("type") != "null"]
-        return " or ".join(dict.fromkeys(kinds))
-    if field.get("type") == "array":
-        items = field.get("items")
-        return "list" if not items else f"list of {_form(items, root)}"
-    return in_html(_kind(field) + _limits(field))
-
-
-def _kind(field: Part) -> str:
-    words = {"string": "text", "number": "number", "integer": "whole number", "boolean": "true or false"}
-    kinds = field.get("type", "anything")
-    names = [kinds] if isinstance(kinds, str) else [kind for kind in kinds if kind != "null"]
-    if field.get("format") == "date-time":
-        return "time"
-    return " or ".join(words.get(name, name) for name in names)
-
-
-def _limits(field: Part) -> str:
-    limits = []
-    if "minimum" in field or "maximum" in field:
-        limits.append(f"{field.get('minimum', '…')} to {field.get('maximum', '…')}")
-    if "maxLength" in field:
-        limits.append(f"at most {field['maxLength']:,} characters")
-    return f", {', '.join(limits)}" if limits else ""
-
-
-def _meaning(field: Part) -> str:
-    text = field.get("description", "") or next(
-        (one["description"] for one in field.get("anyOf", ()) if "description" in one), ""
-    )
-    default = field.get("default")
-    given = "" if default in (None, "", [], {}) else f"Default: <code>{in_html(json.dumps(default))}</code>."
-    return " ".join(filter(None, (_prose(text), given)))
-
-
-def _prose(text: str) -> str:
-    """A description with what stands in backticks as code."""
-    return re.sub(r"(`+)(.+?)\1", r"<code>\2</code>", in_html(text))
+            yield f"<p>{prose(inner.get('description', ''))}</p>"
+            yield from fields("field", inner)
 
 
 def _anchor(name: str) -> str:

@@ -91,7 +91,7 @@ def generated() -> dict[str, str]:
     files["docs/sizing.md"] = sizing.markdown()
     files["deploy/kubernetes/components/strimzi/topics.yaml"] = topics.strimzi()
     files["docs/metrics.md"] = metrics()
-    files["docs/messages.html"] = message_page.html(document(), _public_schemas())
+    files["docs/messages.html"] = message_page.html(document(), _public_schemas(), openapi.document())
     files["docs/pictures/life-of-a-request.svg"] = life_picture.picture()
     return files
 

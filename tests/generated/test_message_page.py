@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from arbiter.gateway import openapi
 from arbiter.generated.asyncapi import document
 from arbiter.generated.message_page import html
 from arbiter.generated.schemas import MESSAGES, message_schema
@@ -16,7 +17,7 @@ SCHEMAS: dict[str, Any] = {f"{name}.schema.json": message_schema(kind) for name,
 
 def test_all_topics_messages_and_fields_are_on_the_page() -> None:
     """By their names, and with what is required."""
-    text = html(document(), SCHEMAS)
+    text = html(document(), SCHEMAS, openapi.document())
     page = Page(text)
 
     assert [] == page.open
@@ -24,12 +25,16 @@ def test_all_topics_messages_and_fields_are_on_the_page() -> None:
         assert channel["address"] in page.words
     for schema in SCHEMAS.values():
         assert set(schema["properties"]) <= set(page.words)
+    for path, methods in openapi.document()["paths"].items():
+        assert {f"{method.upper()} {path}" for method in methods} <= set(page.words)
+    for name, schema in openapi.document()["components"]["schemas"].items():
+        assert {name, *schema.get("properties", {})} <= {*page.words} or not schema.get("properties"), name
     assert text.count("required") > sum(len(schema["required"]) for schema in SCHEMAS.values())
 
 
 def test_the_page_loads_nothing_and_runs_nothing() -> None:
     """Its only links lead to its own headings, and each heading is there."""
-    text = html(document(), SCHEMAS)
+    text = html(document(), SCHEMAS, openapi.document())
 
     assert {"a href"} == set(Page(text).loads)
     for target in text.split('href="')[1:]:
@@ -49,7 +54,11 @@ def test_hostile_descriptions_names_and_values_stay_text() -> None:
         "properties": {HOSTILE: {"enum": [HOSTILE], "description": HOSTILE}, "x": {"const": HOSTILE}},
         "$defs": {HOSTILE: {"description": HOSTILE, "properties": {"y": {"type": HOSTILE, "default": HOSTILE}}}},
     }
-    text = html(asyncapi, {**SCHEMAS, "contact-request.schema.json": schema})
+    http: dict[str, Any] = copy.deepcopy(openapi.document())
+    http["info"] |= {"title": HOSTILE, "description": HOSTILE}
+    http["paths"][HOSTILE] = {HOSTILE: {**http["paths"]["/v1/check"]["post"], "summary": HOSTILE}}
+    http["components"]["schemas"][HOSTILE] = schema
+    text = html(asyncapi, {**SCHEMAS, "contact-request.schema.json": schema}, http)
 
     assert [] == Page(text).open
     assert ("<script" in text, "\u202e" in text, "onload='" in text) == (False, False, False)

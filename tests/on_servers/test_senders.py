@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGTERM
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -42,6 +43,7 @@ def test_the_first_ten_minutes_go_as_told(dev: Dev, tmp_path: Path) -> None:
 
     assert sorted(exported) == sorted(re.findall(r"export (ARBITER_\w+)", dev.said))
     assert 0 == given.returncode
+    assert "small-firm" in over_http(dev)
     for line in "".join(blocks("text")).splitlines():
         assert re.search(re.escape(line).replace("…", ".*"), said), line
     assert {"approved ana", "approved cora", "rejected ana"} <= set(re.findall(r"^\w+ \w+(?= \()", said, re.MULTILINE))
@@ -104,6 +106,15 @@ def shell(block: str, dev: Dev) -> str:
     )
     assert 0 == done.returncode, f"{block}\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+def over_http(dev: Dev) -> str:
+    """What the gateway answers to the call that is printed."""
+    (line,) = (line for line in dev.said.splitlines() if line.strip().startswith("curl "))
+    _, _, header, url = shlex.split(line)
+    name, _, value = header.partition(": ")
+    with urlopen(Request(url, headers={name: value}), timeout=30) as reply:  # noqa: S310 - the gateway's own
+        return str(reply.read().decode())
 
 
 def children(pid: int) -> list[int]:

@@ -82,6 +82,9 @@ public class Ask {
 
   /** Whether it is a new decision on this request: the topic has everybody's, and sometimes one of them twice. */
   private boolean take(JsonNode decision) {
+    if (decision.path("dry_run").asBoolean()) {
+      return false;
+    }
     String id = decision.get("decision_id").asText();
     long number = Long.parseLong(id.substring(id.lastIndexOf(':') + 1));
     boolean isMine = decision.get("department").asText().equals(DEPARTMENT)

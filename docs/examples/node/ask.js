@@ -44,6 +44,7 @@ function send(topic, message) {
 
 function take(decision) {
   // The topic has everybody's decisions, and sometimes one of them twice.
+  if (decision.dry_run) return
   const number = Number(decision.decision_id.split(':').pop())
   const isMine = decision.department === DEPARTMENT && decision.request_id === request.request_id
   if (!isMine || number <= newest) return

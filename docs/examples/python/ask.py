@@ -97,8 +97,10 @@ def read() -> dict[str, Any] | None:
 
 
 def is_about(decision: dict[str, Any], request: dict[str, str]) -> bool:
-    """Request ids are unique within a department."""
-    return all(decision.get(name) == request[name] for name in ("department", "request_id"))
+    """Request ids are unique within a department. A dry run decides nothing."""
+    return not decision.get("dry_run") and all(
+        decision.get(name) == request[name] for name in ("department", "request_id")
+    )
 
 
 def number_of(decision: dict[str, Any]) -> int:
