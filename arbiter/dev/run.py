@@ -21,7 +21,7 @@ from arbiter.embedded import embedded_redis
 SAMPLE = Path(__file__).parent / "small-firm"
 """The policy of the small firm of deploy/policies, which an installed package does not bring."""
 
-READY_SECONDS_MAX = 60.0
+READY_SECONDS_MAX = 120.0
 LOOK_SECONDS = 0.1
 
 

@@ -17,6 +17,8 @@ from tests.harness.examples import PROGRAMS, command, run
 from tests.servers.processes import Unavailable
 from tests.servers.topics import OUTCOMES, REQUESTS, read_topics
 
+pytestmark = pytest.mark.timeout(400)  # a busy machine starts four processes slowly
+
 
 @pytest.fixture(scope="module")
 def dev(kafka_bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:

@@ -20,6 +20,8 @@ from tests.servers.processes import ROOT
 from tests.servers.setup import jars_command, packages_command
 
 RUN_SECONDS_MAX = 60
+pytestmark = pytest.mark.timeout(400)  # a busy machine starts four processes slowly
+
 LANGUAGES = ("npm ", "node ", "mvn ", "java ")
 FROM_DEV = "export ARBITER_"
 
