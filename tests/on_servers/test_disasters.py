@@ -130,7 +130,7 @@ def test_a_state_goes_on_with_a_new_kafka(make_site: MakeSite, fresh_kafka: Fres
     decides_nothing(again, worker, "Restart the workers")
     worker.kill()
     stranger = again.start_one()
-    wait_refused(stranger, "another installation's (Kafka cluster")
+    stranger.wait_unready("another installation's (Kafka cluster")
     assert "docs/backup-and-upgrade.md, Kafka is lost" in stranger.reasons
     stranger.kill()
     assert "1" == run(site, FORGET)
