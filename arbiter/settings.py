@@ -56,7 +56,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = "arbiter"
     topic_prefix: Annotated[
         str,
-        _setting("Put before every topic's name, so that two installations can share a Kafka.", pattern=r"^[\w.-]*$"),
+        _setting(
+            "Put before every topic's name, so that two installations can share a Kafka.", pattern=r"^[A-Za-z0-9._-]*$"
+        ),
     ] = ""
     partitions: Annotated[
         int, _setting("Partitions of every topic, when topics are made. Fixed from then on.", ge=1, le=PARTITIONS_MAX)
@@ -123,6 +125,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             "each decision on it says so. `refuse`: it is a dead letter, and is answered with `invalid_unknown_field`."
         ),
     ] = "note"
+    department_topics: Annotated[
+        str,
+        _setting(
+            "Departments whose decisions are also written to a topic of their own, "
+            "`contact.decisions.v1.<department>`: so a department can be allowed to read its own decisions alone.",
+            "departments, with commas between them; letters, digits, `.`, `-`, `_`",
+            pattern=r"^[A-Za-z0-9._-]{1,128}(\s*,\s*[A-Za-z0-9._-]{1,128})*$|^$",
+        ),
+    ] = ""
     activate_alone: Annotated[
         bool,
         _setting(
@@ -220,6 +231,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def topic(self, name: str) -> str:
         """The name that a topic has in this installation."""
         return f"{self.topic_prefix}{name}"
+
+    @property
+    def departments_with_topic(self) -> tuple[str, ...]:
+        """The departments that have a topic of their own for their decisions, each once."""
+        return tuple(dict.fromkeys(name.strip() for name in self.department_topics.split(",") if name.strip()))
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:

@@ -204,3 +204,24 @@ def test_the_page_is_what_the_table_says() -> None:
 
     assert page.read_text() == markdown()
     assert all(f"`{variable(field.name)}`" in markdown() for field in msgspec.structs.fields(Settings))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("cards", ("cards",)), ("cards, loans,cards", ("cards", "loans")), ("", ())]
+)
+def test_departments_with_a_topic_are_a_list(text: str, found: tuple[str, ...]) -> None:
+    """Blanks do not matter, and each counts once."""
+    assert load({**NEEDED, "ARBITER_DEPARTMENT_TOPICS": text}).departments_with_topic == found
+
+
+@pytest.mark.parametrize("text", ["cards loans", "cards,", "cards;loans", "cré", "a/b"])
+def test_a_department_that_is_no_topic_name_is_refused(text: str) -> None:
+    """Kafka takes few characters in a name."""
+    with pytest.raises(SettingsError, match="ARBITER_DEPARTMENT_TOPICS: expected departments, with commas"):
+        load({**NEEDED, "ARBITER_DEPARTMENT_TOPICS": text})
+
+
+def test_a_prefix_that_no_topic_can_have_is_refused() -> None:
+    """Letters of ASCII only."""
+    with pytest.raises(SettingsError, match="ARBITER_TOPIC_PREFIX"):
+        load({**NEEDED, "ARBITER_TOPIC_PREFIX": "crédito."})

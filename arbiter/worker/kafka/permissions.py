@@ -17,7 +17,7 @@ from arbiter.messages import AUDIT, DECISIONS, DLQ_SUFFIX, ROUTED
 from arbiter.settings import Settings
 from arbiter.worker.kafka.causes import Causes
 from arbiter.worker.kafka.reader import INPUTS
-from arbiter.worker.kafka.topics import TIMEOUT_SECONDS, KafkaAway, TopicsError, client_config
+from arbiter.worker.kafka.topics import TIMEOUT_SECONDS, KafkaAway, TopicsError, client_config, department_topics
 
 GROUP_SECONDS: Final = 0.5
 READ, WRITE = AclOperation.READ, AclOperation.WRITE
@@ -36,6 +36,7 @@ def needed(settings: Settings) -> dict[str, tuple[AclOperation, ...]]:
         **inputs,
         settings.topic(ROUTED): (READ, WRITE),
         settings.topic(DECISIONS): (READ, WRITE),
+        **dict.fromkeys(department_topics(settings).values(), (WRITE,)),
         settings.topic(AUDIT): (WRITE,),
         **{name + DLQ_SUFFIX: (WRITE,) for name in inputs},
     }

@@ -121,8 +121,9 @@ class Value(Struct, frozen=True):
 
 
 def kind_of(topic: str) -> Kind:
-    """The row of a topic, named as in ``arbiter.messages``."""
-    return next(kind for kind in TABLE if topic in kind.topics)
+    """The row of a topic, named as in ``arbiter.messages``. A department's own topic is set as all decisions'."""
+    name = DECISIONS if topic.startswith(f"{DECISIONS}.") else topic
+    return next(kind for kind in TABLE if name in kind.topics)
 
 
 def days_of(kind: Kind, settings: Settings) -> int:

@@ -112,9 +112,15 @@ def client_config(settings: Settings) -> dict[str, Any]:
 
 
 def all_topics(settings: Settings) -> list[str]:
-    """Every topic of an installation: inputs, decisions, the audit, and where dead letters of each input go."""
+    """Every topic of an installation: inputs, decisions (departments' too), the audit, dead letters of each input."""
     inputs = [settings.topic(name) for name in INPUTS]
-    return [*inputs, settings.topic(DECISIONS), settings.topic(AUDIT), *(name + DLQ_SUFFIX for name in inputs)]
+    decisions = [settings.topic(DECISIONS), *department_topics(settings).values()]
+    return [*inputs, *decisions, settings.topic(AUDIT), *(name + DLQ_SUFFIX for name in inputs)]
+
+
+def department_topics(settings: Settings) -> dict[str, str]:
+    """The topics that departments have of their own for their decisions, by department."""
+    return {one: settings.topic(f"{DECISIONS}.{one}") for one in settings.departments_with_topic}
 
 
 def create(settings: Settings, partitions: int | None = None) -> list[str]:

@@ -7,6 +7,7 @@ import asyncio
 from arbiter.messages import DECISIONS
 from arbiter.policy.ruleset import Policy
 from arbiter.state.store import Head
+from arbiter.worker.kafka.topics import department_topics
 from arbiter.worker.partition.applying import CapacityNeeded
 from arbiter.worker.partition.cache import StoredParty
 from arbiter.worker.partition.deciding import AnswersNeeded, Batch, Need
@@ -27,6 +28,7 @@ class BatchDriver:
         self._retry = retry
         self._tokens = tokens
         self._topic = shared.settings.topic(DECISIONS)
+        self._department_topics = department_topics(shared.settings)
         self._is_event_clock = shared.settings.clock == "event"
 
     async def decide(
@@ -49,7 +51,7 @@ class BatchDriver:
             quarantine,
             routing,
             stock,
-            Output(self._topic, self._partition, routing),
+            Output(self._topic, self._partition, routing, self._department_topics),
             is_event_clock=self._is_event_clock,
             is_reading_facts=is_reading_facts,
         )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
+
+import msgspec
 
 from arbiter.engine.party import permit_ends
 from arbiter.engine.routed import Forward, Join, Leave, Return, Routed
@@ -26,6 +29,7 @@ OUTBOX_BYTES_MAX = 4 * 1024 * 1024
 """With more than that to publish, the rest is left for the next commit."""
 
 WEEK_MS = 7 * DAY_MS
+NO_TOPICS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Output:
@@ -39,8 +43,13 @@ class Output:
     ``noted`` the requests of ``first`` with fields that nobody knows.
     """
 
-    def __init__(self, decisions_topic: str, partition: int, routing: Routing) -> None:
-        """``routing`` numbers what goes to other partitions."""
+    def __init__(
+        self, decisions_topic: str, partition: int, routing: Routing, department_topics: Mapping[str, str] = NO_TOPICS
+    ) -> None:
+        """``routing`` numbers what goes to other partitions.
+
+        ``department_topics`` has, by department, a topic to which its decisions are written as well.
+        """
         self.outbox: list[OutRecord] = []
         self.decisions: list[Decision] = []
         self.anomalies: list[tuple[Anomaly, Source | None]] = []
@@ -55,6 +64,7 @@ class Output:
         self._topic = decisions_topic
         self._partition = partition
         self._routing = routing
+        self._department_topics = department_topics
         self._bytes = 0
 
     @property
@@ -100,11 +110,11 @@ class Output:
         """
         commit = AnsweringCommit(policy, seq, now_ms, self._topic, self._partition)
         self.answered = [*answers(dead, requests, commit)]
-        self.outbox += [one.record for one in self.answered]
+        for one in self.answered:
+            self._add_to_outbox(one.record, one.department)
 
     def _add_decision(self, party: StoredParty, cause: Input | None, decision: Decision, written: OutRecord) -> None:
-        self.outbox.append(written)
-        self._bytes += len(written.value or b"")
+        self._add_to_outbox(written, decision.request.department)
         self.decisions.append(decision)
         record = None if cause is None else input_record_of(cause)
         if record is not None and record.message is decision.request and not decision.is_repeat:
@@ -117,6 +127,14 @@ class Output:
             if not decision.is_repeat:
                 contacts, customer = party.ledger.contacts, decision.request.customer_id
                 self.in_week.append(contacts.count_of(customer, until_ms - WEEK_MS, until_ms))
+
+    def _add_to_outbox(self, decision: OutRecord, department: str) -> None:
+        self.outbox.append(decision)
+        self._bytes += len(decision.value or b"")
+        topic = self._department_topics.get(department)
+        if topic is not None:
+            self.outbox.append(msgspec.structs.replace(decision, topic=topic))
+            self._bytes += len(decision.value or b"")
 
     def _add_routed(self, cause: Input, routed: Routed) -> None:
         """Packed at once: what happens to the party after this does not change it."""
