@@ -15,13 +15,13 @@ from confluent_kafka import Producer
 
 from tests.inputs.traffic import BEGIN, LONG_AGO, Traffic, ask, bank, consent
 from tests.oracle.invariants import home_of
-from tests.servers.topics import CONSENTS, DECISIONS, LETTERS, PROFILES, REQUESTS, Entry, entries_of
+from tests.servers.topics import CONSENTS, DECISIONS, LETTERS, PROFILES, REQUESTS, Entry, decisions_of, entries_of
 from tests.servers.workers import Site, wait_until
 
 
 def outcomes(entries: list[Entry]) -> Counter[str]:
     """How many decisions there are of each outcome, repeats not counted."""
-    told = {entry.fields()["decision_id"]: entry.fields()["outcome"] for entry in entries_of(DECISIONS, entries)}
+    told = {entry.fields()["decision_id"]: entry.fields()["outcome"] for entry in decisions_of(entries)}
     return Counter(told.values())
 
 
@@ -72,7 +72,7 @@ def test_the_same_records_again_spend_nothing(site: Site) -> None:
     after = site.audit()
 
     told_before, told_after = (
-        Counter((entry.key, entry.value) for entry in entries_of(DECISIONS, entries)) for entries in (before, after)
+        Counter((entry.key, entry.value) for entry in decisions_of(entries)) for entries in (before, after)
     )
     latest = [decision.entry for decision in site.books(before).latest()]
     assert set(told_after - told_before) == {(entry.key, entry.value) for entry in latest}
@@ -150,7 +150,7 @@ def test_a_misrouted_record_is_decided_once_at_home(site: Site) -> None:
     entries = site.audit()
     site.compare(entries)
 
-    decided = entries_of(DECISIONS, entries)
+    decided = decisions_of(entries)
     assert {entry.partition == home_of(entry.fields()["customer_id"], site.partitions) for entry in decided} == {True}
     assert len(decided) == 2 * len(customers)
     assert outcomes(entries) == {"approved": 2 * len(customers)}
@@ -176,7 +176,7 @@ def test_an_aborted_transaction_is_never_decided(site: Site) -> None:
 
     entries = site.audit()
 
-    asked = Counter(entry.fields()["request_id"] for entry in entries_of(DECISIONS, entries))
+    asked = Counter(entry.fields()["request_id"] for entry in decisions_of(entries))
     assert asked == {"committed": 40, "plain": 40}
     site.compare(entries)
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.inputs.traffic import Traffic, bank
 from tests.servers.processes import ROOT
-from tests.servers.topics import DECISIONS, REQUESTS, Entry, entries_of
+from tests.servers.topics import REQUESTS, Entry, decisions_of
 from tests.servers.workers import Site, wait_until
 
 OLD = "17716f6e"
@@ -36,7 +36,7 @@ def old_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def told(entries: Iterable[Entry]) -> Counter[tuple[bytes | None, bytes | None]]:
     """How often each decision stands on the topic."""
-    return Counter((entry.key, entry.value) for entry in entries_of(DECISIONS, entries))
+    return Counter((entry.key, entry.value) for entry in decisions_of(entries))
 
 
 def answers(site: Site) -> Counter[bytes]:
@@ -58,7 +58,7 @@ def test_a_new_build_goes_on_where_an_old_one_was_killed(site: Site, old_build: 
     wait_until(lambda: answers(site)[b"d"] >= OLD_ANSWERS, "the old build has answered a part")
     site.send(*requests[750:])
     old.kill()
-    by_old = answers(site)
+    by_old, site.unanswered = answers(site), set(site.books(site.entries()).letters)
     site.root = ROOT
     site.start()
     site.settle()

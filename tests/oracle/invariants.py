@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -81,8 +81,14 @@ class Decision:
 class Books:
     """The entries, sorted by what they are."""
 
-    def __init__(self, entries: Iterable[Entry], partitions: int, prefix: str = "") -> None:
-        """``prefix`` is what decisions and dead letters put before topics' names."""
+    def __init__(
+        self, entries: Iterable[Entry], partitions: int, prefix: str = "", unanswered: Collection[Place] = ()
+    ) -> None:
+        """``prefix`` is what decisions and dead letters put before topics' names.
+
+        ``unanswered`` are records whose letters an older build wrote, which answered none.
+        """
+        self.unanswered = frozenset(unanswered)
         self.partitions = partitions
         self.inputs: dict[Place, Entry] = {}
         self.decisions: dict[str, Decision] = {}
@@ -199,6 +205,8 @@ def _answers(books: Books) -> Iterator[str]:
     """Nobody waits in vain: who sent a letter of a request that names itself is told so, once; and only they are."""
     for place, letters in books.letters.items():
         entry = books.inputs.get(place)
+        if place in books.unanswered:
+            continue
         if entry is not None and entry.topic == REQUESTS and (name := _request_id(entry.value)):
             told = [one.said["request_id"] for one in books.answers[place]]
             is_once = len([one for one in books.answers[place] if one.said["seq"] < BEGUN_ANEW]) <= 1

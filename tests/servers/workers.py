@@ -218,6 +218,8 @@ class Site:
         self.root = ROOT
         self.documents: dict[int, dict[str, Any]] = {}
         self.barriers: list[Barrier] = []
+        self.unanswered: set[Place] = set()
+        """Records whose letters an older build wrote: it answered none."""
         self._ends: dict[tuple[str, int], int] = {}
         self._failures: list[KafkaError] = []
         self.client_config: dict[str, str | int | float] = {
@@ -415,7 +417,7 @@ class Site:
 
     def books(self, entries: Iterable[Entry]) -> Books:
         """The entries, sorted by what they are."""
-        return Books(entries, self.partitions, self.settings.topic_prefix)
+        return Books(entries, self.partitions, self.settings.topic_prefix, self.unanswered)
 
     def compare(self, entries: list[Entry]) -> None:
         """Check that every decision is the one that the sequential reference makes under the same policy version."""
