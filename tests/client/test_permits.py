@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from datetime import datetime, timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -30,6 +31,15 @@ def permit_of(decision: Decision) -> Permit:
     return decision.permit
 
 
+def is_taken(permit: Permit) -> bool:
+    """Whether it could be used."""
+    try:
+        permit.use()
+    except PermitUsed:
+        return False
+    return True
+
+
 def test_a_permit_is_used_once_and_within_its_time() -> None:
     """Not before it opens, not from its end on, and not a second time; each refusal says which."""
     clock = Clock()
@@ -47,6 +57,24 @@ def test_a_permit_is_used_once_and_within_its_time() -> None:
     permit.use()
     with pytest.raises(PermitUsed, match="a second contact needs a request of its own"):
         permit.use()
+
+
+def test_of_two_threads_one_uses_a_permit() -> None:
+    """Also if the second comes while the first looks whether it may."""
+
+    class Slow:
+        def after(self, _: int) -> None:
+            if second.ident is None:
+                second.start()
+                second.join(0.1)
+
+    permit = Permit(message(1, "approved"), 1, Slow(), lambda: NOON + HOUR)
+    tried: list[bool] = []
+    second = Thread(target=lambda: tried.append(is_taken(permit)))
+    tried.append(is_taken(permit))
+    second.join()
+
+    assert sorted(tried) == [False, True]
 
 
 def test_a_permit_without_a_beginning_is_open_since_its_decision() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import Literal, Protocol
 
 from arbiter.client.core.errors import PermitExpired, PermitNotOpen, PermitUsed, PermitVoid
@@ -52,6 +53,7 @@ class Permit:
         self.request = request
         self._clock = clock
         self._is_used = False
+        self._lock = Lock()
 
     @property
     def state(self) -> State:
@@ -94,8 +96,9 @@ class Permit:
 
     def use(self) -> None:
         """Take the permit for the contact that is made now; :class:`PermitError` if it must not be made."""
-        self.check()
-        self._is_used = True
+        with self._lock:
+            self.check()
+            self._is_used = True
 
     def __str__(self) -> str:
         return f"permit for request `{self.request_id}` of customer `{self.customer_id}`"
