@@ -27,7 +27,10 @@ class Histories:
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def find(self, department: str, request_id: str, customer: str | None, since: datetime) -> list[ReadDecision]:
-        """Each decision on the request once, in order. :class:`Refused` if it takes too long, or Kafka is away."""
+        """Each decision on the request once, in order; dry runs first, since they decide nothing.
+
+        :class:`Refused` if it takes too long, or Kafka is away.
+        """
         try:
             async with asyncio.timeout(SECONDS_MAX), self._slots:
                 found = await self._search(department, request_id, customer, since)
@@ -36,8 +39,10 @@ class Histories:
             raise Refused("too-busy", detail) from None
         except ClientError as error:
             raise Refused("kafka-away", str(error)) from None
-        once = {read.message.decision_id: read for read in reversed(found)}
-        return sorted(once.values(), key=lambda read: (read.message.dry_run, number_of(read.message)))
+        once: dict[str, ReadDecision] = {}
+        for read in found:
+            once.setdefault(read.message.decision_id, read)
+        return sorted(once.values(), key=lambda read: (not read.message.dry_run, number_of(read.message)))
 
     async def _search(
         self, department: str, request_id: str, customer: str | None, since: datetime

@@ -42,7 +42,8 @@ def message(number: int, outcome: Any, *codes: str, request_id: str = "r1", **fi
         **permit,
         **fields,
     }
-    return DecisionMessage(decision_id=f"{IDENTITY}:{number}", request_id=request_id, outcome=outcome, **given)
+    given = {"decision_id": f"{IDENTITY}:{number}", **given}
+    return DecisionMessage(request_id=request_id, outcome=outcome, **given)
 
 
 ASKED: dict[str, Any] = {
