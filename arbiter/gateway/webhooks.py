@@ -106,5 +106,5 @@ class Deliveries:
         try:
             async with session.post(self._webhook.url, data=read.value, headers=given, allow_redirects=False) as reply:
                 return "" if reply.status in OK else f"it answered {reply.status}"
-        except (ClientError, OSError, TimeoutError) as error:
+        except (ClientError, OSError, ValueError) as error:  # a host that cannot be a name is a `UnicodeError`
             return str(error) or "it did not answer in time"

@@ -6,8 +6,15 @@ import json
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
+from arbiter.client.connection import Connection
+from arbiter.client.core.following import ReadDecision
+from arbiter.client.core.records import Place
 from arbiter.gateway.core.signing import Webhook, WebhooksError, headers, read
+from arbiter.gateway.webhooks import Deliveries
+from arbiter.metrics import GatewayMetrics
+from tests.client.inputs import message
 
 HOOK: dict[str, Any] = {
     "name": "cards",
@@ -40,6 +47,16 @@ def test_a_file_that_cannot_be_used_says_why(changed: dict[str, Any], said: str)
     """It names the field."""
     with pytest.raises(WebhooksError, match=said):
         read(json.dumps({"webhooks": [{**HOOK, **changed}]}).encode())
+
+
+@pytest.mark.parametrize("host", ["cards..bank.example", "a" * 64 + ".example"])
+async def test_a_receiver_that_cannot_be_named_is_tried_again(host: str) -> None:
+    """As one that does not answer: the deliveries do not end with it."""
+    deliveries = Deliveries(Webhook(**{**HOOK, "url": f"http://{host}/"}), Connection("", "", {}), "g", GatewayMetrics())
+    async with ClientSession() as session:
+        why = await deliveries._attempt(session, ReadDecision(message(1, "approved"), Place("d", 0, 0), b"{}"))
+
+    assert "label empty or too long" in why
 
 
 def test_each_webhook_has_a_name_of_its_own() -> None:
