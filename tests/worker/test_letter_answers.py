@@ -273,6 +273,26 @@ def test_an_envelope_is_looked_into() -> None:
     assert readable(record(packed, content)).text("request_id") == ""
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"data":{"request_id":"r1","request_id":"r2"}}',
+        b'{"data":{"request_id":"r1"},"data":{"request_id":"r2"}}',
+        b'{"data_base64":"eyJyZXF1ZXN0X2lkIjoicjEifQ==","data_base64":"eyJyZXF1ZXN0X2lkIjoicjIifQ=="}',
+    ],
+)
+def test_an_envelope_with_two_ids_has_none(value: bytes) -> None:
+    """As a request that is not in an envelope: none of them is believed."""
+    assert readable(record(value, ("content-type", STRUCTURED))).text("request_id") == ""
+
+
+def test_a_field_that_stands_twice_in_an_envelope_is_told() -> None:
+    """The others are believed."""
+    said = readable(record(b'{"data":{"request_id":"r","campaign":"a","campaign":"b"}}', ("content-type", STRUCTURED)))
+
+    assert (said.text("request_id"), said.twice) == ("r", {"campaign"})
+
+
 def test_of_a_long_value_only_its_beginning_is_read() -> None:
     """So that a letter costs no more than it must."""
     filler = b'{"filler":"' + b"x" * BYTES_MAX + b'","request_id":"r"}'

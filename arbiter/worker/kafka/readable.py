@@ -52,45 +52,59 @@ def readable(record: Record) -> Readable:
     value = record.value
     if not value or type(value) is Unread:
         return Readable()
-    said = _fields(value)
-    if not is_structured(record):
-        return said
+    text = _text(value)
+    return _enveloped(text) if is_structured(record) else _fields(text)
+
+
+def _enveloped(text: str) -> Readable:
+    """The fields of the message in an envelope; nothing, if it has several."""
+    said = _fields(text)
     data, packed = said.fields.get("data"), said.fields.get("data_base64")
+    if said.twice & {"data", "data_base64"}:
+        return Readable()
     if isinstance(data, dict):
-        return Readable(data)
+        return _fields(text, next(at for name, _, at in _pairs(text) if name == "data"))
     try:
-        return _fields(b64decode(packed, validate=True)) if isinstance(packed, str) else Readable()
+        return _fields(_text(b64decode(packed, validate=True))) if isinstance(packed, str) else Readable()
     except (binascii.Error, ValueError):
         return Readable()
 
 
-def _fields(value: bytes) -> Readable:
-    text = value[:BYTES_MAX].decode("utf-8-sig", "replace")
+def _text(value: bytes) -> str:
+    return value[:BYTES_MAX].decode("utf-8-sig", "replace")
+
+
+def _fields(text: str, at: int = 0) -> Readable:
+    """The fields of the object that begins there."""
     fields: dict[str, Any] = {}
     twice: set[str] = set()
-    for name, said in _pairs(text):
+    for name, said, _ in _pairs(text, at):
         if name in fields and (type(said), said) != (type(fields[name]), fields[name]):
             twice.add(name)
         fields.setdefault(name, said)
     return Readable(fields, frozenset(twice))
 
 
-def _pairs(text: str) -> Iterator[tuple[str, Any]]:
-    """The fields at the top of an object, up to where it cannot be read. A value ends before a comma or a brace."""
-    at = _next(text, 0)
+def _pairs(text: str, at: int = 0) -> Iterator[tuple[str, Any, int]]:
+    """The fields at the top of an object, up to where it cannot be read, and where each value begins.
+
+    A value ends before a comma or a brace.
+    """
+    at = _next(text, at)
     while text[at : at + 1] in ("{", ","):
         try:
             name, at = _decoder.raw_decode(text, _next(text, at + 1))
             at = _next(text, at)
             if not isinstance(name, str) or text[at : at + 1] != ":":
                 return
-            value, at = _decoder.raw_decode(text, _next(text, at + 1))
+            begin = _next(text, at + 1)
+            value, at = _decoder.raw_decode(text, begin)
         except (ValueError, RecursionError):
             return
         at = _next(text, at)
         if text[at : at + 1] not in (",", "}") or not text[at : at + 1]:
             return
-        yield name, value
+        yield name, value, begin
 
 
 def _next(text: str, at: int) -> int:
