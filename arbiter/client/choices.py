@@ -13,6 +13,7 @@ from arbiter.client.core.sender import Sender
 from arbiter.client.producing import DELIVERY_SECONDS, QUEUE_MAX
 from arbiter.client.tracing import current_traceparent
 from arbiter.messages import DECISIONS
+from arbiter.messages.forms import name_in_one_form
 
 CLOSE_SECONDS: Final = 30.0
 DECISION_SECONDS: Final = 30.0
@@ -54,7 +55,8 @@ class Chosen:
         prefix = choices.get("topic_prefix", "")
         self.connection = Connection(kafka, prefix, choices.get("options", {}))
         self.clock = choices.get("clock", utc_now)
-        self.sender = Sender(department, envelope(department, prefix, choices.get("source", "")), self.clock)
+        own = name_in_one_form(department)
+        self.sender = Sender(own, envelope(own, prefix, choices.get("source", "")), self.clock)
         self.waits = choices.get("when_full", "wait") == "wait"
         self.queue_max = choices.get("queue_max", QUEUE_MAX)
         self.delivery_seconds = choices.get("delivery_seconds", DELIVERY_SECONDS)

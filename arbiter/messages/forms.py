@@ -31,9 +31,14 @@ def in_one_form(message: Message) -> Message:
     return replace(message, **changed) if changed else message
 
 
+def name_in_one_form(name: str) -> str:
+    """A name as messages and policies have it."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _normal(value: Any) -> Any:
     if isinstance(value, str):
-        return unicodedata.normalize("NFC", value)
+        return name_in_one_form(value)
     if isinstance(value, list):
         return [_normal(item) for item in value]
     return {_normal(name): _normal(item) for name, item in value.items()} if isinstance(value, dict) else value

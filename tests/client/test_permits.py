@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arbiter.client import InvalidMessage
+from arbiter.client.choices import Chosen
 from arbiter.client.core.building import build
 from arbiter.client.core.decisions import Decision, number_of
 from arbiter.client.core.errors import PermitError, PermitExpired, PermitNotOpen, PermitUsed, PermitVoid
@@ -75,6 +76,14 @@ def test_of_two_threads_one_uses_a_permit() -> None:
     second.join()
 
     assert sorted(tried) == [False, True]
+
+
+def test_a_client_reads_the_department_that_it_asks_as() -> None:
+    """In one form of its letters, as the messages have it; otherwise its decisions would pass it by."""
+    sender = Chosen("", "cre\u0301dito", {}).sender
+    asked = sender.ask({**ASKED, "department": "cre\u0301dito"})
+
+    assert (sender.department, asked.request.department) == ("cr\u00e9dito", "cr\u00e9dito")
 
 
 def test_a_permit_without_a_beginning_is_open_since_its_decision() -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from arbiter.client.core.building import Message
 from arbiter.gateway.core.intake import Sending, body_of, taken, with_ids
@@ -47,6 +48,17 @@ def test_a_key_is_recognised_by_its_digest() -> None:
 
     assert TEXT not in written([KEY]).decode()
     assert (caller.department, caller.roles) == ("cards", frozenset({"publisher"}))
+
+
+def test_a_department_is_the_same_in_either_form_of_its_letters() -> None:
+    """``ç`` may be one character or two: its messages have one form, and so has what is read for it."""
+    key = next(iter(read(written([Key(**{**asdict(KEY), "department": "cre\u0301dito"})])).values()))
+    sending = Sending(Caller(key.id, key.department, frozenset(key.roles)), NOW, "")
+
+    (found,) = taken(ContactRequest, body_of(json.dumps({**ASKED, "department": "cre\u0301dito"}).encode(), 5), sending)
+
+    assert isinstance(found.message, ContactRequest)
+    assert (key.department, found.message.department) == ("cr\u00e9dito", "cr\u00e9dito")
 
 
 @pytest.mark.parametrize(

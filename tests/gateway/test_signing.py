@@ -59,6 +59,13 @@ async def test_a_receiver_that_cannot_be_named_is_tried_again(host: str) -> None
     assert "label empty or too long" in why
 
 
+def test_a_webhooks_department_has_the_form_that_messages_have() -> None:
+    """Otherwise nothing would ever be delivered."""
+    (found,) = read(json.dumps({"webhooks": [{**HOOK, "department": "cre\u0301dito"}]}).encode())
+
+    assert found.department == "cr\u00e9dito"
+
+
 def test_each_webhook_has_a_name_of_its_own() -> None:
     """Under it is kept what was delivered."""
     with pytest.raises(WebhooksError, match="two webhooks have the same name"):

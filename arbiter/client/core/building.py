@@ -99,10 +99,11 @@ def _told(name: str, text: str, value: Any) -> Fault:
     if isinstance(value, datetime) and value.tzinfo is None:
         fix = "give it a zone, for example `datetime.now(UTC)`"
         return Fault(name, f"{value.isoformat()} names no offset from UTC", fix)
-    return Fault(f"{name}{inner}", f"{said[0].lower()}{said[1:]}, found {_shown(value)}")
+    return Fault(f"{name}{inner}", f"{said[0].lower()}{said[1:]}, found {shown(value)}")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value in one line, cut if it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - a line stays readable
 
@@ -116,14 +117,14 @@ def _misread(message: Message) -> Iterator[Fault]:
         name = next(
             (field.encode_name for field in fields(message) if getattr(message, field.name) == error.object), ""
         )
-        yield Fault(name or "message", f"{_shown(error.object)} has half a character, which cannot be written as UTF-8")
+        yield Fault(name or "message", f"{shown(error.object)} has half a character, which cannot be written as UTF-8")
         return
     except (msgspec.MsgspecError, OverflowError) as error:
         yield Fault("message", f"it cannot be written as JSON: {error}")
         return
     for field in fields(message):
         if getattr(read, field.name) != getattr(message, field.name):
-            yield Fault(field.encode_name, f"{_shown(getattr(message, field.name))} cannot be written as JSON")
+            yield Fault(field.encode_name, f"{shown(getattr(message, field.name))} cannot be written as JSON")
     if len(encoded) > BYTES_MAX:
         yield Fault("message", f"it has {len(encoded):,} bytes, at most {BYTES_MAX:,} are read")
 

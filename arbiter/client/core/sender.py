@@ -15,6 +15,7 @@ from arbiter.client.core.faults import Fault
 from arbiter.client.core.permits import Clock
 from arbiter.client.core.records import TOPICS, Envelope, Record, record_of
 from arbiter.messages import ContactRequest, Outcome, OutcomeKind
+from arbiter.messages.forms import name_in_one_form
 
 Fact = TypeVar("Fact", bound=Message)
 
@@ -78,9 +79,10 @@ class Sender:
 
     def _own(self, fields: Mapping[str, Any], what: str) -> dict[str, Any]:
         """The fields with the department, which is nobody else's."""
-        if fields.get("department", self.department) != self.department:
+        named = fields.get("department", self.department)
+        if not isinstance(named, str) or name_in_one_form(named) != self.department:
             fix = f"this client is `{self.department}`'s; open one for the other department"
-            raise InvalidMessage(what, [Fault("department", f"it is `{fields['department']}`", fix)])
+            raise InvalidMessage(what, [Fault("department", f"it is `{named}`", fix)])
         return {"department": self.department, **fields}
 
 

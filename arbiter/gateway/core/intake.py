@@ -9,13 +9,14 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from arbiter.client.core.building import Message, build
+from arbiter.client.core.building import Message, build, shown
 from arbiter.client.core.faults import Fault
 from arbiter.client.core.records import Envelope, Record, envelope, record_of
 from arbiter.client.core.sender import stable_id
 from arbiter.gateway.core.keys import Caller
 from arbiter.gateway.core.problems import FieldFault, Refused, at_field
 from arbiter.messages import ContactRequest, Outcome
+from arbiter.messages.forms import name_in_one_form
 from arbiter.messages.traces import parsed
 
 ASKERS: Final = (ContactRequest, Outcome)
@@ -124,7 +125,7 @@ def _built(kind: type[Message], item: Mapping[str, Any], sending: Sending) -> tu
     given, faults = dict(item), []
     tag = kind.__struct_config__.tag
     if tag is not None and (said := given.pop("type", tag)) != tag:
-        faults.append(Fault("type", f"this path takes `{tag}`, found {said!r}", "leave it out, or use the other path"))
+        faults.append(Fault("type", f"this path takes `{tag}`, found {shown(said)}", "leave it out, or use the other path"))
     if kind in ASKERS:
         faults += _foreign(given, sending.caller)
         given["department"] = sending.caller.department
@@ -137,10 +138,10 @@ def _built(kind: type[Message], item: Mapping[str, Any], sending: Sending) -> tu
 def _foreign(given: Mapping[str, Any], caller: Caller) -> list[Fault]:
     """A key is bound to its department: nobody asks or reports as another."""
     named = given.get("department", caller.department)
-    if named in (None, caller.department):
+    if named is None or (isinstance(named, str) and name_in_one_form(named) == caller.department):
         return []
     fix = "leave the field out, or use a key of that department"
-    return [Fault("department", f"the key is `{caller.department}`'s, found {named!r}", fix)]
+    return [Fault("department", f"the key is `{caller.department}`'s, found {shown(named)}", fix)]
 
 
 def _kind(value: Any) -> str:

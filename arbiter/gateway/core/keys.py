@@ -20,6 +20,7 @@ from msgspec import Meta, Struct
 from arbiter.gateway.core.problems import Refused
 from arbiter.messages import Name
 from arbiter.messages.canary import CANARY
+from arbiter.messages.forms import in_one_form
 
 Role = Literal["publisher", "reader", "ops", "policy", "privacy"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
@@ -75,7 +76,7 @@ class Caller(Struct, frozen=True):
 def read(data: bytes) -> dict[str, Key]:
     """The keys of a file by id; :class:`KeysError`."""
     try:
-        found = msgspec.json.decode(data, type=KeyFile).keys
+        found = [in_one_form(key) for key in msgspec.json.decode(data, type=KeyFile).keys]
     except msgspec.DecodeError as error:
         raise KeysError(f"it is no file of keys: {error}; make keys with `arbiter gateway key new`") from None
     for key in found:

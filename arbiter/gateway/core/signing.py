@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from arbiter.messages import Name
+from arbiter.messages.forms import in_one_form
 
 SECRET_BYTES_MIN: Final = 24
 
@@ -45,7 +46,7 @@ class WebhooksError(ValueError):
 def read(data: bytes) -> list[Webhook]:
     """The webhooks of a file; :class:`WebhooksError`."""
     try:
-        found = msgspec.json.decode(data, type=WebhooksFile).webhooks
+        found = [in_one_form(one) for one in msgspec.json.decode(data, type=WebhooksFile).webhooks]
     except msgspec.DecodeError as error:
         raise WebhooksError(f"it is no file of webhooks: {error}") from None
     for one in found:
