@@ -89,6 +89,7 @@ class AsyncClient:
         assert isinstance(history, History)  # noqa: S101 - the client made it
         while wait := opening_wait(permit):
             await wait_on(history, lambda: self._void(permit), wait)
+        self.check()  # who hears of no recall must not use a permit
         permit.use()
 
     # Tell

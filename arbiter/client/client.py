@@ -98,12 +98,14 @@ class Client:
     def use(self, permit: Permit) -> None:
         """Wait until the permit opens, and take it. Make the contact now.
 
-        :class:`PermitVoid` as soon as it is taken back, :class:`PermitExpired`, :class:`PermitUsed`.
+        :class:`PermitVoid` as soon as it is taken back, :class:`PermitExpired`, :class:`PermitUsed`;
+        :class:`ClientClosed` and :class:`ClientFailed`, since no recall would be heard of.
         """
         history = permit.request
         assert isinstance(history, History)  # noqa: S101 - the client made it
         while wait := opening_wait(permit):
             wait_on(history, lambda: self._void(permit), wait)
+        self.check()  # who hears of no recall must not use a permit
         permit.use()
 
     # Tell

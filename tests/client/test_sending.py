@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from arbiter.client import AsyncClient, Client, ClientClosed, NotDelivered, QueueFull
+from arbiter.client.core.histories import Histories
 from arbiter.client.tracing import current_traceparent
+from tests.client.inputs import HOUR, message
 from tests.servers.processes import free_port
 
 FACT: dict[str, Any] = {"time_zone": "Europe/Lisbon"}
@@ -36,6 +39,22 @@ def test_what_was_not_delivered_is_named_at_the_end(nowhere: str) -> None:
         client.profile(customer_id="c1", **FACT)
     with pytest.raises(ClientClosed):
         client.request(customer_id="c1", campaign="gold", channel="email", category="promotional")
+
+
+async def test_a_client_that_hears_of_no_recall_uses_no_permit(nowhere: str) -> None:
+    """After its end a permit may have been taken back, and nobody knows."""
+    now = datetime.now(UTC)
+    permit = Histories(lambda: now).decision(message(1, "approved", not_before=now, valid_until=now + HOUR)).permit
+    assert permit is not None
+    client, other = Client(nowhere, "cards"), AsyncClient(nowhere, "cards")
+    client.close(timeout=0)
+    await other.close(timeout=0)
+
+    with pytest.raises(ClientClosed):
+        client.use(permit)
+    with pytest.raises(ClientClosed):
+        await other.use(permit)
+    assert permit.state == "open"
 
 
 def test_whoever_was_told_is_not_told_again(nowhere: str) -> None:
