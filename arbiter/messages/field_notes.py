@@ -110,7 +110,8 @@ def _instant(name: str, text: str) -> Iterator[FieldNote]:
     try:
         instant_ms(text)
     except ValueError as error:
-        yield FieldNote(name, WRONG_TYPE, f"`{name}`: {error}", f"write it with its offset from UTC, as `{EXAMPLE}`")
+        fix = f"write it with its offset from UTC, as `{EXAMPLE}`"
+        yield FieldNote(name, WRONG_TYPE, _sound(f"`{name}`: {error}"), fix)
 
 
 def _missing(field: FieldInfo, spare: Iterable[str]) -> FieldNote:
@@ -125,7 +126,7 @@ def _wrong(field: FieldInfo, value: Any, error: str) -> FieldNote:
     name, path = field.encode_name, _PATH.search(error)
     if path is not None:
         inner = f"{name}{path['path']}"
-        return FieldNote(_shown(inner, 2 * NAME_MAX), WRONG_TYPE, _PATH.sub("", error), f"correct `{name}`")
+        return FieldNote(_shown(inner, 2 * NAME_MAX), WRONG_TYPE, _sound(_PATH.sub("", error)), f"correct `{name}`")
     wanted = _expected(field.type)
     return FieldNote(name, WRONG_TYPE, f"`{name}`: expected {wanted}, found {_found(value)}", f"send {wanted}")
 
@@ -175,7 +176,7 @@ def _expected(kind: Any) -> str:
 def _found(value: Any) -> str:
     """The value in a word; what stands in a text may be a customer's, and is not repeated."""
     if isinstance(value, str):
-        return f"text of {len(value):,} characters" if len(value) > SHOWN_MAX else f"the text `{value}`"
+        return f"text of {len(value):,} characters" if len(value) > SHOWN_MAX else f"the text `{_sound(value)}`"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"the number {value}"[:SHOWN_MAX]
     return (
@@ -188,4 +189,9 @@ def _found(value: Any) -> str:
 
 
 def _shown(name: str, length: int) -> str:
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+    return _sound(name if len(name) <= length else f"{name[: length - 1]}…")
+
+
+def _sound(text: str) -> str:
+    """The text as UTF-8 can have it: JSON can name half of a pair of surrogates, which becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()

@@ -192,6 +192,18 @@ def test_wrong_use_is_exit_code_2(lines: Any, words: list[str], why: str) -> Non
     assert why in found.output
 
 
+def test_what_no_library_writes_is_told(lines: Any) -> None:
+    """JSON that is nested too deeply, and half of a pair of surrogates in a name."""
+    half = json.dumps({**GOOD, "priority": "high", "x\ud800": 1})
+    result = verify(lines('{"a":' + "[" * 5_000, half), "--json")
+
+    assert {(code, field) for _, _, code, field, _ in told(result)} == {
+        ("malformed_json", ""),
+        ("wrong_type", "priority"),
+        ("unknown_field", "x?"),
+    }
+
+
 def test_an_empty_file_says_so(lines: Any) -> None:
     """It is no proof of anything."""
     assert "there are no records" in verify(lines()).stdout

@@ -51,7 +51,7 @@ def in_file(file: Path, kind: str | None, prefix: str, progress: Progress) -> It
             progress(records.read_bytes, total)
         try:
             line = _line(item.content)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             yield _plain(item.content, item.place, kind)
             continue
         topic = line.topic.removeprefix(prefix)
@@ -67,7 +67,7 @@ def _plain(content: bytes, place: str, kind: str | None) -> Checked:
     try:
         _envelope(content)
         headers: Sequence[tuple[str, bytes | None]] = [("content-type", STRUCTURED)]
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         headers = ()
     record = Stored("", 0, 0, -1, None, content, headers)
     meant = KINDS[kind] if kind is not None else kind_of(readable(record).fields)
