@@ -52,9 +52,11 @@ def test_a_file_that_cannot_be_used_says_why(changed: dict[str, Any], said: str)
 @pytest.mark.parametrize("host", ["cards..bank.example", "a" * 64 + ".example"])
 async def test_a_receiver_that_cannot_be_named_is_tried_again(host: str) -> None:
     """As one that does not answer: the deliveries do not end with it."""
-    deliveries = Deliveries(Webhook(**{**HOOK, "url": f"http://{host}/"}), Connection("", "", {}), "g", GatewayMetrics())
+    webhook = Webhook(**{**HOOK, "url": f"http://{host}/"})
+    deliveries = Deliveries(webhook, Connection("", "", {}), "g", GatewayMetrics())
+    read = ReadDecision(message(1, "approved"), Place("d", 0, 0), b"{}")
     async with ClientSession() as session:
-        why = await deliveries._attempt(session, ReadDecision(message(1, "approved"), Place("d", 0, 0), b"{}"))
+        why = await deliveries._attempt(session, read)  # noqa: SLF001 - without Kafka, nothing else can be called
 
     assert "label empty or too long" in why
 

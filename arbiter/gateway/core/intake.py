@@ -125,7 +125,8 @@ def _built(kind: type[Message], item: Mapping[str, Any], sending: Sending) -> tu
     given, faults = dict(item), []
     tag = kind.__struct_config__.tag
     if tag is not None and (said := given.pop("type", tag)) != tag:
-        faults.append(Fault("type", f"this path takes `{tag}`, found {shown(said)}", "leave it out, or use the other path"))
+        fix = "leave it out, or use the other path"
+        faults.append(Fault("type", f"this path takes `{tag}`, found {shown(said)}", fix))
     if kind in ASKERS:
         faults += _foreign(given, sending.caller)
         given["department"] = sending.caller.department
