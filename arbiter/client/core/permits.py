@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from threading import Lock
 from typing import Literal, Protocol
 
 from arbiter.client.core.errors import PermitExpired, PermitNotOpen, PermitUsed, PermitVoid
@@ -52,14 +51,13 @@ class Permit:
         self.obligations: Obligations = message.obligations or Obligations()
         self.request = request
         self._clock = clock
-        self._is_used = False
-        self._lock = Lock()
+        self._uses = [1]
 
     @property
     def state(self) -> State:
         """What it is now."""
         now = self._clock()
-        if self._is_used:
+        if not self._uses:
             return "used"
         if self.revoked_by is not None:
             return "void"
@@ -82,7 +80,7 @@ class Permit:
         """Raise :class:`PermitError` unless the contact may be made now."""
         match self.state:
             case "used":
-                raise PermitUsed(f"{self}: it was used before; a second contact needs a request of its own")
+                raise self._used()
             case "void":
                 newer = self.revoked_by
                 assert newer is not None  # noqa: S101 - its state says so
@@ -96,9 +94,14 @@ class Permit:
 
     def use(self) -> None:
         """Take the permit for the contact that is made now; :class:`PermitError` if it must not be made."""
-        with self._lock:
-            self.check()
-            self._is_used = True
+        self.check()
+        try:
+            self._uses.pop()  # of two threads only one gets it
+        except IndexError:
+            raise self._used() from None
+
+    def _used(self) -> PermitUsed:
+        return PermitUsed(f"{self}: it was used before; a second contact needs a request of its own")
 
     def __str__(self) -> str:
         return f"permit for request `{self.request_id}` of customer `{self.customer_id}`"
