@@ -66,7 +66,7 @@ class Call:
                 return await self._all()
         except TimeoutError:
             raise Refused("body-late", f"it took more than {milliseconds:,} ms; nothing was sent") from None
-        except (ClientError, ConnectionError, HttpProcessingError) as error:
+        except (ClientError, ConnectionError, HttpProcessingError, web.RequestPayloadError) as error:
             raise Refused("body-cut", f"{str(error) or 'the connection was closed'}; nothing was sent") from None
 
     async def _all(self) -> bytes:

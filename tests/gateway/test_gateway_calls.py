@@ -107,6 +107,15 @@ async def test_a_body_that_does_not_come_is_given_up(tmp_path: Path) -> None:
     assert (headers["Retry-After"], behind.sent) == ("5", [])
 
 
+async def test_a_body_that_is_not_packed_as_it_says_is_refused(tmp_path: Path) -> None:
+    """It is the caller's mistake, not a defect."""
+    behind = Behind()
+    async with served(tmp_path, behind) as (session, url):
+        status, said, _ = await post(session, url, b"\x1f\x8bjunk", **{"Content-Encoding": "gzip"})
+
+    assert (status, said.partition(":")[0], behind.sent) == (400, "body-cut", [])
+
+
 async def test_a_gateway_takes_so_many_calls_at_a_time(tmp_path: Path) -> None:
     """One more is told to come again; the others end well."""
     behind = Behind()

@@ -164,6 +164,26 @@ def test_what_is_not_json_is_refused(body: bytes) -> None:
     assert raised.value.name == "not-json"
 
 
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (b'{"customer_id": "c1", "customer_id": "c2", "campaign": "gold"}', "/customer_id"),
+        (b'[{"a": 1}, {"attributes": {"tier": "x", "t\\u0069er": "y"}}]', "/tier"),
+    ],
+)
+def test_a_field_that_stands_twice_is_refused(body: bytes, pointer: str) -> None:
+    """As a worker refuses it: nobody can tell which one was meant."""
+    with pytest.raises(Refused) as raised:
+        body_of(body, 5)
+
+    (fault,) = raised.value.problem.errors
+    assert (raised.value.name, fault.field, fault.message) == (
+        "message-invalid",
+        pointer[1:],
+        "it stands more than once",
+    )
+
+
 def test_the_same_key_gives_the_same_request_ids() -> None:
     """They differ by department and place in the list; an id that was given stays; without a key they are new."""
     body = body_of(b'[{}, {}, {"request_id": "own"}]', 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -66,6 +67,7 @@ def body_of(data: bytes, batch_max: int) -> Body:
     """The messages of a body: an object, or a list of them."""
     try:
         said = msgspec.json.decode(data)
+        twice = _twice(data, said)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         hint = "send a JSON object, or a list of objects, in UTF-8"
         raise Refused("not-json", f"{str(error) or 'it cannot be read'}; {hint}") from None
@@ -80,7 +82,25 @@ def body_of(data: bytes, batch_max: int) -> Body:
         if not isinstance(item, dict):
             fault = FieldFault(body.place(number), "", f"it is not a JSON object, but {_kind(item)}")
             raise Refused("message-invalid", "a message is a JSON object; nothing was sent", [fault])
+    if twice is not None:
+        fault = FieldFault("", twice[:64], "it stands more than once", "name each field once")
+        raise Refused("message-invalid", f"`{fault.field}` stands more than once; nothing was sent", [fault])
     return body
+
+
+def _twice(data: bytes, said: Any) -> str | None:
+    """A name that stands twice in an object: encoded again, there are fewer quotes. Escaped ones are looked at."""
+    if b"\\" not in data and data.count(b'"') == msgspec.json.encode(said).count(b'"'):
+        return None
+    found: list[str] = []
+
+    def once(pairs: list[tuple[str, Any]]) -> None:
+        if len({name for name, _ in pairs}) < len(pairs):
+            seen: set[str] = set()
+            found.append(next(name for name, _ in pairs if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
+
+    json.loads(data, object_pairs_hook=once)
+    return found[0] if found else None
 
 
 def taken(kind: type[Message], body: Body, sending: Sending) -> list[Taken]:
