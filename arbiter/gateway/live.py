@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from msgspec import Struct, structs
+
 from arbiter.client.async_halves import AsyncDecisionReader
 from arbiter.client.connection import Connection
 from arbiter.client.core.errors import ClientError
 from arbiter.client.core.following import ReadDecision
+from arbiter.gateway.core.problems import Refused
 from arbiter.messages import DECISIONS, ContactRequest, DecisionMessage
 
 AGAIN_SECONDS: Final = 2.0
@@ -20,6 +23,20 @@ About = tuple[str, str, str, bool]
 """Department, customer, request id, whether it is a dry run."""
 
 Slot = asyncio.Future[ReadDecision]
+
+
+class Waiter(Struct, eq=False):
+    """Somebody who waits, and the request that was sent; ``None`` if any decision under that id will do."""
+
+    slot: Slot
+    request: ContactRequest | None = None
+
+    def is_meant(self, decision: DecisionMessage) -> bool:
+        """Whether the decision is on this request, and not on another one under its id."""
+        one = self.request
+        return one is None or (
+            (one.campaign, one.channel, one.category) == (decision.campaign, decision.channel, decision.category)
+        )
 
 
 def about(message: ContactRequest | DecisionMessage) -> About:
@@ -35,13 +52,13 @@ class Live:
         self.trouble = "decisions are not read yet"
         self._connection = connection
         self._told = told
-        self._slots: defaultdict[About, list[Slot]] = defaultdict(list)
+        self._waiters: defaultdict[About, list[Waiter]] = defaultdict(list)
         self._task: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
         """How many requests somebody waits for."""
-        return len(self._slots)
+        return len(self._waiters)
 
     def start(self) -> None:
         """Begin to read."""
@@ -55,20 +72,39 @@ class Live:
                 await self._task
 
     @contextmanager
-    def watching(self, keys: Sequence[About]) -> Iterator[list[Slot]]:
-        """The next decision on each of these requests. Watch first, and send then."""
-        loop = asyncio.get_running_loop()
-        slots: list[Slot] = [loop.create_future() for _ in keys]
-        for key, slot in zip(keys, slots, strict=True):
-            self._slots[key].append(slot)
-        try:
+    def asking(self, requests: Sequence[ContactRequest]) -> Iterator[list[Slot]]:
+        """The next decision on each of these requests. Watch first, and send then.
+
+        :class:`Refused` if another request under the same id is waited for here: nobody could tell whose the answer is.
+        """
+        for request in requests:
+            for other in self._waiters.get(about(request), ()):
+                if other.request is not None and _content(other.request) != _content(request):
+                    text = f"another request under request_id {request.request_id} is being decided; use a new id"
+                    raise Refused("request-id-reused", text)
+        with self._watching([(about(request), request) for request in requests]) as slots:
             yield slots
+
+    @contextmanager
+    def watching(self, keys: Sequence[About]) -> Iterator[list[Slot]]:
+        """The next decision about each of these, whatever the request says beside its id."""
+        with self._watching([(key, None) for key in keys]) as slots:
+            yield slots
+
+    @contextmanager
+    def _watching(self, wanted: Sequence[tuple[About, ContactRequest | None]]) -> Iterator[list[Slot]]:
+        loop = asyncio.get_running_loop()
+        waiters = [(key, Waiter(loop.create_future(), request)) for key, request in wanted]
+        for key, waiter in waiters:
+            self._waiters[key].append(waiter)
+        try:
+            yield [waiter.slot for _, waiter in waiters]
         finally:
-            for key, slot in zip(keys, slots, strict=True):
-                slot.cancel()
-                self._slots[key].remove(slot)
-                if not self._slots[key]:
-                    del self._slots[key]
+            for key, waiter in waiters:
+                waiter.slot.cancel()
+                self._waiters[key].remove(waiter)
+                if not self._waiters[key]:
+                    del self._waiters[key]
 
     async def _run(self) -> None:
         while True:
@@ -86,14 +122,20 @@ class Live:
             await reader.start(await reader.ends())
             self.trouble = ""
             async for batch in reader.batches():
-                self._tell(batch)
+                self.tell(batch)
         finally:
             await reader.close()
 
-    def _tell(self, batch: Sequence[ReadDecision]) -> None:
-        if not self._slots:
+    def tell(self, batch: Sequence[ReadDecision]) -> None:
+        """Give these decisions to those who wait for them."""
+        if not self._waiters:
             return
         for read in batch:
-            for slot in self._slots.get(about(read.message), ()):
-                if not slot.done():
-                    slot.set_result(read)
+            for waiter in self._waiters.get(about(read.message), ()):
+                if not waiter.slot.done() and waiter.is_meant(read.message):
+                    waiter.slot.set_result(read)
+
+
+def _content(request: ContactRequest) -> ContactRequest:
+    """What makes it the same request, as a worker compares it."""
+    return structs.replace(request, requested_at=None)

@@ -36,7 +36,7 @@ LATER: Final = (408, 429, 503, 504)
 
 OF_BODIES: Final = frozenset(
     ("not-json", "body-cut", "body-late", "body-too-large", "batch-too-large", "media-type", "message-invalid",
-     "idempotency-key-reused", "too-many")
+     "idempotency-key-reused", "request-id-reused", "too-many")
 )  # fmt: skip
 """Problems that only calls with a body have."""
 

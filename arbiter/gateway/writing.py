@@ -16,7 +16,7 @@ from arbiter.gateway.core.intake import Body, Taken, with_ids
 from arbiter.gateway.core.keys import Role
 from arbiter.gateway.core.problems import Refused
 from arbiter.gateway.core.replies import AskedReply, ToldReply, asked
-from arbiter.gateway.live import Slot, about
+from arbiter.gateway.live import Slot
 from arbiter.gateway.parts import Parts
 from arbiter.messages import ContactRequest
 from arbiter.metrics import TOPICS
@@ -81,7 +81,7 @@ async def _asked(call: Call, found: Sequence[Taken], wait: float | None) -> list
         await _send(call, found)
         return [asked(request, call.at, None) for request in requests]
     began = monotonic()
-    with call.parts.live.watching([about(request) for request in requests]) as slots:
+    with call.parts.live.asking(requests) as slots:
         await _send(call, found)
         decisions = await _decisions(slots, wait)
     if None not in decisions:

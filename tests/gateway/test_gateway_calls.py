@@ -16,9 +16,10 @@ from arbiter.client.core.records import Record
 from arbiter.gateway.core.keys import Key, digest, token, written
 from arbiter.gateway.core.limits import Rates
 from arbiter.gateway.keys_file import Keys
-from arbiter.gateway.live import About, Slot
+from arbiter.gateway.live import Slot
 from arbiter.gateway.parts import Parts
 from arbiter.gateway.server import Server
+from arbiter.messages import ContactRequest
 from arbiter.metrics import GatewayMetrics
 from arbiter.settings import Settings
 
@@ -44,9 +45,9 @@ class Behind:
         self.sent += records
 
     @contextmanager
-    def watching(self, keys: Sequence[About]) -> Iterator[list[Slot]]:
+    def asking(self, requests: Sequence[ContactRequest]) -> Iterator[list[Slot]]:
         """As what is live; nothing is ever decided."""
-        yield [asyncio.get_running_loop().create_future() for _ in keys]
+        yield [asyncio.get_running_loop().create_future() for _ in requests]
 
 
 @asynccontextmanager
