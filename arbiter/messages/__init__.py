@@ -29,6 +29,12 @@ AUDIT = "arbiter.audit.v1"
 
 DLQ_SUFFIX = ".dlq"
 
+
+def doc(text: str) -> Meta:
+    """What a field means, for the schemas."""
+    return Meta(description=text)
+
+
 Id = Annotated[str, Meta(min_length=1, max_length=128, description="An identifier, 1 to 128 characters.")]
 Name = Annotated[str, Meta(min_length=1, max_length=64, description="A name from the policy, 1 to 64 characters.")]
 Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339 with an offset; kept to whole milliseconds.")]
@@ -41,22 +47,36 @@ Attributes = Annotated[dict[str, Scalar], Meta(max_length=64, description="A fla
 class ContactRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A department asks whether it may contact a customer. Topic ``contact.requests.v1``, key ``customer_id``."""
 
-    request_id: Id
-    customer_id: Id
-    department: Name
-    campaign: Name
-    channel: Name
-    category: Name
-    partner: Name | None = None
-    product: Name | None = None
+    request_id: Annotated[
+        Id, doc("The sender's own id, 1 to 128 characters: repeated with the same content it is the same request.")
+    ]
+    customer_id: Annotated[Id, doc("Who is to be contacted, 1 to 128 characters; also the record's key.")]
+    department: Annotated[Name, doc("Who asks: a department of the policy, 1 to 64 characters.")]
+    campaign: Annotated[
+        Name, doc("What for: a name of the sender's, 1 to 64 characters. Kill switches and reports go by it.")
+    ]
+    channel: Annotated[Name, doc("How: a channel of the policy, 1 to 64 characters.")]
+    category: Annotated[
+        Name, doc("What kind of contact: a category of the policy, 1 to 64 characters. Consent depends on it.")
+    ]
+    partner: (
+        Annotated[Name, doc("On whose behalf it is made, 1 to 64 characters; consent may be for it alone.")] | None
+    ) = None
+    product: Annotated[Name, doc("What is offered, 1 to 64 characters.")] | None = None
     priority: Annotated[float, Meta(ge=0, le=100, description="0 to 100.")] = 50.0
-    value: Annotated[float, Meta(description="Money expected if the contact succeeds.")] | None = None
+    value: Annotated[float, doc("Money expected if the contact succeeds.")] | None = None
     propensity: Annotated[float, Meta(ge=0, le=1, description="Chance of success, 0 to 1.")] | None = None
-    requested_at: Instant | None = None
-    send_after: Instant | None = None
-    expires_at: Instant | None = None
-    recallable: bool = True
-    dry_run: bool = False
+    requested_at: (
+        Annotated[Instant, doc("When it was asked; by default the record's time. RFC 3339 with an offset.")] | None
+    ) = None
+    send_after: Annotated[Instant, doc("Not to be contacted before. RFC 3339 with an offset.")] | None = None
+    expires_at: (
+        Annotated[Instant, doc("Of no use from then on; by default after seven days. RFC 3339 with an offset.")] | None
+    ) = None
+    recallable: Annotated[
+        bool, doc("Whether a permit that is not used yet may be taken back for a better request.")
+    ] = True
+    dry_run: Annotated[bool, doc("Whether only the answer is wanted: nothing is spent or kept.")] = False
     attributes: Attributes = {}
 
 
@@ -64,13 +84,13 @@ class ConsentChange(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
     """A customer grants or withdraws consent for a purpose, optionally narrowed to channel, department, partner."""
 
     customer_id: Id
-    purpose: Name
+    purpose: Annotated[Name, doc("For what: a purpose of the policy, 1 to 64 characters.")]
     state: Literal["granted", "withdrawn"]
-    captured_at: Instant
-    channel: Name | None = None
-    department: Name | None = None
-    partner: Name | None = None
-    expires_at: Instant | None = None
+    captured_at: Annotated[Instant, doc("When the customer said so; the newest stands. RFC 3339 with an offset.")]
+    channel: Annotated[Name, doc("For this channel alone.")] | None = None
+    department: Annotated[Name, doc("For this department alone.")] | None = None
+    partner: Annotated[Name, doc("For this partner alone.")] | None = None
+    expires_at: Annotated[Instant, doc("When a granted consent ends. RFC 3339 with an offset.")] | None = None
     source: Annotated[str, Meta(max_length=256)] = ""
     proof: Annotated[str, Meta(max_length=1024)] = ""
 
@@ -88,15 +108,15 @@ class PreferenceChange(
     """A customer's own rules. Each record replaces the one before (newest ``captured_at`` stands)."""
 
     customer_id: Id
-    captured_at: Instant
+    captured_at: Annotated[Instant, doc("When the customer said so; the newest stands. RFC 3339 with an offset.")]
     closed: Annotated[
         dict[str, str | list[str]],
         Meta(max_length=16, description="Own quiet hours, written as in a policy: `{every day: 20:00-10:00}`."),
     ] = {}
     refused_channels: Annotated[list[Name], Meta(max_length=32)] = []
     refused_products: Annotated[list[Name], Meta(max_length=128)] = []
-    preferred_channel: Name | None = None
-    snooze_until: Instant | None = None
+    preferred_channel: Annotated[Name, doc("The channel that an approval asks the sender to prefer.")] | None = None
+    snooze_until: Annotated[Instant, doc("No contact before. RFC 3339 with an offset.")] | None = None
     maximum: OwnMaximum | None = None
     source: Annotated[str, Meta(max_length=256)] = ""
     proof: Annotated[str, Meta(max_length=1024)] = ""
@@ -108,10 +128,12 @@ class SuppressionChange(
     """A customer enters or leaves a suppression list (do_not_contact, deceased, complaint …)."""
 
     customer_id: Id
-    list: Name
-    active: bool
-    captured_at: Instant
-    expires_at: Instant | None = None
+    list: Annotated[Name, doc("A list of the policy, 1 to 64 characters.")]
+    active: Annotated[bool, doc("Whether the customer is on the list from now on, or no longer.")]
+    captured_at: Annotated[Instant, doc("When it became so; the newest stands. RFC 3339 with an offset.")]
+    expires_at: (
+        Annotated[Instant, doc("When the customer is off the list again by itself. RFC 3339 with an offset.")] | None
+    ) = None
     source: Annotated[str, Meta(max_length=256)] = ""
     proof: Annotated[str, Meta(max_length=1024)] = ""
 
@@ -123,7 +145,9 @@ class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What is known of a customer. Topic ``contact.profiles.v1``; each record replaces the one before."""
 
     customer_id: Id
-    household_id: Id | None = None
+    household_id: Annotated[Id, doc("The household whose budgets the customer shares, 1 to 128 characters.")] | None = (
+        None
+    )
     time_zone: Annotated[str, Meta(max_length=64, description="IANA name, for example Europe/Lisbon.")] | None = None
     time_zones: Annotated[list[str], Meta(max_length=16, description="Candidates, when the zone is not known.")] = []
     attributes: Attributes = {}
@@ -139,11 +163,11 @@ class Outcome(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     ``campaign``, ``channel``, ``category`` and ``product`` matter only for a contact that was never approved.
     """
 
-    department: Name
+    department: Annotated[Name, doc("Who was allowed to make the contact.")]
     customer_id: Id
-    request_id: Id
+    request_id: Annotated[Id, doc("The request that was approved.")]
     kind: OutcomeKind
-    at: Instant
+    at: Annotated[Instant, doc("When it happened. RFC 3339 with an offset.")]
     campaign: Name | None = None
     channel: Name | None = None
     category: Name | None = None
@@ -263,26 +287,24 @@ class DecisionMessage(Struct, frozen=True, omit_defaults=True, gc=False):
     channel: str
     category: str
     outcome: OutcomeName
-    final: bool
+    final: Annotated[bool, doc("Whether no other decision follows by itself; a deferred request is decided again.")]
     policy: PolicyRef
     source: Source
-    seq: int
+    seq: Annotated[int, doc("The number of the partition's commit.")]
     decided_at: datetime
     findings: tuple[Finding, ...] = ()
-    retry_at: datetime | None = None
-    ahead: int | None = None
-    next_eligible_at: datetime | None = None
-    not_before: datetime | None = None
-    valid_until: datetime | None = None
+    retry_at: Annotated[datetime, doc("Of a deferred request: when it is decided again, at the latest.")] | None = None
+    ahead: Annotated[int, doc("Of a deferred request: how many wait before it.")] | None = None
+    next_eligible_at: Annotated[datetime, doc("Of a rejected request: when a new one could be approved.")] | None = None
+    not_before: Annotated[datetime, doc("Of an approval: the permit begins.")] | None = None
+    valid_until: Annotated[datetime, doc("Of an approval: the permit ends; it is void from then on.")] | None = None
     obligations: Obligations | None = None
-    score: float | None = None
+    score: Annotated[float, doc("By what it is compared with others that wait.")] | None = None
     score_note: str | None = None
     shadow: tuple[Finding, ...] = ()
-    dry_run: bool = False
-    contacts_omitted: Annotated[
-        int, Meta(description="Contacts that findings would have named, were it not too long.")
-    ] = 0
-    findings_omitted: Annotated[int, Meta(description="Findings left out because there were too many to send.")] = 0
+    dry_run: Annotated[bool, doc("Whether nothing was spent or kept.")] = False
+    contacts_omitted: Annotated[int, doc("Contacts that findings would have named, were it not too long.")] = 0
+    findings_omitted: Annotated[int, doc("Findings left out because there were too many to send.")] = 0
     exceptions: Annotated[tuple[str, ...], Meta(description="The policy's exceptions that lifted a rule here.")] = ()
     shadow_policy: ShadowDecision | None = None
     notes: Annotated[
