@@ -18,6 +18,9 @@ from arbiter.client.core.records import Place, Record
 QUEUE_MAX: Final = 10_000
 DELIVERY_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.1
+REPORT_SECONDS_MAX: Final = 10.0
+"""How long the reports on what was purged may take."""
+
 FULL_SECONDS: Final = 0.01
 """How long to wait before a full queue is tried again."""
 
@@ -113,9 +116,12 @@ class Outbox:
         while len(self._producer) and monotonic() < end:
             self._producer.flush(min(POLL_SECONDS, max(end - monotonic(), 0)))
         self._producer.purge()
-        self._producer.flush(1)
+        # What was purged is reported at once, and nobody else answers for it: on a busy machine that may take longer.
+        reported_by = monotonic() + REPORT_SECONDS_MAX
+        while len(self._producer) and monotonic() < reported_by:
+            self._producer.flush(POLL_SECONDS)
         self._ending.set()
-        self._thread.join(POLL_SECONDS * 20)
+        self._thread.join(REPORT_SECONDS_MAX)
         self._tell()
         return list(self._failed)
 
