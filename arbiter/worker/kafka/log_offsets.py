@@ -7,7 +7,8 @@ topics. ``offsets_for_times`` sends the same request, for many partitions at a t
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Collection, Iterable
 from threading import Lock
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ NEWEST: Final = -3
 
 
 class LogOffsets:
-    """Asks where logs begin and end. It may be called by several threads; every call blocks."""
+    """Asks where logs begin and end, for a loop or for threads; only :meth:`of` blocks."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -52,6 +53,16 @@ class LogOffsets:
             raise KafkaAway(self.causes.why(error.args[0])) from error
         self.causes.over()
         return {TP(one.topic, one.partition): one.offset for one in found}
+
+    async def ranges(self, tps: Iterable[TP]) -> dict[TP, tuple[int, int]]:
+        """First and end offset of each partition; the end is that of committed transactions. :class:`KafkaAway`."""
+        wanted = list(tps)
+        first, end = await asyncio.gather(*(asyncio.to_thread(self.of, wanted, which) for which in (EARLIEST, LATEST)))
+        return {tp: (first[tp], end[tp]) for tp in wanted}
+
+    async def ends(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """End offset of each partition, that of committed transactions. :class:`KafkaAway`."""
+        return await asyncio.to_thread(self.of, list(tps), LATEST)
 
     def _connected(self) -> Consumer:
         with self._lock:

@@ -12,7 +12,7 @@ from typing import Final
 from faust.types import TP
 
 from arbiter.settings import Settings
-from arbiter.worker.kafka.log_offsets import EARLIEST, LATEST, LogOffsets
+from arbiter.worker.kafka.log_offsets import LogOffsets
 from arbiter.worker.kafka.membership import Membership
 
 
@@ -27,12 +27,8 @@ class Outside:
         self._offsets = LogOffsets(settings)
 
     async def offset_ranges(self, tps: Iterable[TP]) -> dict[TP, tuple[int, int]]:
-        """First and end offset of each partition. :class:`KafkaAway`."""
-        wanted = list(tps)
-        first, end = await asyncio.gather(
-            *(asyncio.to_thread(self._offsets.of, wanted, which) for which in (EARLIEST, LATEST))
-        )
-        return {tp: (first[tp], end[tp]) for tp in wanted}
+        """See :meth:`LogOffsets.ranges`."""
+        return await self._offsets.ranges(tps)
 
     def positions(self, partition: int) -> Mapping[str, int] | None:  # noqa: ARG002 - none was ever claimed here
         """Where a partition stands is what the group knows."""

@@ -19,7 +19,7 @@ from faust.types import TP, ConsumerMessage
 from arbiter.messages import REQUESTS
 from arbiter.settings import Settings
 from arbiter.worker.kafka.fetcher import FetchedRecords, Fetcher
-from arbiter.worker.kafka.log_offsets import EARLIEST, LATEST, LogOffsets
+from arbiter.worker.kafka.log_offsets import LogOffsets
 from arbiter.worker.kafka.membership import Membership
 
 GENERATION: Final = 1
@@ -102,17 +102,12 @@ class Consumer(FaustConsumer):
         self.fetcher.pause(lease, tps)
 
     async def offset_ranges(self, tps: Iterable[TP]) -> dict[TP, tuple[int, int]]:
-        """First and end offset of each partition; the end is that of committed transactions. :class:`KafkaAway`."""
-        wanted = list(tps)
-        first, end = await asyncio.gather(
-            asyncio.to_thread(self.log_offsets.of, wanted, EARLIEST),
-            asyncio.to_thread(self.log_offsets.of, wanted, LATEST),
-        )
-        return {tp: (first[tp], end[tp]) for tp in wanted}
+        """See :meth:`LogOffsets.ranges`."""
+        return await self.log_offsets.ranges(tps)
 
     async def end_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """End offset of each partition, that of committed transactions. :class:`KafkaAway`."""
-        return await asyncio.to_thread(self.log_offsets.of, list(tps), LATEST)
+        """See :meth:`LogOffsets.ends`."""
+        return await self.log_offsets.ends(tps)
 
     def done(self, positions: Mapping[TP, int]) -> None:
         """See :meth:`Membership.done`."""
