@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -18,6 +17,7 @@ from arbiter.gateway.core.keys import Caller
 from arbiter.gateway.core.problems import FieldFault, Refused, at_field
 from arbiter.messages import ContactRequest, Outcome
 from arbiter.messages.forms import name_in_one_form
+from arbiter.messages.names import StandsTwiceError, top_names
 from arbiter.messages.traces import parsed
 
 ASKERS: Final = (ContactRequest, Outcome)
@@ -90,17 +90,12 @@ def body_of(data: bytes, batch_max: int) -> Body:
 
 def _twice(data: bytes, said: Any) -> str | None:
     """A name that stands twice in an object: encoded again, there are fewer quotes. Escaped ones are looked at."""
-    if b"\\" not in data and data.count(b'"') == msgspec.json.encode(said).count(b'"'):
-        return None
-    found: list[str] = []
-
-    def once(pairs: list[tuple[str, Any]]) -> None:
-        if len({name for name, _ in pairs}) < len(pairs):
-            seen: set[str] = set()
-            found.append(next(name for name, _ in pairs if name in seen or seen.add(name)))  # type: ignore[func-returns-value]
-
-    json.loads(data, object_pairs_hook=once)
-    return found[0] if found else None
+    if b"\\" in data or data.count(b'"') != msgspec.json.encode(said).count(b'"'):
+        try:
+            top_names(data)
+        except StandsTwiceError as error:
+            return error.name
+    return None
 
 
 def taken(kind: type[Message], body: Body, sending: Sending) -> list[Taken]:

@@ -7,7 +7,6 @@ Accepted are CloudEvents 1.0 in Kafka's binary mode (``ce_*`` headers, the value
 from __future__ import annotations
 
 import binascii
-import json
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
@@ -38,6 +37,7 @@ from arbiter.messages import (
 from arbiter.messages.canary import misused
 from arbiter.messages.forms import in_one_form
 from arbiter.messages.lenient import is_finer
+from arbiter.messages.names import StandsTwiceError, top_names
 from arbiter.messages.traces import trace_in
 from arbiter.metrics import TOPICS
 from arbiter.settings import Settings
@@ -344,25 +344,12 @@ def _check_utf8(data: bytes) -> None:
 
 def _names(data: bytes) -> set[str]:
     """The names at the top of a JSON object; refuses one that stands twice in any object of it."""
-    top: set[str] = set()
-
-    def once(pairs: list[tuple[str, Any]]) -> None:
-        nonlocal top
-        top = {name for name, _ in pairs}
-        if len(top) < len(pairs):
-            seen: set[str] = set()
-            twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-            raise Rejected("duplicate_key", f"`{twice[:64]}` stands more than once")
-
     try:
-        json.loads(data, object_pairs_hook=once, parse_int=_unread, parse_float=_unread)
+        return top_names(data)
+    except StandsTwiceError as error:
+        raise Rejected("duplicate_key", f"`{error.name[:64]}` stands more than once") from error
     except (ValueError, RecursionError) as error:
         raise Rejected("malformed_json", str(error)) from error
-    return top
-
-
-def _unread(_: str) -> None:
-    """Numbers do not matter here, and a very long one is refused by ``int``."""
 
 
 def readers_of(settings: Settings, topics: Iterable[str]) -> dict[str, Reader]:
