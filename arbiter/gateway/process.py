@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,11 @@ from arbiter.gateway.publishing import Publisher
 from arbiter.gateway.server import Server
 from arbiter.gateway.webhooks import Deliveries
 from arbiter.metrics import GatewayMetrics
-from arbiter.settings import Settings, unknown
+from arbiter.settings import Settings
 from arbiter.state.redis_store import connect
 from arbiter.worker.http import Server as Health
 from arbiter.worker.kafka.topics import client_config
+from arbiter.worker.signals import end_on_signals
 
 
 async def run(settings: Settings) -> int:
@@ -35,11 +35,7 @@ async def run(settings: Settings) -> int:
     ``KeysError``; ``WebhooksError``.
     """
     gateway = Gateway(settings)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, gateway.stop, f"{number.name} received")
-    for sentence in unknown():
-        log_events.SETTING_UNKNOWN(what=sentence)
+    end_on_signals(gateway.stop)
     return await gateway.run()
 
 

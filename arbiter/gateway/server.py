@@ -14,6 +14,7 @@ from arbiter.gateway.core.problems import Refused
 from arbiter.gateway.openapi import document
 from arbiter.gateway.parts import Parts
 from arbiter.gateway.routes import ROUTES, Handler
+from arbiter.worker.http import listen
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -34,11 +35,7 @@ class Server:
 
     async def start(self, address: str) -> str:
         """Listen on ``host:port`` and give the address; ``OSError`` when it is taken."""
-        await self._runner.setup()
-        host, _, port = address.rpartition(":")
-        await web.TCPSite(self._runner, host.strip("[]"), int(port)).start()
-        host, port = self._runner.addresses[0][:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return await listen(self._runner, address)
 
     async def stop(self) -> None:
         """Take no new calls, and let the others end."""

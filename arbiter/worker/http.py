@@ -28,11 +28,7 @@ class Server:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         self._processor = web.AppRunner(app, access_log=None)
-        await self._processor.setup()
-        host, _, port = address.rpartition(":")
-        await web.TCPSite(self._processor, host.strip("[]"), int(port)).start()
-        host, port = self._processor.addresses[0][:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return await listen(self._processor, address)
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -49,3 +45,12 @@ class Server:
         shown = self._readiness()
         body = msgspec.json.format(msgspec.json.encode(shown), indent=2) + b"\n"
         return web.Response(body=body, status=200 if shown["ready"] else 503, content_type="application/json")
+
+
+async def listen(runner: web.AppRunner, address: str) -> str:
+    """Serve on ``host:port`` (port 0: a free one) and give the address; ``OSError`` when it is taken."""
+    await runner.setup()
+    host, _, port = address.rpartition(":")
+    await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+    host, port = runner.addresses[0][:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

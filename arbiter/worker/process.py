@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import socket
 import uuid
 from collections.abc import Callable, Collection, Mapping
@@ -18,7 +17,7 @@ from faust.types import TP
 
 from arbiter import __version__, log_events
 from arbiter.metrics import Metrics
-from arbiter.settings import Settings, unknown
+from arbiter.settings import Settings
 from arbiter.state.redis_store import RedisStore, connect
 from arbiter.state.store import StateDamaged, StoreUnavailable
 from arbiter.worker import scraped, silence
@@ -46,6 +45,7 @@ from arbiter.worker.ownership import Ownership
 from arbiter.worker.partition.retry import HOLDS, Shared
 from arbiter.worker.policy_watcher import Active, Policies
 from arbiter.worker.reporting import Reporter, keep_watching
+from arbiter.worker.signals import end_on_signals
 from arbiter.worker.store_watch import StoreWatch
 from arbiter.worker.topic_settings import TopicSettings
 from arbiter.worker.tracing import Tracing, TracingMissing
@@ -67,11 +67,7 @@ async def run(settings: Settings) -> int:
     except TracingMissing as error:
         log_events.WORKER_FAILED(reason=error)
         return 1
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.stop, f"{number.name} received")
-    for sentence in unknown():
-        log_events.SETTING_UNKNOWN(what=sentence)
+    end_on_signals(worker.stop)
     return await worker.run()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import threading
 import time
 import uuid
@@ -12,20 +11,17 @@ from typing import Any
 
 from arbiter import __version__, log_events
 from arbiter.metrics import CanaryMetrics
-from arbiter.settings import Settings, unknown
+from arbiter.settings import Settings
 from arbiter.worker.canary.round import Rounds, Seen, customers
 from arbiter.worker.http import Server
 from arbiter.worker.kafka.topics import KafkaAway
+from arbiter.worker.signals import end_on_signals
 
 
 async def run(settings: Settings) -> int:
     """Run the canary until SIGTERM or SIGINT (gives 0), or give 1 if its address is taken."""
     canary = Canary(settings)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, canary.stop, f"{number.name} received")
-    for sentence in unknown():
-        log_events.SETTING_UNKNOWN(what=sentence)
+    end_on_signals(canary.stop)
     return await canary.run()
 
 
