@@ -115,13 +115,13 @@ class Outbox:
         end = monotonic() + seconds
         while len(self._producer) and monotonic() < end:
             self._producer.flush(min(POLL_SECONDS, max(end - monotonic(), 0)))
+        self._ending.set()
+        self._thread.join(REPORT_SECONDS_MAX)
         self._producer.purge()
-        # What was purged is reported at once, and nobody else answers for it: on a busy machine that may take longer.
+        # What was purged is reported at once, and to this thread alone, in its order. A busy machine may take longer.
         reported_by = monotonic() + REPORT_SECONDS_MAX
         while len(self._producer) and monotonic() < reported_by:
             self._producer.flush(POLL_SECONDS)
-        self._ending.set()
-        self._thread.join(REPORT_SECONDS_MAX)
         self._tell()
         return list(self._failed)
 
