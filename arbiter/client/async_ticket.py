@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from arbiter.client.async_halves import AsyncProducer
 from arbiter.client.choices import DECISION_SECONDS
@@ -14,6 +14,7 @@ from arbiter.client.core.histories import History
 from arbiter.client.core.permits import Clock
 from arbiter.client.core.records import Place, Record
 from arbiter.client.core.sender import Asked
+from arbiter.client.core.tickets import BaseTicket, Link
 from arbiter.client.core.waiting import next_wait, timed_out
 from arbiter.client.producing import Fate
 
@@ -54,46 +55,19 @@ async def wait_on(history: History, look: Callable[[], Found | None], seconds: f
         history.watchers.remove(changed.set)
 
 
-class AsyncLink(Protocol):
-    """What a ticket needs of its client."""
-
-    def check(self) -> None:
-        """Raise once the client is closed or has failed: no decision comes then."""
-
-    def refusal(self, place: Place) -> Decision | None:
-        """The answer to the record at this place, if it could not be taken."""
-
-
-class AsyncTicket:
+class AsyncTicket(BaseTicket):
     """A request that was asked, and what is decided on it."""
 
-    def __init__(self, asked: Asked, history: History, delivery: AsyncDelivery, link: AsyncLink, clock: Clock) -> None:
-        self.request = asked.request
-        self.record = asked.record
-        self._history = history
-        self._link = link
-        self._clock = clock
+    delivery: AsyncDelivery
+
+    def __init__(self, asked: Asked, history: History, delivery: AsyncDelivery, link: Link, clock: Clock) -> None:
+        super().__init__(asked, history, link, clock)
         self.sent(delivery)
-
-    @property
-    def request_id(self) -> str:
-        """The id under which it was asked."""
-        return self.request.request_id
-
-    @property
-    def customer_id(self) -> str:
-        """Whom it is about."""
-        return self.request.customer_id
-
-    @property
-    def department(self) -> str:
-        """Who asked."""
-        return self.request.department
 
     def sent(self, delivery: AsyncDelivery) -> None:
         """Its record is on its way, the first time or once more."""
         self.delivery = delivery
-        delivery.slot.add_done_callback(lambda _: self._history.wake())
+        self._follow(delivery)
 
     async def decision(self, timeout: float = DECISION_SECONDS) -> Decision:  # noqa: ASYNC109 - the same as in Ticket
         """The newest decision; waits for the first one.
@@ -118,18 +92,3 @@ class AsyncTicket:
                 return
             else:
                 raise timed_out(self.record, self.delivery.place, self._history, seconds)
-
-    def _newest(self) -> Decision | None:
-        return self._looked(self._history.latest)
-
-    def _after(self, last: Decision | None) -> Decision | None:
-        return self._looked(self._history.after(-1 if last is None else last.number))
-
-    def _looked(self, known: Decision | None) -> Decision | None:
-        """What is known, or that this very record could not be taken; raises if no decision can come."""
-        fate = self.delivery.slot.result() if self.delivery.slot.done() else None
-        refusal = self._link.refusal(fate) if isinstance(fate, Place) else None
-        if refusal is None and known is None:
-            self._link.check()
-            self.delivery.place  # noqa: B018 - raises if Kafka did not take the request
-        return refusal or known

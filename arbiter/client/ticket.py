@@ -16,6 +16,7 @@ from arbiter.client.core.histories import History
 from arbiter.client.core.permits import Clock
 from arbiter.client.core.records import Place, Record
 from arbiter.client.core.sender import Asked
+from arbiter.client.core.tickets import BaseTicket, Link
 from arbiter.client.core.waiting import next_wait, timed_out
 from arbiter.client.producing import Fate, Outbox
 
@@ -60,44 +61,22 @@ def wait_on(history: History, look: Callable[[], Found | None], seconds: float |
         history.watchers.remove(changed.set)
 
 
-class Link(Protocol):
-    """What a ticket needs of its client."""
+class SendingLink(Link, Protocol):
+    """What this ticket needs of its client."""
 
     def send(self, record: Record) -> Delivery:
         """Send a record; raises once the client is closed or has failed."""
 
-    def check(self) -> None:
-        """Raise once the client is closed or has failed: no decision comes then."""
 
-    def refusal(self, place: Place) -> Decision | None:
-        """The answer to the record at this place, if it could not be taken."""
-
-
-class Ticket:
+class Ticket(BaseTicket):
     """A request that was asked, and what is decided on it. Its methods block."""
 
-    def __init__(self, asked: Asked, history: History, link: Link, clock: Clock) -> None:
-        self.request = asked.request
-        self._record = asked.record
-        self._history = history
-        self._link = link
-        self._clock = clock
+    delivery: Delivery
+    _link: SendingLink
+
+    def __init__(self, asked: Asked, history: History, link: SendingLink, clock: Clock) -> None:
+        super().__init__(asked, history, link, clock)
         self.delivery = self._sent()
-
-    @property
-    def request_id(self) -> str:
-        """The id under which it was asked."""
-        return self.request.request_id
-
-    @property
-    def customer_id(self) -> str:
-        """Whom it is about."""
-        return self.request.customer_id
-
-    @property
-    def department(self) -> str:
-        """Who asked."""
-        return self.request.department
 
     def decision(self, timeout: float = DECISION_SECONDS) -> Decision:
         """The newest decision; waits for the first one.
@@ -106,7 +85,7 @@ class Ticket:
         """
         found = wait_on(self._history, self._newest, timeout)
         if found is None:
-            raise timed_out(self._record, self.delivery.place, self._history, timeout)
+            raise timed_out(self.record, self.delivery.place, self._history, timeout)
         return found
 
     def decisions(self, timeout: float | None = None) -> Iterator[Decision]:
@@ -125,28 +104,13 @@ class Ticket:
             elif seconds is None or seconds == ends_in:
                 return
             else:
-                raise timed_out(self._record, self.delivery.place, self._history, seconds)
+                raise timed_out(self.record, self.delivery.place, self._history, seconds)
 
     def ask_again(self) -> None:
         """Send the same request once more: what was decided is told again, and nothing is decided twice."""
         self.delivery = self._sent()
 
     def _sent(self) -> Delivery:
-        delivery = self._link.send(self._record)
-        delivery.slot.add_done_callback(lambda _: self._history.wake())
+        delivery = self._link.send(self.record)
+        self._follow(delivery)
         return delivery
-
-    def _newest(self) -> Decision | None:
-        return self._looked(self._history.latest)
-
-    def _after(self, last: Decision | None) -> Decision | None:
-        return self._looked(self._history.after(-1 if last is None else last.number))
-
-    def _looked(self, known: Decision | None) -> Decision | None:
-        """What is known, or that this very record could not be taken; raises if no decision can come."""
-        fate = self.delivery.slot.result() if self.delivery.slot.done() else None
-        refusal = self._link.refusal(fate) if isinstance(fate, Place) else None
-        if refusal is None and known is None:
-            self._link.check()
-            self.delivery.place  # noqa: B018 - raises if Kafka did not take the request
-        return refusal or known

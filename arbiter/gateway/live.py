@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from arbiter.client.async_halves import AsyncDecisionReader
 from arbiter.client.connection import Connection
 from arbiter.client.core.errors import ClientError
 from arbiter.client.core.following import ReadDecision
+from arbiter.client.core.histories import content_of
 from arbiter.gateway.core.problems import Refused
 from arbiter.messages import DECISIONS, ContactRequest, DecisionMessage
 
@@ -79,7 +80,7 @@ class Live:
         """
         for request in requests:
             for other in self._waiters.get(about(request), ()):
-                if other.request is not None and _content(other.request) != _content(request):
+                if other.request is not None and content_of(other.request) != content_of(request):
                     text = f"another request under request_id {request.request_id} is being decided; use a new id"
                     raise Refused("request-id-reused", text)
         with self._watching([(about(request), request) for request in requests]) as slots:
@@ -134,8 +135,3 @@ class Live:
             for waiter in self._waiters.get(about(read.message), ()):
                 if not waiter.slot.done() and waiter.is_meant(read.message):
                     waiter.slot.set_result(read)
-
-
-def _content(request: ContactRequest) -> ContactRequest:
-    """What makes it the same request, as a worker compares it."""
-    return structs.replace(request, requested_at=None)

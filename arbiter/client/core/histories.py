@@ -68,7 +68,7 @@ class History:
 
     def sent(self, request: ContactRequest) -> None:
         """This was asked, and nothing else may be asked under the same id; a repeat may be stamped anew."""
-        self.asked = replace(request, requested_at=None)
+        self.asked = content_of(request)
 
     def add(self, decision: Decision) -> None:
         """Take a newer decision, and tell who watches."""
@@ -100,8 +100,9 @@ class Histories:
         :class:`InvalidMessage` if something else was asked under its id: that would be refused.
         """
         history = self._of((request.department, request.customer_id, request.request_id, request.dry_run))
-        if history.asked is not None and history.asked != replace(request, requested_at=None):
-            before, now = asdict(history.asked), asdict(replace(request, requested_at=None))
+        content = content_of(request)
+        if history.asked is not None and history.asked != content:
+            before, now = asdict(history.asked), asdict(content)
             other = ", ".join(f"`{name}`" for name in now if before[name] != now[name])
             fault = f"`{request.request_id}` was asked before with another {other}"
             raise InvalidMessage("request", [Fault("request_id", fault, "another question needs an id of its own")])
@@ -141,6 +142,11 @@ class Histories:
         if len(self._kept) > self._kept_max:
             self._kept.popitem(last=False)
         return history
+
+
+def content_of(request: ContactRequest) -> ContactRequest:
+    """What makes it the same request, as a worker compares it: a repeat may be stamped anew."""
+    return replace(request, requested_at=None)
 
 
 def _may_be(read: str, name: str) -> bool:
