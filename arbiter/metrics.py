@@ -71,6 +71,11 @@ def nth(contacts: int) -> str:
     return str(contacts) if contacts < CONTACTS_MAX else f"{CONTACTS_MAX}+"
 
 
+def _of_rules(name: str, text: str, registry: Registry) -> Gauge:
+    """A figure of each rule that every worker tells alike."""
+    return Gauge(name, text, ("rule",), registry=registry, together=SHARED)
+
+
 class ShadowMetrics:
     """What rules in shadow mode and the shadow policy would have done."""
 
@@ -139,6 +144,19 @@ class GatewayMetrics:
 
     def __init__(self) -> None:
         self.registry = registry = Registry()
+        self._count_calls(registry)
+        self._count_records(registry)
+        self._count_readers(registry)
+        self.keys = Gauge("arbiter_gateway_keys", "Keys in force.", registry=registry, together="max")
+        self.key_failures = Counter(
+            "arbiter_gateway_key_file_failures",
+            "How often a changed file of keys could not be used; the earlier keys stay in force.",
+            registry=registry,
+        )
+        ProcessCollector(registry=registry)
+
+    def _count_calls(self, registry: Registry) -> None:
+        """Metrics of calls."""
         self.calls = Counter(
             "arbiter_gateway_calls",
             "Calls that were answered, by path and status. `path` is `other` for what the gateway does not have.",
@@ -151,6 +169,15 @@ class GatewayMetrics:
             ("problem",),
             registry=registry,
         )
+        self.in_flight = Gauge(
+            "arbiter_gateway_calls_in_flight",
+            "Calls that are worked on now, streams among them.",
+            registry=registry,
+            together="sum",
+        )
+
+    def _count_records(self, registry: Registry) -> None:
+        """Metrics of what goes to Kafka, and of the decisions that calls wait for."""
         self.records = Counter(
             "arbiter_gateway_records",
             "Records that Kafka confirmed, by topic.",
@@ -170,12 +197,9 @@ class GatewayMetrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self.in_flight = Gauge(
-            "arbiter_gateway_calls_in_flight",
-            "Calls that are worked on now, streams among them.",
-            registry=registry,
-            together="sum",
-        )
+
+    def _count_readers(self, registry: Registry) -> None:
+        """Metrics of who is told decisions."""
         self.webhooks = Counter(
             "arbiter_gateway_webhook_attempts",
             "Decisions sent to webhooks: `delivered`, or `failed` and to be sent again.",
@@ -195,13 +219,6 @@ class GatewayMetrics:
             registry=registry,
             together="sum",
         )
-        self.keys = Gauge("arbiter_gateway_keys", "Keys in force.", registry=registry, together="max")
-        self.key_failures = Counter(
-            "arbiter_gateway_key_file_failures",
-            "How often a changed file of keys could not be used; the earlier keys stay in force.",
-            registry=registry,
-        )
-        ProcessCollector(registry=registry)
 
 
 class WaitingMetrics:
@@ -244,54 +261,48 @@ class CapacityMetrics:
     """How the live window of each capacity stands. Every worker reads the same central entries."""
 
     def __init__(self, registry: Registry) -> None:
-        self.limit = self._gauge("arbiter_capacity_limit", "Places in the live window, by rule.", registry)
-        self.used = self._gauge(
+        self.limit = _of_rules("arbiter_capacity_limit", "Places in the live window, by rule.", registry)
+        self.used = _of_rules(
             "arbiter_capacity_used", "Places of the live window that approvals have taken, by rule.", registry
         )
-        self.left = self._gauge("arbiter_capacity_left", "Places of the live window that are left, by rule.", registry)
-        self.begins = self._gauge(
+        self.left = _of_rules("arbiter_capacity_left", "Places of the live window that are left, by rule.", registry)
+        self.begins = _of_rules(
             "arbiter_capacity_window_start_timestamp_seconds", "When the live window began, by rule.", registry
         )
-        self.ends = self._gauge(
+        self.ends = _of_rules(
             "arbiter_capacity_window_end_timestamp_seconds", "When the live window ends, by rule.", registry
         )
-
-    def _gauge(self, name: str, text: str, registry: Registry) -> Gauge:
-        return Gauge(name, text, ("rule",), registry=registry, together=SHARED)
 
 
 class FloorMetrics:
     """How each floor stands that counts now: what should be reached, and what is. Every worker reads the same."""
 
     def __init__(self, registry: Registry) -> None:
-        self.reach = self._gauge("arbiter_floor_reach", "Contacts that a floor should reach, by rule.", registry)
-        self.approved = self._gauge(
+        self.reach = _of_rules("arbiter_floor_reach", "Contacts that a floor should reach, by rule.", registry)
+        self.approved = _of_rules(
             "arbiter_floor_approved", "Contacts of a floor that were approved between its dates, by rule.", registry
         )
-        self.due = self._gauge(
+        self.due = _of_rules(
             "arbiter_floor_due",
             "Contacts of a floor that should be approved by now, if they came evenly from its first date to its last, "
             "by rule.",
             registry,
         )
-        self.behind = self._gauge(
+        self.behind = _of_rules(
             "arbiter_floor_behind", "Contacts that a floor lacks of those that are due by now, by rule.", registry
         )
-        self.left = self._gauge(
+        self.left = _of_rules(
             "arbiter_floor_left", "Contacts that a floor lacks of all that it should reach, by rule.", registry
         )
-        self.factor = self._gauge(
+        self.factor = _of_rules(
             "arbiter_floor_score_factor",
             "By how much a floor multiplies the score of its requests now, by rule; 1 if it is not behind.",
             registry,
         )
-        self.begins = self._gauge(
+        self.begins = _of_rules(
             "arbiter_floor_start_timestamp_seconds", "The first date of a floor, by rule.", registry
         )
-        self.ends = self._gauge("arbiter_floor_end_timestamp_seconds", "The last date of a floor, by rule.", registry)
-
-    def _gauge(self, name: str, text: str, registry: Registry) -> Gauge:
-        return Gauge(name, text, ("rule",), registry=registry, together=SHARED)
+        self.ends = _of_rules("arbiter_floor_end_timestamp_seconds", "The last date of a floor, by rule.", registry)
 
 
 class ServerMetrics:
