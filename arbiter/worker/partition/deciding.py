@@ -32,9 +32,6 @@ from arbiter.worker.partition.work import Work
 PAUSE_EVERY = 200
 """How many records may keep the other partitions and the health checks waiting."""
 
-REVIEWS_EVERY = 1
-"""How many parties are reviewed before other work may run: much may wait in each, and each of it is decided anew."""
-
 
 class AnswersNeeded(Struct, frozen=True):
     """The answers under these keys are needed: send a list of their bytes, ``None`` for what is not there any more."""
@@ -141,7 +138,7 @@ class Batch:
         again = Review(recalls=work.recalls)
         reviews: list[tuple[str, Review | None]] = [(name, None) for name in work.due]
         reviews += [(name, again) for name in [*work.woken, *work.swept]]
-        for index, (name, review) in enumerate(reviews):
+        for name, review in reviews:
             party = self.parties.get(name)
             if party is None:
                 self._quarantine.put_off(name, self.now_ms, is_event_clock=self._is_event_clock)
@@ -150,21 +147,18 @@ class Batch:
             self._reviewed[name] = None
             if review is not None or not self._is_event_clock:
                 yield from self._let_time_pass(party, self.now_ms, review)
-            if index % REVIEWS_EVERY == 0:
-                yield None
+            yield None  # much may wait in each party, and all of it is decided anew: let other work run
 
     def _fire_timers(self, to_ms: int) -> Generator[Need, Any, None]:
         """In event time: fire the timers up to an instant, each at its own, in their order."""
-        timers, fired = self._timers, 0
+        timers = self._timers
         while timers is not None and timers.first_by(to_ms) is not None:
             if self.is_closed or self._is_reading_facts or self.output.is_full:
                 return
             due_ms, _, name = timers.pop()
             self.now_ms = max(self.now_ms, due_ms)
             yield from self._let_time_pass(self.parties[name], due_ms)
-            fired += 1
-            if fired % REVIEWS_EVERY == 0:
-                yield None
+            yield None
 
     def _finish(self, until_ms: int) -> Generator[Need, Any, None]:
         """Fire what became due meanwhile; what no longer fits stays due."""
